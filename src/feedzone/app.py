@@ -1,0 +1,242 @@
+"""The composition root: which concrete part is given to which, and in what order they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import structlog
+
+from . import __version__
+from .clock import SystemClock
+from .handlers.registry import handlers
+from .inbox import Inbox
+from .insights import Insights
+from .keys import load_vault
+from .operations.athletes import AthleteOperations
+from .operations.dead_letters import DeadLetterOperations
+from .operations.subscription import SubscriptionOperations
+from .ports import Clock, Transport
+from .settings import Settings
+from .store import stream_blob, upgrade
+from .store.budget import BudgetTable
+from .store.database import Database, PostgresDatabase, open_database
+from .store.listener import JobListener
+from .store.queue import JobTable, worker_name
+from .store.records import RecordTable
+from .store.tokens import TokenTable, owner_of
+from .strava.application import StravaApplication
+from .strava.client import StravaClient
+from .strava.limiter import Limiter
+from .strava.tokens import TokenKeeper
+from .strava.transport import HttpTransport
+from .telemetry import Metrics
+from .wakeup import LocalWakeup
+from .web.parts import WebOptions, WebParts
+from .web.routes import create_litestar
+from .web.server import FrontDoor, Server, bind, stop_signals
+from .web.webhook import Webhook, WebhookOptions
+from .worker.service import WorkerService
+
+log = structlog.get_logger("feedzone.app")
+
+CALLS_A_RUN = 5
+"""A job's run may take a refresh and two calls, each twice; the limit on its time allows for that."""
+
+
+@dataclass(frozen=True)
+class App:
+    """All parts, built and introduced to each other; nothing runs yet."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    transport: Transport
+    wakeup: LocalWakeup
+    metrics: Metrics
+    tokens: TokenTable
+    budget: BudgetTable
+    application: StravaApplication
+    api: StravaClient
+    queue: JobTable
+    worker: WorkerService
+    inbox: Inbox
+    insights: Insights
+    athletes: AthleteOperations
+    dead_letters: DeadLetterOperations
+    subscription: SubscriptionOperations
+
+    async def close(self) -> None:
+        """Stop what runs, in order: nothing new is taken, what was taken is finished or given back."""
+        await self.inbox.close()
+        await self.worker.stop()
+        await self.transport.close()
+        await self.database.close()
+
+
+def build(
+    settings: Settings,
+    *,
+    transport: Transport | None = None,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+    database: Database | None = None,
+) -> App:
+    """Build every part. The schema must be there already (prepare_database)."""
+    clock, rng = clock or SystemClock(), rng or random.Random()  # noqa: S311  (jitter)
+    database = database or open_database(settings.database)
+    transport = transport or HttpTransport(f"feedzone/{__version__}")
+    wakeup, metrics, name = LocalWakeup(), Metrics(), worker_name()
+    vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
+    tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, clock)
+    application = StravaApplication(
+        transport,
+        client_id=settings.strava_client_id,
+        secret=settings.strava_client_secret.get_secret_value(),
+        api_base=settings.strava_api_base_url,
+        oauth_base=settings.strava_oauth_base_url,
+        timeout_s=settings.timeout_s,
+    )
+    keeper = TokenKeeper(tokens, clock, application.refresh, owner=name, patience_s=settings.timeout_s)
+    api = StravaClient(
+        Limiter(transport, budget),
+        keeper,
+        application,
+        api_base=settings.strava_api_base_url,
+        timeout_s=settings.timeout_s,
+    )
+    queue = JobTable(database, clock, max_attempts=settings.max_sync_retries, rng=rng)
+    registry = handlers(
+        api,
+        RecordTable(database),
+        clock,
+        rng,
+        encode_streams=stream_blob.encode,
+        unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
+    )
+    worker = WorkerService(
+        queue,
+        dict(registry),
+        clock,
+        wakeup,
+        name=name,
+        batch_size=settings.queue_batch_size,
+        poll_s=settings.queue_poll_interval / 1000,
+        job_limit_s=settings.timeout_s * CALLS_A_RUN,
+    )
+    return App(
+        settings=settings,
+        clock=clock,
+        database=database,
+        transport=transport,
+        wakeup=wakeup,
+        metrics=metrics,
+        tokens=tokens,
+        budget=budget,
+        application=application,
+        api=api,
+        queue=queue,
+        worker=worker,
+        inbox=Inbox(database, clock, wakeup),
+        insights=Insights(database, clock, budget),
+        athletes=AthleteOperations(
+            database,
+            clock,
+            wakeup,
+            tokens,
+            application,
+            f"{settings.app_url}/connect/callback",
+            settings.initial_sync_days,
+        ),
+        dead_letters=DeadLetterOperations(database, clock, wakeup),
+        subscription=SubscriptionOperations(
+            database, clock, application, settings.callback_url, settings.verify_token
+        ),
+    )
+
+
+def prepare_database(settings: Settings) -> None:
+    """Create the schema of an empty database; raise SchemaMismatch for one of another version."""
+    database = open_database(settings.database)
+    try:
+        if upgrade.prepare(database):
+            log.info("database_created")
+    finally:
+        asyncio.run(database.close())
+
+
+def front_door(app: App) -> FrontDoor:
+    """The ASGI application that serves webhook, pages and API."""
+    settings = app.settings
+    webhook = Webhook(
+        app.inbox,
+        WebhookOptions(
+            path=settings.webhook_path,
+            verify_token=settings.verify_token,
+            signature_mode=settings.signature_mode,
+            keys=settings.signature_keys,
+        ),
+        app.metrics,
+        app.clock,
+    )
+    options = WebOptions(
+        app_url=settings.app_url,
+        is_local=settings.is_local,
+        admin_password=settings.admin_password.get_secret_value(),
+        api_key=settings.api_key.get_secret_value(),
+        session_key=settings.session_key,
+        strava_configured=bool(settings.strava_client_id and settings.strava_client_secret.get_secret_value()),
+    )
+    parts = WebParts(options, app.insights, app.athletes, app.dead_letters, app.metrics, app.clock)
+    return FrontDoor(webhook, create_litestar(parts))
+
+
+@contextlib.asynccontextmanager
+async def working(app: App) -> AsyncIterator[None]:
+    """The worker runs within; on PostgreSQL other processes' jobs wake it."""
+    listener = (
+        JobListener(app.database.url, app.wakeup) if isinstance(app.database, PostgresDatabase) else None
+    )
+    await app.worker.start()
+    if listener is not None:
+        await listener.start()
+    try:
+        yield
+    finally:
+        if listener is not None:
+            await listener.stop()
+        await app.worker.stop()
+
+
+async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
+    """Serve until SIGINT or SIGTERM. Raises SettingsError when the address cannot be used."""
+    listener = bind(host, port)
+    app = build(settings)
+    stop = stop_signals()
+    server = Server(front_door(app))
+    try:
+        async with working(app) if worker else contextlib.nullcontext():
+            serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
+            log.info("serving", address=f"http://{host}:{port}", worker=worker)
+            await asyncio.wait(
+                [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
+            )
+            server.should_exit = True
+            await serving
+    finally:
+        await app.close()
+
+
+async def work(settings: Settings) -> None:
+    """Run jobs, without a web server, until SIGINT or SIGTERM."""
+    app = build(settings)
+    stop = stop_signals()
+    try:
+        async with working(app):
+            await stop.wait()
+    finally:
+        await app.close()
+

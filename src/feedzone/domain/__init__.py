@@ -1,0 +1,1 @@
+"""Pure values and decisions: no await, no SQL, no HTTP, no clock reads."""

@@ -1,0 +1,49 @@
+"""Activities as feedzone keeps them: typed columns beside what Strava sent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+Level = Literal["summary", "detail"]
+
+
+class ActivityRecord(msgspec.Struct, frozen=True):
+    """One activity as one answer of Strava showed it.
+
+    `columns` are the typed values for `strava_activities`, SI units (contract section 6): metres,
+    seconds, metres per second, watts, degrees Celsius. A column that the answer did not have is not
+    in it: absent is not null, so that a summary cannot erase what only the detail knows.
+    """
+
+    id: int
+    athlete_id: int
+    level: Level
+    columns: dict[str, Any]
+    raw: str
+    """The JSON text as received."""
+
+    @property
+    def manual(self) -> bool:
+        return self.columns.get("manual") is True
+
+    @property
+    def start_date(self) -> datetime | None:
+        value = self.columns.get("start_date")
+        return value if isinstance(value, datetime) else None
+
+
+class HeldActivity(msgspec.Struct, frozen=True):
+    """What our database says of an activity."""
+
+    id: int
+    athlete_id: int
+    sync_status: Literal["pending", "syncing", "synced", "failed", "deleted"]
+    manual: bool
+    stream_state: Literal["pending", "present", "absent"] | None
+
+    @property
+    def live(self) -> bool:
+        return self.sync_status != "deleted"

@@ -1,0 +1,61 @@
+"""Athletes: profile, granted scopes, tokens."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+AthleteStatus = Literal["active", "needs_reauth", "needs_scope", "deauthorized"]
+
+REQUESTED_SCOPES = ("read", "activity:read", "activity:read_all", "profile:read_all")
+"""Asking for `activity:read_all` alone can yield no webhooks at all (contract section 12, fact 11)."""
+
+
+class AthleteProfile(msgspec.Struct, frozen=True):
+    """Who an athlete is, as the token exchange or `GET /athlete` says."""
+
+    id: int
+    username: str | None = None
+    firstname: str | None = None
+    lastname: str | None = None
+
+
+class TokenGrant(msgspec.Struct, frozen=True):
+    """A token pair as Strava gave it out. Never printed: its repr hides the tokens."""
+
+    access_token: str
+    refresh_token: str
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"TokenGrant(expires_at={self.expires_at})"
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    """The stored pair, decrypted, with what tells who may refresh it. Its repr hides the tokens."""
+
+    athlete_id: int
+    access_token: str
+    refresh_token: str
+    expires_at: datetime
+    generation: int
+    status: AthleteStatus
+    refreshing_until: datetime | None
+    uncertain_at: datetime | None
+    """When a refresh of this generation got no answer: Strava may have rotated the pair."""
+
+    def __repr__(self) -> str:
+        return f"TokenRow(athlete_id={self.athlete_id}, generation={self.generation}, status={self.status})"
+
+
+def parse_scopes(text: str | None) -> frozenset[str]:
+    """Granted scopes; Strava separates them by comma in the redirect and by space elsewhere."""
+    return frozenset(part for part in re.split(r"[,\s]+", text or "") if part)
+
+
+def can_read_activities(scopes: frozenset[str]) -> bool:
+    """Without one of these two there are neither activities nor events (pain 30)."""
+    return bool(scopes & {"activity:read", "activity:read_all"})

@@ -1,0 +1,115 @@
+"""What a handler wants written, as plain values.
+
+Handlers decide and never write. The store applies an outcome's effects in the transaction that
+completes the job, so that a job's effect and its completion commit together or not at all.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from .activity import ActivityRecord
+from .job import JobSpec
+
+StreamState = Literal["pending", "present", "absent"]
+
+
+class StoreDetail(msgspec.Struct, frozen=True):
+    """The activity as Strava has it now."""
+
+    record: ActivityRecord
+    cause: str
+    received_at: datetime | None
+    """When the event that led here was received; None when no event did."""
+    complete: bool
+    """False while the streams are still to come: the row says `syncing`."""
+
+
+class StoreStreams(msgspec.Struct, frozen=True):
+    """The streams of an activity, or why there are none."""
+
+    activity_id: int
+    athlete_id: int
+    state: StreamState
+    blob: bytes | None = None
+    channels: tuple[str, ...] = ()
+    samples: int = 0
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """The activity is gone at Strava: keep its id, and no data of it."""
+
+    activity_id: int
+    athlete_id: int
+    cause: str
+
+
+class NoteFailure(msgspec.Struct, frozen=True):
+    """An attempt at the activity failed; `final` when it was the last one."""
+
+    activity_id: int
+    athlete_id: int
+    error: str
+    final: bool = False
+
+
+class StorePage(msgspec.Struct, frozen=True):
+    """One page of an activity list: rows appear from the summaries, with one job each."""
+
+    athlete_id: int
+    records: tuple[ActivityRecord, ...]
+    jobs: tuple[JobSpec, ...]
+
+
+class FinishListing(msgspec.Struct, frozen=True):
+    """The list of a first sync has reached its end."""
+
+    athlete_id: int
+
+
+class MarkAthlete(msgspec.Struct, frozen=True):
+    """The athlete's connection is in this state, for this reason."""
+
+    athlete_id: int
+    status: Literal["active", "needs_reauth", "needs_scope"]
+    reason: str
+
+
+class CountForged(msgspec.Struct, frozen=True):
+    """An event claimed what Strava denies. Nothing was changed; it is counted and visible."""
+
+    cause: str
+    claim: Literal["delete", "deauthorization"]
+
+
+class PurgeAthlete(msgspec.Struct, frozen=True):
+    """The athlete has left: nothing of theirs stays but a receipt."""
+
+    athlete_id: int
+    reason: Literal["deauthorized", "disconnected"]
+    cause: str
+    confirmed_by: str
+
+
+class ConfirmRevoke(msgspec.Struct, frozen=True):
+    """Strava has confirmed the revocation (or it could not be had any more, and `detail` says why)."""
+
+    athlete_id: int
+    detail: str
+
+
+Effect = (
+    StoreDetail
+    | StoreStreams
+    | Tombstone
+    | NoteFailure
+    | StorePage
+    | FinishListing
+    | MarkAthlete
+    | CountForged
+    | PurgeAthlete
+    | ConfirmRevoke
+)

@@ -1,0 +1,155 @@
+"""Strava's webhook event: its shape, its identity, and the job it causes (contract section 9)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from ..errors import InvalidInput
+from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
+
+Signature = Literal["verified", "mismatch", "absent"]
+Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+
+class _Payload(msgspec.Struct):
+    object_type: Literal["activity", "athlete"]
+    object_id: Int64
+    aspect_type: Literal["create", "update", "delete"]
+    owner_id: Int64
+    subscription_id: Int64
+    event_time: Int64
+    # PHP-born logs show `[]` for an empty object, and some deliveries have no `updates` at all.
+    updates: dict[str, Any] | list[Any] | None = None
+
+
+class StravaEvent(msgspec.Struct, frozen=True):
+    """One event, as Strava sent it. `event_time` is in epoch seconds, with one second resolution."""
+
+    object_type: Literal["activity", "athlete"]
+    object_id: int
+    aspect_type: Literal["create", "update", "delete"]
+    owner_id: int
+    subscription_id: int
+    event_time: int
+    updates: dict[str, Any]
+    raw: str
+    """The body as received."""
+
+    @property
+    def dedup_key(self) -> str:
+        """Strava gives events no id, so their content is their identity: equal copies are one event."""
+        updates = msgspec.json.encode(self.updates, order="sorted")
+        parts = (
+            self.subscription_id,
+            self.object_type,
+            self.object_id,
+            self.aspect_type,
+            self.owner_id,
+            self.event_time,
+        )
+        digest = hashlib.sha256("|".join(map(str, parts)).encode() + b"|" + updates)
+        return digest.hexdigest()
+
+    @property
+    def is_deauthorization(self) -> bool:
+        """Athlete *update* with `authorized` "false" (string or boolean), and only that."""
+        authorized = self.updates.get("authorized")
+        return (
+            self.object_type == "athlete"
+            and self.aspect_type == "update"
+            and (authorized is False or (isinstance(authorized, str) and authorized.lower() == "false"))
+        )
+
+
+def parse_event(body: bytes) -> StravaEvent:
+    """Read a delivery's body. Raises InvalidInput that names the field and what it takes."""
+    try:
+        raw = body.decode("utf-8")
+        payload = msgspec.json.decode(body, type=_Payload)
+    except UnicodeDecodeError:
+        raise InvalidInput("the body is not UTF-8 encoded JSON") from None
+    except msgspec.ValidationError as problem:
+        raise InvalidInput(f"not an event of Strava's: {problem}") from None
+    except (msgspec.DecodeError, RecursionError) as problem:
+        raise InvalidInput(f"the body is not JSON: {problem}") from None
+    updates = payload.updates or {}
+    if isinstance(updates, list):
+        raise InvalidInput("not an event of Strava's: Expected `object` - at `$.updates`")
+    return StravaEvent(
+        payload.object_type,
+        payload.object_id,
+        payload.aspect_type,
+        payload.owner_id,
+        payload.subscription_id,
+        payload.event_time,
+        updates,
+        raw,
+    )
+
+
+def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms: int) -> JobSpec | None:
+    """The job that an event of a connected athlete causes; None when there is nothing to do."""
+    if event.object_type == "activity":
+        action: Action = "delete" if event.aspect_type == "delete" else "refresh"
+        refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")
+        return JobSpec(
+            kind="refresh_activity",
+            key=activity_key(event.object_id),
+            athlete_id=event.owner_id,
+            hint=refresh,
+            hint_time=event.event_time,
+            lane=Lane.LIVE,
+            rank=received_ms,
+        )
+    if event.is_deauthorization:
+        revoke = RevokeHint(action="confirm", verified=signature == "verified", cause=f"event:{event_id}")
+        return JobSpec(
+            kind="revoke_athlete",
+            key=athlete_key(event.owner_id),
+            athlete_id=event.owner_id,
+            hint=revoke,
+            hint_time=event.event_time,
+            lane=Lane.LIVE,
+            rank=received_ms,
+        )
+    return None
+
+
+class VisibleUpdate(msgspec.Struct, frozen=True):
+    """What an update event says of an activity; shown at once, and still confirmed by a fetch."""
+
+    activity_id: int
+    athlete_id: int
+    event_time: int
+    event_id: str
+    name: str | None = None
+    type: str | None = None
+    private: bool | None = None
+
+
+def visible_update(event: StravaEvent, event_id: str) -> VisibleUpdate | None:
+    """The title, type and privacy that an activity update carries; None when it carries none of them."""
+    if event.object_type != "activity" or event.aspect_type != "update":
+        return None
+    title, kind = event.updates.get("title"), event.updates.get("type")
+    found = VisibleUpdate(
+        event.object_id,
+        event.owner_id,
+        event.event_time,
+        event_id,
+        name=title if isinstance(title, str) else None,
+        type=kind if isinstance(kind, str) else None,
+        private=_flag(event.updates.get("private")),
+    )
+    return None if found.name is None and found.type is None and found.private is None else found
+
+
+def _flag(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return None

@@ -1,0 +1,22 @@
+"""Identifiers that sort by time of birth: UUID version 7 (RFC 9562 section 5.7)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+
+_lock = threading.Lock()
+_last = 0
+
+
+def uuid7(unix_ms: int) -> str:
+    """A new UUID v7 for the instant `unix_ms` (milliseconds); strictly rising within this process."""
+    global _last
+    with _lock:
+        # 48 bits of time and 12 of counter: two ids of the same millisecond keep their order.
+        _last = max(_last + 1, unix_ms << 12)
+        stamp = _last
+    random = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
+    value = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random
+    return str(uuid.UUID(int=value))

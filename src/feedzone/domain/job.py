@@ -1,0 +1,118 @@
+"""Jobs: what waits to be done, in which lane, and what was last heard about it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Literal
+
+import msgspec
+
+Action = Literal["refresh", "delete"]
+JobKind = Literal["refresh_activity", "revoke_athlete", "backfill_athlete"]
+
+
+class Lane(IntEnum):
+    """Who goes first: the lower number. Stored as `jobs.priority`."""
+
+    LIVE = 0
+    INTERACTIVE = 10
+    RECONCILE = 20
+    REREAD = 30
+    BACKFILL = 40
+
+
+class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="activity"):
+    """What was last heard of an activity. The worker asks Strava what is true."""
+
+    action: Action = "refresh"
+    verified: bool = False
+    """Whether the signature of the event that said so was verified."""
+    cause: str = ""
+    """`event:<id>`, `backfill`, or `request`: stands in the audit trail."""
+    detail_at: float | None = None
+    """Epoch seconds at which the detail was stored by an earlier run that could not get the streams."""
+
+
+class RevokeHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="revoke"):
+    """An athlete leaves. `confirm`: an event says so, ask Strava; `revoke`: tell Strava that we let go."""
+
+    action: Literal["confirm", "revoke"]
+    verified: bool = False
+    cause: str = ""
+    sealed_token: str | None = None
+    """The refresh token, encrypted: kept until Strava has confirmed the revocation (pain 28)."""
+
+
+class BackfillHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="backfill"):
+    """A first sync or a longer history: a window of start times, in epoch seconds, and how far it got.
+
+    Both ends are fixed when it begins, and `before` is always sent, which makes Strava list newest
+    first (contract section 6). Nothing relies on that order: only an empty page is the end.
+    """
+
+    before: int
+    after: int | None = None
+    """None: all of the athlete's history."""
+    page: int = 1
+    found: int = 0
+
+
+Hint = RefreshHint | RevokeHint | BackfillHint
+
+
+class JobSpec(msgspec.Struct, frozen=True):
+    """A job to be enqueued. One live job per (kind, key): enqueuing it again raises its version."""
+
+    kind: JobKind
+    key: str
+    athlete_id: int
+    hint: Hint
+    hint_time: int
+    """Epoch seconds of the event behind the hint; 0 when no event said it. The newest hint stays."""
+    lane: Lane
+    rank: int
+    """Order within the lane, ascending."""
+    due_at: datetime | None = None
+    """None: at once."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A leased job. `version` is the version this run brings up to date."""
+
+    id: str
+    kind: JobKind
+    key: str
+    athlete_id: int
+    hint: Hint
+    hint_time: int
+    lane: Lane
+    attempts: int
+    version: int
+    first_received_at: datetime
+    lease_owner: str
+
+    @property
+    def object_id(self) -> int:
+        """The Strava id in the key."""
+        return int(self.key.partition(":")[2])
+
+
+def activity_key(activity_id: int) -> str:
+    return f"activity:{activity_id}"
+
+
+def athlete_key(athlete_id: int) -> str:
+    return f"athlete:{athlete_id}"
+
+
+def encode_hint(hint: Hint) -> str:
+    return msgspec.json.encode(hint).decode()
+
+
+_hint_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Hint)
+
+
+def decode_hint(text: str) -> Hint:
+    hint: Hint = _hint_decoder.decode(text)
+    return hint

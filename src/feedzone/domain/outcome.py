@@ -1,0 +1,49 @@
+"""How a job's run can end. Expected endings are values; exceptions are for surprises."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from .effect import Effect
+from .job import Hint
+
+
+class Done(msgspec.Struct, frozen=True):
+    """The object is up to date."""
+
+    effects: tuple[Effect, ...] = ()
+    note: str | None = None
+    """Stands in the event's `error_message` when done was not the usual thing (`not_visible`, `forged`)."""
+
+
+class Snooze(msgspec.Struct, frozen=True):
+    """Not now, and nobody's fault: costs no attempt."""
+
+    until: datetime
+    reason: str
+    effects: tuple[Effect, ...] = ()
+    hint: Hint | None = None
+    """Replaces the job's hint, so that the next run goes on where this one stopped."""
+
+
+class Retry(msgspec.Struct, frozen=True):
+    """It failed in a way that may pass: costs an attempt; the last one makes a dead letter."""
+
+    error: str
+    effects: tuple[Effect, ...] = ()
+    hint: Hint | None = None
+    if_last: tuple[Effect, ...] = ()
+    """Written too when this was the last attempt."""
+
+
+class Discard(msgspec.Struct, frozen=True):
+    """It cannot succeed: a dead letter at once, kept with its reason until someone decides."""
+
+    reason: str
+    effects: tuple[Effect, ...] = ()
+    if_last: tuple[Effect, ...] = ()
+
+
+Outcome = Done | Snooze | Retry | Discard

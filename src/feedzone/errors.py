@@ -1,0 +1,139 @@
+"""One tree of errors: the docstring is the message, the fields carry the facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class FeedzoneError(Exception):
+    """feedzone could not do what was asked."""
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").strip().splitlines()[0]
+
+
+class SettingsError(FeedzoneError):
+    """A setting is missing or invalid."""
+
+
+class SchemaMismatch(FeedzoneError):
+    """The database does not have the schema this version of feedzone needs."""
+
+
+class NotFound(FeedzoneError):
+    """There is no such thing here."""
+
+
+class InvalidInput(FeedzoneError):
+    """The input is not what is accepted here."""
+
+
+class StorageUnavailable(FeedzoneError):
+    """The database could not commit in time."""
+
+
+class StravaError(FeedzoneError):
+    """A call to Strava did not give what was asked for."""
+
+
+class TransportFailure(StravaError):
+    """No answer came from Strava.
+
+    `acted` is False when the request surely never reached Strava (it may be repeated at will), and
+    None when that is not known (a timeout: Strava may have acted).
+    """
+
+    def __init__(self, message: str, *, acted: bool | None = None) -> None:
+        super().__init__(message)
+        self.acted = acted
+
+
+class CallOverdue(TransportFailure):
+    """Strava did not answer within SYNC_TIMEOUT_MS."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One entry of the `errors` list in Strava's error body (contract section 10)."""
+
+    resource: str = ""
+    field: str = ""
+    code: str = ""
+
+    def __str__(self) -> str:
+        return "/".join((self.resource, self.field, self.code))
+
+
+class ApiError(StravaError):
+    """Strava answered with an error; status, message and faults are what it said."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str = "",
+        faults: tuple[Fault, ...] = (),
+        *,
+        body: str = "",
+        call: str = "",
+    ) -> None:
+        self.status = status
+        self.message = message
+        self.faults = faults
+        self.body = body
+        self.call = call
+        said = "; ".join(str(fault) for fault in faults) or body[:200]
+        super().__init__(
+            " ".join(part for part in (call, str(status), message, f"({said})" if said else "") if part)
+        )
+
+
+class TransientError(ApiError):
+    """Strava failed in a way that passes: 5xx, 597, an HTML body, a bare 400 of the token endpoint."""
+
+
+class RateLimited(ApiError):
+    """Strava says that a rate limit window is spent."""
+
+
+class NotVisible(ApiError):
+    """Strava has no such object for this athlete: deleted, private, or not ready yet."""
+
+
+class NeedsRefresh(ApiError):
+    """Strava does not accept the access token (any more)."""
+
+
+class NeedsScope(ApiError):
+    """The athlete has not granted the scope that this call needs."""
+
+
+class TokenRevoked(ApiError):
+    """Strava does not accept the refresh token: access was revoked, or the token was rotated elsewhere."""
+
+
+class AppInactive(ApiError):
+    """Strava has switched the application off (contract section 10: Application/Status/Inactive)."""
+
+
+class SeatsFull(ApiError):
+    """The application has as many connected athletes as Strava allows it."""
+
+
+class PermanentError(ApiError):
+    """Strava refuses this request, and would refuse it again."""
+
+
+class QuotaSpent(StravaError):
+    """The rate limit leaves no room for this call now.
+
+    `until` is the instant (UTC) at which the window that is spent begins anew.
+    """
+
+    def __init__(self, window: str, until: object) -> None:
+        self.window = window
+        self.until = until
+        super().__init__(f"no quota left in window {window} before {until}")
+
+
+class NotConnected(StravaError):
+    """The athlete has no usable connection to Strava."""

@@ -1,0 +1,59 @@
+"""A first sync, or a longer history: list the window page by page; one job an activity does the rest."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import msgspec
+
+from ..domain.activity import ActivityRecord
+from ..domain.effect import FinishListing, StorePage
+from ..domain.job import BackfillHint, Job, JobSpec, Lane, RefreshHint, activity_key
+from ..domain.outcome import Done, Outcome, Snooze
+from ..errors import StravaError
+from ..ports import Clock, StravaApi
+from .failures import ending
+
+PER_PAGE = 200
+"""The most that Strava gives at once (contract section 6)."""
+
+
+@dataclass(frozen=True)
+class BackfillAthlete:
+    """Handles `backfill_athlete`: a page a run. The cursor commits with the page's rows and jobs."""
+
+    api: StravaApi
+    clock: Clock
+    rng: random.Random
+
+    async def __call__(self, job: Job) -> Outcome:
+        hint = job.hint
+        assert isinstance(hint, BackfillHint)
+        now = self.clock.now()
+        try:
+            records = await self.api.activities(
+                job.athlete_id, after=hint.after, before=hint.before, page=hint.page, per_page=PER_PAGE
+            )
+        except StravaError as error:
+            return ending(error, job.athlete_id, now, self.rng)
+        if not records:
+            # Only an empty page is the end: a short one may be followed by more (pain 51).
+            return Done((FinishListing(job.athlete_id),))
+        mine = tuple(record for record in records if record.athlete_id == job.athlete_id)
+        page = StorePage(job.athlete_id, mine, tuple(_job_for(record) for record in mine))
+        rest = msgspec.structs.replace(hint, page=hint.page + 1, found=hint.found + len(mine))
+        return Snooze(now, f"page {hint.page} is stored", (page,), rest)
+
+
+def _job_for(record: ActivityRecord) -> JobSpec:
+    started = record.start_date
+    return JobSpec(
+        kind="refresh_activity",
+        key=activity_key(record.id),
+        athlete_id=record.athlete_id,
+        hint=RefreshHint(cause="backfill"),
+        hint_time=0,
+        lane=Lane.BACKFILL,
+        rank=-int(started.timestamp()) if started else 0,  # newest first
+    )

@@ -1,0 +1,28 @@
+"""Which handler does which kind of job."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from ..domain.job import JobKind
+from ..ports import Clock, Handler, Records, StravaApi
+from .backfill_athlete import BackfillAthlete
+from .refresh_activity import Encode, RefreshActivity
+from .revoke_athlete import RevokeAthlete, Unseal
+
+
+def handlers(
+    api: StravaApi,
+    records: Records,
+    clock: Clock,
+    rng: random.Random,
+    *,
+    encode_streams: Encode,
+    unseal: Unseal,
+) -> Mapping[JobKind, Handler]:
+    return {
+        "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams),
+        "revoke_athlete": RevokeAthlete(api, clock, rng, unseal),
+        "backfill_athlete": BackfillAthlete(api, clock, rng),
+    }

@@ -1,0 +1,74 @@
+"""An athlete leaves: confirm it at Strava when it is only hearsay, or tell Strava when it was our word."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
+from ..domain.job import Job, RevokeHint
+from ..domain.outcome import Done, Outcome, Snooze
+from ..errors import ApiError, AppInactive, FeedzoneError, StravaError, TransientError, TransportFailure
+from ..ports import Clock, StravaApi
+from .failures import ending
+
+AGAIN = timedelta(minutes=5)
+GIVE_UP = timedelta(days=7)
+
+Unseal = Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class RevokeAthlete:
+    """Handles `revoke_athlete`. `unseal` decrypts the token that a disconnect left in the hint."""
+
+    api: StravaApi
+    clock: Clock
+    rng: random.Random
+    unseal: Unseal
+
+    async def __call__(self, job: Job) -> Outcome:
+        hint = job.hint
+        assert isinstance(hint, RevokeHint)
+        return await (self._confirm(job, hint) if hint.action == "confirm" else self._revoke(job, hint))
+
+    async def _confirm(self, job: Job, hint: RevokeHint) -> Outcome:
+        """Tokens and data go only when Strava itself refuses our access, or the signature proves it."""
+        if hint.verified:
+            return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
+        try:
+            gone = await self.api.is_deauthorized(job.athlete_id)
+        except StravaError as error:
+            return ending(error, job.athlete_id, self.clock.now(), self.rng)
+        if gone:
+            confirmed = "Strava no longer accepts the athlete's tokens"
+            return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, confirmed),))
+        return Done(
+            (CountForged(hint.cause, "deauthorization"),),
+            "forged: the athlete is still connected at Strava; nothing was deleted",
+        )
+
+    async def _revoke(self, job: Job, hint: RevokeHint) -> Outcome:
+        """The athlete's data is gone here already; this tells Strava, for as long as it takes."""
+        if hint.sealed_token is None:
+            return Done((ConfirmRevoke(job.athlete_id, "there was no token to revoke"),))
+        now = self.clock.now()
+        try:
+            await self.api.revoke(self.unseal(hint.sealed_token, job.athlete_id))
+        except (TransientError, TransportFailure, AppInactive) as failure:
+            if now - job.first_received_at > GIVE_UP:
+                return Done(
+                    (ConfirmRevoke(job.athlete_id, f"given up after {GIVE_UP.days} days: {failure}"),)
+                )
+            age = now - job.first_received_at
+            return Snooze(
+                now + min(AGAIN, max(age, timedelta(seconds=5))), f"Strava cannot be told: {failure}"
+            )
+        except ApiError as refusal:
+            # A token that Strava does not know any more is as revoked as it can be.
+            return Done((ConfirmRevoke(job.athlete_id, f"Strava did not know the token: {refusal}"),))
+        except FeedzoneError as problem:
+            return Done((ConfirmRevoke(job.athlete_id, f"the token cannot be read: {problem}"),))
+        return Done((ConfirmRevoke(job.athlete_id, "revoked at Strava"),))

@@ -1,0 +1,1 @@
+"""What people ask for, by page, API or command line: one function each, one transaction each."""

@@ -1,0 +1,180 @@
+"""Connect, disconnect, sync."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+from sqlalchemy import Connection
+
+from ..domain.athlete import AthleteProfile, TokenGrant, can_read_activities, parse_scopes
+from ..domain.effect import PurgeAthlete
+from ..domain.job import BackfillHint, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
+from ..errors import InvalidInput, NotFound
+from ..ports import Clock, Wakeup
+from ..store import activities, athletes, consents, departures, jobs
+from ..store.database import Database
+from ..store.tokens import TokenTable
+from ..strava.application import StravaApplication
+
+FUTURE = timedelta(days=2)
+"""Devices with wrong clocks record activities that begin in the future."""
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """What came of a consent. `missing` are scopes that were asked for and not granted."""
+
+    athlete: AthleteProfile
+    status: str
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AthleteOperations:
+    database: Database
+    clock: Clock
+    wakeup: Wakeup
+    tokens: TokenTable
+    application: StravaApplication
+    redirect_uri: str
+    initial_sync_days: int
+
+    async def begin_consent(self, *, force: bool = False) -> tuple[str, str]:
+        """A consent URL of Strava's and the one-time state in it, which the browser must bring back."""
+        state = secrets.token_urlsafe(24)
+        now = self.clock.now()
+        await self.database.write(lambda c: consents.issue(c, state, now))
+        return self.application.consent_url(self.redirect_uri, state, force=force), state
+
+    async def redeem_state(self, state: str) -> bool:
+        """True once for each state that was issued."""
+        now = self.clock.now()
+        return await self.database.write(lambda c: consents.redeem(c, state, now))
+
+    async def connect(self, code: str, scope: str | None) -> Connected:
+        """Exchange the code, store the athlete and the tokens, and begin the first sync, or nothing of it.
+
+        Raises SeatsFull, PermanentError (a code that was used before), TransientError, TransportFailure.
+        """
+        grant, profile = await self.application.exchange(code)
+        granted = parse_scopes(scope)
+        readable = can_read_activities(granted)
+        status, reason = ("active", None) if readable else ("needs_scope", "activity:read was not granted")
+        now = self.clock.now()
+
+        def body(connection: Connection) -> None:
+            self._store(connection, profile, grant, granted, (status, reason), now)
+            if readable:
+                self._enqueue_sync(connection, profile.id, now - timedelta(days=self.initial_sync_days), now)
+
+        await self.database.write(body)
+        self.wakeup.notify()
+        wanted = ("activity:read", "activity:read_all")
+        return Connected(profile, status, tuple(name for name in wanted if name not in granted))
+
+    def _store(
+        self,
+        connection: Connection,
+        profile: AthleteProfile,
+        grant: TokenGrant,
+        granted: frozenset[str],
+        state: tuple[str, str | None],
+        now: datetime,
+    ) -> None:
+        athletes.connect(connection, profile, ",".join(sorted(granted)), *state, now)
+        self.tokens.save_exchanged(connection, profile.id, grant, now)
+
+    def _enqueue_sync(self, connection: Connection, athlete_id: int, after: datetime | None, now: datetime) -> None:
+        athletes.begin_sync(connection, athlete_id, after, now)
+        hint = BackfillHint(
+            before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
+        )
+        spec = JobSpec(
+            kind="backfill_athlete",
+            key=athlete_key(athlete_id),
+            athlete_id=athlete_id,
+            hint=hint,
+            hint_time=0,
+            lane=Lane.INTERACTIVE,
+            rank=int(now.timestamp() * 1000),
+        )
+        jobs.enqueue(connection, [spec], now)
+
+    async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:
+        """List the athlete's activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch what differs.
+
+        Raises NotFound for an athlete who is not connected.
+        """
+        if days is not None and days < 1:
+            raise InvalidInput("days takes a whole number from 1")
+        now = self.clock.now()
+        after = None if everything else now - timedelta(days=days or self.initial_sync_days)
+
+        def body(connection: Connection) -> bool:
+            status = athletes.statuses(connection, [athlete_id]).get(athlete_id)
+            if status in (None, "deauthorized"):
+                return False
+            self._enqueue_sync(connection, athlete_id, after, now)
+            return True
+
+        if not await self.database.write(body):
+            raise NotFound(f"athlete {athlete_id} is not connected")
+        self.wakeup.notify()
+
+    async def refresh_activity(self, activity_id: int) -> None:
+        """Fetch one activity again now. Raises NotFound for one that we do not hold."""
+        now = self.clock.now()
+
+        def body(connection: Connection) -> bool:
+            held = activities.held(connection, activity_id)
+            if held is None:
+                return False
+            spec = JobSpec(
+                kind="refresh_activity",
+                key=activity_key(activity_id),
+                athlete_id=held.athlete_id,
+                hint=RefreshHint(cause="request"),
+                hint_time=0,
+                lane=Lane.INTERACTIVE,
+                rank=int(now.timestamp() * 1000),
+            )
+            jobs.enqueue(connection, [spec], now)
+            return True
+
+        if not await self.database.write(body):
+            raise NotFound(f"activity {activity_id} is not in the database")
+        self.wakeup.notify()
+
+    async def disconnect(self, athlete_id: int) -> None:
+        """Remove the athlete here at once; Strava is told by a job, for as long as that takes.
+
+        Raises NotFound for an athlete who is not connected.
+        """
+        now = self.clock.now()
+
+        def body(connection: Connection) -> bool:
+            row = athletes.get(connection, athlete_id)
+            if row is None or row.status == "deauthorized":
+                return False
+            sealed = row.refresh_token_encrypted
+            departures.purge(
+                connection, PurgeAthlete(athlete_id, "disconnected", "request", "the operator"), now
+            )
+            hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
+            spec = JobSpec(
+                kind="revoke_athlete",
+                key=athlete_key(athlete_id),
+                athlete_id=athlete_id,
+                hint=hint,
+                hint_time=0,
+                lane=Lane.INTERACTIVE,
+                rank=int(now.timestamp() * 1000),
+            )
+            jobs.enqueue(connection, [spec], now)
+            return True
+
+        if not await self.database.write(body):
+            raise NotFound(f"athlete {athlete_id} is not connected")
+        self.wakeup.notify()

@@ -1,0 +1,40 @@
+"""Dead letters: retry or discard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InvalidInput, NotFound
+from ..ports import Clock, Wakeup
+from ..store import jobs
+from ..store.database import Database
+
+
+@dataclass(frozen=True)
+class DeadLetterOperations:
+    database: Database
+    clock: Clock
+    wakeup: Wakeup
+
+    async def retry(self, job_id: str) -> None:
+        """Run a dead letter again, with all its attempts. Raises NotFound."""
+        now = self.clock.now()
+        if not await self.database.write(lambda c: jobs.revive(c, job_id, now)):
+            raise NotFound(f"there is no dead letter {job_id}")
+        self.wakeup.notify()
+
+    async def retry_all(self) -> int:
+        """Run every dead letter again; returns how many."""
+        now = self.clock.now()
+        dead = await self.database.read(lambda c: [row.id for row in jobs.dead(c)])
+        revived = await self.database.write(lambda c: sum(jobs.revive(c, job_id, now) for job_id in dead))
+        self.wakeup.notify()
+        return revived
+
+    async def discard(self, job_id: str, reason: str) -> None:
+        """Drop a dead letter; its events keep the reason. Raises NotFound, InvalidInput."""
+        if not reason.strip():
+            raise InvalidInput("reason: say why, it is kept with the events")
+        now = self.clock.now()
+        if not await self.database.write(lambda c: jobs.discard(c, job_id, reason.strip(), now)):
+            raise NotFound(f"there is no dead letter {job_id}")

@@ -1,0 +1,161 @@
+"""The boundaries that have two implementations or a fake, as Protocols.
+
+Rooms know each other only through what stands here and through the plain values of `domain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from .domain.activity import ActivityRecord, HeldActivity
+    from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
+    from .domain.budget import Usage
+    from .domain.job import Job
+    from .domain.outcome import Outcome
+
+
+class Clock(Protocol):
+    """The only source of time. A simulated world brings its own."""
+
+    def now(self) -> datetime:
+        """The current instant, timezone-aware, UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Wakeup(Protocol):
+    """Tells waiting workers that there may be work. It may be lost: polling stays the truth."""
+
+    def notify(self) -> None: ...
+
+    async def wait(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds; True when notified."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request to be sent. `form` is sent form-encoded; secrets never stand in the URL."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP answer with its body read. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Sends one HTTP request. Raises TransportFailure (or CallOverdue) when no answer came."""
+
+    async def send(self, request: Request, timeout: float) -> Response: ...
+
+    async def close(self) -> None: ...
+
+
+class TokenRows(Protocol):
+    """Where tokens are kept: encrypted, with a generation number that only rises."""
+
+    async def load(self, athlete_id: int) -> TokenRow | None: ...
+
+    async def claim_refresh(self, athlete_id: int, generation: int, owner: str, seconds: float) -> bool:
+        """True for the one caller, of all processes, that may refresh generation `generation` now."""
+        ...
+
+    async def save_rotated(self, athlete_id: int, generation: int, owner: str, grant: TokenGrant) -> bool:
+        """Store the rotated pair. False when `generation` is no longer the current one."""
+        ...
+
+    async def release_refresh(self, athlete_id: int, owner: str, *, uncertain: bool) -> None: ...
+
+    async def mark(self, athlete_id: int, generation: int, status: str, reason: str) -> bool:
+        """Set the athlete's status, if `generation` is still the current one."""
+        ...
+
+
+class BudgetRows(Protocol):
+    """The rate limit windows, shared by all processes."""
+
+    async def reserve(self, *, read: bool) -> None:
+        """Count one call before it is sent. Raises QuotaSpent, counting nothing, when a window is full."""
+        ...
+
+    async def release(self, *, read: bool) -> None:
+        """Give back a reservation whose call was never sent."""
+        ...
+
+    async def observe(self, usage: Usage) -> None:
+        """Correct limits and usage by what an answer's headers say."""
+        ...
+
+    async def latch(self, usage: Usage | None) -> datetime:
+        """A 429 came: close the window that is spent, for everyone; return when it opens again."""
+        ...
+
+
+class StravaApi(Protocol):
+    """What feedzone asks of Strava for one athlete. Raises the StravaError tree and QuotaSpent."""
+
+    async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord: ...
+
+    async def streams(self, athlete_id: int, activity_id: int) -> bytes:
+        """The streams answer as received: a JSON object by channel; `{}` when Strava has none."""
+        ...
+
+    async def activities(
+        self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
+    ) -> Sequence[ActivityRecord]: ...
+
+    async def athlete(self, athlete_id: int) -> AthleteProfile: ...
+
+    async def is_deauthorized(self, athlete_id: int) -> bool:
+        """Ask Strava whether the athlete's access is gone: True only when Strava itself says so."""
+        ...
+
+    async def revoke(self, token: str) -> None: ...
+
+
+class Records(Protocol):
+    """What handlers may ask the database before they decide."""
+
+    async def held_activity(self, activity_id: int) -> HeldActivity | None: ...
+
+
+class JobQueue(Protocol):
+    """The queue as the worker sees it."""
+
+    async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]: ...
+
+    async def finish(self, job: Job, outcome: Outcome) -> bool:
+        """Apply the outcome's effects and complete the job in one transaction.
+
+        False, changing nothing, when the lease is no longer this job's.
+        """
+        ...
+
+    async def renew(self, owner: str, seconds: float) -> int: ...
+
+    async def release(self, owner: str) -> int: ...
+
+    async def rescue(self) -> int: ...
+
+    async def next_due(self) -> datetime | None: ...
+
+
+class Handler(Protocol):
+    """Does one kind of job: decides, asks Strava, and says what is to be stored."""
+
+    async def __call__(self, job: Job) -> Outcome: ...

@@ -1,0 +1,173 @@
+"""The API under /api/v3: what a bearer may read (contract sections 6, 7 and 10)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from . import payloads, streams
+from .athletes import detailed_json, gear_json, summary_json
+from .grants import Grant
+from .history import Spec
+from .http import Request, Response, answer, bad_request, fault, not_found
+from .world import NotThereError, World
+
+MAX_PER_PAGE = 200
+
+
+class Api:
+    """Answers the data calls of one athlete's bearer; quota and authentication come before it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._activity_calls: dict[str, Callable[[Request, Spec], Response]] = {
+            "activity": lambda _, spec: answer(self._world.detail(spec)),
+            "streams": self._streams,
+            "laps": self._laps,
+            "zones": self._zones,
+            "photos": self._photos,
+            "comments": lambda *_: answer([]),
+        }
+
+    def answer(self, endpoint: str, request: Request, grant: Grant) -> Response:
+        """The answer to a data call that `endpoint_of` has named."""
+        if endpoint == "athlete":
+            return self._athlete(grant)
+        if endpoint == "gear":
+            return self._gear(grant, request.parts[-1])
+        if not grant.reads_activities:
+            return fault(401, "Authorization Error", "AccessToken", "activity:read_permission", "missing")
+        if endpoint == "list_activities":
+            return self._list(request, grant)
+        if endpoint == "upload":
+            return self._upload(request.parts[-1], grant)
+        spec = self._spec(request.parts[3], grant)
+        if spec is None:
+            return not_found("Activity")
+        if spec.id in self._world.faults.poison:
+            return answer({"message": "error"}, 500)
+        return self._activity_calls[endpoint](request, spec)
+
+    def _athlete(self, grant: Grant) -> Response:
+        athlete = self._world.athletes[grant.athlete_id]
+        detailed = "profile:read_all" in grant.scopes
+        return answer(detailed_json(athlete) if detailed else summary_json(athlete))
+
+    def _gear(self, grant: Grant, gear_id: str) -> Response:
+        for gear in self._world.athletes[grant.athlete_id].gear:
+            if gear.id == gear_id and not gear.deleted:
+                return answer(gear_json(gear, 3))
+        return not_found("Gear")
+
+    def _list(self, request: Request, grant: Grant) -> Response:
+        try:
+            before, after = _number(request, "before"), _number(request, "after")
+            page, size = int(request.query.get("page", 1)), int(request.query.get("per_page", 30))
+        except ValueError:
+            return bad_request("Application", "page")
+        if not 1 <= size <= MAX_PER_PAGE:
+            return bad_request("Application", "per page", "limit exceeded")
+        if page < 1:
+            return bad_request("Application", "page")
+        found = self._world.visible(grant.athlete_id, grant.reads_private, before, after)
+        # The list flips its order when only `after` is sent (contract section 6).
+        if after is None or before is not None:
+            found.reverse()
+        return answer([self._world.summary(spec) for spec in found[(page - 1) * size : page * size]])
+
+    def _spec(self, text: str, grant: Grant) -> Spec | None:
+        try:
+            spec = self._world.activity(int(text))
+        except (NotThereError, ValueError):
+            return None
+        mine = spec.athlete_id == grant.athlete_id
+        allowed = grant.reads_private or not spec.private
+        return spec if mine and allowed and self._age(spec) >= self._world.faults.visible_delay_s else None
+
+    def _streams(self, request: Request, spec: Spec) -> Response:
+        motion, stride = self._world.motion(spec), self._world.stride(spec)
+        if motion is None:
+            return not_found("Activity")
+        by_type = request.query.get("key_by_type", "").lower() == "true"
+        # An empty set while processing, as after an upload (contract section 7).
+        if self._age(spec) < self._world.faults.stream_delay_s:
+            return answer({} if by_type else [])
+        keys = {k.strip() for k in request.query.get("keys", "").split(",")}
+        size = streams.samples(motion, stride)
+        rows: dict[str, dict[str, Any]] = {
+            key: {"data": data, "series_type": "distance", "original_size": size, "resolution": "high"}
+            for key, data in streams.build(motion, keys, stride).items()
+        }
+        return answer(rows if by_type else [{"type": key, **row} for key, row in rows.items()])
+
+    def _laps(self, _: Request, spec: Spec) -> Response:
+        world = self._world
+        athlete = world.athletes[spec.athlete_id]
+        return answer(payloads.laps(spec, athlete, world.motion(spec), world.stride(spec)))
+
+    def _zones(self, _: Request, spec: Spec) -> Response:
+        world = self._world
+        athlete = world.athletes[spec.athlete_id]
+        if not athlete.premium:
+            return answer({"message": "Payment Required", "errors": []}, 402)
+        return answer(payloads.zones(athlete, world.motion(spec), world.totals(spec)))
+
+    def _photos(self, request: Request, spec: Spec) -> Response:
+        world, size = self._world, request.query.get("size", "600")
+        ready = self._age(spec) >= world.faults.photo_delay_s
+        athlete = world.athletes[spec.athlete_id]
+        return answer(payloads.photos(spec, athlete, int(size) if size.isdecimal() else 600, ready))
+
+    def _upload(self, text: str, grant: Grant) -> Response:
+        upload_id = int(text) if text.isdecimal() else 0
+        spec = self._world.activities.get(upload_id - payloads.UPLOAD_OFFSET)
+        if spec is None or spec.manual or spec.athlete_id != grant.athlete_id:
+            return not_found("Upload")
+        busy = self._age(spec) < self._world.faults.stream_delay_s
+        status = "Your activity is ready."
+        if spec.deleted:
+            status = "The created activity has been deleted."
+        elif busy:
+            status = "Your activity is still being processed."
+        known = None if busy or spec.deleted else spec.id
+        return answer({
+            "id": upload_id, "id_str": text, "external_id": f"garmin_ping_{spec.id % 10**9}",
+            "error": None, "status": status, "activity_id": known,
+        })  # fmt: skip
+
+    def _age(self, spec: Spec) -> float:
+        return self._world.clock() - spec.created_at
+
+
+def endpoint_of(method: str, parts: list[str]) -> str | None:
+    """The name of a data call, from the path below /api/v3; None when there is none such."""
+    if method != "GET":
+        return None
+    match parts:
+        case ["athlete"]:
+            return "athlete"
+        case ["athlete", "activities"]:
+            return "list_activities"
+        case ["activities", _]:
+            return "activity"
+        case ["activities", _, "streams" | "laps" | "zones" | "photos" | "comments" as part]:
+            return part
+        case ["gear", _]:
+            return "gear"
+        case ["uploads", _]:
+            return "upload"
+    return None
+
+
+def template_of(endpoint: str) -> str:
+    """The path of a data call with its variable part blanked, for the journal."""
+    fixed = {
+        "athlete": "/athlete", "list_activities": "/athlete/activities", "activity": "/activities/{id}",
+        "gear": "/gear/{id}", "upload": "/uploads/{id}",
+    }  # fmt: skip
+    return fixed.get(endpoint, f"/activities/{{id}}/{endpoint}")
+
+
+def _number(request: Request, name: str) -> float | None:
+    text = request.query.get(name, "")
+    return float(text) if text else None

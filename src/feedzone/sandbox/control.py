@@ -1,0 +1,251 @@
+"""The controls, as JSON under /control: whatever athletes, other users of the quota, or bad luck can do.
+
+No authentication: the sandbox is for loopback use. Bad input is answered 400 with {"error": ...}, an unknown
+id with 404.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import msgspec
+
+from .athletes import Athlete
+from .grants import Grant, SeatsFullError
+from .history import Spec
+from .http import Request, Response, answer
+from .limits import Limits
+from .records import Event
+from .sender import Sender
+from .world import NotThereError, World
+
+Body = dict[str, Any]
+T = TypeVar("T")
+
+
+class NewAthlete(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/athletes`."""
+
+    history_days: int = 365
+    per_week: float = 4.5
+
+
+class NewActivity(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/activities`; `started_days_ago` makes it a late upload."""
+
+    athlete_id: int
+    sport: str = "Run"
+    minutes: float = 45.0
+    start: float | None = None
+    started_days_ago: float | None = None
+    name: str | None = None
+    description: str | None = None
+    manual: bool = False
+    visibility: str = "everyone"
+    workout_type: int | None = None
+    gear_id: str | None = None
+    start_hidden: bool = False
+
+
+class Connection(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/athletes/{id}/connect`: consent and exchange without a browser."""
+
+    scopes: list[str] = msgspec.field(default_factory=lambda: ["read", "activity:read", "activity:read_all"])
+
+
+class Forged(msgspec.Struct, forbid_unknown_fields=True):
+    """`POST /control/events`: announce this, true or not."""
+
+    object_id: int
+    owner_id: int
+    object_type: str = "activity"
+    aspect_type: str = "update"
+    event_time: int | None = None
+    updates: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Control:
+    """Answers /control."""
+
+    def __init__(self, world: World, sender: Sender) -> None:
+        self._world = world
+        self._sender = sender
+
+    def answer(self, request: Request, parts: list[str]) -> Response:
+        """Carry out a control call."""
+        try:
+            if request.method == "GET":
+                return self._look(parts, request.query)
+            if request.method == "POST":
+                return answer(self._act(parts, request.json()))
+        except NotThereError as error:
+            return answer({"error": str(error)}, 404)
+        except SeatsFullError:
+            return answer({"error": "no athlete seat is left"}, 400)
+        except (ValueError, TypeError, KeyError, msgspec.ValidationError) as error:
+            missing = f"the body lacks {error}" if isinstance(error, KeyError) else str(error)
+            return answer({"error": missing}, 400)
+        return _unknown(parts)
+
+    def _look(self, parts: list[str], query: dict[str, str]) -> Response:
+        match parts:
+            case ["athletes"]:
+                return answer([self._athlete(a) for a in self._world.athletes.values()])
+            case ["truth", text]:
+                scopes = query["scopes"].split(",") if "scopes" in query else None
+                return answer(self._world.truth(_id(text), scopes))
+            case ["stats"]:
+                return answer(self.stats())
+            case ["events"]:
+                return answer([{"number": n, **asdict(event)} for n, event in self._world.journal.events])
+            case ["deliveries"]:
+                return answer([asdict(delivery) for delivery in self._world.journal.deliveries])
+            case ["calls"]:
+                return answer([asdict(call) for call in self._world.journal.calls])
+            case ["faults"]:
+                return answer(self._world.faults.as_dict())
+            case ["limits"]:
+                return answer(asdict(self._world.meter.limits))
+        return _unknown(parts)
+
+    def stats(self) -> Body:
+        """Counters: calls, limits, tokens, events, deliveries."""
+        world, journal = self._world, self._world.journal
+        return {
+            "now": world.clock(),
+            "calls": dict(journal.by_endpoint),
+            "statuses": {str(status): count for status, count in journal.by_status.items()},
+            "answered_429": journal.answered_429,
+            "over_limit": journal.over_limit,
+            "usage": world.meter.usage(world.clock()),
+            "limits": asdict(world.meter.limits),
+            "stale_token_uses": dict(world.grants.stale_token_uses),
+            "connected": len(world.grants.live),
+            "subscription": asdict(world.subscription) if world.subscription else None,
+            "events": journal.event_count,
+            "deliveries": dict(journal.outcomes),
+            "pending_deliveries": self._sender.pending,
+            "inactive": world.faults.inactive,
+        }
+
+    def _act(self, parts: list[str], body: Body) -> Any:
+        match parts:
+            case ["athletes"]:
+                made = _as(NewAthlete, body)
+                return self._athlete(self._world.add_athlete(made.history_days, made.per_week))
+            case ["athletes", text, action]:
+                return self._act_on_athlete(_id(text), action, body)
+            case ["activities"]:
+                return self._record(_as(NewActivity, body))
+            case ["activities", text, action]:
+                return _activity(self._act_on_activity(_id(text), action, body))
+            case ["events"]:
+                return self._forge(_as(Forged, body))
+        return self._act_on_application(parts, body)
+
+    def _act_on_athlete(self, athlete_id: int, action: str, body: Body) -> Any:
+        world = self._world
+        match action:
+            case "connect":
+                return _grant(world.connect(athlete_id, _as(Connection, body).scopes))
+            case "deauthorize":
+                return {"was_connected": world.deauthorize(athlete_id)}
+            case "retire-gear":
+                world.retire_gear(athlete_id, body["gear_id"], delete=bool(body.get("delete")))
+                return self._athlete(world.athlete(athlete_id))
+        raise NotThereError(f"athletes cannot {action}")
+
+    def _act_on_activity(self, activity_id: int, action: str, body: Body) -> Spec:
+        world = self._world
+        actions: dict[str, Callable[[], Spec]] = {
+            "rename": lambda: world.rename(activity_id, _text(body, "name")),
+            "type": lambda: world.change_type(activity_id, _text(body, "sport_type")),
+            "edit": lambda: world.edit_silently(activity_id, **body),
+            "visibility": lambda: world.set_visibility(activity_id, _text(body, "visibility")),
+            "hide": lambda: world.hide(activity_id),
+            "unhide": lambda: world.unhide(activity_id),
+            "delete": lambda: world.delete(activity_id),
+        }
+        if action not in actions:
+            raise NotThereError(f"activities cannot {action}")
+        return actions[action]()
+
+    def _act_on_application(self, parts: list[str], body: Body) -> Any:
+        world = self._world
+        match parts:
+            case ["limits"]:
+                world.meter.limits = msgspec.convert({**asdict(world.meter.limits), **body}, Limits)
+                return asdict(world.meter.limits)
+            case ["consume"]:
+                world.consume(int(body["calls"]), read=bool(body.get("read", True)))
+                return world.meter.usage(world.clock())
+            case ["faults"]:
+                world.faults.change(body)
+                return world.faults.as_dict()
+            case ["inactive"]:
+                world.faults.change({"inactive": body["inactive"]})
+                return {"inactive": world.faults.inactive}
+            case ["subscription", "drop"]:
+                world.drop_subscription()
+                return {"subscription": None}
+        raise NotThereError(f"there is no /control/{'/'.join(parts)}")
+
+    def _record(self, wanted: NewActivity) -> Body:
+        start = wanted.start
+        if wanted.started_days_ago is not None:
+            start = self._world.clock() - wanted.started_days_ago * 86_400
+        spec = self._world.record(
+            wanted.athlete_id, wanted.sport, wanted.minutes, start=start, name=wanted.name,
+            description=wanted.description, manual=wanted.manual, visibility=wanted.visibility,
+            workout_type=wanted.workout_type, gear_id=wanted.gear_id, start_hidden=wanted.start_hidden,
+        )  # fmt: skip
+        return _activity(spec)
+
+    def _forge(self, wanted: Forged) -> Body:
+        at = int(self._world.clock()) if wanted.event_time is None else wanted.event_time
+        kind, aspect = wanted.object_type, wanted.aspect_type
+        event = Event(kind, wanted.object_id, aspect, wanted.owner_id, at, wanted.updates)
+        return {"number": self._world.emit(event), **asdict(event)}
+
+    def _athlete(self, athlete: Athlete) -> Body:
+        grant = self._world.grants.live.get(athlete.id)
+        return {
+            "id": athlete.id,
+            "name": athlete.full_name,
+            "city": athlete.city.name,
+            "activities": len(self._world.visible(athlete.id, private_too=True)),
+            "connected": grant is not None,
+            "scopes": sorted(grant.scopes) if grant else [],
+            "gear": [asdict(gear) for gear in athlete.gear],
+        }
+
+
+def _grant(grant: Grant) -> Body:
+    return {**asdict(grant), "scopes": sorted(grant.scopes)}
+
+
+def _activity(spec: Spec) -> Body:
+    return {**asdict(spec), "private": spec.private, "type": spec.legacy_type}
+
+
+def _as(kind: type[T], body: Body) -> T:
+    return msgspec.convert(body, kind)
+
+
+def _id(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"{text!r} is not an id")
+    return int(text)
+
+
+def _text(body: Body, name: str) -> str:
+    value = body[name]
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is a text that is not empty")
+    return value
+
+
+def _unknown(parts: list[str]) -> Response:
+    return answer({"error": f"there is no /control/{'/'.join(parts)}"}, 404)

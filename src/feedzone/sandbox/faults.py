@@ -1,0 +1,99 @@
+"""What can go wrong at Strava and on the way to it: all of it off until somebody turns it on.
+
+Rates are probabilities per request or per delivery attempt. The dice are seeded by the world, so the same
+sequence of requests meets the same faults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from random import Random
+from typing import Any, Literal, get_args
+
+Kind = Literal["error_500", "html_502", "status_597", "reset_before", "reset_after", "timeout_after"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class ConnectionDroppedError(Exception):
+    """The connection broke instead of answering; `acted` says whether the request had been carried out."""
+
+    def __init__(self, kind: Literal["reset", "timeout"], acted: bool) -> None:
+        super().__init__(f"connection {kind} {'after' if acted else 'before'} acting")
+        self.kind = kind
+        self.acted = acted
+
+
+@dataclass(slots=True)
+class Faults:
+    """The switches. Seconds end in `_s`; everything else numeric is a probability."""
+
+    error_500: float = 0.0
+    html_502: float = 0.0
+    status_597: float = 0.0
+    reset_before: float = 0.0
+    reset_after: float = 0.0
+    timeout_after: float = 0.0
+    slow: float = 0.0
+    slow_s: float = 5.0
+    token_calls_too: bool = True
+    event_drop: float = 0.0
+    event_duplicate: float = 0.0
+    event_delay: float = 0.0
+    event_delay_s: float = 120.0
+    event_reorder_s: float = 0.0
+    stream_delay_s: float = 0.0
+    visible_delay_s: float = 0.0
+    photo_delay_s: float = 0.0
+    poison: set[int] = field(default_factory=set)
+    inactive: bool = False
+
+    def request_fault(self, rng: Random) -> Kind | None:
+        """The fault this request meets, if any: one throw of the dice for all kinds."""
+        dice = rng.random()
+        for kind in KINDS:
+            rate: float = getattr(self, kind)
+            if dice < rate:
+                return kind
+            dice -= rate
+        return None
+
+    def slowness(self, rng: Random) -> float:
+        """Seconds to wait before answering this request."""
+        return self.slow_s if self.slow and rng.random() < self.slow else 0.0
+
+    def delivery_delays(self, rng: Random) -> list[float]:
+        """When to deliver an event: one delay per copy, in seconds; none when it is lost."""
+        if rng.random() < self.event_drop:
+            return []
+        delays = [rng.uniform(0, self.event_reorder_s)]
+        if rng.random() < self.event_delay:
+            delays[0] += rng.uniform(0, self.event_delay_s)
+        if rng.random() < self.event_duplicate:
+            delays.append(delays[0] + rng.uniform(0.5, 90))
+        return delays
+
+    def change(self, values: dict[str, Any]) -> None:
+        """Set switches by name. ValueError names one that does not exist or has the wrong kind of value."""
+        known = {f.name for f in fields(self)}
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(f"no fault is called {name!r}; there are {', '.join(sorted(known))}")
+            setattr(self, name, _like(name, getattr(self, name), value))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The switches as JSON values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return values | {"poison": sorted(self.poison)}
+
+
+def _like(name: str, old: object, value: object) -> object:
+    if isinstance(old, bool):
+        if isinstance(value, bool):
+            return value
+    elif isinstance(old, set):
+        if isinstance(value, list | set) and all(isinstance(v, int) for v in value):
+            return set(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    wanted = {bool: "true or false", set: "a list of ids"}.get(type(old), "a number that is not negative")
+    raise ValueError(f"{name} takes {wanted}")

@@ -1,0 +1,86 @@
+"""The application's rate limits: two budgets of two windows each (contract section 10)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUARTER_S = 900
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Calls allowed per quarter-hour and UTC day, overall and reading; defaults of a new application."""
+
+    short: int = 200
+    daily: int = 2_000
+    read_short: int = 100
+    read_daily: int = 1_000
+
+
+UNLIMITED = Limits(10**9, 10**9, 10**9, 10**9)
+
+
+class Meter:
+    """Counts calls against limits that may change while running."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._short = self._daily = self._read_short = self._read_daily = 0
+        self._quarter = self._day = -1
+
+    def spend(self, now: float, *, read: bool = True, calls: int = 1) -> str | None:
+        """Count calls; the name of the exhausted budget if a window was spent before them, else None.
+
+        A refused call still counts, so that hammering a spent quarter-hour also eats the day.
+        """
+        self._roll(now)
+        spent = self._exhausted(read)
+        self._short += calls
+        self._daily += calls
+        if read:
+            self._read_short += calls
+            self._read_daily += calls
+        return spent
+
+    def headers(self, now: float, *, full: bool = True) -> list[tuple[str, str]]:
+        """The four headers; the push subscription calls carry only the overall pair, at zero (section 8)."""
+        self._roll(now)
+        limits = self.limits
+        if not full:
+            return [
+                ("x-ratelimit-limit", f"{limits.short},{limits.daily}"),
+                ("x-ratelimit-usage", "0,0"),
+            ]
+        return [
+            ("x-ratelimit-limit", f"{limits.short},{limits.daily}"),
+            ("x-ratelimit-usage", f"{self._short},{self._daily}"),
+            ("x-readratelimit-limit", f"{limits.read_short},{limits.read_daily}"),
+            ("x-readratelimit-usage", f"{self._read_short},{self._read_daily}"),
+        ]
+
+    def usage(self, now: float) -> dict[str, int]:
+        """Calls counted in the current windows."""
+        self._roll(now)
+        return {
+            "short": self._short,
+            "daily": self._daily,
+            "read_short": self._read_short,
+            "read_daily": self._read_daily,
+        }
+
+    def _exhausted(self, read: bool) -> str | None:
+        if self._short >= self.limits.short or self._daily >= self.limits.daily:
+            return "overall rate limit"
+        if not read:
+            return None
+        if self._read_short >= self.limits.read_short or self._read_daily >= self.limits.read_daily:
+            return "rate limit"
+        return None
+
+    def _roll(self, now: float) -> None:
+        quarter, day = int(now // QUARTER_S), int(now // DAY_S)
+        if quarter != self._quarter:
+            self._quarter, self._short, self._read_short = quarter, 0, 0
+        if day != self._day:
+            self._day, self._daily, self._read_daily = day, 0, 0

@@ -1,0 +1,158 @@
+"""Settings: read once from the environment and `.env`, checked, frozen, passed on as values.
+
+Names in the environment are the field names in capitals. Times end in their unit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import SettingsError
+
+
+def _base_url(value: object) -> object:
+    """An http(s) URL without its trailing slash."""
+    if not isinstance(value, str):
+        return value
+    parts = urlsplit(value.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("takes a URL such as https://feedzone.example.org")
+    return value.strip().rstrip("/")
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+SignatureMode = Literal["auto", "off", "observe", "enforce"]
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; `.env.template` explains each for operators."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
+    )
+
+    strava_client_id: str = ""
+    strava_client_secret: SecretStr = SecretStr("")
+    strava_verify_token: SecretStr = SecretStr("")
+    webhook_secret: SecretStr = SecretStr("")
+    webhook_path_secret: SecretStr = SecretStr("")
+    webhook_signature: SignatureMode = "auto"
+    app_url: BaseUrl = "http://127.0.0.1:8000"
+    feedzone_home: Path = Path(".feedzone")
+    database_url: SecretStr = SecretStr("")
+    token_encryption_keys: SecretStr = SecretStr("")
+    admin_password: SecretStr = SecretStr("")
+    api_key: SecretStr = SecretStr("")
+    queue_batch_size: int = Field(default=10, ge=1, le=1000)
+    queue_poll_interval: int = Field(default=5000, ge=10, le=3_600_000)
+    initial_sync_days: int = Field(default=30, ge=1, le=36_500)
+    max_sync_retries: int = Field(default=3, ge=1, le=100)
+    sync_timeout_ms: int = Field(default=30_000, ge=100, le=600_000)
+    strava_api_base_url: BaseUrl = "https://www.strava.com/api/v3"
+    strava_oauth_base_url: BaseUrl = "https://www.strava.com/oauth"
+    retention_days: int | None = Field(default=None, ge=1)
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    @property
+    def database(self) -> str:
+        """DATABASE_URL, or a SQLite file under FEEDZONE_HOME."""
+        return self.database_url.get_secret_value() or f"sqlite:///{self.feedzone_home / 'feedzone.db'}"
+
+    @property
+    def verify_token(self) -> str:
+        """STRAVA_VERIFY_TOKEN; without one, a value that only holders of the client secret can derive."""
+        return self.strava_verify_token.get_secret_value() or self._derived("verify token")
+
+    @property
+    def session_key(self) -> bytes:
+        """Signs what this installation puts into browsers."""
+        return self._derived("browser cookies").encode()
+
+    def _derived(self, purpose: str) -> str:
+        key = self.strava_client_secret.get_secret_value() + self.admin_password.get_secret_value()
+        return hmac.new(key.encode(), f"feedzone {purpose}".encode(), hashlib.sha256).hexdigest()
+
+    @property
+    def webhook_path(self) -> str:
+        secret = self.webhook_path_secret.get_secret_value()
+        return f"/api/webhooks/strava/{secret}" if secret else "/api/webhooks/strava"
+
+    @property
+    def callback_url(self) -> str:
+        """Where Strava delivers events: registered by `feedzone subscription ensure`."""
+        return f"{self.app_url}{self.webhook_path}"
+
+    @property
+    def signature_mode(self) -> Literal["off", "observe", "enforce"]:
+        """WEBHOOK_SIGNATURE; auto enforces once WEBHOOK_SECRET says what to enforce."""
+        if self.webhook_signature == "auto":
+            return "enforce" if self.webhook_secret.get_secret_value() else "observe"
+        return self.webhook_signature
+
+    @property
+    def signature_keys(self) -> list[tuple[str, str]]:
+        """Candidate keys: no document says which one Strava signs with (contract section 9)."""
+        candidates = [
+            ("WEBHOOK_SECRET", self.webhook_secret.get_secret_value()),
+            ("STRAVA_CLIENT_SECRET", self.strava_client_secret.get_secret_value()),
+        ]
+        return [(name, key) for name, key in candidates if key]
+
+    @property
+    def timeout_s(self) -> float:
+        return self.sync_timeout_ms / 1000
+
+    @property
+    def is_local(self) -> bool:
+        """Whether APP_URL names this very machine: nobody else is meant to come."""
+        return urlsplit(self.app_url).hostname in ("127.0.0.1", "localhost", "::1")
+
+    def secrets(self) -> list[str]:
+        """All secret values, for redaction. Short ones would redact innocent text."""
+        fields = type(self).model_fields
+        values = [getattr(self, name) for name in fields if name not in ("database_url",)]
+        texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        password = urlsplit(self.database).password
+        parts = [part.strip() for text in (*texts, password or "", self.verify_token) for part in text.split(",")]
+        return sorted({part for part in parts if len(part) >= 6}, key=len, reverse=True)
+
+    def require_strava(self) -> None:
+        """Raises SettingsError when the Strava application is not configured."""
+        for name in ("strava_client_id", "strava_client_secret"):
+            value = getattr(self, name)
+            if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
+                raise SettingsError(
+                    f"{name.upper()} is not set: copy it from https://www.strava.com/settings/api into .env"
+                )
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raises SettingsError: one line that names the setting and what it takes."""
+    try:
+        settings = Settings()
+    except ValidationError as problem:
+        raise SettingsError(_first_problem(problem)) from None
+    if settings.webhook_signature == "enforce" and not settings.signature_keys:
+        raise SettingsError("WEBHOOK_SIGNATURE=enforce needs WEBHOOK_SECRET, the key to check signatures with")
+    if "/" in settings.webhook_path_secret.get_secret_value():
+        raise SettingsError("WEBHOOK_PATH_SECRET takes one path segment: letters, digits, - and _")
+    return settings
+
+
+def _first_problem(problem: ValidationError) -> str:
+    error = problem.errors(include_url=False, include_input=False)[0]
+    name = str(error["loc"][0]).upper()
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {message[0].lower()}{message[1:]}"

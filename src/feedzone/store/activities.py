@@ -1,0 +1,300 @@
+"""Activities: the newest observation of each, what changed in it, and what is waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+
+from ..domain.activity import ActivityRecord, HeldActivity
+from ..domain.event import VisibleUpdate
+from ..domain.ids import uuid7
+from ..domain.job import JobSpec
+from . import events
+from .dialect import insert_into
+from .schema import activity_changes, activity_streams, strava_activities
+from .types import clean_text
+
+_table = strava_activities
+_columns = _table.c
+_BOOKKEEPING = frozenset(
+    {
+        "id",
+        "athlete_id",
+        "sync_status",
+        "sync_attempts",
+        "last_sync_error",
+        "last_event_time",
+        "webhook_received_at",
+        "last_fetched_at",
+        "deleted_at",
+        "created_at",
+        "updated_at",
+    }
+)
+TYPED = tuple(c.name for c in _columns if c.name not in _BOOKKEEPING and c.name not in ("summary", "detail"))
+"""The typed columns that come from Strava."""
+
+
+def held(connection: Connection, activity_id: int) -> HeldActivity | None:
+    query = (
+        select(
+            _columns.id, _columns.athlete_id, _columns.sync_status, _columns.manual, activity_streams.c.state
+        )
+        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
+        .where(_columns.id == activity_id)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return HeldActivity(row.id, row.athlete_id, row.sync_status, bool(row.manual), row.state)
+
+
+def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
+    """An event said that these changed: they are pending until the truth is fetched."""
+    for athlete_id in sorted({spec.athlete_id for spec in specs}):
+        ids = sorted(int(s.key.partition(":")[2]) for s in specs if s.athlete_id == athlete_id)
+        connection.execute(
+            update(_table)
+            .where(_columns.id.in_(ids), _columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
+            .values(sync_status="pending", webhook_received_at=now, updated_at=now)
+        )
+
+
+def show_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:
+    """Show at once what an event says, unless a newer event was shown already."""
+    row = connection.execute(
+        select(_table).where(
+            _columns.id == shown.activity_id,
+            _columns.athlete_id == shown.athlete_id,
+            _columns.sync_status != "deleted",
+            or_(_columns.last_event_time.is_(None), _columns.last_event_time <= shown.event_time),
+        )
+    ).first()
+    if row is None:
+        return
+    values: dict[str, Any] = {}
+    if shown.name is not None:
+        values["name"] = clean_text(shown.name)
+    if shown.type is not None:
+        values["type"] = values["sport_type"] = clean_text(shown.type)
+        if row.type == shown.type:
+            del values["sport_type"]  # the event only knows the coarse type; the finer one still fits
+    if shown.private is not None:
+        values["private"] = shown.private
+        if shown.private:
+            values["visibility"] = "only_me"
+    _log_changes(connection, row, values, f"event:{shown.event_id}", now)
+    connection.execute(
+        update(_table)
+        .where(_columns.id == shown.activity_id)
+        .values(**values, last_event_time=shown.event_time, updated_at=now)
+    )
+
+
+def store(
+    connection: Connection,
+    record: ActivityRecord,
+    *,
+    cause: str,
+    received_at: datetime | None,
+    status: str,
+    now: datetime,
+) -> None:
+    """Write what Strava shows now. A summary touches only what it has; a detail is the whole truth."""
+    row = connection.execute(select(_table).where(_columns.id == record.id).with_for_update()).first()
+    values = {name: _storable(value) for name, value in record.columns.items() if name in TYPED}
+    if record.level == "detail":
+        values = dict.fromkeys(TYPED) | values
+    changes: dict[str, Any] = {record.level: record.raw, "sync_status": status, "updated_at": now}
+    if record.level == "detail":
+        changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
+    if received_at is not None:
+        changes["webhook_received_at"] = received_at
+    if row is None:
+        connection.execute(
+            _table.insert().values(
+                id=record.id, athlete_id=record.athlete_id, created_at=now, **values, **changes
+            )
+        )
+        return
+    if row.sync_status == "deleted":
+        _log(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
+        changes["deleted_at"] = None
+    elif row.detail is not None or record.level == "summary":
+        _log_changes(connection, row, values, cause, now)
+    changes["athlete_id"] = record.athlete_id
+    connection.execute(update(_table).where(_columns.id == record.id).values(**values, **changes))
+
+
+def _storable(value: Any) -> Any:
+    return clean_text(value) if isinstance(value, str) else value
+
+
+def note_failure(connection: Connection, activity_id: int, error: str, *, final: bool, now: datetime) -> None:
+    values: dict[str, Any] = {
+        "last_sync_error": error,
+        "sync_attempts": _columns.sync_attempts + 1,
+        "updated_at": now,
+    }
+    if final:
+        values["sync_status"] = "failed"
+    connection.execute(
+        update(_table).where(_columns.id == activity_id, _columns.sync_status != "deleted").values(values)
+    )
+
+
+def finish(connection: Connection, activity_id: int, now: datetime) -> None:
+    """Detail and streams are as Strava has them."""
+    connection.execute(
+        update(_table)
+        .where(_columns.id == activity_id, _columns.sync_status == "syncing")
+        .values(sync_status="synced", last_sync_error=None, updated_at=now)
+    )
+
+
+def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
+    """Turn the activity into a tombstone: its id stays, so that it is not taken for new; no data does."""
+    row = connection.execute(
+        select(_columns.sync_status, _columns.athlete_id).where(_columns.id == activity_id).with_for_update()
+    ).first()
+    if row is not None and row.athlete_id != athlete_id:
+        return
+    blank = {
+        **dict.fromkeys((*TYPED, "summary", "detail", "last_sync_error")),
+        "sync_status": "deleted",
+        "deleted_at": now,
+        "updated_at": now,
+    }
+    if row is None:
+        connection.execute(
+            _table.insert().values(id=activity_id, athlete_id=athlete_id, created_at=now, **blank)
+        )
+    elif row.sync_status == "deleted":
+        return
+    else:
+        connection.execute(update(_table).where(_columns.id == activity_id).values(blank))
+    connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
+    # The audit trail keeps that it went and came back, not what it said.
+    connection.execute(
+        delete(activity_changes).where(
+            activity_changes.c.activity_id == activity_id, activity_changes.c.field != "sync_status"
+        )
+    )
+    events.redact_activity(connection, activity_id)
+    before = row.sync_status if row is not None else None
+    _log(connection, activity_id, athlete_id, "sync_status", before, "deleted", cause, now)
+
+
+def _log_changes(
+    connection: Connection, row: Row[Any], values: dict[str, Any], cause: str, now: datetime
+) -> None:
+    old = row._mapping
+    for field, new in values.items():
+        if not same(old[field], new):
+            _log(connection, row.id, row.athlete_id, field, old[field], new, cause, now)
+
+
+def same(old: Any, new: Any) -> bool:
+    """Equal as far as the database can tell."""
+    if isinstance(old, float) or isinstance(new, float):
+        return old is not None and new is not None and abs(old - new) < 1e-9
+    return bool(old == new)
+
+
+def _log(
+    connection: Connection,
+    activity_id: int,
+    athlete_id: int,
+    field: str,
+    old: Any,
+    new: Any,
+    cause: str,
+    now: datetime,
+) -> None:
+    connection.execute(
+        activity_changes.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)),
+            activity_id=activity_id,
+            athlete_id=athlete_id,
+            field=field,
+            old_value=msgspec.json.encode(old).decode(),
+            new_value=msgspec.json.encode(new).decode(),
+            changed_at=now,
+            cause=cause,
+        )
+    )
+
+
+def differing(connection: Connection, records: Iterable[ActivityRecord]) -> list[ActivityRecord]:
+    """Those whose summary tells of something that our rows do not have: new, changed, or unfinished."""
+    wanted = {record.id: record for record in records}
+    rows = {
+        row.id: row for row in connection.execute(select(_table).where(_columns.id.in_(sorted(wanted)))).all()
+    }
+    found = []
+    for record in wanted.values():
+        row = rows.get(record.id)
+        if row is None or row.sync_status != "synced":
+            found.append(record)
+            continue
+        old = row._mapping
+        if any(not same(old[k], _storable(v)) for k, v in record.columns.items() if k in TYPED):
+            found.append(record)
+    return found
+
+
+def get(connection: Connection, activity_id: int) -> Row[Any] | None:
+    return connection.execute(select(_table).where(_columns.id == activity_id)).first()
+
+
+def listing(
+    connection: Connection,
+    *,
+    athlete_id: int | None = None,
+    after: datetime | None = None,
+    before: datetime | None = None,
+    sport_type: str | None = None,
+    cursor: tuple[datetime, int] | None = None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Activities that are not deleted, latest start first; `cursor` is the last one of the page before."""
+    wanted = [_columns.sync_status != "deleted", _columns.start_date.is_not(None)]
+    if athlete_id is not None:
+        wanted.append(_columns.athlete_id == athlete_id)
+    if after is not None:
+        wanted.append(_columns.start_date >= after)
+    if before is not None:
+        wanted.append(_columns.start_date < before)
+    if sport_type is not None:
+        wanted.append(_columns.sport_type == sport_type)
+    if cursor is not None:
+        at, last = cursor
+        wanted.append(or_(_columns.start_date < at, and_(_columns.start_date == at, _columns.id < last)))
+    query = (
+        select(_table).where(*wanted).order_by(_columns.start_date.desc(), _columns.id.desc()).limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def progress(connection: Connection, athlete_id: int, after: datetime | None) -> dict[str, int]:
+    """How many activities of the athlete, started since `after`, are in each sync status."""
+    query = (
+        select(_columns.sync_status, func.count())
+        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
+        .group_by(_columns.sync_status)
+    )
+    if after is not None:
+        query = query.where(_columns.start_date >= after)
+    return dict(connection.execute(query).tuples().all())
+
+
+def changes(connection: Connection, *, since_id: str | None, limit: int) -> Sequence[Row[Any]]:
+    """The audit trail, oldest first."""
+    query = select(activity_changes).order_by(activity_changes.c.id).limit(limit)
+    if since_id:
+        query = query.where(activity_changes.c.id > since_id)
+    return connection.execute(query).all()

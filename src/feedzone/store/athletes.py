@@ -1,0 +1,151 @@
+"""Connected athletes: who they are, what they granted, how far their first sync is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, exists, func, select, update
+
+from ..domain.athlete import AthleteProfile
+from .dialect import insert_into
+from .schema import strava_activities, strava_athletes, webhook_subscriptions
+from .types import clean_text
+
+
+def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
+    query = select(strava_athletes.c.id, strava_athletes.c.status).where(
+        strava_athletes.c.id.in_(sorted(ids))
+    )
+    return dict(connection.execute(query).tuples().all())
+
+
+def connect(
+    connection: Connection,
+    profile: AthleteProfile,
+    scopes: str,
+    status: str,
+    reason: str | None,
+    now: datetime,
+) -> None:
+    """Create the athlete, or bring one who left or lost access back."""
+    subscribed = connection.execute(
+        select(webhook_subscriptions.c.subscription_id).where(webhook_subscriptions.c.is_active.is_(True))
+    ).first()
+    values = {
+        "username": _clean(profile.username),
+        "firstname": _clean(profile.firstname),
+        "lastname": _clean(profile.lastname),
+        "scopes": scopes,
+        "status": status,
+        "status_reason": reason,
+        "webhook_subscription_active": subscribed is not None,
+        "connected_at": now,
+        "updated_at": now,
+    }
+    connection.execute(
+        insert_into(connection, strava_athletes)
+        .values(id=profile.id, **values)
+        .on_conflict_do_update(index_elements=["id"], set_=values)
+    )
+
+
+def _clean(value: str | None) -> str | None:
+    return None if value is None else clean_text(value)
+
+
+def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:
+    connection.execute(
+        update(strava_athletes).where(strava_athletes.c.id.in_(sorted(ids))).values(last_event_at=now)
+    )
+
+
+def set_subscription(connection: Connection, *, active: bool) -> None:
+    connection.execute(update(strava_athletes).values(webhook_subscription_active=active))
+
+
+def mark(connection: Connection, athlete_id: int, status: str, reason: str | None, now: datetime) -> None:
+    """Set the connection's state; who has left stays gone."""
+    connection.execute(
+        update(strava_athletes)
+        .where(strava_athletes.c.id == athlete_id, strava_athletes.c.status != "deauthorized")
+        .values(status=status, status_reason=reason, updated_at=now)
+    )
+
+
+def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, now: datetime) -> None:
+    connection.execute(
+        update(strava_athletes)
+        .where(strava_athletes.c.id == athlete_id)
+        .values(
+            initial_sync_started_at=now,
+            initial_sync_completed=False,
+            initial_sync_completed_at=None,
+            initial_sync_after=after,
+            initial_sync_cursor=0,
+            initial_sync_listed=False,
+            initial_sync_found=0,
+            updated_at=now,
+        )
+    )
+
+
+def advance_sync(connection: Connection, athlete_id: int, found: int, now: datetime) -> None:
+    """One more page of the list is stored."""
+    connection.execute(
+        update(strava_athletes)
+        .where(strava_athletes.c.id == athlete_id)
+        .values(
+            initial_sync_cursor=func.coalesce(strava_athletes.c.initial_sync_cursor, 0) + 1,
+            initial_sync_found=strava_athletes.c.initial_sync_found + found,
+            updated_at=now,
+        )
+    )
+
+
+def finish_listing(connection: Connection, athlete_id: int, now: datetime) -> None:
+    connection.execute(
+        update(strava_athletes)
+        .where(strava_athletes.c.id == athlete_id)
+        .values(initial_sync_listed=True, updated_at=now)
+    )
+    complete_sync(connection, athlete_id, now)
+
+
+def complete_sync(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """The first sync is complete when all is listed and no activity waits for its detail or streams."""
+    waiting = exists().where(
+        and_(
+            strava_activities.c.athlete_id == athlete_id,
+            strava_activities.c.sync_status.in_(("pending", "syncing")),
+        )
+    )
+    connection.execute(
+        update(strava_athletes)
+        .where(
+            strava_athletes.c.id == athlete_id,
+            strava_athletes.c.initial_sync_listed.is_(True),
+            strava_athletes.c.initial_sync_completed.is_(False),
+            ~waiting,
+        )
+        .values(initial_sync_completed=True, initial_sync_completed_at=now, updated_at=now)
+    )
+
+
+def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
+    connection.execute(
+        update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(last_synced_at=now)
+    )
+    complete_sync(connection, athlete_id, now)
+
+
+def get(connection: Connection, athlete_id: int) -> Row[Any] | None:
+    return connection.execute(select(strava_athletes).where(strava_athletes.c.id == athlete_id)).first()
+
+
+def listing(connection: Connection, *, limit: int, after_id: int | None = None) -> Sequence[Row[Any]]:
+    query = select(strava_athletes).order_by(strava_athletes.c.id).limit(limit)
+    if after_id is not None:
+        query = query.where(strava_athletes.c.id > after_id)
+    return connection.execute(query).all()

@@ -1,0 +1,208 @@
+"""The database: one way to read, one way to write, on SQLite and on PostgreSQL.
+
+A transaction is a plain function over a SQLAlchemy `Connection`. It cannot await, so no transaction
+can span an HTTP call, and on SQLite the whole transaction is one hop to one thread instead of one hop
+per statement (docs/decisions/0002-transactions-are-functions.md). A body may run again after a
+deadlock or a busy database, so it must not change anything but the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from ..errors import SettingsError, StorageUnavailable
+
+T = TypeVar("T")
+Body = Callable[[Connection], T]
+
+BUSY_MS = 5000
+"""How long SQLite waits for another process's write before it says busy."""
+
+TRIES = 5
+
+
+class Database(Protocol):
+    """What the store needs of a database, whichever it is."""
+
+    shares_work: bool
+    """Whether several processes are expected at this database."""
+
+    async def read(self, body: Body[T]) -> T: ...
+
+    async def write(self, body: Body[T]) -> T:
+        """Run `body` in one transaction; it is durable when this returns. Raises StorageUnavailable."""
+        ...
+
+    def run_sync(self, body: Body[T]) -> T:
+        """Run `body` in one transaction from synchronous code (migrations, command line)."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def open_database(url: str) -> Database:
+    """Open `sqlite:///path` or `postgresql://...`. Raises SettingsError for anything else."""
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme == "sqlite":
+        return SqliteDatabase(url)
+    if scheme in ("postgresql", "postgres"):
+        return PostgresDatabase(url)
+    raise SettingsError(f"DATABASE_URL takes sqlite:///path or postgresql://..., not {scheme}://")
+
+
+def _text(value: Any) -> Any:
+    """JSON columns carry text (types.JsonText): nothing to (de)serialize."""
+    return value
+
+
+class SqliteDatabase:
+    """SQLite in WAL mode with one writer.
+
+    Differs from PostgreSQL because SQLite locks the whole file: writes queue here, in one thread,
+    instead of failing with "database is locked"; BEGIN IMMEDIATE takes the lock at once, so that a
+    transaction never has to give up half way. `synchronous=FULL`: an answered 200 survives a power cut.
+    """
+
+    shares_work = False
+
+    def __init__(self, url: str, *, readers: int = 2) -> None:
+        path = make_url(url).database
+        if not path or path == ":memory:":
+            raise SettingsError("DATABASE_URL: a SQLite database needs a file: sqlite:///path/to/feedzone.db")
+        self.path = Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise SettingsError(
+                f"DATABASE_URL: cannot create {self.path.parent}: {problem.strerror}"
+            ) from None
+        self._writer = ThreadPoolExecutor(1, "sqlite-writer")
+        self._readers = ThreadPoolExecutor(readers, "sqlite-reader")
+        self._write_engine = self._engine("IMMEDIATE")
+        self._read_engine = self._engine("DEFERRED")
+
+    def _engine(self, begin: str) -> Engine:
+        engine = create_engine(
+            f"sqlite:///{self.path}",
+            json_serializer=_text,
+            json_deserializer=_text,
+            pool_size=4,
+            connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False, "isolation_level": None},
+        )
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA foreign_keys=ON")
+            # What an athlete's leaving deletes is overwritten, not only unlinked (guarantee 6).
+            connection.execute("PRAGMA secure_delete=ON")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(f"BEGIN {begin}")
+
+        return engine
+
+    async def read(self, body: Body[T]) -> T:
+        return await self._in(self._readers, self._read_engine, body)
+
+    async def write(self, body: Body[T]) -> T:
+        return await self._in(self._writer, self._write_engine, body)
+
+    async def _in(self, pool: ThreadPoolExecutor, engine: Engine, body: Body[T]) -> T:
+        # A transaction that was begun runs to its end even when the caller is cancelled.
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(pool, _transaction, engine, body))
+
+    def run_sync(self, body: Body[T]) -> T:
+        return self._writer.submit(_transaction, self._write_engine, body).result()
+
+    async def close(self) -> None:
+        for pool in (self._writer, self._readers):
+            await asyncio.to_thread(pool.shutdown)
+        self._write_engine.dispose()
+        self._read_engine.dispose()
+
+
+def _transaction(engine: Engine, body: Body[T]) -> T:
+    try:
+        with engine.begin() as connection:
+            return body(connection)
+    except OperationalError as problem:
+        raise StorageUnavailable(f"SQLite: {problem.orig}") from problem
+
+
+class PostgresDatabase:
+    """PostgreSQL through asyncpg. Bodies run in SQLAlchemy's greenlet, so they read as plain functions."""
+
+    shares_work = True
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        self.url = make_url(url).set(drivername="postgresql+asyncpg")
+        self._engine = create_async_engine(
+            self.url,
+            json_serializer=_text,
+            json_deserializer=_text,
+            pool_size=pool_size,
+            pool_pre_ping=True,
+            connect_args={"timeout": 10},
+        )
+
+    async def read(self, body: Body[T]) -> T:
+        return await self._run(body)
+
+    async def write(self, body: Body[T]) -> T:
+        return await self._run(body)
+
+    async def _run(self, body: Body[T]) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                async with self._engine.begin() as connection:
+                    return await connection.run_sync(body)
+            except DBAPIError as problem:
+                if not _lost_a_race(problem) or attempt == TRIES:
+                    if (
+                        isinstance(problem, (OperationalError, InterfaceError))
+                        or problem.connection_invalidated
+                    ):
+                        raise StorageUnavailable(f"PostgreSQL: {problem.orig}") from problem
+                    raise
+            except OSError as problem:
+                raise StorageUnavailable(f"PostgreSQL cannot be reached: {problem}") from problem
+            await asyncio.sleep(random.uniform(0.005, 0.05) * attempt)  # noqa: S311  (spreads retries)
+        raise AssertionError("unreachable")
+
+    def run_sync(self, body: Body[T]) -> T:
+        async def once() -> T:
+            engine = create_async_engine(self.url, json_serializer=_text, json_deserializer=_text)
+            try:
+                async with engine.begin() as connection:
+                    return await connection.run_sync(body)
+            except OSError as problem:
+                raise StorageUnavailable(f"PostgreSQL cannot be reached: {problem}") from problem
+            finally:
+                await engine.dispose()
+
+        # Alembic is synchronous; its own thread gives it an event loop wherever it is called from.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, once()).result()
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+def _lost_a_race(problem: DBAPIError) -> bool:
+    """Deadlock or serialization failure: PostgreSQL rolled back, and asks to be tried again."""
+    return getattr(problem.orig, "sqlstate", None) in ("40P01", "40001")

@@ -1,0 +1,112 @@
+"""An athlete who leaves is gone; a receipt stays that proves it (guarantee 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, select, update
+
+from ..domain.effect import CountForged, PurgeAthlete
+from ..domain.ids import uuid7
+from . import events
+from .schema import (
+    activity_changes,
+    activity_streams,
+    deletion_receipts,
+    forged_suspects,
+    jobs,
+    strava_activities,
+    strava_athletes,
+    token_uses,
+)
+
+
+def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
+    """Remove tokens, activities, streams, raw payloads and queue rows, and write the receipt."""
+    athlete_id = effect.athlete_id
+    counts = {
+        table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
+        for table in (activity_streams, activity_changes, strava_activities, jobs, token_uses)
+    }
+    kept = effect.cause.removeprefix("event:") if effect.cause.startswith("event:") else None
+    counts["webhook_events"] = events.purge_athlete(connection, athlete_id, kept)
+    if kept:
+        events.complete_one(connection, kept, now)
+    _blank(connection, athlete_id, effect.reason, now)
+    connection.execute(
+        deletion_receipts.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)),
+            athlete_id=athlete_id,
+            reason=effect.reason,
+            cause=effect.cause,
+            confirmed_by=effect.confirmed_by,
+            purged_at=now,
+            counts=msgspec.json.encode(counts).decode(),
+            revoked_at=now if effect.reason == "deauthorized" else None,
+            revoke_detail=effect.confirmed_by if effect.reason == "deauthorized" else None,
+        )
+    )
+
+
+def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) -> None:
+    """Keep the bare id, so that late events of the athlete are known as such; nothing else."""
+    keep = {"id", "status", "status_reason", "token_generation", "connected_at", "updated_at"}
+    empty: dict[str, Any] = {
+        column.name: False if not column.nullable and "BOOL" in str(column.type) else None
+        for column in strava_athletes.c
+        if column.name not in keep
+    }
+    empty["initial_sync_found"] = 0
+    connection.execute(
+        update(strava_athletes)
+        .where(strava_athletes.c.id == athlete_id)
+        .values(
+            **empty,
+            status="deauthorized",
+            status_reason=reason,
+            # A refresh that is under way must not bring the tokens back.
+            token_generation=strava_athletes.c.token_generation + 1,
+            updated_at=now,
+        )
+    )
+
+
+def confirm_revoke(connection: Connection, athlete_id: int, detail: str, now: datetime) -> None:
+    """Note on the newest receipt that Strava has let go, too."""
+    newest = (
+        select(deletion_receipts.c.id)
+        .where(deletion_receipts.c.athlete_id == athlete_id)
+        .order_by(deletion_receipts.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    connection.execute(
+        update(deletion_receipts)
+        .where(deletion_receipts.c.id == newest)
+        .values(revoked_at=now, revoke_detail=detail)
+    )
+
+
+def count_forged(connection: Connection, effect: CountForged, now: datetime) -> None:
+    connection.execute(
+        forged_suspects.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)), claim=effect.claim, cause=effect.cause, noticed_at=now
+        )
+    )
+
+
+def forged(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Claims that Strava denied, newest first."""
+    return connection.execute(
+        select(forged_suspects).order_by(forged_suspects.c.id.desc()).limit(limit)
+    ).all()
+
+
+def receipts(connection: Connection, athlete_id: int | None = None) -> Sequence[Row[Any]]:
+    query = select(deletion_receipts).order_by(deletion_receipts.c.id.desc()).limit(200)
+    if athlete_id is not None:
+        query = query.where(deletion_receipts.c.athlete_id == athlete_id)
+    return connection.execute(query).all()

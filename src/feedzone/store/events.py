@@ -1,0 +1,151 @@
+"""Webhook events: what Strava told us, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, delete, func, literal, select, update
+
+from ..domain.job import Job
+from .schema import webhook_events
+
+OPEN = ("pending", "processing")
+
+
+def mark_processing(connection: Connection, job_ids: Sequence[str]) -> None:
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.job_id.in_(job_ids), webhook_events.c.status == "pending")
+        .values(status="processing", attempts=webhook_events.c.attempts + 1)
+    )
+
+
+def mark_pending(connection: Connection, job_ids: Sequence[str]) -> None:
+    if job_ids:
+        connection.execute(
+            update(webhook_events)
+            .where(webhook_events.c.job_id.in_(job_ids), webhook_events.c.status == "processing")
+            .values(status="pending")
+        )
+
+
+def complete(
+    connection: Connection, job_id: str, version: int | None, note: str | None, now: datetime
+) -> None:
+    """The object is up to date with every event up to `version` of the job (None: with all of them)."""
+    upto = [] if version is None else [webhook_events.c.job_version <= version]
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.job_id == job_id, webhook_events.c.status.in_((*OPEN, "failed")), *upto)
+        .values(status="completed", processed_at=now, error_message=note)
+    )
+
+
+def complete_one(connection: Connection, event_id: str, now: datetime) -> None:
+    """The event that said the athlete leaves: true, and done."""
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.id == event_id)
+        .values(status="completed", processed_at=now, error_message=None)
+    )
+
+
+def note_failure(connection: Connection, job: Job, error: str | None, *, final: bool, now: datetime) -> None:
+    """A run ended without success: back to pending, or failed for good."""
+    values: dict[str, Any] = {"status": "failed" if final else "pending"}
+    if error is not None:
+        values["error_message"] = error
+    if final:
+        values["processed_at"] = now
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.job_id == job.id, webhook_events.c.status.in_(OPEN))
+        .values(values)
+    )
+
+
+def reopen(connection: Connection, job_id: str) -> None:
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.job_id == job_id, webhook_events.c.status == "failed")
+        .values(status="pending", processed_at=None)
+    )
+
+
+def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> None:
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.job_id == job_id, webhook_events.c.status.in_((*OPEN, "failed")))
+        .values(
+            status="failed",
+            processed_at=now,
+            error_message=literal(f"discarded: {reason}; was: ")
+            + func.coalesce(webhook_events.c.error_message, "no error"),
+        )
+    )
+
+
+def redact_activity(connection: Connection, activity_id: int) -> None:
+    """A deleted activity's title must not live on in the payloads of its update events."""
+    of_it = and_(webhook_events.c.object_type == "activity", webhook_events.c.object_id == activity_id)
+    query = select(webhook_events.c.id, webhook_events.c.event_data).where(
+        of_it, webhook_events.c.aspect_type == "update"
+    )
+    for row in connection.execute(query).all():
+        payload = msgspec.json.decode(row.event_data)
+        if payload.get("updates"):
+            payload["updates"] = {key: None for key in payload["updates"]}
+            connection.execute(
+                update(webhook_events)
+                .where(webhook_events.c.id == row.id)
+                .values(event_data=msgspec.json.encode(payload).decode())
+            )
+
+
+def purge_athlete(connection: Connection, athlete_id: int, keep_event: str | None) -> int:
+    """Remove the athlete's raw payloads; only the event that proves why may stay."""
+    mine = [webhook_events.c.owner_id == athlete_id]
+    if keep_event:
+        mine.append(webhook_events.c.id != keep_event)
+    return connection.execute(delete(webhook_events).where(*mine)).rowcount
+
+
+def listing(
+    connection: Connection, *, status: str | None, limit: int, before_id: str | None
+) -> Sequence[Row[Any]]:
+    """Events, newest first."""
+    query = select(webhook_events).order_by(webhook_events.c.id.desc()).limit(limit)
+    if status:
+        query = query.where(webhook_events.c.status == status)
+    if before_id:
+        query = query.where(webhook_events.c.id < before_id)
+    return connection.execute(query).all()
+
+
+def get(connection: Connection, event_id: str) -> Row[Any] | None:
+    return connection.execute(select(webhook_events).where(webhook_events.c.id == event_id)).first()
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    query = select(webhook_events.c.status, func.count()).group_by(webhook_events.c.status)
+    return dict(connection.execute(query).tuples().all())
+
+
+def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Athletes whose events we ignore, with how many (pain 28)."""
+    unknown = webhook_events.c.error_message.like("athlete % is not connected")
+    query = (
+        select(
+            webhook_events.c.owner_id,
+            func.count().label("events"),
+            func.max(webhook_events.c.created_at).label("last"),
+        )
+        .where(webhook_events.c.status == "ignored", unknown)
+        .group_by(webhook_events.c.owner_id)
+        .order_by(func.count().desc())
+        .limit(limit)
+    )
+    return connection.execute(query).all()

@@ -1,0 +1,126 @@
+"""The inbox's transaction: events and the jobs they cause, durable together or not at all (guarantee 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Connection, select, update
+
+from ..domain.event import Signature, StravaEvent, job_for, visible_update
+from ..domain.ids import uuid7
+from ..domain.job import JobSpec
+from . import activities, athletes, jobs, subscriptions
+from .dialect import insert_into
+from .schema import jobs as jobs_table
+from .schema import webhook_events
+
+
+class Delivery(NamedTuple):
+    """One delivery of an event, and what its signature proved."""
+
+    event: StravaEvent
+    signature: Signature
+
+
+Verdict = Literal["accepted", "ignored", "duplicate"]
+
+
+class Receipt(NamedTuple):
+    """What became of a delivery."""
+
+    event_id: str
+    verdict: Verdict
+
+
+def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[Receipt]:
+    """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200."""
+    now_ms = int(now.timestamp() * 1000)
+    status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
+    ours = subscriptions.active_ids(connection)
+    rows, specs = [], {}
+    for event, signature in deliveries:
+        event_id = uuid7(now_ms)
+        spec = job_for(event, event_id, signature, now_ms)
+        ignored = _why_ignored(event, status, ours, spec)
+        specs[event_id] = (event, signature, None if ignored else spec)
+        rows.append(_values(event, signature, event_id, now, ignored))
+    statement = insert_into(connection, webhook_events).on_conflict_do_nothing(index_elements=["dedup_key"])
+    new = set(connection.execute(statement.returning(webhook_events.c.id), rows).scalars())
+    _cause_work(connection, {key: value for key, value in specs.items() if key in new}, now)
+    return [
+        Receipt(
+            row["id"],
+            "duplicate" if row["id"] not in new else "ignored" if row["error_message"] else "accepted",
+        )
+        for row in rows
+    ]
+
+
+def _why_ignored(
+    event: StravaEvent, status: dict[int, str], ours: set[int], spec: JobSpec | None
+) -> str | None:
+    if ours and event.subscription_id not in ours:
+        return f"subscription {event.subscription_id} is not ours"
+    if status.get(event.owner_id) in (None, "deauthorized"):
+        return f"athlete {event.owner_id} is not connected"
+    return "nothing to do" if spec is None else None
+
+
+def _values(
+    event: StravaEvent, signature: Signature, event_id: str, now: datetime, ignored: str | None
+) -> dict[str, Any]:
+    return {
+        "id": event_id,
+        "event_data": event.raw,
+        "status": "ignored" if ignored else "pending",
+        "attempts": 0,
+        "created_at": now,
+        "processed_at": now if ignored else None,
+        "error_message": ignored,
+        "object_type": event.object_type,
+        "object_id": event.object_id,
+        "aspect_type": event.aspect_type,
+        "owner_id": event.owner_id,
+        "subscription_id": event.subscription_id,
+        "event_time": event.event_time,
+        "dedup_key": event.dedup_key,
+        "signature": signature,
+    }
+
+
+def _cause_work(
+    connection: Connection,
+    accepted: dict[str, tuple[StravaEvent, Signature, JobSpec | None]],
+    now: datetime,
+) -> None:
+    """Enqueue the jobs of new events, link each event to its job, and show at once what can be shown."""
+    work = {event_id: spec for event_id, (_, _, spec) in accepted.items() if spec is not None}
+    if not work:
+        return
+    jobs.enqueue(connection, work.values(), now)
+    keys = sorted({spec.key for spec in work.values()})
+    live = select(jobs_table.c.id, jobs_table.c.kind, jobs_table.c.key, jobs_table.c.version).where(
+        jobs_table.c.key.in_(keys), jobs_table.c.state != "dead"
+    )
+    link = {(row.kind, row.key): row for row in connection.execute(live)}
+    by_job: dict[tuple[str, int], list[str]] = {}
+    for event_id, spec in work.items():
+        row = link[spec.kind, spec.key]
+        by_job.setdefault((row.id, row.version), []).append(event_id)
+    for (job_id, version), ids in by_job.items():
+        connection.execute(
+            update(webhook_events)
+            .where(webhook_events.c.id.in_(ids))
+            .values(job_id=job_id, job_version=version)
+        )
+    athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)
+    activities.mark_stale(
+        connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
+    )
+    for event_id in work:
+        event, signature, _ = accepted[event_id]
+        shown = visible_update(event, event_id) if signature != "mismatch" else None
+        if shown is not None:
+            activities.show_update(connection, shown, now)

@@ -1,0 +1,316 @@
+"""The queue: one live job per object, leased, coalesced by version, finished under guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, text, update
+
+from ..domain.ids import uuid7
+from ..domain.job import Job, JobSpec, Lane, decode_hint, encode_hint
+from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
+from . import events
+from .dialect import insert_into
+from .schema import LIVE, jobs
+
+Applied = Callable[[Connection], None]
+
+
+def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> None:
+    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane."""
+    newest: dict[tuple[str, str], JobSpec] = {}
+    for spec in specs:
+        held = newest.get((spec.kind, spec.key))
+        newest[spec.kind, spec.key] = spec if held is None else _merge(held, spec)
+    if not newest:
+        return
+    if connection.dialect.name == "postgresql":
+        # Differs because only PostgreSQL can wake the workers of other processes; it does so at commit.
+        connection.execute(text("NOTIFY feedzone_jobs"))
+    # Two processes that enqueue the same keys in different order would deadlock on PostgreSQL.
+    rows = [_values(spec, now) for _, spec in sorted(newest.items())]
+    statement = insert_into(connection, jobs)
+    new, old = statement.excluded, jobs.c
+    newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[old.kind, old.key],
+            index_where=LIVE,
+            set_={
+                "version": old.version + 1,
+                "hint": case((newer, new.hint), else_=old.hint),
+                "hint_time": case((newer, new.hint_time), else_=old.hint_time),
+                "priority": case((better, new.priority), else_=old.priority),
+                "rank": case((better, new.rank), else_=old.rank),
+                "due_at": case((new.due_at < old.due_at, new.due_at), else_=old.due_at),
+                "updated_at": now,
+            },
+        ),
+        rows,
+    )
+
+
+def _merge(first: JobSpec, second: JobSpec) -> JobSpec:
+    """The later one of two in a batch wins where it is as new, as the upsert would have it."""
+    newer = second if second.hint_time >= first.hint_time else first
+    better = second if second.lane < first.lane else first
+    return JobSpec(
+        first.kind,
+        first.key,
+        newer.athlete_id,
+        newer.hint,
+        newer.hint_time,
+        better.lane,
+        better.rank,
+        better.due_at,
+    )
+
+
+def _values(spec: JobSpec, now: datetime) -> dict[str, Any]:
+    return {
+        "id": uuid7(int(now.timestamp() * 1000)),
+        "kind": spec.kind,
+        "key": spec.key,
+        "athlete_id": spec.athlete_id,
+        "state": "queued",
+        "hint": encode_hint(spec.hint),
+        "hint_time": spec.hint_time,
+        "priority": int(spec.lane),
+        "rank": spec.rank,
+        "due_at": spec.due_at or now,
+        "attempts": 0,
+        "version": 1,
+        "first_received_at": now,
+        "updated_at": now,
+    }
+
+
+def lease(
+    connection: Connection, *, limit: int, owner: str, now: datetime, seconds: float, kind: str | None = None
+) -> list[Job]:
+    """Lease up to `limit` due jobs, best lane first. Other processes' picks are skipped, not waited for."""
+    pick = (
+        select(jobs)
+        .where(jobs.c.state == "queued", jobs.c.due_at <= now)
+        .order_by(jobs.c.priority, jobs.c.rank, jobs.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    if kind is not None:
+        pick = pick.where(jobs.c.kind == kind)
+    rows = connection.execute(pick).all()
+    if not rows:
+        return []
+    ids = [row.id for row in rows]
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(ids))
+        .values(
+            state="running", lease_owner=owner, lease_until=now + timedelta(seconds=seconds), updated_at=now
+        )
+    )
+    events.mark_processing(connection, ids)
+    return [_job(row, owner) for row in rows]
+
+
+def _job(row: Row[Any], owner: str) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        key=row.key,
+        athlete_id=row.athlete_id,
+        hint=decode_hint(row.hint),
+        hint_time=row.hint_time,
+        lane=Lane(row.priority),
+        attempts=row.attempts,
+        version=row.version,
+        first_received_at=row.first_received_at,
+        lease_owner=owner,
+    )
+
+
+def finish(
+    connection: Connection,
+    job: Job,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    max_attempts: int,
+    retry_delay: timedelta,
+    apply: Applied,
+) -> bool:
+    """Complete the job's run and apply its effects; False, changing nothing, when the lease was lost."""
+    current = connection.execute(
+        select(jobs.c.version)
+        .where(jobs.c.id == job.id, jobs.c.state == "running", jobs.c.lease_owner == job.lease_owner)
+        .with_for_update()
+    ).scalar_one_or_none()
+    if current is None:
+        return False
+    apply(connection)
+    if connection.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first() is None:
+        return True  # its effects removed it: the athlete has left
+    overtaken = current > job.version
+    match outcome:
+        case Done(note=note):
+            _complete(connection, job, note, overtaken=overtaken, now=now)
+        case Snooze(until=until, reason=reason, hint=hint):
+            # A newer hint is not replaced by where the older run stopped.
+            changes: dict[str, Any] = {"last_error": reason}
+            if hint is not None and not overtaken:
+                changes["hint"] = encode_hint(hint)
+            _requeue(connection, job, now if overtaken else until, now, changes)
+            events.note_failure(connection, job, None, final=False, now=now)
+        case Retry(error=error, hint=hint):
+            _failed(connection, job, error, now, dead=job.attempts + 1 >= max_attempts, overtaken=overtaken)
+            if hint is not None and not overtaken:
+                connection.execute(update(jobs).where(jobs.c.id == job.id).values(hint=encode_hint(hint)))
+            due = now if overtaken else now + retry_delay
+            connection.execute(
+                update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
+            )
+        case Discard(reason=reason):
+            _failed(connection, job, reason, now, dead=True, overtaken=overtaken)
+    return True
+
+
+def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
+    """Whether this outcome makes the job a dead letter."""
+    return isinstance(outcome, Discard) or (isinstance(outcome, Retry) and job.attempts + 1 >= max_attempts)
+
+
+def _complete(connection: Connection, job: Job, note: str | None, *, overtaken: bool, now: datetime) -> None:
+    """Delete the job (or run it again for what came meanwhile); its events, and its dead twins', are done."""
+    if overtaken:
+        _requeue(connection, job, now, now, {"attempts": 0, "last_error": None})
+    else:
+        connection.execute(delete(jobs).where(jobs.c.id == job.id))
+    events.complete(connection, job.id, job.version, note, now)
+    twins = select(jobs.c.id).where(jobs.c.kind == job.kind, jobs.c.key == job.key, jobs.c.state == "dead")
+    for twin in connection.execute(twins).scalars().all():
+        connection.execute(delete(jobs).where(jobs.c.id == twin))
+        events.complete(connection, twin, None, "brought up to date by a later job", now)
+
+
+def _failed(
+    connection: Connection, job: Job, error: str, now: datetime, *, dead: bool, overtaken: bool
+) -> None:
+    changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error}
+    if dead and not overtaken:
+        changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
+        connection.execute(update(jobs).where(jobs.c.id == job.id).values(changes))
+    else:
+        # What came meanwhile deserves attempts of its own.
+        _requeue(connection, job, now, now, changes | ({"attempts": 0} if overtaken and dead else {}))
+    events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
+
+
+def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, changes: dict[str, Any]) -> None:
+    values = {"state": "queued", "lease_owner": None, "lease_until": None, "due_at": due, "updated_at": now}
+    connection.execute(update(jobs).where(jobs.c.id == job.id).values(values | changes))
+
+
+def renew(connection: Connection, worker: str, until: datetime) -> int:
+    """Prolong every lease of this worker."""
+    mine = and_(jobs.c.state == "running", jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True))
+    return connection.execute(update(jobs).where(mine).values(lease_until=until)).rowcount
+
+
+def release(connection: Connection, worker: str, now: datetime) -> int:
+    """Give back what this worker holds, as if it had never been leased."""
+    return _take_back(connection, jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True), now)
+
+
+def rescue(connection: Connection, now: datetime, is_gone: Callable[[str], bool] | None = None) -> int:
+    """Queue again what dead workers held: the lease ran out, or `is_gone` says so of its owner."""
+    abandoned = [jobs.c.lease_until <= now]
+    if is_gone is not None:
+        running = select(jobs.c.lease_owner).where(jobs.c.state == "running").distinct()
+        gone = [owner for owner in connection.execute(running).scalars() if is_gone(owner)]
+        abandoned.append(jobs.c.lease_owner.in_(gone))
+    return _take_back(connection, or_(*abandoned), now)
+
+
+def _take_back(connection: Connection, which: Any, now: datetime) -> int:
+    statement = (
+        update(jobs)
+        .where(jobs.c.state == "running", which)
+        .values(state="queued", lease_owner=None, lease_until=None, updated_at=now)
+        .returning(jobs.c.id)
+    )
+    ids = connection.execute(statement).scalars().all()
+    events.mark_pending(connection, ids)
+    return len(ids)
+
+
+def next_due(connection: Connection) -> datetime | None:
+    """When the next queued job falls due."""
+    return connection.execute(select(func.min(jobs.c.due_at)).where(jobs.c.state == "queued")).scalar()
+
+
+def get(connection: Connection, job_id: str) -> Row[Any] | None:
+    return connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+
+
+def listing(
+    connection: Connection, *, state: str | None, limit: int, after_id: str | None
+) -> Sequence[Row[Any]]:
+    """Jobs by id, oldest first."""
+    query = select(jobs).order_by(jobs.c.id).limit(limit)
+    if state:
+        query = query.where(jobs.c.state == state)
+    if after_id:
+        query = query.where(jobs.c.id > after_id)
+    return connection.execute(query).all()
+
+
+def dead(connection: Connection) -> Sequence[Row[Any]]:
+    """All dead letters, oldest first."""
+    return connection.execute(select(jobs).where(jobs.c.state == "dead").order_by(jobs.c.id)).all()
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many jobs are in each state."""
+    return dict(connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state)).tuples().all())
+
+
+def oldest_due(connection: Connection, now: datetime) -> datetime | None:
+    """Since when the longest waiting job has been due."""
+    query = select(func.min(jobs.c.due_at)).where(jobs.c.state == "queued", jobs.c.due_at <= now)
+    return connection.execute(query).scalar()
+
+
+def revive(connection: Connection, job_id: str, now: datetime) -> bool:
+    """Run a dead letter again, with all its attempts before it; False when there is no such dead letter."""
+    row = get(connection, job_id)
+    if row is None or row.state != "dead":
+        return False
+    live = and_(jobs.c.kind == row.kind, jobs.c.key == row.key, jobs.c.state != "dead")
+    if connection.execute(update(jobs).where(live).values(version=jobs.c.version + 1, due_at=now)).rowcount:
+        # The object has a live job again, whose end resolves this one (_complete).
+        return True
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id)
+        .values(
+            state="queued",
+            attempts=0,
+            due_at=now,
+            priority=func.min(jobs.c.priority, int(Lane.INTERACTIVE))
+            if connection.dialect.name == "sqlite"
+            else func.least(jobs.c.priority, int(Lane.INTERACTIVE)),
+            updated_at=now,
+        )
+    )
+    events.reopen(connection, job_id)
+    return True
+
+
+def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
+    """Drop a dead letter for good; its events keep the reason. False when there is no such dead letter."""
+    found = connection.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state == "dead")).rowcount
+    if found:
+        events.discard(connection, job_id, reason, now)
+    return bool(found)

@@ -1,0 +1,90 @@
+"""The queue as the worker sees it (ports.JobQueue)."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from ..domain.backoff import retry_delay_s
+from ..domain.job import Job
+from ..domain.outcome import Discard, Outcome, Retry
+from ..ports import Clock
+from . import effects, jobs
+from .database import Database
+
+
+class JobTable:
+    """The table `jobs`, one transaction a call."""
+
+    def __init__(self, database: Database, clock: Clock, *, max_attempts: int, rng: random.Random) -> None:
+        self._database = database
+        self._clock = clock
+        self._max_attempts = max_attempts
+        self._rng = rng
+
+    async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]:
+        now = self._clock.now()
+        return await self._database.write(
+            lambda c: jobs.lease(c, limit=limit, owner=owner, now=now, seconds=seconds)
+        )
+
+    async def finish(self, job: Job, outcome: Outcome) -> bool:
+        now = self._clock.now()
+        delay = timedelta(seconds=retry_delay_s(job.attempts + 1, self._rng.random()))
+        wanted = outcome.effects
+        if jobs.is_last_attempt(job, outcome, self._max_attempts):
+            wanted += outcome.if_last if isinstance(outcome, (Retry, Discard)) else ()
+
+        def body(connection: Connection) -> bool:
+            return jobs.finish(
+                connection,
+                job,
+                outcome,
+                now=now,
+                max_attempts=self._max_attempts,
+                retry_delay=delay,
+                apply=lambda c: effects.apply(c, wanted, now),
+            )
+
+        return await self._database.write(body)
+
+    async def renew(self, owner: str, seconds: float) -> int:
+        until = self._clock.now() + timedelta(seconds=seconds)
+        return await self._database.write(lambda c: jobs.renew(c, owner, until))
+
+    async def release(self, owner: str) -> int:
+        now = self._clock.now()
+        return await self._database.write(lambda c: jobs.release(c, owner, now))
+
+    async def rescue(self) -> int:
+        now = self._clock.now()
+        # On a file of this very machine, an owner whose process is no more will never come back.
+        is_gone = None if self._database.shares_work else process_is_gone
+        return await self._database.write(lambda c: jobs.rescue(c, now, is_gone))
+
+    async def next_due(self) -> datetime | None:
+        return await self._database.read(jobs.next_due)
+
+
+def worker_name() -> str:
+    """Names this process in leases: host:pid:random."""
+    return f"{socket.gethostname()}:{os.getpid()}:{random.randrange(16**8):08x}"  # noqa: S311  (a name)
+
+
+def process_is_gone(owner: str) -> bool:
+    """Whether the lease owner was a process of this machine that has ended."""
+    host, _, rest = owner.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

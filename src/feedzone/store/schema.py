@@ -1,0 +1,301 @@
+"""The tables. Their names and meanings are a public contract: operators query them.
+
+The migrations build exactly this schema; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from .types import BigInt, Identifier, Instant, JsonText, WallTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
+
+
+webhook_events = Table(
+    "webhook_events",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("event_data", JsonText, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created_at", Instant, nullable=False),
+    Column("processed_at", Instant),
+    Column("error_message", Text),
+    Column("object_type", String(16), nullable=False),
+    Column("object_id", BigInt, nullable=False),
+    Column("aspect_type", String(16), nullable=False),
+    Column("owner_id", BigInt, nullable=False),
+    Column("subscription_id", BigInt, nullable=False),
+    Column("event_time", BigInt, nullable=False, comment="epoch seconds, as Strava sent it"),
+    Column("dedup_key", String(64), nullable=False, unique=True),
+    Column("signature", String(16), nullable=False),
+    Column("job_id", Identifier, comment="the job this event caused"),
+    Column("job_version", Integer, comment="the version of that job which includes this event"),
+    _one_of("status", "pending", "processing", "completed", "failed", "ignored"),
+    _one_of("signature", "verified", "mismatch", "absent"),
+)
+Index("ix_webhook_events_created_at", webhook_events.c.created_at)
+Index("ix_webhook_events_object_id", webhook_events.c.object_id)
+Index("ix_webhook_events_owner_id", webhook_events.c.owner_id)
+Index("ix_webhook_events_status_id", webhook_events.c.status, webhook_events.c.id)
+_open = text("status IN ('pending', 'processing')")
+Index("ix_webhook_events_open", webhook_events.c.job_id, sqlite_where=_open, postgresql_where=_open)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("hint", JsonText, nullable=False),
+    Column("hint_time", BigInt, nullable=False, comment="event_time of the hint; 0 when no event said it"),
+    Column("priority", Integer, nullable=False, comment="the lane; lower goes first"),
+    Column("rank", BigInt, nullable=False, comment="order within the lane"),
+    Column("due_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("lease_until", Instant),
+    Column("lease_owner", String(128)),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("last_error", Text),
+    Column("first_received_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    _one_of("state", "queued", "running", "dead"),
+)
+LIVE = text("state <> 'dead'")
+Index("uq_jobs_live", jobs.c.kind, jobs.c.key, unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
+_queued = text("state = 'queued'")
+Index("ix_jobs_queue", jobs.c.priority, jobs.c.rank, sqlite_where=_queued, postgresql_where=_queued)
+Index("ix_jobs_due_at", jobs.c.due_at, sqlite_where=_queued, postgresql_where=_queued)
+_running = text("state = 'running'")
+Index("ix_jobs_lease_until", jobs.c.lease_until, sqlite_where=_running, postgresql_where=_running)
+Index("ix_jobs_athlete_id", jobs.c.athlete_id)
+Index("ix_jobs_kind_key", jobs.c.kind, jobs.c.key)
+
+strava_athletes = Table(
+    "strava_athletes",
+    metadata,
+    Column("id", BigInt, primary_key=True, autoincrement=False),
+    Column("username", Text),
+    Column("firstname", Text),
+    Column("lastname", Text),
+    Column("scopes", Text, comment="granted, comma-separated"),
+    Column("status", String(16), nullable=False),
+    Column("status_reason", Text),
+    Column("access_token_encrypted", Text),
+    Column("refresh_token_encrypted", Text),
+    Column("token_expires_at", Instant),
+    Column("token_generation", Integer, nullable=False, server_default="0"),
+    Column("refresh_lease_owner", String(128)),
+    Column("refresh_lease_until", Instant),
+    Column("refresh_uncertain_at", Instant, comment="a refresh of this generation got no answer"),
+    Column("initial_sync_started_at", Instant),
+    Column("initial_sync_completed", Boolean, nullable=False, server_default=text("false")),
+    Column("initial_sync_completed_at", Instant),
+    Column("initial_sync_after", Instant, comment="start of the synced window; null: all history"),
+    Column("initial_sync_cursor", Integer, comment="pages listed so far"),
+    Column("initial_sync_listed", Boolean, nullable=False, server_default=text("false")),
+    Column("initial_sync_found", Integer, nullable=False, server_default="0"),
+    Column("webhook_subscription_active", Boolean, nullable=False, server_default=text("false")),
+    Column("last_event_at", Instant),
+    Column("last_synced_at", Instant),
+    Column("connected_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    _one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
+)
+
+strava_activities = Table(
+    "strava_activities",
+    metadata,
+    Column("id", BigInt, primary_key=True, autoincrement=False),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("name", Text),
+    Column("sport_type", Text),
+    Column("type", Text, comment="legacy; sport_type is the finer one"),
+    Column("workout_type", Integer),
+    Column("start_date", Instant, comment="UTC"),
+    Column("start_date_local", WallTime, comment="wall time where it happened"),
+    Column("start_hidden", Boolean, comment="the athlete hides the time of day (shown as 00:00:01)"),
+    Column("timezone", Text, comment="IANA name"),
+    Column("utc_offset", Integer, comment="seconds east of UTC, daylight saving included"),
+    Column("distance", Float(53), comment="m"),
+    Column("moving_time", Integer, comment="s"),
+    Column("elapsed_time", Integer, comment="s"),
+    Column("total_elevation_gain", Float(53), comment="m"),
+    Column("elev_high", Float(53), comment="m"),
+    Column("elev_low", Float(53), comment="m"),
+    Column("average_speed", Float(53), comment="m/s"),
+    Column("max_speed", Float(53), comment="m/s"),
+    Column("average_heartrate", Float(53), comment="1/min"),
+    Column("max_heartrate", Float(53), comment="1/min"),
+    Column("average_cadence", Float(53), comment="1/min"),
+    Column("average_watts", Float(53), comment="W"),
+    Column("max_watts", Float(53), comment="W"),
+    Column("weighted_average_watts", Float(53), comment="W"),
+    Column("device_watts", Boolean),
+    Column("kilojoules", Float(53), comment="kJ"),
+    Column("calories", Float(53), comment="kcal; detail only"),
+    Column("average_temp", Float(53), comment="degrees Celsius"),
+    Column("suffer_score", Float(53)),
+    Column("perceived_exertion", Float(53), comment="detail only"),
+    Column("trainer", Boolean),
+    Column("commute", Boolean),
+    Column("manual", Boolean),
+    Column("private", Boolean),
+    Column("visibility", Text, comment="everyone, followers_only, only_me"),
+    Column("flagged", Boolean),
+    Column("hide_from_home", Boolean),
+    Column("gear_id", Text),
+    Column("device_name", Text),
+    Column("description", Text, comment="detail only"),
+    Column("upload_id", BigInt),
+    Column("external_id", Text),
+    Column("summary_polyline", Text, comment="Google's encoded polyline"),
+    Column("start_lat", Float(53)),
+    Column("start_lng", Float(53)),
+    Column("total_photo_count", Integer),
+    Column("summary", JsonText, comment="as received from the activity list"),
+    Column("detail", JsonText, comment="as received from the activity itself"),
+    Column("sync_status", String(16), nullable=False),
+    Column("sync_attempts", Integer, nullable=False, server_default="0"),
+    Column("last_sync_error", Text),
+    Column("last_event_time", BigInt, comment="event_time of the newest event applied, epoch s"),
+    Column("webhook_received_at", Instant),
+    Column("last_fetched_at", Instant),
+    Column("deleted_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    _one_of("sync_status", "pending", "syncing", "synced", "failed", "deleted"),
+)
+Index(
+    "ix_strava_activities_athlete_id_start_date",
+    strava_activities.c.athlete_id,
+    strava_activities.c.start_date,
+)
+Index("ix_strava_activities_start_date_id", strava_activities.c.start_date, strava_activities.c.id)
+_unfinished = text("sync_status IN ('pending', 'syncing')")
+Index(
+    "ix_strava_activities_unfinished",
+    strava_activities.c.athlete_id,
+    sqlite_where=_unfinished,
+    postgresql_where=_unfinished,
+)
+
+activity_streams = Table(
+    "activity_streams",
+    metadata,
+    Column("activity_id", BigInt, primary_key=True, autoincrement=False),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("channels", Text, nullable=False, server_default="", comment="comma-separated"),
+    Column("samples", Integer, nullable=False, server_default="0"),
+    Column("blob", LargeBinary, comment="one Parquet file, a column a channel"),
+    Column("fetched_at", Instant, nullable=False),
+    _one_of("state", "pending", "present", "absent"),
+)
+Index("ix_activity_streams_athlete_id", activity_streams.c.athlete_id)
+
+webhook_subscriptions = Table(
+    "webhook_subscriptions",
+    metadata,
+    Column("subscription_id", BigInt, primary_key=True, autoincrement=False),
+    Column("callback_url", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+)
+
+activity_changes = Table(
+    "activity_changes",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("activity_id", BigInt, nullable=False),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("field", String(64), nullable=False),
+    Column("old_value", JsonText),
+    Column("new_value", JsonText),
+    Column("changed_at", Instant, nullable=False),
+    Column("cause", String(64), nullable=False, comment="event:<id>, backfill, request"),
+)
+Index("ix_activity_changes_activity_id", activity_changes.c.activity_id)
+Index("ix_activity_changes_athlete_id", activity_changes.c.athlete_id)
+
+token_uses = Table(
+    "token_uses",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("used_at", Instant, nullable=False),
+    Column("purpose", String(16), nullable=False, comment="exchange, refresh, revoke"),
+    Column("generation", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+)
+Index("ix_token_uses_athlete_id", token_uses.c.athlete_id)
+
+api_budget = Table(
+    "api_budget",
+    metadata,
+    Column("window", String(16), primary_key=True),
+    Column("starts_at", Instant, nullable=False),
+    Column("quota", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    Column("reported", Integer, comment="what Strava's headers said last, in this window"),
+    Column("latched_until", Instant, comment="a 429 closed the window"),
+    Column("updated_at", Instant, nullable=False),
+)
+
+oauth_states = Table(
+    "oauth_states",
+    metadata,
+    Column("digest", String(64), primary_key=True, comment="SHA-256 of the one-time state"),
+    Column("created_at", Instant, nullable=False),
+)
+
+forged_suspects = Table(
+    "forged_suspects",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("claim", String(16), nullable=False, comment="delete, deauthorization"),
+    Column("cause", String(64), nullable=False),
+    Column("noticed_at", Instant, nullable=False),
+)
+
+deletion_receipts = Table(
+    "deletion_receipts",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("reason", String(16), nullable=False, comment="deauthorized, disconnected"),
+    Column("cause", String(64), nullable=False),
+    Column("confirmed_by", Text, nullable=False),
+    Column("purged_at", Instant, nullable=False),
+    Column("counts", JsonText, nullable=False, comment="rows removed, by table"),
+    Column("revoked_at", Instant, comment="when Strava confirmed that our access is gone"),
+    Column("revoke_detail", Text),
+)
+Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)

@@ -1,0 +1,180 @@
+"""Token pairs: encrypted, and refreshed by one caller at a time across all processes (guarantee 5)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, or_, select, update
+
+from ..domain.athlete import TokenGrant, TokenRow
+from ..domain.ids import uuid7
+from ..ports import Clock
+from ..vault import Vault
+from .database import Database
+from .schema import strava_athletes, token_uses
+
+_columns = strava_athletes.c
+
+
+class TokenTable:
+    """The token columns of `strava_athletes` (ports.TokenRows)."""
+
+    def __init__(self, database: Database, vault: Vault, clock: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._clock = clock
+
+    async def load(self, athlete_id: int) -> TokenRow | None:
+        row = await self._database.read(
+            lambda c: c.execute(select(strava_athletes).where(_columns.id == athlete_id)).first()
+        )
+        if row is None or row.refresh_token_encrypted is None:
+            return None
+        return self._decrypt(row)
+
+    def _decrypt(self, row: Row[Any]) -> TokenRow:
+        owner = owner_of(row.id)
+        return TokenRow(
+            athlete_id=row.id,
+            access_token=self._vault.open(row.access_token_encrypted, owner=owner),
+            refresh_token=self._vault.open(row.refresh_token_encrypted, owner=owner),
+            expires_at=row.token_expires_at,
+            generation=row.token_generation,
+            status=row.status,
+            refreshing_until=row.refresh_lease_until,
+            uncertain_at=row.refresh_uncertain_at,
+        )
+
+    async def claim_refresh(self, athlete_id: int, generation: int, owner: str, seconds: float) -> bool:
+        now = self._clock.now()
+        claim = (
+            update(strava_athletes)
+            .where(
+                _columns.id == athlete_id,
+                _columns.token_generation == generation,
+                _columns.refresh_token_encrypted.is_not(None),
+                or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= now),
+            )
+            .values(refresh_lease_owner=owner, refresh_lease_until=now + timedelta(seconds=seconds))
+        )
+        return await self._database.write(lambda c: c.execute(claim).rowcount == 1)
+
+    async def save_rotated(self, athlete_id: int, generation: int, owner: str, grant: TokenGrant) -> bool:
+        now = self._clock.now()
+
+        def body(connection: Connection) -> bool:
+            stored = connection.execute(
+                update(strava_athletes)
+                .where(
+                    _columns.id == athlete_id,
+                    _columns.token_generation == generation,
+                    _columns.refresh_lease_owner == owner,
+                )
+                .values(**self._values(athlete_id, grant, generation + 1, now))
+            ).rowcount
+            _note_use(connection, athlete_id, "refresh", generation, "ok" if stored else "too late", now)
+            return stored == 1
+
+        return await self._database.write(body)
+
+    def save_exchanged(
+        self, connection: Connection, athlete_id: int, grant: TokenGrant, now: datetime
+    ) -> None:
+        """Store the pair of a new consent; it ends every older generation."""
+        generation = connection.execute(
+            select(_columns.token_generation).where(_columns.id == athlete_id)
+        ).scalar_one()
+        connection.execute(
+            update(strava_athletes)
+            .where(_columns.id == athlete_id)
+            .values(**self._values(athlete_id, grant, generation + 1, now))
+        )
+        _note_use(connection, athlete_id, "exchange", generation + 1, "ok", now)
+
+    def _values(self, athlete_id: int, grant: TokenGrant, generation: int, now: datetime) -> dict[str, Any]:
+        owner = owner_of(athlete_id)
+        return {
+            "access_token_encrypted": self._vault.seal(grant.access_token, owner=owner),
+            "refresh_token_encrypted": self._vault.seal(grant.refresh_token, owner=owner),
+            "token_expires_at": grant.expires_at,
+            "token_generation": generation,
+            "refresh_lease_owner": None,
+            "refresh_lease_until": None,
+            "refresh_uncertain_at": None,
+            "updated_at": now,
+        }
+
+    async def release_refresh(self, athlete_id: int, owner: str, *, uncertain: bool) -> None:
+        now = self._clock.now()
+        values: dict[str, Any] = {"refresh_lease_owner": None, "refresh_lease_until": None}
+        if uncertain:
+            values["refresh_uncertain_at"] = now
+
+        def body(connection: Connection) -> None:
+            row = connection.execute(
+                update(strava_athletes)
+                .where(_columns.id == athlete_id, _columns.refresh_lease_owner == owner)
+                .values(values)
+                .returning(_columns.token_generation)
+            ).first()
+            if row is not None:
+                outcome = "no answer" if uncertain else "refused"
+                _note_use(connection, athlete_id, "refresh", row.token_generation, outcome, now)
+
+        await self._database.write(body)
+
+    async def mark(self, athlete_id: int, generation: int, status: str, reason: str) -> bool:
+        statement = (
+            update(strava_athletes)
+            .where(
+                _columns.id == athlete_id,
+                _columns.token_generation == generation,
+                _columns.status != "deauthorized",
+            )
+            .values(status=status, status_reason=reason, updated_at=self._clock.now())
+        )
+        return await self._database.write(lambda c: c.execute(statement).rowcount == 1)
+
+    def rotate_keys(self, connection: Connection) -> int:
+        """Encrypt every stored token with the newest key; returns how many athletes were changed."""
+        changed = 0
+        held = select(strava_athletes).where(_columns.refresh_token_encrypted.is_not(None))
+        for row in connection.execute(held.with_for_update()).all():
+            if not self._vault.needs_rotation(row.refresh_token_encrypted):
+                continue
+            owner = owner_of(row.id)
+            connection.execute(
+                update(strava_athletes)
+                .where(_columns.id == row.id)
+                .values(
+                    access_token_encrypted=self._vault.seal(
+                        self._vault.open(row.access_token_encrypted, owner=owner), owner=owner
+                    ),
+                    refresh_token_encrypted=self._vault.seal(
+                        self._vault.open(row.refresh_token_encrypted, owner=owner), owner=owner
+                    ),
+                )
+            )
+            changed += 1
+        return changed
+
+
+def owner_of(athlete_id: int) -> str:
+    """Whom an encrypted token belongs to: it cannot be opened as another athlete's."""
+    return f"athlete:{athlete_id}"
+
+
+def _note_use(
+    connection: Connection, athlete_id: int, purpose: str, generation: int, outcome: str, now: datetime
+) -> None:
+    connection.execute(
+        token_uses.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)),
+            athlete_id=athlete_id,
+            used_at=now,
+            purpose=purpose,
+            generation=generation,
+            outcome=outcome,
+        )
+    )

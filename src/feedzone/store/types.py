@@ -1,0 +1,90 @@
+"""Column types whose two dialects differ, each with its reason."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String, Text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+BigInt = BigInteger().with_variant(Integer, "sqlite")
+"""64 bits everywhere. Differs because only INTEGER PRIMARY KEY is SQLite's own row id."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """An instant: timestamptz on PostgreSQL; on SQLite, which has no such type, fixed-width ISO text in UTC.
+
+    The text sorts as the instants do, and SQLite's own date functions read it.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(
+            DateTime(timezone=True) if dialect.name == "postgresql" else String(27)
+        )
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value if dialect.name == "postgresql" else value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
+        if value is None or isinstance(value, datetime):
+            return value
+        return datetime.fromisoformat(value)
+
+
+class WallTime(TypeDecorator[datetime]):
+    """What the clock on the wall showed, without a zone: timestamp on PostgreSQL, ISO text on SQLite."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DateTime() if dialect.name == "postgresql" else String(19))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.strftime("%Y-%m-%dT%H:%M:%S")
+
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
+        if value is None or isinstance(value, datetime):
+            return value
+        return datetime.fromisoformat(value)
+
+
+class Identifier(TypeDecorator[str]):
+    """A UUID: the type uuid on PostgreSQL; on SQLite, which has none, its usual text."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(
+            postgresql.UUID(as_uuid=False) if dialect.name == "postgresql" else String(36)
+        )
+
+
+class JsonText(TypeDecorator[str]):
+    """JSON kept and given as the very text that was received.
+
+    `json`, not `jsonb`, on PostgreSQL, because jsonb reorders keys and rewrites numbers. The engine's
+    (de)serializers are identity functions (see database.py), so that this type passes text through.
+    """
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(JSON(none_as_null=True) if dialect.name == "postgresql" else Text())
+
+
+def clean_text(value: str) -> str:
+    """PostgreSQL cannot store U+0000 in text, nor can any database store half of a surrogate pair."""
+    return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,87 @@
+"""Strava's API on behalf of an athlete (ports.StravaApi)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..domain.activity import ActivityRecord
+from ..domain.athlete import AthleteProfile, TokenRow
+from ..errors import NeedsRefresh, NotConnected, TokenRevoked
+from ..ports import Request, Response
+from . import answers, payloads
+from .application import StravaApplication
+from .limiter import Limiter
+from .tokens import TokenKeeper
+
+STREAM_KEYS = "time,distance,latlng,altitude,velocity_smooth,heartrate,cadence,watts,temp,moving,grade_smooth"
+"""All of contract section 7; without `keys` only `distance` comes back."""
+
+
+class StravaClient:
+    """Each call has the timeout SYNC_TIMEOUT_MS, goes through the limiter, and knows when to refresh."""
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        tokens: TokenKeeper,
+        application: StravaApplication,
+        *,
+        api_base: str,
+        timeout_s: float,
+    ) -> None:
+        self._limiter = limiter
+        self._tokens = tokens
+        self._application = application
+        self._api_base = api_base
+        self._timeout_s = timeout_s
+
+    async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord:
+        call = f"GET activities/{activity_id}"
+        response = await self._get(athlete_id, f"/activities/{activity_id}", {}, call)
+        return payloads.activity(answers.check(response, call), "detail", call)
+
+    async def streams(self, athlete_id: int, activity_id: int) -> bytes:
+        call = f"GET activities/{activity_id}/streams"
+        params = {"keys": STREAM_KEYS, "key_by_type": "true"}
+        response = await self._get(athlete_id, f"/activities/{activity_id}/streams", params, call)
+        body = answers.check(response, call)
+        # An empty set comes as [] as well as {}.
+        return body if isinstance(answers.decode(body, response.status, call), dict) else b"{}"
+
+    async def activities(
+        self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
+    ) -> Sequence[ActivityRecord]:
+        call = f"GET athlete/activities page {page}"
+        params = {"page": str(page), "per_page": str(per_page)}
+        params |= {name: str(at) for name, at in (("after", after), ("before", before)) if at is not None}
+        response = await self._get(athlete_id, "/athlete/activities", params, call)
+        return payloads.activity_page(answers.check(response, call), call)
+
+    async def athlete(self, athlete_id: int) -> AthleteProfile:
+        response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
+        body = answers.check(response, "GET athlete")
+        return payloads.athlete(answers.decode(body, response.status, "GET athlete"))
+
+    async def is_deauthorized(self, athlete_id: int) -> bool:
+        try:
+            await self.athlete(athlete_id)
+        except (NeedsRefresh, TokenRevoked, NotConnected):
+            return True
+        return False
+
+    async def revoke(self, token: str) -> None:
+        await self._application.revoke(token)
+
+    async def _get(self, athlete_id: int, path: str, params: Mapping[str, str], call: str) -> Response:
+        """One GET; a token that Strava rejects is replaced once (contract section 10)."""
+        pair = await self._tokens.usable(athlete_id)
+        response = await self._send(pair, path, params, call)
+        if response.status == 401 and isinstance(answers.error_of(response, call), NeedsRefresh):
+            pair = await self._tokens.replace(pair)
+            response = await self._send(pair, path, params, call)
+        return response
+
+    async def _send(self, pair: TokenRow, path: str, params: Mapping[str, str], call: str) -> Response:
+        headers = {"Authorization": f"Bearer {pair.access_token}"}
+        request = Request("GET", f"{self._api_base}{path}", headers, params)
+        return await self._limiter.send(request, self._timeout_s, call)

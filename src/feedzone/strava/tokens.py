@@ -1,0 +1,103 @@
+"""Access tokens, refreshed by one caller at a time across all processes (guarantee 5)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
+
+from ..domain.athlete import TokenGrant, TokenRow
+from ..errors import NotConnected, StravaError, TokenRevoked, TransportFailure
+from ..ports import Clock, TokenRows
+
+REFRESH_BEFORE = timedelta(hours=1)
+"""With more than an hour left Strava gives the same access token back (contract section 4)."""
+
+POLL_S = 0.05
+
+Refresh = Callable[[str], Awaitable[TokenGrant]]
+
+
+class TokenKeeper:
+    """Gives out usable tokens; `refresh` asks Strava for a new pair, given the refresh token."""
+
+    def __init__(
+        self, rows: TokenRows, clock: Clock, refresh: Refresh, *, owner: str, patience_s: float
+    ) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._refresh = refresh
+        self._owner = owner
+        self._patience_s = patience_s
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    async def usable(self, athlete_id: int) -> TokenRow:
+        """A token pair with an hour left, if Strava can be asked; else one that has not expired."""
+        row = await self._row(athlete_id)
+        if row.expires_at - self._clock.now() > REFRESH_BEFORE:
+            return row
+        return await self._renewed(row)
+
+    async def replace(self, rejected: TokenRow) -> TokenRow:
+        """A pair newer than the one Strava has just rejected."""
+        return await self._renewed(rejected, rejected=True)
+
+    async def _row(self, athlete_id: int) -> TokenRow:
+        row = await self._rows.load(athlete_id)
+        if row is None or row.status == "deauthorized":
+            raise NotConnected(f"athlete {athlete_id} is not connected")
+        if row.status == "needs_reauth":
+            raise NotConnected(f"athlete {athlete_id} has to connect again: Strava revoked our access")
+        return row
+
+    async def _renewed(self, stale: TokenRow, *, rejected: bool = False) -> TokenRow:
+        # The lock keeps this process's tasks from asking the database in turns; the claim is what counts.
+        lock = self._locks.setdefault(stale.athlete_id, asyncio.Lock())
+        async with lock:
+            deadline = self._clock.now() + timedelta(seconds=self._patience_s * 2)
+            while True:
+                row = await self._row(stale.athlete_id)
+                if row.generation != stale.generation:
+                    return row
+                if await self._rows.claim_refresh(
+                    row.athlete_id, row.generation, self._owner, self._patience_s + 5
+                ):
+                    return await self._refresh_claimed(row, rejected=rejected)
+                if self._clock.now() >= deadline:
+                    raise TransportFailure("another process holds the token refresh and does not finish it")
+                await self._clock.sleep(POLL_S)
+
+    async def _refresh_claimed(self, row: TokenRow, *, rejected: bool) -> TokenRow:
+        try:
+            grant = await self._refresh(row.refresh_token)
+        except TokenRevoked as verdict:
+            await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=False)
+            return await self._judge(row, verdict)
+        except StravaError as failure:
+            uncertain = isinstance(failure, TransportFailure) and failure.acted is not False
+            await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=uncertain)
+            if not rejected and row.expires_at > self._clock.now():
+                return row  # it still works; Strava's outage is no reason to stop
+            raise
+        except asyncio.CancelledError:
+            await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=True)
+            raise
+        if not await self._rows.save_rotated(row.athlete_id, row.generation, self._owner, grant):
+            raise NotConnected(f"athlete {row.athlete_id} left while the token was refreshed")
+        return await self._row(row.athlete_id)
+
+    async def _judge(self, row: TokenRow, verdict: TokenRevoked) -> TokenRow:
+        """Strava refused the refresh token: read again before anyone is declared gone."""
+        newer = await self._rows.load(row.athlete_id)
+        if newer is not None and newer.generation != row.generation:
+            return newer
+        await self._rows.mark(row.athlete_id, row.generation, "needs_reauth", _reason(row.uncertain_at))
+        raise verdict
+
+
+def _reason(uncertain_at: datetime | None) -> str:
+    if uncertain_at is not None:
+        when = uncertain_at.strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"a token refresh at {when} got no answer, and Strava has probably rotated the token: connect again"
+    return "Strava does not accept the refresh token: access was revoked; connect again"

@@ -1,0 +1,61 @@
+"""HTTP over aiohttp (docs/decisions/0003-http-client.md says why aiohttp)."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from ..errors import CallOverdue, TransportFailure
+from ..ports import Request, Response
+
+CONNECTIONS = 32
+
+
+class HttpTransport:
+    """One pooled session. Redirects are not followed: no Strava endpoint that we call redirects."""
+
+    def __init__(self, user_agent: str) -> None:
+        self._user_agent = user_agent
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+                headers={"User-Agent": self._user_agent, "Accept": "application/json"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=True,
+            )
+        return self._session
+
+    async def send(self, request: Request, timeout: float) -> Response:
+        try:
+            async with self._open().request(
+                request.method,
+                request.url,
+                params=dict(request.params) or None,
+                data=dict(request.form) if request.form is not None else None,
+                headers=dict(request.headers),
+                timeout=aiohttp.ClientTimeout(total=timeout),
+                allow_redirects=False,
+            ) as answer:
+                body = await answer.read()
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return Response(answer.status, headers, body)
+        except TimeoutError:
+            raise CallOverdue(f"no answer from {_host(request)} within {timeout:g} s") from None
+        except aiohttp.ClientConnectorError as problem:
+            raise TransportFailure(
+                f"cannot connect to {_host(request)}: {problem.strerror}", acted=False
+            ) from None
+        except (aiohttp.ClientError, OSError) as problem:
+            raise TransportFailure(f"lost connection to {_host(request)}: {type(problem).__name__}") from None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+def _host(request: Request) -> str:
+    # Never the URL: the query of a subscription call holds the client secret.
+    return request.url.split("/")[2]

@@ -1,0 +1,152 @@
+"""Token encryption: AES-256-GCM under keys that rotate, each text bound to its owner.
+
+A sealed text is `v1.<key id>.<base64url(nonce || ciphertext || tag)>`. The key id is the first 8 hex digits
+of the key's SHA-256: it tells which key opens the text, and is no help in guessing 32 random bytes. Version,
+key id and owner are authenticated with it: a text that is moved to another athlete's row does not open.
+
+Nonces are 96 random bits, good for 2^32 seals a key (NIST SP 800-38D section 8.3): 80 years at 100 a minute.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from .errors import FeedzoneError, SettingsError
+
+VERSION = "v1"
+KEY_BYTES = 32
+NONCE_BYTES = 12
+TAG_BYTES = 16
+_HOW = "each is 32 bytes in base64 or hex; `feedzone keys new` makes one"
+
+
+class VaultError(FeedzoneError):
+    """A token could not be encrypted or decrypted."""
+
+
+class InvalidKeys(VaultError, SettingsError):
+    """TOKEN_ENCRYPTION_KEYS does not hold usable keys."""
+
+
+class UnknownKey(VaultError):
+    """A token is encrypted with a key that TOKEN_ENCRYPTION_KEYS does not hold.
+
+    `key_id` is the id of the missing key.
+    """
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(
+            f"a token is encrypted with key {key_id}, which is missing: "
+            "TOKEN_ENCRYPTION_KEYS must still hold it"
+        )
+
+
+class Tampered(VaultError):
+    """An encrypted token was altered, cut short, or belongs to another owner."""
+
+
+class Vault:
+    """Seals with the first key, opens with any. Its repr shows key ids, never keys."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        """`keys` of 32 bytes each, newest first. Raises InvalidKeys that names the position (from 1)."""
+        if not keys:
+            raise InvalidKeys(f"TOKEN_ENCRYPTION_KEYS is empty: {_HOW}")
+        self._ciphers: dict[str, AESGCM] = {}
+        for position, key in enumerate(keys, 1):
+            if len(key) != KEY_BYTES:
+                raise InvalidKeys(f"TOKEN_ENCRYPTION_KEYS: key {position} has {len(key)} bytes; {_HOW}")
+            if (key_id := _key_id(key)) in self._ciphers:
+                raise InvalidKeys(f"TOKEN_ENCRYPTION_KEYS: key {position} repeats an earlier one")
+            self._ciphers[key_id] = AESGCM(key)
+        self._newest = next(iter(self._ciphers))
+
+    @classmethod
+    def parse(cls, text: str) -> Vault:
+        """The vault for a TOKEN_ENCRYPTION_KEYS setting: keys separated by commas, newest first.
+
+        Raises InvalidKeys, whose text never holds a part of the setting.
+        """
+        if not text.strip():
+            return cls(())
+        return cls([_parse_key(part.strip(), position) for position, part in enumerate(text.split(","), 1)])
+
+    def seal(self, plaintext: str, *, owner: str) -> str:
+        """Encrypt for `owner` with the newest key; never the same text twice."""
+        nonce = os.urandom(NONCE_BYTES)
+        secret = self._ciphers[self._newest].encrypt(nonce, plaintext.encode(), _bound(self._newest, owner))
+        return f"{VERSION}.{self._newest}.{_encode(nonce + secret)}"
+
+    def open(self, sealed: str, *, owner: str) -> str:
+        """What was sealed for `owner`. Raises UnknownKey or Tampered."""
+        key_id, payload = _split(sealed)
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise UnknownKey(key_id)
+        try:
+            plain = cipher.decrypt(payload[:NONCE_BYTES], payload[NONCE_BYTES:], _bound(key_id, owner))
+        except InvalidTag:
+            raise Tampered from None
+        return plain.decode()
+
+    def needs_rotation(self, sealed: str) -> bool:
+        """True when another key than the newest sealed it. Raises Tampered when it is no sealed text."""
+        return _split(sealed)[0] != self._newest
+
+    def __repr__(self) -> str:
+        return f"Vault(keys={list(self._ciphers)})"
+
+
+def new_key() -> str:
+    """A fresh random key, as TOKEN_ENCRYPTION_KEYS takes it (base64url, 43 characters)."""
+    return _encode(os.urandom(KEY_BYTES))
+
+
+def _parse_key(text: str, position: int) -> bytes:
+    # 64 hex digits are base64 as well, but of 48 bytes: hex goes first, and nothing is ambiguous.
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        return bytes.fromhex(text)
+    standard = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        # `from None`, because the cause quotes its input.
+        raise InvalidKeys(
+            f"TOKEN_ENCRYPTION_KEYS: key {position} is neither base64 nor hex; {_HOW}"
+        ) from None
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()[:8]
+
+
+def _bound(key_id: str, owner: str) -> bytes:
+    return f"{VERSION}.{key_id}.{owner}".encode()
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _split(sealed: str) -> tuple[str, bytes]:
+    found = re.fullmatch(rf"{VERSION}\.([0-9a-f]{{8}})\.([A-Za-z0-9_-]+)", sealed)
+    if found is None:
+        raise Tampered
+    key_id, text = found.groups()
+    try:
+        payload = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        raise Tampered from None
+    # base64 ignores spare bits at its end; only the spelling that `seal` writes is genuine.
+    if len(payload) < NONCE_BYTES + TAG_BYTES or _encode(payload) != text:
+        raise Tampered
+    return key_id, payload

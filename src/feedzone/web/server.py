@@ -1,0 +1,80 @@
+"""The HTTP server: the webhook in front, pages and API behind it, on uvicorn in our own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from ..errors import SettingsError
+from .webhook import Webhook, not_found
+
+WEBHOOK_PREFIX = "/api/webhooks/strava"
+
+
+class FrontDoor:
+    """The outermost ASGI application: decides by path alone who answers."""
+
+    def __init__(self, webhook: Webhook, site: Any) -> None:
+        self._webhook = webhook
+        self._site = site
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(WEBHOOK_PREFIX):
+            if self._webhook.answers(scope["path"]):
+                await self._webhook(scope, receive, send)
+            else:
+                await not_found(send)
+        else:
+            await self._site(scope, receive, send)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingsError that says why there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as problem:
+        listener.close()
+        raise SettingsError(f"cannot listen on {host}:{port}: {problem.strerror}; choose another --port") from None
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn, stopped by our own signal handlers, so that the worker stops in order after it."""
+
+    def __init__(self, application: Any) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http="httptools",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+                timeout_keep_alive=75,
+                forwarded_allow_ips="127.0.0.1,::1",
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def stop_signals() -> asyncio.Event:
+    """An event that is set by SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop

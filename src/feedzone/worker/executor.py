@@ -1,0 +1,70 @@
+"""Runs one job: handler, outcome, guarded finish."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from ..domain.job import Job
+from ..domain.outcome import Outcome, Retry
+from ..errors import StorageUnavailable
+from ..ports import Clock, Handler, JobQueue
+
+log = structlog.get_logger("feedzone.worker")
+
+FINISH_TRIES = 5
+
+
+class Executor:
+    """Runs jobs by their kind; `limit_s` bounds a run, so that no job holds its lease for ever."""
+
+    def __init__(self, queue: JobQueue, handlers: Mapping[str, Handler], clock: Clock, *, limit_s: float) -> None:
+        self._queue = queue
+        self._handlers = handlers
+        self._clock = clock
+        self._limit_s = limit_s
+
+    async def run(self, job: Job) -> Outcome:
+        """Run the job and record its outcome."""
+        outcome = await self._handle(job)
+        finished = await self._finish(job, outcome)
+        log.info(
+            "job_finished" if finished else "job_lease_lost",
+            kind=job.kind,
+            key=job.key,
+            outcome=type(outcome).__name__.lower(),
+            attempt=job.attempts + 1,
+            reason=_reason(outcome),
+        )
+        return outcome
+
+    async def _handle(self, job: Job) -> Outcome:
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await self._handlers[job.kind](job)
+        except TimeoutError:
+            return Retry(f"the run took longer than {self._limit_s:g} s")
+        except StorageUnavailable as problem:
+            return Retry(f"database unavailable: {problem}")
+        except Exception as bug:
+            log.exception("job_crashed", kind=job.kind, key=job.key)
+            return Retry(f"a bug in feedzone: {type(bug).__name__}: {bug}")
+
+    async def _finish(self, job: Job, outcome: Outcome) -> bool:
+        for attempt in range(1, FINISH_TRIES + 1):
+            try:
+                return await self._queue.finish(job, outcome)
+            except StorageUnavailable as problem:
+                log.warning("job_finish_delayed", key=job.key, error=str(problem))
+                await self._clock.sleep(0.2 * attempt)
+        return False  # the lease runs out, and the job runs again
+
+
+def _reason(outcome: Outcome) -> str | None:
+    for name in ("note", "reason", "error"):
+        value = getattr(outcome, name, None)
+        if value:
+            return str(value)
+    return None

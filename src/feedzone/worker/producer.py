@@ -1,0 +1,81 @@
+"""Leases due jobs and hands them to the executor, as many at a time as QUEUE_BATCH_SIZE."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from datetime import timedelta
+
+from ..domain.job import Job
+from ..ports import Clock, JobQueue, Wakeup
+from .executor import Executor
+
+LEASE_S = 30.0
+"""A dead worker's jobs run again after this; a live one renews its leases long before (rescuer.py)."""
+
+
+class Producer:
+    """Keeps up to `batch_size` jobs running; waits for a wakeup, for the next due job, or for `poll_s`."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        executor: Executor,
+        wakeup: Wakeup,
+        clock: Clock,
+        *,
+        worker: str,
+        batch_size: int,
+        poll_s: float,
+    ) -> None:
+        self._queue = queue
+        self._executor = executor
+        self._wakeup = wakeup
+        self._clock = clock
+        self._worker = worker
+        self._batch_size = batch_size
+        self._poll_s = poll_s
+        self._lease_numbers = itertools.count(1)
+        self.running: set[asyncio.Task[object]] = set()
+
+    async def run_once(self) -> int:
+        """Lease what there is room for and set it running; returns how many jobs that were."""
+        room = self._batch_size - len(self.running)
+        if room <= 0:
+            return 0
+        owner = f"{self._worker}/{next(self._lease_numbers)}"
+        jobs = await self._queue.lease(room, owner, LEASE_S)
+        for job in jobs:
+            self._spawn(job)
+        return len(jobs)
+
+    def _spawn(self, job: Job) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(self._executor.run(job), name=f"job {job.key}")
+        self.running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self.running.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved: the executor has logged it
+        self._wakeup.notify()
+
+    async def pause(self) -> None:
+        """Wait until there may be something to lease."""
+        if len(self.running) >= self._batch_size:
+            await self._wakeup.wait(self._poll_s)
+            return
+        due = await self._queue.next_due()
+        now = self._clock.now()
+        until_due = timedelta(seconds=self._poll_s) if due is None else due - now
+        await self._wakeup.wait(min(self._poll_s, max(0.0, until_due.total_seconds())))
+
+    async def drain(self, grace_s: float) -> None:
+        """Let running jobs finish for `grace_s`, then cancel the rest."""
+        if not self.running:
+            return
+        _, left = await asyncio.wait(self.running, timeout=grace_s)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)

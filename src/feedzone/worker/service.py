@@ -1,0 +1,61 @@
+"""The worker as a whole: starts its duties, and stops without losing what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from ..ports import Clock, Handler, JobQueue, Wakeup
+from .executor import Executor
+from .loop import Loop
+from .producer import Producer
+from .rescuer import EVERY_S, Rescuer
+
+log = structlog.get_logger("feedzone.worker")
+
+GRACE_S = 8.0
+"""How long a stop waits for running jobs; what is left then is released and runs elsewhere."""
+
+
+class WorkerService:
+    """Leases, runs, renews and rescues until stopped. Safe to stop twice, or unstarted."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        handlers: Mapping[str, Handler],
+        clock: Clock,
+        wakeup: Wakeup,
+        *,
+        name: str,
+        batch_size: int,
+        poll_s: float,
+        job_limit_s: float,
+    ) -> None:
+        self.name = name
+        self._queue = queue
+        self._executor = Executor(queue, handlers, clock, limit_s=job_limit_s)
+        self.producer = Producer(
+            queue, self._executor, wakeup, clock, worker=name, batch_size=batch_size, poll_s=poll_s
+        )
+        self.rescuer = Rescuer(queue, name)
+        self._producing = Loop("producer", self.producer.run_once, self.producer.pause)
+        self._rescuing = Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))
+        self._started = False
+
+    async def start(self) -> None:
+        self._started = True
+        self._rescuing.start()
+        self._producing.start()
+        log.info("worker_started", worker=self.name)
+
+    async def stop(self) -> None:
+        if not self._started:
+            return
+        self._started = False
+        await self._producing.stop()
+        await self.producer.drain(GRACE_S)
+        await self._rescuing.stop()
+        released = await self._queue.release(self.name)
+        log.info("worker_stopped", worker=self.name, released=released)

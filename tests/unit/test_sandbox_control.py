@@ -1,0 +1,167 @@
+"""Faults, controls and pages of the sandbox, in-process."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import pytest
+
+from feedzone.sandbox import (
+    Answer,
+    Behaviour,
+    ConnectionDroppedError,
+    Limits,
+    Sender,
+    World,
+    create_app,
+    request,
+)
+
+NOON = 1_795_003_200.0
+
+
+class NoWire:
+    async def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
+        raise AssertionError("nothing is posted here")
+
+    async def get(self, url: str, params: dict[str, str], timeout: float) -> tuple[int, str, bytes]:
+        raise AssertionError("nothing is fetched here")
+
+
+class Client:
+    """A world at noon UTC with one athlete, and a way to call it without sockets."""
+
+    def __init__(self, limits: Limits | None = None, behaviour: Behaviour | None = None) -> None:
+        self.now = NOON
+        self.slept: list[float] = []
+        self.world = World(5, lambda: self.now, limits, behaviour=behaviour)
+        self.me = self.world.add_athlete(120)
+        self.app = create_app(self.world, Sender(self.world, NoWire(), self.sleep))
+        self.token = ""
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def connect(self, *scopes: str) -> None:
+        every = ["read", "activity:read", "activity:read_all", "profile:read_all"]
+        self.token = self.world.connect(self.me.id, scopes or every).access_token
+
+    async def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        if self.token:
+            headers.setdefault("authorization", f"Bearer {self.token}")
+        return await request(self.app, method, path, body, headers)
+
+    async def get(self, path: str) -> Answer:
+        return await self.call("GET", f"/api/v3{path}")
+
+    async def post(self, path: str, **form: str) -> Answer:
+        return await self.call("POST", path, urlencode(form).encode())
+
+    async def control(self, path: str, **body: Any) -> Answer:
+        return await self.call("POST", f"/control{path}", msgspec.json.encode(body))
+
+    async def token_call(self, **form: str) -> Answer:
+        return await self.post("/oauth/token", client_id="12345", client_secret="sandbox-secret", **form)
+
+
+@pytest.fixture
+def client() -> Client:
+    made = Client()
+    made.connect()
+    return made
+
+
+def error(answer: Answer) -> tuple[int, str, str, str]:
+    first = answer.json["errors"][0]
+    return answer.status, first["resource"], first["field"], first["code"]
+
+
+async def test_an_inactive_application_is_403_everywhere_but_at_refresh(client: Client) -> None:
+    await client.control("/inactive", inactive=True)
+    assert error(await client.get("/athlete")) == (403, "Application", "Status", "Inactive")
+    token = client.world.grants.live[client.me.id].refresh_token
+    assert (await client.token_call(grant_type="refresh_token", refresh_token=token)).status == 200
+
+
+async def test_a_poisoned_activity_is_500_and_the_others_are_not(client: Client) -> None:
+    bad, good = client.world.record(client.me.id), client.world.record(client.me.id)
+    await client.control("/faults", poison=[bad.id])
+    poisoned = await client.get(f"/activities/{bad.id}")
+    assert (poisoned.status, poisoned.json) == (500, {"message": "error"})
+    assert (await client.get(f"/activities/{good.id}")).status == 200
+
+
+async def test_a_connection_can_break_before_and_after_acting(client: Client) -> None:
+    grant = client.world.grants.live[client.me.id]
+    client.now += 6 * 3600
+    for kind, acted in (("reset_before", False), ("timeout_after", True)):
+        client.world.faults.change({kind: 1.0})
+        old = grant.refresh_token
+        with pytest.raises(ConnectionDroppedError) as caught:
+            await client.token_call(grant_type="refresh_token", refresh_token=old)
+        assert caught.value.acted is acted
+        assert (grant.refresh_token != old) is acted
+        client.world.faults.change({kind: 0.0})
+    assert [call.status for call in client.world.journal.calls] == [0, 0]
+
+
+async def test_new_activities_and_their_streams_can_take_a_while(client: Client) -> None:
+    client.world.faults.change({"visible_delay_s": 10, "stream_delay_s": 60, "slow": 1.0, "slow_s": 3})
+    run = client.world.record(client.me.id)
+    assert (await client.get(f"/activities/{run.id}")).status == 404
+    client.now += 10
+    assert (await client.get(f"/activities/{run.id}")).status == 200
+    path = f"/activities/{run.id}/streams?keys=time&key_by_type=true"
+    assert (await client.get(path)).json == {}
+    client.now += 50
+    assert (await client.get(path)).json["time"]["data"]
+    assert client.slept == [3, 3, 3, 3]
+
+
+async def test_the_controls_do_what_athletes_do_and_truth_tells(client: Client) -> None:
+    made = await client.control(
+        "/activities", athlete_id=client.me.id, sport="Ride", minutes=40, name="Late", started_days_ago=6
+    )
+    late = made.json["id"]
+    assert (await client.control(f"/activities/{late}/rename", name="Later")).json["name"] == "Later"
+    await client.control(f"/activities/{late}/edit", description="Quietly", workout_type=12)
+    await client.control(f"/activities/{late}/type", sport_type="GravelRide")
+    [row] = [r for r in (await client.call("GET", f"/control/truth/{client.me.id}")).json if r["id"] == late]
+    assert (row["name"], row["description"], row["workout_type"]) == ("Later", "Quietly", 12)
+    assert (row["sport_type"], row["type"]) == ("GravelRide", "Ride")
+    assert row["start_date"] < "2026-11-13"
+    await client.control(f"/activities/{late}/delete")
+    assert (await client.get(f"/activities/{late}")).status == 404
+    told = [(event.aspect_type, event.updates) for _, event in client.world.journal.events]
+    assert told == [
+        ("create", {}), ("update", {"title": "Later"}), ("update", {"type": "Ride"}), ("delete", {}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/activities", {"athlete_id": 1}, 404),
+        ("/activities", {"sport": "Run"}, 400),
+        ("/activities", {"athlete_id": "me"}, 400),
+        ("/activities/5/rename", {"name": "x"}, 404),
+        ("/faults", {"gremlins": 1}, 400),
+        ("/limits", {"short": "many"}, 400),
+        ("/nonsense", {}, 404),
+    ],
+)
+async def test_bad_control_input_is_explained(client: Client, path: str, body: Any, status: int) -> None:
+    answer = await client.control(path, **body)
+    assert answer.status == status
+    assert answer.json["error"]
+
+
+async def test_the_home_page_lists_athletes_and_its_buttons_work(client: Client) -> None:
+    home = await client.call("GET", "/")
+    assert client.me.last_name.encode() in home.body
+    pressed = await client.post("/ui/record", athlete_id=str(client.me.id), sport="Run", minutes="30")
+    assert (pressed.status, pressed.headers["location"]) == (303, "/")
+    assert client.world.journal.event_count == 1
+    assert (await client.post("/ui/rename", activity_id="1", name="x")).status == 400

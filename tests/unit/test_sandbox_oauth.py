@@ -1,0 +1,202 @@
+"""Connecting, refreshing, leaving and subscribing, in-process."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import msgspec
+import pytest
+
+from feedzone.sandbox import Answer, Behaviour, Limits, Sender, World, create_app, request
+
+NOON = 1_795_003_200.0
+BACK = "http://localhost:8000/connect/callback"
+
+
+class FakeWire:
+    async def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
+        raise AssertionError("nothing is posted here")
+
+    async def get(self, url: str, params: dict[str, str], timeout: float) -> tuple[int, str, bytes]:
+        reply = {
+            "http://good/": (200, "application/json", {"hub.challenge": params["hub.challenge"]}),
+            "http://wrong/": (200, "application/json", {"hub.challenge": "something else"}),
+            "http://text/": (200, "text/plain", {"hub.challenge": params["hub.challenge"]}),
+            "http://missing/": (404, "application/json", {}),
+        }[url]
+        return reply[0], reply[1], msgspec.json.encode(reply[2])
+
+
+class Client:
+    """A world at noon UTC with one athlete, and a way to call it without sockets."""
+
+    def __init__(self, limits: Limits | None = None, behaviour: Behaviour | None = None) -> None:
+        self.now = NOON
+        self.slept: list[float] = []
+        self.world = World(5, lambda: self.now, limits, behaviour=behaviour)
+        self.me = self.world.add_athlete(120)
+        self.app = create_app(self.world, Sender(self.world, FakeWire(), self.sleep))
+        self.token = ""
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    def connect(self, *scopes: str) -> None:
+        every = ["read", "activity:read", "activity:read_all", "profile:read_all"]
+        self.token = self.world.connect(self.me.id, scopes or every).access_token
+
+    async def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+        if self.token:
+            headers.setdefault("authorization", f"Bearer {self.token}")
+        return await request(self.app, method, path, body, headers)
+
+    async def get(self, path: str) -> Answer:
+        return await self.call("GET", f"/api/v3{path}")
+
+    async def post(self, path: str, **form: str) -> Answer:
+        return await self.call("POST", path, urlencode(form).encode())
+
+    async def token_call(self, **form: str) -> Answer:
+        return await self.post("/oauth/token", client_id="12345", client_secret="sandbox-secret", **form)
+
+
+@pytest.fixture
+def client() -> Client:
+    made = Client()
+    made.connect()
+    return made
+
+
+def error(answer: Answer) -> tuple[int, str, str, str]:
+    first = answer.json["errors"][0]
+    return answer.status, first["resource"], first["field"], first["code"]
+
+
+def consent(**changes: str) -> str:
+    asked = {
+        "client_id": "12345", "redirect_uri": BACK, "response_type": "code", "state": "s1",
+        "scope": "read,activity:read,activity:read_all",
+    } | changes  # fmt: skip
+    return f"/oauth/authorize?{urlencode(asked)}"
+
+
+async def test_consent_leads_back_with_code_state_and_granted_scope() -> None:
+    client = Client()
+    page = await client.call("GET", consent())
+    assert page.status == 200
+    assert page.body.count(b'type="checkbox"') == 3
+    url = consent(sandbox_athlete=str(client.me.id), sandbox_scope="read,activity:read")
+    back = parse_qs(urlsplit((await client.call("GET", url)).headers["location"]).query)
+    assert (back["state"], back["scope"]) == (["s1"], ["read,activity:read"])
+    pair = await client.token_call(grant_type="authorization_code", code=back["code"][0])
+    assert pair.json["athlete"]["id"] == client.me.id
+    assert pair.json["expires_in"] == 21600
+    assert not [name for name in pair.headers if "ratelimit" in name]
+    reused = await client.token_call(grant_type="authorization_code", code=back["code"][0])
+    assert error(reused) == (400, "AuthorizationCode", "code", "invalid")
+
+
+async def test_the_consent_form_can_be_narrowed_and_cancelled() -> None:
+    client = Client()
+    body = dict(parse_qs(urlsplit(consent()).query))
+    fields = [(k, v[0]) for k, v in body.items()]
+    ticked = [*fields, ("athlete_id", str(client.me.id)), ("grant", "read"), ("decision", "authorize")]
+    there = await client.call("POST", "/oauth/authorize", urlencode(ticked).encode())
+    assert parse_qs(urlsplit(there.headers["location"]).query)["scope"] == ["read"]
+    cancelled = await client.call(
+        "POST", "/oauth/authorize", urlencode([*fields, ("decision", "cancel")]).encode()
+    )
+    assert parse_qs(urlsplit(cancelled.headers["location"]).query)["error"] == ["access_denied"]
+
+
+async def test_foreign_redirects_and_unknown_clients_are_refused() -> None:
+    client = Client()
+    assert error(await client.call("GET", consent(redirect_uri="https://evil.example/")))[2] == "redirect_uri"
+    assert error(await client.call("GET", consent(client_id="1")))[2] == "client_id"
+    wrong = await client.post(
+        "/oauth/token", client_id="12345", client_secret="x", grant_type="refresh_token"
+    )
+    assert error(wrong)[2] == "client_secret"
+
+
+async def test_the_same_access_token_comes_back_until_less_than_an_hour_is_left(client: Client) -> None:
+    first = client.world.grants.live[client.me.id].refresh_token
+    same = (await client.token_call(grant_type="refresh_token", refresh_token=first)).json
+    assert (same["access_token"], same["refresh_token"]) == (client.token, first)
+    client.now += 5 * 3600 + 1
+    fresh = (await client.token_call(grant_type="refresh_token", refresh_token=first)).json
+    assert fresh["access_token"] != client.token
+    assert fresh["refresh_token"] != first
+    dead = await client.token_call(grant_type="refresh_token", refresh_token=first)
+    assert error(dead) == (400, "RefreshToken", "refresh_token", "invalid")
+    assert client.world.grants.stale_token_uses == {first: 1}
+
+
+async def test_an_expired_access_token_is_401(client: Client) -> None:
+    client.now += 21600
+    assert error(await client.get("/athlete")) == (401, "Athlete", "access_token", "invalid")
+
+
+async def test_revoking_either_token_ends_both_and_sends_the_deauthorisation(client: Client) -> None:
+    basic = "Basic " + base64.b64encode(b"12345:sandbox-secret").decode()
+    grant = client.world.grants.live[client.me.id]
+    for _ in range(2):
+        form = urlencode({"token": grant.refresh_token}).encode()
+        assert (await client.call("POST", "/oauth/revoke", form, authorization=basic)).status == 200
+    assert (await client.get("/athlete")).status == 401
+    [(_, event)] = client.world.journal.events
+    assert (event.object_type, event.aspect_type) == ("athlete", "update")
+    assert event.updates == {"authorized": "false"}
+
+
+async def test_deauthorize_counts_against_the_limits(client: Client) -> None:
+    answer = await client.post("/oauth/deauthorize")
+    assert answer.json == {"access_token": client.token}
+    assert answer.headers["x-readratelimit-usage"] == "1,1"
+
+
+@pytest.mark.parametrize("where", ["consent", "exchange"])
+async def test_without_a_free_seat_nobody_connects(where: Any) -> None:
+    client = Client(behaviour=Behaviour(seats=0, seats_checked=where))
+    answer = await client.call("GET", consent(sandbox_athlete=str(client.me.id)))
+    if where == "exchange":
+        code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
+        answer = await client.token_call(grant_type="authorization_code", code=code)
+    assert answer.status == 403
+    assert b"Error 403: Limit of connected athletes exceeded" in answer.body
+    assert not client.world.grants.live
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://nowhere/", "not verifiable"),
+        ("http://missing/", "GET to callback URL does not return 200"),
+        ("http://wrong/", "does not match hub.challenge"),
+        ("http://text/", "does not match hub.challenge"),
+    ],
+)
+async def test_a_subscription_needs_a_working_callback(client: Client, url: str, code: str) -> None:
+    mine = {"client_id": "12345", "client_secret": "sandbox-secret", "verify_token": "v"}
+    refused = await client.post("/api/v3/push_subscriptions", callback_url=url, **mine)
+    assert error(refused) == (400, "PushSubscription", "callback url", code)
+
+
+async def test_there_is_one_subscription_and_it_costs_nothing(client: Client) -> None:
+    mine = {"client_id": "12345", "client_secret": "sandbox-secret"}
+    made = await client.post(
+        "/api/v3/push_subscriptions", callback_url="http://good/", verify_token="v", **mine
+    )
+    assert made.status == 201
+    assert made.headers["x-ratelimit-usage"] == "0,0"
+    second = await client.post(
+        "/api/v3/push_subscriptions", callback_url="http://good/", verify_token="v", **mine
+    )
+    assert error(second) == (400, "PushSubscription", "", "already exists")
+    listed = await client.get(f"/push_subscriptions?{urlencode(mine)}")
+    assert [row["id"] for row in listed.json] == [made.json["id"]]
+    path = f"/api/v3/push_subscriptions/{made.json['id']}?{urlencode(mine)}"
+    assert (await client.call("DELETE", path)).status == 204
+    assert (await client.get(f"/push_subscriptions?{urlencode(mine)}")).json == []
