@@ -119,7 +119,7 @@ def build(
     )
     worker = WorkerService(
         queue,
-        dict(registry),
+        registry,
         clock,
         wakeup,
         name=name,
@@ -188,7 +188,9 @@ def front_door(app: App) -> FrontDoor:
         admin_password=settings.admin_password.get_secret_value(),
         api_key=settings.api_key.get_secret_value(),
         session_key=settings.session_key,
-        strava_configured=bool(settings.strava_client_id and settings.strava_client_secret.get_secret_value()),
+        strava_configured=bool(
+            settings.strava_client_id and settings.strava_client_secret.get_secret_value()
+        ),
     )
     parts = WebParts(options, app.insights, app.athletes, app.dead_letters, app.metrics, app.clock)
     return FrontDoor(webhook, create_litestar(parts))
@@ -200,6 +202,8 @@ async def working(app: App) -> AsyncIterator[None]:
     listener = (
         JobListener(app.database.url, app.wakeup) if isinstance(app.database, PostgresDatabase) else None
     )
+    # The first encoding loads pyarrow, 0.1 s that no delivery shall wait for.
+    await asyncio.to_thread(stream_blob.encode, b"{}")
     await app.worker.start()
     if listener is not None:
         await listener.start()
@@ -239,4 +243,3 @@ async def work(settings: Settings) -> None:
             await stop.wait()
     finally:
         await app.close()
-

@@ -62,7 +62,9 @@ class Inbox:
         try:
             receipts = await self._database.write(lambda c: accept(c, deliveries, now))
         except Exception as problem:
-            failure = problem if isinstance(problem, StorageUnavailable) else StorageUnavailable(repr(problem))
+            failure = (
+                problem if isinstance(problem, StorageUnavailable) else StorageUnavailable(repr(problem))
+            )
             for done in waiting:
                 if not done.done():
                     done.set_exception(failure)

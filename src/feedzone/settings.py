@@ -125,7 +125,9 @@ class Settings(BaseSettings):
         values = [getattr(self, name) for name in fields if name not in ("database_url",)]
         texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         password = urlsplit(self.database).password
-        parts = [part.strip() for text in (*texts, password or "", self.verify_token) for part in text.split(",")]
+        parts = [
+            part.strip() for text in (*texts, password or "", self.verify_token) for part in text.split(",")
+        ]
         return sorted({part for part in parts if len(part) >= 6}, key=len, reverse=True)
 
     def require_strava(self) -> None:
@@ -145,7 +147,9 @@ def load_settings() -> Settings:
     except ValidationError as problem:
         raise SettingsError(_first_problem(problem)) from None
     if settings.webhook_signature == "enforce" and not settings.signature_keys:
-        raise SettingsError("WEBHOOK_SIGNATURE=enforce needs WEBHOOK_SECRET, the key to check signatures with")
+        raise SettingsError(
+            "WEBHOOK_SIGNATURE=enforce needs WEBHOOK_SECRET, the key to check signatures with"
+        )
     if "/" in settings.webhook_path_secret.get_secret_value():
         raise SettingsError("WEBHOOK_PATH_SECRET takes one path segment: letters, digits, - and _")
     return settings

@@ -86,7 +86,9 @@ class AthleteOperations:
         athletes.connect(connection, profile, ",".join(sorted(granted)), *state, now)
         self.tokens.save_exchanged(connection, profile.id, grant, now)
 
-    def _enqueue_sync(self, connection: Connection, athlete_id: int, after: datetime | None, now: datetime) -> None:
+    def _enqueue_sync(
+        self, connection: Connection, athlete_id: int, after: datetime | None, now: datetime
+    ) -> None:
         athletes.begin_sync(connection, athlete_id, after, now)
         hint = BackfillHint(
             before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())

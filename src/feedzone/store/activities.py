@@ -14,8 +14,7 @@ from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
 from . import events
-from .dialect import insert_into
-from .schema import activity_changes, activity_streams, strava_activities
+from .schema import activity_changes, activity_streams, strava_activities, strava_athletes
 from .types import clean_text
 
 _table = strava_activities
@@ -289,7 +288,7 @@ def progress(connection: Connection, athlete_id: int, after: datetime | None) ->
     )
     if after is not None:
         query = query.where(_columns.start_date >= after)
-    return dict(connection.execute(query).tuples().all())
+    return {key: value for key, value in connection.execute(query)}
 
 
 def changes(connection: Connection, *, since_id: str | None, limit: int) -> Sequence[Row[Any]]:
@@ -298,3 +297,22 @@ def changes(connection: Connection, *, since_id: str | None, limit: int) -> Sequ
     if since_id:
         query = query.where(activity_changes.c.id > since_id)
     return connection.execute(query).all()
+
+
+def progress_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, dict[str, int]]:
+    """`progress` of several athletes at once, each since the start of their own first sync's window."""
+    athlete = strava_athletes.c
+    query = (
+        select(_columns.athlete_id, _columns.sync_status, func.count().label("activities"))
+        .join(strava_athletes, athlete.id == _columns.athlete_id)
+        .where(
+            _columns.athlete_id.in_(sorted(athlete_ids)),
+            _columns.sync_status != "deleted",
+            or_(athlete.initial_sync_after.is_(None), _columns.start_date >= athlete.initial_sync_after),
+        )
+        .group_by(_columns.athlete_id, _columns.sync_status)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.athlete_id, {})[row.sync_status] = row.activities
+    return found

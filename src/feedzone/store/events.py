@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import Connection, Row, and_, delete, func, literal, select, update
 
 from ..domain.job import Job
-from .schema import webhook_events
+from .schema import forged_suspects, webhook_events
 
 OPEN = ("pending", "processing")
 
@@ -97,7 +97,7 @@ def redact_activity(connection: Connection, activity_id: int) -> None:
     for row in connection.execute(query).all():
         payload = msgspec.json.decode(row.event_data)
         if payload.get("updates"):
-            payload["updates"] = {key: None for key in payload["updates"]}
+            payload["updates"] = dict.fromkeys(payload["updates"])
             connection.execute(
                 update(webhook_events)
                 .where(webhook_events.c.id == row.id)
@@ -131,7 +131,7 @@ def get(connection: Connection, event_id: str) -> Row[Any] | None:
 
 def counts(connection: Connection) -> dict[str, int]:
     query = select(webhook_events.c.status, func.count()).group_by(webhook_events.c.status)
-    return dict(connection.execute(query).tuples().all())
+    return {key: value for key, value in connection.execute(query)}
 
 
 def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
@@ -149,3 +149,19 @@ def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
         .limit(limit)
     )
     return connection.execute(query).all()
+
+
+def last_received(connection: Connection) -> datetime | None:
+    """When the newest event came."""
+    return connection.execute(select(func.max(webhook_events.c.created_at))).scalar()
+
+
+def oldest_open(connection: Connection) -> datetime | None:
+    """When the oldest event came whose object is not up to date yet."""
+    query = select(func.min(webhook_events.c.created_at)).where(webhook_events.c.status.in_(OPEN))
+    return connection.execute(query).scalar()
+
+
+def forged_count(connection: Connection) -> int:
+    """How many claims of events Strava has denied."""
+    return connection.execute(select(func.count()).select_from(forged_suspects)).scalar_one()

@@ -38,7 +38,9 @@ def current_revision(database: Database) -> str | None:
 def _current(connection: Connection) -> str | None:
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is None and "webhook_events" in inspect(connection).get_table_names():
-        raise SchemaMismatch("the database has feedzone's tables but no schema version: it was not made by feedzone")
+        raise SchemaMismatch(
+            "the database has feedzone's tables but no schema version: it was not made by feedzone"
+        )
     return revision
 
 

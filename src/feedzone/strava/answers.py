@@ -48,9 +48,7 @@ def error_of(response: Response, call: str, *, token_endpoint: bool = False) -> 
     return kind(response.status, message, faults, body=_excerpt(response.body), call=call)
 
 
-def _kind(
-    status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint: bool
-) -> type[ApiError]:
+def _kind(status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint: bool) -> type[ApiError]:
     text = body[:BODY_KEPT].decode("utf-8", "replace").lower()
     if any(f.resource == "Application" and f.field == "Status" and f.code == "Inactive" for f in faults):
         return AppInactive

@@ -13,7 +13,6 @@ from ..domain.activity import ActivityRecord, Level
 from ..domain.athlete import AthleteProfile, TokenGrant
 from ..errors import TransientError
 
-
 # Absent and null are not the same: a summary lacks what only the detail has.
 Text = str | msgspec.UnsetType | None
 Whole = int | msgspec.UnsetType | None

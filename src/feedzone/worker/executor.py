@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from ..domain.job import Job
+from ..domain.job import Job, JobKind
 from ..domain.outcome import Outcome, Retry
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue
@@ -20,7 +20,9 @@ FINISH_TRIES = 5
 class Executor:
     """Runs jobs by their kind; `limit_s` bounds a run, so that no job holds its lease for ever."""
 
-    def __init__(self, queue: JobQueue, handlers: Mapping[str, Handler], clock: Clock, *, limit_s: float) -> None:
+    def __init__(
+        self, queue: JobQueue, handlers: Mapping[JobKind, Handler], clock: Clock, *, limit_s: float
+    ) -> None:
         self._queue = queue
         self._handlers = handlers
         self._clock = clock

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from ..domain.job import JobKind
 from ..ports import Clock, Handler, JobQueue, Wakeup
 from .executor import Executor
 from .loop import Loop
@@ -24,7 +25,7 @@ class WorkerService:
     def __init__(
         self,
         queue: JobQueue,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[JobKind, Handler],
         clock: Clock,
         wakeup: Wakeup,
         *,

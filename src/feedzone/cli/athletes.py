@@ -1,0 +1,136 @@
+"""athletes list|connect-url|disconnect, and sync."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ..app import App, working
+from ..errors import InvalidInput, NotFound
+from . import console
+from .console import out
+
+app = typer.Typer(help="The connected athletes.", no_args_is_help=True)
+
+AthleteId = Annotated[int, typer.Argument(metavar="ATHLETE", help="The athlete's Strava id.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """List the athletes and the state of their connection and sync."""
+
+    async def command(parts: App) -> None:
+        table = Table(
+            "athlete", "name", "status", "first sync", "activities", "last event", "last synced", box=None
+        )
+        page = await parts.insights.athletes(limit=200)
+        for athlete in page.items:
+            progress = athlete.progress
+            table.add_row(
+                str(athlete.id),
+                athlete.name or "-",
+                athlete.status,
+                "complete" if progress.completed else f"{progress.done}/{progress.found}",
+                str(progress.done),
+                _time(athlete.last_event_at),
+                _time(athlete.last_synced_at),
+            )
+        if page.items:
+            out.print(table)
+        else:
+            out.print(f"Nobody is connected yet. Open {parts.settings.app_url}/connect")
+
+    console.run(command)
+
+
+def _time(value: object) -> str:
+    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+
+
+@app.command("connect-url")
+def connect_url() -> None:
+    """Print the address that an athlete opens to connect."""
+    out.print(f"{console.settings(quiet=True, strava=True).app_url}/connect", soft_wrap=True)
+
+
+@app.command()
+def disconnect(
+    athlete: AthleteId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove an athlete: tokens and data here at once, and our access at Strava."""
+    if not yes:
+        typer.confirm(
+            f"Remove athlete {athlete} with all activities, streams and tokens? A receipt stays.", abort=True
+        )
+
+    async def command(parts: App) -> None:
+        await parts.athletes.disconnect(athlete)
+        out.print(f"Athlete {athlete} is gone from this database.")
+        async with working(parts):
+            receipt = await _revoked(parts, athlete, patience_s=15)
+        if receipt:
+            out.print(f"Strava: {receipt}.")
+        else:
+            out.print("Strava could not be told yet; a running feedzone will go on trying.")
+
+    console.run(command, strava=True)
+
+
+async def _revoked(parts: App, athlete_id: int, patience_s: float) -> str | None:
+    for _ in range(int(patience_s / 0.1)):
+        receipts = await parts.insights.receipts(athlete_id)
+        if receipts and receipts[0].revoke_detail:
+            return receipts[0].revoke_detail
+        await asyncio.sleep(0.1)
+    return None
+
+
+def sync(
+    athlete: AthleteId,
+    days: Annotated[int | None, typer.Option(min=1, help="How far back; default INITIAL_SYNC_DAYS.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The athlete's whole history.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Let a running feedzone do it.")] = False,
+) -> None:
+    """Bring an athlete's activities up to date, and show the progress."""
+    if days is not None and everything:
+        raise InvalidInput("choose one of --days and --all")
+
+    async def command(parts: App) -> None:
+        await parts.athletes.sync(athlete, days=days, everything=everything)
+        if no_wait:
+            out.print("Queued.")
+            return
+        async with working(parts):
+            await _show_progress(parts, athlete)
+
+    console.run(command, strava=True)
+
+
+async def _show_progress(parts: App, athlete_id: int) -> None:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=out) as bar:
+        task = bar.add_task("listing", total=None)
+        while True:
+            athlete = await parts.insights.athlete(athlete_id)
+            if athlete is None or athlete.status == "deauthorized":
+                raise NotFound(f"athlete {athlete_id} is no longer connected")
+            progress = athlete.progress
+            bar.update(
+                task,
+                description="listing" if not progress.listed else "fetching",
+                completed=progress.done + progress.failed,
+                total=progress.found or None,
+            )
+            if progress.completed or athlete.status != "active":
+                break
+            await asyncio.sleep(0.2)
+    failed = f", {progress.failed} failed (see `feedzone events list --failed`)" if progress.failed else ""
+    out.print(f"{progress.done} of {progress.found} activities are up to date{failed}.")
+    if athlete.status != "active":
+        out.print(f"The athlete's connection is {athlete.status}: {athlete.status_reason}")
+        raise typer.Exit(1)

@@ -1,0 +1,89 @@
+"""events list|retry|discard: what Strava told us, and the dead letters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ..app import App
+from ..errors import InvalidInput
+from . import console
+from .console import out
+
+app = typer.Typer(help="Webhook events and dead letters.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(
+    failed: Annotated[bool, typer.Option("--failed", help="Only dead letters, with their reasons.")] = False,
+    status: Annotated[
+        str | None, typer.Option(help="pending, processing, completed, failed or ignored.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
+) -> None:
+    """List events, newest first; with --failed the jobs that were given up."""
+
+    async def command(parts: App) -> None:
+        await (_list_dead(parts, limit) if failed else _list_events(parts, status, limit))
+
+    console.run(command)
+
+
+async def _list_events(parts: App, status: str | None, limit: int) -> None:
+    page = await parts.insights.events(status=status, limit=limit)
+    table = Table("received", "event", "of", "status", "attempts", "note", box=None)
+    for event in page.items:
+        table.add_row(
+            f"{event.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{event.object_type} {event.object_id} {event.aspect_type}",
+            str(event.owner_id),
+            event.status,
+            str(event.attempts),
+            event.error_message or "",
+        )
+    out.print(table if page.items else "No such events.")
+
+
+async def _list_dead(parts: App, limit: int) -> None:
+    page = await parts.insights.jobs(state="dead", limit=limit)
+    table = Table("job", "what", "athlete", "attempts", "reason", box=None)
+    for job in page.items:
+        table.add_row(
+            job.id, f"{job.kind} {job.key}", str(job.athlete_id), str(job.attempts), job.last_error or ""
+        )
+    out.print(table if page.items else "No dead letters.")
+
+
+@app.command()
+def retry(
+    job: Annotated[str | None, typer.Argument(help="A job of `events list --failed`.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+) -> None:
+    """Run dead letters again, with all their attempts."""
+    if (job is None) == (not every):
+        raise InvalidInput("name one job, or say --all")
+
+    async def command(parts: App) -> None:
+        if job is None:
+            out.print(f"{await parts.dead_letters.retry_all()} jobs will run again.")
+        else:
+            await parts.dead_letters.retry(job)
+            out.print("It will run again.")
+
+    console.run(command)
+
+
+@app.command()
+def discard(
+    job: Annotated[str, typer.Argument(help="A job of `events list --failed`.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the events.")],
+) -> None:
+    """Give a dead letter up for good."""
+
+    async def command(parts: App) -> None:
+        await parts.dead_letters.discard(job, reason)
+        out.print("Discarded.")
+
+    console.run(command)

@@ -1,0 +1,53 @@
+"""All commands, and how their errors end."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from .. import __version__
+from ..errors import FeedzoneError, SettingsError
+from . import athletes, events, export, maintenance, serving, subscription
+from .console import complain, out
+
+app = typer.Typer(
+    name="feedzone",
+    help="The sync engine between Strava and your own database.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("init")(maintenance.init)
+app.command("serve")(serving.serve)
+app.command("work")(serving.work)
+app.command("demo")(serving.demo)
+app.command("sandbox")(serving.sandbox)
+app.command("doctor")(maintenance.doctor)
+app.command("sync")(athletes.sync)
+app.command("export")(export.export)
+app.add_typer(athletes.app, name="athletes")
+app.add_typer(subscription.app, name="subscription")
+app.add_typer(events.app, name="events")
+app.add_typer(maintenance.db, name="db")
+app.add_typer(maintenance.keys, name="keys")
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    out.print(f"feedzone {__version__}")
+
+
+def main() -> None:
+    """Run the command line; every expected error is one line and exit code 1 (2: a setting)."""
+    try:
+        app()
+    except SettingsError as problem:
+        complain(str(problem))
+        sys.exit(2)
+    except FeedzoneError as problem:
+        complain(str(problem))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

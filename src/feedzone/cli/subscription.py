@@ -1,0 +1,60 @@
+"""subscription ensure|show|delete."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..app import App
+from . import console
+from .console import out
+
+app = typer.Typer(help="The push subscription: how Strava reaches us.", no_args_is_help=True)
+
+
+@app.command()
+def ensure(
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the subscription over from another callback URL.")
+    ] = False,
+) -> None:
+    """Keep the subscription whose URL is ours, or create it. feedzone must be running to answer Strava."""
+
+    async def command(parts: App) -> None:
+        subscription, created = await parts.subscription.ensure(replace=replace)
+        verb = "created" if created else "kept"
+        out.print(f"Subscription {subscription.id} {verb}: {parts.settings.callback_url}", soft_wrap=True)
+
+    console.run(command, strava=True)
+
+
+@app.command()
+def show() -> None:
+    """Show what Strava has."""
+
+    async def command(parts: App) -> None:
+        listed = await parts.subscription.show()
+        for existing in listed:
+            whose = "ours" if existing.callback_url == parts.settings.callback_url else "not ours"
+            out.print(
+                f"{existing.id}  {existing.callback_url}  ({whose}, since {existing.created_at})",
+                soft_wrap=True,
+            )
+        if not listed:
+            out.print(
+                "Strava has no subscription of this application: `feedzone subscription ensure` creates it."
+            )
+
+    console.run(command, strava=True)
+
+
+@app.command()
+def delete() -> None:
+    """Delete our subscription. No more events come; nothing else changes."""
+
+    async def command(parts: App) -> None:
+        gone = await parts.subscription.delete()
+        out.print(f"Subscription {gone.id} is deleted." if gone else "There was none.")
+
+    console.run(command, strava=True)

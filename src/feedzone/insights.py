@@ -1,0 +1,351 @@
+"""Read models that pages, API, command line and metrics share: one question, one answer, everywhere.
+
+No answer holds a token, not even an encrypted one. Lists come in pages; a cursor is opaque, and only
+good for the list it came from. Every method may raise StorageUnavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row
+
+from .domain.athlete import parse_scopes
+from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
+from .errors import InvalidInput, NotFound
+from .ports import Clock
+from .store import activities, athletes, departures, events, jobs, streams, subscriptions
+from .store.budget import BudgetTable
+from .store.database import Database
+from .store.stream_blob import decode
+from .views import (
+    Activity,
+    ActivityDetail,
+    Athlete,
+    Change,
+    Event,
+    FirstSync,
+    Job,
+    Overview,
+    Page,
+    Pulse,
+    QuotaWindow,
+    Receipt,
+    Status,
+    Streams,
+    Subscription,
+    UnknownOwner,
+)
+
+SETTLED = timedelta(seconds=3)
+"""Where several processes write, a change may commit after one with a later id. Younger ones are held
+back, so that whoever follows the feed by id misses none."""
+
+ON_FIRST_PAGE = 50
+RECENT = 20
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class ActivityFilter(msgspec.Struct, frozen=True):
+    """Which activities: `after` (from then on) and `before` (not any more) limit `start_date`."""
+
+    athlete_id: int | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    sport_type: str | None = None
+
+
+class Insights:
+    """Answers questions about the database, and changes nothing in it."""
+
+    def __init__(self, database: Database, clock: Clock, budget: BudgetTable) -> None:
+        self._database = database
+        self._clock = clock
+        self._budget = budget
+
+    async def pulse(self) -> Pulse:
+        now, quota = self._clock.now(), await self._quota()
+        return await self._database.read(lambda c: Pulse(**_pulse(c, now, quota)))
+
+    async def status(self) -> Status:
+        now, quota = self._clock.now(), await self._quota()
+
+        def body(connection: Connection) -> Status:
+            unknown = events.unknown_owners(connection, 100)
+            return Status(
+                **_pulse(connection, now, quota),
+                events=events.counts(connection),
+                queue_lag_s=_age(events.oldest_open(connection), now),
+                unknown_owners=[UnknownOwner(row.owner_id, row.events, _instant(row.last)) for row in unknown],
+                forged_suspects=events.forged_count(connection),
+            )
+
+        return await self._database.read(body)
+
+    async def overview(self) -> Overview:
+        """What the first page shows. Counts only first syncs that are still running: it is asked every second."""
+        now, quota = self._clock.now(), await self._quota()
+
+        def body(connection: Connection) -> Overview:
+            people = athletes.listing(connection, limit=ON_FIRST_PAGE)
+            running = [row.id for row in people if row.initial_sync_started_at and not row.initial_sync_completed]
+            counted = activities.progress_of(connection, running)
+            return Overview(
+                Pulse(**_pulse(connection, now, quota)),
+                [_athlete(row, counted.get(row.id, {})) for row in people],
+                [_from(row, Activity) for row in activities.listing(connection, limit=RECENT)],
+                [_event(row) for row in events.listing(connection, status=None, limit=RECENT, before_id=None)],
+            )
+
+        return await self._database.read(body)
+
+    async def athletes(self, limit: int, cursor: str | None = None) -> Page[Athlete]:
+        after = _cursor(cursor, Int64)
+
+        def body(connection: Connection) -> Page[Athlete]:
+            rows = athletes.listing(connection, limit=limit + 1, after_id=after)
+            counted = activities.progress_of(connection, [row.id for row in rows])
+            return _page(rows, limit, lambda row: _athlete(row, counted.get(row.id, {})), lambda row: row.id)
+
+        return await self._database.read(body)
+
+    async def athlete(self, athlete_id: int) -> Athlete:
+        """Raises NotFound."""
+
+        def body(connection: Connection) -> Athlete:
+            row = _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
+            return _athlete(row, activities.progress(connection, athlete_id, row.initial_sync_after))
+
+        return await self._database.read(body)
+
+    async def progress(self, athlete_id: int) -> FirstSync:
+        """Raises NotFound."""
+        return (await self.athlete(athlete_id)).first_sync
+
+    async def activities(
+        self, which: ActivityFilter, cursor: str | None = None, limit: int = 50
+    ) -> Page[Activity]:
+        """Latest start first."""
+        last = _cursor(cursor, tuple[datetime, Int64])
+        # PostgreSQL refuses U+0000 even in a question; nothing has such a name.
+        sport = which.sport_type and which.sport_type.replace("\x00", "")
+        rows = await self._database.read(
+            lambda c: activities.listing(
+                c,
+                athlete_id=which.athlete_id,
+                after=which.after,
+                before=which.before,
+                sport_type=sport,
+                cursor=last,
+                limit=limit + 1,
+            )
+        )
+        return _page(rows, limit, lambda row: _from(row, Activity), lambda row: (row.start_date, row.id))
+
+    async def activity(self, activity_id: int) -> ActivityDetail:
+        """Raises NotFound, also for one that was deleted at Strava."""
+
+        def body(connection: Connection) -> ActivityDetail:
+            row = _activity_row(connection, activity_id)
+            held = streams.get(connection, activity_id)
+            return _from(row, ActivityDetail, streams=None if held is None else held.state, **_raw(row))
+
+        return await self._database.read(body)
+
+    async def streams(self, activity_id: int) -> Streams:
+        """Raises NotFound that says whether they are still to come, or do not exist."""
+
+        def body(connection: Connection) -> Row[Any] | None:
+            _activity_row(connection, activity_id)
+            return streams.get(connection, activity_id)
+
+        held = await self._database.read(body)
+        if held is not None and held.state == "present":
+            # Tens of milliseconds for a long ride: not on the event loop.
+            return await asyncio.to_thread(decode, held.blob)
+        if held is not None and held.state == "absent":
+            raise NotFound(f"the streams of activity {activity_id} are absent: Strava has none for it")
+        raise NotFound(f"the streams of activity {activity_id} are pending: they have not been fetched yet")
+
+    async def events(
+        self, status: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Event]:
+        """Newest first."""
+        last = _identifier(cursor)
+        rows = await self._database.read(
+            lambda c: events.listing(c, status=status, limit=limit + 1, before_id=last)
+        )
+        return _page(rows, limit, _event, lambda row: row.id)
+
+    async def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
+        """Oldest first."""
+        last = _identifier(cursor)
+        rows = await self._database.read(
+            lambda c: jobs.listing(c, state=state, limit=limit + 1, after_id=last)
+        )
+        return _page(rows, limit, _job, lambda row: row.id)
+
+    async def changes(
+        self, since: datetime | str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Page[Change]:
+        """The audit trail, oldest first: after an instant, or after the change with the id `since`.
+
+        Raises InvalidInput for a `since` that is neither.
+        """
+        first = _first_id(since) if isinstance(since, datetime) else _change_id(since)
+        last = _identifier(cursor) or first
+        rows = await self._database.read(lambda c: activities.changes(c, since_id=last, limit=limit + 1))
+        if self._database.shares_work:
+            rows = _settled(rows, self._clock.now() - SETTLED)
+        return _page(rows, limit, _change, lambda row: row.id)
+
+    async def receipts(self, athlete_id: int | None = None) -> list[Receipt]:
+        """Newest first, 200 at most."""
+        rows = await self._database.read(lambda c: departures.receipts(c, athlete_id))
+        return [_from(row, Receipt, counts=msgspec.json.decode(row.counts)) for row in rows]
+
+    async def _quota(self) -> list[QuotaWindow]:
+        return [
+            QuotaWindow(w.name, w.used, w.quota, w.starts_at, w.ends_at, w.latched)
+            for w in await self._budget.windows()
+        ]
+
+
+def _pulse(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
+    held = subscriptions.listing(connection)
+    newest = max(held, key=lambda row: (row.is_active, row.created_at), default=None)
+    by_state = jobs.counts(connection)
+    last = events.last_received(connection)
+    return {
+        "now": now,
+        "athletes": athletes.counts(connection),
+        "jobs": by_state,
+        "dead_letters": by_state.get("dead", 0),
+        "oldest_due_s": _age(jobs.oldest_due(connection, now), now),
+        "subscription": newest
+        and Subscription(newest.subscription_id, newest.callback_url, newest.is_active, newest.created_at),
+        "last_event_at": last,
+        "quota": quota,
+    }
+
+
+def _from(row: Row[Any], kind: type[S], **given: Any) -> S:
+    """The struct whose fields are the row's columns of the same name, but for those `given`."""
+    columns = row._mapping
+    return kind(**{name: columns[name] for name in kind.__struct_fields__ if name not in given}, **given)
+
+
+def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
+    first = FirstSync(
+        found=row.initial_sync_found,
+        done=counted.get("synced", 0),
+        failed=counted.get("failed", 0),
+        pending=counted.get("pending", 0) + counted.get("syncing", 0),
+        listed=row.initial_sync_listed,
+        started_at=row.initial_sync_started_at,
+        completed=row.initial_sync_completed,
+        completed_at=row.initial_sync_completed_at,
+        after=row.initial_sync_after,
+    )
+    return _from(row, Athlete, scopes=sorted(parse_scopes(row.scopes)), first_sync=first)
+
+
+def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:
+    row = _found(activities.get(connection, activity_id), f"there is no activity {activity_id} here")
+    if row.sync_status == "deleted":
+        raise NotFound(f"activity {activity_id} was deleted, or is not visible to us any more")
+    return row
+
+
+def _raw(row: Row[Any]) -> dict[str, msgspec.Raw | None]:
+    return {"summary": _as_received(row.summary), "detail": _as_received(row.detail)}
+
+
+def _as_received(text: str | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text.encode())
+
+
+def _event(row: Row[Any]) -> Event:
+    return _from(row, Event, event_data=_as_received(row.event_data))
+
+
+def _job(row: Row[Any]) -> Job:
+    """Of the hint only what is named here: it may hold a sealed token."""
+    hint = decode_hint(row.hint)
+    told = (hint.action, hint.cause) if isinstance(hint, RefreshHint | RevokeHint) else (None, None)
+    return _from(row, Job, action=told[0], cause=told[1] or None, lane=Lane(row.priority).name.lower())
+
+
+def _change(row: Row[Any]) -> Change:
+    return _from(row, Change, old_value=_as_received(row.old_value), new_value=_as_received(row.new_value))
+
+
+def _settled(rows: Sequence[Row[Any]], until: datetime) -> Sequence[Row[Any]]:
+    young = next((place for place, row in enumerate(rows) if row.changed_at > until), len(rows))
+    return rows[:young]
+
+
+def _age(since: datetime | None, now: datetime) -> float | None:
+    return None if since is None else max(0.0, (now - _instant(since)).total_seconds())
+
+
+def _instant(value: datetime | str) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _found(row: Row[Any] | None, otherwise: str) -> Row[Any]:
+    if row is None:
+        raise NotFound(otherwise)
+    return row
+
+
+def _page(
+    rows: Sequence[Row[Any]], limit: int, view: Callable[[Row[Any]], T], place: Callable[[Row[Any]], Any]
+) -> Page[T]:
+    """A page of `limit` rows, of which one more was asked for to see whether there are more."""
+    kept = rows[:limit]
+    more = len(rows) > limit and kept
+    return Page([view(row) for row in kept], _opaque(place(kept[-1])) if more else None)
+
+
+def _opaque(place: Any) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
+
+
+def _cursor(text: str | None, kind: Any) -> Any:
+    """What `_opaque` hid. Raises InvalidInput for a cursor that is none of that kind."""
+    if text is None:
+        return None
+    try:
+        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(plain, type=kind)
+    except (binascii.Error, ValueError, msgspec.DecodeError):
+        raise InvalidInput("cursor: takes the next_cursor of an answer to the same question") from None
+
+
+def _identifier(cursor: str | None) -> str | None:
+    place = _cursor(cursor, UUID)
+    return None if place is None else str(place)
+
+
+def _change_id(text: str | None) -> str | None:
+    try:
+        return None if text is None else str(UUID(text))
+    except ValueError:
+        raise InvalidInput("since: takes an instant (ISO 8601 or epoch seconds) or the id of a change") from None
+
+
+def _first_id(moment: datetime) -> str:
+    """The smallest UUID v7 of that millisecond (domain.ids)."""
+    milliseconds = min(max(0, int(moment.astimezone(UTC).timestamp() * 1000)), 2**48 - 1)
+    return str(UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62))

@@ -1,0 +1,281 @@
+"""What insights answers: plain values, documented for the API by their types.
+
+Units stand in the descriptions (contract section 6: SI throughout). Instants are UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from msgspec import Meta, Raw, Struct
+
+from .domain.athlete import AthleteStatus
+from .domain.budget import WindowName
+from .domain.effect import StreamState
+from .domain.job import JobKind
+
+T = TypeVar("T")
+SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
+EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
+JobState = Literal["queued", "running", "dead"]
+
+Metres = Annotated[float, Meta(description="m")]
+MetresPerSecond = Annotated[float, Meta(description="m/s")]
+Seconds = Annotated[int, Meta(description="s")]
+PerMinute = Annotated[float, Meta(description="1/min")]
+Watts = Annotated[float, Meta(description="W")]
+Degrees = Annotated[float, Meta(description="degrees, WGS 84")]
+AgeSeconds = Annotated[float, Meta(description="s; null when there is none")]
+AsReceived = Annotated[Raw, Meta(description="JSON as received from Strava, byte for byte")]
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """One page of a list. `next_cursor` fetches the next one; null: this was the last."""
+
+    items: list[T]
+    next_cursor: str | None = None
+
+
+class FirstSync(Struct, frozen=True):
+    """How far the first sync (or the last one that was asked for) is. `pending` includes what is under way."""
+
+    found: Annotated[int, Meta(description="activities listed so far")]
+    done: int
+    failed: int
+    pending: int
+    listed: Annotated[bool, Meta(description="whether the list has reached its end")]
+    started_at: datetime | None
+    completed: bool
+    completed_at: datetime | None
+    after: Annotated[datetime | None, Meta(description="start of the window; null: all history")]
+
+
+class Athlete(Struct, frozen=True):
+    """A connected athlete, or one who left (`deauthorized`). Tokens are never part of an answer."""
+
+    id: int
+    username: str | None
+    firstname: str | None
+    lastname: str | None
+    status: AthleteStatus
+    status_reason: str | None
+    scopes: list[str]
+    token_expires_at: datetime | None
+    webhook_subscription_active: bool
+    last_event_at: datetime | None
+    last_synced_at: datetime | None
+    connected_at: datetime
+    first_sync: FirstSync
+
+    @property
+    def name(self) -> str:
+        """What people call the athlete."""
+        full = " ".join(part for part in (self.firstname, self.lastname) if part)
+        return full or self.username or f"athlete {self.id}"
+
+
+class Activity(Struct, frozen=True, kw_only=True):
+    """An activity as the database has it."""
+
+    id: int
+    athlete_id: int
+    name: str | None
+    sport_type: str | None
+    type: Annotated[str | None, Meta(description="legacy; sport_type is the finer one")]
+    workout_type: int | None
+    start_date: datetime | None
+    start_date_local: Annotated[
+        datetime | None, Meta(description="wall time where it happened, without a zone")
+    ]
+    start_hidden: Annotated[bool | None, Meta(description="the athlete hides the time of day")]
+    timezone: Annotated[str | None, Meta(description="IANA name")]
+    utc_offset: Annotated[int | None, Meta(description="s east of UTC, daylight saving included")]
+    distance: Metres | None
+    moving_time: Seconds | None
+    elapsed_time: Seconds | None
+    total_elevation_gain: Metres | None
+    elev_high: Metres | None
+    elev_low: Metres | None
+    average_speed: MetresPerSecond | None
+    max_speed: MetresPerSecond | None
+    average_heartrate: PerMinute | None
+    max_heartrate: PerMinute | None
+    average_cadence: PerMinute | None
+    average_watts: Watts | None
+    max_watts: Watts | None
+    weighted_average_watts: Watts | None
+    device_watts: bool | None
+    kilojoules: Annotated[float | None, Meta(description="kJ")]
+    calories: Annotated[float | None, Meta(description="kcal; from the detail only")]
+    average_temp: Annotated[float | None, Meta(description="degrees Celsius")]
+    suffer_score: float | None
+    perceived_exertion: float | None
+    trainer: bool | None
+    commute: bool | None
+    manual: bool | None
+    private: bool | None
+    visibility: Annotated[str | None, Meta(description="everyone, followers_only, only_me: please honour it")]
+    flagged: bool | None
+    hide_from_home: bool | None
+    gear_id: str | None
+    device_name: str | None
+    description: str | None
+    upload_id: int | None
+    external_id: str | None
+    summary_polyline: Annotated[str | None, Meta(description="Google's encoded polyline")]
+    start_lat: Degrees | None
+    start_lng: Degrees | None
+    total_photo_count: int | None
+    sync_status: SyncStatus
+    sync_attempts: int
+    last_sync_error: str | None
+    webhook_received_at: datetime | None
+    last_fetched_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ActivityDetail(Activity, frozen=True, kw_only=True):
+    """An activity with what Strava sent for it, and whether its streams are here."""
+
+    streams: Annotated[StreamState | None, Meta(description="null: not asked for yet")]
+    summary: AsReceived | None
+    detail: AsReceived | None
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """A webhook event: what Strava told us, and what became of it."""
+
+    id: str
+    status: EventStatus
+    attempts: int
+    created_at: datetime
+    processed_at: datetime | None
+    error_message: str | None
+    object_type: str
+    object_id: int
+    aspect_type: str
+    owner_id: int
+    subscription_id: int
+    event_time: Annotated[int, Meta(description="epoch s, as Strava sent it")]
+    signature: Literal["verified", "mismatch", "absent"]
+    job_id: str | None
+    event_data: AsReceived
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """Work that waits, runs, or has failed for good (`dead`: a dead letter). `attempts` are failed runs."""
+
+    id: str
+    kind: JobKind
+    key: str
+    athlete_id: int
+    state: JobState
+    action: Annotated[str | None, Meta(description="refresh, delete, confirm, revoke")]
+    cause: str | None
+    lane: str
+    due_at: datetime
+    attempts: int
+    version: int
+    lease_owner: str | None
+    lease_until: datetime | None
+    last_error: str | None
+    first_received_at: datetime
+    updated_at: datetime
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One field of one activity changed."""
+
+    id: str
+    activity_id: int
+    athlete_id: int
+    field: str
+    old_value: Raw | None
+    new_value: Raw | None
+    changed_at: datetime
+    cause: Annotated[str, Meta(description="event:<id>, backfill, request")]
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """Proof that an athlete's data was removed. `counts`: rows by table."""
+
+    id: str
+    athlete_id: int
+    reason: Literal["deauthorized", "disconnected"]
+    cause: str
+    confirmed_by: str
+    purged_at: datetime
+    counts: dict[str, int]
+    revoked_at: Annotated[
+        datetime | None, Meta(description="when Strava confirmed that our access is gone; null: not yet")
+    ]
+    revoke_detail: str | None
+
+
+class QuotaWindow(Struct, frozen=True):
+    """A rate limit window of Strava's: `used` of `quota` calls, until it begins anew at `ends_at`."""
+
+    window: WindowName
+    used: int
+    quota: int
+    starts_at: datetime
+    ends_at: datetime
+    latched: Annotated[bool, Meta(description="Strava answered 429: closed until it ends")]
+
+
+class Subscription(Struct, frozen=True):
+    """A push subscription that we remember as ours."""
+
+    id: int
+    callback_url: str
+    active: bool
+    created_at: datetime
+
+
+class UnknownOwner(Struct, frozen=True):
+    """An athlete who is not connected here, and whose events keep coming."""
+
+    owner_id: int
+    events: int
+    last_event_at: datetime
+
+
+class Pulse(Struct, frozen=True, kw_only=True):
+    """What tells whether all is well, and is cheap enough to be asked every second."""
+
+    now: datetime
+    athletes: Annotated[dict[str, int], Meta(description="by status")]
+    jobs: Annotated[dict[str, int], Meta(description="by state")]
+    dead_letters: int
+    oldest_due_s: Annotated[
+        AgeSeconds | None, Meta(description="s that the longest waiting job has been due")
+    ]
+    subscription: Subscription | None
+    last_event_at: datetime | None
+    quota: list[QuotaWindow]
+
+
+class Status(Pulse, frozen=True, kw_only=True):
+    """Everything at a glance."""
+
+    events: Annotated[dict[str, int], Meta(description="by status")]
+    queue_lag_s: Annotated[
+        AgeSeconds | None, Meta(description="s since the oldest event came whose object is not up to date")
+    ]
+    unknown_owners: list[UnknownOwner]
+    forged_suspects: Annotated[int, Meta(description="claims of events that Strava denied")]
+
+
+class Overview(Struct, frozen=True):
+    """What the first page shows."""
+
+    pulse: Pulse
+    athletes: list[Athlete]
+    activities: list[Activity]
+    events: list[Event]
+
+
+Streams = dict[str, Any]
+"""Streams in the shape of Strava's `key_by_type=true` answer (contract section 7)."""

@@ -1,0 +1,99 @@
+"""What the inbox promises, on both databases."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from sqlalchemy import Connection, select
+
+from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.event import StravaEvent, parse_event
+from feedzone.store import athletes, intake, subscriptions
+from feedzone.store.database import Database
+from feedzone.store.intake import Delivery
+from feedzone.store.schema import jobs, webhook_events
+
+OWNER = 134815
+
+
+def event(**changes: object) -> StravaEvent:
+    body = {
+        "object_type": "activity",
+        "object_id": 1360128428,
+        "aspect_type": "create",
+        "owner_id": OWNER,
+        "subscription_id": 120475,
+        "event_time": 1516126040,
+        "updates": {},
+    } | changes
+    return parse_event(msgspec.json.encode(body))
+
+
+@pytest.fixture
+async def connected(database: Database, clock) -> Database:
+    profile = AthleteProfile(OWNER, firstname="Ada")
+    await database.write(
+        lambda c: athletes.connect(c, profile, "read,activity:read", "active", None, clock.now())
+    )
+    return database
+
+
+async def deliver(database: Database, clock, *events: StravaEvent) -> list[str]:
+    deliveries = [Delivery(one, "absent") for one in events]
+    receipts = await database.write(lambda c: intake.accept(c, deliveries, clock.now()))
+    return [receipt.verdict for receipt in receipts]
+
+
+async def rows(database: Database, table) -> list:
+    def body(connection: Connection) -> list:
+        return list(connection.execute(select(table)).all())
+
+    return await database.read(body)
+
+
+async def test_an_event_is_stored_as_received_with_the_one_job_it_causes(connected, clock):
+    raw = event(unknown_key={"kept": [1, 2.50]})
+    assert await deliver(connected, clock, raw) == ["accepted"]
+    (stored,) = await rows(connected, webhook_events)
+    (job,) = await rows(connected, jobs)
+    assert stored.event_data == raw.raw
+    assert (stored.status, stored.job_id, stored.job_version) == ("pending", job.id, 1)
+    assert (job.kind, job.key, job.state) == ("refresh_activity", "activity:1360128428", "queued")
+
+
+async def test_a_repeated_delivery_changes_nothing(connected, clock):
+    await deliver(connected, clock, event())
+    assert await deliver(connected, clock, event(), event()) == ["duplicate", "duplicate"]
+    (job,) = await rows(connected, jobs)
+    assert job.version == 1
+    assert len(await rows(connected, webhook_events)) == 1
+
+
+async def test_copies_within_one_group_are_one_event(connected, clock):
+    assert await deliver(connected, clock, event(), event()) == ["accepted", "duplicate"]
+
+
+async def test_all_events_of_an_activity_share_one_job_and_the_newest_hint_stays(connected, clock):
+    newer = event(aspect_type="delete", event_time=1516126050)
+    older = event(aspect_type="update", event_time=1516126045, updates={"title": "x"})
+    await deliver(connected, clock, event())
+    await deliver(connected, clock, newer)
+    await deliver(connected, clock, older)
+    (job,) = await rows(connected, jobs)
+    assert job.version == 3
+    assert msgspec.json.decode(job.hint)["action"] == "delete"
+
+
+async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, clock):
+    assert await deliver(connected, clock, event(owner_id=999)) == ["ignored"]
+    (stored,) = await rows(connected, webhook_events)
+    assert stored.status == "ignored"
+    assert "999 is not connected" in stored.error_message
+    assert await rows(connected, jobs) == []
+
+
+async def test_a_foreign_subscription_is_ignored_once_ours_is_known(connected, clock):
+    assert await deliver(connected, clock, event()) == ["accepted"]
+    await connected.write(lambda c: subscriptions.remember(c, 7, "https://x", clock.now()))
+    assert await deliver(connected, clock, event(event_time=1516126041)) == ["ignored"]
+    assert await deliver(connected, clock, event(event_time=1516126042, subscription_id=7)) == ["accepted"]
