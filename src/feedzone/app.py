@@ -27,6 +27,7 @@ from .store.database import Database, PostgresDatabase, open_database
 from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
+from .store.retention import Retention
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
@@ -126,6 +127,7 @@ def build(
         batch_size=settings.queue_batch_size,
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
+        prune=Retention(database, clock, settings.retention_days).prune if settings.retention_days else None,
     )
     return App(
         settings=settings,

@@ -112,9 +112,7 @@ async def _connect_everyone(app: App, sandbox: Running, out: Console) -> None:
     out.print(f"[bold]feedzone[/] is at [bold]{url}[/]   (a sandbox Strava is at {sandbox.url})")
     await _answering(f"{url}/healthz")
     subscription, _ = await app.subscription.ensure()
-    out.print(
-        f"Subscribed: Strava will deliver events to {app.settings.callback_url} (subscription {subscription.id})"
-    )
+    out.print(f"Subscription {subscription.id}: Strava delivers events to {app.settings.callback_url}")
     for athlete_id in sandbox.world.athletes:
         await _consent(url, athlete_id)
         out.print(

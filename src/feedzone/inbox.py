@@ -1,4 +1,4 @@
-"""Durable before 200 (guarantee 1): event rows and job rows in one transaction, shared by concurrent deliveries."""
+"""Durable before 200 (guarantee 1): events and their jobs in one transaction, which deliveries share."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -31,16 +31,17 @@ from .views import (
     Athlete,
     Change,
     Event,
-    FirstSync,
     Job,
     Overview,
     Page,
+    Progress,
     Pulse,
     QuotaWindow,
     Receipt,
     Status,
     Streams,
     Subscription,
+    Totals,
     UnknownOwner,
 )
 
@@ -50,6 +51,7 @@ back, so that whoever follows the feed by id misses none."""
 
 ON_FIRST_PAGE = 50
 RECENT = 20
+EXPORTED_AT_ONCE = 50
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
@@ -86,25 +88,26 @@ class Insights:
                 **_pulse(connection, now, quota),
                 events=events.counts(connection),
                 queue_lag_s=_age(events.oldest_open(connection), now),
-                unknown_owners=[UnknownOwner(row.owner_id, row.events, _instant(row.last)) for row in unknown],
+                unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
                 forged_suspects=events.forged_count(connection),
             )
 
         return await self._database.read(body)
 
     async def overview(self) -> Overview:
-        """What the first page shows. Counts only first syncs that are still running: it is asked every second."""
+        """What the first page shows; asked every second, so only syncs that still run are counted."""
         now, quota = self._clock.now(), await self._quota()
 
         def body(connection: Connection) -> Overview:
             people = athletes.listing(connection, limit=ON_FIRST_PAGE)
-            running = [row.id for row in people if row.initial_sync_started_at and not row.initial_sync_completed]
+            running = [row.id for row in people if not row.initial_sync_completed]
             counted = activities.progress_of(connection, running)
+            recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
             return Overview(
                 Pulse(**_pulse(connection, now, quota)),
                 [_athlete(row, counted.get(row.id, {})) for row in people],
                 [_from(row, Activity) for row in activities.listing(connection, limit=RECENT)],
-                [_event(row) for row in events.listing(connection, status=None, limit=RECENT, before_id=None)],
+                [_event(row) for row in recent],
             )
 
         return await self._database.read(body)
@@ -128,9 +131,9 @@ class Insights:
 
         return await self._database.read(body)
 
-    async def progress(self, athlete_id: int) -> FirstSync:
+    async def progress(self, athlete_id: int) -> Progress:
         """Raises NotFound."""
-        return (await self.athlete(athlete_id)).first_sync
+        return (await self.athlete(athlete_id)).progress
 
     async def activities(
         self, which: ActivityFilter, cursor: str | None = None, limit: int = 50
@@ -214,6 +217,19 @@ class Insights:
         rows = await self._database.read(lambda c: departures.receipts(c, athlete_id))
         return [_from(row, Receipt, counts=msgspec.json.decode(row.counts)) for row in rows]
 
+    async def totals(self) -> Totals:
+        return await self._database.read(lambda c: Totals(*activities.totals(c)))
+
+    async def export(self, athlete_id: int) -> AsyncIterator[tuple[int, str, bytes | None]]:
+        """Each activity's id, its JSON as received (detail, else summary), and its streams' Parquet file."""
+        last = 0
+        while rows := await self._database.read(
+            lambda c, last=last: activities.documents(c, athlete_id, after_id=last, limit=EXPORTED_AT_ONCE)  # type: ignore[misc]
+        ):
+            for row in rows:
+                yield row.id, row.detail or row.summary or "{}", row.blob
+            last = rows[-1].id
+
     async def _quota(self) -> list[QuotaWindow]:
         return [
             QuotaWindow(w.name, w.used, w.quota, w.starts_at, w.ends_at, w.latched)
@@ -246,7 +262,7 @@ def _from(row: Row[Any], kind: type[S], **given: Any) -> S:
 
 
 def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
-    first = FirstSync(
+    first = Progress(
         found=row.initial_sync_found,
         done=counted.get("synced", 0),
         failed=counted.get("failed", 0),
@@ -257,7 +273,7 @@ def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
         completed_at=row.initial_sync_completed_at,
         after=row.initial_sync_after,
     )
-    return _from(row, Athlete, scopes=sorted(parse_scopes(row.scopes)), first_sync=first)
+    return _from(row, Athlete, scopes=sorted(parse_scopes(row.scopes)), progress=first)
 
 
 def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:
@@ -296,11 +312,7 @@ def _settled(rows: Sequence[Row[Any]], until: datetime) -> Sequence[Row[Any]]:
 
 
 def _age(since: datetime | None, now: datetime) -> float | None:
-    return None if since is None else max(0.0, (now - _instant(since)).total_seconds())
-
-
-def _instant(value: datetime | str) -> datetime:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+    return None if since is None else max(0.0, (now - since).total_seconds())
 
 
 def _found(row: Row[Any] | None, otherwise: str) -> Row[Any]:
@@ -342,7 +354,8 @@ def _change_id(text: str | None) -> str | None:
     try:
         return None if text is None else str(UUID(text))
     except ValueError:
-        raise InvalidInput("since: takes an instant (ISO 8601 or epoch seconds) or the id of a change") from None
+        how = "since: takes an instant (ISO 8601 or epoch seconds) or the id of a change"
+        raise InvalidInput(how) from None
 
 
 def _first_id(moment: datetime) -> str:

@@ -26,7 +26,6 @@ Seconds = Annotated[int, Meta(description="s")]
 PerMinute = Annotated[float, Meta(description="1/min")]
 Watts = Annotated[float, Meta(description="W")]
 Degrees = Annotated[float, Meta(description="degrees, WGS 84")]
-AgeSeconds = Annotated[float, Meta(description="s; null when there is none")]
 AsReceived = Annotated[Raw, Meta(description="JSON as received from Strava, byte for byte")]
 
 
@@ -37,8 +36,11 @@ class Page(Struct, Generic[T], frozen=True):
     next_cursor: str | None = None
 
 
-class FirstSync(Struct, frozen=True):
-    """How far the first sync (or the last one that was asked for) is. `pending` includes what is under way."""
+class Progress(Struct, frozen=True):
+    """How far the first sync (or the last one that was asked for) is.
+
+    `done`, `failed` and `pending` (with what is under way) count the activities of its window.
+    """
 
     found: Annotated[int, Meta(description="activities listed so far")]
     done: int
@@ -66,7 +68,7 @@ class Athlete(Struct, frozen=True):
     last_event_at: datetime | None
     last_synced_at: datetime | None
     connected_at: datetime
-    first_sync: FirstSync
+    progress: Progress
 
     @property
     def name(self) -> str:
@@ -249,9 +251,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     athletes: Annotated[dict[str, int], Meta(description="by status")]
     jobs: Annotated[dict[str, int], Meta(description="by state")]
     dead_letters: int
-    oldest_due_s: Annotated[
-        AgeSeconds | None, Meta(description="s that the longest waiting job has been due")
-    ]
+    oldest_due_s: Annotated[float | None, Meta(description="s that the longest waiting job has been due")]
     subscription: Subscription | None
     last_event_at: datetime | None
     quota: list[QuotaWindow]
@@ -262,10 +262,17 @@ class Status(Pulse, frozen=True, kw_only=True):
 
     events: Annotated[dict[str, int], Meta(description="by status")]
     queue_lag_s: Annotated[
-        AgeSeconds | None, Meta(description="s since the oldest event came whose object is not up to date")
+        float | None, Meta(description="s since the oldest event came whose object is not up to date")
     ]
     unknown_owners: list[UnknownOwner]
     forged_suspects: Annotated[int, Meta(description="claims of events that Strava denied")]
+
+
+class Totals(Struct, frozen=True):
+    """What is stored: activities that are not deleted, and how many of them have streams."""
+
+    activities: int
+    streams: int
 
 
 class Overview(Struct, frozen=True):

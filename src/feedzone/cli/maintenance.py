@@ -27,7 +27,8 @@ ENV_FILE = """\
 STRAVA_CLIENT_ID=
 STRAVA_CLIENT_SECRET=
 
-# How athletes and Strava reach this server: https, in public. Strava's "Authorization Callback Domain" is its host.
+# How athletes and Strava reach this server: https, in public.
+# Strava's "Authorization Callback Domain" is its bare host.
 APP_URL=http://127.0.0.1:8000
 
 # Generated for this installation. Keep TOKEN_ENCRYPTION_KEYS: without it stored tokens cannot be read.

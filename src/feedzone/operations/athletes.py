@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
-from sqlalchemy import Connection
-
 from ..domain.athlete import AthleteProfile, TokenGrant, can_read_activities, parse_scopes
 from ..domain.effect import PurgeAthlete
 from ..domain.job import BackfillHint, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import activities, athletes, consents, departures, jobs
-from ..store.database import Database
+from ..store.database import Connection, Database
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
 
@@ -105,7 +103,7 @@ class AthleteOperations:
         jobs.enqueue(connection, [spec], now)
 
     async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:
-        """List the athlete's activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch what differs.
+        """List the activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch what differs.
 
         Raises NotFound for an athlete who is not connected.
         """

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from ..errors import StravaError, TransportFailure
+from ..errors import ApiError, StravaError, TransportFailure
 from ..ports import Request, Transport
 from .subscription import SubscriptionOperations, remedy_for
 
@@ -83,7 +83,7 @@ async def _subscription(subscription: SubscriptionOperations) -> list[Finding]:
     try:
         listed = await subscription.show()
     except StravaError as problem:
-        remedy = remedy_for(problem, subscription.callback_url) if hasattr(problem, "faults") else ""
+        remedy = remedy_for(problem, subscription.callback_url) if isinstance(problem, ApiError) else ""
         return [Finding("fail", f"Strava cannot be asked: {problem}", remedy)]
     found = [Finding("ok", "Strava accepts the client id and secret")]
     if not listed:

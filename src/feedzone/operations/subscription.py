@@ -112,9 +112,9 @@ REMEDIES = (
     ),
     (
         "does not return 200",
-        "Strava reached {url}, but got no 200. Most likely first: a login page, firewall or bot check in front "
-        "of feedzone (Authelia, Cloudflare) that must let this path through; a proxy that routes the path "
-        "elsewhere; STRAVA_VERIFY_TOKEN differs between this command and the running server.",
+        "Strava reached {url}, but got no 200. Most likely first: a login page, firewall or bot check in "
+        "front of feedzone (Authelia, Cloudflare) that must let this path through; a proxy that routes the "
+        "path elsewhere; STRAVA_VERIFY_TOKEN differs between this command and the running server.",
     ),
     (
         "challenge",
@@ -123,8 +123,9 @@ REMEDIES = (
     ),
     (
         "not verifiable",
-        "Strava could not reach {url} within 2 seconds. Most likely first: feedzone is not running, or APP_URL "
-        "is not its public https address; no public DNS name or certificate; a firewall that blocks Strava.",
+        "Strava could not reach {url} within 2 seconds. Most likely first: feedzone is not running, or "
+        "APP_URL is not its public https address; no public DNS name or certificate; a firewall that "
+        "blocks Strava.",
     ),
 )
 

@@ -288,7 +288,7 @@ def progress(connection: Connection, athlete_id: int, after: datetime | None) ->
     )
     if after is not None:
         query = query.where(_columns.start_date >= after)
-    return {key: value for key, value in connection.execute(query)}
+    return dict(connection.execute(query))
 
 
 def changes(connection: Connection, *, since_id: str | None, limit: int) -> Sequence[Row[Any]]:
@@ -316,3 +316,22 @@ def progress_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int,
     for row in connection.execute(query):
         found.setdefault(row.athlete_id, {})[row.sync_status] = row.activities
     return found
+
+
+def totals(connection: Connection) -> tuple[int, int]:
+    """How many activities are not deleted, and how many have streams."""
+    alive = select(func.count()).where(_columns.sync_status != "deleted")
+    present = select(func.count()).where(activity_streams.c.state == "present")
+    return connection.execute(alive).scalar_one(), connection.execute(present).scalar_one()
+
+
+def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
+    """`id detail summary blob` of the athlete's activities that are not deleted, by id."""
+    query = (
+        select(_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob)
+        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
+        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
+        .order_by(_columns.id)
+        .limit(limit)
+    )
+    return connection.execute(query).all()

@@ -23,6 +23,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ..errors import SettingsError, StorageUnavailable
 
+__all__ = ["Connection", "Database", "PostgresDatabase", "SqliteDatabase", "open_database"]
+
 T = TypeVar("T")
 Body = Callable[[Connection], T]
 

@@ -131,7 +131,7 @@ def get(connection: Connection, event_id: str) -> Row[Any] | None:
 
 def counts(connection: Connection) -> dict[str, int]:
     query = select(webhook_events.c.status, func.count()).group_by(webhook_events.c.status)
-    return {key: value for key, value in connection.execute(query)}
+    return dict(connection.execute(query))
 
 
 def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:

@@ -273,10 +273,7 @@ def dead(connection: Connection) -> Sequence[Row[Any]]:
 
 def counts(connection: Connection) -> dict[str, int]:
     """How many jobs are in each state."""
-    return {
-        key: value
-        for key, value in connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state))
-    }
+    return dict(connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state)))
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:

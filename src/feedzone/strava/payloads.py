@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -157,10 +158,9 @@ def _columns(parsed: _Activity) -> dict[str, Any]:
 def _convert(columns: dict[str, Any], name: str, value: Any, convert: Callable[[Any], Any]) -> None:
     if value is msgspec.UNSET:
         return
-    try:
+    # What cannot be converted is left out, like any member of an unexpected type.
+    with contextlib.suppress(ValueError, OverflowError):
         columns[name] = None if value is None else convert(value)
-    except (ValueError, OverflowError):
-        pass  # left out, like any member of an unexpected type
 
 
 def _instant(text: str) -> datetime:

@@ -99,5 +99,5 @@ class TokenKeeper:
 def _reason(uncertain_at: datetime | None) -> str:
     if uncertain_at is not None:
         when = uncertain_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-        return f"a token refresh at {when} got no answer, and Strava has probably rotated the token: connect again"
+        return f"a refresh at {when} got no answer; Strava has probably rotated the token: connect again"
     return "Strava does not accept the refresh token: access was revoked; connect again"

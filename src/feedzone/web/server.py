@@ -43,7 +43,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as problem:
         listener.close()
-        raise SettingsError(f"cannot listen on {host}:{port}: {problem.strerror}; choose another --port") from None
+        raise SettingsError(f"cannot listen on {host}:{port}: {problem.strerror}; try another --port") from None
     return listener
 
 

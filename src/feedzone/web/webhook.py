@@ -94,7 +94,9 @@ class Webhook:
     def _handshake(self, scope: Scope) -> bytes:
         """Echo the challenge to whoever knows the verify token; to nobody else (pain 8)."""
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        mode, token, challenge = (query.get(f"hub.{k}", [""])[0] for k in ("mode", "verify_token", "challenge"))
+        mode, token, challenge = (
+            query.get(f"hub.{name}", [""])[0] for name in ("mode", "verify_token", "challenge")
+        )
         if not hmac.compare_digest(token.encode(), self._options.verify_token.encode()):
             log.warning("handshake_refused", reason="wrong verify token")
             raise _Refusal(403, "hub.verify_token is not the one this server expects")

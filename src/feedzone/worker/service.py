@@ -11,6 +11,7 @@ from ..ports import Clock, Handler, JobQueue, Wakeup
 from .executor import Executor
 from .loop import Loop
 from .producer import Producer
+from .pruner import PRUNE_EVERY_S, Prune, Pruner
 from .rescuer import EVERY_S, Rescuer
 
 log = structlog.get_logger("feedzone.worker")
@@ -33,6 +34,7 @@ class WorkerService:
         batch_size: int,
         poll_s: float,
         job_limit_s: float,
+        prune: Prune | None = None,
     ) -> None:
         self.name = name
         self._queue = queue
@@ -43,12 +45,17 @@ class WorkerService:
         self.rescuer = Rescuer(queue, name)
         self._producing = Loop("producer", self.producer.run_once, self.producer.pause)
         self._rescuing = Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))
+        self._pruning = (
+            Loop("pruner", Pruner(prune).run_once, lambda: clock.sleep(PRUNE_EVERY_S)) if prune else None
+        )
         self._started = False
 
     async def start(self) -> None:
         self._started = True
         self._rescuing.start()
         self._producing.start()
+        if self._pruning is not None:
+            self._pruning.start()
         log.info("worker_started", worker=self.name)
 
     async def stop(self) -> None:
@@ -58,5 +65,7 @@ class WorkerService:
         await self._producing.stop()
         await self.producer.drain(GRACE_S)
         await self._rescuing.stop()
+        if self._pruning is not None:
+            await self._pruning.stop()
         released = await self._queue.release(self.name)
         log.info("worker_stopped", worker=self.name, released=released)

@@ -1,0 +1,224 @@
+"""The HTTP API for other programs: /api/v1, with Authorization: Bearer API_KEY."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from litestar import Router, delete, get, post
+from litestar.params import Parameter
+from litestar.types import Guard
+from msgspec import Meta, Struct
+
+from ..errors import InvalidInput, NotFound
+from ..insights import ActivityFilter
+from ..views import (
+    Activity,
+    ActivityDetail,
+    Athlete,
+    Change,
+    Event,
+    EventStatus,
+    Job,
+    JobState,
+    Page,
+    Receipt,
+    Status,
+    Streams,
+)
+from .format import parse_moment
+from .parts import Parts
+from .problems import problem_specs
+
+LARGEST = 2**63 - 1
+
+Id = Annotated[int, Parameter(ge=0, le=LARGEST, description="the id that Strava gave it")]
+AthleteId = Annotated[
+    int | None, Parameter(query="athlete_id", ge=0, le=LARGEST, description="only this athlete's")
+]
+JobId = Annotated[UUID, Parameter(description="the id of a dead letter")]
+Limit = Annotated[int, Parameter(ge=1, le=200, description="items a page")]
+Cursor = Annotated[str | None, Parameter(max_length=200, description="next_cursor of the page before")]
+Moment = Annotated[str | None, Parameter(max_length=64, description="ISO 8601 or epoch seconds")]
+Since = Annotated[
+    str | None, Parameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")
+]
+
+LIST = problem_specs(400, 401, 503)
+ONE = problem_specs(400, 401, 404, 503)
+
+
+class SyncRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far back: the last `days`, or `all` of the history; neither: INITIAL_SYNC_DAYS."""
+
+    days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
+    all: bool = False
+
+
+class DiscardRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why the dead letter is given up; kept with its events."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+class Accepted(Struct, frozen=True):
+    """It is queued; the worker does it next."""
+
+    status: Literal["queued"] = "queued"
+
+
+class Discarded(Struct, frozen=True):
+    """The dead letter is gone."""
+
+    status: Literal["discarded"] = "discarded"
+
+
+@get("/status", responses=problem_specs(401, 503), summary="Everything at a glance")
+async def get_status(parts: Parts) -> Status:
+    return await parts.insights.status()
+
+
+@get("/athletes", responses=LIST, summary="Athletes, by id")
+async def list_athletes(parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Athlete]:
+    return await parts.insights.athletes(limit, cursor)
+
+
+@get("/athletes/{athlete_id:int}", responses=ONE, summary="One athlete, with the progress of the sync")
+async def get_athlete(parts: Parts, athlete_id: Id) -> Athlete:
+    return await parts.insights.athlete(athlete_id)
+
+
+@get("/activities", responses=LIST, summary="Activities, latest start first; deleted ones are left out")
+async def list_activities(
+    parts: Parts,
+    athlete: AthleteId = None,
+    after: Moment = None,
+    before: Moment = None,
+    sport_type: Annotated[str | None, Parameter(max_length=100, description="only this sport")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[Activity]:
+    """`after` (from then on) and `before` (not any more) limit `start_date`."""
+    which = ActivityFilter(
+        athlete,
+        None if after is None else parse_moment(after, "after"),
+        None if before is None else parse_moment(before, "before"),
+        sport_type,
+    )
+    return await parts.insights.activities(which, cursor, limit)
+
+
+@get("/activities/{activity_id:int}", responses=ONE, summary="One activity, with what Strava sent for it")
+async def get_activity(parts: Parts, activity_id: Id) -> ActivityDetail:
+    return await parts.insights.activity(activity_id)
+
+
+@get(
+    "/activities/{activity_id:int}/streams",
+    responses=ONE,
+    summary="The streams of an activity, in the shape Strava sends them (key_by_type)",
+)
+async def get_streams(parts: Parts, activity_id: Id) -> Streams:
+    """404 says whether they are pending (still to come) or absent (Strava has none)."""
+    return await parts.insights.streams(activity_id)
+
+
+@get("/events", responses=LIST, summary="Webhook events, newest first")
+async def list_events(
+    parts: Parts, status: EventStatus | None = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Event]:
+    return await parts.insights.events(status, cursor, limit)
+
+
+@get("/jobs", responses=LIST, summary="Jobs, oldest first; state=dead lists the dead letters")
+async def list_jobs(
+    parts: Parts, state: JobState | None = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Job]:
+    return await parts.insights.jobs(state, cursor, limit)
+
+
+@get("/changes", responses=LIST, summary="The change feed: what changed in activities, oldest first")
+async def list_changes(
+    parts: Parts, since: Since = None, limit: Limit = 50, cursor: Cursor = None
+) -> Page[Change]:
+    """To follow it, ask again with `since` set to the id of the last change you have."""
+    return await parts.insights.changes(None if since is None else _since(since), cursor, limit)
+
+
+def _since(text: str) -> Any:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return parse_moment(text, "since")
+
+
+@post(
+    "/athletes/{athlete_id:int}/sync", status_code=202, responses=ONE, summary="List and fetch what differs"
+)
+async def sync_athlete(parts: Parts, athlete_id: Id, data: SyncRequest | None = None) -> Accepted:
+    """The body is optional."""
+    wanted = data or SyncRequest()
+    if wanted.all and wanted.days is not None:
+        raise InvalidInput("takes days or all, not both")
+    await parts.athletes.sync(athlete_id, days=wanted.days, everything=wanted.all)
+    return Accepted()
+
+
+@post(
+    "/activities/{activity_id:int}/sync", status_code=202, responses=ONE, summary="Fetch one activity again"
+)
+async def sync_activity(parts: Parts, activity_id: Id) -> Accepted:
+    await parts.athletes.refresh_activity(activity_id)
+    return Accepted()
+
+
+@post("/jobs/{job_id:uuid}/retry", status_code=202, responses=ONE, summary="Run a dead letter again")
+async def retry_job(parts: Parts, job_id: JobId) -> Accepted:
+    await parts.dead_letters.retry(str(job_id))
+    return Accepted()
+
+
+@post("/jobs/{job_id:uuid}/discard", status_code=200, responses=ONE, summary="Give a dead letter up")
+async def discard_job(parts: Parts, job_id: JobId, data: DiscardRequest) -> Discarded:
+    await parts.dead_letters.discard(str(job_id), data.reason)
+    return Discarded()
+
+
+@delete(
+    "/athletes/{athlete_id:int}",
+    status_code=200,
+    responses=ONE,
+    summary="Remove an athlete and all their data",
+)
+async def delete_athlete(parts: Parts, athlete_id: Id) -> Receipt:
+    """Gone here at once; Strava is told by a job. The receipt stays as proof."""
+    await parts.athletes.disconnect(athlete_id)
+    receipts = await parts.insights.receipts(athlete_id)
+    if not receipts:
+        raise NotFound(f"athlete {athlete_id} is not connected")
+    return receipts[0]
+
+
+def api_router(guard: Guard) -> Router:
+    return Router(
+        "/api/v1",
+        guards=[guard],
+        route_handlers=[
+            get_status,
+            list_athletes,
+            get_athlete,
+            list_activities,
+            get_activity,
+            get_streams,
+            list_events,
+            list_jobs,
+            list_changes,
+            sync_athlete,
+            sync_activity,
+            retry_job,
+            discard_job,
+            delete_athlete,
+        ],
+        security=[{"api_key": []}],
+        tags=["api"],
+    )

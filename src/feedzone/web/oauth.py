@@ -1,0 +1,226 @@
+"""An athlete connects: away to Strava's consent page with a one-time state, and back (contract sections 2, 3).
+
+The state is bound to the browser by a cookie, so that nobody can make someone else's browser connect
+an account. After success the browser is sent on, so that the code does not stay in the address bar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import timedelta
+from typing import Annotated, Any
+
+import structlog
+from litestar import Request, Response, Router, get
+from litestar.datastructures import Cookie
+from litestar.params import Parameter
+from litestar.response import Redirect, Template
+
+from ..domain.athlete import can_read_activities
+from ..errors import (
+    ApiError,
+    AppInactive,
+    NotFound,
+    PermanentError,
+    SeatsFull,
+    StorageUnavailable,
+    StravaError,
+)
+from ..views import Athlete
+from .parts import Parts, WebOptions, WebParts
+
+log = structlog.get_logger("feedzone.connect")
+
+COOKIE = "feedzone_connect"
+COOKIE_PATH = "/connect"
+CONSENT_WITHIN = timedelta(hours=1)
+PROGRESS_FOR = timedelta(hours=1)
+"""How long the page after the consent shows an athlete's progress to whoever has its address."""
+
+Text = Annotated[str | None, Parameter(max_length=500)]
+
+
+@get("/connect")
+async def connect(parts: Parts, force: str | None = None) -> Response[Any]:
+    """Send the browser to Strava; `?force=1` makes Strava ask again for what was not granted."""
+    if not parts.options.strava_configured:
+        return _page(
+            503,
+            "feedzone is not set up yet",
+            "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set.",
+            "Whoever runs this: copy both from https://www.strava.com/settings/api into .env, and start again.",
+        )
+    url, state = await parts.athletes.begin_consent(force=force not in (None, "", "0"))
+    cookie = _cookie(parts.options, _sign(parts.options, "consent", state), CONSENT_WITHIN)
+    return Redirect(url, status_code=303, cookies=[cookie])
+
+
+@get("/connect/callback")
+async def callback(
+    request: Request[Any, Any, Any],
+    parts: Parts,
+    state: Text = None,
+    code: Text = None,
+    scope: Text = None,
+    error: Text = None,
+) -> Response[Any]:
+    """Strava sends the browser back here. Whatever comes of it, the cookie has done its work."""
+    bound = request.cookies.get(COOKIE, "")
+    try:
+        if not state or not await _redeemed(parts, state, bound):
+            response = _page(
+                400,
+                "This link cannot be used",
+                "It was used before, is more than an hour old, or was opened in another browser than the "
+                "one that asked for it.",
+            )
+        elif error is not None:
+            response = _refused(error)
+        elif not code:
+            response = _page(400, "Strava sent no code", "The answer from Strava was not complete.")
+        else:
+            response = await _exchange(parts, code, scope)
+    except StorageUnavailable as problem:
+        log.error("connect_not_stored", error=str(problem))
+        response = _page(503, "Not connected", "The database does not answer. Nothing was stored: try again.")
+    response.cookies = [_cookie(parts.options, "", timedelta())]
+    return response
+
+
+async def _redeemed(parts: WebParts, state: str, bound: str) -> bool:
+    expected = _sign(parts.options, "consent", state)
+    return hmac.compare_digest(bound.encode(), expected.encode()) and await parts.athletes.redeem_state(state)
+
+
+def _refused(error: str) -> Response[Any]:
+    if error == "access_denied":
+        return _page(
+            200,
+            "You said no at Strava",
+            "Nothing was connected, and nothing was stored. If that was a mistake, try again.",
+        )
+    return _page(400, "Strava did not agree", "Strava answered with an error. Nothing was stored.")
+
+
+async def _exchange(parts: WebParts, code: str, scope: str | None) -> Response[Any]:
+    try:
+        connected = await parts.athletes.connect(code, scope)
+    except StravaError as problem:
+        log.warning("connect_failed", reason=type(problem).__name__)
+        return _failed(problem)
+    address = sign_progress(parts, connected.athlete.id)
+    return Redirect(f"/connect/done?of={address}", status_code=303)
+
+
+def _failed(problem: StravaError) -> Response[Any]:
+    if isinstance(problem, SeatsFull):
+        return _seats_full()
+    if isinstance(problem, AppInactive):
+        return _page(
+            502,
+            "Strava has switched this application off",
+            "Strava asks the owner of an application to have a paid subscription. Whoever runs this: see "
+            "https://www.strava.com/settings/api. Until then nobody can connect. Nothing was stored.",
+        )
+    if isinstance(problem, ApiError) and any(fault.resource == "Application" for fault in problem.faults):
+        return _page(
+            502,
+            "Strava does not accept this application",
+            "Whoever runs this: STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not those of "
+            "https://www.strava.com/settings/api. Nothing was stored.",
+        )
+    if isinstance(problem, PermanentError):
+        return _page(
+            400,
+            "Strava does not accept this code",
+            "It was used before, or is too old. Nothing was stored: start again.",
+        )
+    return _page(502, "Strava does not answer", "Nothing was stored: try again in a few minutes.")
+
+
+def _seats_full() -> Response[Any]:
+    return _page(
+        403,
+        "All seats are taken",
+        "Strava allows every application a number of connected athletes, and this one has reached it. "
+        "Nothing was stored.",
+        "Whoever runs this: a new application has 1 seat. You can raise that to 10 yourself at "
+        "https://www.strava.com/settings/api; for more, Strava reviews the application.",
+        "An athlete who is disconnected gives the seat back: feedzone athletes list shows who has one, and "
+        "feedzone athletes disconnect frees it.",
+    )
+
+
+@get("/connect/done")
+async def done(parts: Parts, of: Text = None) -> Response[Any]:
+    """Who connected, what was not granted, and how far the first sync is; can be reloaded."""
+    athlete = await _athlete_of(parts, of)
+    granted = frozenset(athlete.scopes)
+    context = {
+        "athlete": athlete,
+        "progress": athlete.progress,
+        "readable": can_read_activities(granted),
+        "all_readable": "activity:read_all" in granted,
+        "address": of,
+    }
+    return Template("connected.html", context=context)
+
+
+@get("/connect/progress")
+async def progress(parts: Parts, of: Text = None) -> Response[Any]:
+    """The part of that page that changes."""
+    athlete = await _athlete_of(parts, of)
+    return Template("progress.html", context={"athlete": athlete, "progress": athlete.progress})
+
+
+async def _athlete_of(parts: WebParts, address: str | None) -> Athlete:
+    athlete_id = read_progress(parts, address or "")
+    athlete = None if athlete_id is None else await parts.insights.athlete(athlete_id)
+    if athlete is None or athlete.status == "deauthorized":
+        raise NotFound("this link has expired; the sync goes on")
+    return athlete
+
+
+def sign_progress(parts: WebParts, athlete_id: int) -> str:
+    """The address of one athlete's progress, good for PROGRESS_FOR."""
+    until = int((parts.clock.now() + PROGRESS_FOR).timestamp())
+    claim = f"{athlete_id}.{until}"
+    return f"{claim}.{_sign(parts.options, 'progress', claim)}"
+
+
+def read_progress(parts: WebParts, address: str) -> int | None:
+    """Whose address this is; None when it is not ours, or too old."""
+    claim, _, signature = address.rpartition(".")
+    # Without a client secret the session key is no secret, and no address was ever given out.
+    if not parts.options.strava_configured or not hmac.compare_digest(
+        signature.encode(), _sign(parts.options, "progress", claim).encode()
+    ):
+        return None
+    athlete_id, _, until = claim.partition(".")
+    return int(athlete_id) if int(until) > parts.clock.now().timestamp() else None
+
+
+def _sign(options: WebOptions, purpose: str, text: str) -> str:
+    return hmac.new(options.session_key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def _cookie(options: WebOptions, value: str, lifetime: timedelta) -> Cookie:
+    return Cookie(
+        COOKIE,
+        value=value,
+        path=COOKIE_PATH,
+        max_age=int(lifetime.total_seconds()),
+        httponly=True,
+        secure=options.is_https,
+        samesite="lax",
+    )
+
+
+def _page(status: int, title: str, *lines: str) -> Response[Any]:
+    context = {"title": title, "lines": lines, "again": status != 503}
+    return Template("message.html", context=context, status_code=status)
+
+
+def oauth_router() -> Router:
+    return Router("/", route_handlers=[connect, callback, done, progress], include_in_schema=False)

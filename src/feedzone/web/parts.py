@@ -1,0 +1,46 @@
+"""What the web room is given by the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from litestar.params import Dependency
+
+from ..insights import Insights
+from ..operations.athletes import AthleteOperations
+from ..operations.dead_letters import DeadLetterOperations
+from ..ports import Clock
+from ..telemetry import Metrics
+
+
+@dataclass(frozen=True)
+class WebOptions:
+    """Settings that the web room needs. An empty password or key means that none was set."""
+
+    app_url: str
+    is_local: bool
+    """Whether `app_url` names this very machine."""
+    strava_configured: bool
+    session_key: bytes = field(repr=False)
+    """Signs what is put into browsers."""
+    admin_password: str = field(default="", repr=False)
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def is_https(self) -> bool:
+        return self.app_url.startswith("https://")
+
+
+@dataclass(frozen=True)
+class WebParts:
+    options: WebOptions
+    insights: Insights
+    athletes: AthleteOperations
+    dead_letters: DeadLetterOperations
+    metrics: Metrics
+    clock: Clock
+
+
+Parts = Annotated[WebParts, Dependency(skip_validation=True)]
+"""How a handler asks for them: an argument `parts: Parts`."""

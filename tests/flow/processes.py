@@ -1,0 +1,87 @@
+"""feedzone as its users run it: a process of its own, killed or stopped as tests please."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+FEEDZONE = str(Path(sys.executable).parent / "feedzone")
+API_KEY = "test-api-key"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(home: Path, database_url: str, strava_url: str, port: int, **more: str) -> dict[str, str]:
+    """A complete environment; nothing of the machine's own settings leaks in."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "FEEDZONE_HOME": str(home / "feedzone"),
+        "DATABASE_URL": database_url,
+        "STRAVA_CLIENT_ID": "12345",
+        "STRAVA_CLIENT_SECRET": "sandbox-secret",
+        "STRAVA_API_BASE_URL": f"{strava_url}/api/v3",
+        "STRAVA_OAUTH_BASE_URL": f"{strava_url}/oauth",
+        "APP_URL": f"http://127.0.0.1:{port}",
+        "API_KEY": API_KEY,
+        "QUEUE_POLL_INTERVAL": "500",
+        "LOG_LEVEL": "WARNING",
+        **more,
+    }
+
+
+class Feedzone:
+    """One process. `log` is what it wrote to standard error."""
+
+    def __init__(self, home: Path, env: dict[str, str], *arguments: str) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._log = home / f"{time.monotonic_ns()}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [FEEDZONE, *arguments], env=env, cwd=home, stderr=log, stdout=subprocess.PIPE
+            )
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def wait_ready(self, url: str, within_s: float = 30) -> None:
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"feedzone ended with {self.process.returncode}:\n{self.log}")
+            try:
+                with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
+                    if answer.status == 200:
+                        return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.05)
+        raise AssertionError(f"feedzone was not ready within {within_s} s:\n{self.log}")
+
+    def kill(self) -> None:
+        """As the kernel would: no chance to say goodbye."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self, within_s: float = 20) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(within_s)
+
+
+def command(home: Path, env: dict[str, str], *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [FEEDZONE, *arguments], env=env, cwd=home, capture_output=True, text=True, timeout=within_s, check=False
+    )

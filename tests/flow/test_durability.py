@@ -1,0 +1,101 @@
+"""What was answered 200 is in the database, exactly once, whatever happens to the process."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import time
+
+import aiohttp
+import pytest
+
+CONNECTIONS = 64
+
+
+def event(number: int, owner: int) -> dict:
+    return {
+        "object_type": "activity",
+        "object_id": 10_000_000_000 + number,
+        "aspect_type": "create",
+        "owner_id": owner,
+        "subscription_id": 1,
+        "event_time": 1_700_000_000 + number,
+        "updates": {},
+    }
+
+
+async def post_all(url: str, owner: int, numbers: range) -> tuple[list[int], list[float]]:
+    """Post the events over many connections; returns those answered 200, and the times of all answers, s."""
+    acknowledged: list[int] = []
+    took: list[float] = []
+    queue = list(numbers)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
+
+        async def poster() -> None:
+            while queue:
+                number = queue.pop()
+                began = time.perf_counter()
+                try:
+                    async with session.post(f"{url}/api/webhooks/strava", json=event(number, owner)) as answer:
+                        await answer.read()
+                        if answer.status == 200:
+                            acknowledged.append(number)
+                except (aiohttp.ClientError, OSError):
+                    return
+                took.append(time.perf_counter() - began)
+
+        await asyncio.gather(*(poster() for _ in range(CONNECTIONS)))
+    return acknowledged, took
+
+
+def stored(path: str) -> list[int]:
+    with sqlite3.connect(path) as database:
+        return [row[0] - 10_000_000_000 for row in database.execute("SELECT object_id FROM webhook_events")]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of a connected athlete", "of a stranger"])
+async def test_a_thousand_events_over_64_connections_are_stored_once_each_in_time(sandbox, install, known):
+    feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
+    await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
+    owner = next(iter(sandbox.world.athletes))
+    if known:
+        await feedzone.connect(owner)
+    await post_all(feedzone.url, owner, range(-50, 0))  # connections and caches are warm, as in service
+    acknowledged, took = await post_all(feedzone.url, owner, range(1000))
+    assert len(acknowledged) == 1000
+    found = [number for number in stored(str(feedzone.home / "feedzone.db")) if number >= 0]
+    assert sorted(found) == list(range(1000))
+    p99 = sorted(took)[int(len(took) * 0.99)]
+    assert p99 < 0.1, f"p99 {p99 * 1000:.0f} ms"
+
+
+async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(sandbox, install):
+    feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
+    process = await feedzone.start()
+    owner = next(iter(sandbox.world.athletes))
+    await feedzone.connect(owner)
+    killing = asyncio.get_running_loop().call_later(0.15 + random.random() * 0.3, process.kill)
+    acknowledged, _ = await post_all(feedzone.url, owner, range(5000))
+    killing.cancel()
+    assert 0 < len(acknowledged) < 5000
+    await feedzone.start()
+    found = stored(str(feedzone.home / "feedzone.db"))
+    assert set(acknowledged) <= set(found)
+    assert len(found) == len(set(found))
+
+
+async def test_a_locked_database_is_answered_503_within_two_seconds(sandbox, install):
+    feedzone = install(sandbox.url)
+    await feedzone.start()
+    lock = sqlite3.connect(feedzone.home / "feedzone.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    began = time.monotonic()
+    async with feedzone.browser.post(f"{feedzone.url}/api/webhooks/strava", json=event(1, 5)) as answer:
+        assert answer.status == 503
+        assert answer.content_type == "application/problem+json"
+    assert time.monotonic() - began < 2
+    lock.execute("ROLLBACK")
+    lock.close()
+    async with feedzone.browser.post(f"{feedzone.url}/api/webhooks/strava", json=event(2, 5)) as answer:
+        assert answer.status == 200

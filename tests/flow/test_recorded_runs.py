@@ -1,0 +1,177 @@
+"""Real answers of Strava, recorded, go through the whole path: event in, API out, unchanged."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import pytest
+from aiohttp import web
+
+FILES = {
+    "run": ("activity_run_detailed.json", "activity_run_streams_distance.json"),
+    "ride": ("activity_ride_detailed.json", None),
+    "swim": ("activity_swim_detailed.json", None),
+}
+
+
+class StandIn:
+    """Just enough of Strava to serve recorded bytes; counts what it is asked."""
+
+    def __init__(self, recorded: Path) -> None:
+        self.bodies = {}
+        self.streams = {}
+        self.asked: list[str] = []
+        for name, (detail, streams) in FILES.items():
+            body = (recorded / detail).read_bytes()
+            activity = json.loads(body)
+            setattr(self, name, activity)
+            self.bodies[activity["id"]] = body
+            if streams:
+                self.streams[activity["id"]] = (recorded / streams).read_bytes()
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_post("/oauth/token", self.token)
+        app.router.add_get("/api/v3/athlete/activities", self.listing)
+        app.router.add_get("/api/v3/activities/{id}", self.activity)
+        app.router.add_get("/api/v3/activities/{id}/streams", self.stream)
+        return app
+
+    async def token(self, request: web.Request) -> web.Response:
+        athlete = int(parse_qs(await request.text())["code"][0])
+        return web.json_response(
+            {
+                "token_type": "Bearer",
+                "access_token": f"access{athlete}",
+                "refresh_token": f"refresh{athlete}",
+                "expires_at": int(time.time()) + 21600,
+                "expires_in": 21600,
+                "athlete": {"id": athlete, "firstname": "Recorded", "lastname": None},
+            }
+        )
+
+    async def listing(self, _request: web.Request) -> web.Response:
+        return web.json_response([])
+
+    async def activity(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        body = self.bodies[int(request.match_info["id"])]
+        return web.Response(body=body, content_type="application/json", headers={"X-ReadRateLimit-Usage": ","})
+
+    async def stream(self, request: web.Request) -> web.Response:
+        self.asked.append(request.path)
+        body = self.streams.get(int(request.match_info["id"]))
+        if body is None:
+            return web.Response(status=404)
+        return web.Response(body=body, content_type="application/json")
+
+
+@pytest.fixture
+async def strava(recorded: Path) -> AsyncIterator[tuple[StandIn, str]]:
+    stand_in = StandIn(recorded)
+    runner = web.AppRunner(stand_in.application())
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    yield stand_in, f"http://127.0.0.1:{port}"
+    await runner.cleanup()
+
+
+async def connect(feedzone, athlete: int) -> None:
+    """The stand-in takes the athlete's id for a code."""
+    async with feedzone.browser.get(f"{feedzone.url}/connect", allow_redirects=False) as leaving:
+        query = parse_qs(leaving.headers["Location"].partition("?")[2])
+        cookies = {name: morsel.value for name, morsel in leaving.cookies.items()}
+    params = {"state": query["state"][0], "code": str(athlete), "scope": "read,activity:read_all"}
+    url = f"{feedzone.url}/connect/callback"
+    async with feedzone.browser.get(url, params=params, cookies=cookies) as page:
+        assert page.status == 200, await page.text()
+
+
+async def deliver(feedzone, activity: dict) -> None:
+    event = {
+        "object_type": "activity",
+        "object_id": activity["id"],
+        "aspect_type": "create",
+        "owner_id": activity["athlete"]["id"],
+        "subscription_id": 120475,
+        "event_time": 1516126040,
+        "updates": {},
+    }
+    async with feedzone.browser.post(f"{feedzone.url}/api/webhooks/strava", json=event) as answer:
+        assert answer.status == 200
+
+
+async def test_recorded_run_ride_and_swim_come_out_as_strava_sent_them(strava, install, eventually):
+    stand_in, url = strava
+    feedzone = install(url)
+    await feedzone.start()
+    for activity in (stand_in.run, stand_in.ride, stand_in.swim):
+        await connect(feedzone, activity["athlete"]["id"])
+        await deliver(feedzone, activity)
+
+        async def synced(activity_id=activity["id"]):
+            status, found = await feedzone.api(f"activities/{activity_id}")
+            return found if status == 200 and found["sync_status"] == "synced" else None
+
+        found = await eventually(synced)
+        headers = {"Authorization": "Bearer test-api-key"}
+        async with feedzone.browser.get(f"{feedzone.url}/api/v1/activities/{activity['id']}", headers=headers) as page:
+            assert stand_in.bodies[activity["id"]] in await page.read()  # to the byte
+        assert found["detail"] == activity
+        for column in ("name", "distance", "moving_time", "elapsed_time", "total_elevation_gain", "sport_type"):
+            assert found[column] == activity[column]
+
+
+async def test_recorded_streams_come_out_as_strava_sent_them(strava, install, eventually):
+    stand_in, url = strava
+    feedzone = install(url)
+    await feedzone.start()
+    await connect(feedzone, stand_in.run["athlete"]["id"])
+    await deliver(feedzone, stand_in.run)
+
+    async def streams():
+        status, found = await feedzone.api(f"activities/{stand_in.run['id']}/streams")
+        return found if status == 200 else None
+
+    found = await eventually(streams)
+    assert found == json.loads(stand_in.streams[stand_in.run["id"]])
+    assert len(found["distance"]["data"]) == 13129
+
+
+async def test_recorded_times_become_instants_wall_times_and_zone_names(strava, install, eventually):
+    stand_in, url = strava
+    feedzone = install(url)
+    await feedzone.start()
+    await connect(feedzone, stand_in.ride["athlete"]["id"])
+    await deliver(feedzone, stand_in.ride)
+
+    async def synced():
+        status, found = await feedzone.api(f"activities/{stand_in.ride['id']}")
+        return found if status == 200 and found["sync_status"] == "synced" else None
+
+    found = await eventually(synced)
+    assert found["start_date"].startswith("2022-05-14T18:21:19")
+    assert found["start_date_local"] == "2022-05-14T14:21:19"
+    assert found["timezone"] == "America/New_York"
+    assert found["utc_offset"] == -14400
+
+
+async def test_a_manual_swim_costs_one_call(strava, install, eventually):
+    stand_in, url = strava
+    feedzone = install(url)
+    await feedzone.start()
+    await connect(feedzone, stand_in.swim["athlete"]["id"])
+    await deliver(feedzone, stand_in.swim)
+
+    async def synced():
+        status, found = await feedzone.api(f"activities/{stand_in.swim['id']}")
+        return status == 200 and found["sync_status"] == "synced"
+
+    await eventually(synced)
+    assert stand_in.asked == [f"/api/v3/activities/{stand_in.swim['id']}"]
