@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check format bench clean chromium
+.PHONY: demo test check format docs bench clean chromium
 
 demo: $(VENV)/.run  ## everything running: sandbox Strava, feedzone, one link to open
 	@$(BIN)/feedzone demo
@@ -22,6 +22,9 @@ check: $(VENV)/.dev  ## format, lint, types, layers
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev  ## docs/reference.md from the code
+	$(BIN)/python tools/reference.py
 
 bench: $(VENV)/.dev  ## figures: medians and ratios of one run
 	$(BIN)/python -m bench

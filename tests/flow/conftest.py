@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +67,13 @@ class Installation:
 
     async def api(self, path: str, method: str = "GET", **options):
         headers = {"Authorization": f"Bearer {API_KEY}"}
-        async with self.browser.request(method, f"{self.url}/api/v1/{path}", headers=headers, **options) as answer:
+        url = f"{self.url}/api/v1/{path}"
+        async with self.browser.request(method, url, headers=headers, **options) as answer:
             return answer.status, await answer.json(content_type=None)
 
 
 @pytest.fixture
-async def install(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Installation]]:
+async def install(tmp_path: Path) -> AsyncIterator[Callable[..., Installation]]:
     """Makes installations, and ends their processes."""
     made: list[Installation] = []
 
@@ -105,5 +106,5 @@ async def eventually(check: Callable[[], Awaitable[object]], within_s: float = 2
 
 
 @pytest.fixture(name="eventually")
-def _eventually() -> Iterator[Callable[..., Awaitable[object]]]:
-    yield eventually
+def _eventually() -> Callable[..., Awaitable[object]]:
+    return eventually

@@ -80,8 +80,11 @@ class Feedzone:
         return self.process.wait(within_s)
 
 
-def command(home: Path, env: dict[str, str], *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+def command(
+    home: Path, env: dict[str, str], *arguments: str, within_s: float = 60
+) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
+    line = [FEEDZONE, *arguments]
     return subprocess.run(
-        [FEEDZONE, *arguments], env=env, cwd=home, capture_output=True, text=True, timeout=within_s, check=False
+        line, env=env, cwd=home, capture_output=True, text=True, timeout=within_s, check=False
     )

@@ -37,7 +37,8 @@ async def post_all(url: str, owner: int, numbers: range) -> tuple[list[int], lis
                 number = queue.pop()
                 began = time.perf_counter()
                 try:
-                    async with session.post(f"{url}/api/webhooks/strava", json=event(number, owner)) as answer:
+                    hook = f"{url}/api/webhooks/strava"
+                    async with session.post(hook, json=event(number, owner)) as answer:
                         await answer.read()
                         if answer.status == 200:
                             acknowledged.append(number)

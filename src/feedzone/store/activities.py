@@ -288,7 +288,7 @@ def progress(connection: Connection, athlete_id: int, after: datetime | None) ->
     )
     if after is not None:
         query = query.where(_columns.start_date >= after)
-    return dict(connection.execute(query))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def changes(connection: Connection, *, since_id: str | None, limit: int) -> Sequence[Row[Any]]:
@@ -327,8 +327,9 @@ def totals(connection: Connection) -> tuple[int, int]:
 
 def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
     """`id detail summary blob` of the athlete's activities that are not deleted, by id."""
+    wanted: list[Any] = [_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob]
     query = (
-        select(_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob)
+        select(*wanted)
         .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
         .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
         .order_by(_columns.id)

@@ -18,7 +18,7 @@ def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     query = select(strava_athletes.c.id, strava_athletes.c.status).where(
         strava_athletes.c.id.in_(sorted(ids))
     )
-    return dict(connection.execute(query))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def connect(
@@ -154,4 +154,4 @@ def listing(connection: Connection, *, limit: int, after_id: int | None = None) 
 def counts(connection: Connection) -> dict[str, int]:
     """How many athletes are in each status."""
     query = select(strava_athletes.c.status, func.count()).group_by(strava_athletes.c.status)
-    return dict(connection.execute(query))
+    return {row[0]: row[1] for row in connection.execute(query)}

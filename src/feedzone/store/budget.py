@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from ..domain.budget import DEFAULT_LIMITS, WINDOWS, Usage, WindowName, window_end, window_start, windows_for
 from ..errors import QuotaSpent
@@ -129,25 +129,28 @@ def _create(connection: Connection, now: datetime) -> None:
 
 
 def _write(connection: Connection, windows: Mapping[WindowName, Window], now: datetime) -> None:
-    for window in windows.values():
-        connection.execute(
-            update(api_budget)
-            .where(api_budget.c.window == window.name)
-            .values(starts_at=window.starts_at, quota=window.quota, used=window.used, updated_at=now)
+    statement = (
+        update(api_budget)
+        .where(api_budget.c.window == bindparam("name"))
+        .values(
+            starts_at=bindparam("starts"), quota=bindparam("limit"), used=bindparam("count"), updated_at=now
         )
+    )
+    rows = [
+        {"name": window.name, "starts": window.starts_at, "limit": window.quota, "count": window.used}
+        for window in windows.values()
+    ]
+    connection.execute(statement, rows)
 
 
 def _observe(connection: Connection, usage: Usage, now: datetime) -> None:
     if not usage:
         return
     held = _current(connection, now, lock=True)
-    seen: dict[WindowName, Window] = {}
+    seen = {}
     for name, reading in usage.items():
         window = held[name]
         # The larger count is right: calls of ours may be under way, and others may use the application.
         used = window.used if reading.used is None else max(window.used, reading.used)
         seen[name] = window._replace(quota=reading.limit or window.quota, used=used)
-        connection.execute(
-            update(api_budget).where(api_budget.c.window == name).values(reported=reading.used)
-        )
     _write(connection, seen, now)

@@ -131,7 +131,7 @@ def get(connection: Connection, event_id: str) -> Row[Any] | None:
 
 def counts(connection: Connection) -> dict[str, int]:
     query = select(webhook_events.c.status, func.count()).group_by(webhook_events.c.status)
-    return dict(connection.execute(query))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:

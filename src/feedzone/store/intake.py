@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from ..domain.event import Signature, StravaEvent, job_for, visible_update
 from ..domain.ids import uuid7
@@ -105,16 +105,16 @@ def _cause_work(
         jobs_table.c.key.in_(keys), jobs_table.c.state != "dead"
     )
     link = {(row.kind, row.key): row for row in connection.execute(live)}
-    by_job: dict[tuple[str, int], list[str]] = {}
-    for event_id, spec in work.items():
-        row = link[spec.kind, spec.key]
-        by_job.setdefault((row.id, row.version), []).append(event_id)
-    for (job_id, version), ids in by_job.items():
-        connection.execute(
-            update(webhook_events)
-            .where(webhook_events.c.id.in_(ids))
-            .values(job_id=job_id, job_version=version)
-        )
+    linked = [
+        {"event": event_id, "job": row.id, "version": row.version}
+        for event_id, row in ((key, link[spec.kind, spec.key]) for key, spec in work.items())
+    ]
+    connection.execute(
+        update(webhook_events)
+        .where(webhook_events.c.id == bindparam("event"))
+        .values(job_id=bindparam("job"), job_version=bindparam("version")),
+        linked,
+    )
     athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)
     activities.mark_stale(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now

@@ -273,7 +273,8 @@ def dead(connection: Connection) -> Sequence[Row[Any]]:
 
 def counts(connection: Connection) -> dict[str, int]:
     """How many jobs are in each state."""
-    return dict(connection.execute(select(jobs.c.state, func.count()).group_by(jobs.c.state)))
+    query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:

@@ -264,7 +264,6 @@ api_budget = Table(
     Column("starts_at", Instant, nullable=False),
     Column("quota", Integer, nullable=False),
     Column("used", Integer, nullable=False),
-    Column("reported", Integer, comment="what Strava's headers said last, in this window"),
     Column("latched_until", Instant, comment="a 429 closed the window"),
     Column("updated_at", Instant, nullable=False),
 )

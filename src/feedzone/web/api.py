@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from litestar import Router, delete, get, post
-from litestar.params import Parameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 from litestar.types import Guard
 from msgspec import Meta, Struct
 
@@ -32,17 +32,20 @@ from .problems import problem_specs
 
 LARGEST = 2**63 - 1
 
-Id = Annotated[int, Parameter(ge=0, le=LARGEST, description="the id that Strava gave it")]
-AthleteId = Annotated[
-    int | None, Parameter(query="athlete_id", ge=0, le=LARGEST, description="only this athlete's")
-]
-JobId = Annotated[UUID, Parameter(description="the id of a dead letter")]
-Limit = Annotated[int, Parameter(ge=1, le=200, description="items a page")]
-Cursor = Annotated[str | None, Parameter(max_length=200, description="next_cursor of the page before")]
-Moment = Annotated[str | None, Parameter(max_length=64, description="ISO 8601 or epoch seconds")]
+AthleteId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the athlete's id at Strava")]
+ActivityId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the activity's id at Strava")]
+JobId = Annotated[UUID, PathParameter(description="the id of a dead letter")]
+OfAthlete = Annotated[int | None, QueryParameter(ge=0, le=LARGEST, description="only this athlete's")]
+OfSport = Annotated[str | None, QueryParameter(max_length=100, description="only this sport_type")]
+OfStatus = Annotated[EventStatus | None, QueryParameter(description="only events in this status")]
+# `state` is a word of Litestar's: as an argument it would be the application's state.
+OfState = Annotated[JobState | None, QueryParameter(name="state", description="only jobs in this state")]
+Moment = Annotated[str | None, QueryParameter(max_length=64, description="ISO 8601 or epoch seconds")]
 Since = Annotated[
-    str | None, Parameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")
+    str | None, QueryParameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")
 ]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="items a page")]
+Cursor = Annotated[str | None, QueryParameter(max_length=200, description="next_cursor of the page before")]
 
 LIST = problem_specs(400, 401, 503)
 ONE = problem_specs(400, 401, 404, 503)
@@ -84,23 +87,23 @@ async def list_athletes(parts: Parts, limit: Limit = 50, cursor: Cursor = None) 
 
 
 @get("/athletes/{athlete_id:int}", responses=ONE, summary="One athlete, with the progress of the sync")
-async def get_athlete(parts: Parts, athlete_id: Id) -> Athlete:
+async def get_athlete(parts: Parts, athlete_id: AthleteId) -> Athlete:
     return await parts.insights.athlete(athlete_id)
 
 
 @get("/activities", responses=LIST, summary="Activities, latest start first; deleted ones are left out")
 async def list_activities(
     parts: Parts,
-    athlete: AthleteId = None,
+    athlete_id: OfAthlete = None,
     after: Moment = None,
     before: Moment = None,
-    sport_type: Annotated[str | None, Parameter(max_length=100, description="only this sport")] = None,
+    sport_type: OfSport = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[Activity]:
     """`after` (from then on) and `before` (not any more) limit `start_date`."""
     which = ActivityFilter(
-        athlete,
+        athlete_id,
         None if after is None else parse_moment(after, "after"),
         None if before is None else parse_moment(before, "before"),
         sport_type,
@@ -109,7 +112,7 @@ async def list_activities(
 
 
 @get("/activities/{activity_id:int}", responses=ONE, summary="One activity, with what Strava sent for it")
-async def get_activity(parts: Parts, activity_id: Id) -> ActivityDetail:
+async def get_activity(parts: Parts, activity_id: ActivityId) -> ActivityDetail:
     return await parts.insights.activity(activity_id)
 
 
@@ -118,23 +121,23 @@ async def get_activity(parts: Parts, activity_id: Id) -> ActivityDetail:
     responses=ONE,
     summary="The streams of an activity, in the shape Strava sends them (key_by_type)",
 )
-async def get_streams(parts: Parts, activity_id: Id) -> Streams:
+async def get_streams(parts: Parts, activity_id: ActivityId) -> Streams:
     """404 says whether they are pending (still to come) or absent (Strava has none)."""
     return await parts.insights.streams(activity_id)
 
 
 @get("/events", responses=LIST, summary="Webhook events, newest first")
 async def list_events(
-    parts: Parts, status: EventStatus | None = None, limit: Limit = 50, cursor: Cursor = None
+    parts: Parts, status: OfStatus = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Event]:
     return await parts.insights.events(status, cursor, limit)
 
 
 @get("/jobs", responses=LIST, summary="Jobs, oldest first; state=dead lists the dead letters")
 async def list_jobs(
-    parts: Parts, state: JobState | None = None, limit: Limit = 50, cursor: Cursor = None
+    parts: Parts, state_: OfState = None, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[Job]:
-    return await parts.insights.jobs(state, cursor, limit)
+    return await parts.insights.jobs(state_, cursor, limit)
 
 
 @get("/changes", responses=LIST, summary="The change feed: what changed in activities, oldest first")
@@ -155,7 +158,9 @@ def _since(text: str) -> Any:
 @post(
     "/athletes/{athlete_id:int}/sync", status_code=202, responses=ONE, summary="List and fetch what differs"
 )
-async def sync_athlete(parts: Parts, athlete_id: Id, data: SyncRequest | None = None) -> Accepted:
+async def sync_athlete(
+    parts: Parts, athlete_id: AthleteId, data: JSONBody[SyncRequest | None] = None
+) -> Accepted:
     """The body is optional."""
     wanted = data or SyncRequest()
     if wanted.all and wanted.days is not None:
@@ -167,7 +172,7 @@ async def sync_athlete(parts: Parts, athlete_id: Id, data: SyncRequest | None = 
 @post(
     "/activities/{activity_id:int}/sync", status_code=202, responses=ONE, summary="Fetch one activity again"
 )
-async def sync_activity(parts: Parts, activity_id: Id) -> Accepted:
+async def sync_activity(parts: Parts, activity_id: ActivityId) -> Accepted:
     await parts.athletes.refresh_activity(activity_id)
     return Accepted()
 
@@ -179,7 +184,7 @@ async def retry_job(parts: Parts, job_id: JobId) -> Accepted:
 
 
 @post("/jobs/{job_id:uuid}/discard", status_code=200, responses=ONE, summary="Give a dead letter up")
-async def discard_job(parts: Parts, job_id: JobId, data: DiscardRequest) -> Discarded:
+async def discard_job(parts: Parts, job_id: JobId, data: JSONBody[DiscardRequest]) -> Discarded:
     await parts.dead_letters.discard(str(job_id), data.reason)
     return Discarded()
 
@@ -190,7 +195,7 @@ async def discard_job(parts: Parts, job_id: JobId, data: DiscardRequest) -> Disc
     responses=ONE,
     summary="Remove an athlete and all their data",
 )
-async def delete_athlete(parts: Parts, athlete_id: Id) -> Receipt:
+async def delete_athlete(parts: Parts, athlete_id: AthleteId) -> Receipt:
     """Gone here at once; Strava is told by a job. The receipt stays as proof."""
     await parts.athletes.disconnect(athlete_id)
     receipts = await parts.insights.receipts(athlete_id)

@@ -61,6 +61,10 @@ class Access:
         self._options = options
         self._throttle = Throttle(clock)
 
+    def __deepcopy__(self, _: dict[int, Any]) -> Access:
+        # Litestar copies guards with each handler, but there is one throttle and one clock.
+        return self
+
     async def api(self, connection: Connection, _: BaseRouteHandler) -> None:
         """Bearer API_KEY, and nothing else."""
         challenge = {"WWW-Authenticate": 'Bearer realm="feedzone"'}

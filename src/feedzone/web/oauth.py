@@ -1,4 +1,4 @@
-"""An athlete connects: away to Strava's consent page with a one-time state, and back (contract sections 2, 3).
+"""An athlete connects: to Strava's consent page with a one-time state, and back (contract sections 2, 3).
 
 The state is bound to the browser by a cookie, so that nobody can make someone else's browser connect
 an account. After success the browser is sent on, so that the code does not stay in the address bar.
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import structlog
 from litestar import Request, Response, Router, get
 from litestar.datastructures import Cookie
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import Redirect, Template
 
 from ..domain.athlete import can_read_activities
@@ -38,18 +38,21 @@ CONSENT_WITHIN = timedelta(hours=1)
 PROGRESS_FOR = timedelta(hours=1)
 """How long the page after the consent shows an athlete's progress to whoever has its address."""
 
-Text = Annotated[str | None, Parameter(max_length=500)]
+Text = Annotated[str | None, QueryParameter(max_length=500)]
+# `state` and `scope` are words of Litestar's: as arguments they would be the application's and ASGI's.
+OneTimeState = Annotated[str | None, QueryParameter(name="state", max_length=500)]
+GrantedScope = Annotated[str | None, QueryParameter(name="scope", max_length=500)]
 
 
 @get("/connect")
-async def connect(parts: Parts, force: str | None = None) -> Response[Any]:
+async def connect(parts: Parts, force: Text = None) -> Response[Any]:
     """Send the browser to Strava; `?force=1` makes Strava ask again for what was not granted."""
     if not parts.options.strava_configured:
         return _page(
             503,
             "feedzone is not set up yet",
             "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set.",
-            "Whoever runs this: copy both from https://www.strava.com/settings/api into .env, and start again.",
+            "Whoever runs this: copy both from https://www.strava.com/settings/api into .env, and restart.",
         )
     url, state = await parts.athletes.begin_consent(force=force not in (None, "", "0"))
     cookie = _cookie(parts.options, _sign(parts.options, "consent", state), CONSENT_WITHIN)
@@ -60,15 +63,15 @@ async def connect(parts: Parts, force: str | None = None) -> Response[Any]:
 async def callback(
     request: Request[Any, Any, Any],
     parts: Parts,
-    state: Text = None,
+    state_: OneTimeState = None,
     code: Text = None,
-    scope: Text = None,
+    scope_: GrantedScope = None,
     error: Text = None,
 ) -> Response[Any]:
     """Strava sends the browser back here. Whatever comes of it, the cookie has done its work."""
     bound = request.cookies.get(COOKIE, "")
     try:
-        if not state or not await _redeemed(parts, state, bound):
+        if not state_ or not await _redeemed(parts, state_, bound):
             response = _page(
                 400,
                 "This link cannot be used",
@@ -80,7 +83,7 @@ async def callback(
         elif not code:
             response = _page(400, "Strava sent no code", "The answer from Strava was not complete.")
         else:
-            response = await _exchange(parts, code, scope)
+            response = await _exchange(parts, code, scope_)
     except StorageUnavailable as problem:
         log.error("connect_not_stored", error=str(problem))
         response = _page(503, "Not connected", "The database does not answer. Nothing was stored: try again.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
 import structlog
 from litestar import Request, Response, Router, get
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, SkipValidation
 from litestar.response import ServerSentEvent, Template
 from litestar.response.sse import ServerSentEventMessage
 from litestar.types import Guard
@@ -119,7 +120,7 @@ def context_of(overview: Overview) -> dict[str, Any]:
     }
 
 
-LivePage = Annotated[Live, Dependency(skip_validation=True)]
+LivePage = NamedDependency[SkipValidation[Live]]
 
 
 @get("/")
@@ -130,7 +131,9 @@ async def home(request: Request[Any, Any, Any], parts: Parts) -> Template:
 
 
 @get("/live")
-async def live(request: Request[Any, Any, Any], page: LivePage, seen: str | None = None) -> Response[Any]:
+async def live(
+    request: Request[Any, Any, Any], page: LivePage, seen: FromQuery[str | None] = None
+) -> Response[Any]:
     """Server-sent events, each with the whole changing part of the page."""
     last = request.headers.get("last-event-id") or seen
     return ServerSentEvent(page.follow(last), retry_duration=3000)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from ..insights import Insights
 from ..operations.athletes import AthleteOperations
@@ -42,5 +42,5 @@ class WebParts:
     clock: Clock
 
 
-Parts = Annotated[WebParts, Dependency(skip_validation=True)]
+Parts = NamedDependency[SkipValidation[WebParts]]
 """How a handler asks for them: an argument `parts: Parts`."""

@@ -72,9 +72,9 @@ def _http(request: Request[Any, Any, Any], problem: HTTPException) -> Response[A
 
 
 def _detail(problem: HTTPException) -> str:
-    """What Litestar found wrong, named by parameter or member."""
+    """What Litestar found wrong, named by parameter or member (`state_` stands for `state`)."""
     found = [entry for entry in problem.extra or () if isinstance(entry, dict) and "message" in entry]
-    said = "; ".join(f"{entry.get('key', 'input')}: {entry['message']}" for entry in found)
+    said = "; ".join(f"{entry.get('key', 'input').rstrip('_')}: {entry['message']}" for entry in found)
     return said or problem.detail
 
 

@@ -110,7 +110,7 @@ class DocsPage(OpenAPIRenderPlugin):
         super().__init__(path="/", favicon="", style="")
         self._environment = environment
 
-    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+    def render(self, _: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         return self._environment.get_template("docs.html").render(schema=openapi_schema).encode()
 
 

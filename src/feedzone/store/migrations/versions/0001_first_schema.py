@@ -48,9 +48,6 @@ def upgrade() -> None:
         sa.Column("starts_at", types.Instant(), nullable=False),
         sa.Column("quota", sa.Integer(), nullable=False),
         sa.Column("used", sa.Integer(), nullable=False),
-        sa.Column(
-            "reported", sa.Integer(), nullable=True, comment="what Strava's headers said last, in this window"
-        ),
         sa.Column("latched_until", types.Instant(), nullable=True, comment="a 429 closed the window"),
         sa.Column("updated_at", types.Instant(), nullable=False),
         sa.PrimaryKeyConstraint("window", name=op.f("pk_api_budget")),

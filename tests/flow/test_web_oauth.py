@@ -1,0 +1,249 @@
+"""What an athlete who connects can rely on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from web_world import ACCESS_TOKEN, ALL, REFRESH_TOKEN, World, web_world
+
+from feedzone.domain.athlete import AthleteProfile
+from feedzone.errors import (
+    AppInactive,
+    Fault,
+    FeedzoneError,
+    PermanentError,
+    SeatsFull,
+    TransientError,
+    TransportFailure,
+)
+from feedzone.store.database import Database
+
+CODE = "canary-code"
+
+
+@pytest.fixture
+async def world(sqlite_database: Database) -> AsyncIterator[World]:
+    async with web_world(sqlite_database) as world:
+        yield world
+
+
+async def leave(browser: httpx.AsyncClient, path: str = "/connect") -> dict[str, str]:
+    """Follow our link to Strava; returns what stands in the consent address."""
+    answer = await browser.get(path)
+    assert answer.status_code == 303
+    return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["location"]).query).items()}
+
+
+async def come_back(browser: httpx.AsyncClient, **params: str) -> httpx.Response:
+    return await browser.get("/connect/callback", params=params)
+
+
+async def consent(world: World, **given: str) -> tuple[httpx.Response, str]:
+    """The whole way, with `given` in Strava's answer; returns our last page, and the state."""
+    async with world.browser() as browser:
+        state = (await leave(browser))["state"]
+        answer = await come_back(browser, state=state, **given)
+        assert "feedzone_connect" not in browser.cookies
+        if answer.status_code == 303:
+            answer = await browser.get(answer.headers["location"])
+        return answer, state
+
+
+async def test_who_connects_is_stored_and_sees_the_first_sync_run(world: World) -> None:
+    page, state = await consent(world, code=CODE, scope=ALL)
+    assert page.status_code == 200
+    assert "Ada is connected" in page.text
+    assert "0 found, 0 done, 0 failed" in page.text
+    athlete = await world.parts.insights.athlete(42)
+    assert (athlete.status, athlete.name) == ("active", "Ada Lovelace")
+    for secret in (CODE, state, ACCESS_TOKEN, REFRESH_TOKEN):
+        assert secret not in page.text
+        assert secret not in str(page.url)
+
+
+async def test_the_page_can_be_reloaded_and_its_progress_moves(world: World) -> None:
+    async with world.browser() as browser:
+        state = (await leave(browser))["state"]
+        page = (await come_back(browser, state=state, code=CODE, scope=ALL)).headers["location"]
+        address = parse_qs(urlsplit(page).query)["of"][0]
+        await world.store(1)
+        await world.store(2, status="failed")
+        for path in (page, page, f"/connect/progress?of={address}"):
+            answer = await browser.get(path)
+            assert answer.status_code == 200
+            assert "0 found, 1 done, 1 failed" in answer.text
+        assert "<html" not in answer.text
+
+
+async def test_progress_is_for_whoever_has_the_address_and_not_for_ever(world: World) -> None:
+    page, _ = await consent(world, code=CODE, scope=ALL)
+    address = parse_qs(page.url.query.decode())["of"][0]
+    async with world.browser() as browser:
+        for forged in ("", "42", "42.9999999999.", f"43{address[2:]}", address[:-1] + "é", "a.b.c"):
+            answer = await browser.get("/connect/progress", params={"of": forged})
+            assert answer.status_code == 404
+            assert "Ada" not in answer.text
+        world.clock.pass_by(hours=1, seconds=1)
+        assert (await browser.get("/connect/done", params={"of": address})).status_code == 404
+
+
+async def test_where_no_secret_is_set_no_address_is_genuine(sqlite_database: Database) -> None:
+    async with web_world(sqlite_database) as world:
+        page, _ = await consent(world, code=CODE, scope=ALL)
+        address = page.url.query.decode()
+        object.__setattr__(world.parts.options, "strava_configured", False)
+        async with world.browser() as browser:
+            assert (await browser.get(f"/connect/done?{address}")).status_code == 404
+
+
+async def test_the_way_to_strava_asks_for_consent_bound_to_this_browser(world: World) -> None:
+    async with world.browser() as browser:
+        answer = await browser.get("/connect")
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+    assert "secure" not in cookie
+    location = answer.headers["location"]
+    assert location.startswith("https://strava.test/oauth/authorize?")
+    assert "approval_prompt=auto" in location
+    state = parse_qs(urlsplit(location).query)["state"][0]
+    assert state not in cookie
+
+
+async def test_behind_https_the_cookie_stays_on_https(sqlite_database: Database) -> None:
+    async with web_world(sqlite_database, app_url="https://feedzone.test", is_local=False) as world:
+        async with world.browser() as browser:
+            assert "secure" in (await browser.get("/connect")).headers["set-cookie"].lower()
+        assert (await consent(world, code=CODE, scope=ALL))[0].status_code == 200
+
+
+async def test_force_makes_strava_ask_again(world: World) -> None:
+    async with world.browser() as browser:
+        assert (await leave(browser, "/connect?force=1"))["approval_prompt"] == "force"
+
+
+async def test_without_a_strava_application_the_page_says_what_to_set(sqlite_database: Database) -> None:
+    async with web_world(sqlite_database, strava_configured=False) as world, world.browser() as browser:
+        answer = await browser.get("/connect")
+    assert answer.status_code == 503
+    assert "STRAVA_CLIENT_ID" in answer.text
+    assert "STRAVA_CLIENT_SECRET" in answer.text
+
+
+async def test_saying_no_stores_nothing_and_offers_another_try(world: World) -> None:
+    page, _ = await consent(world, error="access_denied")
+    assert page.status_code == 200
+    assert "You said no" in page.text
+    assert 'href="/connect"' in page.text
+    assert world.desk.codes == []
+
+
+async def test_another_error_of_stravas_is_not_echoed(world: World) -> None:
+    page, _ = await consent(world, error="<script>alert(1)</script>")
+    assert page.status_code == 400
+    assert "alert" not in page.text
+
+
+async def test_an_answer_without_a_code_is_refused(world: World) -> None:
+    assert (await consent(world, scope=ALL))[0].status_code == 400
+
+
+async def test_a_state_works_once(world: World) -> None:
+    async with world.browser() as browser:
+        state = (await leave(browser))["state"]
+        cookies = dict(browser.cookies)
+        first = await come_back(browser, state=state, code=CODE, scope=ALL)
+        browser.cookies.update(cookies)
+        second = await come_back(browser, state=state, code=CODE, scope=ALL)
+    assert (first.status_code, second.status_code) == (303, 400)
+    assert world.desk.codes == [CODE]
+
+
+async def test_a_state_of_another_browser_connects_nothing(world: World) -> None:
+    async with world.browser() as attacker, world.browser() as victim:
+        theirs = (await leave(attacker))["state"]
+        assert (await come_back(victim, state=theirs, code=CODE, scope=ALL)).status_code == 400
+        await leave(victim)
+        assert (await come_back(victim, state=theirs, code=CODE, scope=ALL)).status_code == 400
+        assert (await come_back(victim, code=CODE, scope=ALL)).status_code == 400
+    assert world.desk.codes == []
+
+
+async def test_a_consent_that_took_too_long_is_refused(world: World) -> None:
+    async with world.browser() as browser:
+        state = (await leave(browser))["state"]
+        world.clock.pass_by(hours=1, seconds=1)
+        assert (await come_back(browser, state=state, code=CODE, scope=ALL)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("scope", "status", "says"),
+    [
+        ("read,activity:read", "active", "private activities"),
+        ("read", "needs_scope", "nothing can be synced"),
+        ("", "needs_scope", "nothing can be synced"),
+    ],
+)
+async def test_an_unticked_box_is_explained_with_a_way_to_tick_it(
+    world: World, scope: str, status: str, says: str
+) -> None:
+    page, _ = await consent(world, code=CODE, scope=scope)
+    assert page.status_code == 200
+    assert says in page.text
+    assert 'href="/connect?force=1"' in page.text
+    assert (await world.parts.insights.athlete(42)).status == status
+
+
+async def test_full_consent_is_not_asked_for_again(world: World) -> None:
+    page, _ = await consent(world, code=CODE, scope=ALL)
+    assert "force=1" not in page.text
+
+
+async def test_a_name_cannot_carry_markup(world: World) -> None:
+    world.desk.profile = AthleteProfile(42, None, "<img src=x onerror=alert(1)>", None)
+    page, _ = await consent(world, code=CODE, scope=ALL)
+    assert "<img" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "says"),
+    [
+        (SeatsFull(403, "Forbidden", body="Limit of connected athletes exceeded"), 403, "seat"),
+        (
+            PermanentError(400, "Bad Request", (Fault("AuthorizationCode", "code", "invalid"),)),
+            400,
+            "used before",
+        ),
+        (
+            PermanentError(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),)),
+            502,
+            "STRAVA_CLIENT_SECRET",
+        ),
+        (AppInactive(403, "Forbidden"), 502, "switched this application off"),
+        (TransientError(502, "<html>"), 502, "try again"),
+        (TransportFailure("no answer"), 502, "try again"),
+    ],
+)
+async def test_what_strava_refuses_is_explained_and_leaves_nothing_half_created(
+    world: World, refusal: FeedzoneError, status: int, says: str
+) -> None:
+    world.desk.refuses = refusal
+    page, state = await consent(world, code=CODE, scope=ALL)
+    assert page.status_code == status
+    assert says in page.text
+    assert CODE not in page.text
+    assert state not in page.text
+    assert (await world.parts.insights.athletes(10)).items == []
+
+
+async def test_every_page_is_private_to_this_browser_and_loads_only_from_here(world: World) -> None:
+    async with world.browser() as browser:
+        for path in ("/connect", "/connect/callback", "/connect/done", "/connect/progress?of=x"):
+            headers = (await browser.get(path)).headers
+            assert headers["referrer-policy"] == "no-referrer"
+            assert headers["cache-control"] == "no-store"
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["content-security-policy"].startswith("default-src 'self'")

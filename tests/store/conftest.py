@@ -1,0 +1,66 @@
+"""Fixtures of the store tests. On PostgreSQL they share one migrated database, emptied for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from store_makers import OTHER, OWNER, Store
+
+from feedzone.store import upgrade
+from feedzone.store.database import Database, PostgresDatabase, open_database
+from feedzone.store.schema import metadata
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_server: object) -> str:
+    name = f"store{uuid.uuid4().hex}"
+    postgres_server.psql(f"CREATE DATABASE {name};")  # type: ignore[attr-defined]
+    # Nothing here survives the session anyway: commits need not wait for the disk.
+    postgres_server.psql(f"ALTER DATABASE {name} SET synchronous_commit = off;")  # type: ignore[attr-defined]
+    url = str(postgres_server.get_uri(name))  # type: ignore[attr-defined]
+    upgrade.prepare(open_database(url))
+    return url
+
+
+@pytest.fixture
+async def postgres_database(migrated_postgres: str) -> AsyncIterator[PostgresDatabase]:
+    opened = PostgresDatabase(migrated_postgres)
+    await opened.write(lambda c: [c.execute(table.delete()) for table in metadata.sorted_tables])
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def second_postgres(
+    migrated_postgres: str, postgres_database: PostgresDatabase
+) -> AsyncIterator[PostgresDatabase]:
+    """The same database, as another process has it open."""
+    opened = PostgresDatabase(migrated_postgres)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(params=("sqlite_database", "postgres_database"), ids=("sqlite", "postgresql"))
+def database(request: pytest.FixtureRequest) -> Database:
+    """A database with the schema and nothing in it, of each kind."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+async def store(database: Database, clock) -> Store:
+    """Each kind of database, with two connected athletes."""
+    made = Store.over(database, clock)
+    await made.connect(OWNER)
+    await made.connect(OTHER)
+    return made
+
+
+@pytest.fixture
+async def postgres_store(postgres_database: PostgresDatabase, clock) -> Store:
+    """PostgreSQL alone, for what only it can do."""
+    made = Store.over(postgres_database, clock)
+    await made.connect(OWNER)
+    await made.connect(OTHER)
+    return made

@@ -1,0 +1,186 @@
+"""What the store tests share: makers of plain values, and a store that speaks their words."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, Table, select
+
+from feedzone.domain.activity import ActivityRecord
+from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.effect import Effect, StoreDetail, StoreStreams
+from feedzone.domain.event import Signature, StravaEvent, parse_event
+from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint, activity_key
+from feedzone.domain.outcome import Outcome
+from feedzone.ports import Clock
+from feedzone.store import athletes, effects, intake, jobs
+from feedzone.store.database import Database
+from feedzone.store.intake import Delivery, Receipt
+from feedzone.store.queue import JobTable
+
+OWNER = 134815
+OTHER = 227615
+ACTIVITY = 1360128428
+EVENT_TIME = 1516126040
+
+SUMMARY: dict[str, Any] = {
+    "name": "Morning Ride",
+    "sport_type": "GravelRide",
+    "type": "Ride",
+    "start_date": datetime(2026, 11, 3, 6, 0, tzinfo=UTC),
+    "start_date_local": datetime(2026, 11, 3, 7, 0),  # noqa: DTZ001  (wall time)
+    "start_hidden": False,
+    "timezone": "Europe/Berlin",
+    "utc_offset": 3600,
+    "distance": 24931.4,
+    "moving_time": 4500,
+    "elapsed_time": 4600,
+    "total_elevation_gain": 516.0,
+    "average_speed": 5.54,
+    "private": False,
+    "visibility": "everyone",
+    "manual": False,
+    "gear_id": "b12345678987654321",
+    "start_lat": 52.52,
+    "start_lng": 13.4,
+}
+DETAIL: dict[str, Any] = SUMMARY | {
+    "description": "along the canal",
+    "calories": 870.2,
+    "perceived_exertion": 6.0,
+    "device_name": "Garmin Edge 1030",
+}
+
+
+def event(**changes: object) -> StravaEvent:
+    """An activity's create event as Strava sends it, but for `changes`."""
+    body = {
+        "object_type": "activity",
+        "object_id": ACTIVITY,
+        "aspect_type": "create",
+        "owner_id": OWNER,
+        "subscription_id": 120475,
+        "event_time": EVENT_TIME,
+        "updates": {},
+    } | changes
+    return parse_event(msgspec.json.encode(body))
+
+
+def retitled(title: str, **changes: object) -> StravaEvent:
+    return event(**({"aspect_type": "update", "updates": {"title": title}} | changes))
+
+
+def deauthorized(owner: int = OWNER) -> StravaEvent:
+    return event(
+        object_type="athlete",
+        object_id=owner,
+        owner_id=owner,
+        aspect_type="update",
+        updates={"authorized": "false"},
+    )
+
+
+def spec(activity_id: int = ACTIVITY, **changes: Any) -> JobSpec:
+    """A request to refresh an activity, in the live lane."""
+    plain = JobSpec(
+        kind="refresh_activity",
+        key=activity_key(activity_id),
+        athlete_id=OWNER,
+        hint=RefreshHint(cause="request"),
+        hint_time=0,
+        lane=Lane.LIVE,
+        rank=0,
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def detail(activity_id: int = ACTIVITY, athlete_id: int = OWNER, **columns: Any) -> ActivityRecord:
+    """An activity as its own answer shows it."""
+    return _record("detail", activity_id, athlete_id, DETAIL | columns)
+
+
+def summary(activity_id: int = ACTIVITY, athlete_id: int = OWNER, **columns: Any) -> ActivityRecord:
+    """An activity as the list shows it."""
+    return _record("summary", activity_id, athlete_id, SUMMARY | columns)
+
+
+def _record(level: Any, activity_id: int, athlete_id: int, columns: dict[str, Any]) -> ActivityRecord:
+    raw = msgspec.json.encode({"id": activity_id, "name": columns["name"], "level": level}).decode()
+    return ActivityRecord(activity_id, athlete_id, level, columns, raw)
+
+
+def fetched(record: ActivityRecord, cause: str = "request", *, complete: bool = True) -> StoreDetail:
+    return StoreDetail(record, cause, None, complete)
+
+
+def streams(state: Any = "present", blob: bytes | None = b"PAR1", **changes: Any) -> StoreStreams:
+    channels, samples = (("time", "watts"), 3) if state == "present" else ((), 0)
+    plain = StoreStreams(
+        ACTIVITY, OWNER, state, blob if state == "present" else None, channels, samples
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+@dataclass
+class Store:
+    """A database, a clock that stands still, and the worker's queue over both."""
+
+    database: Database
+    clock: Any
+    queue: JobTable
+
+    @classmethod
+    def over(cls, database: Database, clock: Clock) -> Store:
+        return cls(database, clock, JobTable(database, clock, max_attempts=3, rng=random.Random(1)))
+
+    async def connect(self, athlete_id: int) -> None:
+        profile = AthleteProfile(athlete_id, "ada", "Ada", "Lovelace")
+        now = self.clock.now()
+        await self.write(lambda c: athletes.connect(c, profile, "read,activity:read", "active", None, now))
+
+    async def write(self, body: Callable[[Connection], Any]) -> Any:
+        return await self.database.write(body)
+
+    async def read(self, body: Callable[[Connection], Any]) -> Any:
+        return await self.database.read(body)
+
+    async def rows(self, table: Table, **where: Any) -> list[Row[Any]]:
+        query = select(table).order_by(*table.primary_key).where(
+            *(table.c[name] == value for name, value in where.items())
+        )
+        return await self.database.read(lambda c: list(c.execute(query).all()))
+
+    async def row(self, table: Table, **where: Any) -> Row[Any]:
+        (only,) = await self.rows(table, **where)
+        return only
+
+    async def deliver(self, *events: StravaEvent, signature: Signature = "absent") -> list[Receipt]:
+        deliveries = [Delivery(one, signature) for one in events]
+        now = self.clock.now()
+        return await self.database.write(lambda c: intake.accept(c, deliveries, now))
+
+    async def enqueue(self, *specs: JobSpec) -> None:
+        now = self.clock.now()
+        await self.database.write(lambda c: jobs.enqueue(c, specs, now))
+
+    async def lease(self, limit: int = 10, owner: str = "w/1", seconds: float = 60) -> list[Job]:
+        return await self.queue.lease(limit, owner, seconds)
+
+    async def lease_one(self, owner: str = "w/1") -> Job:
+        (job,) = await self.lease(owner=owner)
+        return job
+
+    async def run(self, outcome: Outcome) -> Job:
+        """One run of the one job that is due."""
+        job = await self.lease_one()
+        assert await self.queue.finish(job, outcome)
+        return job
+
+    async def apply(self, *wanted: Effect) -> None:
+        now = self.clock.now()
+        await self.database.write(lambda c: effects.apply(c, wanted, now))

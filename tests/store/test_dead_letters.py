@@ -1,0 +1,146 @@
+"""What one may rely on about dead letters: they are kept until someone decides, or the truth overtakes them."""
+
+from __future__ import annotations
+
+import pytest
+from store_makers import ACTIVITY, EVENT_TIME, OWNER, Store, detail, event, fetched, retitled, spec
+
+from feedzone.domain.effect import PurgeAthlete
+from feedzone.domain.job import Lane
+from feedzone.domain.outcome import Discard, Done, Retry
+from feedzone.store import jobs
+from feedzone.store.schema import jobs as jobs_table
+from feedzone.store.schema import webhook_events
+
+
+@pytest.fixture
+async def died(store: Store) -> str:
+    """The id of a dead letter with one failed event."""
+    await store.deliver(event())
+    return (await store.run(Discard("500 error"))).id
+
+
+async def revive(store, job_id):
+    now = store.clock.now()
+    return await store.write(lambda c: jobs.revive(c, job_id, now))
+
+
+async def discard(store, job_id, reason="nobody wants it"):
+    now = store.clock.now()
+    return await store.write(lambda c: jobs.discard(c, job_id, reason, now))
+
+
+async def statuses(store):
+    return {row.aspect_type: row.status for row in await store.rows(webhook_events)}
+
+
+async def test_a_dead_letter_is_kept_and_listed(store, died, clock):
+    clock.advance(days=300)
+    await store.queue.rescue()
+    assert await store.lease() == []
+    (letter,) = await store.read(jobs.dead)
+    assert (letter.id, letter.last_error) == (died, "500 error")
+
+
+async def test_a_revived_dead_letter_has_all_its_attempts_before_it(store):
+    await store.deliver(event())
+    for _ in range(3):
+        job = await store.run(Retry("502"))
+        store.clock.advance(hours=1)
+    assert await revive(store, job.id)
+    assert (await store.row(webhook_events)).status == "pending"
+    again = await store.lease_one()
+    assert (again.id, again.attempts) == (job.id, 0)
+    await store.queue.finish(again, Done())
+    assert (await store.row(webhook_events)).status == "completed"
+
+
+async def test_a_revived_backfill_does_not_queue_behind_the_backfill(store):
+    await store.enqueue(spec(lane=Lane.BACKFILL))
+    job = await store.run(Discard("500"))
+    await revive(store, job.id)
+    assert (await store.lease_one()).lane == Lane.INTERACTIVE
+
+
+async def test_a_revived_live_job_stays_in_its_lane(store, died):
+    await revive(store, died)
+    assert (await store.lease_one()).lane == Lane.LIVE
+
+
+async def test_what_is_no_dead_letter_cannot_be_revived_or_discarded(store):
+    await store.enqueue(spec())
+    live = (await store.row(jobs_table)).id
+    unknown = "01a00000-0000-7000-8000-000000000000"
+    for job_id in (live, unknown):
+        assert not await revive(store, job_id)
+        assert not await discard(store, job_id)
+    assert (await store.row(jobs_table)).state == "queued"
+
+
+async def test_news_of_a_dead_object_start_a_job_of_their_own(store, died):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    assert (await store.lease_one()).id != died
+    assert await statuses(store) == {"create": "failed", "update": "processing"}
+
+
+async def test_a_later_success_resolves_the_dead_letter(store, died):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    await store.run(Done((fetched(detail()),)))
+    assert await store.rows(jobs_table) == []
+    told = {row.aspect_type: row for row in await store.rows(webhook_events)}
+    assert {row.status for row in told.values()} == {"completed"}
+    assert told["create"].error_message == "brought up to date by a later job"
+
+
+async def test_a_later_success_leaves_other_objects_dead_letters_alone(store, died):
+    await store.enqueue(spec(77))
+    await store.run(Done())
+    assert [letter.id for letter in await store.read(jobs.dead)] == [died]
+
+
+async def test_a_later_failure_leaves_two_dead_letters_that_one_success_resolves(store, died):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    second = await store.run(Discard("500 again"))
+    assert [letter.id for letter in await store.read(jobs.dead)] == [died, second.id]
+    assert await revive(store, died)
+    assert await revive(store, second.id)
+    await store.run(Done())
+    assert await store.rows(jobs_table) == []
+    assert await statuses(store) == {"create": "completed", "update": "completed"}
+
+
+async def test_reviving_beside_a_live_job_makes_that_one_run_now_and_resolve_both(store, died, clock):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    twin = await store.run(Retry("502"))
+    assert await store.lease() == []  # the live one waits for its second attempt
+    assert await revive(store, died)
+    assert (await store.lease_one()).id == twin.id
+
+
+async def test_reviving_beside_a_running_job_makes_it_run_once_more(store, died):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    twin = await store.lease_one()
+    assert await revive(store, died)
+    await store.queue.finish(twin, Done())
+    await store.run(Done())
+    assert await store.rows(jobs_table) == []
+    assert await statuses(store) == {"create": "completed", "update": "completed"}
+
+
+async def test_a_discarded_dead_letter_is_gone_and_its_events_say_why(store, died):
+    assert await discard(store, died)
+    assert await store.rows(jobs_table) == []
+    told = await store.row(webhook_events)
+    assert told.status == "failed"
+    assert told.error_message == "discarded: nobody wants it; was: 500 error"
+
+
+async def test_discarding_beside_a_live_job_leaves_that_one_alone(store, died):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    assert await discard(store, died)
+    assert (await store.lease_one()).object_id == ACTIVITY
+
+
+async def test_who_leaves_takes_the_dead_letters_along(store, died):
+    await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
+    assert await store.rows(jobs_table) == []

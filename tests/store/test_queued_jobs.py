@@ -1,0 +1,238 @@
+"""What one may rely on when work is enqueued and leased: one live job an object, best first, once."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.exc import IntegrityError
+from store_makers import ACTIVITY, OTHER, OWNER, Store, event, spec
+
+from feedzone.domain.job import Lane, RefreshHint
+from feedzone.store import jobs
+from feedzone.store.schema import jobs as jobs_table
+
+NEWS = RefreshHint(action="delete", cause="event:2")
+
+
+async def test_an_object_has_one_live_job_however_often_it_is_enqueued(store):
+    await store.enqueue(spec())
+    await store.enqueue(spec(), spec())
+    row = await store.row(jobs_table)
+    assert (row.version, row.state) == (2, "queued")
+
+
+async def test_the_database_itself_refuses_a_second_live_job(store):
+    await store.enqueue(spec())
+    (row,) = await store.rows(jobs_table)
+    twin = row._asdict() | {"id": "01a00000-0000-7000-8000-000000000001"}
+    with pytest.raises(IntegrityError):
+        await store.write(lambda c: c.execute(jobs_table.insert().values(twin)))
+
+
+async def test_different_kinds_of_work_for_one_key_do_not_mix(store):
+    await store.enqueue(spec(), spec(kind="backfill_athlete"))
+    assert len(await store.rows(jobs_table)) == 2
+
+
+async def test_the_newer_hint_stays_whichever_comes_first(store):
+    await store.enqueue(spec(hint=NEWS, hint_time=20))
+    await store.enqueue(spec(hint_time=19))
+    job = await store.lease_one()
+    assert (job.hint, job.hint_time, job.version) == (NEWS, 20, 2)
+
+
+async def test_of_two_hints_of_the_same_second_the_later_one_heard_stays(store):
+    await store.enqueue(spec(hint_time=20))
+    await store.enqueue(spec(hint=NEWS, hint_time=20))
+    assert (await store.lease_one()).hint == NEWS
+
+
+async def test_a_request_takes_nothing_from_what_an_event_said(store):
+    await store.enqueue(spec(hint=NEWS, hint_time=20))
+    await store.enqueue(spec(lane=Lane.INTERACTIVE))
+    assert (await store.lease_one()).hint == NEWS
+
+
+async def test_a_better_lane_brings_its_rank_and_a_worse_one_changes_neither(store):
+    await store.enqueue(spec(lane=Lane.BACKFILL, rank=-5))
+    await store.enqueue(spec(lane=Lane.LIVE, rank=7))
+    await store.enqueue(spec(lane=Lane.RECONCILE, rank=-9))
+    row = await store.row(jobs_table)
+    assert (row.priority, row.rank) == (Lane.LIVE, 7)
+
+
+async def test_an_earlier_due_time_wins(store, clock):
+    later, sooner = clock.now() + timedelta(hours=1), clock.now() + timedelta(minutes=1)
+    await store.enqueue(spec(due_at=later))
+    await store.enqueue(spec(due_at=sooner))
+    await store.enqueue(spec(due_at=later))
+    assert (await store.row(jobs_table)).due_at == sooner
+
+
+SPECS = st.lists(
+    st.builds(
+        lambda lane, rank, time, due: (lane, rank, time, due),
+        st.sampled_from(list(Lane)),
+        st.integers(-3, 3),
+        st.integers(0, 3),
+        st.one_of(st.none(), st.integers(0, 3)),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SPECS)
+def test_specs_in_one_batch_end_like_the_same_specs_one_by_one(sqlite_database, clock, drawn):
+    now = clock.now()
+    specs = [
+        spec(
+            lane=lane,
+            rank=rank,
+            hint_time=time,
+            hint=RefreshHint(cause=f"{number}"),
+            due_at=None if due is None else now + timedelta(minutes=due),
+        )
+        for number, (lane, rank, time, due) in enumerate(drawn)
+    ]
+
+    def end(batches):
+        def body(connection):
+            connection.execute(jobs_table.delete())
+            for batch in batches:
+                jobs.enqueue(connection, batch, now)
+            row = connection.execute(jobs_table.select()).one()
+            return row.hint, row.hint_time, row.priority, row.rank, row.due_at
+
+        return sqlite_database.run_sync(body)
+
+    assert end([specs]) == end([[one] for one in specs])
+
+
+async def test_jobs_are_leased_by_lane_then_rank_then_age(store):
+    await store.enqueue(
+        spec(1, lane=Lane.BACKFILL, rank=-9),
+        spec(2, lane=Lane.LIVE, rank=8),
+        spec(3, lane=Lane.LIVE, rank=5),
+        spec(4, lane=Lane.INTERACTIVE, rank=0),
+    )
+    await store.enqueue(spec(5, lane=Lane.LIVE, rank=5))
+    assert [job.object_id for job in await store.lease()] == [3, 5, 2, 4, 1]
+
+
+async def test_five_thousand_backfill_jobs_do_not_delay_one_webhook(store):
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL, rank=-n) for n in range(1, 5001)))
+    await store.deliver(event())
+    (job,) = await store.lease(limit=1)
+    assert job.object_id == ACTIVITY
+
+
+async def test_a_lease_takes_no_more_than_its_limit(store):
+    await store.enqueue(*(spec(n) for n in range(25)))
+    assert len(await store.lease(limit=10)) == 10
+    assert await store.read(jobs.counts) == {"queued": 15, "running": 10}
+
+
+async def test_a_leased_job_is_not_leased_again(store):
+    await store.enqueue(spec(1), spec(2))
+    first = await store.lease(limit=1)
+    second = await store.lease()
+    assert [job.object_id for job in first + second] == [1, 2]
+    assert await store.lease() == []
+
+
+async def test_a_job_is_not_leased_before_it_is_due(store, clock):
+    due = clock.now() + timedelta(minutes=5)
+    await store.enqueue(spec(due_at=due))
+    assert await store.lease() == []
+    assert await store.queue.next_due() == due
+    clock.advance(minutes=5)
+    assert len(await store.lease()) == 1
+    assert await store.queue.next_due() is None
+
+
+async def test_a_leased_job_carries_all_that_a_handler_needs(store, clock):
+    received = clock.now()
+    await store.deliver(event(aspect_type="delete", object_id=2**62))
+    clock.advance(seconds=9)
+    job = await store.lease_one(owner="host:1:x/7")
+    assert (job.kind, job.object_id, job.athlete_id) == ("refresh_activity", 2**62, OWNER)
+    assert job.hint.action == "delete"
+    assert job.hint.cause.startswith("event:")
+    assert (job.lane, job.attempts, job.version) == (Lane.LIVE, 0, 1)
+    assert (job.first_received_at, job.lease_owner) == (received, "host:1:x/7")
+
+
+async def test_the_queue_can_say_how_long_the_oldest_due_job_has_waited(store, clock):
+    assert await store.read(lambda c: jobs.oldest_due(c, clock.now())) is None
+    since = clock.now()
+    await store.enqueue(spec(1))
+    clock.advance(minutes=2)
+    await store.enqueue(spec(2), spec(3, due_at=clock.now() + timedelta(days=1)))
+    assert await store.read(lambda c: jobs.oldest_due(c, clock.now())) == since
+
+
+async def test_jobs_are_listed_by_age_page_by_page(store):
+    for number in range(5):
+        await store.enqueue(spec(number))
+    await store.lease(limit=2)
+
+    def page(state, after):
+        return lambda c: jobs.listing(c, state=state, limit=2, after_id=after)
+
+    first = await store.read(page("queued", None))
+    rest = await store.read(page("queued", first[-1].id))
+    assert [row.key for row in [*first, *rest]] == ["activity:2", "activity:3", "activity:4"]
+
+
+async def test_two_processes_share_many_jobs_without_a_double(postgres_store, second_postgres, clock):
+    other = Store.over(second_postgres, clock)
+    await postgres_store.enqueue(*(spec(n, rank=n) for n in range(300)))
+
+    async def drain(store, owner):
+        mine = []
+        while leased := await store.lease(limit=7, owner=owner):
+            mine += [job.object_id for job in leased]
+        return mine
+
+    workers = [
+        drain(one, f"w{n}/{k}") for n, one in enumerate((postgres_store, other)) for k in range(3)
+    ]
+    shares = await asyncio.gather(*workers)
+    assert sorted(sum(shares, [])) == list(range(300))
+    assert sum(1 for share in shares if share) > 1
+
+
+async def test_two_processes_that_enqueue_the_same_objects_at_once_make_one_job_each(
+    postgres_store, second_postgres, clock
+):
+    other = Store.over(second_postgres, clock)
+    forth, back = [spec(n) for n in range(40)], [spec(n) for n in reversed(range(40))]
+    await asyncio.gather(
+        *(one.enqueue(*specs) for one in (postgres_store, other) for specs in (forth, back) * 3)
+    )
+    rows = await postgres_store.rows(jobs_table)
+    assert len(rows) == 40
+    assert {row.version for row in rows} == {12}
+
+
+@pytest.mark.parametrize("owners", [(OTHER, OWNER), (OWNER, OTHER)], ids=["forged first", "forged last"])
+async def test_an_event_that_names_another_owner_does_not_take_the_owners_job_away(store, owners):
+    """Events can be forged: one for our activity in another's name must not swallow the real one."""
+    for number, owner in enumerate(owners):
+        await store.deliver(event(owner_id=owner, event_time=1516126040 + number))
+    asked = {(job.athlete_id, job.object_id) for job in await store.lease()}
+    assert (OWNER, ACTIVITY) in asked
+
+
+async def test_a_hint_survives_the_queue_unchanged(store):
+    hint = RefreshHint(action="delete", verified=True, cause="event:x", detail_at=1516126040.25)
+    await store.enqueue(spec(hint=hint))
+    job = await store.lease_one()
+    assert msgspec.structs.asdict(job.hint) == msgspec.structs.asdict(hint)

@@ -1,0 +1,231 @@
+"""An activity is the newest observation of it: the detail is never lost to a summary, each change is logged."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from store_makers import ACTIVITY, DETAIL, OTHER, OWNER, Store, detail, event, fetched, spec, summary
+
+from feedzone.domain.activity import ActivityRecord
+from feedzone.domain.effect import NoteFailure, StoreDetail, StorePage
+from feedzone.store import activities
+from feedzone.store.records import RecordTable
+from feedzone.store.schema import activity_changes, strava_activities, strava_athletes
+
+
+async def listed(store: Store, *records: ActivityRecord) -> None:
+    """A page of the list with these activities."""
+    wanted = tuple(spec(record.id, athlete_id=record.athlete_id) for record in records)
+    await store.apply(StorePage(records[0].athlete_id, records, wanted))
+
+
+async def changes(store: Store) -> dict[str, tuple[object, object]]:
+    """What the audit trail says of each field: from, to."""
+    return {
+        row.field: (msgspec.json.decode(row.old_value), msgspec.json.decode(row.new_value))
+        for row in await store.rows(activity_changes)
+    }
+
+
+async def test_every_typed_column_and_the_answer_itself_are_stored(store, clock):
+    record = detail()
+    await store.apply(fetched(record))
+    row = await store.row(strava_activities)
+    assert {name: row._mapping[name] for name in DETAIL} == DETAIL
+    assert (row.detail, row.summary, row.athlete_id) == (record.raw, None, OWNER)
+    assert (row.sync_status, row.last_fetched_at, row.created_at) == ("synced", clock.now(), clock.now())
+
+
+async def test_an_activity_is_syncing_until_its_streams_are_there(store):
+    await store.apply(fetched(detail(), complete=False))
+    assert (await store.row(strava_activities)).sync_status == "syncing"
+
+
+async def test_a_summary_takes_nothing_from_the_detail(store):
+    """Pain 53."""
+    await store.apply(fetched(detail()))
+    await listed(store, summary(name="Renamed"))
+    row = await store.row(strava_activities)
+    assert (row.name, row.description, row.calories) == ("Renamed", "along the canal", 870.2)
+    assert (row.device_name, row.perceived_exertion) == ("Garmin Edge 1030", 6.0)
+    assert (row.detail, row.summary) == (detail().raw, summary(name="Renamed").raw)
+
+
+async def test_a_detail_is_the_whole_truth_what_it_lacks_is_gone(store):
+    await store.apply(fetched(detail()))
+    bare = detail()
+    del bare.columns["description"]
+    await store.apply(fetched(bare))
+    assert (await store.row(strava_activities)).description is None
+    assert await changes(store) == {"description": ("along the canal", None)}
+
+
+async def test_a_value_that_strava_withdraws_is_withdrawn(store):
+    await store.apply(fetched(detail()))
+    await listed(store, summary(gear_id=None))
+    assert (await store.row(strava_activities)).gear_id is None
+    assert await changes(store) == {"gear_id": ("b12345678987654321", None)}
+
+
+async def test_each_change_is_logged_with_from_to_when_and_cause(store, clock):
+    await store.apply(fetched(detail()))
+    clock.advance(hours=1)
+    cause = "event:01a00000-0000-7000-8000-000000000000"
+    await store.apply(StoreDetail(detail(name="Evening Ride", distance=1.5), cause, clock.now(), True))
+    logged = await store.rows(activity_changes)
+    assert {(row.field, row.cause, row.changed_at, row.activity_id, row.athlete_id) for row in logged} == {
+        (field, cause, clock.now(), ACTIVITY, OWNER) for field in ("name", "distance")
+    }
+    assert await changes(store) == {
+        "name": ("Morning Ride", "Evening Ride"),
+        "distance": (24931.4, 1.5),
+    }
+
+
+async def test_times_are_logged_so_that_they_can_be_read_back(store):
+    await store.apply(fetched(detail()))
+    moved = DETAIL["start_date"].replace(hour=5)
+    await store.apply(fetched(detail(start_date=moved)))
+    assert await changes(store) == {"start_date": ("2026-11-03T06:00:00Z", "2026-11-03T05:00:00Z")}
+
+
+async def test_an_answer_that_says_the_same_leaves_no_trace(store):
+    await store.apply(fetched(detail()))
+    await store.apply(fetched(detail()))
+    await listed(store, summary())
+    assert await store.rows(activity_changes) == []
+
+
+async def test_what_a_first_detail_adds_to_a_summary_is_no_change(store):
+    await listed(store, summary())
+    await store.apply(fetched(detail()))
+    assert await store.rows(activity_changes) == []
+
+
+async def test_a_change_between_two_summaries_is_logged(store):
+    await listed(store, summary())
+    await listed(store, summary(name="Renamed"))
+    assert await changes(store) == {"name": ("Morning Ride", "Renamed")}
+
+
+@pytest.mark.parametrize(("old", "new"), [(0.3, 0.1 + 0.2), (10.0, 10), (10, 10.0)])
+async def test_equal_numbers_are_no_change_however_they_are_written(store, old, new):
+    await store.apply(fetched(detail(distance=old)))
+    assert await store.read(lambda c: activities.differing(c, [summary(distance=new)])) == []
+    await store.apply(fetched(detail(distance=new)))
+    assert await store.rows(activity_changes) == []
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, 0.0), (0.0, None), (10.0, 10.1), (False, None)])
+async def test_nothing_is_not_zero(store, old, new):
+    field = "commute" if old is False else "distance"
+    await store.apply(fetched(detail(**{field: old})))
+    await store.apply(fetched(detail(**{field: new})))
+    assert await changes(store) == {field: (old, new)}
+
+
+async def test_numbers_come_back_to_the_last_bit(store):
+    odd = {"start_lat": 52.520006599999995, "start_lng": -0.1 - 0.2, "distance": 1e-7, "kilojoules": 1e15 + 0.3}
+    await store.apply(fetched(detail(**odd)))
+    row = await store.row(strava_activities)
+    assert {name: row._mapping[name] for name in odd} == odd
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("a\x00b", "ab"), ("a\ud83db", "a?b"), ("😀 é\u200d", "😀 é\u200d"), ("", "")],
+    ids=["NUL", "lone surrogate", "emoji", "empty"],
+)
+async def test_text_that_no_database_can_store_is_cleaned_not_lost(store, text, kept):
+    await store.apply(fetched(detail(name=text, description=text)))
+    row = await store.row(strava_activities)
+    assert (row.name, row.description) == (kept, kept)
+    await store.apply(fetched(detail(name=text, description=text)))
+    await listed(store, summary(name=text))
+    assert await store.rows(activity_changes) == []
+    assert (await store.row(strava_activities)).sync_status == "synced"
+
+
+async def test_an_answer_with_escaped_nul_is_kept_as_received(store):
+    raw = '{"id":1, "name":"a\\u0000b \\ud83d", "n": 1.50}'
+    await store.apply(fetched(msgspec.structs.replace(detail(), raw=raw)))
+    assert (await store.row(strava_activities)).detail == raw
+
+
+async def test_ids_are_64_bits_wide(store):
+    top = 2**63 - 1
+    await store.apply(fetched(detail(top, upload_id=top)))
+    await store.apply(fetched(detail(top, upload_id=top - 1)))
+    row = await store.row(strava_activities)
+    assert (row.id, row.upload_id) == (top, top - 1)
+    assert await changes(store) == {"upload_id": (top, top - 1)}
+
+
+async def test_a_sport_that_nobody_has_heard_of_is_stored(store):
+    """Pain 55."""
+    await store.apply(fetched(detail(sport_type="UnderwaterPadel", type="Workout")))
+    assert (await store.row(strava_activities)).sport_type == "UnderwaterPadel"
+
+
+async def test_a_column_that_we_do_not_have_is_passed_over(store):
+    await store.apply(fetched(detail(new_thing_of_2027=1)))
+    assert (await store.row(strava_activities)).name == "Morning Ride"
+
+
+async def test_an_answer_cannot_write_our_own_bookkeeping(store, clock):
+    await store.apply(fetched(detail(sync_status="failed", deleted_at=clock.now(), detail="{}")))
+    row = await store.row(strava_activities)
+    assert (row.sync_status, row.deleted_at, row.detail) == ("synced", None, detail().raw)
+
+
+async def test_a_fetch_notes_when_the_event_behind_it_came_and_none_forgets_it(store, clock):
+    received = clock.now()
+    clock.advance(seconds=4)
+    await store.apply(StoreDetail(detail(), "event:x", received, True))
+    await store.apply(fetched(detail()))
+    assert (await store.row(strava_activities)).webhook_received_at == received
+
+
+async def test_a_failure_is_shown_and_a_success_clears_it(store):
+    await store.apply(fetched(detail()))
+    await store.apply(NoteFailure(ACTIVITY, OWNER, "502"), NoteFailure(ACTIVITY, OWNER, "503"))
+    row = await store.row(strava_activities)
+    assert (row.sync_status, row.sync_attempts, row.last_sync_error) == ("synced", 2, "503")
+    await store.apply(fetched(detail()))
+    row = await store.row(strava_activities)
+    assert (row.sync_attempts, row.last_sync_error) == (0, None)
+
+
+async def test_a_failure_on_an_activity_that_was_never_stored_stores_none(store):
+    await store.apply(NoteFailure(ACTIVITY, OWNER, "502", final=True))
+    assert await store.rows(strava_activities) == []
+
+
+async def test_a_stored_activity_moves_the_athletes_last_sync(store, clock):
+    clock.advance(minutes=1)
+    await store.apply(fetched(detail()))
+    assert (await store.row(strava_athletes, id=OWNER)).last_synced_at == clock.now()
+    assert (await store.row(strava_athletes, id=OTHER)).last_synced_at is None
+
+
+async def test_events_of_two_athletes_never_write_across(store):
+    """Pain 27."""
+    await store.apply(fetched(detail(1)), fetched(detail(2, OTHER, name="Theirs")))
+    await store.deliver(event(object_id=1), event(object_id=2, owner_id=OTHER))
+    for job in await store.lease():
+        name = "mine" if job.athlete_id == OWNER else "theirs"
+        await store.apply(fetched(detail(job.object_id, job.athlete_id, name=name)))
+    rows = await store.rows(strava_activities)
+    assert [(row.id, row.athlete_id, row.name) for row in rows] == [(1, OWNER, "mine"), (2, OTHER, "theirs")]
+
+
+async def test_a_handler_can_ask_what_we_hold(store):
+    from store_makers import streams
+
+    records = RecordTable(store.database)
+    assert await records.held_activity(ACTIVITY) is None
+    await store.apply(fetched(detail(manual=True)))
+    held = await records.held_activity(ACTIVITY)
+    assert (held.athlete_id, held.live, held.manual, held.stream_state) == (OWNER, True, True, None)
+    await store.apply(streams("pending"))
+    assert (await records.held_activity(ACTIVITY)).stream_state == "pending"

@@ -1,0 +1,318 @@
+"""Stand-ins for the boundaries in ports.py: they record what was asked, and answer what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+
+from feedzone.domain.activity import ActivityRecord, HeldActivity
+from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
+from feedzone.domain.budget import Usage
+from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
+from feedzone.domain.outcome import Outcome, Retry, Snooze
+from feedzone.errors import TransportFailure
+from feedzone.ports import Clock, Request, Response
+
+ATHLETE, STRANGER, ACTIVITY = 134815, 999, 1360128428
+NOON = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
+
+
+def answer(status: int = 200, body: object = b"{}", **headers: str) -> Response:
+    """An answer; `body` is JSON-encoded unless it is bytes, and header names take _ for -."""
+    raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
+
+
+def refusal(status: int, message: str, *faults: tuple[str, str, str]) -> Response:
+    """An error answer in the shape of contract section 10."""
+    errors = [dict(zip(("resource", "field", "code"), fault, strict=True)) for fault in faults]
+    return answer(status, {"message": message, "errors": errors})
+
+
+UNAUTHORIZED = refusal(401, "Authorization Error", ("Athlete", "access_token", "invalid"))
+
+Scripted = Response | Exception | Callable[[Request], Response]
+
+
+class FakeTransport:
+    """Gives the scripted answers in order, the last one for ever."""
+
+    def __init__(self, *answers: Scripted) -> None:
+        self._answers = list(answers)
+        self.requests: list[Request] = []
+        self.timeouts: list[float] = []
+
+    async def send(self, request: Request, timeout: float) -> Response:
+        self.requests.append(request)
+        self.timeouts.append(timeout)
+        await asyncio.sleep(0)
+        said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(said, Exception):
+            raise said
+        return said if isinstance(said, Response) else said(request)
+
+    async def close(self) -> None: ...
+
+
+class FakeBudget:
+    """Rate limit windows that write down what happened to them; `full` refuses every reservation."""
+
+    def __init__(self, *, full: Exception | None = None) -> None:
+        self.full = full
+        self.log: list[tuple[str, Any]] = []
+
+    async def reserve(self, *, read: bool) -> None:
+        if self.full is not None:
+            raise self.full
+        self.log.append(("reserve", read))
+
+    async def release(self, *, read: bool) -> None:
+        self.log.append(("release", read))
+
+    async def observe(self, usage: Usage) -> None:
+        self.log.append(("observe", usage))
+
+    async def latch(self, usage: Usage | None) -> datetime:
+        self.log.append(("latch", usage))
+        return NOON + timedelta(minutes=15)
+
+
+def grant(name: str, expires_at: datetime) -> TokenGrant:
+    return TokenGrant(f"access-{name}", f"refresh-{name}", expires_at)
+
+
+class FakeTokenRows:
+    """One athlete's token columns, with the guards that store/tokens.py has."""
+
+    def __init__(self, clock: Clock, *, left: timedelta) -> None:
+        self.clock = clock
+        self.row: TokenRow | None = TokenRow(
+            ATHLETE, "access-1", "refresh-1", clock.now() + left, 1, "active", None, None
+        )
+        self.holder: str | None = None
+        self.reason: str | None = None
+        self.log: list[str] = []
+        self.before: dict[str, Callable[[], object]] = {}
+        """What happens just before a call of that name: another process acts in between."""
+
+    async def _enter(self, name: str) -> None:
+        self.before.pop(name, lambda: None)()
+        await asyncio.sleep(0)
+        self.log.append(name)
+
+    async def load(self, athlete_id: int) -> TokenRow | None:
+        await self._enter("load")
+        return self.row
+
+    def put(self, grant: TokenGrant) -> None:
+        """Another pair becomes the current one: a rotation or a new consent."""
+        assert self.row is not None
+        self.row = TokenRow(
+            ATHLETE,
+            grant.access_token,
+            grant.refresh_token,
+            grant.expires_at,
+            self.row.generation + 1,
+            self.row.status,
+            None,
+            None,
+        )
+        self.holder = None
+
+    def purge(self) -> None:
+        self.row = self.holder = None
+
+    def hold(self, owner: str, seconds: float) -> None:
+        self.holder = owner
+        self._change(refreshing_until=self.clock.now() + timedelta(seconds=seconds))
+
+    def _change(self, **changes: Any) -> None:
+        assert self.row is not None
+        self.row = msgspec.structs.replace(self.row, **changes)
+
+    async def claim_refresh(self, athlete_id: int, generation: int, owner: str, seconds: float) -> bool:
+        await self._enter("claim")
+        row = self.row
+        if row is None or row.generation != generation:
+            return False
+        if row.refreshing_until is not None and row.refreshing_until > self.clock.now():
+            return False
+        self.hold(owner, seconds)
+        return True
+
+    async def save_rotated(self, athlete_id: int, generation: int, owner: str, grant: TokenGrant) -> bool:
+        await self._enter("save")
+        if self.row is None or self.row.generation != generation or self.holder != owner:
+            return False
+        self.put(grant)
+        return True
+
+    async def release_refresh(self, athlete_id: int, owner: str, *, uncertain: bool) -> None:
+        await self._enter("release")
+        if self.row is not None and self.holder == owner:
+            self.holder = None
+            doubt = self.clock.now() if uncertain else self.row.uncertain_at
+            self._change(refreshing_until=None, uncertain_at=doubt)
+
+    async def mark(self, athlete_id: int, generation: int, status: str, reason: str) -> bool:
+        await self._enter("mark")
+        if self.row is None or self.row.generation != generation:
+            return False
+        self._change(status=status)
+        self.reason = reason
+        return True
+
+
+class FakeApi:
+    """Strava for handlers: each call's answers in order, the last one for ever; exceptions are raised."""
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = {name: said if isinstance(said, list) else [said] for name, said in answers.items()}
+        self.calls: list[tuple[Any, ...]] = []
+
+    def _say(self, name: str, *asked: Any) -> Any:
+        self.calls.append((name, *asked))
+        said = self._answers[name]
+        one = said.pop(0) if len(said) > 1 else said[0]
+        if isinstance(one, Exception):
+            raise one
+        return one
+
+    async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord:
+        return self._say("activity", athlete_id, activity_id)
+
+    async def streams(self, athlete_id: int, activity_id: int) -> bytes:
+        return self._say("streams", athlete_id, activity_id)
+
+    async def activities(
+        self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
+    ) -> Sequence[ActivityRecord]:
+        return self._say("activities", athlete_id, after, before, page, per_page)
+
+    async def athlete(self, athlete_id: int) -> AthleteProfile:
+        return self._say("athlete", athlete_id)
+
+    async def is_deauthorized(self, athlete_id: int) -> bool:
+        return self._say("is_deauthorized", athlete_id)
+
+    async def revoke(self, token: str) -> None:
+        self._say("revoke", token)
+
+    @property
+    def asked(self) -> list[str]:
+        return [name for name, *_ in self.calls]
+
+
+class FakeRecords:
+    def __init__(self, held: HeldActivity | None = None) -> None:
+        self.held = held
+
+    async def held_activity(self, activity_id: int) -> HeldActivity | None:
+        return self.held
+
+
+class Streams(NamedTuple):
+    blob: bytes
+    channels: tuple[str, ...]
+    samples: int
+
+
+def encode(body: bytes) -> Streams:
+    """Stands for store/stream_blob.py: the blob is the body."""
+    channels = msgspec.json.decode(body)
+    longest = max((len(channel["data"]) for channel in channels.values()), default=0)
+    return Streams(body, tuple(channels), longest)
+
+
+def job(kind: JobKind = "refresh_activity", hint: Hint | None = None, **changes: Any) -> Job:
+    about = f"activity:{ACTIVITY}" if kind == "refresh_activity" else f"athlete:{ATHLETE}"
+    return Job(
+        **{
+            "id": "job-1",
+            "kind": kind,
+            "key": about,
+            "athlete_id": ATHLETE,
+            "hint": hint or RefreshHint(cause="event:e1"),
+            "hint_time": 0,
+            "lane": Lane.LIVE,
+            "attempts": 0,
+            "version": 1,
+            "first_received_at": NOON,
+            "lease_owner": "w/1",
+        }
+        | changes
+    )
+
+
+class FakeQueue:
+    """Jobs in memory, with the rules of store/jobs.py for leases; no effects are applied."""
+
+    def __init__(self, clock: Clock, *jobs: Job, due: Mapping[str, datetime] | None = None) -> None:
+        self._clock = clock
+        self.jobs = {one.id: one for one in jobs}
+        self.due = {one.id: (due or {}).get(one.id, clock.now()) for one in jobs}
+        self.leases: dict[str, tuple[str, datetime]] = {}
+        self.outcomes: list[tuple[str, Outcome]] = []
+        self.released: list[str] = []
+        self.failures: list[Exception] = []
+        """Raised by the next calls of finish, one each."""
+
+    async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]:
+        now = self._clock.now()
+        ready = [key for key in self.jobs if key not in self.leases and self.due[key] <= now][:limit]
+        for key in ready:
+            self.leases[key] = (owner, now + timedelta(seconds=seconds))
+        return [msgspec.structs.replace(self.jobs[key], lease_owner=owner) for key in ready]
+
+    async def finish(self, job: Job, outcome: Outcome) -> bool:
+        if self.failures:
+            raise self.failures.pop(0)
+        if self.leases.get(job.id, ("", None))[0] != job.lease_owner:
+            return False
+        self.outcomes.append((job.id, outcome))
+        del self.leases[job.id]
+        if isinstance(outcome, Snooze):
+            self.due[job.id] = outcome.until
+        elif isinstance(outcome, Retry):
+            self.due[job.id] = self._clock.now() + timedelta(seconds=60)
+        else:
+            del self.jobs[job.id], self.due[job.id]
+        return True
+
+    async def renew(self, owner: str, seconds: float) -> int:
+        until = self._clock.now() + timedelta(seconds=seconds)
+        mine = [key for key, (held_by, _) in self.leases.items() if held_by.startswith(f"{owner}/")]
+        self.leases |= {key: (self.leases[key][0], until) for key in mine}
+        return len(mine)
+
+    async def release(self, owner: str) -> int:
+        self.released.append(owner)
+        return self._take_back(
+            [key for key, (held_by, _) in self.leases.items() if held_by.startswith(f"{owner}/")]
+        )
+
+    async def rescue(self) -> int:
+        now = self._clock.now()
+        return self._take_back([key for key, (_, until) in self.leases.items() if until <= now])
+
+    def _take_back(self, keys: list[str]) -> int:
+        for key in keys:
+            del self.leases[key]
+        return len(keys)
+
+    async def next_due(self) -> datetime | None:
+        return min((due for key, due in self.due.items() if key not in self.leases), default=None)
+
+
+def unanswered(*, acted: bool | None = None) -> TransportFailure:
+    return TransportFailure("no answer", acted=acted)
+
+
+async def settle(times: int = 20) -> None:
+    """Let every task that can go on do so."""
+    for _ in range(times):
+        await asyncio.sleep(0)

@@ -1,0 +1,116 @@
+"""A first sync: a page a run, to the first empty page, newest first."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from fakes import ATHLETE, NOON, STRANGER, FakeApi, job, unanswered
+
+from feedzone.domain.activity import ActivityRecord
+from feedzone.domain.effect import FinishListing, MarkAthlete, StorePage
+from feedzone.domain.job import BackfillHint, JobSpec, Lane, RefreshHint
+from feedzone.domain.outcome import Discard, Done, Retry, Snooze
+from feedzone.errors import NeedsScope, QuotaSpent, TransientError
+from feedzone.handlers.backfill_athlete import PER_PAGE, BackfillAthlete
+
+HINT = BackfillHint(before=1795000000, after=1792000000)
+
+
+def record(number: int, athlete: int = ATHLETE, *, days_ago: float | None = 0) -> ActivityRecord:
+    columns = {} if days_ago is None else {"start_date": NOON - timedelta(days=days_ago)}
+    return ActivityRecord(number, athlete, "summary", columns, "{}")
+
+
+async def run(api: FakeApi, clock, hint: BackfillHint = HINT):
+    return await BackfillAthlete(api, clock, random.Random(1))(job("backfill_athlete", hint))
+
+
+async def test_a_page_is_stored_with_a_job_for_each_activity_and_the_same_job_goes_on(clock):
+    page = [record(1), record(2, days_ago=1)]
+    api = FakeApi(activities=[page])
+    outcome = await run(api, clock, BackfillHint(before=20, after=10, page=3, found=400))
+    assert api.calls == [("activities", ATHLETE, 10, 20, 3, PER_PAGE)]
+    assert isinstance(outcome, Snooze)
+    assert outcome.until == NOON
+    assert outcome.hint == BackfillHint(before=20, after=10, page=4, found=402)
+    (stored,) = outcome.effects
+    assert (stored.athlete_id, stored.records) == (ATHLETE, tuple(page))
+    assert stored.jobs[0] == JobSpec(
+        kind="refresh_activity",
+        key="activity:1",
+        athlete_id=ATHLETE,
+        hint=RefreshHint(cause="backfill"),
+        hint_time=0,
+        lane=Lane.BACKFILL,
+        rank=-int(NOON.timestamp()),
+    )
+
+
+async def test_all_of_the_history_is_asked_for_without_a_beginning(clock):
+    api = FakeApi(activities=[[record(1)]])
+    await run(api, clock, BackfillHint(before=20))
+    assert api.calls == [("activities", ATHLETE, None, 20, 1, 200)]
+
+
+async def test_newest_activities_go_first(clock):
+    page = [record(1, days_ago=9), record(2, days_ago=1), record(3, days_ago=5)]
+    (stored,) = (await run(FakeApi(activities=[page]), clock)).effects
+    ranked = sorted(stored.jobs, key=lambda spec: spec.rank)
+    assert [spec.key for spec in ranked] == ["activity:2", "activity:3", "activity:1"]
+
+
+async def test_an_activity_without_a_start_is_taken_too(clock):
+    (stored,) = (await run(FakeApi(activities=[[record(1, days_ago=None)]]), clock)).effects
+    assert stored.jobs[0].key == "activity:1"
+
+
+async def test_an_empty_page_is_the_end(clock):
+    assert await run(FakeApi(activities=[[]]), clock) == Done((FinishListing(ATHLETE),))
+
+
+async def test_a_short_page_is_not_the_end(clock):
+    pages = [[record(n) for n in range(200)], [record(500)], [record(n) for n in range(300, 500)], []]
+    api, hint, seen = FakeApi(activities=pages), HINT, 0
+    while isinstance(outcome := await run(api, clock, hint), Snooze):
+        seen += len(outcome.effects[0].records)
+        hint = outcome.hint
+    assert isinstance(outcome, Done)
+    assert (seen, hint.found, [page for *_, page, _ in api.calls]) == (401, 401, [1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("failure", [TransientError(502), unanswered()])
+async def test_a_failed_page_fails_the_run_and_stores_nothing(clock, failure):
+    outcome = await run(FakeApi(activities=failure), clock, BackfillHint(before=20, page=3))
+    assert isinstance(outcome, Retry)
+    assert (outcome.effects, outcome.if_last, outcome.hint) == ((), (), None)
+
+
+async def test_spent_quota_is_waited_for_and_the_cursor_stays(clock):
+    until = NOON + timedelta(minutes=15)
+    outcome = await run(FakeApi(activities=QuotaSpent("read_15min", until)), clock)
+    assert isinstance(outcome, Snooze)
+    assert (outcome.effects, outcome.hint) == ((), None)
+    assert until < outcome.until <= until + timedelta(seconds=6)
+
+
+async def test_a_missing_scope_ends_it(clock):
+    outcome = await run(FakeApi(activities=NeedsScope(401, "Authorization Error")), clock)
+    assert isinstance(outcome, Discard)
+    assert isinstance(outcome.effects[0], MarkAthlete)
+
+
+async def test_entries_of_other_athletes_are_dropped(clock):
+    outcome = await run(FakeApi(activities=[[record(1), record(2, STRANGER), record(3)]]), clock)
+    (stored,) = outcome.effects
+    assert isinstance(stored, StorePage)
+    assert [one.id for one in stored.records] == [1, 3]
+    assert [spec.key for spec in stored.jobs] == ["activity:1", "activity:3"]
+    assert outcome.hint.found == 2
+
+
+async def test_a_page_of_strangers_is_no_end(clock):
+    outcome = await run(FakeApi(activities=[[record(1, STRANGER)]]), clock)
+    assert isinstance(outcome, Snooze)
+    assert (outcome.effects[0].records, outcome.hint.page) == ((), 2)

@@ -1,0 +1,223 @@
+"""Webhook events: what is read of them, what makes two of them one, and the work they cause."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feedzone.domain.event import StravaEvent, VisibleUpdate, job_for, parse_event, visible_update
+from feedzone.domain.job import Lane, RefreshHint, RevokeHint
+from feedzone.errors import InvalidInput
+
+BASE = {
+    "object_type": "activity",
+    "object_id": 1360128428,
+    "aspect_type": "create",
+    "owner_id": 134815,
+    "subscription_id": 120475,
+    "event_time": 1516126040,
+    "updates": {},
+}
+ATHLETE_UPDATE = {"object_type": "athlete", "object_id": 134815, "aspect_type": "update"}
+OFFICIAL = [
+    b'{"object_type":"activity","object_id":1360128428,"aspect_type":"create","owner_id":134815,'
+    b'"subscription_id":120475,"event_time":1516126040,"updates":{}}',
+    b'{"object_type":"activity","object_id":1360128428,"aspect_type":"update","owner_id":134815,'
+    b'"subscription_id":120475,"event_time":1516126040,"updates":{"title":"Messy"}}',
+    b'{"object_type":"activity","object_id":1360128428,"aspect_type":"update","owner_id":134815,'
+    b'"subscription_id":120475,"event_time":1516126040,"updates":{"private":"true"}}',
+    b'{"object_type":"activity","object_id":1360128428,"aspect_type":"delete","owner_id":134815,'
+    b'"subscription_id":120475,"event_time":1516126040,"updates":{}}',
+    b'{"object_type":"athlete","object_id":134815,"aspect_type":"update","owner_id":134815,'
+    b'"subscription_id":120475,"event_time":1516126040,"updates":{"authorized":"false"}}',
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+)
+
+
+def event(**changes: object) -> StravaEvent:
+    return parse_event(msgspec.json.encode(BASE | changes))
+
+
+@pytest.mark.parametrize("body", OFFICIAL)
+def test_reads_the_payloads_that_strava_documents(body):
+    read = parse_event(body)
+    told = msgspec.json.decode(body)
+    assert {name: getattr(read, name) for name in told} == told
+    assert read.raw == body.decode()
+
+
+def test_the_documented_payloads_are_five_events():
+    assert len({parse_event(body).dedup_key for body in OFFICIAL}) == 5
+
+
+@pytest.mark.parametrize("empty", [b"{}", b"[]", b"null", None])
+def test_updates_may_be_missing_or_empty_in_any_spelling(empty):
+    body = OFFICIAL[0].replace(b',"updates":{}', b"" if empty is None else b',"updates":' + empty)
+    assert parse_event(body).updates == {}
+    assert parse_event(body).dedup_key == event().dedup_key
+
+
+@pytest.mark.parametrize("value", [True, False, "true", "false", None, 1, "x", {"deep": [1]}])
+def test_updates_take_any_key_and_any_kind_of_value(value):
+    assert event(updates={"never_heard_of": value}).updates == {"never_heard_of": value}
+
+
+def test_unknown_members_are_kept_as_received():
+    body = OFFICIAL[0].replace(b'"updates"', b'"delivery": 1.50, "updates"')
+    assert '"delivery": 1.50' in parse_event(body).raw
+
+
+@pytest.mark.parametrize("field", ["object_id", "owner_id", "subscription_id", "event_time"])
+def test_ids_have_64_bits(field):
+    assert getattr(event(**{field: 2**63 - 1}), field) == 2**63 - 1
+    with pytest.raises(InvalidInput, match=field):
+        event(**{field: 2**63})
+
+
+@pytest.mark.parametrize("field", [name for name in BASE if name != "updates"])
+def test_a_missing_member_is_refused_by_name(field):
+    body = {name: value for name, value in BASE.items() if name != field}
+    with pytest.raises(InvalidInput, match=field):
+        parse_event(msgspec.json.encode(body))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("object_type", "club"),
+        ("object_type", 1),
+        ("aspect_type", "destroy"),
+        ("object_id", "1360128428"),
+        ("object_id", 1.5),
+        ("object_id", -1),
+        ("object_id", True),
+        ("owner_id", None),
+        ("event_time", "now"),
+        ("updates", [1]),
+        ("updates", "title"),
+        ("updates", 5),
+    ],
+)
+def test_a_wrong_member_is_refused_by_name(field, value):
+    with pytest.raises(InvalidInput, match=field):
+        event(**{field: value})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"null", b'"x"', b"{", b"\xff\xfe", OFFICIAL[0] + b"x", b"[" * 100_000, b'{"updates":"\\ud800"}'],
+)
+def test_what_is_no_event_is_refused(body):
+    with pytest.raises(InvalidInput):
+        parse_event(body)
+
+
+@given(st.binary(max_size=200))
+def test_no_body_breaks_the_parser(body):
+    with pytest.raises(InvalidInput):
+        parse_event(body)
+
+
+@given(st.dictionaries(st.text(max_size=5), json_values, max_size=4))
+def test_any_updates_have_an_identity(updates):
+    assert event(updates=updates).dedup_key == event(updates=dict(reversed(updates.items()))).dedup_key
+
+
+def test_copies_share_their_identity_whatever_the_spelling():
+    spaced = msgspec.json.format(OFFICIAL[1], indent=2)
+    reordered = msgspec.json.encode(dict(reversed(msgspec.json.decode(OFFICIAL[1]).items())))
+    assert parse_event(spaced).dedup_key == parse_event(reordered).dedup_key == parse_event(OFFICIAL[1]).dedup_key
+
+
+def test_the_order_of_updates_is_no_part_of_the_identity():
+    one, other = event(updates={"title": "a", "type": "Run"}), event(updates={"type": "Run", "title": "a"})
+    assert one.dedup_key == other.dedup_key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"object_type": "athlete"},
+        {"object_id": 7},
+        {"aspect_type": "update"},
+        {"owner_id": 7},
+        {"subscription_id": 7},
+        {"event_time": 7},
+        {"updates": {"title": "x"}},
+    ],
+)
+def test_each_member_is_part_of_the_identity(change):
+    assert event(**change).dedup_key != event().dedup_key
+
+
+@pytest.mark.parametrize(
+    ("changes", "gone"),
+    [
+        ({"updates": {"authorized": "false"}}, True),
+        ({"updates": {"authorized": False}}, True),
+        ({"updates": {"authorized": "false", "more": 1}}, True),
+        ({"updates": {"authorized": "true"}}, False),
+        ({"updates": {"authorized": True}}, False),
+        ({"updates": {"authorized": None}}, False),
+        ({"updates": {"authorized": 0}}, False),
+        ({"updates": {"authorized": ""}}, False),
+        ({"updates": {}}, False),
+        ({"updates": {"authorized": "false"}, "aspect_type": "delete"}, False),
+        ({"updates": {"authorized": "false"}, "aspect_type": "create"}, False),
+        ({"updates": {"authorized": "false"}, "object_type": "activity"}, False),
+        ({"updates": {}, "aspect_type": "delete"}, False),
+    ],
+)
+def test_a_deauthorization_is_an_athlete_update_with_authorized_false_and_nothing_else(changes, gone):
+    told = event(**(ATHLETE_UPDATE | changes))
+    assert told.is_deauthorization is gone
+    if told.object_type == "athlete":
+        assert (job_for(told, "e1", "absent", 0) is not None) is gone
+
+
+@pytest.mark.parametrize(("aspect", "action"), [("create", "refresh"), ("update", "refresh"), ("delete", "delete")])
+@pytest.mark.parametrize(("signature", "verified"), [("verified", True), ("mismatch", False), ("absent", False)])
+def test_an_activity_event_makes_its_activity_stale(aspect, action, signature, verified):
+    spec = job_for(event(aspect_type=aspect), "e1", signature, 1234)
+    assert (spec.kind, spec.key, spec.athlete_id) == ("refresh_activity", "activity:1360128428", 134815)
+    assert spec.hint == RefreshHint(action=action, verified=verified, cause="event:e1")
+    assert (spec.hint_time, spec.lane, spec.rank, spec.due_at) == (1516126040, Lane.LIVE, 1234, None)
+
+
+@pytest.mark.parametrize(("signature", "verified"), [("verified", True), ("absent", False)])
+def test_a_deauthorization_is_to_be_confirmed_for_the_owner(signature, verified):
+    spec = job_for(event(**ATHLETE_UPDATE, updates={"authorized": "false"}), "e1", signature, 1)
+    assert (spec.kind, spec.key, spec.athlete_id) == ("revoke_athlete", "athlete:134815", 134815)
+    assert spec.hint == RevokeHint(action="confirm", verified=verified, cause="event:e1")
+    assert spec.hint.sealed_token is None
+
+
+@pytest.mark.parametrize(
+    ("updates", "shown"),
+    [
+        ({"title": "Messy"}, {"name": "Messy"}),
+        ({"title": ""}, {"name": ""}),
+        ({"type": "Ride"}, {"type": "Ride"}),
+        ({"private": "true"}, {"private": True}),
+        ({"private": "FALSE"}, {"private": False}),
+        ({"private": True}, {"private": True}),
+        ({"title": "a", "private": "maybe", "type": 5}, {"name": "a"}),
+        ({"private": "maybe"}, None),
+        ({"title": None}, None),
+        ({"visibility": "only_me"}, None),
+        ({}, None),
+    ],
+)
+def test_what_an_update_shows_at_once(updates, shown):
+    visible = visible_update(event(aspect_type="update", updates=updates), "e1")
+    expected = None if shown is None else VisibleUpdate(1360128428, 134815, 1516126040, "e1", **shown)
+    assert visible == expected
+
+
+@pytest.mark.parametrize("changes", [{"aspect_type": "create"}, {"aspect_type": "delete"}, ATHLETE_UPDATE])
+def test_only_activity_updates_show_anything_at_once(changes):
+    assert visible_update(event(**changes, updates={"title": "x"}), "e1") is None

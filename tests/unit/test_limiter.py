@@ -1,0 +1,110 @@
+"""Calls are reserved before they are sent, given back only when they surely were not, and a 429 latches."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from fakes import NOON, FakeBudget, FakeTransport, answer, refusal, unanswered
+
+from feedzone.domain.budget import Reading
+from feedzone.errors import CallOverdue, QuotaSpent, TransportFailure
+from feedzone.ports import Request
+from feedzone.strava.limiter import Limiter
+
+REQUEST = Request("GET", "https://api.test/activities/7")
+HEADERS = {"x_ratelimit_limit": "200,2000", "x_ratelimit_usage": "68,211"}
+USAGE = {"overall_15min": Reading(200, 68), "overall_day": Reading(2000, 211)}
+SPENT = ("Application", "rate limit", "exceeded")
+
+
+async def send(transport: FakeTransport, budget: FakeBudget):
+    return await Limiter(transport, budget).send(REQUEST, 3, "GET activities/7")
+
+
+async def test_a_call_is_counted_before_it_is_sent():
+    budget = FakeBudget()
+
+    def sent(request: Request):
+        assert budget.log == [("reserve", True)]
+        return answer(200, {}, **HEADERS)
+
+    transport = FakeTransport(sent)
+    assert (await send(transport, budget)).status == 200
+    assert (transport.requests, transport.timeouts) == ([REQUEST], [3])
+
+
+async def test_what_the_headers_say_corrects_the_count():
+    budget = FakeBudget()
+    await send(FakeTransport(answer(200, {}, **HEADERS)), budget)
+    assert budget.log == [("reserve", True), ("observe", USAGE)]
+
+
+async def test_without_headers_our_own_count_stands():
+    budget = FakeBudget()
+    await send(FakeTransport(answer(200, {}, x_ratelimit_usage='","')), budget)
+    assert budget.log == [("reserve", True)]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 502])
+async def test_an_error_answer_counts_and_is_handed_on(status):
+    budget = FakeBudget()
+    got = await send(FakeTransport(answer(status, b"<html>", **HEADERS)), budget)
+    assert got.status == status
+    assert budget.log == [("reserve", True), ("observe", USAGE)]
+
+
+async def test_a_full_window_sends_nothing():
+    transport = FakeTransport(answer())
+    budget = FakeBudget(full=QuotaSpent("read_day", NOON))
+    with pytest.raises(QuotaSpent, match="read_day"):
+        await send(transport, budget)
+    assert (transport.requests, budget.log) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("failure", "given_back"),
+    [
+        (unanswered(acted=False), True),
+        (unanswered(acted=None), False),
+        (unanswered(acted=True), False),
+        (CallOverdue("too late"), False),
+    ],
+)
+async def test_only_what_was_surely_not_sent_is_given_back(failure, given_back):
+    budget = FakeBudget()
+    with pytest.raises(TransportFailure) as caught:
+        await send(FakeTransport(failure), budget)
+    assert caught.value is failure
+    assert budget.log == [("reserve", True)] + [("release", True)] * given_back
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        refusal(429, "Rate Limit Exceeded", SPENT),
+        refusal(403, "Rate Limit Exceeded", SPENT),
+        answer(429, b'{"errors":"Rate Limit Exceeded","status":429,"message":"Too Many Requests"}'),
+        answer(429, b""),
+    ],
+)
+async def test_a_refusal_for_quota_closes_the_window_for_everyone(refused):
+    budget = FakeBudget()
+    with pytest.raises(QuotaSpent) as caught:
+        await send(FakeTransport(refused), budget)
+    assert caught.value.until == NOON + timedelta(minutes=15)
+    assert [name for name, _ in budget.log] == ["reserve", "latch"]
+
+
+async def test_the_refusals_headers_tell_which_window():
+    budget = FakeBudget()
+    with pytest.raises(QuotaSpent):
+        await send(FakeTransport(answer(429, b"", **HEADERS)), budget)
+    assert budget.log[-1] == ("latch", USAGE)
+
+
+async def test_another_403_closes_nothing():
+    budget = FakeBudget()
+    inactive = refusal(403, "Forbidden", ("Application", "Status", "Inactive"))
+    assert (await send(FakeTransport(inactive), budget)).status == 403
+    assert budget.log == [("reserve", True)]

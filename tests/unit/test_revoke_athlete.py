@@ -1,0 +1,142 @@
+"""An athlete leaves: nothing goes on hearsay, and Strava is told for as long as it takes."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+from fakes import ATHLETE, NOON, FakeApi, job, unanswered
+
+from feedzone.domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
+from feedzone.domain.job import RevokeHint
+from feedzone.domain.outcome import Discard, Done, Retry, Snooze
+from feedzone.errors import (
+    AppInactive,
+    Fault,
+    NotVisible,
+    PermanentError,
+    QuotaSpent,
+    RateLimited,
+    TokenRevoked,
+    TransientError,
+)
+from feedzone.handlers.revoke_athlete import GIVE_UP, RevokeAthlete
+from feedzone.vault import Tampered
+
+HEARD = RevokeHint("confirm", cause="event:e1")
+OURS = RevokeHint("revoke", sealed_token="sealed")
+
+
+async def run(api: FakeApi, clock, hint: RevokeHint, unseal=lambda sealed, athlete: f"open-{sealed}-{athlete}"):
+    handler = RevokeAthlete(api, clock, random.Random(1), unseal)
+    return await handler(job("revoke_athlete", hint))
+
+
+async def test_a_verified_deauthorization_is_believed_without_a_call(clock):
+    api = FakeApi()
+    outcome = await run(api, clock, RevokeHint("confirm", verified=True, cause="event:e1"))
+    assert outcome == Done((PurgeAthlete(ATHLETE, "deauthorized", "event:e1", "signature"),))
+    assert api.calls == []
+
+
+async def test_an_unverified_one_is_believed_when_strava_refuses_our_access(clock):
+    api = FakeApi(is_deauthorized=True)
+    outcome = await run(api, clock, HEARD)
+    (purge,) = outcome.effects
+    assert (purge.athlete_id, purge.reason, purge.cause) == (ATHLETE, "deauthorized", "event:e1")
+    assert purge.confirmed_by.startswith("Strava")
+    assert api.calls == [("is_deauthorized", ATHLETE)]
+
+
+async def test_a_forged_one_is_counted_and_nothing_goes(clock):
+    outcome = await run(FakeApi(is_deauthorized=False), clock, HEARD)
+    assert outcome.effects == (CountForged("event:e1", "deauthorization"),)
+    assert outcome.note.startswith("forged")
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (TransientError(503), Retry),
+        (unanswered(), Retry),
+        (QuotaSpent("read_day", NOON + timedelta(hours=12)), Snooze),
+        (AppInactive(403, "Forbidden"), Snooze),
+        (PermanentError(400, "Bad Request"), Discard),
+        (NotVisible(404), Discard),
+    ],
+)
+async def test_while_strava_says_neither_nothing_goes(clock, failure, kind):
+    outcome = await run(FakeApi(is_deauthorized=failure), clock, HEARD)
+    assert isinstance(outcome, kind)
+    assert outcome.effects == ()
+
+
+async def test_a_disconnect_is_told_to_strava_with_the_token_that_was_kept(clock):
+    api = FakeApi(revoke=None)
+    outcome = await run(api, clock, OURS)
+    assert outcome == Done((ConfirmRevoke(ATHLETE, "revoked at Strava"),))
+    assert api.calls == [("revoke", f"open-sealed-{ATHLETE}")]
+
+
+async def test_without_a_token_there_is_nothing_to_revoke(clock):
+    api = FakeApi()
+    outcome = await run(api, clock, RevokeHint("revoke"))
+    assert outcome == Done((ConfirmRevoke(ATHLETE, "there was no token to revoke"),))
+    assert api.calls == []
+
+
+FOREIGN = PermanentError(400, "Bad Request", (Fault("AccessToken", "token", "invalid"),))
+
+
+@pytest.mark.parametrize("refusal", [FOREIGN, NotVisible(404), TokenRevoked(400)])
+async def test_a_token_that_strava_does_not_know_is_as_revoked_as_it_can_be(clock, refusal):
+    (effect,) = (await run(FakeApi(revoke=refusal), clock, OURS)).effects
+    assert effect.detail.startswith("Strava did not know the token")
+
+
+async def test_a_token_that_cannot_be_read_is_said_to_be_so(clock):
+    def unseal(_sealed: str, _athlete: int) -> str:
+        raise Tampered
+
+    api = FakeApi()
+    (effect,) = (await run(api, clock, OURS, unseal)).effects
+    assert effect.detail.startswith("the token cannot be read")
+    assert api.calls == []
+
+
+FAILURES = [TransientError(503), TransientError(400), unanswered(), AppInactive(403, "Forbidden")]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
+    waits = []
+    while clock.now() - NOON < timedelta(hours=2):
+        outcome = await run(FakeApi(revoke=failure), clock, OURS)
+        assert isinstance(outcome, Snooze)
+        assert (outcome.effects, outcome.hint) == ((), None)
+        wait = (outcome.until - clock.now()).total_seconds()
+        waits.append(wait)
+        clock.advance(seconds=wait)
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (5, 300)
+
+
+@pytest.mark.parametrize("failure", [RateLimited(429), PermanentError(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),))])
+async def test_a_refusal_that_says_nothing_of_the_token_confirms_nothing(clock, failure):
+    """The token is kept until Strava has confirmed the revocation (pain 28)."""
+    outcome = await run(FakeApi(revoke=failure), clock, OURS)
+    assert isinstance(outcome, Snooze | Retry)
+    assert outcome.effects == ()
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_after_a_week_it_is_given_up_and_said_so(clock, failure):
+    clock.advance(days=7, seconds=1)
+    (effect,) = (await run(FakeApi(revoke=failure), clock, OURS)).effects
+    assert effect.detail.startswith(f"given up after {GIVE_UP.days} days")
+
+
+async def test_just_before_the_week_ends_it_is_still_tried(clock):
+    clock.advance(days=6, hours=23)
+    assert isinstance(await run(FakeApi(revoke=TransientError(503)), clock, OURS), Snooze)

@@ -1,0 +1,248 @@
+"""One refresh at a time per athlete, across processes; the rotated pair is stored before it is used."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from fakes import ATHLETE, FakeTokenRows, grant, settle, unanswered
+
+from feedzone.domain.athlete import TokenGrant
+from feedzone.errors import Fault, NotConnected, TokenRevoked, TransientError, TransportFailure
+from feedzone.strava.tokens import TokenKeeper
+
+HOUR = timedelta(hours=1)
+REVOKED = TokenRevoked(400, "Bad Request", (Fault("RefreshToken", "refresh_token", "invalid"),))
+OUTAGE = TransientError(503, "", body="<html>")
+
+
+class Strava:
+    """The token endpoint: rotates the pair, or fails as told; `during` happens while it answers."""
+
+    def __init__(self, clock, *failures: Exception, during=lambda: None) -> None:
+        self.clock, self.failures, self.during = clock, list(failures), during
+        self.asked: list[str] = []
+        self.rotations = 1
+
+    async def __call__(self, refresh_token: str) -> TokenGrant:
+        self.asked.append(refresh_token)
+        await asyncio.sleep(0)
+        self.during()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.rotations += 1
+        return grant(str(self.rotations), self.clock.now() + 6 * HOUR)
+
+
+def keeper(rows: FakeTokenRows, strava: Strava, owner: str = "here") -> TokenKeeper:
+    return TokenKeeper(rows, rows.clock, strava, owner=owner, patience_s=30)
+
+
+@pytest.fixture
+def expired(clock) -> FakeTokenRows:
+    return FakeTokenRows(clock, left=-HOUR)
+
+
+@pytest.fixture
+def ending(clock) -> FakeTokenRows:
+    """Works for another half hour: to be refreshed when that can be done."""
+    return FakeTokenRows(clock, left=HOUR / 2)
+
+
+async def test_with_more_than_an_hour_left_strava_is_not_asked(clock):
+    rows, strava = FakeTokenRows(clock, left=HOUR + timedelta(seconds=1)), Strava(clock)
+    assert (await keeper(rows, strava).usable(ATHLETE)).access_token == "access-1"
+    assert (strava.asked, rows.log) == ([], ["load"])
+
+
+@pytest.mark.parametrize("left", [HOUR, timedelta(0), -HOUR])
+async def test_with_an_hour_left_it_is_refreshed(clock, left):
+    rows, strava = FakeTokenRows(clock, left=left), Strava(clock)
+    pair = await keeper(rows, strava).usable(ATHLETE)
+    assert (pair.access_token, pair.refresh_token, pair.generation) == ("access-2", "refresh-2", 2)
+    assert strava.asked == ["refresh-1"]
+
+
+async def test_the_rotated_pair_is_stored_before_it_is_returned(expired, clock):
+    pair = await keeper(expired, Strava(clock)).usable(ATHLETE)
+    assert expired.row == pair
+    assert expired.log.index("save") < len(expired.log) - 1
+    assert expired.holder is None
+
+
+async def test_the_next_refresh_uses_the_rotated_token(expired, clock):
+    strava = Strava(clock)
+    await keeper(expired, strava).usable(ATHLETE)
+    clock.advance(hours=6)
+    await keeper(expired, strava).usable(ATHLETE)
+    assert strava.asked == ["refresh-1", "refresh-2"]
+
+
+async def test_twenty_tasks_with_one_expired_token_refresh_it_once(expired, clock):
+    strava = Strava(clock)
+    one = keeper(expired, strava)
+    pairs = await asyncio.gather(*(one.usable(ATHLETE) for _ in range(20)))
+    assert strava.asked == ["refresh-1"]
+    assert {pair.access_token for pair in pairs} == {"access-2"}
+
+
+async def test_twenty_processes_with_one_expired_token_refresh_it_once(expired, clock):
+    strava = Strava(clock)
+    keepers = [keeper(expired, strava, owner=f"process-{number}") for number in range(20)]
+    pairs = await asyncio.gather(*(one.usable(ATHLETE) for one in keepers))
+    assert strava.asked == ["refresh-1"]
+    assert {pair.access_token for pair in pairs} == {"access-2"}
+
+
+async def test_twenty_rejected_calls_replace_the_pair_once(clock):
+    rows, strava = FakeTokenRows(clock, left=5 * HOUR), Strava(clock)
+    one, rejected = keeper(rows, strava), rows.row
+    pairs = await asyncio.gather(*(one.replace(rejected) for _ in range(20)))
+    assert strava.asked == ["refresh-1"]
+    assert {pair.generation for pair in pairs} == {2}
+
+
+async def test_another_process_that_refreshes_is_waited_for(expired, clock):
+    expired.hold("there", 35)
+    strava = Strava(clock)
+    waiting = asyncio.create_task(keeper(expired, strava).usable(ATHLETE))
+    await settle()
+    assert not waiting.done()
+    expired.put(grant("theirs", clock.now() + 6 * HOUR))
+    assert (await waiting).access_token == "access-theirs"
+    assert strava.asked == []
+
+
+async def test_a_process_that_died_while_refreshing_is_succeeded(expired, clock):
+    expired.hold("there", 35)
+    strava, began = Strava(clock), clock.now()
+    assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-2"
+    assert timedelta(seconds=35) <= clock.now() - began < timedelta(seconds=36)
+
+
+async def test_a_process_that_never_ends_is_given_up(expired, clock):
+    expired.hold("there", 10_000)
+    with pytest.raises(TransportFailure, match="another process"):
+        await keeper(expired, Strava(clock)).usable(ATHLETE)
+    assert expired.row.status == "active"
+
+
+@pytest.mark.parametrize("failure", [OUTAGE, unanswered(acted=False), unanswered()])
+async def test_an_outage_leaves_the_athlete_connected_and_the_old_token_in_use(ending, clock, failure):
+    pair = await keeper(ending, Strava(clock, failure)).usable(ATHLETE)
+    assert pair.access_token == "access-1"
+    assert (ending.row.status, ending.row.generation, ending.holder) == ("active", 1, None)
+
+
+async def test_three_outages_and_then_an_answer_and_still_connected(expired, clock):
+    strava = Strava(clock, OUTAGE, OUTAGE, OUTAGE)
+    one = keeper(expired, strava)
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            await one.usable(ATHLETE)
+        assert expired.row.status == "active"
+    assert (await one.usable(ATHLETE)).access_token == "access-2"
+
+
+async def test_a_rejected_token_is_not_given_out_again_in_an_outage(clock):
+    rows = FakeTokenRows(clock, left=5 * HOUR)
+    with pytest.raises(TransientError):
+        await keeper(rows, Strava(clock, OUTAGE)).replace(rows.row)
+
+
+@pytest.mark.parametrize(
+    ("failure", "uncertain"),
+    [(unanswered(), True), (unanswered(acted=True), True), (unanswered(acted=False), False), (OUTAGE, False)],
+)
+async def test_a_refresh_without_an_answer_may_have_rotated(ending, clock, failure, uncertain):
+    await keeper(ending, Strava(clock, failure)).usable(ATHLETE)
+    assert (ending.row.uncertain_at is not None) is uncertain
+
+
+async def test_a_refresh_without_an_answer_is_not_repeated_while_the_old_token_lives(ending, clock):
+    strava = Strava(clock, unanswered())
+    one = keeper(ending, strava)
+    for _ in range(3):
+        assert (await one.usable(ATHLETE)).access_token == "access-1"
+    assert strava.asked == ["refresh-1"]
+    clock.advance(minutes=31)
+    assert (await one.usable(ATHLETE)).access_token == "access-2"
+    assert strava.asked == ["refresh-1", "refresh-1"]
+
+
+async def test_a_refused_refresh_token_ends_the_connection_and_says_why(expired, clock):
+    with pytest.raises(TokenRevoked):
+        await keeper(expired, Strava(clock, REVOKED)).usable(ATHLETE)
+    assert (expired.row.status, expired.holder) == ("needs_reauth", None)
+    assert expired.reason == "Strava does not accept the refresh token: access was revoked; connect again"
+    with pytest.raises(NotConnected, match="has to connect again"):
+        await keeper(expired, Strava(clock)).usable(ATHLETE)
+
+
+async def test_after_a_lost_answer_the_reason_is_the_probable_rotation(expired, clock):
+    one = keeper(expired, Strava(clock, unanswered(), REVOKED))
+    with pytest.raises(TransportFailure):
+        await one.usable(ATHLETE)
+    with pytest.raises(TokenRevoked):
+        await one.usable(ATHLETE)
+    assert "at 2026-11-03 12:00:00 UTC got no answer" in expired.reason
+    assert "probably rotated" in expired.reason
+
+
+async def test_a_refused_token_that_was_rotated_meanwhile_is_no_verdict(expired, clock):
+    strava = Strava(clock, REVOKED, during=lambda: expired.put(grant("theirs", clock.now() + 6 * HOUR)))
+    assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-theirs"
+    assert (expired.row.status, expired.reason) == ("active", None)
+
+
+async def test_a_verdict_that_comes_too_late_to_be_marked_is_none(expired, clock):
+    expired.before["mark"] = lambda: expired.put(grant("theirs", clock.now() + 6 * HOUR))
+    assert (await keeper(expired, Strava(clock, REVOKED)).usable(ATHLETE)).access_token == "access-theirs"
+    assert expired.row.status == "active"
+
+
+async def test_an_athlete_who_reconnects_during_a_refresh_is_connected(expired, clock):
+    strava = Strava(clock, during=lambda: expired.put(grant("consent", clock.now() + 6 * HOUR)))
+    assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-consent"
+    assert expired.row.access_token == "access-consent"
+
+
+async def test_an_athlete_who_leaves_during_a_refresh_is_gone(expired, clock):
+    with pytest.raises(NotConnected):
+        await keeper(expired, Strava(clock, during=expired.purge)).usable(ATHLETE)
+    assert expired.row is None
+
+
+async def test_an_athlete_whom_nobody_knows_is_not_connected(expired, clock):
+    expired.purge()
+    strava = Strava(clock)
+    with pytest.raises(NotConnected, match="not connected"):
+        await keeper(expired, strava).usable(ATHLETE)
+    assert strava.asked == []
+
+
+async def test_a_cancelled_refresh_may_have_rotated_and_frees_the_claim(expired, clock):
+    hanging = asyncio.Event()
+
+    async def refresh(_token: str) -> TokenGrant:
+        hanging.set()
+        return await asyncio.get_running_loop().create_future()
+
+    task = asyncio.create_task(keeper(expired, refresh).usable(ATHLETE))
+    await hanging.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert expired.holder is None
+    assert expired.row.uncertain_at is not None
+
+
+async def test_a_pair_that_strava_has_given_out_is_stored_also_when_nobody_waits_for_it(expired, clock):
+    strava = Strava(clock)
+    task = asyncio.create_task(keeper(expired, strava).usable(ATHLETE))
+    expired.before["save"] = task.cancel
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await settle()
+    assert expired.row.refresh_token == "refresh-2"
