@@ -38,7 +38,7 @@ from .strava.transport import HttpTransport
 from .telemetry import Metrics
 from .wakeup import LocalWakeup
 from .web.parts import WebOptions, WebParts
-from .web.routes import create_litestar
+from .web.routes import create_litestar, end_streams
 from .web.server import FrontDoor, Server, bind, stop_signals
 from .web.webhook import Webhook, WebhookOptions
 from .worker.service import WorkerService
@@ -239,7 +239,8 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
     listener = bind(host, port)
     app = build(settings)
     stop = stop_signals()
-    server = Server(front_door(app))
+    door = front_door(app)
+    server = Server(door)
     try:
         async with working(app) if worker else contextlib.nullcontext():
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
@@ -247,6 +248,7 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
             await asyncio.wait(
                 [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
             )
+            end_streams(door.site)
             server.should_exit = True
             await serving
     finally:

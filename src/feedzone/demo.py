@@ -18,6 +18,7 @@ from .errors import FeedzoneError, SettingsError
 from .sandbox import Limits, Running, SandboxOptions, running
 from .settings import Settings
 from .telemetry import configure_logging
+from .web.routes import end_streams
 from .web.server import Server, bind, stop_signals
 
 HOME = Path(".demo")
@@ -55,13 +56,15 @@ async def run_demo(options: DemoOptions, out: Console) -> None:
     configure_logging("WARNING", "console", settings.secrets())
     await asyncio.to_thread(prepare_database, settings)
     app = build(settings)
-    server = Server(front_door(app))
+    door = front_door(app)
+    server = Server(door)
     try:
         async with running(world) as sandbox, working(app):
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             showing = asyncio.create_task(_show(app, sandbox, out, stop))
             await stop.wait()
             showing.cancel()
+            end_streams(door.site)
             server.should_exit = True
             await asyncio.wait([serving, showing])
             if not showing.cancelled() and (problem := showing.exception()):

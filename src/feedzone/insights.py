@@ -28,12 +28,16 @@ from .store.stream_blob import decode
 from .views import (
     Activity,
     ActivityDetail,
+    ActivityPage,
     Athlete,
+    AthletePage,
     Change,
+    ChangePage,
     Event,
+    EventPage,
     Job,
+    JobPage,
     Overview,
-    Page,
     Progress,
     Pulse,
     QuotaWindow,
@@ -53,7 +57,6 @@ ON_FIRST_PAGE = 50
 RECENT = 20
 EXPORTED_AT_ONCE = 50
 
-T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -106,19 +109,25 @@ class Insights:
             return Overview(
                 Pulse(**_pulse(connection, now, quota)),
                 [_athlete(row, counted.get(row.id, {})) for row in people],
-                [_from(row, Activity) for row in activities.listing(connection, limit=RECENT)],
+                [_activity(row) for row in activities.listing(connection, limit=RECENT)],
                 [_event(row) for row in recent],
             )
 
         return await self._database.read(body)
 
-    async def athletes(self, limit: int, cursor: str | None = None) -> Page[Athlete]:
+    async def athletes(self, limit: int, cursor: str | None = None) -> AthletePage:
         after = _cursor(cursor, Int64)
 
-        def body(connection: Connection) -> Page[Athlete]:
+        def body(connection: Connection) -> AthletePage:
             rows = athletes.listing(connection, limit=limit + 1, after_id=after)
             counted = activities.progress_of(connection, [row.id for row in rows])
-            return _page(rows, limit, lambda row: _athlete(row, counted.get(row.id, {})), lambda row: row.id)
+            return _page(
+                AthletePage,
+                rows,
+                limit,
+                lambda row: _athlete(row, counted.get(row.id, {})),
+                lambda row: row.id,
+            )
 
         return await self._database.read(body)
 
@@ -137,7 +146,7 @@ class Insights:
 
     async def activities(
         self, which: ActivityFilter, cursor: str | None = None, limit: int = 50
-    ) -> Page[Activity]:
+    ) -> ActivityPage:
         """Latest start first."""
         last = _cursor(cursor, tuple[datetime, Int64])
         # PostgreSQL refuses U+0000 even in a question; nothing has such a name.
@@ -153,7 +162,9 @@ class Insights:
                 limit=limit + 1,
             )
         )
-        return _page(rows, limit, lambda row: _from(row, Activity), lambda row: (row.start_date, row.id))
+        return _page(
+            ActivityPage, rows, limit, lambda row: _from(row, Activity), lambda row: (row.start_date, row.id)
+        )
 
     async def activity(self, activity_id: int) -> ActivityDetail:
         """Raises NotFound, also for one that was deleted at Strava."""
@@ -182,25 +193,25 @@ class Insights:
 
     async def events(
         self, status: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Page[Event]:
+    ) -> EventPage:
         """Newest first."""
         last = _identifier(cursor)
         rows = await self._database.read(
             lambda c: events.listing(c, status=status, limit=limit + 1, before_id=last)
         )
-        return _page(rows, limit, _event, lambda row: row.id)
+        return _page(EventPage, rows, limit, _event, lambda row: row.id)
 
-    async def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> Page[Job]:
+    async def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
         """Oldest first."""
         last = _identifier(cursor)
         rows = await self._database.read(
             lambda c: jobs.listing(c, state=state, limit=limit + 1, after_id=last)
         )
-        return _page(rows, limit, _job, lambda row: row.id)
+        return _page(JobPage, rows, limit, _job, lambda row: row.id)
 
     async def changes(
         self, since: datetime | str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Page[Change]:
+    ) -> ChangePage:
         """The audit trail, oldest first: after an instant, or after the change with the id `since`.
 
         Raises InvalidInput for a `since` that is neither.
@@ -210,7 +221,7 @@ class Insights:
         rows = await self._database.read(lambda c: activities.changes(c, since_id=last, limit=limit + 1))
         if self._database.shares_work:
             rows = _settled(rows, self._clock.now() - SETTLED)
-        return _page(rows, limit, _change, lambda row: row.id)
+        return _page(ChangePage, rows, limit, _change, lambda row: row.id)
 
     async def receipts(self, athlete_id: int | None = None) -> list[Receipt]:
         """Newest first, 200 at most."""
@@ -276,6 +287,10 @@ def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
     return _from(row, Athlete, scopes=sorted(parse_scopes(row.scopes)), progress=first)
 
 
+def _activity(row: Row[Any]) -> Activity:
+    return _from(row, Activity)
+
+
 def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:
     row = _found(activities.get(connection, activity_id), f"there is no activity {activity_id} here")
     if row.sync_status == "deleted":
@@ -322,12 +337,16 @@ def _found(row: Row[Any] | None, otherwise: str) -> Row[Any]:
 
 
 def _page(
-    rows: Sequence[Row[Any]], limit: int, view: Callable[[Row[Any]], T], place: Callable[[Row[Any]], Any]
-) -> Page[T]:
+    kind: type[S],
+    rows: Sequence[Row[Any]],
+    limit: int,
+    view: Callable[[Row[Any]], object],
+    place: Callable[[Row[Any]], object],
+) -> S:
     """A page of `limit` rows, of which one more was asked for to see whether there are more."""
     kept = rows[:limit]
     more = len(rows) > limit and kept
-    return Page([view(row) for row in kept], _opaque(place(kept[-1])) if more else None)
+    return kind([view(row) for row in kept], _opaque(place(kept[-1])) if more else None)
 
 
 def _opaque(place: Any) -> str:

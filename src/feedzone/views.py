@@ -6,7 +6,7 @@ Units stand in the descriptions (contract section 6: SI throughout). Instants ar
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
@@ -15,7 +15,6 @@ from .domain.budget import WindowName
 from .domain.effect import StreamState
 from .domain.job import JobKind
 
-T = TypeVar("T")
 SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
 EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
 JobState = Literal["queued", "running", "dead"]
@@ -26,14 +25,8 @@ Seconds = Annotated[int, Meta(description="s")]
 PerMinute = Annotated[float, Meta(description="1/min")]
 Watts = Annotated[float, Meta(description="W")]
 Degrees = Annotated[float, Meta(description="degrees, WGS 84")]
+Cursor = Annotated[str, Meta(description="fetches the next page; null: this was the last")]
 AsReceived = Annotated[Raw, Meta(description="JSON as received from Strava, byte for byte")]
-
-
-class Page(Struct, Generic[T], frozen=True):
-    """One page of a list. `next_cursor` fetches the next one; null: this was the last."""
-
-    items: list[T]
-    next_cursor: str | None = None
 
 
 class Progress(Struct, frozen=True):
@@ -75,6 +68,13 @@ class Athlete(Struct, frozen=True):
         """What people call the athlete."""
         full = " ".join(part for part in (self.firstname, self.lastname) if part)
         return full or self.username or f"athlete {self.id}"
+
+
+class AthletePage(Struct, frozen=True):
+    """Athletes, by id."""
+
+    items: list[Athlete]
+    next_cursor: Cursor | None = None
 
 
 class Activity(Struct, frozen=True, kw_only=True):
@@ -138,6 +138,13 @@ class Activity(Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class ActivityPage(Struct, frozen=True):
+    """Activities, latest start first."""
+
+    items: list[Activity]
+    next_cursor: Cursor | None = None
+
+
 class ActivityDetail(Activity, frozen=True, kw_only=True):
     """An activity with what Strava sent for it, and whether its streams are here."""
 
@@ -166,6 +173,13 @@ class Event(Struct, frozen=True, kw_only=True):
     event_data: AsReceived
 
 
+class EventPage(Struct, frozen=True):
+    """Webhook events, newest first."""
+
+    items: list[Event]
+    next_cursor: Cursor | None = None
+
+
 class Job(Struct, frozen=True, kw_only=True):
     """Work that waits, runs, or has failed for good (`dead`: a dead letter). `attempts` are failed runs."""
 
@@ -187,6 +201,13 @@ class Job(Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class JobPage(Struct, frozen=True):
+    """Jobs, oldest first."""
+
+    items: list[Job]
+    next_cursor: Cursor | None = None
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """One field of one activity changed."""
 
@@ -198,6 +219,13 @@ class Change(Struct, frozen=True, kw_only=True):
     new_value: Raw | None
     changed_at: datetime
     cause: Annotated[str, Meta(description="event:<id>, backfill, request")]
+
+
+class ChangePage(Struct, frozen=True):
+    """Changes, oldest first."""
+
+    items: list[Change]
+    next_cursor: Cursor | None = None
 
 
 class Receipt(Struct, frozen=True, kw_only=True):

@@ -328,6 +328,13 @@ async def test_nothing_is_rendered_while_nobody_looks() -> None:
     await again.aclose()
 
 
+async def listeners(world: World, expected: int) -> None:
+    """Wait until the page has so many."""
+    async with asyncio.timeout(5):
+        while world.site.state.live.listeners != expected:
+            await asyncio.sleep(0.01)
+
+
 async def test_an_open_page_follows_and_does_not_keep_the_server_from_stopping(world: World) -> None:
     server = uvicorn.Server(uvicorn.Config(world.site, port=0, log_config=None, lifespan="on"))
     serving = asyncio.create_task(server.serve())
@@ -344,6 +351,9 @@ async def test_an_open_page_follows_and_does_not_keep_the_server_from_stopping(w
             async for line in lines:
                 if "Ada Lovelace" in line:
                     break
+            async with browser.stream("GET", path):
+                await listeners(world, 2)
+            await listeners(world, 1)
             async with asyncio.timeout(5):
                 server.should_exit = True
                 end_streams(world.site)

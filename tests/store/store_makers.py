@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def summary(activity_id: int = ACTIVITY, athlete_id: int = OWNER, **columns: Any
 
 
 def _record(level: Any, activity_id: int, athlete_id: int, columns: dict[str, Any]) -> ActivityRecord:
-    raw = msgspec.json.encode({"id": activity_id, "name": columns["name"], "level": level}).decode()
+    raw = json.dumps({"id": activity_id, "name": columns["name"], "level": level})
     return ActivityRecord(activity_id, athlete_id, level, columns, raw)
 
 

@@ -127,7 +127,7 @@ async def test_only_the_activity_of_the_event_is_stale(held):
 
 
 async def test_after_the_fetch_the_activity_is_what_strava_says_not_what_the_event_said(held):
-    await held.deliver(retitled("What the event said", type="x"))
+    await held.deliver(retitled("What the event said"))
     await held.run(Done((fetched(detail(name="What is true")),)))
     row = await held.row(strava_activities)
     assert (row.name, row.sync_status) == ("What is true", "synced")

@@ -101,7 +101,8 @@ def test_an_html_body_is_kept_for_who_has_to_find_out():
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b'{"message":"Bad Request"}', b'{"message":"Bad Request","errors":[]}', b"<html>"],
+    "body",
+    [b"", b"{}", b'{"message":"Bad Request"}', b'{"message":"Bad Request","errors":[]}', b"<html>"],
 )
 def test_a_bare_400_of_the_token_endpoint_is_an_outage_and_no_verdict(body):
     assert type(error_of(answer(400, body), "POST oauth/token", token_endpoint=True)) is TransientError
@@ -111,7 +112,9 @@ def test_a_bare_400_of_the_token_endpoint_is_an_outage_and_no_verdict(body):
 def test_the_recorded_errors(recorded):
     cases = msgspec.json.decode((recorded / "exchanges.json").read_bytes())
     kinds = {
-        case["case"]: type(error_of(Response(case["status"], {}, case["body"].encode()), CALL, token_endpoint=True))
+        case["case"]: type(
+            error_of(Response(case["status"], {}, case["body"].encode()), CALL, token_endpoint=True)
+        )
         for case in cases
         if case["status"] >= 400
     }
@@ -191,7 +194,8 @@ async def test_a_refresh_sends_its_secrets_in_the_body():
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"{}", b'{"access_token":"a"}', b'{"access_token":1,"refresh_token":null,"expires_at":"x"}'],
+    "body",
+    [b"[]", b"{}", b'{"access_token":"a"}', b'{"access_token":1,"refresh_token":null,"expires_at":"x"}'],
 )
 async def test_a_good_status_without_a_pair_is_an_outage(body):
     app, _ = application(answer(200, body))

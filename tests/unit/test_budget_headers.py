@@ -22,7 +22,7 @@ from feedzone.domain.budget import (
 LIMIT, USAGE = "x-ratelimit-limit", "x-ratelimit-usage"
 READ_LIMIT, READ_USAGE = "x-readratelimit-limit", "x-readratelimit-usage"
 offsets = st.integers(-12 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-moments = st.datetimes(datetime(1970, 1, 2), datetime(2100, 1, 1), timezones=st.just(UTC) | offsets)
+moments = st.datetimes(*(datetime(year, 1, 1) for year in (1971, 2100)), timezones=st.just(UTC) | offsets)  # noqa: DTZ001  (hypothesis adds it)
 
 
 def at(text: str) -> datetime:

@@ -56,7 +56,12 @@ class Connection:
             return grant("2", clock.now() + timedelta(hours=6))
 
         application = StravaApplication(
-            self.transport, client_id="1", secret="s", api_base=BASE, oauth_base="https://oauth.test", timeout_s=3
+            self.transport,
+            client_id="1",
+            secret="s",
+            api_base=BASE,
+            oauth_base="https://oauth.test",
+            timeout_s=3,
         )
         keeper = TokenKeeper(self.rows, clock, refresh, owner="here", patience_s=30)
         limiter = Limiter(self.transport, self.budget)
@@ -124,7 +129,7 @@ async def test_a_rejected_token_is_replaced_once_and_the_call_repeated(clock):
 
 async def test_a_second_rejection_surfaces(clock):
     here = Connection(clock, UNAUTHORIZED)
-    with pytest.raises(NeedsRefresh, match="401 .*Athlete/access_token/invalid"):
+    with pytest.raises(NeedsRefresh, match=r"401 .*Athlete/access_token/invalid"):
         await here.client.activity(ATHLETE, 7)
     assert (len(here.bearers), here.refreshes) == (2, 1)
 
@@ -160,7 +165,11 @@ async def test_a_missing_scope_is_no_reason_to_refresh(clock):
 )
 async def test_other_failures_surface_as_they_are(clock, answered, error):
     here = Connection(clock, answered)
-    for call in (here.client.activity(ATHLETE, 7), here.client.streams(ATHLETE, 7), here.client.athlete(ATHLETE)):
+    for call in (
+        here.client.activity(ATHLETE, 7),
+        here.client.streams(ATHLETE, 7),
+        here.client.athlete(ATHLETE),
+    ):
         with pytest.raises(error):
             await call
     with pytest.raises(error):

@@ -34,7 +34,9 @@ OFFICIAL = [
     b'"subscription_id":120475,"event_time":1516126040,"updates":{"authorized":"false"}}',
 ]
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3), max_leaves=5
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
 )
 
 
@@ -109,7 +111,17 @@ def test_a_wrong_member_is_refused_by_name(field, value):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"null", b'"x"', b"{", b"\xff\xfe", OFFICIAL[0] + b"x", b"[" * 100_000, b'{"updates":"\\ud800"}'],
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{",
+        b"\xff\xfe",
+        OFFICIAL[0] + b"x",
+        b"[" * 100_000,
+        b'{"updates":"\\ud800"}',
+    ],
 )
 def test_what_is_no_event_is_refused(body):
     with pytest.raises(InvalidInput):
@@ -130,7 +142,11 @@ def test_any_updates_have_an_identity(updates):
 def test_copies_share_their_identity_whatever_the_spelling():
     spaced = msgspec.json.format(OFFICIAL[1], indent=2)
     reordered = msgspec.json.encode(dict(reversed(msgspec.json.decode(OFFICIAL[1]).items())))
-    assert parse_event(spaced).dedup_key == parse_event(reordered).dedup_key == parse_event(OFFICIAL[1]).dedup_key
+    assert (
+        parse_event(spaced).dedup_key
+        == parse_event(reordered).dedup_key
+        == parse_event(OFFICIAL[1]).dedup_key
+    )
 
 
 def test_the_order_of_updates_is_no_part_of_the_identity():
@@ -179,8 +195,12 @@ def test_a_deauthorization_is_an_athlete_update_with_authorized_false_and_nothin
         assert (job_for(told, "e1", "absent", 0) is not None) is gone
 
 
-@pytest.mark.parametrize(("aspect", "action"), [("create", "refresh"), ("update", "refresh"), ("delete", "delete")])
-@pytest.mark.parametrize(("signature", "verified"), [("verified", True), ("mismatch", False), ("absent", False)])
+@pytest.mark.parametrize(
+    ("aspect", "action"), [("create", "refresh"), ("update", "refresh"), ("delete", "delete")]
+)
+@pytest.mark.parametrize(
+    ("signature", "verified"), [("verified", True), ("mismatch", False), ("absent", False)]
+)
 def test_an_activity_event_makes_its_activity_stale(aspect, action, signature, verified):
     spec = job_for(event(aspect_type=aspect), "e1", signature, 1234)
     assert (spec.kind, spec.key, spec.athlete_id) == ("refresh_activity", "activity:1360128428", 134815)

@@ -48,12 +48,14 @@ def test_an_application_that_is_switched_off_is_probed_hourly():
     outcome = end(AppInactive(403, "Forbidden", (Fault("Application", "Status", "Inactive"),)))
     assert isinstance(outcome, Snooze)
     assert (outcome.until, outcome.effects) == (NOON + INACTIVE_PROBE, EFFECTS)
-    assert INACTIVE_PROBE == timedelta(hours=1)
+    assert timedelta(hours=1) == INACTIVE_PROBE
     assert "Application/Status/Inactive" in outcome.reason
 
 
 def test_a_missing_scope_marks_the_athlete_and_says_what_to_do():
-    outcome = end(NeedsScope(401, "Authorization Error", (Fault("AccessToken", "activity:read_permission", "missing"),)))
+    outcome = end(
+        NeedsScope(401, "Authorization Error", (Fault("AccessToken", "activity:read_permission", "missing"),))
+    )
     assert isinstance(outcome, Discard)
     *kept, mark = outcome.effects
     assert tuple(kept) == EFFECTS

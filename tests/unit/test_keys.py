@@ -54,5 +54,5 @@ def test_a_bad_key_file_is_named_by_its_path_and_never_shown(tmp_path, content):
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match="TOKEN_ENCRYPTION_KEYS is not set and .*file"):
+    with pytest.raises(SettingsError, match=r"TOKEN_ENCRYPTION_KEYS is not set and .*file"):
         load_vault("", tmp_path / "file" / "home")

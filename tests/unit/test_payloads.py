@@ -106,7 +106,10 @@ def test_ids_have_64_bits(activity_id):
 
 
 def test_a_sport_that_nobody_has_heard_of_stays_what_it_is():
-    assert read(sport_type="UnderwaterPadel", type="Workout") == {"sport_type": "UnderwaterPadel", "type": "Workout"}
+    assert read(sport_type="UnderwaterPadel", type="Workout") == {
+        "sport_type": "UnderwaterPadel",
+        "type": "Workout",
+    }
 
 
 @pytest.mark.parametrize(
@@ -230,7 +233,8 @@ def test_a_good_status_without_an_activity_is_an_outage(body):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"{}", b"null", b'[{"id":1,"athlete":{"id":2}},{"id":2}]', b"[null]", b'[{"id":1}'],
+    "body",
+    [b"", b"<html>", b"{}", b"null", b'[{"id":1,"athlete":{"id":2}},{"id":2}]', b"[null]", b'[{"id":1}'],
 )
 def test_a_page_is_whole_or_an_outage(body):
     with pytest.raises(TransientError):

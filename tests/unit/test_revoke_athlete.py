@@ -28,7 +28,9 @@ HEARD = RevokeHint("confirm", cause="event:e1")
 OURS = RevokeHint("revoke", sealed_token="sealed")
 
 
-async def run(api: FakeApi, clock, hint: RevokeHint, unseal=lambda sealed, athlete: f"open-{sealed}-{athlete}"):
+async def run(
+    api: FakeApi, clock, hint: RevokeHint, unseal=lambda sealed, athlete: f"open-{sealed}-{athlete}"
+):
     handler = RevokeAthlete(api, clock, random.Random(1), unseal)
     return await handler(job("revoke_athlete", hint))
 
@@ -122,7 +124,13 @@ async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
     assert (waits[0], waits[-1]) == (5, 300)
 
 
-@pytest.mark.parametrize("failure", [RateLimited(429), PermanentError(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),))])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        RateLimited(429),
+        PermanentError(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),)),
+    ],
+)
 async def test_a_refusal_that_says_nothing_of_the_token_confirms_nothing(clock, failure):
     """The token is kept until Strava has confirmed the revocation (pain 28)."""
     outcome = await run(FakeApi(revoke=failure), clock, OURS)

@@ -117,7 +117,7 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
         task = bar.add_task("listing", total=None)
         while True:
             athlete = await parts.insights.athlete(athlete_id)
-            if athlete is None or athlete.status == "deauthorized":
+            if athlete.status == "deauthorized":
                 raise NotFound(f"athlete {athlete_id} is no longer connected")
             progress = athlete.progress
             bar.update(

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ..app import App
-from ..errors import NotFound
 from . import console
 from .athletes import AthleteId
 from .console import out
@@ -21,8 +20,7 @@ def export(
     """Write an athlete's activities: <id>.json as received from Strava, and <id>.parquet with the streams."""
 
     async def command(parts: App) -> tuple[int, int]:
-        if await parts.insights.athlete(athlete) is None:
-            raise NotFound(f"athlete {athlete} is not in the database")
+        await parts.insights.athlete(athlete)  # raises NotFound
         to.mkdir(parents=True, exist_ok=True)
         activities = streams = 0
         async for activity_id, document, blob in parts.insights.export(athlete):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
+
 from ..domain.athlete import AthleteProfile, TokenGrant, can_read_activities, parse_scopes
 from ..domain.effect import PurgeAthlete
 from ..domain.job import BackfillHint, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key

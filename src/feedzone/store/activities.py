@@ -14,6 +14,7 @@ from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
 from . import events
+from .dialect import insert_into
 from .schema import activity_changes, activity_streams, strava_activities, strava_athletes
 from .types import clean_text
 
@@ -104,7 +105,8 @@ def store(
     now: datetime,
 ) -> None:
     """Write what Strava shows now. A summary touches only what it has; a detail is the whole truth."""
-    row = connection.execute(select(_table).where(_columns.id == record.id).with_for_update()).first()
+    created = _claim(connection, [record], now)
+    row = connection.execute(select(_table).where(_columns.id == record.id).with_for_update()).one()
     values = {name: _storable(value) for name, value in record.columns.items() if name in TYPED}
     if record.level == "detail":
         values = dict.fromkeys(TYPED) | values
@@ -113,20 +115,33 @@ def store(
         changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
     if received_at is not None:
         changes["webhook_received_at"] = received_at
-    if row is None:
-        connection.execute(
-            _table.insert().values(
-                id=record.id, athlete_id=record.athlete_id, created_at=now, **values, **changes
-            )
-        )
-        return
     if row.sync_status == "deleted":
         _log(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
         changes["deleted_at"] = None
-    elif row.detail is not None or record.level == "summary":
+    elif not created and (row.detail is not None or record.level == "summary"):
         _log_changes(connection, row, values, cause, now)
     changes["athlete_id"] = record.athlete_id
     connection.execute(update(_table).where(_columns.id == record.id).values(**values, **changes))
+
+
+def _claim(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
+    """Make sure that rows are there to be locked; returns the ids of those that were not.
+
+    An insert alone would collide when two jobs see the same new activity at the same time.
+    """
+    rows = [
+        {
+            "id": record.id,
+            "athlete_id": record.athlete_id,
+            "sync_status": "pending",
+            "sync_attempts": 0,
+            "created_at": now,
+            "updated_at": now,
+        }
+        for record in sorted(records, key=lambda record: record.id)
+    ]
+    statement = insert_into(connection, _table).on_conflict_do_nothing(index_elements=["id"])
+    return set(connection.execute(statement.returning(_columns.id), rows).scalars())
 
 
 def _storable(value: Any) -> Any:
@@ -157,10 +172,18 @@ def finish(connection: Connection, activity_id: int, now: datetime) -> None:
 
 def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
     """Turn the activity into a tombstone: its id stays, so that it is not taken for new; no data does."""
-    row = connection.execute(
-        select(_columns.sync_status, _columns.athlete_id).where(_columns.id == activity_id).with_for_update()
-    ).first()
-    if row is not None and row.athlete_id != athlete_id:
+    new = {
+        "id": activity_id,
+        "athlete_id": athlete_id,
+        "sync_status": "deleted",
+        "created_at": now,
+        "updated_at": now,
+    }
+    connection.execute(
+        insert_into(connection, _table).values(new).on_conflict_do_nothing(index_elements=["id"])
+    )
+    row = connection.execute(select(_table).where(_columns.id == activity_id).with_for_update()).one()
+    if row.athlete_id != athlete_id or row.deleted_at is not None:
         return
     blank = {
         **dict.fromkeys((*TYPED, "summary", "detail", "last_sync_error")),
@@ -168,14 +191,7 @@ def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, 
         "deleted_at": now,
         "updated_at": now,
     }
-    if row is None:
-        connection.execute(
-            _table.insert().values(id=activity_id, athlete_id=athlete_id, created_at=now, **blank)
-        )
-    elif row.sync_status == "deleted":
-        return
-    else:
-        connection.execute(update(_table).where(_columns.id == activity_id).values(blank))
+    connection.execute(update(_table).where(_columns.id == activity_id).values(blank))
     connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
     # The audit trail keeps that it went and came back, not what it said.
     connection.execute(
@@ -184,7 +200,7 @@ def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, 
         )
     )
     events.redact_activity(connection, activity_id)
-    before = row.sync_status if row is not None else None
+    before = row.sync_status if row.sync_status != "deleted" else None
     _log(connection, activity_id, athlete_id, "sync_status", before, "deleted", cause, now)
 
 
@@ -228,16 +244,23 @@ def _log(
     )
 
 
-def differing(connection: Connection, records: Iterable[ActivityRecord]) -> list[ActivityRecord]:
-    """Those whose summary tells of something that our rows do not have: new, changed, or unfinished."""
+def differing(
+    connection: Connection, records: Sequence[ActivityRecord], now: datetime
+) -> list[ActivityRecord]:
+    """Those whose summary tells of something that our rows do not have: new, changed, or unfinished.
+
+    The rows are there and locked afterwards, so that what was compared is what will be written.
+    """
+    if not records:
+        return []
+    _claim(connection, records, now)
     wanted = {record.id: record for record in records}
-    rows = {
-        row.id: row for row in connection.execute(select(_table).where(_columns.id.in_(sorted(wanted)))).all()
-    }
+    locked = select(_table).where(_columns.id.in_(sorted(wanted))).order_by(_columns.id).with_for_update()
+    rows = {row.id: row for row in connection.execute(locked).all()}
     found = []
     for record in wanted.values():
-        row = rows.get(record.id)
-        if row is None or row.sync_status != "synced":
+        row = rows[record.id]
+        if row.sync_status != "synced":
             found.append(record)
             continue
         old = row._mapping

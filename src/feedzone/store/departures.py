@@ -29,7 +29,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
     athlete_id = effect.athlete_id
     counts = {
         table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
-        for table in (activity_streams, activity_changes, strava_activities, jobs, token_uses)
+        for table in (jobs, strava_activities, activity_streams, activity_changes, token_uses)
     }
     kept = effect.cause.removeprefix("event:") if effect.cause.startswith("event:") else None
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, kept)

@@ -64,7 +64,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
     """Rows appear at once from the summaries; only what differs from what we hold causes a fetch."""
-    wanted = {record.id for record in activities.differing(connection, page.records)}
+    jobs.lock(connection, (job.key for job in page.jobs))
+    wanted = {record.id for record in activities.differing(connection, page.records, now)}
     for record in page.records:
         if record.id in wanted:
             activities.store(

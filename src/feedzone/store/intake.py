@@ -115,7 +115,6 @@ def _cause_work(
         .values(job_id=bindparam("job"), job_version=bindparam("version")),
         linked,
     )
-    athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)
     activities.mark_stale(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )
@@ -124,3 +123,4 @@ def _cause_work(
         shown = visible_update(event, event_id) if signature != "mismatch" else None
         if shown is not None:
             activities.show_update(connection, shown, now)
+    athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)

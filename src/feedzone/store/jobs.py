@@ -87,6 +87,15 @@ def _values(spec: JobSpec, now: datetime) -> dict[str, Any]:
     }
 
 
+def lock(connection: Connection, keys: Iterable[str]) -> None:
+    """Lock the live jobs of these objects.
+
+    Every transaction locks jobs before activities before athletes: two that differed would deadlock.
+    """
+    live = select(jobs.c.id).where(jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead").order_by(jobs.c.id)
+    connection.execute(live.with_for_update()).all()
+
+
 def lease(
     connection: Connection, *, limit: int, owner: str, now: datetime, seconds: float, kind: str | None = None
 ) -> list[Job]:

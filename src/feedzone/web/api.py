@@ -13,15 +13,15 @@ from msgspec import Meta, Struct
 from ..errors import InvalidInput, NotFound
 from ..insights import ActivityFilter
 from ..views import (
-    Activity,
     ActivityDetail,
+    ActivityPage,
     Athlete,
-    Change,
-    Event,
+    AthletePage,
+    ChangePage,
+    EventPage,
     EventStatus,
-    Job,
+    JobPage,
     JobState,
-    Page,
     Receipt,
     Status,
     Streams,
@@ -82,7 +82,7 @@ async def get_status(parts: Parts) -> Status:
 
 
 @get("/athletes", responses=LIST, summary="Athletes, by id")
-async def list_athletes(parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> Page[Athlete]:
+async def list_athletes(parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> AthletePage:
     return await parts.insights.athletes(limit, cursor)
 
 
@@ -100,7 +100,7 @@ async def list_activities(
     sport_type: OfSport = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[Activity]:
+) -> ActivityPage:
     """`after` (from then on) and `before` (not any more) limit `start_date`."""
     which = ActivityFilter(
         athlete_id,
@@ -129,21 +129,21 @@ async def get_streams(parts: Parts, activity_id: ActivityId) -> Streams:
 @get("/events", responses=LIST, summary="Webhook events, newest first")
 async def list_events(
     parts: Parts, status: OfStatus = None, limit: Limit = 50, cursor: Cursor = None
-) -> Page[Event]:
+) -> EventPage:
     return await parts.insights.events(status, cursor, limit)
 
 
 @get("/jobs", responses=LIST, summary="Jobs, oldest first; state=dead lists the dead letters")
 async def list_jobs(
     parts: Parts, state_: OfState = None, limit: Limit = 50, cursor: Cursor = None
-) -> Page[Job]:
+) -> JobPage:
     return await parts.insights.jobs(state_, cursor, limit)
 
 
 @get("/changes", responses=LIST, summary="The change feed: what changed in activities, oldest first")
 async def list_changes(
     parts: Parts, since: Since = None, limit: Limit = 50, cursor: Cursor = None
-) -> Page[Change]:
+) -> ChangePage:
     """To follow it, ask again with `since` set to the id of the last change you have."""
     return await parts.insights.changes(None if since is None else _since(since), cursor, limit)
 

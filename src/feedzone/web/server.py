@@ -22,7 +22,7 @@ class FrontDoor:
 
     def __init__(self, webhook: Webhook, site: Any) -> None:
         self._webhook = webhook
-        self._site = site
+        self.site = site
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"].startswith(WEBHOOK_PREFIX):
@@ -31,7 +31,7 @@ class FrontDoor:
             else:
                 await not_found(send)
         else:
-            await self._site(scope, receive, send)
+            await self.site(scope, receive, send)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -43,7 +43,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as problem:
         listener.close()
-        raise SettingsError(f"cannot listen on {host}:{port}: {problem.strerror}; try another --port") from None
+        raise SettingsError(f"cannot listen on {host}:{port}: {problem.strerror}; try another port") from None
     return listener
 
 

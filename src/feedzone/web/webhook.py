@@ -106,7 +106,7 @@ class Webhook:
         return msgspec.json.encode({"hub.challenge": challenge})
 
     async def _delivery(self, scope: Scope, receive: Receive) -> bytes:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media != "application/json":
             raise _Refusal(415, f"takes application/json, not {media or 'a body without Content-Type'}")
@@ -130,7 +130,8 @@ class Webhook:
         self._metrics.signatures.labels(verdict.status, verdict.key_name or "").inc()
         if self._options.signature_mode == "enforce" and verdict.status != "verified":
             log.warning("signature_refused", status=verdict.status, reason=verdict.reason)
-            raise _Refusal(403, f"the signature is {verdict.status}: {verdict.reason or 'no X-Strava-Signature'}")
+            reason = verdict.reason or "there is no X-Strava-Signature"
+            raise _Refusal(403, f"the signature is {verdict.status}: {reason}")
         return verdict.status
 
 

@@ -61,6 +61,10 @@ class Executor:
             except StorageUnavailable as problem:
                 log.warning("job_finish_delayed", key=job.key, error=str(problem))
                 await self._clock.sleep(0.2 * attempt)
+            except Exception as bug:
+                # What cannot be written must cost an attempt, not be tried for ever.
+                log.exception("job_finish_crashed", kind=job.kind, key=job.key)
+                outcome = Retry(f"a bug in feedzone, while writing: {type(bug).__name__}: {bug}")
         return False  # the lease runs out, and the job runs again
 
 

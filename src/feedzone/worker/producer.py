@@ -6,9 +6,13 @@ import asyncio
 import itertools
 from datetime import timedelta
 
+import structlog
+
 from ..domain.job import Job
 from ..ports import Clock, JobQueue, Wakeup
 from .executor import Executor
+
+log = structlog.get_logger("feedzone.worker")
 
 LEASE_S = 30.0
 """A dead worker's jobs run again after this; a live one renews its leases long before (rescuer.py)."""
@@ -56,8 +60,8 @@ class Producer:
 
     def _ended(self, task: asyncio.Task[object]) -> None:
         self.running.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved: the executor has logged it
+        if not task.cancelled() and (bug := task.exception()) is not None:
+            log.error("job_task_crashed", task=task.get_name(), exc_info=bug)
         self._wakeup.notify()
 
     async def pause(self) -> None:

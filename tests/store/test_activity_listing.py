@@ -1,0 +1,157 @@
+"""Finding activities: latest first, page by page; and which of a list's entries tell something new."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from store_makers import ACTIVITY, DETAIL, OTHER, OWNER, detail, fetched, streams, summary
+
+from feedzone.domain.effect import NoteFailure, Tombstone
+from feedzone.store import activities, athletes
+from feedzone.store.schema import activity_changes
+
+START = DETAIL["start_date"]
+
+
+async def keep(store, activity_id, hours=0, athlete_id=OWNER, **columns):
+    columns = {"start_date": START + timedelta(hours=hours)} | columns
+    await store.apply(fetched(detail(activity_id, athlete_id, **columns)))
+
+
+async def found(store, **filters):
+    rows = await store.read(lambda c: activities.listing(c, **({"limit": 99} | filters)))
+    return [row.id for row in rows]
+
+
+async def test_the_latest_start_comes_first_and_ids_decide_between_equals(store):
+    for activity_id, hours in ((1, 0), (2, 5), (3, -5), (5, 0), (4, 0)):
+        await keep(store, activity_id, hours)
+    assert await found(store) == [2, 5, 4, 1, 3]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+async def test_pages_together_are_the_whole_list(store, limit):
+    for activity_id in range(1, 8):
+        await keep(store, activity_id, hours=activity_id // 3)  # several start at the same instant
+    whole, cursor, pages = await found(store), None, []
+    while page := await store.read(lambda c, at=cursor: activities.listing(c, cursor=at, limit=limit)):
+        pages += [row.id for row in page]
+        cursor = page[-1].start_date, page[-1].id
+    assert pages == whole
+    assert len(whole) == 7
+
+
+async def test_a_new_activity_does_not_shift_the_pages_behind_a_cursor(store):
+    for activity_id in (1, 2, 3, 4):
+        await keep(store, activity_id, hours=activity_id)
+    (*_, last) = await store.read(lambda c: activities.listing(c, limit=2))
+    await keep(store, 9, hours=99)
+    assert await found(store, cursor=(last.start_date, last.id)) == [2, 1]
+
+
+async def test_filters_narrow_the_list_and_combine(store):
+    await keep(store, 1, 0)
+    await keep(store, 2, 1, sport_type="Run")
+    await keep(store, 3, 2, athlete_id=OTHER)
+    assert await found(store, athlete_id=OWNER) == [2, 1]
+    assert await found(store, sport_type="Run") == [2]
+    assert await found(store, after=START + timedelta(hours=1)) == [3, 2]  # from that instant on
+    assert await found(store, before=START + timedelta(hours=1)) == [1]  # up to that instant
+    assert await found(store, athlete_id=OTHER, sport_type="Run") == []
+
+
+async def test_an_activity_without_a_start_is_not_in_the_list(store):
+    await keep(store, 1, start_date=None)
+    assert await found(store) == []
+
+
+async def test_one_activity_can_be_asked_for(store):
+    await keep(store, 1)
+    assert (await store.read(lambda c: activities.get(c, 1))).name == "Morning Ride"
+    assert await store.read(lambda c: activities.get(c, 2)) is None
+
+
+async def differing(store, *records):
+    return [one.id for one in await store.read(lambda c: activities.differing(c, records))]
+
+
+async def test_what_is_synced_and_says_the_same_does_not_differ(store):
+    """The reason why looking over an unchanged window costs list calls only."""
+    await keep(store, 1, summary_polyline=None)
+    assert await differing(store, summary(1)) == []
+
+
+async def test_what_is_new_to_us_differs(store):
+    await keep(store, 1)
+    assert await differing(store, summary(1), summary(2)) == [2]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"name": "x"}, {"workout_type": 1}, {"gear_id": None}, {"distance": 24931.5}, {"visibility": "only_me"}],
+    ids=lambda told: next(iter(told)),
+)
+async def test_any_field_of_a_summary_that_changed_differs(store, told):
+    """Pain 18: most edits send no event."""
+    await keep(store, 1)
+    assert await differing(store, summary(1, **told)) == [1]
+
+
+async def test_what_we_have_not_finished_differs_even_if_it_says_the_same(store):
+    for activity_id in (1, 2, 3, 4):
+        await keep(store, activity_id)
+    await store.apply(fetched(detail(1), complete=False))
+    await store.apply(NoteFailure(2, OWNER, "502", final=True), Tombstone(3, OWNER, "request"))
+    assert await differing(store, *(summary(n) for n in (1, 2, 3, 4))) == [1, 2, 3]
+
+
+async def test_an_entry_that_a_page_repeats_is_looked_at_once_and_the_last_counts(store):
+    assert await differing(store, summary(1, name="a"), summary(1, name="b")) == [1]
+    await keep(store, 1, name="b")
+    assert await differing(store, summary(1, name="a"), summary(1, name="b")) == []
+
+
+async def test_progress_counts_what_is_in_each_state_since_the_windows_start(store, clock):
+    after = START - timedelta(hours=1)
+    await store.write(lambda c: athletes.begin_sync(c, OWNER, after, clock.now()))
+    await keep(store, 1)
+    await keep(store, 2, hours=-99)
+    await keep(store, 3, athlete_id=OTHER)
+    await store.apply(fetched(detail(4), complete=False))
+    assert await store.read(lambda c: activities.progress(c, OWNER, after)) == {"synced": 1, "syncing": 1}
+    assert await store.read(lambda c: activities.progress(c, OWNER, None)) == {"synced": 2, "syncing": 1}
+    assert await store.read(lambda c: activities.progress_of(c, [OWNER, OTHER])) == {
+        OWNER: {"synced": 1, "syncing": 1},
+        OTHER: {"synced": 1},
+    }
+
+
+async def test_totals_count_activities_and_those_with_streams(store):
+    await keep(store, ACTIVITY)
+    await keep(store, 2)
+    await store.apply(streams(), streams("absent", activity_id=2))
+    assert await store.read(activities.totals) == (2, 1)
+
+
+async def test_an_export_reads_all_of_an_athlete_page_by_page_with_streams(store):
+    for activity_id in (3, 1, ACTIVITY):
+        await keep(store, activity_id)
+    await keep(store, 2, athlete_id=OTHER)
+    await store.apply(streams(blob=b"curve"))
+    first = await store.read(lambda c: activities.documents(c, OWNER, after_id=0, limit=2))
+    rest = await store.read(lambda c: activities.documents(c, OWNER, after_id=first[-1].id, limit=2))
+    assert [(row.id, row.blob) for row in [*first, *rest]] == [(1, None), (3, None), (ACTIVITY, b"curve")]
+    assert rest[0].detail == detail().raw
+
+
+async def test_the_change_feed_goes_on_where_it_stopped(store):
+    await keep(store, 1)
+    for number in range(4):
+        await keep(store, 1, name=f"name {number}")
+    first = await store.read(lambda c: activities.changes(c, since_id=None, limit=3))
+    rest = await store.read(lambda c: activities.changes(c, since_id=first[-1].id, limit=3))
+    said = [msgspec.json.decode(row.new_value) for row in [*first, *rest]]
+    assert said == [f"name {number}" for number in range(4)]
+    assert len(await store.rows(activity_changes)) == 4

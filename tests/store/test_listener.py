@@ -1,0 +1,94 @@
+"""A job that another process enqueues wakes this one at once; a lost connection costs a poll, no more."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+from store_makers import event, spec
+
+from feedzone.store import jobs, listener
+from feedzone.store.listener import JobListener
+
+
+class Bell:
+    """A wakeup that tests can wait for."""
+
+    def __init__(self) -> None:
+        self.rung: asyncio.Queue[None] = asyncio.Queue()
+
+    def notify(self) -> None:
+        self.rung.put_nowait(None)
+
+    async def wait(self, timeout: float = 5) -> bool:
+        try:
+            await asyncio.wait_for(self.rung.get(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+
+@pytest.fixture
+async def bell(postgres_store):
+    """Rings when somebody enqueues a job; it has rung once, for what was missed before it hung there."""
+    bell = Bell()
+    listening = JobListener(postgres_store.database.url, bell)
+    await listening.start()
+    assert await bell.wait()
+    yield bell
+    await listening.stop()
+    await listening.stop()
+
+
+async def test_a_job_of_another_process_rings(bell, postgres_store, second_postgres, clock):
+    now = clock.now()
+    await second_postgres.write(lambda c: jobs.enqueue(c, [spec()], now))
+    assert await bell.wait()
+
+
+async def test_a_delivered_event_rings(bell, postgres_store):
+    await postgres_store.deliver(event())
+    assert await bell.wait()
+
+
+async def test_it_rings_when_the_job_can_be_seen_and_not_for_what_was_rolled_back(
+    bell, postgres_store, second_postgres, clock
+):
+    now = clock.now()
+    async with second_postgres._engine.connect() as connection:
+        await connection.run_sync(lambda c: jobs.enqueue(c, [spec(1)], now))
+        await connection.rollback()
+        await connection.run_sync(lambda c: jobs.enqueue(c, [spec(2)], now))
+        assert bell.rung.empty()
+        await connection.commit()
+    assert await bell.wait()
+    assert [job.object_id for job in await postgres_store.lease()] == [2]
+    assert bell.rung.empty()
+
+
+async def test_after_a_lost_connection_it_listens_again_and_rings_for_what_it_missed(
+    bell, postgres_store, monkeypatch
+):
+    monkeypatch.setattr(listener, "RECONNECT_S", 0.01)
+    end = text(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'LISTEN%'"
+    )
+    assert await postgres_store.read(lambda c: c.execute(end).scalar()) == 1
+    assert await bell.wait()
+    await postgres_store.enqueue(spec())
+    assert await bell.wait()
+
+
+async def test_a_listener_that_was_never_started_can_be_stopped(postgres_database):
+    await JobListener(postgres_database.url, Bell()).stop()
+
+
+async def test_a_listener_survives_that_there_is_no_database(postgres_database, monkeypatch):
+    monkeypatch.setattr(listener, "RECONNECT_S", 0.001)
+    bell = Bell()
+    listening = JobListener(postgres_database.url.set(database="not_there"), bell)
+    await listening.start()
+    assert not await bell.wait(0.05)
+    await listening.stop()

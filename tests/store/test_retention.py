@@ -1,0 +1,59 @@
+"""RETENTION_DAYS: what is finished and old goes; what waits, failed, or proves a departure stays."""
+
+from __future__ import annotations
+
+from store_makers import ACTIVITY, OTHER, OWNER, detail, event, fetched
+
+from feedzone.domain.effect import PurgeAthlete
+from feedzone.domain.outcome import Discard, Done
+from feedzone.store.retention import Retention
+from feedzone.store.schema import (
+    activity_changes,
+    deletion_receipts,
+    jobs,
+    strava_activities,
+    webhook_events,
+)
+
+
+async def prune(store, days=30):
+    return await Retention(store.database, store.clock, days).prune()
+
+
+async def test_finished_events_go_after_their_time_and_not_before(store, clock):
+    await store.deliver(event(), event(owner_id=404))
+    await store.run(Done())
+    clock.advance(days=30)
+    assert await prune(store) == 0
+    clock.advance(seconds=1)
+    assert await prune(store) == 2
+    assert await store.rows(webhook_events) == []
+
+
+async def test_what_waits_or_failed_stays_however_old(store, clock):
+    await store.deliver(event())
+    await store.run(Discard("500"))
+    await store.deliver(event(object_id=5))
+    clock.advance(days=3000)
+    assert await prune(store) == 0
+    assert {row.status for row in await store.rows(webhook_events)} == {"failed", "pending"}
+    assert len(await store.rows(jobs)) == 2
+
+
+async def test_the_audit_trail_goes_and_the_activity_stays(store, clock):
+    await store.apply(fetched(detail()))
+    await store.apply(fetched(detail(name="New")))
+    clock.advance(days=31)
+    await store.apply(fetched(detail(name="Newest")))
+    assert await prune(store) == 1
+    assert len(await store.rows(activity_changes)) == 1
+    assert (await store.row(strava_activities)).id == ACTIVITY
+
+
+async def test_deletion_receipts_stay_for_ever(store, clock):
+    await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
+    await store.apply(fetched(detail(5, OTHER)))
+    clock.advance(days=3000)
+    await prune(store)
+    assert len(await store.rows(deletion_receipts)) == 1
+    assert len(await store.rows(strava_activities)) == 1

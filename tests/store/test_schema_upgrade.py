@@ -1,0 +1,163 @@
+"""The migrations build exactly what store.schema says; any other schema is refused in clear words."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from feedzone.errors import SchemaMismatch
+from feedzone.store import upgrade
+from feedzone.store.database import open_database
+from feedzone.store.schema import metadata
+
+
+@pytest.fixture
+async def empty(database_url):
+    """A database of each kind, of its own, without any table."""
+    opened = open_database(database_url)
+    yield opened
+    await opened.close()
+
+
+def shape(connection):
+    """All that a database says of its tables."""
+    found = {}
+    seen = inspect(connection)
+    for table in sorted(set(seen.get_table_names()) - {"alembic_version"}):
+        found[table] = {
+            "columns": [{**column, "type": repr(column["type"])} for column in seen.get_columns(table)],
+            "indexes": sorted(
+                ({**index, "dialect_options": repr(index.get("dialect_options"))} for index in seen.get_indexes(table)),
+                key=lambda index: index["name"],
+            ),
+            "key": seen.get_pk_constraint(table),
+            "unique": seen.get_unique_constraints(table),
+            "checks": sorted(seen.get_check_constraints(table), key=lambda check: check["name"]),
+        }
+    return found
+
+
+async def in_thread(function, *arguments):
+    return await asyncio.to_thread(function, *arguments)
+
+
+async def test_the_migrations_build_exactly_the_schema(empty):
+    await in_thread(upgrade.upgrade, empty)
+    options = {"compare_type": True, "compare_server_default": True}
+    found = await empty.read(
+        lambda c: compare_metadata(MigrationContext.configure(c, opts=options), metadata)
+    )
+    assert found == []
+
+
+async def test_checks_conditions_comments_and_order_are_the_same_too(empty, tmp_path):
+    """What compare_metadata does not look at: the other database is made from store.schema alone."""
+    await in_thread(upgrade.upgrade, empty)
+    migrated = await empty.read(shape)
+
+    def rebuild(connection):
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        return shape(connection)
+
+    assert await empty.write(rebuild) == migrated
+    assert set(migrated) == set(metadata.tables)
+
+
+async def test_an_empty_database_gets_the_schema_and_a_second_start_changes_nothing(empty):
+    assert await in_thread(upgrade.prepare, empty) is True
+    before = await empty.read(shape)
+    assert await in_thread(upgrade.prepare, empty) is False
+    newest = upgrade.newest_revision()
+    assert await in_thread(upgrade.upgrade, empty) == (newest, newest)
+    assert await empty.read(shape) == before
+    await in_thread(upgrade.check, empty)
+
+
+async def test_upgrading_says_from_where_to_where(empty):
+    assert await in_thread(upgrade.current_revision, empty) is None
+    assert await in_thread(upgrade.upgrade, empty) == (None, upgrade.newest_revision())
+    assert await in_thread(upgrade.current_revision, empty) == upgrade.newest_revision()
+
+
+async def test_an_empty_database_is_no_schema_to_check(empty):
+    with pytest.raises(SchemaMismatch, match="empty: run `feedzone db upgrade`"):
+        await in_thread(upgrade.check, empty)
+
+
+async def test_an_older_schema_is_refused_with_the_way_out(empty, monkeypatch):
+    await in_thread(upgrade.upgrade, empty)
+    current = upgrade.newest_revision()
+    monkeypatch.setattr(upgrade, "newest_revision", lambda: "9999")
+    for look in (upgrade.check, upgrade.prepare):
+        with pytest.raises(SchemaMismatch, match=rf"older .*{current}, needed 9999.*back it up.*db upgrade"):
+            await in_thread(look, empty)
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(empty):
+    await in_thread(upgrade.upgrade, empty)
+    await empty.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    before = await empty.read(shape)
+    for look in (upgrade.check, upgrade.prepare, upgrade.upgrade):
+        with pytest.raises(SchemaMismatch, match=r"newer .*9999 is unknown.*upgrade feedzone"):
+            await in_thread(look, empty)
+    assert await empty.read(shape) == before
+
+
+async def test_tables_that_we_did_not_make_are_refused_and_left_alone(empty):
+    await empty.write(lambda c: c.execute(text("CREATE TABLE webhook_events (theirs INTEGER)")))
+    for look in (upgrade.check, upgrade.prepare, upgrade.upgrade):
+        with pytest.raises(SchemaMismatch, match="not made by feedzone"):
+            await in_thread(look, empty)
+    assert await empty.read(lambda c: inspect(c).get_table_names()) == ["webhook_events"]
+
+
+async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty, monkeypatch):
+    def broken(config, revision):
+        config.attributes["connection"].execute(text("CREATE TABLE half (id INTEGER)"))
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(upgrade.command, "upgrade", broken)
+    with pytest.raises(RuntimeError):
+        await in_thread(upgrade.upgrade, empty)
+    assert await empty.read(lambda c: inspect(c).get_table_names()) == []
+
+
+PREPARE = """
+import sys
+from feedzone.store import upgrade
+from feedzone.store.database import open_database
+database = open_database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(upgrade.prepare(database))
+"""
+
+
+async def test_several_processes_may_prepare_the_same_empty_database_at_once(empty, database_url):
+    pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", PREPARE, database_url]
+    with_path = [subprocess.Popen(command, cwd=Path.cwd(), **pipe) for _ in range(3)]
+    for process in with_path:
+        assert process.stdout.readline() == "ready\n"
+    for process in with_path:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    ended = [await in_thread(process.communicate) for process in with_path]
+    assert [process.returncode for process in with_path] == [0, 0, 0], ended
+    await in_thread(upgrade.check, empty)
+
+
+async def test_several_threads_may_prepare_the_same_empty_database_at_once(empty, database_url):
+    openings = [open_database(database_url) for _ in range(4)]
+    await asyncio.gather(*(in_thread(upgrade.prepare, one) for one in openings))
+    await in_thread(upgrade.check, empty)
+    for one in openings:
+        await one.close()

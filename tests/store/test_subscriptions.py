@@ -1,0 +1,60 @@
+"""The push subscription that is ours: one at a time, and every athlete's row says whether there is one."""
+
+from __future__ import annotations
+
+from store_makers import event
+
+from feedzone.store import subscriptions
+from feedzone.store.schema import strava_athletes
+
+
+async def remember(store, subscription_id, url="https://x/hook"):
+    now = store.clock.now()
+    await store.write(lambda c: subscriptions.remember(c, subscription_id, url, now))
+
+
+async def covered(store):
+    return {row.webhook_subscription_active for row in await store.rows(strava_athletes)}
+
+
+async def test_until_one_is_known_none_is_ours(store):
+    assert await store.read(subscriptions.active_ids) == set()
+    assert await covered(store) == {False}
+
+
+async def test_the_newest_is_the_only_active_one(store, clock):
+    """Strava allows an application one."""
+    await remember(store, 7)
+    clock.advance(days=1)
+    await remember(store, 9, "https://y/hook")
+    assert await store.read(subscriptions.active_ids) == {9}
+    listed = await store.read(subscriptions.listing)
+    assert [(row.subscription_id, row.callback_url, row.is_active) for row in listed] == [
+        (9, "https://y/hook", True),
+        (7, "https://x/hook", False),
+    ]
+    assert await covered(store) == {True}
+
+
+async def test_remembering_the_same_one_again_changes_its_address_only(store):
+    await remember(store, 7)
+    await remember(store, 7, "https://moved/hook")
+    (row,) = await store.read(subscriptions.listing)
+    assert (row.subscription_id, row.callback_url, row.is_active) == (7, "https://moved/hook", True)
+
+
+async def test_a_forgotten_one_is_kept_as_history_and_covers_nobody(store):
+    await remember(store, 7)
+    await store.write(subscriptions.forget)
+    await store.write(subscriptions.forget)
+    assert await store.read(subscriptions.active_ids) == set()
+    assert [row.is_active for row in await store.read(subscriptions.listing)] == [False]
+    assert await covered(store) == {False}
+
+
+async def test_an_old_subscriptions_events_are_recorded_and_cause_nothing(store):
+    await remember(store, 120475)
+    await remember(store, 9)
+    (receipt,) = await store.deliver(event(subscription_id=120475))
+    assert receipt.verdict == "ignored"
+    assert await store.lease() == []

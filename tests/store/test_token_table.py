@@ -1,0 +1,216 @@
+"""Tokens: encrypted wherever they are kept, refreshed by one caller at a time, never stored too late."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import msgspec
+import pytest
+from store_makers import OTHER, OWNER, spec
+
+from feedzone.domain.athlete import TokenGrant
+from feedzone.domain.effect import PurgeAthlete
+from feedzone.domain.job import RevokeHint, decode_hint
+from feedzone.store.schema import jobs, metadata, strava_athletes, token_uses
+from feedzone.store.tokens import TokenTable, owner_of
+from feedzone.vault import Tampered, UnknownKey, Vault
+
+OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
+LEFT = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
+
+
+@pytest.fixture
+async def tokens(store, clock) -> TokenTable:
+    """Tokens of two connected athletes, of generation 1."""
+    table = TokenTable(store.database, Vault([OLD_KEY]), clock)
+    for athlete_id in (OWNER, OTHER):
+        now, grant = clock.now(), granted(clock, "first")
+        await store.write(lambda c, a=athlete_id, g=grant, n=now: table.save_exchanged(c, a, g, n))
+    return table
+
+
+def granted(clock, name: str) -> TokenGrant:
+    return TokenGrant(f"access-canary-{name}", f"refresh-canary-{name}", clock.now() + timedelta(hours=6))
+
+
+async def uses(store, athlete_id=OWNER):
+    return [(row.purpose, row.generation, row.outcome) for row in await store.rows(token_uses, athlete_id=athlete_id)]
+
+
+async def test_what_is_stored_is_loaded(store, tokens, clock):
+    row = await tokens.load(OWNER)
+    assert (row.access_token, row.refresh_token) == ("access-canary-first", "refresh-canary-first")
+    assert (row.expires_at, row.generation, row.status) == (clock.now() + timedelta(hours=6), 1, "active")
+    assert (row.refreshing_until, row.uncertain_at) == (None, None)
+    assert "canary" not in repr(row)
+
+
+async def test_who_has_no_tokens_has_none(store, tokens):
+    await store.connect(5)
+    assert await tokens.load(5) is None
+    assert await tokens.load(404) is None
+    assert not await tokens.claim_refresh(5, 0, "a", 30)
+
+
+async def test_only_one_of_many_may_refresh(tokens):
+    claims = await asyncio.gather(*(tokens.claim_refresh(OWNER, 1, f"w{n}", 30) for n in range(20)))
+    assert sum(claims) == 1
+    assert await tokens.claim_refresh(OTHER, 1, "w0", 30)  # the other athlete's is another matter
+
+
+async def test_only_one_of_many_processes_may_refresh(postgres_store, second_postgres, clock):
+    tables = [TokenTable(one, Vault([OLD_KEY]), clock) for one in (postgres_store.database, second_postgres)]
+    now, grant = clock.now(), granted(clock, "first")
+    await postgres_store.write(lambda c: tables[0].save_exchanged(c, OWNER, grant, now))
+    claims = await asyncio.gather(*(tables[n % 2].claim_refresh(OWNER, 1, f"w{n}", 30) for n in range(16)))
+    assert sum(claims) == 1
+
+
+async def test_a_claim_ends_with_its_time(tokens, clock):
+    assert await tokens.claim_refresh(OWNER, 1, "a", 30)
+    assert (await tokens.load(OWNER)).refreshing_until == clock.now() + timedelta(seconds=30)
+    clock.advance(seconds=29)
+    assert not await tokens.claim_refresh(OWNER, 1, "b", 30)
+    clock.advance(seconds=1)
+    assert await tokens.claim_refresh(OWNER, 1, "b", 30)
+
+
+async def test_only_the_current_generation_can_be_claimed(tokens):
+    assert not await tokens.claim_refresh(OWNER, 0, "a", 30)
+    assert not await tokens.claim_refresh(OWNER, 2, "a", 30)
+
+
+async def test_a_rotated_pair_replaces_the_old_one_and_frees_the_claim(store, tokens, clock):
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    assert await tokens.save_rotated(OWNER, 1, "a", granted(clock, "second"))
+    row = await tokens.load(OWNER)
+    assert (row.refresh_token, row.generation, row.refreshing_until) == ("refresh-canary-second", 2, None)
+    assert await uses(store) == [("exchange", 1, "ok"), ("refresh", 1, "ok")]
+    assert await tokens.claim_refresh(OWNER, 2, "b", 30)
+    assert (await tokens.load(OTHER)).refresh_token == "refresh-canary-first"
+
+
+@pytest.mark.parametrize(("generation", "owner"), [(1, "b"), (0, "a"), (2, "a")])
+async def test_who_did_not_claim_this_generation_stores_nothing(store, tokens, clock, generation, owner):
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    before = await store.row(strava_athletes, id=OWNER)
+    assert not await tokens.save_rotated(OWNER, generation, owner, granted(clock, "late"))
+    assert await store.row(strava_athletes, id=OWNER) == before
+
+
+async def test_a_save_without_any_claim_stores_nothing(tokens, clock):
+    assert not await tokens.save_rotated(OWNER, 1, "a", granted(clock, "late"))
+    assert (await tokens.load(OWNER)).generation == 1
+
+
+async def test_a_new_consent_ends_a_refresh_that_is_under_way(store, tokens, clock):
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    now, grant = clock.now(), granted(clock, "consent")
+    await store.write(lambda c: tokens.save_exchanged(c, OWNER, grant, now))
+    assert not await tokens.save_rotated(OWNER, 1, "a", granted(clock, "late"))
+    row = await tokens.load(OWNER)
+    assert (row.refresh_token, row.generation, row.refreshing_until) == ("refresh-canary-consent", 2, None)
+
+
+async def test_a_refresh_that_ends_after_the_athlete_left_stores_nothing(store, tokens, clock):
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    await store.apply(LEFT)
+    before = await store.row(strava_athletes, id=OWNER)
+    assert not await tokens.save_rotated(OWNER, 1, "a", granted(clock, "late"))
+    assert await store.row(strava_athletes, id=OWNER) == before
+    assert await tokens.load(OWNER) is None
+
+
+async def test_a_refresh_that_ends_after_the_athlete_left_leaves_no_row_of_theirs(store, tokens, clock):
+    """Guarantee 6: of who has left a receipt stays, and nothing else."""
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    await store.apply(LEFT)
+    await tokens.save_rotated(OWNER, 1, "a", granted(clock, "late"))
+    await tokens.release_refresh(OWNER, "a", uncertain=True)
+    assert await uses(store) == []
+
+
+async def test_a_refused_refresh_frees_the_claim_and_is_noted(store, tokens):
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    await tokens.release_refresh(OWNER, "b", uncertain=False)
+    assert not await tokens.claim_refresh(OWNER, 1, "b", 30)  # it was not b's to free
+    await tokens.release_refresh(OWNER, "a", uncertain=False)
+    assert (await tokens.load(OWNER)).uncertain_at is None
+    assert await tokens.claim_refresh(OWNER, 1, "b", 30)
+    assert (await uses(store))[1:] == [("refresh", 1, "refused")]
+
+
+async def test_a_refresh_without_an_answer_stays_in_mind_until_the_pair_is_new(tokens, clock):
+    """Pain 34: Strava may have rotated the pair."""
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    await tokens.release_refresh(OWNER, "a", uncertain=True)
+    assert (await tokens.load(OWNER)).uncertain_at == clock.now()
+    await tokens.claim_refresh(OWNER, 1, "b", 30)
+    await tokens.save_rotated(OWNER, 1, "b", granted(clock, "second"))
+    assert (await tokens.load(OWNER)).uncertain_at is None
+
+
+async def test_a_finding_about_an_older_pair_says_nothing_of_the_current_one(store, tokens, clock):
+    """Pain 33: a refused token counts only if it is still the current one."""
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    await tokens.save_rotated(OWNER, 1, "a", granted(clock, "second"))
+    assert not await tokens.mark(OWNER, 1, "needs_reauth", "401")
+    assert (await tokens.load(OWNER)).status == "active"
+    assert await tokens.mark(OWNER, 2, "needs_reauth", "401")
+    row = await store.row(strava_athletes, id=OWNER)
+    assert (row.status, row.status_reason) == ("needs_reauth", "401")
+
+
+async def test_a_finding_does_not_revive_who_has_left(store, tokens):
+    await store.apply(LEFT)
+    generation = (await store.row(strava_athletes, id=OWNER)).token_generation
+    assert not await tokens.mark(OWNER, generation, "active", "x")
+
+
+async def test_no_table_holds_a_token_that_can_be_read(store, tokens, clock):
+    """Pain 39."""
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    await tokens.save_rotated(OWNER, 1, "a", granted(clock, "second"))
+    for table in metadata.sorted_tables:
+        for row in await store.rows(table):
+            assert "canary" not in " ".join(map(str, row)), table.name
+
+
+async def test_another_athletes_row_cannot_hold_a_stolen_token(store, tokens):
+    stolen = (await store.row(strava_athletes, id=OTHER)).refresh_token_encrypted
+    await store.write(
+        lambda c: c.execute(
+            strava_athletes.update()
+            .where(strava_athletes.c.id == OWNER)
+            .values(refresh_token_encrypted=stolen)
+        )
+    )
+    with pytest.raises(Tampered):
+        await tokens.load(OWNER)
+
+
+async def test_after_a_key_rotation_the_old_key_is_needed_no_more(store, tokens, clock):
+    both = TokenTable(store.database, Vault([NEW_KEY, OLD_KEY]), clock)
+    assert (await both.load(OWNER)).refresh_token == "refresh-canary-first"
+    assert await store.write(both.rotate_keys) == 2
+    assert await store.write(both.rotate_keys) == 0
+    row = await TokenTable(store.database, Vault([NEW_KEY]), clock).load(OWNER)
+    assert (row.access_token, row.refresh_token, row.generation) == (
+        "access-canary-first",
+        "refresh-canary-first",
+        1,
+    )
+    with pytest.raises(UnknownKey):
+        await tokens.load(OWNER)
+
+
+async def test_a_key_rotation_does_not_strand_a_revocation_that_is_under_way(store, tokens, clock):
+    """Pain 28: Strava must still be told, and the token for that is sealed in the job."""
+    sealed = Vault([OLD_KEY]).seal("refresh-canary-last", owner=owner_of(OWNER))
+    hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
+    await store.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
+    await store.write(TokenTable(store.database, Vault([NEW_KEY, OLD_KEY]), clock).rotate_keys)
+    kept = decode_hint((await store.row(jobs)).hint)
+    assert msgspec.structs.replace(kept, sealed_token=None) == msgspec.structs.replace(hint, sealed_token=None)
+    assert Vault([NEW_KEY]).open(kept.sealed_token, owner=owner_of(OWNER)) == "refresh-canary-last"

@@ -1,0 +1,231 @@
+"""Settings: one line for what is wrong, no secret anywhere, and defaults that work."""
+
+from __future__ import annotations
+
+import traceback
+
+import pytest
+
+from feedzone.errors import SettingsError
+from feedzone.settings import Settings, load_settings
+
+SECRETS = {
+    "STRAVA_CLIENT_SECRET": "canary-client-secret",
+    "STRAVA_VERIFY_TOKEN": "canary-verify-token",
+    "WEBHOOK_SECRET": "canary-webhook-secret",
+    "WEBHOOK_PATH_SECRET": "canary-path-secret",
+    "TOKEN_ENCRYPTION_KEYS": "canary-new-key,canary-old-key",
+    "ADMIN_PASSWORD": "canary-password",
+    "API_KEY": "canary-api-key",
+    "DATABASE_URL": "postgresql://feedzone:canary-database@db/feedzone",
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch, tmp_path):
+    """No setting of this machine, and an empty working directory."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def given(monkeypatch):
+    def load(**values: str) -> Settings:
+        for name, value in values.items():
+            monkeypatch.setenv(name, value)
+        return load_settings()
+
+    return load
+
+
+def test_the_defaults_are_those_of_the_design(given):
+    settings = given()
+    assert (settings.queue_batch_size, settings.queue_poll_interval) == (10, 5000)
+    assert (settings.initial_sync_days, settings.max_sync_retries, settings.timeout_s) == (30, 3, 30)
+    assert settings.strava_api_base_url == "https://www.strava.com/api/v3"
+    assert settings.strava_oauth_base_url == "https://www.strava.com/oauth"
+    assert (settings.app_url, settings.is_local) == ("http://127.0.0.1:8000", True)
+    assert settings.retention_days is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "takes"),
+    [
+        ("QUEUE_BATCH_SIZE", "0", "greater than or equal to 1"),
+        ("QUEUE_BATCH_SIZE", "1001", "less than or equal to 1000"),
+        ("QUEUE_BATCH_SIZE", "many", "integer"),
+        ("QUEUE_POLL_INTERVAL", "9", "greater than or equal to 10"),
+        ("QUEUE_POLL_INTERVAL", "5s", "integer"),
+        ("INITIAL_SYNC_DAYS", "-1", "greater than or equal to 1"),
+        ("MAX_SYNC_RETRIES", "0", "greater than or equal to 1"),
+        ("SYNC_TIMEOUT_MS", "1.5", "integer"),
+        ("SYNC_TIMEOUT_MS", "99", "greater than or equal to 100"),
+        ("RETENTION_DAYS", "0", "greater than or equal to 1"),
+        ("RETENTION_DAYS", "forever", "integer"),
+        ("LOG_LEVEL", "loud", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("LOG_FORMAT", "xml", "'console' or 'json'"),
+        ("WEBHOOK_SIGNATURE", "yes", "'auto', 'off', 'observe' or 'enforce'"),
+        ("APP_URL", "feedzone.example.org", "a URL such as"),
+        ("APP_URL", "ftp://feedzone.example.org", "a URL such as"),
+        ("APP_URL", "http://", "a URL such as"),
+        ("APP_URL", "http://[::1", "a URL such as"),
+        ("APP_URL", "http://feedzone.example.org:eighty", "a URL such as"),
+        ("APP_URL", "https://feedzone.example.org/?a=b", "a URL such as"),
+        ("STRAVA_API_BASE_URL", "www.strava.com", "a URL such as"),
+        ("STRAVA_OAUTH_BASE_URL", "oauth", "a URL such as"),
+        ("WEBHOOK_PATH_SECRET", "a/b", "one path segment"),
+        ("WEBHOOK_PATH_SECRET", "a b", "one path segment"),
+        ("WEBHOOK_PATH_SECRET", "a?b", "one path segment"),
+        ("WEBHOOK_PATH_SECRET", "a#b", "one path segment"),
+        ("WEBHOOK_PATH_SECRET", "a%2Fb", "one path segment"),
+        ("WEBHOOK_PATH_SECRET", "..", "one path segment"),
+        ("WEBHOOK_SIGNATURE", "enforce", "WEBHOOK_SECRET"),
+    ],
+)
+def test_an_invalid_setting_is_one_line_that_names_it_and_what_it_takes(given, name, value, takes):
+    with pytest.raises(SettingsError, match=f"^{name}") as caught:
+        given(**{name: value})
+    assert takes in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_env_file_in_another_encoding_is_one_line_that_names_it(given, tmp_path):
+    (tmp_path / ".env").write_bytes("API_KEY=café".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"\.env"):
+        given()
+
+
+def test_no_secret_is_ever_shown(given):
+    settings = given(**SECRETS)
+    assert "canary" not in f"{settings}{settings!r}{settings.model_dump()}"
+
+
+@pytest.mark.parametrize("broken", [{"QUEUE_BATCH_SIZE": "0"}, {"WEBHOOK_PATH_SECRET": "canary/path"}])
+def test_no_secret_is_shown_in_an_error(given, broken):
+    with pytest.raises(SettingsError) as caught:
+        given(**(SECRETS | broken))
+    assert "canary" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_all_secrets_are_handed_to_the_redactor(given):
+    told = given(**SECRETS).secrets()
+    assert {text for text in told if "canary" in text} == {
+        "canary-client-secret",
+        "canary-verify-token",
+        "canary-webhook-secret",
+        "canary-path-secret",
+        "canary-new-key",
+        "canary-old-key",
+        "canary-password",
+        "canary-api-key",
+        "canary-database",
+    }
+    assert told == sorted(told, key=len, reverse=True)
+
+
+def test_a_derived_verify_token_is_a_secret_too(given):
+    settings = given(STRAVA_CLIENT_SECRET="canary-client-secret")
+    assert settings.verify_token in settings.secrets()
+
+
+def test_the_verify_token_is_ours_and_stays(given):
+    derived = given(STRAVA_CLIENT_SECRET="one").verify_token
+    assert given(STRAVA_CLIENT_SECRET="one").verify_token == derived
+    assert given(STRAVA_CLIENT_SECRET="two").verify_token != derived
+    assert "two" not in derived
+    assert given(STRAVA_VERIFY_TOKEN="chosen").verify_token == "chosen"
+
+
+def test_the_session_key_is_none_of_the_other_values(given):
+    settings = given(STRAVA_CLIENT_SECRET="one")
+    assert settings.session_key.decode() not in (settings.verify_token, "one")
+
+
+@pytest.mark.parametrize(
+    ("mode", "secret", "effective"),
+    [
+        ("auto", "", "observe"),
+        ("auto", "key", "enforce"),
+        ("observe", "key", "observe"),
+        ("off", "key", "off"),
+        ("enforce", "key", "enforce"),
+    ],
+)
+def test_auto_enforces_signatures_once_there_is_a_key(given, mode, secret, effective):
+    assert given(WEBHOOK_SIGNATURE=mode, WEBHOOK_SECRET=secret).signature_mode == effective
+
+
+def test_both_candidate_keys_are_tried_by_name(given):
+    assert given().signature_keys == []
+    assert given(WEBHOOK_SECRET="a", STRAVA_CLIENT_SECRET="b").signature_keys == [
+        ("WEBHOOK_SECRET", "a"),
+        ("STRAVA_CLIENT_SECRET", "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("secret", "path"), [("", "/api/webhooks/strava"), ("x7_-Z", "/api/webhooks/strava/x7_-Z")]
+)
+def test_the_webhook_path_ends_in_its_secret(given, secret, path):
+    settings = given(WEBHOOK_PATH_SECRET=secret, APP_URL="https://feedzone.example.org/")
+    assert settings.webhook_path == path
+    assert settings.callback_url == f"https://feedzone.example.org{path}"
+
+
+def test_the_database_is_a_file_at_home_unless_it_is_set(given):
+    assert given().database == "sqlite:///.feedzone/feedzone.db"
+    assert given(FEEDZONE_HOME="/srv/fz").database == "sqlite:////srv/fz/feedzone.db"
+    assert given(DATABASE_URL="postgresql://db/x").database == "postgresql://db/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "local"),
+    [
+        ("http://localhost:8000", True),
+        ("http://[::1]:8000", True),
+        ("https://feedzone.example.org", False),
+        ("http://localhost.example.org", False),
+    ],
+)
+def test_only_this_machines_names_are_local(given, url, local):
+    assert given(APP_URL=url).is_local is local
+
+
+def test_an_env_file_in_the_working_directory_is_read_and_the_environment_wins(given, tmp_path):
+    (tmp_path / ".env").write_text(
+        "QUEUE_BATCH_SIZE=7\nAPI_KEY='canary'\nSOMETHING_ELSE=1\nLOG_LEVEL=debug\n"
+    )
+    settings = given()
+    assert (settings.queue_batch_size, settings.log_level) == (7, "DEBUG")
+    assert settings.api_key.get_secret_value() == "canary"
+    assert given(QUEUE_BATCH_SIZE="8").queue_batch_size == 8
+
+
+def test_an_error_in_the_env_file_names_the_setting(given, tmp_path):
+    (tmp_path / ".env").write_text("SYNC_TIMEOUT_MS=soon\n")
+    with pytest.raises(SettingsError, match=r"^SYNC_TIMEOUT_MS: "):
+        given()
+
+
+@pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
+def test_an_empty_value_is_no_value(given, name, tmp_path):
+    default = given()
+    assert given(**{name: ""}) == default
+    (tmp_path / ".env").write_text(f"{name}=\n")
+    assert given() == default
+
+
+def test_settings_do_not_change(given):
+    with pytest.raises(ValueError, match="frozen"):
+        given().queue_batch_size = 1
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [({}, "STRAVA_CLIENT_ID"), ({"STRAVA_CLIENT_ID": "17"}, "STRAVA_CLIENT_SECRET")],
+)
+def test_a_missing_application_is_named_where_it_is_needed(given, values, missing):
+    with pytest.raises(SettingsError, match=f"^{missing} is not set"):
+        given(**values).require_strava()
+    given(STRAVA_CLIENT_ID="17", STRAVA_CLIENT_SECRET="s").require_strava()
