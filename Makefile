@@ -11,7 +11,8 @@ demo: $(VENV)/.run  ## everything running: sandbox Strava, feedzone, one link to
 	@$(BIN)/feedzone demo
 
 test: $(VENV)/.dev chromium check  ## everything checked and tested, on both databases, in a real browser
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/.dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

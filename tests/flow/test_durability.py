@@ -55,20 +55,22 @@ def stored(path: str) -> list[int]:
         return [row[0] - 10_000_000_000 for row in database.execute("SELECT object_id FROM webhook_events")]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("known", [True, False], ids=["of a connected athlete", "of a stranger"])
 async def test_a_thousand_events_over_64_connections_are_stored_once_each_in_time(sandbox, install, known):
+    """p99 under 100 ms, as the median of three rounds: what shares the machine with us may spoil one."""
     feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
     await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
     owner = next(iter(sandbox.world.athletes))
     if known:
         await feedzone.connect(owner)
-    await post_all(feedzone.url, owner, range(-50, 0))  # connections and caches are warm, as in service
-    acknowledged, took = await post_all(feedzone.url, owner, range(1000))
-    assert len(acknowledged) == 1000
-    found = [number for number in stored(str(feedzone.home / "feedzone.db")) if number >= 0]
-    assert sorted(found) == list(range(1000))
-    p99 = sorted(took)[int(len(took) * 0.99)]
-    assert p99 < 0.1, f"p99 {p99 * 1000:.0f} ms"
+    p99 = []
+    for numbers in (range(1000), range(1000, 2000), range(2000, 3000)):
+        acknowledged, took = await post_all(feedzone.url, owner, numbers)
+        assert sorted(acknowledged) == list(numbers)
+        p99.append(sorted(took)[int(len(took) * 0.99)])
+    assert sorted(stored(str(feedzone.home / "feedzone.db"))) == list(range(3000))
+    assert sorted(p99)[1] < 0.1, [f"{one * 1000:.0f} ms" for one in p99]
 
 
 async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(sandbox, install):

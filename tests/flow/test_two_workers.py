@@ -10,9 +10,10 @@ import pytest
 from feedzone.sandbox import Limits, SandboxOptions, running
 
 JOBS = 500
-DETAIL = "/api/v3/activities/{id}"
+DETAIL = "/activities/{id}"
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(180)
 async def test_two_worker_processes_share_500_jobs_without_doing_one_twice(install, postgres_url, eventually):
     options = SandboxOptions(

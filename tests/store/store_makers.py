@@ -121,9 +121,7 @@ def fetched(record: ActivityRecord, cause: str = "request", *, complete: bool = 
 
 def streams(state: Any = "present", blob: bytes | None = b"PAR1", **changes: Any) -> StoreStreams:
     channels, samples = (("time", "watts"), 3) if state == "present" else ((), 0)
-    plain = StoreStreams(
-        ACTIVITY, OWNER, state, blob if state == "present" else None, channels, samples
-    )
+    plain = StoreStreams(ACTIVITY, OWNER, state, blob if state == "present" else None, channels, samples)
     return msgspec.structs.replace(plain, **changes)
 
 
@@ -151,8 +149,10 @@ class Store:
         return await self.database.read(body)
 
     async def rows(self, table: Table, **where: Any) -> list[Row[Any]]:
-        query = select(table).order_by(*table.primary_key).where(
-            *(table.c[name] == value for name, value in where.items())
+        query = (
+            select(table)
+            .order_by(*table.primary_key)
+            .where(*(table.c[name] == value for name, value in where.items()))
         )
         return await self.database.read(lambda c: list(c.execute(query).all()))
 

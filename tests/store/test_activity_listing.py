@@ -74,7 +74,8 @@ async def test_one_activity_can_be_asked_for(store):
 
 
 async def differing(store, *records):
-    return [one.id for one in await store.read(lambda c: activities.differing(c, records))]
+    now = store.clock.now()
+    return [one.id for one in await store.write(lambda c: activities.differing(c, records, now))]
 
 
 async def test_what_is_synced_and_says_the_same_does_not_differ(store):

@@ -197,8 +197,24 @@ async def test_a_postgresql_that_does_not_answer_is_unavailable(url):
     await opened.close()
 
 
-async def test_a_postgresql_that_refuses_us_is_unavailable(migrated_postgres):
-    """No such database (yet), starting up, too many connections: all of it passes, or is the operator's."""
+@pytest.mark.parametrize(
+    "said",
+    [
+        "57P03 starting up",
+        "57P01 shutting down",
+        "53300 too many connections",
+        "53100 disk full",
+        "53200 memory",
+    ],
+)
+async def test_a_postgresql_that_cannot_serve_now_is_unavailable(postgres_database, said):
+    """All of these pass: the webhook answers 503 and workers try again, as if nobody had answered."""
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{said[:5]}'; END $$"
+    with pytest.raises(StorageUnavailable):
+        await postgres_database.write(lambda c: c.exec_driver_sql(raising))
+
+
+async def test_a_postgresql_without_our_database_is_unavailable(migrated_postgres):
     base, _, query = migrated_postgres.partition("?")
     opened = open_database(f"{base}_not_there" + (f"?{query}" if query else ""))
     with pytest.raises(StorageUnavailable, match="not_there"):
@@ -228,9 +244,7 @@ async def test_a_connection_that_is_cut_inside_a_transaction_is_unavailable(
     assert await digests(postgres_database) == []
 
 
-async def test_after_a_restart_of_postgresql_the_next_write_works(
-    postgres_database, second_postgres, clock
-):
+async def test_after_a_restart_of_postgresql_the_next_write_works(postgres_database, second_postgres, clock):
     await postgres_database.write(insert("before", clock))
     assert await second_postgres.read(lambda c: c.execute(END_ALL).scalar()) >= 1
     await postgres_database.write(insert("later", clock))

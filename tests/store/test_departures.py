@@ -190,7 +190,9 @@ async def test_events_of_who_has_left_cause_nothing(full):
 
 async def test_no_later_finding_revives_who_has_left(full):
     await full.apply(LEFT)
-    await full.apply(MarkAthlete(OWNER, "active", "a probe worked"), MarkAthlete(OWNER, "needs_reauth", "401"))
+    await full.apply(
+        MarkAthlete(OWNER, "active", "a probe worked"), MarkAthlete(OWNER, "needs_reauth", "401")
+    )
     assert (await full.row(strava_athletes, id=OWNER)).status == "deauthorized"
 
 

@@ -201,9 +201,7 @@ async def test_two_processes_share_many_jobs_without_a_double(postgres_store, se
             mine += [job.object_id for job in leased]
         return mine
 
-    workers = [
-        drain(one, f"w{n}/{k}") for n, one in enumerate((postgres_store, other)) for k in range(3)
-    ]
+    workers = [drain(one, f"w{n}/{k}") for n, one in enumerate((postgres_store, other)) for k in range(3)]
     shares = await asyncio.gather(*workers)
     assert sorted(sum(shares, [])) == list(range(300))
     assert sum(1 for share in shares if share) > 1

@@ -21,8 +21,7 @@ from feedzone.store.schema import activity_changes, jobs, strava_activities, web
 
 LEFT = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 WAITING = text(
-    "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 
 
@@ -109,6 +108,7 @@ async def test_an_event_that_comes_just_after_the_run_ended_has_a_job(ours, seco
     await ours.deliver(event())
     job = await ours.lease_one()
     now = clock.now()
+
     def end(connection):
         queue.finish(
             connection,
@@ -132,9 +132,7 @@ async def test_an_event_that_was_being_delivered_when_the_athlete_left_leaves_no
     ours, second_postgres, clock
 ):
     now, delivery = clock.now(), [Delivery(event(), "absent")]
-    async with meanwhile(
-        ours, second_postgres, lambda c: intake.accept(c, delivery, now), ours.apply(LEFT)
-    ):
+    async with meanwhile(ours, second_postgres, lambda c: intake.accept(c, delivery, now), ours.apply(LEFT)):
         pass
     assert await ours.rows(webhook_events, owner_id=OWNER) == []
     assert await ours.rows(jobs, athlete_id=OWNER) == []

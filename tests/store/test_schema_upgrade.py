@@ -34,7 +34,7 @@ def shape(connection):
         found[table] = {
             "columns": [{**column, "type": repr(column["type"])} for column in seen.get_columns(table)],
             "indexes": sorted(
-                ({**index, "dialect_options": repr(index.get("dialect_options"))} for index in seen.get_indexes(table)),
+                ({**index, "dialect_options": _told(index)} for index in seen.get_indexes(table)),
                 key=lambda index: index["name"],
             ),
             "key": seen.get_pk_constraint(table),
@@ -42,6 +42,11 @@ def shape(connection):
             "checks": sorted(seen.get_check_constraints(table), key=lambda check: check["name"]),
         }
     return found
+
+
+def _told(index):
+    """The conditions of a partial index, as text: SQLAlchemy's clauses do not compare."""
+    return {name: str(value) for name, value in index.get("dialect_options", {}).items()}
 
 
 async def in_thread(function, *arguments):
@@ -153,11 +158,3 @@ async def test_several_processes_may_prepare_the_same_empty_database_at_once(emp
     ended = [await in_thread(process.communicate) for process in with_path]
     assert [process.returncode for process in with_path] == [0, 0, 0], ended
     await in_thread(upgrade.check, empty)
-
-
-async def test_several_threads_may_prepare_the_same_empty_database_at_once(empty, database_url):
-    openings = [open_database(database_url) for _ in range(4)]
-    await asyncio.gather(*(in_thread(upgrade.prepare, one) for one in openings))
-    await in_thread(upgrade.check, empty)
-    for one in openings:
-        await one.close()

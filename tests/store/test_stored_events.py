@@ -51,7 +51,10 @@ async def test_events_of_other_objects_are_not_touched(store):
 async def test_a_receipt_says_what_became_of_each_delivery(store):
     receipts = await store.deliver(event(), event(), event(owner_id=999))
     assert [receipt.verdict for receipt in receipts] == ["accepted", "duplicate", "ignored"]
-    assert {row.id for row in await store.rows(webhook_events)} == {receipts[0].event_id, receipts[2].event_id}
+    assert {row.id for row in await store.rows(webhook_events)} == {
+        receipts[0].event_id,
+        receipts[2].event_id,
+    }
 
 
 async def test_the_athlete_shows_when_the_last_event_came(store, clock):
@@ -78,7 +81,9 @@ async def test_the_largest_numbers_that_strava_could_send_are_kept(store):
     assert (await store.lease_one()).object_id == top
 
 
-@pytest.mark.parametrize("title", ["a\x00b", "😀", "\u2028", "x" * 100_000], ids=["NUL", "emoji", "LS", "long"])
+@pytest.mark.parametrize(
+    "title", ["a\x00b", "😀", "\u2028", "x" * 100_000], ids=["NUL", "emoji", "LS", "long"]
+)
 async def test_any_title_is_kept_as_received(store, title):
     raw = retitled(title)
     await store.deliver(raw)

@@ -35,9 +35,7 @@ async def test_what_strava_sent_can_be_read_out_of_the_database(store):
         "latlng": {"data": [[52.5, 13.4], [52.500001, 13.4], [52.6, 13.5]], "series_type": "distance"},
     }
     encoded = stream_blob.encode(json.dumps(sent).encode())
-    await store.apply(
-        streams(blob=encoded.blob, channels=tuple(encoded.channels), samples=encoded.samples)
-    )
+    await store.apply(streams(blob=encoded.blob, channels=tuple(encoded.channels), samples=encoded.samples))
     assert stream_blob.decode(bytes((await held(store)).blob)) == sent
 
 

@@ -35,7 +35,10 @@ def granted(clock, name: str) -> TokenGrant:
 
 
 async def uses(store, athlete_id=OWNER):
-    return [(row.purpose, row.generation, row.outcome) for row in await store.rows(token_uses, athlete_id=athlete_id)]
+    return [
+        (row.purpose, row.generation, row.outcome)
+        for row in await store.rows(token_uses, athlete_id=athlete_id)
+    ]
 
 
 async def test_what_is_stored_is_loaded(store, tokens, clock):
@@ -212,5 +215,7 @@ async def test_a_key_rotation_does_not_strand_a_revocation_that_is_under_way(sto
     await store.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
     await store.write(TokenTable(store.database, Vault([NEW_KEY, OLD_KEY]), clock).rotate_keys)
     kept = decode_hint((await store.row(jobs)).hint)
-    assert msgspec.structs.replace(kept, sealed_token=None) == msgspec.structs.replace(hint, sealed_token=None)
+    assert msgspec.structs.replace(kept, sealed_token=None) == msgspec.structs.replace(
+        hint, sealed_token=None
+    )
     assert Vault([NEW_KEY]).open(kept.sealed_token, owner=owner_of(OWNER)) == "refresh-canary-last"

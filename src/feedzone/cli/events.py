@@ -47,13 +47,14 @@ async def _list_events(parts: App, status: str | None, limit: int) -> None:
 
 
 async def _list_dead(parts: App, limit: int) -> None:
+    """Not a table: ids must survive a narrow terminal, and reasons are long."""
     page = await parts.insights.jobs(state="dead", limit=limit)
-    table = Table("job", "what", "athlete", "attempts", "reason", box=None)
     for job in page.items:
-        table.add_row(
-            job.id, f"{job.kind} {job.key}", str(job.athlete_id), str(job.attempts), job.last_error or ""
-        )
-    out.print(table if page.items else "No dead letters.")
+        what = f"{job.kind} {job.key}, athlete {job.athlete_id}, {job.attempts} attempts"
+        out.print(f"[bold]{job.id}[/]  {what}", soft_wrap=True)
+        out.print(f"    {job.last_error or ''}", markup=False, soft_wrap=True)
+    if not page.items:
+        out.print("No dead letters.")
 
 
 @app.command()

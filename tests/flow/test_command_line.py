@@ -1,0 +1,185 @@
+"""The commands, read as a stranger reads them."""
+
+from __future__ import annotations
+
+import stat
+
+import aiohttp
+import pytest
+
+
+async def test_init_writes_settings_that_only_the_owner_reads_and_never_overwrites(install):
+    feedzone = install("http://127.0.0.1:1")
+    first = await feedzone.run("init")
+    assert first.returncode == 0, first.stderr
+    env = feedzone.home / ".env"
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    text = env.read_text()
+    again = await feedzone.run("init")
+    assert again.returncode == 1
+    assert "left as it is" in again.stderr
+    assert env.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("QUEUE_BATCH_SIZE", "many", "QUEUE_BATCH_SIZE: input should be a valid integer"),
+        ("APP_URL", "feedzone.example.org", "APP_URL: takes a URL such as https://"),
+        ("DATABASE_URL", "mysql://x/y", "DATABASE_URL takes sqlite:///path or postgresql://"),
+        ("TOKEN_ENCRYPTION_KEYS", "short", "TOKEN_ENCRYPTION_KEYS"),
+        ("WEBHOOK_SIGNATURE", "sometimes", "WEBHOOK_SIGNATURE: input should be 'auto', 'off'"),
+    ],
+)
+async def test_an_invalid_setting_stops_the_start_with_one_line_that_names_it(install, name, value, says):
+    feedzone = install("http://127.0.0.1:1")
+    feedzone.env[name] = value
+    result = await feedzone.run("serve", "--port", str(feedzone.port))
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+async def test_a_taken_port_is_named(sandbox, install):
+    feedzone = install(sandbox.url)
+    await feedzone.start()
+    second = await feedzone.run("serve", "--port", str(feedzone.port))
+    assert second.returncode == 2
+    assert "Address already in use" in second.stderr
+
+
+async def test_a_sync_shows_progress_and_what_came_of_it(sandbox, install):
+    feedzone = install(sandbox.url)
+    process = await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
+    athlete = next(iter(sandbox.world.athletes))
+    await feedzone.connect(athlete)
+    result = await feedzone.run("sync", str(athlete), "--all")
+    assert result.returncode == 0, result.stderr
+    total = len(sandbox.world.truth(athlete))
+    assert f"{total} of {total} activities are up to date." in result.stdout
+    listing = await feedzone.run("athletes", "list")
+    assert "complete" in listing.stdout
+    assert process.stop() == 0
+
+
+async def test_disconnect_asks_removes_and_tells_strava(sandbox, install):
+    feedzone = install(sandbox.url)
+    process = await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
+    athlete = next(iter(sandbox.world.athletes))
+    await feedzone.connect(athlete)
+    refused = await feedzone.run("athletes", "disconnect", str(athlete))
+    assert refused.returncode != 0
+    result = await feedzone.run("athletes", "disconnect", str(athlete), "--yes")
+    assert "is gone from this database" in result.stdout
+    assert "revoked at Strava" in result.stdout
+    assert athlete not in sandbox.world.grants.live
+    unknown = await feedzone.run("athletes", "disconnect", str(athlete), "--yes")
+    assert unknown.returncode == 1
+    assert "is not connected" in unknown.stderr
+    process.stop()
+
+
+async def test_ensure_never_takes_over_a_foreign_subscription_unasked(sandbox, install):
+    mine, theirs = install(sandbox.url), install(sandbox.url)
+    await mine.start()
+    await theirs.start()
+    assert (await theirs.run("subscription", "ensure")).returncode == 0
+    taken = sandbox.world.subscription
+    refused = await mine.run("subscription", "ensure")
+    assert refused.returncode == 1
+    assert theirs.url in refused.stderr
+    assert "--replace" in refused.stderr
+    assert sandbox.world.subscription is taken
+    assert (await mine.run("subscription", "ensure", "--replace")).returncode == 0
+    assert sandbox.world.subscription.callback_url.startswith(mine.url)
+    shown = await mine.run("subscription", "show")
+    assert "ours" in shown.stdout
+    assert "is deleted" in (await mine.run("subscription", "delete")).stdout
+    assert sandbox.world.subscription is None
+
+
+async def test_a_failed_list_changes_nothing_at_strava(sandbox, install):
+    feedzone = install(sandbox.url)
+    await feedzone.start()
+    await feedzone.run("subscription", "ensure")
+    kept = sandbox.world.subscription
+    sandbox.world.faults.change({"html_502": 1.0})
+    failed = await feedzone.run("subscription", "ensure", "--replace")
+    sandbox.world.faults.change({"html_502": 0.0})
+    assert failed.returncode == 1
+    assert "502" in failed.stderr
+    assert sandbox.world.subscription is kept
+
+
+async def test_a_subscription_without_a_server_is_refused_with_a_remedy(sandbox, install):
+    feedzone = install(sandbox.url)
+    result = await feedzone.run("subscription", "ensure")
+    assert result.returncode == 1
+    assert "not verifiable" in result.stderr
+    assert "feedzone is not running" in result.stderr
+
+
+async def test_the_doctor_finds_what_is_wrong_and_then_nothing(sandbox, install):
+    feedzone = install(sandbox.url)
+    ill = await feedzone.run("doctor")
+    assert ill.returncode == 1
+    assert "does not answer" in ill.stdout
+    await feedzone.start()
+    await feedzone.run("subscription", "ensure")
+    well = await feedzone.run("doctor")
+    assert well.returncode == 0, well.stdout
+    assert "answers the handshake" in well.stdout
+    assert "bare host: 127.0.0.1" in well.stdout
+
+
+async def test_a_dead_letter_can_be_listed_retried_and_discarded(sandbox, install, eventually):
+    feedzone = install(sandbox.url, MAX_SYNC_RETRIES="1")
+    await feedzone.start()
+    athlete = next(iter(sandbox.world.athletes))
+    await feedzone.connect(athlete)
+    spec = sandbox.world.record(athlete)
+    sandbox.world.faults.poison.add(spec.id)
+    event = {
+        "object_type": "activity",
+        "object_id": spec.id,
+        "aspect_type": "create",
+        "owner_id": athlete,
+        "subscription_id": 1,
+        "event_time": 1_700_000_000,
+    }
+    async with aiohttp.ClientSession() as strava:
+        await strava.post(f"{feedzone.url}/api/webhooks/strava", json=event)
+
+    async def dead():
+        _, found = await feedzone.api("jobs?state=dead")
+        return found["items"]
+
+    (job,) = await eventually(dead)
+    listed = await feedzone.run("events", "list", "--failed")
+    assert job["id"] in listed.stdout
+    assert "500 error" in listed.stdout
+    sandbox.world.faults.poison.clear()
+    assert (await feedzone.run("events", "retry", job["id"])).returncode == 0
+
+    async def alive():
+        status, found = await feedzone.api(f"activities/{spec.id}")
+        return status == 200 and found["sync_status"] == "synced"
+
+    await eventually(alive)
+    nothing = await feedzone.run("events", "discard", job["id"], "--reason", "gone")
+    assert nothing.returncode == 1
+    assert "no dead letter" in nothing.stderr
+
+
+async def test_an_export_is_plain_files(sandbox, install):
+    feedzone = install(sandbox.url)
+    process = await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
+    athlete = next(iter(sandbox.world.athletes))
+    await feedzone.connect(athlete)
+    await feedzone.run("sync", str(athlete))
+    result = await feedzone.run("export", str(athlete), "--to", "mine")
+    assert result.returncode == 0, result.stderr
+    files = sorted(path.suffix for path in (feedzone.home / "mine").iterdir())
+    assert ".json" in files
+    assert ".parquet" in files
+    process.stop()
