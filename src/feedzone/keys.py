@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from .errors import SettingsError
@@ -26,15 +28,26 @@ def _key_file(path: Path) -> str:
     """Read the key file, or make it. Only its owner may read it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return path.read_text(encoding="ascii").strip()
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            key = new_key()
-            file.write(key + "\n")
-        return key
+        if not path.exists():
+            _make(path)
+        return path.read_text(encoding="ascii").strip()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{path} does not hold keys in base64 or hex") from None
     except OSError as problem:
         raise SettingsError(
             f"TOKEN_ENCRYPTION_KEYS is not set and {path} cannot be used: {problem.strerror}"
         ) from None
+
+
+def _make(path: Path) -> None:
+    """Whole or not at all, and whoever comes second keeps the first one's."""
+    handle, draft = tempfile.mkstemp(dir=path.parent)  # readable by its owner alone
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(new_key() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -21,8 +22,12 @@ def _base_url(value: object) -> object:
     """An http(s) URL without its trailing slash."""
     if not isinstance(value, str):
         return value
-    parts = urlsplit(value.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value.strip())
+        fits = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        fits = False
+    if not fits or parts.query or parts.fragment:
         raise ValueError("takes a URL such as https://feedzone.example.org")
     return value.strip().rstrip("/")
 
@@ -146,11 +151,13 @@ def load_settings() -> Settings:
         settings = Settings()
     except ValidationError as problem:
         raise SettingsError(_first_problem(problem)) from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env is not UTF-8 encoded text") from None
     if settings.webhook_signature == "enforce" and not settings.signature_keys:
         raise SettingsError(
             "WEBHOOK_SIGNATURE=enforce needs WEBHOOK_SECRET, the key to check signatures with"
         )
-    if "/" in settings.webhook_path_secret.get_secret_value():
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", settings.webhook_path_secret.get_secret_value()):
         raise SettingsError("WEBHOOK_PATH_SECRET takes one path segment: letters, digits, - and _")
     return settings
 

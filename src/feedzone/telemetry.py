@@ -11,7 +11,9 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-_BEARER = re.compile(r"(Bearer|Basic) [A-Za-z0-9._~+/=-]+")
+_BEARER = re.compile(r"\b((?i:Bearer)|Basic) [A-Za-z0-9._~+/=-]+")
+_NAMES = "access_token|refresh_token|client_secret|verify_token"
+_MEMBER = re.compile(rf"""((?:{_NAMES})["']\s*:\s*["'])[^"']*""")
 _PARAMETER = re.compile(r"((?:access_token|refresh_token|client_secret|code|verify_token|token)=)[^&\s'\"]+")
 HIDDEN = "[hidden]"
 
@@ -25,19 +27,28 @@ class Redactor:
     def text(self, value: str) -> str:
         for secret in self._secrets:
             value = value.replace(secret, HIDDEN)
-        return _PARAMETER.sub(rf"\1{HIDDEN}", _BEARER.sub(rf"\1 {HIDDEN}", value))
+        value = _MEMBER.sub(rf"\1{HIDDEN}", _BEARER.sub(rf"\1 {HIDDEN}", value))
+        return _PARAMETER.sub(rf"\1{HIDDEN}", value)
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {key: self._value(item) for key, item in value.items()}
+            return {self._value(key): self._member(key, item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._value(item) for item in value]
-        return value
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        return self.text(repr(value))
+
+    def _member(self, key: Any, value: Any) -> Any:
+        return HIDDEN if value and re.fullmatch(_NAMES, str(key)) else self._value(value)
 
     def __call__(self, _logger: Any, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        return {key: self._value(value) for key, value in entry.items()}
+        # What begins with _ is structlog's own and is not rendered.
+        return {
+            key: value if key.startswith("_") else self._member(key, value) for key, value in entry.items()
+        }
 
 
 def configure_logging(level: str, form: str, secrets: Sequence[str]) -> None:

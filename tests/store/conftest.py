@@ -1,15 +1,18 @@
-"""Fixtures of the store tests. On PostgreSQL they share one migrated database, emptied for each test."""
+"""Fixtures of the store tests: migrated once, then emptied (PostgreSQL) or copied (SQLite) for each test."""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from store_makers import OTHER, OWNER, Store
 
 from feedzone.store import upgrade
-from feedzone.store.database import Database, PostgresDatabase, open_database
+from feedzone.store.database import Database, PostgresDatabase, SqliteDatabase
 from feedzone.store.schema import metadata
 
 
@@ -17,10 +20,11 @@ from feedzone.store.schema import metadata
 def migrated_postgres(postgres_server: object) -> str:
     name = f"store{uuid.uuid4().hex}"
     postgres_server.psql(f"CREATE DATABASE {name};")  # type: ignore[attr-defined]
-    # Nothing here survives the session anyway: commits need not wait for the disk.
-    postgres_server.psql(f"ALTER DATABASE {name} SET synchronous_commit = off;")  # type: ignore[attr-defined]
+    # Nothing here survives the session anyway: nobody need wait for the disk.
+    postgres_server.psql("ALTER SYSTEM SET fsync = off;")  # type: ignore[attr-defined]
+    postgres_server.psql("SELECT pg_reload_conf();")  # type: ignore[attr-defined]
     url = str(postgres_server.get_uri(name))  # type: ignore[attr-defined]
-    upgrade.prepare(open_database(url))
+    upgrade.prepare(PostgresDatabase(url))
     return url
 
 
@@ -38,6 +42,23 @@ async def second_postgres(
 ) -> AsyncIterator[PostgresDatabase]:
     """The same database, as another process has it open."""
     opened = PostgresDatabase(migrated_postgres)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "migrated.db"
+    opened = SqliteDatabase(f"sqlite:///{path}")
+    upgrade.prepare(opened)
+    asyncio.run(opened.close())
+    return path
+
+
+@pytest.fixture
+async def sqlite_database(migrated_sqlite: Path, tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    copy = shutil.copy(migrated_sqlite, tmp_path / "feedzone.db")
+    opened = SqliteDatabase(f"sqlite:///{copy}")
     yield opened
     await opened.close()
 

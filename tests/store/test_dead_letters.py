@@ -1,4 +1,4 @@
-"""What one may rely on about dead letters: they are kept until someone decides, or the truth overtakes them."""
+"""Dead letters are kept until someone decides, or the truth overtakes them."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from itertools import chain
 
 import msgspec
 import pytest
@@ -126,8 +127,8 @@ async def test_jobs_are_leased_by_lane_then_rank_then_age(store):
     assert [job.object_id for job in await store.lease()] == [3, 5, 2, 4, 1]
 
 
-async def test_five_thousand_backfill_jobs_do_not_delay_one_webhook(store):
-    await store.enqueue(*(spec(n, lane=Lane.BACKFILL, rank=-n) for n in range(1, 5001)))
+async def test_two_thousand_backfill_jobs_do_not_delay_one_webhook(store):
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL, rank=-n) for n in range(1, 2001)))
     await store.deliver(event())
     (job,) = await store.lease(limit=1)
     assert job.object_id == ACTIVITY
@@ -203,7 +204,7 @@ async def test_two_processes_share_many_jobs_without_a_double(postgres_store, se
 
     workers = [drain(one, f"w{n}/{k}") for n, one in enumerate((postgres_store, other)) for k in range(3)]
     shares = await asyncio.gather(*workers)
-    assert sorted(sum(shares, [])) == list(range(300))
+    assert sorted(chain.from_iterable(shares)) == list(range(300))
     assert sum(1 for share in shares if share) > 1
 
 

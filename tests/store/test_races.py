@@ -70,7 +70,7 @@ PAGE = StorePage(OWNER, (summary(),), (spec(),))
 async def test_two_processes_may_store_the_same_new_activity_at_once(
     ours, second_postgres, clock, first, second
 ):
-    """A webhook announces it while the first sync lists it: jobs of two kinds, so no lease keeps them apart."""
+    """A webhook announces it while the first sync lists it: two jobs, so no lease keeps them apart."""
     async with meanwhile(ours, second_postgres, stored(clock, first), ours.apply(second)):
         pass
     assert len(await ours.rows(strava_activities)) == (0 if first == streams() else 1)

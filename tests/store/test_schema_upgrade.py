@@ -55,11 +55,13 @@ async def in_thread(function, *arguments):
 
 async def test_the_migrations_build_exactly_the_schema(empty):
     await in_thread(upgrade.upgrade, empty)
-    options = {"compare_type": True, "compare_server_default": True}
-    found = await empty.read(
-        lambda c: compare_metadata(MigrationContext.configure(c, opts=options), metadata)
-    )
-    assert found == []
+
+    def difference(connection):
+        # Alembic takes SQLite's DEFAULT '' for something else; the next test looks at defaults on both.
+        options = {"compare_type": True, "compare_server_default": connection.dialect.name != "sqlite"}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    assert await empty.read(difference) == []
 
 
 async def test_checks_conditions_comments_and_order_are_the_same_too(empty, tmp_path):

@@ -1,4 +1,4 @@
-"""An update event shows its title, type and privacy at once, and marks the activity stale until it is fetched."""
+"""An update event shows title, type and privacy at once; the activity is stale until it is fetched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An activity is the newest observation of it: the detail is never lost to a summary, each change is logged."""
+"""An activity is the newest observation of it; a summary costs no detail, and each change is logged."""
 
 from __future__ import annotations
 

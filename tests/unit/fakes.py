@@ -283,9 +283,9 @@ class FakeQueue:
             del self.jobs[job.id], self.due[job.id]
         return True
 
-    async def renew(self, owner: str, seconds: float) -> int:
+    async def renew(self, owners: Sequence[str], seconds: float) -> int:
         until = self._clock.now() + timedelta(seconds=seconds)
-        mine = [key for key, (held_by, _) in self.leases.items() if held_by.startswith(f"{owner}/")]
+        mine = [key for key, (held_by, _) in self.leases.items() if held_by in owners]
         self.leases |= {key: (self.leases[key][0], until) for key in mine}
         return len(mine)
 

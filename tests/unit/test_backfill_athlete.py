@@ -11,7 +11,7 @@ from fakes import ATHLETE, NOON, STRANGER, FakeApi, job, unanswered
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import FinishListing, MarkAthlete, StorePage
 from feedzone.domain.job import BackfillHint, JobSpec, Lane, RefreshHint
-from feedzone.domain.outcome import Discard, Done, Retry, Snooze
+from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.errors import NeedsScope, QuotaSpent, TransientError
 from feedzone.handlers.backfill_athlete import PER_PAGE, BackfillAthlete
 
@@ -32,8 +32,7 @@ async def test_a_page_is_stored_with_a_job_for_each_activity_and_the_same_job_go
     api = FakeApi(activities=[page])
     outcome = await run(api, clock, BackfillHint(before=20, after=10, page=3, found=400))
     assert api.calls == [("activities", ATHLETE, 10, 20, 3, PER_PAGE)]
-    assert isinstance(outcome, Snooze)
-    assert outcome.until == NOON
+    assert isinstance(outcome, Continue)
     assert outcome.hint == BackfillHint(before=20, after=10, page=4, found=402)
     (stored,) = outcome.effects
     assert (stored.athlete_id, stored.records) == (ATHLETE, tuple(page))
@@ -73,7 +72,7 @@ async def test_an_empty_page_is_the_end(clock):
 async def test_a_short_page_is_not_the_end(clock):
     pages = [[record(n) for n in range(200)], [record(500)], [record(n) for n in range(300, 500)], []]
     api, hint, seen = FakeApi(activities=pages), HINT, 0
-    while isinstance(outcome := await run(api, clock, hint), Snooze):
+    while isinstance(outcome := await run(api, clock, hint), Continue):
         seen += len(outcome.effects[0].records)
         hint = outcome.hint
     assert isinstance(outcome, Done)
@@ -112,5 +111,5 @@ async def test_entries_of_other_athletes_are_dropped(clock):
 
 async def test_a_page_of_strangers_is_no_end(clock):
     outcome = await run(FakeApi(activities=[[record(1, STRANGER)]]), clock)
-    assert isinstance(outcome, Snooze)
+    assert isinstance(outcome, Continue)
     assert (outcome.effects[0].records, outcome.hint.page) == ((), 2)

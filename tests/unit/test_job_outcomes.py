@@ -27,7 +27,7 @@ from feedzone.errors import ApiError, Fault, QuotaSpent, StorageUnavailable, Tra
 
 HINTS = [
     RefreshHint(),
-    RefreshHint("delete", verified=True, cause="event:e1", detail_at=1795000000.25),
+    RefreshHint("delete", verified=True, cause="event:e1", detail_version=3),
     RevokeHint("confirm", verified=True, cause="event:e1"),
     RevokeHint("revoke", sealed_token="v1.abc"),
     BackfillHint(before=2**40),

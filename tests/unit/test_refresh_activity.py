@@ -195,7 +195,7 @@ async def test_when_only_the_streams_fail_the_detail_is_stored_and_not_fetched_a
     assert outcome.effects == (StoreDetail(record(), "event:e1", NOON, complete=False), note)
     assert outcome.if_last == (NoteFailure(ACTIVITY, ATHLETE, str(failure), final=True),)
     rest = outcome.hint
-    assert (rest.action, rest.cause, rest.detail_at) == ("refresh", "event:e1", NOON.timestamp())
+    assert (rest.action, rest.cause, rest.detail_version) == ("refresh", "event:e1", 1)
     assert await run(api, clock, outcome.hint, HELD) == Done((PRESENT,))
     assert api.asked == ["activity", "streams", "streams"]
 
@@ -205,11 +205,11 @@ async def test_quota_that_ends_between_detail_and_streams_loses_nothing(clock):
     outcome = await run(FakeApi(activity=record(), streams=spent), clock)
     assert isinstance(outcome, Snooze)
     assert [type(effect) for effect in outcome.effects] == [StoreDetail]
-    assert outcome.hint.detail_at is not None
+    assert outcome.hint.detail_version == 1
 
 
 async def test_streams_that_fail_again_go_on_from_there(clock):
-    hint = RefreshHint(cause="event:e1", detail_at=NOON.timestamp())
+    hint = RefreshHint(cause="event:e1", detail_version=1)
     outcome = await run(FakeApi(streams=TransientError(500)), clock, hint, HELD)
     assert isinstance(outcome, Retry)
     assert outcome.hint == hint

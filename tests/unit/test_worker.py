@@ -146,7 +146,8 @@ async def test_a_lost_lease_changes_nothing(clock):
 async def test_a_job_whose_outcome_could_not_be_recorded_runs_again(clock, failures):
     queue = FakeQueue(clock, job())
     queue.failures = list(failures)
-    made, rescuer = producer(queue, ends(Done()), clock), Rescuer(queue, "w")
+    made = producer(queue, ends(Done()), clock)
+    rescuer = Rescuer(queue, made.held)
     await made.run_once()
     while made.running:
         await settle()
@@ -219,7 +220,7 @@ async def test_an_ending_job_makes_room_at_once(clock):
     await settle()
     work.finish("job-0")
     assert await wakeup.wait(5) is True
-    assert made.running == set()
+    assert made.running == {}
 
 
 async def test_draining_waits_for_what_ends_in_time_and_cancels_the_rest(clock):
@@ -233,7 +234,7 @@ async def test_draining_waits_for_what_ends_in_time_and_cancels_the_rest(clock):
     await draining
     assert [job_id for job_id, _ in queue.outcomes] == ["job-0"]
     assert work.running["job-1"].cancelled()
-    assert made.running == set()
+    assert made.running == {}
 
 
 # Rescuer
@@ -244,7 +245,7 @@ async def test_a_living_worker_keeps_its_leases_and_a_dead_ones_jobs_run_again(c
     await queue.lease(1, "w/1", LEASE_S)
     await queue.lease(1, "dead/1", LEASE_S)
     clock.advance(seconds=LEASE_S)
-    assert await Rescuer(queue, "w").run_once() == 1
+    assert await Rescuer(queue, lambda: ["w/1"]).run_once() == 1
     assert list(queue.leases) == ["job-0"]
     assert EVERY_S * 2 < LEASE_S
 

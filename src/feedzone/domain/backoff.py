@@ -9,7 +9,7 @@ CAP_S = 900.0
 def retry_delay_s(attempt: int, jitter: float) -> float:
     """Seconds to wait after failed attempt number `attempt` (from 1); `jitter` is a random in [0, 1).
 
-    Doubles from FIRST_S up to CAP_S; the jitter takes off up to half, so that jobs which failed
+    Grows fourfold from FIRST_S up to CAP_S; the jitter takes off up to half, so that jobs which failed
     together do not come back together.
     """
     base = min(CAP_S, FIRST_S * 4.0 ** (attempt - 1))

@@ -60,7 +60,7 @@ class StravaEvent(msgspec.Struct, frozen=True):
         return (
             self.object_type == "athlete"
             and self.aspect_type == "update"
-            and (authorized is False or (isinstance(authorized, str) and authorized.lower() == "false"))
+            and (authorized is False or (authorized == "false"))
         )
 
 

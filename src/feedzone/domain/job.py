@@ -30,8 +30,10 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
     """Whether the signature of the event that said so was verified."""
     cause: str = ""
     """`event:<id>`, `backfill`, or `request`: stands in the audit trail."""
-    detail_at: float | None = None
-    """Epoch seconds at which the detail was stored by an earlier run that could not get the streams."""
+    detail_version: int | None = None
+    """The version of the job whose detail is stored, while its streams could not be had yet."""
+    started_at: float | None = None
+    """Epoch seconds at which that activity started: its age tells missing streams from coming ones."""
 
 
 class RevokeHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="revoke"):

@@ -18,6 +18,14 @@ class Done(msgspec.Struct, frozen=True):
     """Stands in the event's `error_message` when done was not the usual thing (`not_visible`, `forged`)."""
 
 
+class Continue(msgspec.Struct, frozen=True):
+    """A part is done, and the rest goes on at once, as a run of its own with all attempts before it."""
+
+    effects: tuple[Effect, ...]
+    hint: Hint
+    """Where the next run begins."""
+
+
 class Snooze(msgspec.Struct, frozen=True):
     """Not now, and nobody's fault: costs no attempt."""
 
@@ -46,4 +54,4 @@ class Discard(msgspec.Struct, frozen=True):
     if_last: tuple[Effect, ...] = ()
 
 
-Outcome = Done | Snooze | Retry | Discard
+Outcome = Done | Continue | Snooze | Retry | Discard

@@ -10,7 +10,7 @@ import msgspec
 from ..domain.activity import ActivityRecord
 from ..domain.effect import FinishListing, StorePage
 from ..domain.job import BackfillHint, Job, JobSpec, Lane, RefreshHint, activity_key
-from ..domain.outcome import Done, Outcome, Snooze
+from ..domain.outcome import Continue, Done, Outcome
 from ..errors import StravaError
 from ..ports import Clock, StravaApi
 from .failures import ending
@@ -30,20 +30,19 @@ class BackfillAthlete:
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
         assert isinstance(hint, BackfillHint)
-        now = self.clock.now()
         try:
             records = await self.api.activities(
                 job.athlete_id, after=hint.after, before=hint.before, page=hint.page, per_page=PER_PAGE
             )
         except StravaError as error:
-            return ending(error, job.athlete_id, now, self.rng)
+            return ending(error, job.athlete_id, self.clock.now(), self.rng)
         if not records:
             # Only an empty page is the end: a short one may be followed by more (pain 51).
             return Done((FinishListing(job.athlete_id),))
         mine = tuple(record for record in records if record.athlete_id == job.athlete_id)
         page = StorePage(job.athlete_id, mine, tuple(_job_for(record) for record in mine))
         rest = msgspec.structs.replace(hint, page=hint.page + 1, found=hint.found + len(mine))
-        return Snooze(now, f"page {hint.page} is stored", (page,), rest)
+        return Continue((page,), rest)
 
 
 def _job_for(record: ActivityRecord) -> JobSpec:

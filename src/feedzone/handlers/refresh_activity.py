@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -23,7 +23,7 @@ from ..domain.effect import (
 )
 from ..domain.job import Job, RefreshHint
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
-from ..errors import NeedsRefresh, NotVisible, StravaError
+from ..errors import InvalidInput, NeedsRefresh, NotVisible, StravaError, TransientError
 from ..ports import Clock, Records, StravaApi
 from .failures import ending
 
@@ -60,7 +60,7 @@ class RefreshActivity:
         assert isinstance(hint, RefreshHint)
         if hint.action == "delete":
             return await self._delete(job, hint)
-        if hint.detail_at is not None:
+        if hint.detail_version == job.version:
             return await self._streams_only(job, hint)
         return await self._refresh(job, hint)
 
@@ -68,7 +68,10 @@ class RefreshActivity:
         """Believed when its signature proves it, or when there is nothing to lose (guarantee 3)."""
         held = await self.records.held_activity(job.object_id)
         if held is not None and held.athlete_id != job.athlete_id:
-            return Done(note=f"forged: the activity belongs to athlete {held.athlete_id}")
+            return Done(
+                (CountForged(hint.cause, "delete"),),
+                f"forged: the activity belongs to athlete {held.athlete_id}",
+            )
         if held is None or not held.live or hint.verified:
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
         return await self._refresh(job, hint)
@@ -111,13 +114,19 @@ class RefreshActivity:
             streams = await self._fetch_streams(job, record.start_date)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
-            rest = msgspec.structs.replace(hint, action="refresh", detail_at=self.clock.now().timestamp())
+            rest = msgspec.structs.replace(
+                hint,
+                action="refresh",
+                detail_version=job.version,
+                started_at=record.start_date.timestamp() if record.start_date else None,
+            )
             return _going_on(self._failed(job, error, (detail, *claim)), rest)
         return Done((detail, streams, *claim), _note(claim))
 
     async def _streams_only(self, job: Job, hint: RefreshHint) -> Outcome:
         try:
-            return Done((await self._fetch_streams(job, None),))
+            started = None if hint.started_at is None else datetime.fromtimestamp(hint.started_at, UTC)
+            return Done((await self._fetch_streams(job, started),))
         except StravaError as error:
             return _going_on(self._failed(job, error), hint)
 
@@ -126,7 +135,10 @@ class RefreshActivity:
             body = await self.api.streams(job.athlete_id, job.object_id)
         except NotVisible:
             body = b"{}"
-        encoded = self.encode_streams(body)
+        try:
+            encoded = self.encode_streams(body)
+        except InvalidInput as problem:
+            raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:
             fresh = started is None or self.clock.now() - started < FRESH
             state: StreamState = "pending" if fresh else "absent"

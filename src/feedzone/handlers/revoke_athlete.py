@@ -9,8 +9,16 @@ from datetime import timedelta
 
 from ..domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
 from ..domain.job import Job, RevokeHint
-from ..domain.outcome import Done, Outcome, Snooze
-from ..errors import ApiError, AppInactive, FeedzoneError, StravaError, TransientError, TransportFailure
+from ..domain.outcome import Done, Outcome, Retry, Snooze
+from ..errors import (
+    ApiError,
+    AppInactive,
+    FeedzoneError,
+    RateLimited,
+    StravaError,
+    TransientError,
+    TransportFailure,
+)
 from ..ports import Clock, StravaApi
 from .failures import ending
 
@@ -66,7 +74,12 @@ class RevokeAthlete:
             return Snooze(
                 now + min(AGAIN, max(age, timedelta(seconds=5))), f"Strava cannot be told: {failure}"
             )
+        except RateLimited as refusal:
+            return Snooze(now + AGAIN, f"Strava cannot be told: {refusal}")
         except ApiError as refusal:
+            if any(fault.resource == "Application" for fault in refusal.faults):
+                # Our credentials were refused: of the token Strava has said nothing.
+                return Retry(str(refusal))
             # A token that Strava does not know any more is as revoked as it can be.
             return Done((ConfirmRevoke(job.athlete_id, f"Strava did not know the token: {refusal}"),))
         except FeedzoneError as problem:

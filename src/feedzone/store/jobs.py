@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, t
 
 from ..domain.ids import uuid7
 from ..domain.job import Job, JobSpec, Lane, decode_hint, encode_hint
-from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
+from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from . import events
 from .dialect import insert_into
 from .schema import LIVE, jobs
@@ -165,6 +165,12 @@ def finish(
     match outcome:
         case Done(note=note):
             _complete(connection, job, note, overtaken=overtaken, now=now)
+        case Continue(hint=hint):
+            going_on = {"attempts": 0, "last_error": None} | (
+                {} if overtaken else {"hint": encode_hint(hint)}
+            )
+            _requeue(connection, job, now, now, going_on)
+            events.note_failure(connection, job, None, final=False, now=now)
         case Snooze(until=until, reason=reason, hint=hint):
             # A newer hint is not replaced by where the older run stopped.
             changes: dict[str, Any] = {"last_error": reason}
@@ -221,9 +227,9 @@ def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, cha
     connection.execute(update(jobs).where(jobs.c.id == job.id).values(values | changes))
 
 
-def renew(connection: Connection, worker: str, until: datetime) -> int:
-    """Prolong every lease of this worker."""
-    mine = and_(jobs.c.state == "running", jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True))
+def renew(connection: Connection, owners: Sequence[str], until: datetime) -> int:
+    """Prolong these leases, as far as they are still theirs; returns how many jobs that were."""
+    mine = and_(jobs.c.state == "running", jobs.c.lease_owner.in_(owners))
     return connection.execute(update(jobs).where(mine).values(lease_until=until)).rowcount
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -52,9 +53,9 @@ class JobTable:
 
         return await self._database.write(body)
 
-    async def renew(self, owner: str, seconds: float) -> int:
+    async def renew(self, owners: Sequence[str], seconds: float) -> int:
         until = self._clock.now() + timedelta(seconds=seconds)
-        return await self._database.write(lambda c: jobs.renew(c, owner, until))
+        return await self._database.write(lambda c: jobs.renew(c, owners, until))
 
     async def release(self, owner: str) -> int:
         now = self._clock.now()

@@ -36,7 +36,7 @@ def decode(response_body: bytes, status: int, call: str) -> Any:
     """The JSON of a good answer. HTML with status 200 has been seen in outages: transient."""
     try:
         return msgspec.json.decode(response_body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise TransientError(
             status, "the answer is not JSON", body=_excerpt(response_body), call=call
         ) from None
@@ -58,7 +58,7 @@ def _kind(status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint
         return RateLimited
     if status in (401, 403) and any(f.field.endswith("permission") and f.code == "missing" for f in faults):
         return NeedsScope
-    if any(f.resource == "RefreshToken" and f.code == "invalid" for f in faults):
+    if status in (400, 401) and any(f.resource == "RefreshToken" and f.code == "invalid" for f in faults):
         return TokenRevoked
     if status == 401:
         return NeedsRefresh

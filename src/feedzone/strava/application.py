@@ -72,7 +72,12 @@ class StravaApplication:
 
     async def _token(self, call: str, form: Mapping[str, str]) -> dict[str, object]:
         response = await self._send("POST", f"{self._oauth_base}/token", form={**self._client, **form})
-        members = answers.decode(answers.check(response, call, token_endpoint=True), response.status, call)
+        body = answers.check(response, call, token_endpoint=True)
+        try:
+            members = answers.decode(body, response.status, call)
+        except TransientError:
+            # Its excerpt could hold the pair that broke off.
+            raise TransientError(response.status, "the answer is not JSON", call=call) from None
         return members if isinstance(members, dict) else {}
 
     async def revoke(self, token: str) -> None:

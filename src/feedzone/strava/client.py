@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenRow
-from ..errors import NeedsRefresh, NotConnected, TokenRevoked
+from ..errors import NeedsRefresh, NotConnected, TokenRevoked, TransientError
 from ..ports import Request, Response
 from . import answers, payloads
 from .application import StravaApplication
@@ -60,7 +62,12 @@ class StravaClient:
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
         body = answers.check(response, "GET athlete")
-        return payloads.athlete(answers.decode(body, response.status, "GET athlete"))
+        try:
+            return payloads.athlete(answers.decode(body, response.status, "GET athlete"))
+        except msgspec.ValidationError:
+            raise TransientError(
+                response.status, "the answer is not an athlete", call="GET athlete"
+            ) from None
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         try:

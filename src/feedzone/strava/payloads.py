@@ -88,10 +88,14 @@ def activity(body: bytes, level: Level, call: str) -> ActivityRecord:
     """Read one activity. A member of an unexpected type is left out of the columns, never fatal:
     `raw` keeps it. Raises TransientError when the answer is not an activity at all."""
     try:
+        raw = body.decode()
+    except UnicodeDecodeError:
+        raise TransientError(200, "the answer is not UTF-8", body=_excerpt(body), call=call) from None
+    try:
         parsed = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         parsed = _leniently(body, call)
-    return ActivityRecord(parsed.id, parsed.athlete.id, level, _columns(parsed), body.decode())
+    return ActivityRecord(parsed.id, parsed.athlete.id, level, _columns(parsed), raw)
 
 
 def activity_page(body: bytes, call: str) -> list[ActivityRecord]:
@@ -179,6 +183,7 @@ def iana_name(text: str) -> str:
 
 
 def athlete(members: Any) -> AthleteProfile:
+    """Raises msgspec.ValidationError when it is none."""
     return msgspec.convert(members, AthleteProfile, strict=False)
 
 

@@ -8,13 +8,15 @@ from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
 from ..domain.athlete import TokenGrant, TokenRow
-from ..errors import NotConnected, StravaError, TokenRevoked, TransportFailure
+from ..errors import NotConnected, StorageUnavailable, StravaError, TokenRevoked, TransportFailure
 from ..ports import Clock, TokenRows
 
 REFRESH_BEFORE = timedelta(hours=1)
 """With more than an hour left Strava gives the same access token back (contract section 4)."""
 
 POLL_S = 0.05
+
+SAVE_TRIES = 8
 
 Refresh = Callable[[str], Awaitable[TokenGrant]]
 
@@ -35,7 +37,9 @@ class TokenKeeper:
     async def usable(self, athlete_id: int) -> TokenRow:
         """A token pair with an hour left, if Strava can be asked; else one that has not expired."""
         row = await self._row(athlete_id)
-        if row.expires_at - self._clock.now() > REFRESH_BEFORE:
+        left = row.expires_at - self._clock.now()
+        # After a refresh without an answer the refresh token may be dead: leave it while the pair works.
+        if left > REFRESH_BEFORE or (row.uncertain_at is not None and left > timedelta(0)):
             return row
         return await self._renewed(row)
 
@@ -83,17 +87,34 @@ class TokenKeeper:
         except asyncio.CancelledError:
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=True)
             raise
-        if not await self._rows.save_rotated(row.athlete_id, row.generation, self._owner, grant):
-            raise NotConnected(f"athlete {row.athlete_id} left while the token was refreshed")
+        # Shielded: a pair that Strava has given out must be stored, whoever has stopped waiting for it.
+        if not await asyncio.shield(self._save(row, grant)):
+            newer = await self._row(row.athlete_id)  # NotConnected when the athlete has left
+            if newer.generation == row.generation:
+                raise TransportFailure("the claim to refresh the token was lost")
+            return newer
         return await self._row(row.athlete_id)
+
+    async def _save(self, row: TokenRow, grant: TokenGrant) -> bool:
+        """The old refresh token may be dead already: a busy database is no reason to lose the new one."""
+        for attempt in range(1, SAVE_TRIES + 1):
+            try:
+                return await self._rows.save_rotated(row.athlete_id, row.generation, self._owner, grant)
+            except StorageUnavailable:
+                if attempt == SAVE_TRIES:
+                    raise
+                await self._clock.sleep(0.2 * attempt)
+        raise AssertionError("unreachable")
 
     async def _judge(self, row: TokenRow, verdict: TokenRevoked) -> TokenRow:
         """Strava refused the refresh token: read again before anyone is declared gone."""
         newer = await self._rows.load(row.athlete_id)
         if newer is not None and newer.generation != row.generation:
             return newer
-        await self._rows.mark(row.athlete_id, row.generation, "needs_reauth", _reason(row.uncertain_at))
-        raise verdict
+        reason = _reason(row.uncertain_at)
+        if newer is None or await self._rows.mark(row.athlete_id, row.generation, "needs_reauth", reason):
+            raise verdict
+        return await self._row(row.athlete_id)
 
 
 def _reason(uncertain_at: datetime | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 
 import structlog
@@ -13,8 +14,6 @@ from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue
 
 log = structlog.get_logger("feedzone.worker")
-
-FINISH_TRIES = 5
 
 
 class Executor:
@@ -55,17 +54,20 @@ class Executor:
             return Retry(f"a bug in feedzone: {type(bug).__name__}: {bug}")
 
     async def _finish(self, job: Job, outcome: Outcome) -> bool:
-        for attempt in range(1, FINISH_TRIES + 1):
+        """Until the database takes it: the rescuer renews this lease for as long as the process lives."""
+        for attempt in itertools.count(1):
             try:
                 return await self._queue.finish(job, outcome)
             except StorageUnavailable as problem:
                 log.warning("job_finish_delayed", key=job.key, error=str(problem))
-                await self._clock.sleep(0.2 * attempt)
+                await self._clock.sleep(min(5.0, 0.2 * attempt))
             except Exception as bug:
                 # What cannot be written must cost an attempt, not be tried for ever.
                 log.exception("job_finish_crashed", kind=job.kind, key=job.key)
+                if isinstance(outcome, Retry) and not (outcome.effects or outcome.if_last):
+                    raise
                 outcome = Retry(f"a bug in feedzone, while writing: {type(bug).__name__}: {bug}")
-        return False  # the lease runs out, and the job runs again
+        raise AssertionError("unreachable")
 
 
 def _reason(outcome: Outcome) -> str | None:

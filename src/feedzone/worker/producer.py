@@ -40,7 +40,7 @@ class Producer:
         self._batch_size = batch_size
         self._poll_s = poll_s
         self._lease_numbers = itertools.count(1)
-        self.running: set[asyncio.Task[object]] = set()
+        self.running: dict[asyncio.Task[object], str] = {}
 
     async def run_once(self) -> int:
         """Lease what there is room for and set it running; returns how many jobs that were."""
@@ -55,14 +55,18 @@ class Producer:
 
     def _spawn(self, job: Job) -> None:
         task: asyncio.Task[object] = asyncio.create_task(self._executor.run(job), name=f"job {job.key}")
-        self.running.add(task)
+        self.running[task] = job.lease_owner
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[object]) -> None:
-        self.running.discard(task)
+        self.running.pop(task, None)
         if not task.cancelled() and (bug := task.exception()) is not None:
             log.error("job_task_crashed", task=task.get_name(), exc_info=bug)
         self._wakeup.notify()
+
+    def held(self) -> list[str]:
+        """The leases of the jobs that are running."""
+        return sorted(set(self.running.values()))
 
     async def pause(self) -> None:
         """Wait until there may be something to lease."""
@@ -78,7 +82,7 @@ class Producer:
         """Let running jobs finish for `grace_s`, then cancel the rest."""
         if not self.running:
             return
-        _, left = await asyncio.wait(self.running, timeout=grace_s)
+        _, left = await asyncio.wait(list(self.running), timeout=grace_s)
         for task in left:
             task.cancel()
         if left:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import structlog
 
 from ..ports import JobQueue
@@ -13,13 +15,16 @@ EVERY_S = LEASE_S / 3
 
 
 class Rescuer:
-    def __init__(self, queue: JobQueue, worker: str) -> None:
+    """`held` names the leases of the jobs that are running here: only those deserve to be prolonged."""
+
+    def __init__(self, queue: JobQueue, held: Callable[[], Sequence[str]]) -> None:
         self._queue = queue
-        self._worker = worker
+        self._held = held
 
     async def run_once(self) -> int:
         """Renew, then rescue; returns how many jobs were rescued."""
-        await self._queue.renew(self._worker, LEASE_S)
+        if held := self._held():
+            await self._queue.renew(held, LEASE_S)
         rescued = await self._queue.rescue()
         if rescued:
             log.warning("jobs_rescued", count=rescued)

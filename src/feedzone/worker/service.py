@@ -42,7 +42,7 @@ class WorkerService:
         self.producer = Producer(
             queue, self._executor, wakeup, clock, worker=name, batch_size=batch_size, poll_s=poll_s
         )
-        self.rescuer = Rescuer(queue, name)
+        self.rescuer = Rescuer(queue, self.producer.held)
         self._producing = Loop("producer", self.producer.run_once, self.producer.pause)
         self._rescuing = Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))
         self._pruning = (
