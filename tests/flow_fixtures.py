@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from processes import API_KEY, Feedzone, command, environment, free_port
 
 from feedzone.sandbox import DeliveryRules, Limits, Running, SandboxOptions, running
+from processes import API_KEY, Feedzone, command, environment, free_port
 
 
 @pytest.fixture

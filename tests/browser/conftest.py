@@ -6,8 +6,9 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
-from flow_fixtures import eventually_fixture, install, sandbox
 from playwright.async_api import Browser, async_playwright
+
+from flow_fixtures import eventually_fixture, install, sandbox
 
 __all__ = ["chromium", "eventually_fixture", "install", "sandbox"]
 

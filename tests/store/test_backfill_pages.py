@@ -9,7 +9,7 @@ from store_makers import OTHER, OWNER, detail, event, fetched, spec, streams, su
 
 from feedzone.domain.effect import FinishListing, NoteFailure, StorePage, Tombstone
 from feedzone.domain.job import BackfillHint, Lane, RefreshHint
-from feedzone.domain.outcome import Done, Snooze
+from feedzone.domain.outcome import Continue, Done
 from feedzone.store import athletes, effects, jobs
 from feedzone.store.schema import jobs as jobs_table
 from feedzone.store.schema import strava_activities, strava_athletes
@@ -90,7 +90,7 @@ async def test_a_page_its_jobs_its_cursor_and_the_next_page_commit_together(sync
     hint = BackfillHint(before=2, page=2)
     await syncing.enqueue(spec(kind="backfill_athlete", key=f"athlete:{OWNER}", hint=BackfillHint(before=2)))
     job = await syncing.lease_one()
-    ending = Snooze(clock.now(), "page 1 is stored", (page(1, 2),), hint)
+    ending = Continue((page(1, 2),), hint)
     advance = athletes.advance_sync
 
     def killed(*arguments):

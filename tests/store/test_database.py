@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -130,6 +132,45 @@ async def test_sqlite_is_set_up_so_that_an_acknowledged_write_survives_a_power_c
     wanted = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
     assert await sqlite_database.write(pragmas) == wanted
     assert await sqlite_database.read(pragmas) == wanted
+
+
+OPEN_TOGETHER = """
+import multiprocessing, sys
+from sqlalchemy import text
+from feedzone.store.database import SqliteDatabase
+
+def open_new(path, together, said):
+    database = SqliteDatabase(f"sqlite:///{path}")
+    together.wait()
+    try:
+        database.run_sync(lambda c: c.execute(text("CREATE TABLE IF NOT EXISTS x (y)")))
+        said.put(None)
+    except Exception as problem:
+        said.put(str(problem))
+
+fork = multiprocessing.get_context("fork")
+said = fork.Queue()
+for number in range(40):
+    together = fork.Barrier(4)
+    others = [
+        fork.Process(target=open_new, args=(f"{sys.argv[1]}/{number}.db", together, said)) for _ in range(4)
+    ]
+    for other in others:
+        other.start()
+    problems = [problem for _ in others if (problem := said.get())]
+    for other in others:
+        other.join()
+    if problems:
+        sys.exit(problems[0])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks, to begin at the same instant")
+async def test_several_processes_may_open_the_same_new_sqlite_file_at_once(tmp_path):
+    """`feedzone serve` and `feedzone work` start together: turning on WAL must not fail with "locked"."""
+    command = [sys.executable, "-c", OPEN_TOGETHER, str(tmp_path)]
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 async def test_reading_does_not_wait_for_writing(sqlite_database, clock):

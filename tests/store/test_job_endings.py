@@ -9,7 +9,7 @@ from store_makers import ACTIVITY, EVENT_TIME, OWNER, detail, event, fetched, re
 
 from feedzone.domain.effect import NoteFailure
 from feedzone.domain.job import RefreshHint
-from feedzone.domain.outcome import Discard, Done, Retry, Snooze
+from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.store import effects
 from feedzone.store.schema import jobs, strava_activities, webhook_events
 
@@ -145,8 +145,28 @@ async def test_a_snoozed_job_sleeps_until_its_time(store, clock):
 
 async def test_a_snooze_can_say_where_the_next_run_goes_on(store, clock):
     await store.enqueue(spec())
-    await store.run(Snooze(clock.now(), "quota", hint=RefreshHint(detail_at=5.0)))
-    assert (await store.lease_one()).hint == RefreshHint(detail_at=5.0)
+    await store.run(Snooze(clock.now(), "quota", hint=RefreshHint(detail_version=1)))
+    assert (await store.lease_one()).hint == RefreshHint(detail_version=1)
+
+
+async def test_a_job_that_goes_on_does_so_at_once_with_all_its_attempts(store, clock):
+    await store.deliver(event())
+    await store.run(Retry("502"))
+    clock.advance(hours=1)
+    await store.run(Continue((fetched(detail()),), RefreshHint(detail_version=1)))
+    assert (await store.row(strava_activities)).name == "Morning Ride"
+    assert (await store.row(webhook_events)).status == "pending"
+    again = await store.lease_one()
+    assert (again.hint, again.attempts) == (RefreshHint(detail_version=1), 0)
+
+
+async def test_what_came_during_the_run_counts_more_than_how_it_goes_on(store):
+    await store.enqueue(spec())
+    job = await store.lease_one()
+    await store.enqueue(spec(hint=RefreshHint(action="delete"), hint_time=9))
+    await store.queue.finish(job, Continue((), RefreshHint(detail_version=1)))
+    again = await store.lease_one()
+    assert (again.hint.action, again.version) == ("delete", 2)
 
 
 @pytest.mark.parametrize("again", [Snooze, Retry], ids=["snooze", "retry"])
@@ -154,7 +174,7 @@ async def test_a_newer_hint_is_not_replaced_by_where_the_older_run_stopped(store
     await store.enqueue(spec())
     job = await store.lease_one()
     await store.enqueue(spec(hint=RefreshHint(action="delete"), hint_time=9))
-    stopped = RefreshHint(detail_at=5.0)
+    stopped = RefreshHint(detail_version=1)
     until = clock.now() + timedelta(hours=1)
     ending = Retry("502", hint=stopped) if again is Retry else Snooze(until, "quota", hint=stopped)
     await store.queue.finish(job, ending)

@@ -21,23 +21,33 @@ def ended_process() -> int:
     return child.pid
 
 
-async def test_a_live_workers_leases_are_renewed_all_at_once_and_nobody_elses(store, clock):
+async def test_leases_that_are_still_worked_on_are_renewed_and_no_others(store, clock):
     await store.enqueue(spec(1), spec(2), spec(3))
     await store.lease(limit=1, owner="mine/1", seconds=30)
     await store.lease(limit=1, owner="mine/2", seconds=30)
-    await store.lease(limit=1, owner="mine-not/1", seconds=30)
+    await store.lease(limit=1, owner="mine/3", seconds=30)
     clock.advance(seconds=20)
-    assert await store.queue.renew("mine", 30) == 2
+    assert await store.queue.renew(["mine/1", "mine/2", "mine/99"], 30) == 2
     clock.advance(seconds=20)
     assert await store.queue.rescue() == 1
     assert (await store.lease_one()).object_id == 3
+
+
+async def test_a_lease_that_was_lost_is_not_renewed(store, clock):
+    await store.enqueue(spec())
+    await store.lease_one(owner="mine/1")
+    clock.advance(minutes=2)
+    await store.queue.rescue()
+    assert await store.queue.renew(["mine/1"], 60) == 0
+    await store.lease_one(owner="other/1")
+    assert await store.queue.renew([], 60) == 0
+    assert (await store.row(jobs)).lease_owner == "other/1"
 
 
 @pytest.mark.parametrize("name", ["w_rker", "w%", "w\\"])
 async def test_a_workers_name_is_no_pattern(store, name):
     await store.enqueue(spec())
     await store.lease_one(owner="worker/1")
-    assert await store.queue.renew(name, 30) == 0
     assert await store.queue.release(name) == 0
 
 

@@ -77,14 +77,14 @@ async def test_streams_do_not_bring_a_deleted_activity_back(store):
     assert (await store.row(strava_activities)).sync_status == "deleted"
 
 
-REST = RefreshHint(detail_at=5.0)
+REST = RefreshHint(detail_version=1)
 """The hint of a job whose detail is stored and whose streams are still to come."""
 
 
 async def handle(store):
     """What the handler does when Strava answers: the streams alone, where the detail is stored already."""
     job = await store.lease_one()
-    whole = () if job.hint.detail_at else (fetched(detail(), complete=False),)
+    whole = () if job.hint.detail_version == job.version else (fetched(detail(), complete=False),)
     await store.queue.finish(job, Done((*whole, streams())))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, literal, or_, select, tuple_, update
 
 from ..domain.activity import ActivityRecord, HeldActivity
 from ..domain.event import VisibleUpdate
@@ -16,7 +16,7 @@ from ..domain.job import JobSpec
 from . import events
 from .dialect import insert_into
 from .schema import activity_changes, activity_streams, strava_activities, strava_athletes
-from .types import clean_text
+from .types import Instant, clean_text
 
 _table = strava_activities
 _columns = _table.c
@@ -105,7 +105,7 @@ def store(
     now: datetime,
 ) -> None:
     """Write what Strava shows now. A summary touches only what it has; a detail is the whole truth."""
-    created = _claim(connection, [record], now)
+    _claim(connection, [record], now)
     row = connection.execute(select(_table).where(_columns.id == record.id).with_for_update()).one()
     values = {name: _storable(value) for name, value in record.columns.items() if name in TYPED}
     if record.level == "detail":
@@ -118,7 +118,7 @@ def store(
     if row.sync_status == "deleted":
         _log(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
         changes["deleted_at"] = None
-    elif not created and (row.detail is not None or record.level == "summary"):
+    elif row.detail is not None or (record.level == "summary" and row.summary is not None):
         _log_changes(connection, row, values, cause, now)
     changes["athlete_id"] = record.athlete_id
     connection.execute(update(_table).where(_columns.id == record.id).values(**values, **changes))
@@ -165,7 +165,7 @@ def finish(connection: Connection, activity_id: int, now: datetime) -> None:
     """Detail and streams are as Strava has them."""
     connection.execute(
         update(_table)
-        .where(_columns.id == activity_id, _columns.sync_status == "syncing")
+        .where(_columns.id == activity_id, _columns.sync_status.in_(("syncing", "failed")))
         .values(sync_status="synced", last_sync_error=None, updated_at=now)
     )
 
@@ -295,7 +295,7 @@ def listing(
         wanted.append(_columns.sport_type == sport_type)
     if cursor is not None:
         at, last = cursor
-        wanted.append(or_(_columns.start_date < at, and_(_columns.start_date == at, _columns.id < last)))
+        wanted.append(tuple_(_columns.start_date, _columns.id) < tuple_(literal(at, Instant), literal(last)))
     query = (
         select(_table).where(*wanted).order_by(_columns.start_date.desc(), _columns.id.desc()).limit(limit)
     )

@@ -11,14 +11,20 @@ from sqlalchemy import Connection, Row, and_, exists, func, select, update
 from ..domain.athlete import AthleteProfile
 from .dialect import insert_into
 from .schema import strava_activities, strava_athletes, webhook_subscriptions
-from .types import clean_text
 
 
 def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
-    query = select(strava_athletes.c.id, strava_athletes.c.status).where(
-        strava_athletes.c.id.in_(sorted(ids))
+    """The athletes' states, which cannot become `deauthorized` before this transaction ends.
+
+    A key share lock: it keeps out who purges the athlete, not who notes that something was synced.
+    """
+    query = (
+        select(strava_athletes.c.id, strava_athletes.c.status)
+        .where(strava_athletes.c.id.in_(sorted(ids)))
+        .order_by(strava_athletes.c.id)
+        .with_for_update(read=True, key_share=True)
     )
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return {row.id: row.status for row in connection.execute(query)}
 
 
 def connect(
@@ -34,9 +40,9 @@ def connect(
         select(webhook_subscriptions.c.subscription_id).where(webhook_subscriptions.c.is_active.is_(True))
     ).first()
     values = {
-        "username": _clean(profile.username),
-        "firstname": _clean(profile.firstname),
-        "lastname": _clean(profile.lastname),
+        "username": profile.username,
+        "firstname": profile.firstname,
+        "lastname": profile.lastname,
         "scopes": scopes,
         "status": status,
         "status_reason": reason,
@@ -49,10 +55,6 @@ def connect(
         .values(id=profile.id, **values)
         .on_conflict_do_update(index_elements=["id"], set_=values)
     )
-
-
-def _clean(value: str | None) -> str | None:
-    return None if value is None else clean_text(value)
 
 
 def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:

@@ -26,6 +26,11 @@ class Window(NamedTuple):
     used: int
     latched: bool
 
+    @property
+    def full(self) -> bool:
+        """Whether no call may be made before `ends_at`."""
+        return self.latched or self.used >= self.quota
+
 
 class BudgetTable:
     """The table `api_budget` (ports.BudgetRows)."""
@@ -39,9 +44,10 @@ class BudgetTable:
 
         def body(connection: Connection) -> QuotaSpent | None:
             held = _current(connection, now, lock=True)
-            for name in windows_for(read=read):
-                if held[name].latched or held[name].used >= held[name].quota:
-                    return QuotaSpent(name, held[name].ends_at)
+            full = [held[name] for name in windows_for(read=read) if held[name].full]
+            if full:
+                last = max(full, key=lambda window: window.ends_at)
+                return QuotaSpent(last.name, last.ends_at)
             _write(
                 connection,
                 {name: held[name]._replace(used=held[name].used + 1) for name in windows_for(read=read)},

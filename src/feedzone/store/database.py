@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -105,7 +106,7 @@ class SqliteDatabase:
 
         @event.listens_for(engine, "connect")
         def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
+            _use_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=ON")
             # What an athlete's leaving deletes is overwritten, not only unlinked (guarantee 6).
@@ -136,6 +137,19 @@ class SqliteDatabase:
             await asyncio.to_thread(pool.shutdown)
         self._write_engine.dispose()
         self._read_engine.dispose()
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turning WAL on does not wait for other processes that do the same; so we do."""
+    for attempt in range(1, TRIES * 4 + 1):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if attempt == TRIES * 4:
+                raise
+            time.sleep(0.02 * attempt)
+        else:
+            return
 
 
 def _transaction(engine: Engine, body: Body[T]) -> T:
@@ -175,10 +189,7 @@ class PostgresDatabase:
                     return await connection.run_sync(body)
             except DBAPIError as problem:
                 if not _lost_a_race(problem) or attempt == TRIES:
-                    if (
-                        isinstance(problem, (OperationalError, InterfaceError))
-                        or problem.connection_invalidated
-                    ):
+                    if _cannot_serve(problem):
                         raise StorageUnavailable(f"PostgreSQL: {problem.orig}") from problem
                     raise
             except OSError as problem:
@@ -203,6 +214,13 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+def _cannot_serve(problem: DBAPIError) -> bool:
+    """Connection lost, no such database, out of resources, shutting down: not this transaction's fault."""
+    state = getattr(problem.orig, "sqlstate", None) or ""
+    operational = isinstance(problem, (OperationalError, InterfaceError)) or problem.connection_invalidated
+    return operational or state.startswith(("08", "3D", "53", "57"))
 
 
 def _lost_a_race(problem: DBAPIError) -> bool:

@@ -27,6 +27,10 @@ from .schema import (
 def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
     """Remove tokens, activities, streams, raw payloads and queue rows, and write the receipt."""
     athlete_id = effect.athlete_id
+    # Waits for events that are just being accepted, and keeps new ones out (athletes.statuses).
+    connection.execute(
+        select(strava_athletes.c.id).where(strava_athletes.c.id == athlete_id).with_for_update()
+    )
     counts = {
         table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
         for table in (jobs, strava_activities, activity_streams, activity_changes, token_uses)

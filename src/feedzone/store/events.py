@@ -24,11 +24,12 @@ def mark_processing(connection: Connection, job_ids: Sequence[str]) -> None:
 
 
 def mark_pending(connection: Connection, job_ids: Sequence[str]) -> None:
+    """The run that had begun does not count: it had to wait, or was given back."""
     if job_ids:
         connection.execute(
             update(webhook_events)
             .where(webhook_events.c.job_id.in_(job_ids), webhook_events.c.status == "processing")
-            .values(status="pending")
+            .values(status="pending", attempts=webhook_events.c.attempts - 1)
         )
 
 

@@ -15,15 +15,21 @@ from . import events
 from .dialect import insert_into
 from .schema import LIVE, jobs
 
-Applied = Callable[[Connection], None]
+Apply = Callable[[Connection, bool], None]
+"""Writes the effects of an outcome; the flag says whether the job is given up with it."""
 
 
 def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> None:
-    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane."""
-    newest: dict[tuple[str, str], JobSpec] = {}
+    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane.
+
+    One is live per object and athlete: a forged event that names another owner must not take the real
+    owner's job away.
+    """
+    newest: dict[tuple[str, str, int], JobSpec] = {}
     for spec in specs:
-        held = newest.get((spec.kind, spec.key))
-        newest[spec.kind, spec.key] = spec if held is None else _merge(held, spec)
+        identity = (spec.kind, spec.key, spec.athlete_id)
+        held = newest.get(identity)
+        newest[identity] = spec if held is None else _merge(held, spec, now)
     if not newest:
         return
     if connection.dialect.name == "postgresql":
@@ -36,7 +42,7 @@ def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> 
     newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=[old.kind, old.key],
+            index_elements=[old.kind, old.key, old.athlete_id],
             index_where=LIVE,
             set_={
                 "version": old.version + 1,
@@ -52,19 +58,19 @@ def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> 
     )
 
 
-def _merge(first: JobSpec, second: JobSpec) -> JobSpec:
+def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
     """The later one of two in a batch wins where it is as new, as the upsert would have it."""
     newer = second if second.hint_time >= first.hint_time else first
     better = second if second.lane < first.lane else first
     return JobSpec(
         first.kind,
         first.key,
-        newer.athlete_id,
+        first.athlete_id,
         newer.hint,
         newer.hint_time,
         better.lane,
         better.rank,
-        better.due_at,
+        min(first.due_at or now, second.due_at or now),
     )
 
 
@@ -148,7 +154,7 @@ def finish(
     now: datetime,
     max_attempts: int,
     retry_delay: timedelta,
-    apply: Applied,
+    apply: Apply,
 ) -> bool:
     """Complete the job's run and apply its effects; False, changing nothing, when the lease was lost."""
     current = connection.execute(
@@ -158,10 +164,10 @@ def finish(
     ).scalar_one_or_none()
     if current is None:
         return False
-    apply(connection)
+    overtaken = current > job.version
+    apply(connection, is_last_attempt(job, outcome, max_attempts) and not overtaken)
     if connection.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first() is None:
         return True  # its effects removed it: the athlete has left
-    overtaken = current > job.version
     match outcome:
         case Done(note=note):
             _complete(connection, job, note, overtaken=overtaken, now=now)
@@ -170,14 +176,14 @@ def finish(
                 {} if overtaken else {"hint": encode_hint(hint)}
             )
             _requeue(connection, job, now, now, going_on)
-            events.note_failure(connection, job, None, final=False, now=now)
+            events.mark_pending(connection, [job.id])
         case Snooze(until=until, reason=reason, hint=hint):
             # A newer hint is not replaced by where the older run stopped.
             changes: dict[str, Any] = {"last_error": reason}
             if hint is not None and not overtaken:
                 changes["hint"] = encode_hint(hint)
             _requeue(connection, job, now if overtaken else until, now, changes)
-            events.note_failure(connection, job, None, final=False, now=now)
+            events.mark_pending(connection, [job.id])
         case Retry(error=error, hint=hint):
             _failed(connection, job, error, now, dead=job.attempts + 1 >= max_attempts, overtaken=overtaken)
             if hint is not None and not overtaken:
@@ -203,7 +209,12 @@ def _complete(connection: Connection, job: Job, note: str | None, *, overtaken: 
     else:
         connection.execute(delete(jobs).where(jobs.c.id == job.id))
     events.complete(connection, job.id, job.version, note, now)
-    twins = select(jobs.c.id).where(jobs.c.kind == job.kind, jobs.c.key == job.key, jobs.c.state == "dead")
+    twins = select(jobs.c.id).where(
+        jobs.c.kind == job.kind,
+        jobs.c.key == job.key,
+        jobs.c.athlete_id == job.athlete_id,
+        jobs.c.state == "dead",
+    )
     for twin in connection.execute(twins).scalars().all():
         connection.execute(delete(jobs).where(jobs.c.id == twin))
         events.complete(connection, twin, None, "brought up to date by a later job", now)
@@ -235,7 +246,8 @@ def renew(connection: Connection, owners: Sequence[str], until: datetime) -> int
 
 def release(connection: Connection, worker: str, now: datetime) -> int:
     """Give back what this worker holds, as if it had never been leased."""
-    return _take_back(connection, jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True), now)
+    mine = jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True)
+    return _take_back(connection, mine, now)
 
 
 def rescue(connection: Connection, now: datetime, is_gone: Callable[[str], bool] | None = None) -> int:
@@ -303,7 +315,12 @@ def revive(connection: Connection, job_id: str, now: datetime) -> bool:
     row = get(connection, job_id)
     if row is None or row.state != "dead":
         return False
-    live = and_(jobs.c.kind == row.kind, jobs.c.key == row.key, jobs.c.state != "dead")
+    live = and_(
+        jobs.c.kind == row.kind,
+        jobs.c.key == row.key,
+        jobs.c.athlete_id == row.athlete_id,
+        jobs.c.state != "dead",
+    )
     if connection.execute(update(jobs).where(live).values(version=jobs.c.version + 1, due_at=now)).rowcount:
         # The object has a live job again, whose end resolves this one (_complete).
         return True

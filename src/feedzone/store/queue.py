@@ -36,9 +36,10 @@ class JobTable:
     async def finish(self, job: Job, outcome: Outcome) -> bool:
         now = self._clock.now()
         delay = timedelta(seconds=retry_delay_s(job.attempts + 1, self._rng.random()))
-        wanted = outcome.effects
-        if jobs.is_last_attempt(job, outcome, self._max_attempts):
-            wanted += outcome.if_last if isinstance(outcome, (Retry, Discard)) else ()
+        last_words = outcome.if_last if isinstance(outcome, (Retry, Discard)) else ()
+
+        def apply(connection: Connection, last: bool) -> None:
+            effects.apply(connection, outcome.effects + (last_words if last else ()), now)
 
         def body(connection: Connection) -> bool:
             return jobs.finish(
@@ -48,7 +49,7 @@ class JobTable:
                 now=now,
                 max_attempts=self._max_attempts,
                 retry_delay=delay,
-                apply=lambda c: effects.apply(c, wanted, now),
+                apply=apply,
             )
 
         return await self._database.write(body)

@@ -16,11 +16,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    Text,
     text,
 )
 
-from .types import BigInt, Identifier, Instant, JsonText, WallTime
+from .types import BigInt, Identifier, Instant, JsonText, PlainText, WallTime
 
 metadata = MetaData(
     naming_convention={
@@ -45,7 +44,7 @@ webhook_events = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", Instant, nullable=False),
     Column("processed_at", Instant),
-    Column("error_message", Text),
+    Column("error_message", PlainText),
     Column("object_type", String(16), nullable=False),
     Column("object_id", BigInt, nullable=False),
     Column("aspect_type", String(16), nullable=False),
@@ -63,8 +62,7 @@ Index("ix_webhook_events_created_at", webhook_events.c.created_at)
 Index("ix_webhook_events_object_id", webhook_events.c.object_id)
 Index("ix_webhook_events_owner_id", webhook_events.c.owner_id)
 Index("ix_webhook_events_status_id", webhook_events.c.status, webhook_events.c.id)
-_open = text("status IN ('pending', 'processing')")
-Index("ix_webhook_events_open", webhook_events.c.job_id, sqlite_where=_open, postgresql_where=_open)
+Index("ix_webhook_events_job_id", webhook_events.c.job_id)
 
 jobs = Table(
     "jobs",
@@ -83,13 +81,21 @@ jobs = Table(
     Column("lease_until", Instant),
     Column("lease_owner", String(128)),
     Column("version", Integer, nullable=False, server_default="1"),
-    Column("last_error", Text),
+    Column("last_error", PlainText),
     Column("first_received_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     _one_of("state", "queued", "running", "dead"),
 )
 LIVE = text("state <> 'dead'")
-Index("uq_jobs_live", jobs.c.kind, jobs.c.key, unique=True, sqlite_where=LIVE, postgresql_where=LIVE)
+Index(
+    "uq_jobs_live",
+    jobs.c.kind,
+    jobs.c.key,
+    jobs.c.athlete_id,
+    unique=True,
+    sqlite_where=LIVE,
+    postgresql_where=LIVE,
+)
 _queued = text("state = 'queued'")
 Index("ix_jobs_queue", jobs.c.priority, jobs.c.rank, sqlite_where=_queued, postgresql_where=_queued)
 Index("ix_jobs_due_at", jobs.c.due_at, sqlite_where=_queued, postgresql_where=_queued)
@@ -102,14 +108,14 @@ strava_athletes = Table(
     "strava_athletes",
     metadata,
     Column("id", BigInt, primary_key=True, autoincrement=False),
-    Column("username", Text),
-    Column("firstname", Text),
-    Column("lastname", Text),
-    Column("scopes", Text, comment="granted, comma-separated"),
+    Column("username", PlainText),
+    Column("firstname", PlainText),
+    Column("lastname", PlainText),
+    Column("scopes", PlainText, comment="granted, comma-separated"),
     Column("status", String(16), nullable=False),
-    Column("status_reason", Text),
-    Column("access_token_encrypted", Text),
-    Column("refresh_token_encrypted", Text),
+    Column("status_reason", PlainText),
+    Column("access_token_encrypted", PlainText),
+    Column("refresh_token_encrypted", PlainText),
     Column("token_expires_at", Instant),
     Column("token_generation", Integer, nullable=False, server_default="0"),
     Column("refresh_lease_owner", String(128)),
@@ -135,14 +141,14 @@ strava_activities = Table(
     metadata,
     Column("id", BigInt, primary_key=True, autoincrement=False),
     Column("athlete_id", BigInt, nullable=False),
-    Column("name", Text),
-    Column("sport_type", Text),
-    Column("type", Text, comment="legacy; sport_type is the finer one"),
+    Column("name", PlainText),
+    Column("sport_type", PlainText),
+    Column("type", PlainText, comment="legacy; sport_type is the finer one"),
     Column("workout_type", Integer),
     Column("start_date", Instant, comment="UTC"),
     Column("start_date_local", WallTime, comment="wall time where it happened"),
     Column("start_hidden", Boolean, comment="the athlete hides the time of day (shown as 00:00:01)"),
-    Column("timezone", Text, comment="IANA name"),
+    Column("timezone", PlainText, comment="IANA name"),
     Column("utc_offset", Integer, comment="seconds east of UTC, daylight saving included"),
     Column("distance", Float(53), comment="m"),
     Column("moving_time", Integer, comment="s"),
@@ -168,15 +174,15 @@ strava_activities = Table(
     Column("commute", Boolean),
     Column("manual", Boolean),
     Column("private", Boolean),
-    Column("visibility", Text, comment="everyone, followers_only, only_me"),
+    Column("visibility", PlainText, comment="everyone, followers_only, only_me"),
     Column("flagged", Boolean),
     Column("hide_from_home", Boolean),
-    Column("gear_id", Text),
-    Column("device_name", Text),
-    Column("description", Text, comment="detail only"),
+    Column("gear_id", PlainText),
+    Column("device_name", PlainText),
+    Column("description", PlainText, comment="detail only"),
     Column("upload_id", BigInt),
-    Column("external_id", Text),
-    Column("summary_polyline", Text, comment="Google's encoded polyline"),
+    Column("external_id", PlainText),
+    Column("summary_polyline", PlainText, comment="Google's encoded polyline"),
     Column("start_lat", Float(53)),
     Column("start_lng", Float(53)),
     Column("total_photo_count", Integer),
@@ -184,7 +190,7 @@ strava_activities = Table(
     Column("detail", JsonText, comment="as received from the activity itself"),
     Column("sync_status", String(16), nullable=False),
     Column("sync_attempts", Integer, nullable=False, server_default="0"),
-    Column("last_sync_error", Text),
+    Column("last_sync_error", PlainText),
     Column("last_event_time", BigInt, comment="event_time of the newest event applied, epoch s"),
     Column("webhook_received_at", Instant),
     Column("last_fetched_at", Instant),
@@ -213,7 +219,7 @@ activity_streams = Table(
     Column("activity_id", BigInt, primary_key=True, autoincrement=False),
     Column("athlete_id", BigInt, nullable=False),
     Column("state", String(16), nullable=False),
-    Column("channels", Text, nullable=False, server_default="", comment="comma-separated"),
+    Column("channels", PlainText, nullable=False, server_default="", comment="comma-separated"),
     Column("samples", Integer, nullable=False, server_default="0"),
     Column("blob", LargeBinary, comment="one Parquet file, a column a channel"),
     Column("fetched_at", Instant, nullable=False),
@@ -225,7 +231,7 @@ webhook_subscriptions = Table(
     "webhook_subscriptions",
     metadata,
     Column("subscription_id", BigInt, primary_key=True, autoincrement=False),
-    Column("callback_url", Text, nullable=False),
+    Column("callback_url", PlainText, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("is_active", Boolean, nullable=False),
 )
@@ -253,7 +259,7 @@ token_uses = Table(
     Column("used_at", Instant, nullable=False),
     Column("purpose", String(16), nullable=False, comment="exchange, refresh, revoke"),
     Column("generation", Integer, nullable=False),
-    Column("outcome", Text, nullable=False),
+    Column("outcome", PlainText, nullable=False),
 )
 Index("ix_token_uses_athlete_id", token_uses.c.athlete_id)
 
@@ -291,10 +297,10 @@ deletion_receipts = Table(
     Column("athlete_id", BigInt, nullable=False),
     Column("reason", String(16), nullable=False, comment="deauthorized, disconnected"),
     Column("cause", String(64), nullable=False),
-    Column("confirmed_by", Text, nullable=False),
+    Column("confirmed_by", PlainText, nullable=False),
     Column("purged_at", Instant, nullable=False),
     Column("counts", JsonText, nullable=False, comment="rows removed, by table"),
     Column("revoked_at", Instant, comment="when Strava confirmed that our access is gone"),
-    Column("revoke_detail", Text),
+    Column("revoke_detail", PlainText),
 )
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, or_, select, update
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..domain.ids import uuid7
+from ..domain.job import RevokeHint, decode_hint, encode_hint
 from ..ports import Clock
 from ..vault import Vault
 from .database import Database
-from .schema import strava_athletes, token_uses
+from .schema import jobs, strava_athletes, token_uses
 
 _columns = strava_athletes.c
 
@@ -73,7 +75,8 @@ class TokenTable:
                 )
                 .values(**self._values(athlete_id, grant, generation + 1, now))
             ).rowcount
-            _note_use(connection, athlete_id, "refresh", generation, "ok" if stored else "too late", now)
+            if stored:
+                _note_use(connection, athlete_id, "refresh", generation, "ok", now)
             return stored == 1
 
         return await self._database.write(body)
@@ -137,7 +140,11 @@ class TokenTable:
         return await self._database.write(lambda c: c.execute(statement).rowcount == 1)
 
     def rotate_keys(self, connection: Connection) -> int:
-        """Encrypt every stored token with the newest key; returns how many athletes were changed."""
+        """Encrypt every stored token with the newest key; returns how many athletes were changed.
+
+        Tokens that wait in jobs to be revoked are sealed anew, too.
+        """
+        self._rotate_waiting(connection)
         changed = 0
         held = select(strava_athletes).where(_columns.refresh_token_encrypted.is_not(None))
         for row in connection.execute(held.with_for_update()).all():
@@ -158,6 +165,17 @@ class TokenTable:
             )
             changed += 1
         return changed
+
+    def _rotate_waiting(self, connection: Connection) -> None:
+        waiting = select(jobs.c.id, jobs.c.athlete_id, jobs.c.hint).where(jobs.c.kind == "revoke_athlete")
+        for row in connection.execute(waiting.with_for_update()).all():
+            hint = decode_hint(row.hint)
+            if not isinstance(hint, RevokeHint) or hint.sealed_token is None:
+                continue
+            owner = owner_of(row.athlete_id)
+            sealed = self._vault.seal(self._vault.open(hint.sealed_token, owner=owner), owner=owner)
+            renewed = encode_hint(msgspec.structs.replace(hint, sealed_token=sealed))
+            connection.execute(update(jobs).where(jobs.c.id == row.id).values(hint=renewed))
 
 
 def owner_of(athlete_id: int) -> str:

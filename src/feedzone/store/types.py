@@ -85,6 +85,16 @@ class JsonText(TypeDecorator[str]):
         return dialect.type_descriptor(JSON(none_as_null=True) if dialect.name == "postgresql" else Text())
 
 
+class PlainText(TypeDecorator[str]):
+    """Text of any origin: what a database cannot store is replaced on the way in (clean_text)."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        return None if value is None else clean_text(value)
+
+
 def clean_text(value: str) -> str:
     """PostgreSQL cannot store U+0000 in text, nor can any database store half of a surrogate pair."""
     return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")

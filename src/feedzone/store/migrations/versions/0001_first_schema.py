@@ -32,7 +32,9 @@ def upgrade() -> None:
         sa.Column("activity_id", types.BigInt, autoincrement=False, nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("channels", sa.Text(), server_default="", nullable=False, comment="comma-separated"),
+        sa.Column(
+            "channels", types.PlainText(), server_default="", nullable=False, comment="comma-separated"
+        ),
         sa.Column("samples", sa.Integer(), server_default="0", nullable=False),
         sa.Column("blob", sa.LargeBinary(), nullable=True, comment="one Parquet file, a column a channel"),
         sa.Column("fetched_at", types.Instant(), nullable=False),
@@ -58,7 +60,7 @@ def upgrade() -> None:
         sa.Column("athlete_id", types.BigInt, nullable=False),
         sa.Column("reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected"),
         sa.Column("cause", sa.String(length=64), nullable=False),
-        sa.Column("confirmed_by", sa.Text(), nullable=False),
+        sa.Column("confirmed_by", types.PlainText(), nullable=False),
         sa.Column("purged_at", types.Instant(), nullable=False),
         sa.Column("counts", types.JsonText(), nullable=False, comment="rows removed, by table"),
         sa.Column(
@@ -67,7 +69,7 @@ def upgrade() -> None:
             nullable=True,
             comment="when Strava confirmed that our access is gone",
         ),
-        sa.Column("revoke_detail", sa.Text(), nullable=True),
+        sa.Column("revoke_detail", types.PlainText(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deletion_receipts")),
     )
     op.create_index("ix_deletion_receipts_athlete_id", "deletion_receipts", ["athlete_id"], unique=False)
@@ -100,7 +102,7 @@ def upgrade() -> None:
         sa.Column("lease_until", types.Instant(), nullable=True),
         sa.Column("lease_owner", sa.String(length=128), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("last_error", types.PlainText(), nullable=True),
         sa.Column("first_received_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead')", name=op.f("ck_jobs_state")),
@@ -135,7 +137,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_jobs_live",
         "jobs",
-        ["kind", "key"],
+        ["kind", "key", "athlete_id"],
         unique=True,
         sqlite_where=sa.text("state <> 'dead'"),
         postgresql_where=sa.text("state <> 'dead'"),
@@ -150,9 +152,9 @@ def upgrade() -> None:
         "strava_activities",
         sa.Column("id", types.BigInt, autoincrement=False, nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("name", sa.Text(), nullable=True),
-        sa.Column("sport_type", sa.Text(), nullable=True),
-        sa.Column("type", sa.Text(), nullable=True, comment="legacy; sport_type is the finer one"),
+        sa.Column("name", types.PlainText(), nullable=True),
+        sa.Column("sport_type", types.PlainText(), nullable=True),
+        sa.Column("type", types.PlainText(), nullable=True, comment="legacy; sport_type is the finer one"),
         sa.Column("workout_type", sa.Integer(), nullable=True),
         sa.Column("start_date", types.Instant(), nullable=True, comment="UTC"),
         sa.Column("start_date_local", types.WallTime(), nullable=True, comment="wall time where it happened"),
@@ -162,7 +164,7 @@ def upgrade() -> None:
             nullable=True,
             comment="the athlete hides the time of day (shown as 00:00:01)",
         ),
-        sa.Column("timezone", sa.Text(), nullable=True, comment="IANA name"),
+        sa.Column("timezone", types.PlainText(), nullable=True, comment="IANA name"),
         sa.Column(
             "utc_offset", sa.Integer(), nullable=True, comment="seconds east of UTC, daylight saving included"
         ),
@@ -190,15 +192,17 @@ def upgrade() -> None:
         sa.Column("commute", sa.Boolean(), nullable=True),
         sa.Column("manual", sa.Boolean(), nullable=True),
         sa.Column("private", sa.Boolean(), nullable=True),
-        sa.Column("visibility", sa.Text(), nullable=True, comment="everyone, followers_only, only_me"),
+        sa.Column(
+            "visibility", types.PlainText(), nullable=True, comment="everyone, followers_only, only_me"
+        ),
         sa.Column("flagged", sa.Boolean(), nullable=True),
         sa.Column("hide_from_home", sa.Boolean(), nullable=True),
-        sa.Column("gear_id", sa.Text(), nullable=True),
-        sa.Column("device_name", sa.Text(), nullable=True),
-        sa.Column("description", sa.Text(), nullable=True, comment="detail only"),
+        sa.Column("gear_id", types.PlainText(), nullable=True),
+        sa.Column("device_name", types.PlainText(), nullable=True),
+        sa.Column("description", types.PlainText(), nullable=True, comment="detail only"),
         sa.Column("upload_id", types.BigInt, nullable=True),
-        sa.Column("external_id", sa.Text(), nullable=True),
-        sa.Column("summary_polyline", sa.Text(), nullable=True, comment="Google's encoded polyline"),
+        sa.Column("external_id", types.PlainText(), nullable=True),
+        sa.Column("summary_polyline", types.PlainText(), nullable=True, comment="Google's encoded polyline"),
         sa.Column("start_lat", sa.Float(precision=53), nullable=True),
         sa.Column("start_lng", sa.Float(precision=53), nullable=True),
         sa.Column("total_photo_count", sa.Integer(), nullable=True),
@@ -206,7 +210,7 @@ def upgrade() -> None:
         sa.Column("detail", types.JsonText(), nullable=True, comment="as received from the activity itself"),
         sa.Column("sync_status", sa.String(length=16), nullable=False),
         sa.Column("sync_attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("last_sync_error", sa.Text(), nullable=True),
+        sa.Column("last_sync_error", types.PlainText(), nullable=True),
         sa.Column(
             "last_event_time",
             types.BigInt,
@@ -244,14 +248,14 @@ def upgrade() -> None:
     op.create_table(
         "strava_athletes",
         sa.Column("id", types.BigInt, autoincrement=False, nullable=False),
-        sa.Column("username", sa.Text(), nullable=True),
-        sa.Column("firstname", sa.Text(), nullable=True),
-        sa.Column("lastname", sa.Text(), nullable=True),
-        sa.Column("scopes", sa.Text(), nullable=True, comment="granted, comma-separated"),
+        sa.Column("username", types.PlainText(), nullable=True),
+        sa.Column("firstname", types.PlainText(), nullable=True),
+        sa.Column("lastname", types.PlainText(), nullable=True),
+        sa.Column("scopes", types.PlainText(), nullable=True, comment="granted, comma-separated"),
         sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("status_reason", sa.Text(), nullable=True),
-        sa.Column("access_token_encrypted", sa.Text(), nullable=True),
-        sa.Column("refresh_token_encrypted", sa.Text(), nullable=True),
+        sa.Column("status_reason", types.PlainText(), nullable=True),
+        sa.Column("access_token_encrypted", types.PlainText(), nullable=True),
+        sa.Column("refresh_token_encrypted", types.PlainText(), nullable=True),
         sa.Column("token_expires_at", types.Instant(), nullable=True),
         sa.Column("token_generation", sa.Integer(), server_default="0", nullable=False),
         sa.Column("refresh_lease_owner", sa.String(length=128), nullable=True),
@@ -294,7 +298,7 @@ def upgrade() -> None:
         sa.Column("used_at", types.Instant(), nullable=False),
         sa.Column("purpose", sa.String(length=16), nullable=False, comment="exchange, refresh, revoke"),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("outcome", sa.Text(), nullable=False),
+        sa.Column("outcome", types.PlainText(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_token_uses")),
     )
     op.create_index("ix_token_uses_athlete_id", "token_uses", ["athlete_id"], unique=False)
@@ -306,7 +310,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", types.Instant(), nullable=False),
         sa.Column("processed_at", types.Instant(), nullable=True),
-        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("error_message", types.PlainText(), nullable=True),
         sa.Column("object_type", sa.String(length=16), nullable=False),
         sa.Column("object_id", types.BigInt, nullable=False),
         sa.Column("aspect_type", sa.String(length=16), nullable=False),
@@ -333,21 +337,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("dedup_key", name=op.f("uq_webhook_events_dedup_key")),
     )
     op.create_index("ix_webhook_events_created_at", "webhook_events", ["created_at"], unique=False)
+    op.create_index("ix_webhook_events_job_id", "webhook_events", ["job_id"], unique=False)
     op.create_index("ix_webhook_events_object_id", "webhook_events", ["object_id"], unique=False)
-    op.create_index(
-        "ix_webhook_events_open",
-        "webhook_events",
-        ["job_id"],
-        unique=False,
-        sqlite_where=sa.text("status IN ('pending', 'processing')"),
-        postgresql_where=sa.text("status IN ('pending', 'processing')"),
-    )
     op.create_index("ix_webhook_events_owner_id", "webhook_events", ["owner_id"], unique=False)
     op.create_index("ix_webhook_events_status_id", "webhook_events", ["status", "id"], unique=False)
     op.create_table(
         "webhook_subscriptions",
         sa.Column("subscription_id", types.BigInt, autoincrement=False, nullable=False),
-        sa.Column("callback_url", sa.Text(), nullable=False),
+        sa.Column("callback_url", types.PlainText(), nullable=False),
         sa.Column("created_at", types.Instant(), nullable=False),
         sa.Column("is_active", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("subscription_id", name=op.f("pk_webhook_subscriptions")),

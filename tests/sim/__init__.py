@@ -1,0 +1,1 @@
+"""The simulated world: a seed decides everything (docs/simulation.md)."""

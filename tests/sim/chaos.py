@@ -1,0 +1,136 @@
+"""What goes wrong around the engine: kills, stalls, clock jumps, busy databases, limits and outages."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from feedzone.sandbox import Limits, World
+
+from .forger import Forger
+from .life import DAY_S, HOUR_S
+from .process import EngineProcess, Machine
+from .scenario import Scenario
+from .trace import Trace
+
+
+class Chaos:
+    """Runs while the storm lasts; `end` restores order."""
+
+    def __init__(
+        self,
+        world: World,
+        scenario: Scenario,
+        machine: Machine,
+        processes: list[EngineProcess],
+        forger: Forger,
+        trace: Trace,
+    ) -> None:
+        self._world = world
+        self._scenario = scenario
+        self._machine = machine
+        self._processes = processes
+        self._forger = forger
+        self._trace = trace
+        self._rng = random.Random(f"{world.seed}:chaos")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def begin(self) -> None:
+        scenario = self._scenario
+        self._world.faults = scenario.faults()
+        self._machine.busy = scenario.database_busy
+        self._machine.internet.scenario = scenario
+        for rate, act in (
+            (scenario.kills_an_hour * 24, self._kill),
+            (scenario.stalls_a_day, self._stall),
+            (scenario.clock_jumps_a_day, self._jump),
+            (scenario.shrinks_a_day, self._shrink),
+            (scenario.forgeries_a_day, self._forger.strike),
+        ):
+            if rate:
+                self._spawn(self._repeat(rate, act))
+        if scenario.others_calls_an_hour:
+            self._spawn(self._repeat(scenario.others_calls_an_hour * 24, self._other_call))
+        if scenario.inactive_hours:
+            self._spawn(self._switch_off(scenario.inactive_hours))
+        for process in self._processes:
+            self._spawn(self._supervise(process))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(work))  # type: ignore[arg-type]
+
+    async def end(self, calm: Scenario) -> None:
+        """No fault from here on; every process is up."""
+        for task in self._tasks:
+            task.cancel()
+        self._world.faults = calm.calm_faults()
+        self._world.meter.limits = calm.limits
+        self._machine.internet.scenario = calm
+        self._machine.busy = 0.0
+        self._machine.skew_s = 0.0
+        for process in self._processes:
+            process.light(10**9)
+            process.wake()
+            if not process.up:
+                process.start()
+        self._trace.note("chaos", "the storm is over")
+
+    async def _repeat(self, a_day: float, act: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(self._rng.expovariate(a_day / DAY_S))
+            await act()
+
+    async def _supervise(self, process: EngineProcess) -> None:
+        """Starts the process again some time after it has died."""
+        while True:
+            await asyncio.sleep(self._rng.uniform(5, 400))
+            if not process.up:
+                process.start()
+
+    async def _kill(self) -> None:
+        process = self._rng.choice(self._processes)
+        if not process.up:
+            return
+        if self._rng.random() < self._scenario.graceful:
+            await process.stop()
+            return
+        # Dies in the middle of what it does next; if it does nothing for long, then idle.
+        process.light(self._rng.randrange(1, 120))
+        self._spawn(self._finish_off(process))
+
+    async def _finish_off(self, process: EngineProcess) -> None:
+        before = process.app
+        await asyncio.sleep(900)
+        if process.up and process.app is before:
+            process.kill()
+
+    async def _stall(self) -> None:
+        process = self._rng.choice(self._processes)
+        process.stall()
+        await asyncio.sleep(self._rng.uniform(5, 180))
+        process.wake()
+
+    async def _jump(self) -> None:
+        self._machine.skew_s = self._rng.uniform(-1, 1) * self._scenario.clock_jump_s
+        self._trace.note("chaos", f"the clock is {self._machine.skew_s:.3f} s off")
+
+    async def _shrink(self) -> None:
+        self._world.meter.limits = Limits(
+            60, 2000, self._rng.randrange(10, 40), self._rng.randrange(500, 1000)
+        )
+        self._trace.note("chaos", "the limits shrink")
+        await asyncio.sleep(self._rng.uniform(1, 3) * HOUR_S)
+        self._world.meter.limits = self._scenario.limits
+        self._trace.note("chaos", "the limits are restored")
+
+    async def _other_call(self) -> None:
+        self._world.consume(1)
+
+    async def _switch_off(self, hours: float) -> None:
+        await asyncio.sleep(self._rng.uniform(0.1, 0.5) * self._scenario.days * DAY_S)
+        self._world.faults.inactive = True
+        self._trace.note("chaos", "the application is inactive")
+        await asyncio.sleep(hours * HOUR_S)
+        self._world.faults.inactive = False
+        self._trace.note("chaos", "the application is active again")

@@ -1,0 +1,35 @@
+"""Forged events that would have destroyed something have changed nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .evidence import Evidence
+
+
+def check(evidence: Evidence) -> Iterator[str]:
+    ledger = evidence.ledger
+    for (_, object_id, aspect, owner, at), kind in sorted(ledger.forged.items()):
+        if kind == "deauthorization" and owner not in ledger.ever_left:
+            found = evidence.all("SELECT 1 FROM deletion_receipts WHERE athlete_id = ?", owner)
+            if found:
+                yield f"athlete {owner} was purged because of a forged deauthorisation at {at}"
+        untouched = object_id not in ledger.touched and not _ever_gone(evidence, owner, object_id)
+        if aspect == "delete" and untouched:
+            changes = (
+                "SELECT changed_at FROM activity_changes WHERE activity_id = ? AND field = 'sync_status' "
+                "AND new_value = '\"deleted\"'"
+            )
+            if evidence.all(changes, object_id):
+                yield f"activity {object_id} was buried because of a forged delete ({kind}) at {at}"
+    unknown = {i[3] for i, kind in ledger.forged.items() if kind == "unknown owner"}
+    for owner in sorted(unknown):
+        if evidence.all("SELECT 1 FROM strava_athletes WHERE id = ?", owner):
+            yield f"a forged event made a row for athlete {owner}"
+
+
+def _ever_gone(evidence: Evidence, owner: int, object_id: int) -> bool:
+    """Whether the activity's real owner left or changed scopes: then it was rightly out of sight."""
+    spec = evidence.world.activities.get(object_id)
+    owners = {owner} | ({spec.athlete_id} if spec else set())
+    return bool(owners & evidence.ledger.ever_left)

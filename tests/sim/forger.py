@@ -1,0 +1,75 @@
+"""Somebody who knows the webhook's address and sends what Strava never said."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from feedzone.sandbox import World
+
+from .ledger import Ledger
+from .network import ProcessWire, identity
+from .trace import Trace
+
+KINDS = ("delete", "deauthorization", "update", "unknown owner", "wrong subscription", "another's", "create")
+
+
+class Forger:
+    """Sends one forged event at a time."""
+
+    def __init__(self, world: World, wire: ProcessWire, ledger: Ledger, trace: Trace) -> None:
+        self._world = world
+        self._wire = wire
+        self._ledger = ledger
+        self._trace = trace
+        self._rng = random.Random(f"{world.seed}:forger")
+
+    async def strike(self) -> None:
+        kind = self._rng.choice(KINDS)
+        body = self._forge(kind)
+        if body is None or self._world.subscription is None:
+            return
+        raw = msgspec.json.encode(body)
+        self._ledger.forged[identity(raw)] = kind
+        self._trace.note("forged", f"{kind} {body['object_type']} {body['object_id']}")
+        try:
+            await self._wire.post(
+                self._world.subscription.callback_url, raw, {"content-type": "application/json"}, 5.0
+            )
+        except Exception:
+            self._trace.note("forged", "was not taken")
+
+    def _forge(self, kind: str) -> dict[str, object] | None:
+        rng, world = self._rng, self._world
+        connected = sorted(world.grants.live)
+        if not connected or world.subscription is None:
+            return None
+        owner = rng.choice(connected)
+        alive = world.visible(owner, world.grants.live[owner].reads_private)
+        if not alive:
+            return None
+        body: dict[str, object] = {
+            "object_type": "activity",
+            "object_id": rng.choice(alive[-20:]).id,
+            "aspect_type": "delete",
+            "owner_id": owner,
+            "subscription_id": world.subscription.id,
+            "event_time": int(world.clock()),
+            "updates": {},
+        }
+        match kind:
+            case "deauthorization":
+                body |= {"object_type": "athlete", "object_id": owner, "aspect_type": "update"}
+                body["updates"] = {"authorized": "false"}
+            case "update":
+                body |= {"aspect_type": "update", "updates": {"title": "forged", "private": "true"}}
+            case "unknown owner":
+                body["owner_id"] = 666
+            case "wrong subscription":
+                body["subscription_id"] = 1
+            case "another's":
+                body["owner_id"] = rng.choice(connected)
+            case "create":
+                body |= {"aspect_type": "create", "object_id": rng.randrange(2**33, 2**34)}
+        return body

@@ -1,0 +1,218 @@
+"""What athletes do on Strava, and what the operator does for them: connect, and help who has lost access."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+from feedzone.errors import FeedzoneError
+from feedzone.sandbox import World
+
+from .ledger import Ledger
+from .process import EngineProcess, ProcessDied
+from .scenario import NOTHING, PUBLIC, READS, Scenario
+from .trace import Trace
+
+HOUR_S = 3600.0
+DAY_S = 86_400.0
+RECENT = 14
+FRESH_S = 18 * HOUR_S
+"""Descriptions change without an event and stand in no list: only re-reads of fresh activities see them."""
+
+NAMES = ("Coffee ride", "Not raining, yet", "Recovery, allegedly", "New loop", "With the dog", "Hill repeats")
+WORDS = ("Legs like lead.", "Negative split ☀️", "Headwind both ways.", None, "Coffee after, twice.")
+SPORTS = ("Ride", "GravelRide", "Run", "TrailRun", "Walk", "Hike", "WeightTraining")
+ACTS = {
+    "upload": 30,
+    "late": 5,
+    "manual": 5,
+    "rename": 16,
+    "retype": 6,
+    "hide": 8,
+    "show": 8,
+    "delete": 5,
+    "describe": 8,
+    "regear": 5,
+    "race": 4,
+}
+
+
+class Life:
+    """Everybody's life. `over` ends it: nobody does anything new, what has begun is finished."""
+
+    def __init__(
+        self,
+        world: World,
+        scenario: Scenario,
+        processes: list[EngineProcess],
+        ledger: Ledger,
+        trace: Trace,
+    ) -> None:
+        self._world = world
+        self._scenario = scenario
+        self._processes = processes
+        self._ledger = ledger
+        self._trace = trace
+        self._rng = random.Random(f"{world.seed}:life")
+        self.over = False
+        self._busy: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- connecting -----------------------------------------------------------------------------------------
+
+    async def everybody_connects(self) -> None:
+        for number, athlete_id in enumerate(sorted(self._world.athletes)):
+            scopes = READS if number == 0 else self._rng.choices((READS, PUBLIC, NOTHING), (5, 3, 1))[0]
+            await self.connect(athlete_id, scopes)
+
+    async def connect(self, athlete_id: int, scopes: tuple[str, ...]) -> None:
+        """Consent, and tries again until it has worked, as people do."""
+        if athlete_id in self._busy:
+            return
+        self._busy.add(athlete_id)
+        while not await self._try_to_connect(athlete_id, scopes):
+            await asyncio.sleep(600)
+        self._busy.discard(athlete_id)
+
+    async def _try_to_connect(self, athlete_id: int, scopes: tuple[str, ...]) -> bool:
+        world, process = self._world, self._rng.choice(self._processes)
+        code = world.grants.authorize(athlete_id, frozenset(scopes), world.clock())
+        self._trace.note("life", f"{athlete_id} connects: {','.join(scopes)}")
+
+        async def exchange() -> Any:
+            assert process.app is not None
+            return await process.app.athletes.connect(code, ",".join(scopes))
+
+        try:
+            await process.do(exchange)
+        except (FeedzoneError, ProcessDied) as problem:
+            self._trace.note("life", f"{athlete_id} is not connected: {type(problem).__name__}")
+            # Strava may have carried it out and ended the pair that we hold.
+            self._ledger.lost_pairs[athlete_id] = world.clock()
+            return False
+        finally:
+            if athlete_id in world.grants.live:
+                self._ledger.left.pop(athlete_id, None)
+        return True
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- living ---------------------------------------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Athletes act at random times until life is over."""
+        scenario, rng = self._scenario, self._rng
+        people = sorted(self._world.athletes)
+        acts, partings = scenario.acts_a_day * len(people), scenario.departures_a_day * len(people)
+        while True:
+            await asyncio.sleep(rng.expovariate((acts + partings) / DAY_S))
+            if self.over:
+                return
+            athlete_id = rng.choice(people)
+            if rng.random() < partings / (acts + partings):
+                await self._part(athlete_id)
+            elif athlete_id in self._world.grants.live:
+                self._act(athlete_id)
+
+    def _act(self, athlete_id: int) -> None:
+        act = self._rng.choices(list(ACTS), list(ACTS.values()))[0]
+        recent = self._world.visible(athlete_id, private_too=True)[-RECENT:]
+        shown = [spec for spec in recent if not spec.private]
+        hidden = [spec for spec in recent if spec.private]
+        if act == "hide" and shown:
+            done = self._world.hide(self._touch(self._rng.choice(shown).id))
+        elif act == "show" and hidden:
+            done = self._world.unhide(self._rng.choice(hidden).id)
+        elif act == "delete" and len(recent) > 3:
+            done = self._world.delete(self._touch(self._rng.choice(recent).id))
+        elif act in ("rename", "retype", "describe", "regear", "race") and recent:
+            done = self._edit(act, recent)
+        else:
+            done = self._upload(athlete_id, act)
+        self._trace.note("life", f"{athlete_id} {act} {done.id if done else '-'}")
+
+    def _touch(self, activity_id: int) -> int:
+        self._ledger.touched.add(activity_id)
+        return activity_id
+
+    def _upload(self, athlete_id: int, act: str) -> Any:
+        rng, now = self._rng, self._world.clock()
+        start = now - rng.uniform(1, 5) * DAY_S if act == "late" else None
+        return self._world.record(
+            athlete_id,
+            rng.choice(SPORTS),
+            round(rng.uniform(12, 90)),
+            start=start,
+            manual=act == "manual",
+            description=rng.choice(WORDS),
+            visibility=rng.choices(("everyone", "followers_only", "only_me"), (80, 10, 10))[0],
+        )
+
+    def _edit(self, act: str, recent: list[Any]) -> Any:
+        rng, world, spec = self._rng, self._world, self._rng.choice(recent)
+        if act == "rename":
+            return world.rename(spec.id, f"{rng.choice(NAMES)} {rng.randrange(100)}")
+        if act == "retype":
+            return world.change_type(spec.id, rng.choice(SPORTS))
+        if act == "regear":
+            gear = [gear.id for gear in world.athletes[spec.athlete_id].gear]
+            return world.edit_silently(spec.id, gear_id=rng.choice([None, *gear]))
+        if act == "race":
+            return world.edit_silently(spec.id, workout_type=rng.choice((None, 1, 2, 3)))
+        now = world.clock()
+        fresh = [s for s in recent if min(s.start, s.created_at) > now - FRESH_S + DAY_S / 4]
+        if not fresh:
+            return None
+        return world.edit_silently(rng.choice(fresh).id, description=rng.choice(WORDS))
+
+    # -- leaving --------------------------------------------------------------------------------------------
+
+    async def _part(self, athlete_id: int) -> None:
+        if athlete_id not in self._world.grants.live or athlete_id in self._busy:
+            return
+        scopes = tuple(sorted(self._world.grants.live[athlete_id].scopes))
+        self._ledger.ever_left.add(athlete_id)
+        if self._rng.random() < 0.7:
+            self._world.deauthorize(athlete_id)
+            self._ledger.left[athlete_id] = self._world.clock()
+            self._trace.note("life", f"{athlete_id} deauthorizes")
+        else:
+            self._spawn(self._disconnect(athlete_id))
+        if self._rng.random() < 0.6:
+            self._spawn(self._come_back(athlete_id, self._rng.choice((scopes, READS, PUBLIC))))
+
+    async def _disconnect(self, athlete_id: int) -> None:
+        """The operator removes the athlete, who loses access at Strava a little later."""
+        self._busy.add(athlete_id)
+        process = self._rng.choice(self._processes)
+
+        async def remove() -> None:
+            assert process.app is not None
+            await process.app.athletes.disconnect(athlete_id)
+
+        try:
+            await process.do(remove)
+        except (FeedzoneError, ProcessDied) as problem:
+            self._trace.note("life", f"{athlete_id} is not removed: {type(problem).__name__}")
+        else:
+            self._trace.note("life", f"{athlete_id} is removed by the operator")
+            self._ledger.removed.add(athlete_id)
+        finally:
+            self._busy.discard(athlete_id)
+
+    async def _come_back(self, athlete_id: int, scopes: tuple[str, ...]) -> None:
+        await asyncio.sleep(self._rng.uniform(0.05, 12) * HOUR_S)
+        if not self.over:
+            self._ledger.removed.discard(athlete_id)
+            await self.connect(athlete_id, scopes)
+
+    async def help(self, stranded: list[int]) -> None:
+        """Those who lost access without having left connect again, when somebody tells them to."""
+        for athlete_id in stranded:
+            grant = self._world.grants.live.get(athlete_id)
+            if grant is not None and athlete_id not in self._ledger.removed:
+                await self.connect(athlete_id, tuple(sorted(grant.scopes)))

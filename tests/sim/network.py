@@ -1,0 +1,187 @@
+"""The simulated network: calls to the sandbox (ports.Transport), and its deliveries to the processes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from feedzone.errors import CallOverdue, TransportFailure
+from feedzone.ports import Request, Response
+from feedzone.sandbox import ConnectionDroppedError, World, request
+from feedzone.sandbox.http import AsgiApp
+
+from .ledger import Ledger
+from .scenario import Scenario
+from .trace import Trace
+
+if TYPE_CHECKING:
+    from .process import EngineProcess
+
+TOKEN_PATH = "/oauth/token"
+
+
+class Internet:
+    """Carries calls to the sandbox. The server's side of a call goes on even when its client dies."""
+
+    def __init__(
+        self, world: World, app: AsgiApp, scenario: Scenario, ledger: Ledger, trace: Trace, context: Context
+    ) -> None:
+        self._world = world
+        self._app = app
+        self._ledger = ledger
+        self._trace = trace
+        self._context = context
+        self._rng = random.Random(f"{world.seed}:internet")
+        self.scenario = scenario
+        self.delivered_pairs: dict[int, tuple[str, str]] = {}
+        """The newest pair each athlete's client was given: who received it, and the refresh token."""
+
+    async def call(self, client: str, asked: Request, timeout: float) -> Response:
+        """One request, from the client's point of view."""
+        path, rng = urlsplit(asked.url).path, self._rng
+        token = (asked.form or {}).get("refresh_token") if path == TOKEN_PATH else None
+        owner = self._world.grants.owner_of(token) if token else None
+        if token in self._ledger.rotated:
+            self._ledger.stale_uses.append((self._ledger.rotated[token], self._world.clock()))
+        loses = token is not None and rng.random() < self.scenario.refreshes_lost
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Response] = loop.create_future()
+        serving = self._serve(client, asked, path, token, owner, loses, answer)
+        task = loop.create_task(serving, context=self._context)
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            raise CallOverdue(f"no answer from the sandbox within {timeout:g} s") from None
+        finally:
+            del task
+
+    async def _serve(
+        self,
+        client: str,
+        asked: Request,
+        path: str,
+        token: str | None,
+        owner: int | None,
+        loses: bool,
+        answer: asyncio.Future[Response],
+    ) -> None:
+        """The way there, the server's work, and the way back."""
+        rng, world = self._rng, self._world
+        await asyncio.sleep(rng.uniform(0.02, 0.2))
+        if rng.random() < self.scenario.api_errors / 20:
+            self._trace.note("call", f"{client} {asked.method} {path} lost on the way")
+            if rng.random() < 0.5:
+                _fail(answer, TransportFailure("connection refused", acted=False))
+            return
+        query = f"?{urlencode(asked.params)}" if asked.params else ""
+        body = urlencode(asked.form).encode() if asked.form is not None else b""
+        try:
+            got = await request(self._app, asked.method, path + query, body, dict(asked.headers))
+        except ConnectionDroppedError as drop:
+            self._trace.note("call", f"{client} {asked.method} {path} {drop.kind} acted={drop.acted}")
+            if drop.acted:
+                self._rotation(token, owner, None)
+            if drop.kind == "reset":
+                _fail(answer, TransportFailure("lost connection to the sandbox"))
+            return
+        self._trace.note("call", f"{client} {asked.method} {path} {got.status}")
+        if got.status == 200 and path == TOKEN_PATH:
+            reaches = not loses and not answer.done()
+            self._rotation(token, owner, client if reaches else None)
+        if loses:
+            return
+        await asyncio.sleep(rng.uniform(0.01, 0.15))
+        if not answer.done():
+            headers = {**got.headers, "date": _http_date(world.clock())}
+            answer.set_result(Response(got.status, headers, got.body))
+
+    def _rotation(self, token: str | None, owner: int | None, receiver: str | None) -> None:
+        """A token call was carried out: note a replaced token, and whom the new pair was given to."""
+        if token is None or owner is None or owner not in self._world.grants.live:
+            return
+        newest = self._world.grants.live[owner].refresh_token
+        if newest == token:
+            return
+        self._ledger.rotated[token] = owner
+        if receiver is None:
+            self._ledger.lost_pairs[owner] = self._world.clock()
+        else:
+            self.delivered_pairs[owner] = (receiver, newest)
+
+
+class SimTransport:
+    """A process's way to the sandbox."""
+
+    def __init__(self, internet: Internet, client: str, pause: Callable[[], Awaitable[None]]) -> None:
+        self._internet = internet
+        self._client = client
+        self._pause = pause
+
+    async def send(self, request: Request, timeout: float) -> Response:
+        await self._pause()
+        response = await self._internet.call(self._client, request, timeout)
+        await self._pause()
+        return response
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+class ProcessWire:
+    """The sandbox's way to the callback: a proxy in front of all processes (feedzone.sandbox.Wire)."""
+
+    def __init__(self, seed: int, scenario: Scenario, ledger: Ledger, trace: Trace) -> None:
+        self._rng = random.Random(f"{seed}:wire")
+        self._ledger = ledger
+        self._trace = trace
+        self.scenario = scenario
+        self.processes: list[EngineProcess] = []
+
+    async def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
+        process = self._rng.choice(self.processes)
+        await asyncio.sleep(self._rng.uniform(0.01, 0.1))
+        shown = _shown(body)
+        if not process.up:
+            self._trace.note("delivery", f"{process.name} {shown} refused")
+            raise ConnectionRefusedError(process.name)
+        async with asyncio.timeout(timeout):
+            status = await process.deliver(body, headers)
+        self._trace.note("delivery", f"{process.name} {shown} {status}")
+        if self._rng.random() < self.scenario.answer_lost:
+            raise ConnectionResetError("the answer was lost")
+        return status
+
+    async def get(self, url: str, params: dict[str, str], timeout: float) -> tuple[int, str, bytes]:
+        process = next(process for process in self.processes if process.up)
+        async with asyncio.timeout(timeout):
+            status, body = await process.ask("GET", urlsplit(url).path, urlencode(params).encode())
+        return status, "application/json", body
+
+
+def identity(body: bytes) -> tuple[str, int, str, int, int]:
+    """What an event is known by (ledger.Identity)."""
+    event = msgspec.json.decode(body)
+    names = ("object_type", "object_id", "aspect_type", "owner_id", "event_time")
+    return tuple(event[name] for name in names)  # type: ignore[return-value]
+
+
+def _shown(body: bytes) -> str:
+    return "{} {} {} of {} at {}".format(*identity(body))
+
+
+def _fail(answer: asyncio.Future[Any], problem: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(problem)
+
+
+def _http_date(epoch: float) -> str:
+    from email.utils import formatdate
+
+    return formatdate(epoch, usegmt=True)

@@ -1,0 +1,147 @@
+"""Many seeds, in several processes; a summary, and for each failure the one command that replays it."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from .scenario import SCENARIOS, Scenario
+from .simulation import Result, simulate
+from .storage import make_template, workplace
+
+SHOWN = 12
+
+
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
+    parser.add_argument("--seeds", default="0-29", help="7, 0-299 or 3,5,9")
+    parser.add_argument("--scenario", default="hostile", choices=[*SCENARIOS, "all"])
+    parser.add_argument("--days", type=float)
+    parser.add_argument("--athletes", type=int)
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--settle-hours", type=float, dest="settle_hours")
+    parser.add_argument("--jobs", type=int, default=2, help="how many seeds at a time")
+    parser.add_argument("--trace", action="store_true", help="tell the whole story of one seed")
+    parser.add_argument("--profile", action="store_true", help="say where the time of one seed goes")
+    return parser.parse_args(arguments)
+
+
+def seeds_of(text: str) -> list[int]:
+    """The seeds that `7`, `0-299` or `3,5,9` stand for."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found.extend(range(int(first), int(last or first) + 1))
+    return found
+
+
+def scenarios_of(chosen: argparse.Namespace) -> list[Scenario]:
+    names = list(SCENARIOS) if chosen.scenario == "all" else [chosen.scenario]
+    sizes = {n: getattr(chosen, n) for n in ("days", "athletes", "processes", "settle_hours")}
+    given = {name: value for name, value in sizes.items() if value is not None}
+    return [replace(SCENARIOS[name], **given) for name in names]
+
+
+def replay_command(result: Result) -> str:
+    """What replays a seed exactly."""
+    scenario = result.scenario
+    return (
+        f"make sim SEEDS={result.seed} SCENARIO={scenario.name} DAYS={scenario.days:g} "
+        f"ATHLETES={scenario.athletes} PROCESSES={scenario.processes} "
+        f"SETTLE={scenario.settle_hours:g} MORE=--trace"
+    )
+
+
+def run_seeds(scenario: Scenario, seeds: list[int]) -> list[Result]:
+    """Run them one after the other, in this process."""
+    folder = workplace()
+    try:
+        template = make_template(folder)
+        return [simulate(seed, scenario, template, folder) for seed in seeds]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _chunks(seeds: list[int], jobs: int) -> list[list[int]]:
+    size = max(1, min(10, len(seeds) // (jobs * 2)))
+    return [seeds[n : n + size] for n in range(0, len(seeds), size)]
+
+
+def run_all(scenarios: list[Scenario], seeds: list[int], jobs: int) -> Iterator[Result]:
+    """Results as they come."""
+    if jobs == 1 or len(seeds) * len(scenarios) == 1:
+        for scenario in scenarios:
+            yield from run_seeds(scenario, seeds)
+        return
+    with ProcessPoolExecutor(jobs) as pool:
+        chunks = [(scenario, chunk) for scenario in scenarios for chunk in _chunks(seeds, jobs)]
+        for results in pool.map(run_seeds, *zip(*chunks, strict=True)):
+            yield from results
+
+
+def report(result: Result) -> str:
+    lines = [f"seed {result.seed} ({result.scenario.name}): {len(result.divergences)} divergences"]
+    lines += [f"    {line}" for line in result.divergences[:SHOWN]]
+    if len(result.divergences) > SHOWN:
+        lines.append(f"    and {len(result.divergences) - SHOWN} more")
+    lines.append(f"  replay: {replay_command(result)}")
+    return "\n".join(lines)
+
+
+def summary(results: list[Result], elapsed: float) -> str:
+    failing = [result for result in results if result.divergences]
+    totals = Counter[str]()
+    for result in results:
+        for name in ("calls", "events", "deliveries", "jobs", "kills", "transactions", "answered_429"):
+            totals[name] += getattr(result, name)
+    hours, seconds = sum(r.hours for r in results), sum(r.seconds for r in results)
+    figures = ", ".join(f"{count:,} {name.replace('answered_', 'answers ')}" for name, count in totals.items())
+    return (
+        f"{len(results)} seeds, {len(failing)} with divergences "
+        f"({sum(len(r.divergences) for r in failing)} divergences in all)\n"
+        f"{figures}\n"
+        f"{hours:,.0f} simulated hours in {elapsed:.1f} s ({seconds:.1f} s of work): "
+        f"{hours / max(elapsed, 1e-9):,.0f} simulated hours per second"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    chosen = options(arguments)
+    seeds, scenarios = seeds_of(chosen.seeds), scenarios_of(chosen)
+    if chosen.trace or chosen.profile:
+        return _one(scenarios[0], seeds[0], story=chosen.trace, profile=chosen.profile)
+    began, results = time.perf_counter(), []
+    for result in run_all(scenarios, seeds, chosen.jobs):
+        results.append(result)
+        if result.divergences:
+            print(report(result), flush=True)
+    print(summary(results, time.perf_counter() - began))
+    return 1 if any(result.divergences for result in results) else 0
+
+
+def _one(scenario: Scenario, seed: int, *, story: bool, profile: bool) -> int:
+    folder = workplace()
+    try:
+        template: Path = make_template(folder)
+        if profile:
+            import cProfile
+            import pstats
+
+            profiler = cProfile.Profile()
+            result = profiler.runcall(simulate, seed, scenario, template, folder)
+            pstats.Stats(profiler, stream=sys.stdout).sort_stats("tottime").print_stats(45)
+        else:
+            result = simulate(seed, scenario, template, folder, tell=print if story else None)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(report(result) if result.divergences else f"seed {seed}: no divergence")
+    print(f"trace {result.digest}")
+    print(summary([result], result.seconds))
+    return 1 if result.divergences else 0

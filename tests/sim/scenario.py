@@ -1,0 +1,108 @@
+"""What a simulated world is like: its size, how its athletes live, and what goes wrong, each with its rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from feedzone.sandbox import Faults, Limits
+
+READS = ("read", "activity:read", "activity:read_all", "profile:read_all")
+PUBLIC = ("read", "activity:read")
+NOTHING = ("read",)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Rates are probabilities per request, event or transaction, or numbers per hour or day of world time."""
+
+    name: str = "calm"
+    days: float = 2.0
+    athletes: int = 3
+    processes: int = 1
+    settle_hours: float = 30.0
+
+    history_days: int = 10
+    sync_days: int = 20
+    acts_a_day: float = 8.0
+    departures_a_day: float = 0.1
+    stream_delay_s: float = 40.0
+    visible_delay_s: float = 3.0
+    limits: Limits = field(default_factory=lambda: Limits(2000, 20_000, 1000, 10_000))
+
+    event_drop: float = 0.0
+    event_duplicate: float = 0.0
+    event_delay: float = 0.0
+    event_delay_s: float = 900.0
+    event_reorder_s: float = 2.0
+    forgeries_a_day: float = 0.0
+    answer_lost: float = 0.0
+
+    api_errors: float = 0.0
+    token_faults: bool = True
+    refreshes_lost: float = 0.0
+    inactive_hours: float = 0.0
+    shrinks_a_day: float = 0.0
+    others_calls_an_hour: float = 0.0
+
+    kills_an_hour: float = 0.0
+    graceful: float = 0.2
+    stalls_a_day: float = 0.0
+    database_busy: float = 0.0
+    clock_jumps_a_day: float = 0.0
+    clock_jump_s: float = 120.0
+    allowed_429: int = 0
+
+    def faults(self) -> Faults:
+        """The sandbox's switches for the stormy days."""
+        share = self.api_errors / 10
+        return Faults(
+            error_500=3 * share,
+            html_502=2 * share,
+            status_597=share,
+            reset_before=share,
+            reset_after=share,
+            timeout_after=share,
+            slow=share,
+            slow_s=45.0,
+            token_calls_too=self.token_faults,
+            event_drop=self.event_drop,
+            event_duplicate=self.event_duplicate,
+            event_delay=self.event_delay,
+            event_delay_s=self.event_delay_s,
+            event_reorder_s=self.event_reorder_s,
+            stream_delay_s=self.stream_delay_s,
+            visible_delay_s=self.visible_delay_s,
+        )
+
+    def calm_faults(self) -> Faults:
+        """What even a fine day at Strava is like."""
+        return Faults(
+            stream_delay_s=self.stream_delay_s,
+            visible_delay_s=self.visible_delay_s,
+            event_reorder_s=self.event_reorder_s,
+        )
+
+
+CALM = Scenario()
+HOSTILE = Scenario(
+    name="hostile",
+    processes=2,
+    event_drop=0.1,
+    event_duplicate=0.1,
+    event_delay=0.1,
+    event_reorder_s=20.0,
+    forgeries_a_day=4.0,
+    answer_lost=0.02,
+    api_errors=0.1,
+    refreshes_lost=0.02,
+    shrinks_a_day=1.0,
+    kills_an_hour=1.0,
+    stalls_a_day=2.0,
+    database_busy=0.005,
+    clock_jumps_a_day=1.0,
+    allowed_429=40,
+)
+INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
+LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
+
+SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, LOST_REFRESH)}

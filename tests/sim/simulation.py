@@ -1,0 +1,223 @@
+"""One seed, from the first second to the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+import sqlite3
+import sys
+import time
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from feedzone.domain import ids
+from feedzone.sandbox import Application, Behaviour, Sender, World, create_app
+from feedzone.settings import Settings
+
+from .chaos import Chaos
+from .checkers import check_all
+from .forger import Forger
+from .ledger import Ledger
+from .life import DAY_S, HOUR_S, Life
+from .loop import VirtualLoop
+from .network import Internet, ProcessWire
+from .process import EPOCH, EngineProcess, Machine
+from .scenario import Scenario
+from .storage import File
+from .trace import Trace, listening
+
+KEY = "c2ltdWxhdGVkIHdvcmxkLCBub3QgYSByZWFsIGtleSE="
+CALLBACK = "https://feedzone.example.org"
+HELP_EVERY_S = 2 * HOUR_S
+
+
+@dataclass
+class Result:
+    """What came of a seed. No divergence: the engine has kept its promises."""
+
+    seed: int
+    scenario: Scenario
+    digest: str = ""
+    divergences: list[str] = field(default_factory=list)
+    calls: int = 0
+    events: int = 0
+    deliveries: int = 0
+    jobs: int = 0
+    kills: int = 0
+    transactions: int = 0
+    answered_429: int = 0
+    hours: float = 0.0
+    seconds: float = 0.0
+
+
+class Simulation:
+    """A world of its own: its loop, its database file, its sandbox, its processes."""
+
+    def __init__(self, seed: int, scenario: Scenario, template: Path, folder: Path, tell: Any = None) -> None:
+        self.seed = seed
+        self.scenario = scenario
+        self.loop = VirtualLoop(random.Random(f"{seed}:schedule"))
+        self.trace = Trace(self.loop.time, tell)
+        self.ledger = Ledger()
+        self.path = folder / f"world-{scenario.name}-{seed}.db"
+        self._file = File(template, self.path)
+        self.world = World(
+            seed,
+            lambda: EPOCH.timestamp() + self.loop.time(),
+            limits=scenario.limits,
+            application=Application(),
+            behaviour=Behaviour(knot_s=60, sample_s=30),
+            faults=scenario.calm_faults(),
+        )
+        self._folder = folder
+
+    def run(self) -> Result:
+        """Live through it, and check."""
+        began = time.perf_counter()
+        ids._last = 0
+        random.seed(self.seed)
+        result = Result(self.seed, self.scenario)
+        with listening(self.trace):
+            try:
+                self.loop.run_until_complete(self._story(result))
+            except Exception as problem:
+                result.divergences.append(f"the simulation itself failed: {problem!r}")
+                if self.trace._tell is not None:
+                    raise
+            finally:
+                self._bury()
+        result.divergences += [f"a bug was logged: {crash}" for crash in self.trace.crashes]
+        result.digest = self.trace.digest
+        result.seconds = time.perf_counter() - began
+        return result
+
+    async def _story(self, result: Result) -> None:
+        scenario, world = self.scenario, self.world
+        peace = replace(
+            scenario, api_errors=0.0, refreshes_lost=0.0, answer_lost=0.0, event_drop=0.0, event_duplicate=0.0
+        )
+        wire = ProcessWire(self.seed, peace, self.ledger, self.trace)
+        sender = Sender(world, wire)
+        machine = self._machine(sender, peace)
+        processes = [EngineProcess(f"p{n + 1}", machine) for n in range(scenario.processes)]
+        self._graveyard = machine.graveyard
+        wire.processes = processes
+        for _ in range(scenario.athletes):
+            world.add_athlete(scenario.history_days)
+        await sender.start()
+        for process in processes:
+            process.start()
+        await self._subscribe(processes[0])
+        life = Life(world, scenario, processes, self.ledger, self.trace)
+        forger = Forger(world, wire, self.ledger, self.trace)
+        await life.everybody_connects()
+        chaos = Chaos(world, scenario, machine, processes, forger, self.trace)
+        chaos.begin()
+        wire.scenario = scenario
+        living = self.loop.create_task(life.live())
+        await asyncio.sleep(scenario.days * DAY_S)
+        life.over = True
+        wire.scenario = peace
+        await chaos.end(peace)
+        await self._settle(life, scenario.settle_hours)
+        for process in processes:
+            await process.stop()
+        living.cancel()
+        self._judge(result, sender)
+
+    def _machine(self, sender: Sender, peace: Scenario) -> Machine:
+        context = copy_context()
+        app = create_app(self.world, sender)
+        internet = Internet(self.world, app, peace, self.ledger, self.trace, context)
+        return Machine(
+            self.loop, settings_for(self.scenario, self._folder), self._file, internet, self.ledger,
+            self.trace, context, self.seed,
+        )  # fmt: skip
+
+    async def _subscribe(self, process: EngineProcess) -> None:
+        async def ensure() -> None:
+            assert process.app is not None
+            await process.app.subscription.ensure()
+
+        await process.do(ensure)
+
+    async def _settle(self, life: Life, hours: float) -> None:
+        """Time without faults; the operator tells those who have lost access to connect again."""
+        end = self.loop.time() + hours * HOUR_S
+        while self.loop.time() < end - HELP_EVERY_S:
+            await life.help(self._stranded())
+            await asyncio.sleep(HELP_EVERY_S)
+        await asyncio.sleep(max(0.0, end - self.loop.time()))
+
+    def _stranded(self) -> list[int]:
+        query = "SELECT id, status FROM strava_athletes WHERE status <> 'active' ORDER BY id"
+        rows = self._file.run(lambda c: c.exec_driver_sql(query).all())
+        found = []
+        for athlete_id, status in rows:
+            live = athlete_id in self.world.grants.live
+            if status == "needs_reauth" and live:
+                if athlete_id not in self.ledger.lost_pairs and athlete_id not in self.ledger.ever_left:
+                    self.ledger.wrongly_cut_off.add(athlete_id)
+                found.append(athlete_id)
+            elif status == "deauthorized" and live and athlete_id not in self.ledger.removed:
+                found.append(athlete_id)
+        return found
+
+    def _judge(self, result: Result, sender: Sender) -> None:
+        journal = self.world.journal
+        result.calls = sum(journal.by_endpoint.values())
+        result.events = journal.event_count
+        result.deliveries = self.trace.counts["delivery"]
+        result.jobs = self.trace.counts["job_finished"]
+        result.kills = self.ledger.kills
+        result.transactions = self._file.transactions
+        result.answered_429 = journal.answered_429
+        result.hours = self.loop.time() / HOUR_S
+        self.ledger.allowed_429 = self.scenario.allowed_429
+        if sender.pending:
+            result.divergences.append(f"{sender.pending} deliveries are still under way")
+        with sqlite3.connect(self.path) as rows:
+            rows.row_factory = sqlite3.Row
+            start = EPOCH.timestamp()
+            now = start + self.loop.time()
+            found = check_all(rows, self.world, self.ledger, start, now, self.scenario.sync_days)
+            result.divergences += found
+        rows.close()
+
+    def _bury(self) -> None:
+        """Let go of what dead processes were doing, without a sound and without an effect."""
+        self._file.close()
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        for task in asyncio.all_tasks(self.loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.loop._ready.clear()
+        self.loop._scheduled.clear()
+        self.loop.close()
+        getattr(self, "_graveyard", []).clear()
+        gc.collect()
+        sys.unraisablehook = hook
+        for path in self._folder.glob(f"{self.path.name}*"):
+            path.unlink()
+
+
+def settings_for(scenario: Scenario, folder: Path) -> Settings:
+    """The engine as it comes, but for how often it looks into a quiet database."""
+    return Settings(
+        _env_file=None,
+        strava_client_id="12345",
+        strava_client_secret="sandbox-secret",
+        strava_api_base_url="http://sandbox/api/v3",
+        strava_oauth_base_url="http://sandbox/oauth",
+        app_url=CALLBACK,
+        feedzone_home=folder,
+        token_encryption_keys=KEY,
+        initial_sync_days=scenario.sync_days,
+        queue_poll_interval=600_000,
+    )
+
+
+def simulate(seed: int, scenario: Scenario, template: Path, folder: Path, tell: Any = None) -> Result:
+    return Simulation(seed, scenario, template, folder, tell).run()

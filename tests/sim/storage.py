@@ -1,0 +1,114 @@
+"""SQLite without threads: the project's own engine and pragmas, a transaction at once, on the loop's thread.
+
+A transaction is atomic in any case, so what is simulated is everything around it: other tasks and kills come
+before and after it, and sometimes the database is busy.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from feedzone.errors import StorageUnavailable
+from feedzone.store import upgrade
+from feedzone.store.database import Body, SqliteDatabase, T
+
+MEMORY = Path("/dev/shm")
+
+
+def workplace() -> Path:
+    """A folder for database files: in memory where the system has that, for nothing here must survive."""
+    return Path(tempfile.mkdtemp(prefix="feedzone-sim-", dir=MEMORY if MEMORY.is_dir() else None))
+
+
+def make_template(folder: Path) -> Path:
+    """A database with the schema and nothing else: made once, copied for each seed."""
+    path = folder / "template.db"
+    database = SqliteDatabase(f"sqlite:///{path}")
+    upgrade.prepare(database)
+    database.run_sync(lambda c: c.exec_driver_sql("PRAGMA user_version"))
+    database._write_engine.dispose()
+    database._read_engine.dispose()
+    database._writer.shutdown()
+    return path
+
+
+class File:
+    """The database file that all processes of a world share."""
+
+    def __init__(self, template: Path, path: Path) -> None:
+        shutil.copyfile(template, path)
+        self.path = path
+        self._database = SqliteDatabase(f"sqlite:///{path}")
+        self._connection = self._database._write_engine.connect()
+        raw = self._connection.connection.driver_connection
+        raw.execute("PRAGMA synchronous=OFF")  # only the machine's power would need it, and that stays on
+        raw.execute("PRAGMA wal_autocheckpoint=0")
+        self._raw = raw
+        self.transactions = 0
+        self._seen = -1
+        self._idle = False
+
+    def run(self, body: Callable[[Any], T]) -> T:
+        self.transactions += 1
+        try:
+            with self._connection.begin():
+                return body(self._connection)
+        except OperationalError as problem:
+            raise StorageUnavailable(f"SQLite: {problem.orig}") from problem
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is leased."""
+        if self._seen != self.transactions:
+            self._seen = self.transactions
+            query = "SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
+            self._idle = self._raw.execute(query).fetchone() is None
+        return self._idle
+
+    def close(self) -> None:
+        self._connection.close()
+        self._database._write_engine.dispose()
+        self._database._read_engine.dispose()
+
+
+class InlineDatabase:
+    """A process's handle of the file (feedzone.store.database.Database). `pause` is where others get a turn."""
+
+    shares_work = False
+
+    def __init__(
+        self, file: File, pause: Callable[[], Awaitable[None]], rng: random.Random, busy: Callable[[], float]
+    ) -> None:
+        self._file = file
+        self._pause = pause
+        self._rng = rng
+        self._busy = busy
+
+    async def read(self, body: Body[T]) -> T:
+        return await self._transaction(body)
+
+    async def write(self, body: Body[T]) -> T:
+        if (rate := self._busy()) and self._rng.random() < rate:
+            await self._pause()
+            raise StorageUnavailable("SQLite: database is locked")
+        return await self._transaction(body)
+
+    async def _transaction(self, body: Body[T]) -> T:
+        await self._pause()
+        try:
+            return self._file.run(body)
+        finally:
+            await self._pause()
+
+    def run_sync(self, body: Body[T]) -> T:
+        return self._file.run(body)
+
+    async def close(self) -> None:
+        """The file is everybody's."""
