@@ -166,7 +166,7 @@ def finish(connection: Connection, activity_id: int, now: datetime) -> None:
     connection.execute(
         update(_table)
         .where(_columns.id == activity_id, _columns.sync_status.in_(("syncing", "failed")))
-        .values(sync_status="synced", last_sync_error=None, updated_at=now)
+        .values(sync_status="synced", last_sync_error=None, sync_attempts=0, updated_at=now)
     )
 
 

@@ -101,13 +101,13 @@ def _cause_work(
         return
     jobs.enqueue(connection, work.values(), now)
     keys = sorted({spec.key for spec in work.values()})
-    live = select(jobs_table.c.id, jobs_table.c.kind, jobs_table.c.key, jobs_table.c.version).where(
-        jobs_table.c.key.in_(keys), jobs_table.c.state != "dead"
-    )
-    link = {(row.kind, row.key): row for row in connection.execute(live)}
+    live = select(jobs_table).where(jobs_table.c.key.in_(keys), jobs_table.c.state != "dead")
+    link = {(row.kind, row.key, row.athlete_id): row for row in connection.execute(live)}
     linked = [
         {"event": event_id, "job": row.id, "version": row.version}
-        for event_id, row in ((key, link[spec.kind, spec.key]) for key, spec in work.items())
+        for event_id, row in (
+            (event_id, link[spec.kind, spec.key, spec.athlete_id]) for event_id, spec in work.items()
+        )
     ]
     connection.execute(
         update(webhook_events)
