@@ -62,9 +62,10 @@ class SimClock:
         await asyncio.sleep(seconds)
         task = asyncio.current_task()
         if task is not None and task.get_name() == RESCUER:
-            # Every ten seconds it would find that there is nothing to rescue: only this costs less.
-            while self._machine.file.idle:
-                await asyncio.sleep(seconds)
+            # Every so often it would find that there is nothing to rescue; this only costs less.
+            loop, asleep = self._machine.loop, self._machine.loop.time()
+            await self._machine.file.until_leased()
+            await asyncio.sleep(-(loop.time() - asleep) % seconds)
 
 
 class Incarnation:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import random
 import sqlite3
-import sys
 import time
 from contextvars import copy_context
 from dataclasses import dataclass, field, replace
@@ -80,6 +80,7 @@ class Simulation:
         ids._last = 0
         random.seed(self.seed)
         result = Result(self.seed, self.scenario)
+        gc.disable()  # a collection would run `finally` blocks of what has been killed
         with listening(self.trace):
             try:
                 self.loop.run_until_complete(self._story(result))
@@ -88,9 +89,10 @@ class Simulation:
                 if self.trace._tell is not None:
                     raise
             finally:
+                result.digest = self.trace.digest
+                result.divergences += [f"a bug was logged: {crash}" for crash in self.trace.crashes]
                 self._bury()
-        result.divergences += [f"a bug was logged: {crash}" for crash in self.trace.crashes]
-        result.digest = self.trace.digest
+                gc.enable()
         result.seconds = time.perf_counter() - began
         return result
 
@@ -103,7 +105,6 @@ class Simulation:
         sender = Sender(world, wire)
         machine = self._machine(sender, peace)
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(scenario.processes)]
-        self._graveyard = machine.graveyard
         wire.processes = processes
         for _ in range(scenario.athletes):
             world.add_athlete(scenario.history_days)
@@ -190,15 +191,13 @@ class Simulation:
     def _bury(self) -> None:
         """Let go of what dead processes were doing, without a sound and without an effect."""
         self._file.close()
-        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         for task in asyncio.all_tasks(self.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with contextlib.suppress(BaseException):
+                task.get_coro().close()  # type: ignore[union-attr]
         self.loop._ready.clear()
         self.loop._scheduled.clear()
         self.loop.close()
-        getattr(self, "_graveyard", []).clear()
-        gc.collect()
-        sys.unraisablehook = hook
         for path in self._folder.glob(f"{self.path.name}*"):
             path.unlink()
 

@@ -6,6 +6,7 @@ before and after it, and sometimes the database is busy.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
 import tempfile
@@ -52,8 +53,7 @@ class File:
         raw.execute("PRAGMA wal_autocheckpoint=0")
         self._raw = raw
         self.transactions = 0
-        self._seen = -1
-        self._idle = False
+        self._waiters: list[asyncio.Future[None]] = []
 
     def run(self, body: Callable[[Any], T]) -> T:
         self.transactions += 1
@@ -62,15 +62,23 @@ class File:
                 return body(self._connection)
         except OperationalError as problem:
             raise StorageUnavailable(f"SQLite: {problem.orig}") from problem
+        finally:
+            if self._waiters and not self._idle():
+                waiters, self._waiters = self._waiters, []
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(None)
 
-    @property
-    def idle(self) -> bool:
-        """Whether no job is leased."""
-        if self._seen != self.transactions:
-            self._seen = self.transactions
-            query = "SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
-            self._idle = self._raw.execute(query).fetchone() is None
-        return self._idle
+    def _idle(self) -> bool:
+        query = "SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
+        return self._raw.execute(query).fetchone() is None
+
+    async def until_leased(self) -> None:
+        """Return as soon as some job is leased."""
+        if self._idle():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
 
     def close(self) -> None:
         self._connection.close()

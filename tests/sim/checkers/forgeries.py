@@ -1,4 +1,7 @@
-"""Forged events that would have destroyed something have changed nothing."""
+"""Forged events that would have destroyed something have changed nothing.
+
+Whoever's rotated pair was lost cannot be told from somebody who left: Strava refuses our tokens either way.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from .evidence import Evidence
 def check(evidence: Evidence) -> Iterator[str]:
     ledger = evidence.ledger
     for (_, object_id, aspect, owner, at), kind in sorted(ledger.forged.items()):
-        if kind == "deauthorization" and owner not in ledger.ever_left:
+        if kind == "deauthorization" and owner not in ledger.ever_left | ledger.lost_pairs.keys():
             found = evidence.all("SELECT 1 FROM deletion_receipts WHERE athlete_id = ?", owner)
             if found:
                 yield f"athlete {owner} was purged because of a forged deauthorisation at {at}"
@@ -18,7 +21,7 @@ def check(evidence: Evidence) -> Iterator[str]:
         if aspect == "delete" and untouched:
             changes = (
                 "SELECT changed_at FROM activity_changes WHERE activity_id = ? AND field = 'sync_status' "
-                "AND new_value = '\"deleted\"'"
+                "AND new_value = '\"deleted\"' AND old_value <> 'null'"
             )
             if evidence.all(changes, object_id):
                 yield f"activity {object_id} was buried because of a forged delete ({kind}) at {at}"
