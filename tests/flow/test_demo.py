@@ -10,6 +10,7 @@ import time
 
 import aiohttp
 import pytest
+
 from processes import FEEDZONE, free_port
 
 
