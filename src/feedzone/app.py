@@ -19,16 +19,19 @@ from .insights import Insights
 from .keys import load_vault
 from .operations.athletes import AthleteOperations
 from .operations.dead_letters import DeadLetterOperations
+from .operations.reconciliation import ReconciliationOperations
 from .operations.subscription import SubscriptionOperations
 from .ports import Clock, Handler, Transport, Wakeup
 from .settings import Settings
 from .store import stream_blob, upgrade
+from .store.breaker import Breaker
 from .store.budget import BudgetTable
 from .store.database import Database, PostgresDatabase, open_database
 from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
 from .store.retention import Retention
+from .store.schedule import Schedule
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
@@ -41,9 +44,13 @@ from .web.parts import WebOptions, WebParts
 from .web.routes import create_litestar, end_streams
 from .web.server import FrontDoor, Server, bind, stop_signals
 from .web.webhook import Webhook, WebhookOptions
+from .worker.loop import Loop
 from .worker.service import WorkerService
 
 log = structlog.get_logger("feedzone.app")
+
+CHECK_EVERY_S = 3600.0
+"""How often Strava is asked whether our push subscription still exists; such calls are free."""
 
 CALLS_A_RUN = 5
 """A job's run may take a refresh and two calls, each twice; the limit on its time allows for that."""
@@ -69,6 +76,7 @@ class App:
     insights: Insights
     athletes: AthleteOperations
     dead_letters: DeadLetterOperations
+    reconciliation: ReconciliationOperations
     subscription: SubscriptionOperations
 
     async def close(self) -> None:
@@ -95,7 +103,9 @@ def build(
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, clock)
     application = _application(settings, transport)
-    api = _api(settings, Limiter(transport, budget), tokens, application, clock, name)
+    api = _api(
+        settings, Limiter(transport, budget, Breaker(database, clock)), tokens, application, clock, name
+    )
     queue = JobTable(database, clock, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
         api,
@@ -118,11 +128,12 @@ def build(
         application=application,
         api=api,
         queue=queue,
-        worker=_worker(settings, queue, registry, database, clock, wakeup, name),
+        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name),
         inbox=Inbox(database, clock, wakeup),
         insights=Insights(database, clock, budget),
         athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
         dead_letters=DeadLetterOperations(database, clock, wakeup),
+        reconciliation=ReconciliationOperations(database, clock, wakeup, days),
         subscription=SubscriptionOperations(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
@@ -161,9 +172,11 @@ def _worker(
     database: Database,
     clock: Clock,
     wakeup: Wakeup,
+    rng: random.Random,
     name: str,
 ) -> WorkerService:
     days = settings.retention_days
+    schedule = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     return WorkerService(
         queue,
         registry,
@@ -173,6 +186,7 @@ def _worker(
         batch_size=settings.queue_batch_size,
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
+        schedule=schedule.run,
         prune=Retention(database, clock, days).prune if days else None,
     )
 
@@ -211,7 +225,15 @@ def front_door(app: App) -> FrontDoor:
             settings.strava_client_id and settings.strava_client_secret.get_secret_value()
         ),
     )
-    parts = WebParts(options, app.insights, app.athletes, app.dead_letters, app.metrics, app.clock)
+    parts = WebParts(
+        options,
+        app.insights,
+        app.athletes,
+        app.dead_letters,
+        app.reconciliation,
+        app.metrics,
+        app.clock,
+    )
     return FrontDoor(webhook, create_litestar(parts))
 
 
@@ -223,12 +245,15 @@ async def working(app: App) -> AsyncIterator[None]:
     )
     # The first encoding loads pyarrow, 0.1 s that no delivery shall wait for.
     await asyncio.to_thread(stream_blob.encode, b"{}")
+    guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
     await app.worker.start()
+    guard.start()
     if listener is not None:
         await listener.start()
     try:
         yield
     finally:
+        await guard.stop()
         if listener is not None:
             await listener.stop()
         await app.worker.stop()
@@ -244,7 +269,7 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
     try:
         async with working(app) if worker else contextlib.nullcontext():
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
-            log.info("serving", address=f"http://{host}:{port}", worker=worker)
+            log.info("serving", address=f"http://{host}:{port}", worker=worker, mode=await _mode(app))
             await asyncio.wait(
                 [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
             )
@@ -253,6 +278,11 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
             await serving
     finally:
         await app.close()
+
+
+async def _mode(app: App) -> str:
+    """How changes reach us: by events, or by asking."""
+    return "polling" if (await app.insights.pulse()).polling else "webhook"
 
 
 async def work(settings: Settings) -> None:

@@ -135,5 +135,19 @@ class QuotaSpent(StravaError):
         super().__init__(f"no quota left in window {window} before {until}")
 
 
+class ApplicationPaused(StravaError):
+    """Strava has switched the application off; all calls wait.
+
+    `until` is the instant (UTC) of the next probe.
+    """
+
+    def __init__(self, until: object, reason: str = "") -> None:
+        self.until = until
+        super().__init__(
+            "Strava has switched this application off (its owner needs a paid Strava subscription); "
+            f"next probe {until}" + (f"; Strava said: {reason}" if reason else "")
+        )
+
+
 class NotConnected(StravaError):
     """The athlete has no usable connection to Strava."""

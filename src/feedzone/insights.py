@@ -7,21 +7,31 @@ good for the list it came from. Every method may raise StorageUnavailable.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any, TypeVar
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, Row
 
 from .domain.athlete import parse_scopes
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
-from .errors import InvalidInput, NotFound
+from .errors import NotFound
+from .paging import change_id, first_id, identifier, page
+from .paging import cursor as place_of
 from .ports import Clock
-from .store import activities, athletes, departures, events, jobs, streams, subscriptions
+from .store import (
+    activities,
+    athletes,
+    attempts,
+    departures,
+    events,
+    health,
+    jobs,
+    streams,
+    subscriptions,
+    sweeps,
+)
 from .store.budget import BudgetTable
 from .store.database import Database
 from .store.stream_blob import decode
@@ -31,12 +41,15 @@ from .views import (
     ActivityPage,
     Athlete,
     AthletePage,
+    Attempt,
     Change,
     ChangePage,
+    Conflict,
     Event,
     EventPage,
     Job,
     JobPage,
+    JobStory,
     Overview,
     Progress,
     Pulse,
@@ -116,12 +129,12 @@ class Insights:
         return await self._database.read(body)
 
     async def athletes(self, limit: int, cursor: str | None = None) -> AthletePage:
-        after = _cursor(cursor, Int64)
+        after = place_of(cursor, Int64)
 
         def body(connection: Connection) -> AthletePage:
             rows = athletes.listing(connection, limit=limit + 1, after_id=after)
             counted = activities.progress_of(connection, [row.id for row in rows])
-            return _page(
+            return page(
                 AthletePage,
                 rows,
                 limit,
@@ -148,7 +161,7 @@ class Insights:
         self, which: ActivityFilter, cursor: str | None = None, limit: int = 50
     ) -> ActivityPage:
         """Latest start first."""
-        last = _cursor(cursor, tuple[datetime, Int64])
+        last = place_of(cursor, tuple[datetime, Int64])
         # PostgreSQL refuses U+0000 even in a question; nothing has such a name.
         sport = which.sport_type and which.sport_type.replace("\x00", "")
         rows = await self._database.read(
@@ -162,7 +175,7 @@ class Insights:
                 limit=limit + 1,
             )
         )
-        return _page(
+        return page(
             ActivityPage, rows, limit, lambda row: _from(row, Activity), lambda row: (row.start_date, row.id)
         )
 
@@ -195,19 +208,19 @@ class Insights:
         self, status: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> EventPage:
         """Newest first."""
-        last = _identifier(cursor)
+        last = identifier(cursor)
         rows = await self._database.read(
             lambda c: events.listing(c, status=status, limit=limit + 1, before_id=last)
         )
-        return _page(EventPage, rows, limit, _event, lambda row: row.id)
+        return page(EventPage, rows, limit, _event, lambda row: row.id)
 
     async def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
         """Oldest first."""
-        last = _identifier(cursor)
+        last = identifier(cursor)
         rows = await self._database.read(
             lambda c: jobs.listing(c, state=state, limit=limit + 1, after_id=last)
         )
-        return _page(JobPage, rows, limit, _job, lambda row: row.id)
+        return page(JobPage, rows, limit, _job, lambda row: row.id)
 
     async def changes(
         self, since: datetime | str | None = None, cursor: str | None = None, limit: int = 50
@@ -216,12 +229,30 @@ class Insights:
 
         Raises InvalidInput for a `since` that is neither.
         """
-        first = _first_id(since) if isinstance(since, datetime) else _change_id(since)
-        last = _identifier(cursor) or first
-        rows = await self._database.read(lambda c: activities.changes(c, since_id=last, limit=limit + 1))
+        first = first_id(since) if isinstance(since, datetime) else change_id(since)
+        last = identifier(cursor) or first
+        moment = since if isinstance(since, datetime) else None
+        rows = await self._database.read(
+            lambda c: activities.changes(c, since_id=last, limit=limit + 1, since=moment)
+        )
         if self._database.shares_work:
             rows = _settled(rows, self._clock.now() - SETTLED)
-        return _page(ChangePage, rows, limit, _change, lambda row: row.id)
+        return page(ChangePage, rows, limit, _change, lambda row: row.id)
+
+    async def job(self, job_id: str) -> JobStory:
+        """One job with the attempts that failed, oldest first. Raises NotFound."""
+
+        def body(connection: Connection) -> JobStory:
+            row = _found(jobs.get(connection, job_id), f"there is no job {job_id}")
+            told = [_from(attempt, Attempt) for attempt in attempts.of_job(connection, job_id)]
+            return JobStory(_job(row), told)
+
+        return await self._database.read(body)
+
+    async def conflicts(self) -> list[Conflict]:
+        """Open questions, oldest first."""
+        rows = await self._database.read(sweeps.open_conflicts)
+        return [_from(row, Conflict, **msgspec.json.decode(row.detail)) for row in rows]
 
     async def receipts(self, athlete_id: int | None = None) -> list[Receipt]:
         """Newest first, 200 at most."""
@@ -263,6 +294,7 @@ def _pulse(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> d
         and Subscription(newest.subscription_id, newest.callback_url, newest.is_active, newest.created_at),
         "last_event_at": last,
         "quota": quota,
+        **health.signs(connection, now)._asdict(),
     }
 
 
@@ -334,50 +366,3 @@ def _found(row: Row[Any] | None, otherwise: str) -> Row[Any]:
     if row is None:
         raise NotFound(otherwise)
     return row
-
-
-def _page(
-    kind: type[S],
-    rows: Sequence[Row[Any]],
-    limit: int,
-    view: Callable[[Row[Any]], object],
-    place: Callable[[Row[Any]], object],
-) -> S:
-    """A page of `limit` rows, of which one more was asked for to see whether there are more."""
-    kept = rows[:limit]
-    more = len(rows) > limit and kept
-    return kind([view(row) for row in kept], _opaque(place(kept[-1])) if more else None)
-
-
-def _opaque(place: Any) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
-
-
-def _cursor(text: str | None, kind: Any) -> Any:
-    """What `_opaque` hid. Raises InvalidInput for a cursor that is none of that kind."""
-    if text is None:
-        return None
-    try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(plain, type=kind)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise InvalidInput("cursor: takes the next_cursor of an answer to the same question") from None
-
-
-def _identifier(cursor: str | None) -> str | None:
-    place = _cursor(cursor, UUID)
-    return None if place is None else str(place)
-
-
-def _change_id(text: str | None) -> str | None:
-    try:
-        return None if text is None else str(UUID(text))
-    except ValueError:
-        how = "since: takes an instant (ISO 8601 or epoch seconds) or the id of a change"
-        raise InvalidInput(how) from None
-
-
-def _first_id(moment: datetime) -> str:
-    """The smallest UUID v7 of that millisecond (domain.ids)."""
-    milliseconds = min(max(0, int(moment.astimezone(UTC).timestamp() * 1000)), 2**48 - 1)
-    return str(UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62))

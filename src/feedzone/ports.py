@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .domain.budget import Usage
     from .domain.job import Job
     from .domain.outcome import Outcome
+    from .errors import ApplicationPaused
 
 
 class Clock(Protocol):
@@ -90,7 +91,11 @@ class BudgetRows(Protocol):
     """The rate limit windows, shared by all processes."""
 
     async def reserve(self, *, read: bool) -> None:
-        """Count one call before it is sent. Raises QuotaSpent, counting nothing, when a window is full."""
+        """Count one call before it is sent.
+
+        Raises, counting nothing: QuotaSpent when a window is full, ApplicationPaused while Strava has
+        the application switched off.
+        """
         ...
 
     async def release(self, *, read: bool) -> None:
@@ -104,6 +109,14 @@ class BudgetRows(Protocol):
     async def latch(self, usage: Usage | None) -> datetime:
         """A 429 came: close the window that is spent, for everyone; return when it opens again."""
         ...
+
+
+class BreakerRows(Protocol):
+    """Whether Strava has switched the application off, shared by all processes."""
+
+    async def trip(self, reason: str) -> ApplicationPaused: ...
+
+    async def close(self) -> bool: ...
 
 
 class StravaApi(Protocol):
@@ -132,6 +145,14 @@ class Records(Protocol):
     """What handlers may ask the database before they decide."""
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None: ...
+
+    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+        """Ids of the athlete's live activities that started in between."""
+        ...
+
+    async def held_count(self, athlete_id: int) -> int:
+        """How many live activities of the athlete we hold."""
+        ...
 
 
 class JobQueue(Protocol):

@@ -197,8 +197,43 @@ class Job(Struct, frozen=True, kw_only=True):
     lease_owner: str | None
     lease_until: datetime | None
     last_error: str | None
+    error_class: Annotated[str | None, Meta(description="by which failures are grouped")]
     first_received_at: datetime
     updated_at: datetime
+
+
+class Attempt(Struct, frozen=True):
+    """One attempt that failed."""
+
+    attempt: int
+    ended_at: datetime
+    error_class: str
+    error: str
+
+
+class JobStory(Struct, frozen=True):
+    """A job, and every attempt at it that failed, oldest first."""
+
+    job: Job
+    attempts: list[Attempt]
+
+
+class Conflict(Struct, frozen=True):
+    """What feedzone did not dare to decide: `missing` of `held` activities are no longer listed by Strava."""
+
+    id: str
+    athlete_id: int
+    kind: str
+    opened_at: datetime
+    missing: list[int]
+    held: int
+
+
+class ConflictPage(Struct, frozen=True):
+    """Open questions, oldest first."""
+
+    items: list[Conflict]
+    next_cursor: Cursor | None = None
 
 
 class JobPage(Struct, frozen=True):
@@ -283,6 +318,13 @@ class Pulse(Struct, frozen=True, kw_only=True):
     subscription: Subscription | None
     last_event_at: datetime | None
     quota: list[QuotaWindow]
+    polling: Annotated[bool, Meta(description="no push subscription is known: Strava is asked instead")]
+    paused_since: Annotated[datetime | None, Meta(description="Strava has switched the application off")]
+    probe_at: Annotated[datetime | None, Meta(description="when Strava is asked whether it is on again")]
+    pause_reason: str | None
+    unannounced: Annotated[int, Meta(description="activities of the last day that no event told of")]
+    quiet_sweeps: Annotated[int, Meta(description="comparisons that found such activities")]
+    open_conflicts: int
 
 
 class Status(Pulse, frozen=True, kw_only=True):

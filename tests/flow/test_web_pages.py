@@ -49,7 +49,7 @@ async def subscribe(world: World) -> None:
 
 async def test_an_empty_installation_says_how_to_begin(world: World) -> None:
     text = await page(world)
-    assert "Strava sends no events: run feedzone subscription ensure." in text
+    assert "Strava sends no events, and is asked instead: run feedzone subscription ensure." in text
     await subscribe(world)
     text = await page(world)
     assert "Nobody is connected yet." in text

@@ -23,6 +23,7 @@ from feedzone.domain.outcome import Discard
 from feedzone.insights import Insights
 from feedzone.operations.athletes import AthleteOperations
 from feedzone.operations.dead_letters import DeadLetterOperations
+from feedzone.operations.reconciliation import ReconciliationOperations
 from feedzone.store import activities, jobs, streams
 from feedzone.store.budget import BudgetTable
 from feedzone.store.database import Database
@@ -161,7 +162,7 @@ class World:
                 now=now,
                 max_attempts=3,
                 retry_delay=timedelta(),
-                apply=lambda _: None,
+                apply=lambda *_: None,
             )
             return leased[0].id
 
@@ -197,6 +198,7 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
             30,  # type: ignore[arg-type]
         ),
         DeadLetterOperations(database, clock, wakeup),
+        ReconciliationOperations(database, clock, wakeup, 30),
         Metrics(),
         clock,
     )

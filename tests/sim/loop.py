@@ -28,6 +28,13 @@ OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
 """Set in the context of everything that a simulated process does; unset for the world around it."""
 
 
+PATIENCE = 100_000
+
+
+class LivelockError(Exception):
+    """Something goes round and round, and never waits."""
+
+
 class DeadlockError(Exception):
     """Nothing is ready, no timer is set: nothing will ever happen again."""
 
@@ -59,6 +66,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self, rng: random.Random | None = None) -> None:
         super().__init__()
         self._now = 0.0
+        self._rounds = 0
         self._rng = rng
         self._clock_resolution = 1e-6
         self._selector = self
@@ -72,6 +80,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if timeout is None:
             raise DeadlockError("nothing is left to happen")
         if timeout > 0:
+            self._rounds = 0
             self._now = max(self._now, min(self._now + timeout, self._scheduled[0]._when))
         return []
 
@@ -82,6 +91,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """There are no threads to be woken by."""
 
     def _run_once(self) -> None:
+        self._rounds += 1
+        if self._rounds > PATIENCE:
+            raise LivelockError(f"{PATIENCE} rounds, and time stands still at {self._now} s")
         if self._rng is not None and len(self._ready) > 1:
             ready = list(self._ready)
             self._rng.shuffle(ready)

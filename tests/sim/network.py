@@ -179,6 +179,7 @@ def _shown(body: bytes) -> str:
 def _fail(answer: asyncio.Future[Any], problem: Exception) -> None:
     if not answer.done():
         answer.set_exception(problem)
+        answer.exception()  # a client that has died no longer asks
 
 
 def _http_date(epoch: float) -> str:

@@ -24,6 +24,9 @@ EPOCH = datetime(2026, 3, 14, 5, 20, tzinfo=UTC)
 """When every world begins."""
 
 RESCUER = "rescuer"
+SCHEDULER = "scheduler"
+SCHEDULER_NAP_S = 3600.0
+"""Nobody who connects meanwhile needs a comparison sooner: a first sync has just begun."""
 
 
 class ProcessDied(Exception):
@@ -59,13 +62,21 @@ class SimClock:
         return EPOCH + timedelta(seconds=self._machine.loop.time() + self._machine.skew_s)
 
     async def sleep(self, seconds: float) -> None:
+        """Sleep. Two duties look into the database every few seconds for nothing: they sleep until there is
+        something for them, and to the next beat of their own rhythm. This only costs less."""
+        loop, began = self._machine.loop, self._machine.loop.time()
         await asyncio.sleep(seconds)
         task = asyncio.current_task()
-        if task is not None and task.get_name() == RESCUER:
-            # Every so often it would find that there is nothing to rescue; this only costs less.
-            loop, asleep = self._machine.loop, self._machine.loop.time()
+        duty = task.get_name() if task is not None else ""
+        if duty == RESCUER:
             await self._machine.file.until_leased()
-            await asyncio.sleep(-(loop.time() - asleep) % seconds)
+        elif duty == SCHEDULER:
+            due = self._machine.file.next_comparison()
+            wait = SCHEDULER_NAP_S if due is None else (due - self.now()).total_seconds()
+            await asyncio.sleep(min(SCHEDULER_NAP_S, max(0.0, wait)))
+        else:
+            return
+        await asyncio.sleep(-(loop.time() - began) % seconds)
 
 
 class Incarnation:

@@ -11,6 +11,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,12 @@ class File:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
+
+    def next_comparison(self) -> datetime | None:
+        """When the next athlete is to be compared with Strava."""
+        query = "SELECT min(reconcile_due_at) FROM strava_athletes WHERE status = 'active'"
+        (due,) = self._raw.execute(query).fetchone()
+        return datetime.fromisoformat(due) if due else None
 
     def close(self) -> None:
         self._connection.close()

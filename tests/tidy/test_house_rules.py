@@ -25,7 +25,8 @@ def names(paths: list[Path]) -> list[str]:
 
 @pytest.mark.parametrize("path", SOURCES + TESTS, ids=names(SOURCES + TESTS))
 def test_a_module_is_short_enough_to_be_read(path):
-    assert len(path.read_text().splitlines()) <= MODULE_LINES
+    if MIGRATIONS not in path.parts:  # a migration is a list
+        assert len(path.read_text().splitlines()) <= MODULE_LINES
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=names(SOURCES))

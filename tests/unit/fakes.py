@@ -14,7 +14,7 @@ from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
 from feedzone.domain.budget import Usage
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
-from feedzone.errors import TransportFailure
+from feedzone.errors import ApplicationPaused, TransportFailure
 from feedzone.ports import Clock, Request, Response
 
 ATHLETE, STRANGER, ACTIVITY = 134815, 999, 1360128428
@@ -79,6 +79,21 @@ class FakeBudget:
     async def latch(self, usage: Usage | None) -> datetime:
         self.log.append(("latch", usage))
         return NOON + timedelta(minutes=15)
+
+
+class FakeBreaker:
+    """The breaker of a switched-off application, which writes down what happened to it."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    async def trip(self, reason: str) -> ApplicationPaused:
+        self.log.append(f"trip: {reason}")
+        return ApplicationPaused(NOON + timedelta(hours=1), reason)
+
+    async def close(self) -> bool:
+        self.log.append("close")
+        return False
 
 
 def grant(name: str, expires_at: datetime) -> TokenGrant:
@@ -208,11 +223,25 @@ class FakeApi:
 
 
 class FakeRecords:
-    def __init__(self, held: HeldActivity | None = None) -> None:
+    """What we hold: one activity; or, for a comparison, the ids of a window and how many there are in all."""
+
+    def __init__(
+        self, held: HeldActivity | None = None, *, window: Sequence[int] = (), count: int | None = None
+    ) -> None:
         self.held = held
+        self.window = list(window)
+        self.count = len(self.window) if count is None else count
+        self.asked: list[tuple[int, datetime, datetime]] = []
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None:
         return self.held
+
+    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+        self.asked.append((athlete_id, after, before))
+        return self.window
+
+    async def held_count(self, athlete_id: int) -> int:
+        return self.count
 
 
 class Streams(NamedTuple):

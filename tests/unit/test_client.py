@@ -9,6 +9,7 @@ import pytest
 from fakes import (
     ATHLETE,
     UNAUTHORIZED,
+    FakeBreaker,
     FakeBudget,
     FakeTokenRows,
     FakeTransport,
@@ -20,7 +21,7 @@ from fakes import (
 
 from feedzone.domain.athlete import TokenGrant
 from feedzone.errors import (
-    AppInactive,
+    ApplicationPaused,
     Fault,
     NeedsRefresh,
     NeedsScope,
@@ -64,7 +65,7 @@ class Connection:
             timeout_s=3,
         )
         keeper = TokenKeeper(self.rows, clock, refresh, owner="here", patience_s=30)
-        limiter = Limiter(self.transport, self.budget)
+        limiter = Limiter(self.transport, self.budget, FakeBreaker())
         self.client = StravaClient(limiter, keeper, application, api_base=BASE, timeout_s=3)
 
     @property
@@ -158,7 +159,7 @@ async def test_a_missing_scope_is_no_reason_to_refresh(clock):
     [
         (answer(404, b""), NotVisible),
         (answer(500, {"message": "error"}), TransientError),
-        (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), AppInactive),
+        (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), ApplicationPaused),
         (answer(429, b""), QuotaSpent),
         (unanswered(), TransportFailure),
     ],

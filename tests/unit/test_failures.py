@@ -12,10 +12,13 @@ from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure
 from feedzone.domain.outcome import Discard, Retry, Snooze
 from feedzone.errors import (
     AppInactive,
+    ApplicationPaused,
     CallOverdue,
     Fault,
+    NeedsRefresh,
     NeedsScope,
     NotConnected,
+    NotVisible,
     PermanentError,
     QuotaSpent,
     RateLimited,
@@ -23,7 +26,7 @@ from feedzone.errors import (
     TokenRevoked,
     TransientError,
 )
-from feedzone.handlers.failures import INACTIVE_PROBE, WINDOW_JITTER_S, ending
+from feedzone.handlers.failures import WINDOW_JITTER_S, class_of, ending
 
 EFFECTS = (CountForged("event:e1", "delete"),)
 LAST = (NoteFailure(7, ATHLETE, "x", final=True),)
@@ -44,12 +47,28 @@ def test_quota_is_waited_for_until_its_window_opens_and_a_little_longer():
     assert "read_15min" in waits[0].reason
 
 
-def test_an_application_that_is_switched_off_is_probed_hourly():
-    outcome = end(AppInactive(403, "Forbidden", (Fault("Application", "Status", "Inactive"),)))
+def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe():
+    """Pain 35: and no attempt is spent on it."""
+    until = NOON + timedelta(hours=1)
+    outcome = end(ApplicationPaused(until, "403 Forbidden (Application/Status/Inactive)"))
     assert isinstance(outcome, Snooze)
-    assert (outcome.until, outcome.effects) == (NOON + INACTIVE_PROBE, EFFECTS)
-    assert timedelta(hours=1) == INACTIVE_PROBE
+    assert timedelta(0) < outcome.until - until <= timedelta(seconds=WINDOW_JITTER_S + 0.2)
+    assert outcome.effects == EFFECTS
+    assert outcome.reason.startswith("Strava has switched this application off")
     assert "Application/Status/Inactive" in outcome.reason
+
+
+@pytest.mark.parametrize("wait", [QuotaSpent, lambda *said: ApplicationPaused(*reversed(said))])
+def test_an_instant_that_is_past_already_is_waited_for_a_moment_only(wait):
+    """The window may open, or the probe fall due, between the refusal and the end of the job."""
+    outcome = end(wait("read_15min", NOON - timedelta(minutes=5)))
+    assert timedelta(0) < outcome.until - NOON <= timedelta(seconds=WINDOW_JITTER_S + 0.2)
+
+
+def test_what_waits_for_the_application_says_so_in_the_words_that_the_queue_looks_for():
+    from feedzone.store.jobs import PAUSED
+
+    assert end(ApplicationPaused(NOON)).reason.startswith(PAUSED)
 
 
 def test_a_missing_scope_marks_the_athlete_and_says_what_to_do():
@@ -71,12 +90,13 @@ def test_a_missing_scope_marks_the_athlete_and_says_what_to_do():
     [
         TokenRevoked(400, "Bad Request"),
         NotConnected("athlete 134815 is not connected"),
+        NotVisible(404),
         PermanentError(400, "Bad Request", (Fault("Activity", "id", "invalid"),)),
         SeatsFull(403, "Limit of connected athletes exceeded"),
     ],
 )
 def test_what_cannot_succeed_is_kept_with_its_reason(error):
-    assert end(error) == Discard(str(error), EFFECTS, LAST)
+    assert end(error) == Discard(str(error), EFFECTS, LAST, class_of(error))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +108,32 @@ def test_what_cannot_succeed_is_kept_with_its_reason(error):
         unanswered(acted=False),
         CallOverdue("no answer within 30 s"),
         RateLimited(429),
+        NeedsRefresh(401, "Authorization Error"),
+        AppInactive(403, "Forbidden"),
     ],
 )
 def test_what_passes_is_tried_again(error):
-    assert end(error) == Retry(str(error), EFFECTS, if_last=LAST)
+    assert end(error) == Retry(str(error), EFFECTS, if_last=LAST, kind=class_of(error))
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (unanswered(), "no_answer"),
+        (CallOverdue("no answer within 30 s"), "no_answer"),
+        (TransientError(500), "strava_error"),
+        (RateLimited(429), "rate_limited"),
+        (NeedsScope(401), "needs_scope"),
+        (NeedsRefresh(401), "token_rejected"),
+        (TokenRevoked(400), "revoked"),
+        (NotConnected("left"), "not_connected"),
+        (NotVisible(404), "not_visible"),
+        (PermanentError(400), "refused"),
+        (SeatsFull(403), "other"),
+    ],
+)
+def test_a_failure_has_a_class_by_which_dead_letters_are_found_together(error, name):
+    assert class_of(error) == name
+    outcome = end(error)
+    assert isinstance(outcome, Retry | Discard)
+    assert outcome.kind == name

@@ -16,6 +16,7 @@ from feedzone.domain.backoff import CAP_S, FIRST_S, NOT_READY_FOR_S, not_ready_d
 from feedzone.domain.job import (
     BackfillHint,
     Lane,
+    ReconcileHint,
     RefreshHint,
     RevokeHint,
     activity_key,
@@ -27,6 +28,9 @@ from feedzone.errors import ApiError, Fault, QuotaSpent, StorageUnavailable, Tra
 
 HINTS = [
     RefreshHint(),
+    RefreshHint(cause="reread", streams_only=True),
+    ReconcileHint(days=30),
+    ReconcileHint(days=7, full=False),
     RefreshHint("delete", verified=True, cause="event:e1", detail_version=3),
     RevokeHint("confirm", verified=True, cause="event:e1"),
     RevokeHint("revoke", sealed_token="v1.abc"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 
 import pytest
-from fakes import NOON, FakeBudget, FakeTransport, answer, refusal, unanswered
+from fakes import NOON, FakeBreaker, FakeBudget, FakeTransport, answer, refusal, unanswered
 
 from feedzone.domain.budget import Reading
-from feedzone.errors import CallOverdue, QuotaSpent, TransportFailure
+from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
 from feedzone.ports import Request
 from feedzone.strava.limiter import Limiter
 
@@ -18,8 +19,8 @@ USAGE = {"overall_15min": Reading(200, 68), "overall_day": Reading(2000, 211)}
 SPENT = ("Application", "rate limit", "exceeded")
 
 
-async def send(transport: FakeTransport, budget: FakeBudget):
-    return await Limiter(transport, budget).send(REQUEST, 3, "GET activities/7")
+async def send(transport: FakeTransport, budget: FakeBudget, breaker: FakeBreaker | None = None):
+    return await Limiter(transport, budget, breaker or FakeBreaker()).send(REQUEST, 3, "GET activities/7")
 
 
 async def test_a_call_is_counted_before_it_is_sent():
@@ -104,7 +105,51 @@ async def test_the_refusals_headers_tell_which_window():
 
 
 async def test_another_403_closes_nothing():
+    budget, breaker = FakeBudget(), FakeBreaker()
+    assert (await send(FakeTransport(refusal(403, "Forbidden")), budget, breaker)).status == 403
+    assert (budget.log, breaker.log) == ([("reserve", True)], [])
+
+
+INACTIVE = refusal(403, "Forbidden", ("Application", "Status", "Inactive"))
+
+
+async def test_an_application_that_is_switched_off_trips_the_breaker_for_everyone():
+    """Pain 35."""
+    budget, breaker = FakeBudget(), FakeBreaker()
+    with pytest.raises(ApplicationPaused) as caught:
+        await send(FakeTransport(INACTIVE), budget, breaker)
+    assert caught.value.until == NOON + timedelta(hours=1)
+    assert budget.log == [("reserve", True)]  # it was sent, so it counts; no window is closed for it
+    (tripped,) = breaker.log
+    assert "GET activities/7 403" in tripped
+    assert "Application/Status/Inactive" in tripped
+
+
+async def test_what_the_headers_say_is_heard_also_from_a_switched_off_application():
+    refused = answer(403, INACTIVE.body, **HEADERS)
     budget = FakeBudget()
-    inactive = refusal(403, "Forbidden", ("Application", "Status", "Inactive"))
-    assert (await send(FakeTransport(inactive), budget)).status == 403
-    assert budget.log == [("reserve", True)]
+    with pytest.raises(ApplicationPaused):
+        await send(FakeTransport(refused), budget)
+    assert budget.log == [("reserve", True), ("observe", USAGE)]
+
+
+async def test_while_the_application_is_switched_off_nothing_is_sent():
+    """Pain 35."""
+    transport, breaker = FakeTransport(answer()), FakeBreaker()
+    with pytest.raises(ApplicationPaused):
+        await send(transport, FakeBudget(full=ApplicationPaused(NOON)), breaker)
+    assert (transport.requests, breaker.log) == ([], [])
+
+
+async def test_a_call_that_succeeds_says_that_the_application_is_on():
+    breaker = FakeBreaker()
+    await send(FakeTransport(answer(200, {})), FakeBudget(), breaker)
+    assert breaker.log == ["close"]
+
+
+@pytest.mark.parametrize("failed", [answer(500, {}), answer(503, b"<html>"), answer(429, b""), unanswered()])
+async def test_an_outage_says_nothing_of_the_application(failed):
+    breaker = FakeBreaker()
+    with contextlib.suppress(QuotaSpent, TransportFailure):
+        await send(FakeTransport(failed), FakeBudget(), breaker)
+    assert breaker.log == []

@@ -13,6 +13,7 @@ from feedzone.domain.job import RevokeHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (
     AppInactive,
+    ApplicationPaused,
     Fault,
     NotVisible,
     PermanentError,
@@ -63,7 +64,7 @@ async def test_a_forged_one_is_counted_and_nothing_goes(clock):
         (TransientError(503), Retry),
         (unanswered(), Retry),
         (QuotaSpent("read_day", NOON + timedelta(hours=12)), Snooze),
-        (AppInactive(403, "Forbidden"), Snooze),
+        (ApplicationPaused(NOON + timedelta(hours=1)), Snooze),
         (PermanentError(400, "Bad Request"), Discard),
         (NotVisible(404), Discard),
     ],

@@ -90,6 +90,17 @@ async def _revoked(parts: App, athlete_id: int, patience_s: float) -> str | None
     return None
 
 
+@app.command()
+def verify(athlete: AthleteId) -> None:
+    """Compare an athlete's window with Strava now, and fetch what differs; a running feedzone does it."""
+
+    async def command(parts: App) -> None:
+        await parts.reconciliation.verify(athlete)
+        out.print("Queued.")
+
+    console.run(command)
+
+
 def sync(
     athlete: AthleteId,
     days: Annotated[int | None, typer.Option(min=1, help="How far back; default INITIAL_SYNC_DAYS.")] = None,

@@ -51,7 +51,7 @@ async def _list_dead(parts: App, limit: int) -> None:
     page = await parts.insights.jobs(state="dead", limit=limit)
     for job in page.items:
         what = f"{job.kind} {job.key}, athlete {job.athlete_id}, {job.attempts} attempts"
-        out.print(f"[bold]{job.id}[/]  {what}", soft_wrap=True)
+        out.print(f"[bold]{job.id}[/]  {what}, class {job.error_class or '-'}", soft_wrap=True)
         out.print(f"    {job.last_error or ''}", markup=False, soft_wrap=True)
     if not page.items:
         out.print("No dead letters.")
@@ -61,17 +61,35 @@ async def _list_dead(parts: App, limit: int) -> None:
 def retry(
     job: Annotated[str | None, typer.Argument(help="A job of `events list --failed`.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
+    error_class: Annotated[
+        str | None, typer.Option("--class", help="All dead letters of this class of failure.")
+    ] = None,
 ) -> None:
     """Run dead letters again, with all their attempts."""
-    if (job is None) == (not every):
-        raise InvalidInput("name one job, or say --all")
+    if [job is not None, every, error_class is not None].count(True) != 1:
+        raise InvalidInput("name one job, or say --all or --class")
 
     async def command(parts: App) -> None:
         if job is None:
-            out.print(f"{await parts.dead_letters.retry_all()} jobs will run again.")
+            out.print(f"{await parts.dead_letters.retry_all(error_class)} jobs will run again.")
         else:
             await parts.dead_letters.retry(job)
             out.print("It will run again.")
+
+    console.run(command)
+
+
+@app.command()
+def show(job: Annotated[str, typer.Argument(help="A job of `events list --failed`.")]) -> None:
+    """Tell the story of a job: every attempt, and what came of it."""
+
+    async def command(parts: App) -> None:
+        story = await parts.insights.job(job)
+        out.print(f"{story.job.kind} {story.job.key}, athlete {story.job.athlete_id}: {story.job.state}")
+        for one in story.attempts:
+            head = f"{one.ended_at:%Y-%m-%d %H:%M:%S} UTC  attempt {one.attempt}  {one.error_class}"
+            out.print(head, soft_wrap=True)
+            out.print(f"    {one.error}", markup=False, soft_wrap=True)
 
     console.run(command)
 

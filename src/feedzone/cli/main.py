@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import FeedzoneError, SettingsError
-from . import athletes, events, export, maintenance, serving, subscription
+from . import athletes, conflicts, events, export, maintenance, serving, subscription
 from .console import complain, out
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("export")(export.export)
 app.add_typer(athletes.app, name="athletes")
 app.add_typer(subscription.app, name="subscription")
 app.add_typer(events.app, name="events")
+app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(maintenance.db, name="db")
 app.add_typer(maintenance.keys, name="keys")
 

@@ -30,6 +30,12 @@ class ActivityRecord(msgspec.Struct, frozen=True):
         return self.columns.get("manual") is True
 
     @property
+    def shape(self) -> tuple[float | None, int | None, int | None]:
+        """See HeldActivity.shape."""
+        columns = self.columns
+        return columns.get("distance"), columns.get("moving_time"), columns.get("elapsed_time")
+
+    @property
     def start_date(self) -> datetime | None:
         value = self.columns.get("start_date")
         return value if isinstance(value, datetime) else None
@@ -41,8 +47,14 @@ class HeldActivity(msgspec.Struct, frozen=True):
     id: int
     athlete_id: int
     sync_status: Literal["pending", "syncing", "synced", "failed", "deleted"]
-    manual: bool
-    stream_state: Literal["pending", "present", "absent"] | None
+    manual: bool = False
+    stream_state: Literal["pending", "present", "absent"] | None = None
+    first_seen: datetime | None = None
+    """When our row was made."""
+    announced: bool = False
+    """Whether an event ever told of it."""
+    shape: tuple[float | None, int | None, int | None] = (None, None, None)
+    """Distance (m), moving and elapsed time (s): as long as these stay, the streams do."""
 
     @property
     def live(self) -> bool:

@@ -64,6 +64,28 @@ class StorePage(msgspec.Struct, frozen=True):
     jobs: tuple[JobSpec, ...]
 
 
+class StoreSweep(msgspec.Struct, frozen=True):
+    """What a reconciliation saw: `jobs` has one for each record, and only differences are enqueued.
+
+    `missing` are activities that we hold and a full list does not have: each is confirmed by a fetch.
+    """
+
+    athlete_id: int
+    full: bool
+    records: tuple[ActivityRecord, ...]
+    jobs: tuple[JobSpec, ...]
+    missing: tuple[JobSpec, ...] = ()
+    calls: int = 0
+
+
+class OpenConflict(msgspec.Struct, frozen=True):
+    """A reconciliation that would delete too much has stopped, and asks (pain 52)."""
+
+    athlete_id: int
+    missing: tuple[int, ...]
+    held: int
+
+
 class FinishListing(msgspec.Struct, frozen=True):
     """The list of a first sync has reached its end."""
 
@@ -107,6 +129,8 @@ Effect = (
     | Tombstone
     | NoteFailure
     | StorePage
+    | StoreSweep
+    | OpenConflict
     | FinishListing
     | MarkAthlete
     | CountForged

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 Action = Literal["refresh", "delete"]
-JobKind = Literal["refresh_activity", "revoke_athlete", "backfill_athlete"]
+JobKind = Literal["refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete"]
 
 
 class Lane(IntEnum):
@@ -32,8 +32,8 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
     """`event:<id>`, `backfill`, or `request`: stands in the audit trail."""
     detail_version: int | None = None
     """The version of the job whose detail is stored, while its streams could not be had yet."""
-    started_at: float | None = None
-    """Epoch seconds at which that activity started: its age tells missing streams from coming ones."""
+    streams_only: bool = False
+    """Ask for the streams alone: the detail is known, and not due to be read again."""
 
 
 class RevokeHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="revoke"):
@@ -60,7 +60,15 @@ class BackfillHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="d
     found: int = 0
 
 
-Hint = RefreshHint | RevokeHint | BackfillHint
+class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="reconcile"):
+    """Compare a window of start times with Strava. `full` lists all of it and finds deletions, too;
+    otherwise one call looks at the latest page only."""
+
+    days: int
+    full: bool = True
+
+
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint
 
 
 class JobSpec(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from .effect import Effect
-from .job import Hint
+from .job import Hint, JobSpec
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -16,6 +16,8 @@ class Done(msgspec.Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
     note: str | None = None
     """Stands in the event's `error_message` when done was not the usual thing (`not_visible`, `forged`)."""
+    then: tuple[JobSpec, ...] = ()
+    """Enqueued after this job is done: a later look at the same object, say."""
 
 
 class Continue(msgspec.Struct, frozen=True):
@@ -44,6 +46,8 @@ class Retry(msgspec.Struct, frozen=True):
     hint: Hint | None = None
     if_last: tuple[Effect, ...] = ()
     """Written too when this was the last attempt."""
+    kind: str = "other"
+    """The class of the failure, by which dead letters are grouped."""
 
 
 class Discard(msgspec.Struct, frozen=True):
@@ -52,6 +56,7 @@ class Discard(msgspec.Struct, frozen=True):
     reason: str
     effects: tuple[Effect, ...] = ()
     if_last: tuple[Effect, ...] = ()
+    kind: str = "other"
 
 
 Outcome = Done | Continue | Snooze | Retry | Discard

@@ -9,8 +9,12 @@ from ..domain.effect import Effect, MarkAthlete
 from ..domain.outcome import Discard, Outcome, Retry, Snooze
 from ..errors import (
     AppInactive,
+    ApplicationPaused,
+    NeedsRefresh,
     NeedsScope,
     NotConnected,
+    NotVisible,
+    PermanentError,
     QuotaSpent,
     RateLimited,
     StravaError,
@@ -21,8 +25,6 @@ from ..errors import (
 
 WINDOW_JITTER_S = 5.0
 """After a window opens again, waiting jobs come back spread over this many seconds."""
-
-INACTIVE_PROBE = timedelta(hours=1)
 
 
 def ending(
@@ -35,19 +37,34 @@ def ending(
     if_last: tuple[Effect, ...] = (),
 ) -> Outcome:
     """The outcome of a job that `error` stopped; `effects` are written whatever it is."""
+    kind = class_of(error)
     match error:
-        case QuotaSpent(until=datetime() as until):
+        case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
             jitter = timedelta(seconds=0.2 + rng.random() * WINDOW_JITTER_S)
-            return Snooze(until + jitter, str(error), effects)
-        case AppInactive():
-            return Snooze(now + INACTIVE_PROBE, f"Strava has switched the application off: {error}", effects)
+            return Snooze(max(until, now) + jitter, str(error), effects)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
             mark = MarkAthlete(athlete_id, "needs_scope", reason)
-            return Discard(f"{reason} ({error})", (*effects, mark), if_last)
-        case TokenRevoked() | NotConnected():
-            return Discard(str(error), effects, if_last)
-        case TransientError() | TransportFailure() | RateLimited():
-            return Retry(str(error), effects, if_last=if_last)
+            return Discard(f"{reason} ({error})", (*effects, mark), if_last, kind)
+        case TransientError() | TransportFailure() | RateLimited() | NeedsRefresh() | AppInactive():
+            return Retry(str(error), effects, if_last=if_last, kind=kind)
         case _:
-            return Discard(str(error), effects, if_last)
+            return Discard(str(error), effects, if_last, kind)
+
+
+CLASSES: tuple[tuple[type[StravaError], str], ...] = (
+    (TransportFailure, "no_answer"),
+    (TransientError, "strava_error"),
+    (RateLimited, "rate_limited"),
+    (NeedsScope, "needs_scope"),
+    (NeedsRefresh, "token_rejected"),
+    (TokenRevoked, "revoked"),
+    (NotConnected, "not_connected"),
+    (NotVisible, "not_visible"),
+    (PermanentError, "refused"),
+)
+
+
+def class_of(error: StravaError) -> str:
+    """The name under which people find failures of this kind together."""
+    return next((name for kind, name in CLASSES if isinstance(error, kind)), "other")

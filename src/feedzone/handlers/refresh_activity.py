@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
-from ..domain.activity import ActivityRecord
+from ..domain.activity import ActivityRecord, HeldActivity
 from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
     CountForged,
@@ -21,9 +21,10 @@ from ..domain.effect import (
     StreamState,
     Tombstone,
 )
-from ..domain.job import Job, RefreshHint
+from ..domain.freshness import is_fresh, next_look
+from ..domain.job import Job, JobSpec, Lane, RefreshHint
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
-from ..errors import InvalidInput, NeedsRefresh, NotVisible, StravaError, TransientError
+from ..errors import InvalidInput, NotVisible, StravaError, TransientError
 from ..ports import Clock, Records, StravaApi
 from .failures import ending
 
@@ -41,9 +42,6 @@ class EncodedStreams(Protocol):
 
 Encode = Callable[[bytes], EncodedStreams]
 
-FRESH = timedelta(days=1)
-"""For a day, missing streams may still be in the making (pain 20); after that there are none."""
-
 
 @dataclass(frozen=True)
 class RefreshActivity:
@@ -60,7 +58,7 @@ class RefreshActivity:
         assert isinstance(hint, RefreshHint)
         if hint.action == "delete":
             return await self._delete(job, hint)
-        if hint.detail_version == job.version:
+        if hint.streams_only or hint.detail_version == job.version:
             return await self._streams_only(job, hint)
         return await self._refresh(job, hint)
 
@@ -87,7 +85,8 @@ class RefreshActivity:
             return Discard(
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
             )
-        claim = (CountForged(hint.cause, "delete"),) if hint.action == "delete" else ()
+        hearsay = hint.action == "delete" and hint.cause.startswith("event:")
+        claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
         return await self._with_streams(job, hint, record, claim)
 
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
@@ -97,6 +96,8 @@ class RefreshActivity:
         if known or hint.action == "delete":
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
         now = self.clock.now()
+        if not hint.cause.startswith("event:"):
+            return Done(note="not_visible")
         delay = not_ready_delay_s((now - job.first_received_at).total_seconds())
         if delay is None:
             return Done(note="not_visible: Strava does not show us this activity")
@@ -105,32 +106,65 @@ class RefreshActivity:
     async def _with_streams(
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
-        received = job.first_received_at if hint.cause.startswith("event:") else None
-        if record.manual:
+        announced = hint.cause.startswith("event:")
+        received = job.first_received_at if announced else None
+        held = await self.records.held_activity(job.object_id)
+        seen = self._first_seen(held, record.start_date, announced=announced)
+        note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
+        if record.manual or _has_streams(held, record):
             detail = StoreDetail(record, hint.cause, received, complete=True)
-            return Done((detail, StoreStreams(record.id, record.athlete_id, "absent"), *claim), _note(claim))
+            none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
+            return Done((detail, *none, *claim), note, self._later(job, seen, streams_pending=False))
         detail = StoreDetail(record, hint.cause, received, complete=False)
         try:
-            streams = await self._fetch_streams(job, record.start_date)
+            streams = await self._fetch_streams(job, seen)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
-            rest = msgspec.structs.replace(
-                hint,
-                action="refresh",
-                detail_version=job.version,
-                started_at=record.start_date.timestamp() if record.start_date else None,
-            )
+            rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
             return _going_on(self._failed(job, error, (detail, *claim)), rest)
-        return Done((detail, streams, *claim), _note(claim))
+        pending = streams.state == "pending"
+        return Done((detail, streams, *claim), note, self._later(job, seen, streams_pending=pending))
 
     async def _streams_only(self, job: Job, hint: RefreshHint) -> Outcome:
+        held = await self.records.held_activity(job.object_id)
+        if held is None or not held.live:
+            return Done()
+        seen = self._first_seen(held, None, announced=held.announced or hint.streams_only)
         try:
-            started = None if hint.started_at is None else datetime.fromtimestamp(hint.started_at, UTC)
-            return Done((await self._fetch_streams(job, started),))
+            streams = await self._fetch_streams(job, seen)
         except StravaError as error:
             return _going_on(self._failed(job, error), hint)
+        pending = streams.state == "pending"
+        return Done((streams,), then=self._later(job, seen, streams_pending=pending))
 
-    async def _fetch_streams(self, job: Job, started: datetime | None) -> StoreStreams:
+    def _first_seen(
+        self, held: HeldActivity | None, started: datetime | None, *, announced: bool
+    ) -> datetime | None:
+        """When this activity came to us, if that is so lately that edits and streams are still to come."""
+        now = self.clock.now()
+        seen = held.first_seen if held is not None and held.live and held.first_seen else now
+        announced = announced or (held is not None and held.announced)
+        return seen if is_fresh(seen, started, announced=announced, now=now) else None
+
+    def _later(self, job: Job, seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
+        """The next look at a fresh activity (pains 18 to 20)."""
+        look = next_look(seen, self.clock.now(), streams_pending=streams_pending) if seen else None
+        if look is None:
+            return ()
+        again = JobSpec(
+            kind="refresh_activity",
+            key=job.key,
+            athlete_id=job.athlete_id,
+            hint=RefreshHint(cause="reread", streams_only=look.streams_only),
+            hint_time=0,
+            lane=Lane.REREAD,
+            rank=int(look.at.timestamp() * 1000),
+            due_at=look.at,
+        )
+        return (again,)
+
+    async def _fetch_streams(self, job: Job, seen: datetime | None) -> StoreStreams:
+        """Streams, or why there are none: still in the making while the activity is fresh."""
         try:
             body = await self.api.streams(job.athlete_id, job.object_id)
         except NotVisible:
@@ -140,8 +174,8 @@ class RefreshActivity:
         except InvalidInput as problem:
             raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:
-            fresh = started is None or self.clock.now() - started < FRESH
-            state: StreamState = "pending" if fresh else "absent"
+            hopeful = seen is not None and next_look(seen, self.clock.now(), streams_pending=True)
+            state: StreamState = "pending" if hopeful else "absent"
             return StoreStreams(job.object_id, job.athlete_id, state)
         return StoreStreams(
             job.object_id,
@@ -153,8 +187,6 @@ class RefreshActivity:
         )
 
     def _failed(self, job: Job, error: StravaError, effects: tuple[Effect, ...] = ()) -> Outcome:
-        if isinstance(error, NeedsRefresh):
-            return Retry(str(error), effects, if_last=(self._note_failure(job, error, final=True),))
         outcome = ending(
             error,
             job.athlete_id,
@@ -173,8 +205,9 @@ class RefreshActivity:
         return NoteFailure(job.object_id, job.athlete_id, str(error), final)
 
 
-def _note(claim: tuple[Effect, ...]) -> str | None:
-    return "forged: the activity is alive at Strava; nothing was deleted" if claim else None
+def _has_streams(held: HeldActivity | None, record: ActivityRecord) -> bool:
+    """Streams that are stored stay true for as long as the activity was not cropped."""
+    return held is not None and held.stream_state == "present" and held.shape == record.shape
 
 
 def _going_on(outcome: Outcome, rest: RefreshHint) -> Outcome:

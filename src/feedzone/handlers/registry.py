@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..domain.job import JobKind
 from ..ports import Clock, Handler, Records, StravaApi
 from .backfill_athlete import BackfillAthlete
+from .reconcile_athlete import ReconcileAthlete
 from .refresh_activity import Encode, RefreshActivity
 from .revoke_athlete import RevokeAthlete, Unseal
 
@@ -25,4 +26,5 @@ def handlers(
         "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams),
         "revoke_athlete": RevokeAthlete(api, clock, rng, unseal),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
+        "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
     }

@@ -23,10 +23,10 @@ class DeadLetterOperations:
             raise NotFound(f"there is no dead letter {job_id}")
         self.wakeup.notify()
 
-    async def retry_all(self) -> int:
-        """Run every dead letter again; returns how many."""
+    async def retry_all(self, error_class: str | None = None) -> int:
+        """Run every dead letter again, or every one of a class of failure; returns how many."""
         now = self.clock.now()
-        dead = await self.database.read(lambda c: [row.id for row in jobs.dead(c)])
+        dead = await self.database.read(lambda c: [row.id for row in jobs.dead(c, error_class)])
         revived = await self.database.write(lambda c: sum(jobs.revive(c, job_id, now) for job_id in dead))
         self.wakeup.notify()
         return revived

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..errors import ApiError, FeedzoneError
+import structlog
+
+from ..errors import ApiError, FeedzoneError, StravaError
 from ..ports import Clock
 from ..store import subscriptions
 from ..store.database import Database
 from ..strava.application import StravaApplication
 from ..strava.payloads import Subscription
+
+log = structlog.get_logger("feedzone.subscription")
 
 
 class ForeignSubscription(FeedzoneError):
@@ -83,6 +87,26 @@ class SubscriptionOperations:
         else:
             await self.database.write(subscriptions.forget)
         return listed
+
+    async def check(self) -> bool | None:
+        """See whether Strava still has the subscription that we know; None when there is none to check.
+
+        One that has disappeared is forgotten, which turns health red and polling on (pain 5). A list
+        that fails says nothing.
+        """
+        known = await self.database.read(subscriptions.active_ids)
+        if not known:
+            return None
+        try:
+            listed = await self.application.subscriptions()
+        except StravaError as problem:
+            log.warning("subscription_not_checked", error=str(problem))
+            return None
+        if any(existing.id in known for existing in listed):
+            return True
+        log.error("subscription_lost", known=sorted(known))
+        await self.database.write(subscriptions.forget)
+        return False
 
     async def delete(self) -> Subscription | None:
         """Delete our subscription; None when there was none. Raises ForeignSubscription for another's."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, delete, func, literal, or_, select, tuple_, update
 
 from ..domain.activity import ActivityRecord, HeldActivity
 from ..domain.event import VisibleUpdate
@@ -41,16 +41,40 @@ TYPED = tuple(c.name for c in _columns if c.name not in _BOOKKEEPING and c.name 
 
 def held(connection: Connection, activity_id: int) -> HeldActivity | None:
     query = (
-        select(
-            _columns.id, _columns.athlete_id, _columns.sync_status, _columns.manual, activity_streams.c.state
-        )
+        select(_table, activity_streams.c.state.label("stream_state"))
         .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
         .where(_columns.id == activity_id)
     )
     row = connection.execute(query).first()
     if row is None:
         return None
-    return HeldActivity(row.id, row.athlete_id, row.sync_status, bool(row.manual), row.state)
+    return HeldActivity(
+        id=row.id,
+        athlete_id=row.athlete_id,
+        sync_status=row.sync_status,
+        manual=bool(row.manual),
+        stream_state=row.stream_state,
+        first_seen=row.created_at,
+        announced=row.webhook_received_at is not None,
+        shape=(row.distance, row.moving_time, row.elapsed_time),
+    )
+
+
+def held_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+    """Ids of the athlete's live activities that started in between."""
+    query = select(_columns.id).where(
+        _columns.athlete_id == athlete_id,
+        _columns.start_date >= after,
+        _columns.start_date < before,
+        _columns.sync_status != "deleted",
+    )
+    return list(connection.execute(query.order_by(_columns.id)).scalars())
+
+
+def held_count(connection: Connection, athlete_id: int) -> int:
+    """How many live activities of the athlete we hold."""
+    alive = and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
+    return connection.execute(select(func.count()).where(alive)).scalar_one()
 
 
 def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
@@ -244,29 +268,40 @@ def _log(
     )
 
 
-def differing(
-    connection: Connection, records: Sequence[ActivityRecord], now: datetime
-) -> list[ActivityRecord]:
-    """Those whose summary tells of something that our rows do not have: new, changed, or unfinished.
+class Comparison(NamedTuple):
+    """Summaries beside our rows: those we did not have, and those that tell of something else."""
+
+    new: list[ActivityRecord]
+    changed: list[ActivityRecord]
+
+
+def compare(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> Comparison:
+    """Compare summaries with what we hold; what is unfinished or given up counts as changed.
 
     The rows are there and locked afterwards, so that what was compared is what will be written.
     """
     if not records:
-        return []
-    _claim(connection, records, now)
+        return Comparison([], [])
+    created = _claim(connection, records, now)
     wanted = {record.id: record for record in records}
     locked = select(_table).where(_columns.id.in_(sorted(wanted))).order_by(_columns.id).with_for_update()
     rows = {row.id: row for row in connection.execute(locked).all()}
-    found = []
-    for record in wanted.values():
-        row = rows[record.id]
-        if row.sync_status != "synced":
-            found.append(record)
-            continue
-        old = row._mapping
-        if any(not same(old[k], _storable(v)) for k, v in record.columns.items() if k in TYPED):
-            found.append(record)
-    return found
+    changed = [r for r in wanted.values() if r.id not in created and _differs(rows[r.id], r)]
+    return Comparison([wanted[number] for number in wanted if number in created], changed)
+
+
+def _differs(row: Row[Any], record: ActivityRecord) -> bool:
+    if row.sync_status != "synced":
+        return True
+    old = row._mapping
+    told = record.columns.items()
+    return any(not same(old[field], _storable(value)) for field, value in told if field in TYPED)
+
+
+def mark_pending(connection: Connection, ids: Iterable[int], now: datetime) -> None:
+    """A list says that these have changed: they are pending until the truth is fetched."""
+    stale = and_(_columns.id.in_(sorted(ids)), _columns.sync_status.not_in(("deleted", "pending")))
+    connection.execute(update(_table).where(stale).values(sync_status="pending", updated_at=now))
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:
@@ -314,9 +349,13 @@ def progress(connection: Connection, athlete_id: int, after: datetime | None) ->
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def changes(connection: Connection, *, since_id: str | None, limit: int) -> Sequence[Row[Any]]:
+def changes(
+    connection: Connection, *, since_id: str | None, limit: int, since: datetime | None = None
+) -> Sequence[Row[Any]]:
     """The audit trail, oldest first."""
     query = select(activity_changes).order_by(activity_changes.c.id).limit(limit)
+    if since is not None:
+        query = query.where(activity_changes.c.changed_at >= since)
     if since_id:
         query = query.where(activity_changes.c.id > since_id)
     return connection.execute(query).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, exists, func, select, update
@@ -11,6 +11,9 @@ from sqlalchemy import Connection, Row, and_, exists, func, select, update
 from ..domain.athlete import AthleteProfile
 from .dialect import insert_into
 from .schema import strava_activities, strava_athletes, webhook_subscriptions
+
+FIRST_COMPARISON = timedelta(minutes=15)
+"""After connecting: the first sync has just listed everything."""
 
 
 def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
@@ -48,6 +51,7 @@ def connect(
         "status_reason": reason,
         "webhook_subscription_active": subscribed is not None,
         "connected_at": now,
+        "reconcile_due_at": now + FIRST_COMPARISON,
         "updated_at": now,
     }
     connection.execute(
@@ -140,6 +144,34 @@ def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
         update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(last_synced_at=now)
     )
     complete_sync(connection, athlete_id, now)
+
+
+def note_verified(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """Our rows were compared with all that Strava lists in the window."""
+    connection.execute(
+        update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(last_verified_at=now)
+    )
+
+
+def due_for_comparison(
+    connection: Connection, now: datetime, limit: int, *, lock: bool
+) -> Sequence[Row[Any]]:
+    """Connected athletes whose next comparison with Strava is due, longest waiting first."""
+    query = (
+        select(strava_athletes)
+        .where(strava_athletes.c.status == "active", strava_athletes.c.reconcile_due_at <= now)
+        .order_by(strava_athletes.c.reconcile_due_at)
+        .limit(limit)
+    )
+    if lock:
+        query = query.with_for_update(skip_locked=True)
+    return connection.execute(query).all()
+
+
+def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) -> None:
+    connection.execute(
+        update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(reconcile_due_at=due)
+    )
 
 
 def get(connection: Connection, athlete_id: int) -> Row[Any] | None:

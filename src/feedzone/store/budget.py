@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from ..domain.budget import DEFAULT_LIMITS, WINDOWS, Usage, WindowName, window_end, window_start, windows_for
-from ..errors import QuotaSpent
+from ..errors import ApplicationPaused, QuotaSpent
 from ..ports import Clock
+from . import breaker
 from .database import Database
 from .dialect import insert_into
 from .schema import api_budget
@@ -42,12 +43,14 @@ class BudgetTable:
     async def reserve(self, *, read: bool) -> None:
         now = self._clock.now()
 
-        def body(connection: Connection) -> QuotaSpent | None:
+        def body(connection: Connection) -> QuotaSpent | ApplicationPaused | None:
             held = _current(connection, now, lock=True)
             full = [held[name] for name in windows_for(read=read) if held[name].full]
             if full:
                 last = max(full, key=lambda window: window.ends_at)
                 return QuotaSpent(last.name, last.ends_at)
+            if (paused := breaker.refusal(connection, now)) is not None:
+                return paused
             _write(
                 connection,
                 {name: held[name]._replace(used=held[name].used + 1) for name in windows_for(read=read)},

@@ -15,13 +15,28 @@ from . import events
 from .schema import (
     activity_changes,
     activity_streams,
+    conflicts,
     deletion_receipts,
     forged_suspects,
+    job_attempts,
     jobs,
     strava_activities,
     strava_athletes,
+    sweeps,
     token_uses,
 )
+
+PERSONAL = (
+    jobs,
+    job_attempts,
+    strava_activities,
+    activity_streams,
+    activity_changes,
+    token_uses,
+    sweeps,
+    conflicts,
+)
+"""Tables with rows of an athlete, in the order in which they are locked: jobs first (jobs.lock)."""
 
 
 def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
@@ -33,7 +48,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
     )
     counts = {
         table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
-        for table in (jobs, strava_activities, activity_streams, activity_changes, token_uses)
+        for table in PERSONAL
     }
     kept = effect.cause.removeprefix("event:") if effect.cause.startswith("event:") else None
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, kept)

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from sqlalchemy import Connection
 
+from ..domain.activity import ActivityRecord
 from ..domain.effect import (
     ConfirmRevoke,
     CountForged,
@@ -15,13 +16,16 @@ from ..domain.effect import (
     FinishListing,
     MarkAthlete,
     NoteFailure,
+    OpenConflict,
     PurgeAthlete,
     StoreDetail,
     StorePage,
     StoreStreams,
+    StoreSweep,
     Tombstone,
 )
-from . import activities, athletes, departures, jobs, streams
+from ..domain.job import JobSpec, activity_key
+from . import activities, athletes, departures, jobs, streams, sweeps
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
@@ -48,6 +52,10 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             athletes.complete_sync(connection, athlete_id, now)
         case StorePage():
             _store_page(connection, effect, now)
+        case StoreSweep():
+            _store_sweep(connection, effect, now)
+        case OpenConflict(athlete_id=athlete_id, missing=missing, held=held):
+            sweeps.open_conflict(connection, athlete_id, missing, held, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
@@ -63,13 +71,34 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
-    """Rows appear at once from the summaries; only what differs from what we hold causes a fetch."""
-    jobs.lock(connection, (job.key for job in page.jobs))
-    wanted = {record.id for record in activities.differing(connection, page.records, now)}
-    for record in page.records:
-        if record.id in wanted:
-            activities.store(
-                connection, record, cause="backfill", received_at=None, status="pending", now=now
-            )
-    jobs.enqueue(connection, (job for job in page.jobs if int(job.key.partition(":")[2]) in wanted), now)
+    _store_list(connection, page.records, page.jobs, "backfill", now)
     athletes.advance_sync(connection, page.athlete_id, len(page.records), now)
+
+
+def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> None:
+    found = _store_list(connection, sweep.records, (*sweep.jobs, *sweep.missing), "sweep", now)
+    jobs.enqueue(connection, sweep.missing, now)
+    sweeps.note(connection, sweep, found, now)
+    if sweep.full:
+        athletes.note_verified(connection, sweep.athlete_id, now)
+
+
+def _store_list(
+    connection: Connection,
+    records: tuple[ActivityRecord, ...],
+    specs: tuple[JobSpec, ...],
+    cause: str,
+    now: datetime,
+) -> activities.Comparison:
+    """New rows appear at once from their summaries; only what differs from what we hold causes a fetch.
+
+    A row that we hold is not overwritten by a summary: it may be older than the last detail.
+    """
+    jobs.lock(connection, (spec.key for spec in specs))
+    found = activities.compare(connection, records, now)
+    for record in found.new:
+        activities.store(connection, record, cause=cause, received_at=None, status="pending", now=now)
+    activities.mark_pending(connection, (record.id for record in found.changed), now)
+    wanted = {activity_key(record.id) for record in (*found.new, *found.changed)}
+    jobs.enqueue(connection, (spec for spec in specs if spec.key in wanted), now)
+    return found

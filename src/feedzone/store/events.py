@@ -68,6 +68,13 @@ def note_failure(connection: Connection, job: Job, error: str | None, *, final: 
     )
 
 
+def relink(connection: Connection, old_job: str, new_job: str) -> None:
+    """These events are now another job's to answer; any version of it will do."""
+    connection.execute(
+        update(webhook_events).where(webhook_events.c.job_id == old_job).values(job_id=new_job, job_version=1)
+    )
+
+
 def reopen(connection: Connection, job_id: str) -> None:
     connection.execute(
         update(webhook_events)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Row, Select, and_, case, delete, func, or_, select, text, update
 
 from ..domain.ids import uuid7
 from ..domain.job import Job, JobSpec, Lane, decode_hint, encode_hint
 from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
-from . import events
+from . import attempts, events
 from .dialect import insert_into
 from .schema import LIVE, jobs
 
@@ -169,8 +169,10 @@ def finish(
     if connection.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first() is None:
         return True  # its effects removed it: the athlete has left
     match outcome:
-        case Done(note=note):
+        case Done(note=note, then=then):
             _complete(connection, job, note, overtaken=overtaken, now=now)
+            if not overtaken:  # else the run that is due again will say what comes then
+                enqueue(connection, then, now)
         case Continue(hint=hint):
             going_on = {"attempts": 0, "last_error": None} | (
                 {} if overtaken else {"hint": encode_hint(hint)}
@@ -184,16 +186,17 @@ def finish(
                 changes["hint"] = encode_hint(hint)
             _requeue(connection, job, now if overtaken else until, now, changes)
             events.mark_pending(connection, [job.id])
-        case Retry(error=error, hint=hint):
-            _failed(connection, job, error, now, dead=job.attempts + 1 >= max_attempts, overtaken=overtaken)
+        case Retry(error=error, hint=hint, kind=kind):
+            dead = job.attempts + 1 >= max_attempts
+            _failed(connection, job, error, kind, now, dead=dead, overtaken=overtaken)
             if hint is not None and not overtaken:
                 connection.execute(update(jobs).where(jobs.c.id == job.id).values(hint=encode_hint(hint)))
             due = now if overtaken else now + retry_delay
             connection.execute(
                 update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
             )
-        case Discard(reason=reason):
-            _failed(connection, job, reason, now, dead=True, overtaken=overtaken)
+        case Discard(reason=reason, kind=kind):
+            _failed(connection, job, reason, kind, now, dead=True, overtaken=overtaken)
     return True
 
 
@@ -208,29 +211,44 @@ def _complete(connection: Connection, job: Job, note: str | None, *, overtaken: 
         _requeue(connection, job, now, now, {"attempts": 0, "last_error": None})
     else:
         connection.execute(delete(jobs).where(jobs.c.id == job.id))
+        attempts.forget(connection, job.id)
     events.complete(connection, job.id, job.version, note, now)
-    twins = select(jobs.c.id).where(
-        jobs.c.kind == job.kind,
-        jobs.c.key == job.key,
-        jobs.c.athlete_id == job.athlete_id,
-        jobs.c.state == "dead",
-    )
-    for twin in connection.execute(twins).scalars().all():
+    for twin in connection.execute(_dead_twins(job)).scalars().all():
         connection.execute(delete(jobs).where(jobs.c.id == twin))
+        attempts.forget(connection, twin)
         events.complete(connection, twin, None, "brought up to date by a later job", now)
 
 
 def _failed(
-    connection: Connection, job: Job, error: str, now: datetime, *, dead: bool, overtaken: bool
+    connection: Connection, job: Job, error: str, kind: str, now: datetime, *, dead: bool, overtaken: bool
 ) -> None:
-    changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error}
+    attempts.note(connection, job, error, kind, now)
+    changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error, "error_class": kind}
     if dead and not overtaken:
+        _absorb_dead_twins(connection, job)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
         connection.execute(update(jobs).where(jobs.c.id == job.id).values(changes))
     else:
         # What came meanwhile deserves attempts of its own.
         _requeue(connection, job, now, now, changes | ({"attempts": 0} if overtaken and dead else {}))
     events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
+
+
+def _absorb_dead_twins(connection: Connection, job: Job) -> None:
+    """An object has one dead letter: an earlier one's events and story go on in this."""
+    for twin in connection.execute(_dead_twins(job)).scalars().all():
+        events.relink(connection, twin, job.id)
+        attempts.relink(connection, twin, job.id)
+        connection.execute(delete(jobs).where(jobs.c.id == twin))
+
+
+def _dead_twins(job: Job) -> Select[Any]:
+    return select(jobs.c.id).where(
+        jobs.c.kind == job.kind,
+        jobs.c.key == job.key,
+        jobs.c.athlete_id == job.athlete_id,
+        jobs.c.state == "dead",
+    )
 
 
 def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, changes: dict[str, Any]) -> None:
@@ -293,9 +311,22 @@ def listing(
     return connection.execute(query).all()
 
 
-def dead(connection: Connection) -> Sequence[Row[Any]]:
-    """All dead letters, oldest first."""
-    return connection.execute(select(jobs).where(jobs.c.state == "dead").order_by(jobs.c.id)).all()
+def dead(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
+    """Dead letters, oldest first: all, or those of one class of failure."""
+    query = select(jobs).where(jobs.c.state == "dead").order_by(jobs.c.id)
+    if error_class is not None:
+        query = query.where(jobs.c.error_class == error_class)
+    return connection.execute(query).all()
+
+
+PAUSED = "Strava has switched this application off"
+"""How the reason of a job begins that waits for the application (errors.ApplicationPaused)."""
+
+
+def hurry_paused(connection: Connection, now: datetime) -> None:
+    """What waited for the application to be switched on again is due now."""
+    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.last_error.startswith(PAUSED))
+    connection.execute(update(jobs).where(waiting).values(due_at=now))
 
 
 def counts(connection: Connection) -> dict[str, int]:
@@ -345,5 +376,6 @@ def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> 
     """Drop a dead letter for good; its events keep the reason. False when there is no such dead letter."""
     found = connection.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state == "dead")).rowcount
     if found:
+        attempts.forget(connection, job_id)
         events.discard(connection, job_id, reason, now)
     return bool(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from ..domain.activity import HeldActivity
 from . import activities
 from .database import Database
@@ -13,3 +15,9 @@ class RecordTable:
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None:
         return await self._database.read(lambda c: activities.held(c, activity_id))
+
+    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+        return await self._database.read(lambda c: activities.held_between(c, athlete_id, after, before))
+
+    async def held_count(self, athlete_id: int) -> int:
+        return await self._database.read(lambda c: activities.held_count(c, athlete_id))

@@ -82,6 +82,7 @@ jobs = Table(
     Column("lease_owner", String(128)),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("last_error", PlainText),
+    Column("error_class", String(32), comment="by which dead letters are grouped"),
     Column("first_received_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     _one_of("state", "queued", "running", "dead"),
@@ -103,6 +104,20 @@ _running = text("state = 'running'")
 Index("ix_jobs_lease_until", jobs.c.lease_until, sqlite_where=_running, postgresql_where=_running)
 Index("ix_jobs_athlete_id", jobs.c.athlete_id)
 Index("ix_jobs_kind_key", jobs.c.kind, jobs.c.key)
+
+job_attempts = Table(
+    "job_attempts",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("job_id", Identifier, nullable=False),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("error_class", String(32), nullable=False),
+    Column("error", PlainText, nullable=False, comment="what was asked, and what came of it"),
+)
+Index("ix_job_attempts_job_id", job_attempts.c.job_id)
+Index("ix_job_attempts_athlete_id", job_attempts.c.athlete_id)
 
 strava_athletes = Table(
     "strava_athletes",
@@ -131,6 +146,8 @@ strava_athletes = Table(
     Column("webhook_subscription_active", Boolean, nullable=False, server_default=text("false")),
     Column("last_event_at", Instant),
     Column("last_synced_at", Instant),
+    Column("last_verified_at", Instant, comment="the last full comparison with Strava"),
+    Column("reconcile_due_at", Instant, comment="when the next comparison falls due"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     _one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
@@ -304,3 +321,42 @@ deletion_receipts = Table(
     Column("revoke_detail", PlainText),
 )
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
+
+application_state = Table(
+    "application_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("inactive_since", Instant, comment="Strava has switched the application off"),
+    Column("probe_at", Instant, comment="when one call may ask whether it is on again"),
+    Column("reason", PlainText),
+)
+
+sweeps = Table(
+    "sweeps",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("is_full", Boolean, nullable=False),
+    Column("listed", Integer, nullable=False),
+    Column("unannounced", Integer, nullable=False, comment="new, and no event told of it"),
+    Column("changed", Integer, nullable=False),
+    Column("missing", Integer, nullable=False),
+    Column("calls", Integer, nullable=False),
+)
+Index("ix_sweeps_athlete_id", sweeps.c.athlete_id)
+Index("ix_sweeps_ended_at", sweeps.c.ended_at)
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("kind", String(32), nullable=False, comment="mass_deletion"),
+    Column("detail", JsonText, nullable=False, comment="activity ids, and how many we hold"),
+    Column("status", String(16), nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("resolved_at", Instant),
+    _one_of("status", "open", "accepted", "dismissed"),
+)
+Index("ix_conflicts_athlete_id", conflicts.c.athlete_id)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from ..domain.budget import parse_usage
-from ..errors import QuotaSpent, RateLimited, TransportFailure
-from ..ports import BudgetRows, Request, Response, Transport
+from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
+from ..ports import BreakerRows, BudgetRows, Request, Response, Transport
 from .answers import error_of
 
 
 class Limiter:
     """Every call that Strava counts goes through here; all of ours are reads."""
 
-    def __init__(self, transport: Transport, budget: BudgetRows) -> None:
+    def __init__(self, transport: Transport, budget: BudgetRows, breaker: BreakerRows) -> None:
         self._transport = transport
         self._budget = budget
+        self._breaker = breaker
 
     async def send(self, request: Request, timeout: float, call: str) -> Response:
-        """Send a counted call. Raises QuotaSpent, without sending, when a window has no room."""
+        """Send a counted call. Raises QuotaSpent or ApplicationPaused, without sending, when it must wait."""
         await self._budget.reserve(read=True)
         try:
             response = await self._transport.send(request, timeout)
@@ -30,4 +31,8 @@ class Limiter:
             raise QuotaSpent("closed by Strava (429)", until)
         if usage:
             await self._budget.observe(usage)
+        if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
+            raise await self._breaker.trip(str(error))
+        if response.status < 400:
+            await self._breaker.close()
         return response

@@ -18,10 +18,12 @@ from ..views import (
     Athlete,
     AthletePage,
     ChangePage,
+    ConflictPage,
     EventPage,
     EventStatus,
     JobPage,
     JobState,
+    JobStory,
     Receipt,
     Status,
     Streams,
@@ -35,6 +37,8 @@ LARGEST = 2**63 - 1
 AthleteId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the athlete's id at Strava")]
 ActivityId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the activity's id at Strava")]
 JobId = Annotated[UUID, PathParameter(description="the id of a dead letter")]
+AnyJobId = Annotated[UUID, PathParameter(description="the id of a job")]
+ConflictId = Annotated[UUID, PathParameter(description="the id of a conflict")]
 OfAthlete = Annotated[int | None, QueryParameter(ge=0, le=LARGEST, description="only this athlete's")]
 OfSport = Annotated[str | None, QueryParameter(max_length=100, description="only this sport_type")]
 OfStatus = Annotated[EventStatus | None, QueryParameter(description="only events in this status")]
@@ -67,7 +71,19 @@ class DiscardRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class Accepted(Struct, frozen=True):
     """It is queued; the worker does it next."""
 
-    status: Literal["queued"] = "queued"
+    status: Literal["queued", "dismissed"] = "queued"
+
+
+class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which dead letters: those of one `error_class`, or all."""
+
+    error_class: Annotated[str, Meta(max_length=32)] | None = None
+
+
+class Revived(Struct, frozen=True):
+    """How many dead letters will run again."""
+
+    jobs: int
 
 
 class Discarded(Struct, frozen=True):
@@ -204,6 +220,39 @@ async def delete_athlete(parts: Parts, athlete_id: AthleteId) -> Receipt:
     return receipts[0]
 
 
+@get("/jobs/{job_id:uuid}", responses=ONE, summary="One job, with the story of its attempts")
+async def get_job(parts: Parts, job_id: AnyJobId) -> JobStory:
+    return await parts.insights.job(str(job_id))
+
+
+@post("/jobs/retry", status_code=202, responses=LIST, summary="Run all dead letters of a class again")
+async def retry_class(parts: Parts, data: JSONBody[RetryRequest]) -> Revived:
+    return Revived(await parts.dead_letters.retry_all(data.error_class))
+
+
+@post("/athletes/{athlete_id:int}/verify", status_code=202, responses=ONE, summary="Compare with Strava now")
+async def verify_athlete(parts: Parts, athlete_id: AthleteId) -> Accepted:
+    await parts.reconciliation.verify(athlete_id)
+    return Accepted()
+
+
+@get("/conflicts", responses=LIST, summary="What feedzone did not dare to decide alone")
+async def list_conflicts(parts: Parts) -> ConflictPage:
+    return ConflictPage(await parts.insights.conflicts())
+
+
+@post("/conflicts/{conflict_id:uuid}/accept", status_code=202, responses=ONE, summary="Let them go")
+async def accept_conflict(parts: Parts, conflict_id: ConflictId) -> Accepted:
+    await parts.reconciliation.resolve(str(conflict_id), accept=True)
+    return Accepted()
+
+
+@post("/conflicts/{conflict_id:uuid}/dismiss", status_code=200, responses=ONE, summary="Keep them")
+async def dismiss_conflict(parts: Parts, conflict_id: ConflictId) -> Accepted:
+    await parts.reconciliation.resolve(str(conflict_id), accept=False)
+    return Accepted("dismissed")
+
+
 def api_router(guard: Guard) -> Router:
     return Router(
         "/api/v1",
@@ -220,7 +269,13 @@ def api_router(guard: Guard) -> Router:
             list_changes,
             sync_athlete,
             sync_activity,
+            get_job,
             retry_job,
+            retry_class,
+            verify_athlete,
+            list_conflicts,
+            accept_conflict,
+            dismiss_conflict,
             discard_job,
             delete_athlete,
         ],

@@ -14,6 +14,11 @@ from ..views import Pulse
 BEHIND_S = 60.0
 """Work that has been due for longer means that the worker does not keep up, or that none runs."""
 
+QUIET_IS_BAD = 3
+"""Comparisons within a day that found what no event had told of."""
+
+CHECK = "feedzone doctor examines the webhook"
+
 _EPOCH = re.compile(r"-?\d{1,12}(\.\d+)?")
 _LOST_PLUS = re.compile(r"(T\S+) (\d\d:?\d\d)$")
 
@@ -72,8 +77,20 @@ def _broken(pulse: Pulse) -> list[str]:
     if pulse.oldest_due_s is not None and pulse.oldest_due_s > BEHIND_S:
         waiting = duration(pulse.oldest_due_s)
         found.append(f"Work has been waiting for {waiting}: is a worker running (feedzone work)?")
-    if pulse.subscription is None or not pulse.subscription.active:
-        found.append("Strava sends no events: run feedzone subscription ensure.")
+    if pulse.paused_since is not None:
+        found.append(
+            f"Strava has switched this application off since {instant(pulse.paused_since)}: its owner "
+            "needs a paid Strava subscription. Nothing is lost; the next look is at "
+            f"{instant(pulse.probe_at)}."
+        )
+    if pulse.subscription is not None and not pulse.subscription.active:
+        found.append("The push subscription is gone: run feedzone subscription ensure.")
+    if pulse.quiet_sweeps >= QUIET_IS_BAD:
+        found.append(
+            f"{_count(pulse.unannounced, 'activity', 'activities')} came without any event: {CHECK}."
+        )
+    if pulse.open_conflicts:
+        found.append("Strava lists far fewer activities than are held here: feedzone conflicts list.")
     if pulse.dead_letters:
         found.append(f"{_count(pulse.dead_letters, 'job')} failed for good: feedzone events list --failed.")
     return found
@@ -85,6 +102,10 @@ def _wanting(pulse: Pulse) -> list[str]:
         found.append(f"{_count(lost, 'athlete')} must connect again.")
     if lost := pulse.athletes.get("needs_scope", 0):
         found.append(f"{_count(lost, 'athlete')} did not let us read activities.")
+    if pulse.subscription is None:
+        found.append("Strava sends no events, and is asked instead: run feedzone subscription ensure.")
+    if 0 < pulse.quiet_sweeps < QUIET_IS_BAD:
+        found.append(f"{_count(pulse.unannounced, 'activity', 'activities')} came without an event: {CHECK}.")
     spent = [window for window in pulse.quota if window.latched or window.used >= window.quota]
     if spent:
         until = max(window.ends_at for window in spent)
@@ -92,8 +113,8 @@ def _wanting(pulse: Pulse) -> list[str]:
     return found
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, plural: str | None = None) -> str:
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def schema_type(schema: dict[str, Any]) -> str:

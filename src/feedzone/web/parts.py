@@ -10,6 +10,7 @@ from litestar.params import SkipValidation
 from ..insights import Insights
 from ..operations.athletes import AthleteOperations
 from ..operations.dead_letters import DeadLetterOperations
+from ..operations.reconciliation import ReconciliationOperations
 from ..ports import Clock
 from ..telemetry import Metrics
 
@@ -38,6 +39,7 @@ class WebParts:
     insights: Insights
     athletes: AthleteOperations
     dead_letters: DeadLetterOperations
+    reconciliation: ReconciliationOperations
     metrics: Metrics
     clock: Clock
 

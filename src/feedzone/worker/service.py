@@ -13,6 +13,7 @@ from .loop import Loop
 from .producer import Producer
 from .pruner import PRUNE_EVERY_S, Prune, Pruner
 from .rescuer import EVERY_S, Rescuer
+from .scheduler import SCHEDULE_EVERY_S, Schedule, Scheduler
 
 log = structlog.get_logger("feedzone.worker")
 
@@ -34,6 +35,7 @@ class WorkerService:
         batch_size: int,
         poll_s: float,
         job_limit_s: float,
+        schedule: Schedule | None = None,
         prune: Prune | None = None,
     ) -> None:
         self.name = name
@@ -44,18 +46,20 @@ class WorkerService:
         )
         self.rescuer = Rescuer(queue, self.producer.held)
         self._producing = Loop("producer", self.producer.run_once, self.producer.pause)
-        self._rescuing = Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))
-        self._pruning = (
-            Loop("pruner", Pruner(prune).run_once, lambda: clock.sleep(PRUNE_EVERY_S)) if prune else None
-        )
+        self._duties = [Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))]
+        if schedule is not None:
+            step = Scheduler(schedule).run_once
+            self._duties.append(Loop("scheduler", step, lambda: clock.sleep(SCHEDULE_EVERY_S)))
+        if prune is not None:
+            step = Pruner(prune).run_once
+            self._duties.append(Loop("pruner", step, lambda: clock.sleep(PRUNE_EVERY_S)))
         self._started = False
 
     async def start(self) -> None:
         self._started = True
-        self._rescuing.start()
+        for duty in self._duties:
+            duty.start()
         self._producing.start()
-        if self._pruning is not None:
-            self._pruning.start()
         log.info("worker_started", worker=self.name)
 
     async def stop(self) -> None:
@@ -64,8 +68,7 @@ class WorkerService:
         self._started = False
         await self._producing.stop()
         await self.producer.drain(GRACE_S)
-        await self._rescuing.stop()
-        if self._pruning is not None:
-            await self._pruning.stop()
+        for duty in self._duties:
+            await duty.stop()
         released = await self._queue.release(self.name)
         log.info("worker_stopped", worker=self.name, released=released)

@@ -55,6 +55,34 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("window", name=op.f("pk_api_budget")),
     )
     op.create_table(
+        "application_state",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "inactive_since",
+            types.Instant(),
+            nullable=True,
+            comment="Strava has switched the application off",
+        ),
+        sa.Column(
+            "probe_at", types.Instant(), nullable=True, comment="when one call may ask whether it is on again"
+        ),
+        sa.Column("reason", types.PlainText(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
+    )
+    op.create_table(
+        "conflicts",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False, comment="mass_deletion"),
+        sa.Column("detail", types.JsonText(), nullable=False, comment="activity ids, and how many we hold"),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("opened_at", types.Instant(), nullable=False),
+        sa.Column("resolved_at", types.Instant(), nullable=True),
+        sa.CheckConstraint("status IN ('open', 'accepted', 'dismissed')", name=op.f("ck_conflicts_status")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
+    )
+    op.create_index("ix_conflicts_athlete_id", "conflicts", ["athlete_id"], unique=False)
+    op.create_table(
         "deletion_receipts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
@@ -82,6 +110,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_forged_suspects")),
     )
     op.create_table(
+        "job_attempts",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("job_id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("ended_at", types.Instant(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("error_class", sa.String(length=32), nullable=False),
+        sa.Column("error", types.PlainText(), nullable=False, comment="what was asked, and what came of it"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_attempts")),
+    )
+    op.create_index("ix_job_attempts_athlete_id", "job_attempts", ["athlete_id"], unique=False)
+    op.create_index("ix_job_attempts_job_id", "job_attempts", ["job_id"], unique=False)
+    op.create_table(
         "jobs",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False),
@@ -103,6 +144,9 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.String(length=128), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
         sa.Column("last_error", types.PlainText(), nullable=True),
+        sa.Column(
+            "error_class", sa.String(length=32), nullable=True, comment="by which dead letters are grouped"
+        ),
         sa.Column("first_received_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead')", name=op.f("ck_jobs_state")),
@@ -283,6 +327,12 @@ def upgrade() -> None:
         ),
         sa.Column("last_event_at", types.Instant(), nullable=True),
         sa.Column("last_synced_at", types.Instant(), nullable=True),
+        sa.Column(
+            "last_verified_at", types.Instant(), nullable=True, comment="the last full comparison with Strava"
+        ),
+        sa.Column(
+            "reconcile_due_at", types.Instant(), nullable=True, comment="when the next comparison falls due"
+        ),
         sa.Column("connected_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
         sa.CheckConstraint(
@@ -291,6 +341,21 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_strava_athletes")),
     )
+    op.create_table(
+        "sweeps",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("ended_at", types.Instant(), nullable=False),
+        sa.Column("is_full", sa.Boolean(), nullable=False),
+        sa.Column("listed", sa.Integer(), nullable=False),
+        sa.Column("unannounced", sa.Integer(), nullable=False, comment="new, and no event told of it"),
+        sa.Column("changed", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.Integer(), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweeps")),
+    )
+    op.create_index("ix_sweeps_athlete_id", "sweeps", ["athlete_id"], unique=False)
+    op.create_index("ix_sweeps_ended_at", "sweeps", ["ended_at"], unique=False)
     op.create_table(
         "token_uses",
         sa.Column("id", types.Identifier(), nullable=False),

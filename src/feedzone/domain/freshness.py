@@ -1,0 +1,43 @@
+"""When a fresh activity is looked at again: what Strava tells no event of (pains 18 to 20)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+REREADS = (timedelta(minutes=15), timedelta(hours=6), timedelta(hours=24))
+"""Descriptions, gear and photos are edited after the upload, and no event says so."""
+
+STREAM_RETRIES = (
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=15),
+    timedelta(minutes=45),
+    timedelta(hours=2),
+    timedelta(hours=6),
+    timedelta(hours=12),
+    timedelta(hours=24),
+)
+"""The create event precedes the processing of the streams; after a day there are none."""
+
+FRESH = timedelta(hours=24)
+
+
+def is_fresh(first_seen: datetime, started: datetime | None, *, announced: bool, now: datetime) -> bool:
+    """Whether edits and streams are still to be expected: announced, or begun, within a day."""
+    recent = announced or (started is not None and now - started < FRESH)
+    return recent and now - first_seen < FRESH
+
+
+class Look(NamedTuple):
+    """A later look at a fresh activity: when, and whether at its streams alone."""
+
+    at: datetime
+    streams_only: bool
+
+
+def next_look(first_seen: datetime, now: datetime, *, streams_pending: bool) -> Look | None:
+    """The next look at a fresh activity; None when it has been looked at for a day."""
+    steps = {*REREADS, *(STREAM_RETRIES if streams_pending else ())}
+    ahead = min((step for step in steps if first_seen + step > now), default=None)
+    return None if ahead is None else Look(first_seen + ahead, ahead not in REREADS)

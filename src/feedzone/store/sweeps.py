@@ -1,0 +1,81 @@
+"""Reconciliation: what comparisons with Strava found, and what they did not dare to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, func, select, update
+
+from ..domain.effect import StoreSweep
+from ..domain.ids import uuid7
+from .activities import Comparison
+from .schema import conflicts, sweeps
+
+SETTLED = timedelta(minutes=10)
+"""An activity that ended less than this ago may still be on its way as an event."""
+
+
+def note(connection: Connection, sweep: StoreSweep, found: Comparison, now: datetime) -> None:
+    connection.execute(
+        sweeps.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)),
+            athlete_id=sweep.athlete_id,
+            ended_at=now,
+            is_full=sweep.full,
+            listed=len(sweep.records),
+            unannounced=sum(_settled(record.columns, now) for record in found.new),
+            changed=len(found.changed),
+            missing=len(sweep.missing),
+            calls=sweep.calls,
+        )
+    )
+
+
+def _settled(columns: dict[str, Any], now: datetime) -> bool:
+    start, took = columns.get("start_date"), columns.get("elapsed_time") or 0
+    return start is not None and start + timedelta(seconds=took) + SETTLED < now
+
+
+def unannounced_since(connection: Connection, since: datetime) -> tuple[int, int]:
+    """How many activities no event told of, and in how many sweeps they were found."""
+    query = select(func.coalesce(func.sum(sweeps.c.unannounced), 0), func.count()).where(
+        sweeps.c.ended_at >= since, sweeps.c.unannounced > 0
+    )
+    row = connection.execute(query).one()
+    return int(row[0]), int(row[1])
+
+
+def open_conflict(
+    connection: Connection, athlete_id: int, missing: Sequence[int], held: int, now: datetime
+) -> None:
+    """Ask once: an open question of this athlete is brought up to date, not repeated."""
+    detail = msgspec.json.encode({"missing": list(missing), "held": held}).decode()
+    still_open = (conflicts.c.athlete_id == athlete_id) & (conflicts.c.status == "open")
+    if connection.execute(update(conflicts).where(still_open).values(detail=detail)).rowcount:
+        return
+    connection.execute(
+        conflicts.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)),
+            athlete_id=athlete_id,
+            kind="mass_deletion",
+            detail=detail,
+            status="open",
+            opened_at=now,
+        )
+    )
+
+
+def open_conflicts(connection: Connection) -> Sequence[Row[Any]]:
+    query = select(conflicts).where(conflicts.c.status == "open").order_by(conflicts.c.id)
+    return connection.execute(query).all()
+
+
+def resolve(connection: Connection, conflict_id: str, status: str, now: datetime) -> Row[Any] | None:
+    """Close an open question; returns it, or None when it is not open."""
+    still_open = (conflicts.c.id == conflict_id) & (conflicts.c.status == "open")
+    return connection.execute(
+        update(conflicts).where(still_open).values(status=status, resolved_at=now).returning(conflicts)
+    ).first()
