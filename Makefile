@@ -5,7 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test check format docs bench clean chromium
+# The simulated world: `make sim SEEDS=0-299 SCENARIO=hostile DAYS=7 ATHLETES=20`; MORE=--trace tells one seed's story.
+SEEDS ?= 0-29
+SCENARIO ?= hostile
+SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours,\
+  $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option))))))
+
+.PHONY: demo test check format docs bench sim clean chromium
 
 demo: $(VENV)/.run  ## everything running: sandbox Strava, feedzone, one link to open
 	@$(BIN)/feedzone demo
@@ -29,6 +35,9 @@ docs: $(VENV)/.dev  ## docs/reference.md from the code
 
 bench: $(VENV)/.dev  ## figures: medians and ratios of one run
 	$(BIN)/python -m bench
+
+sim: $(VENV)/.dev  ## simulated worlds, as many and as large as you like (docs/simulation.md)
+	@PYTHONPATH=tests $(BIN)/python -m sim --seeds $(SEEDS) --scenario $(SCENARIO) --jobs $(WORKERS) $(SIM) $(MORE)
 
 chromium:
 	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || \

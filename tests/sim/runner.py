@@ -102,7 +102,9 @@ def summary(results: list[Result], elapsed: float) -> str:
         for name in ("calls", "events", "deliveries", "jobs", "kills", "transactions", "answered_429"):
             totals[name] += getattr(result, name)
     hours, seconds = sum(r.hours for r in results), sum(r.seconds for r in results)
-    figures = ", ".join(f"{count:,} {name.replace('answered_', 'answers ')}" for name, count in totals.items())
+    figures = ", ".join(
+        f"{count:,} {name.replace('answered_', 'answers ')}" for name, count in totals.items()
+    )
     return (
         f"{len(results)} seeds, {len(failing)} with divergences "
         f"({sum(len(r.divergences) for r in failing)} divergences in all)\n"

@@ -1,4 +1,4 @@
-"""What a simulated world is like: its size, how its athletes live, and what goes wrong, each with its rate."""
+"""What a simulated world is like: its size, how its athletes live, what goes wrong and how often."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class File:
 
 
 class InlineDatabase:
-    """A process's handle of the file (feedzone.store.database.Database). `pause` is where others get a turn."""
+    """A process's handle of the file (store.database.Database). `pause` is where others get a turn."""
 
     shares_work = False
 

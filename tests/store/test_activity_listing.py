@@ -73,20 +73,24 @@ async def test_one_activity_can_be_asked_for(store):
     assert await store.read(lambda c: activities.get(c, 2)) is None
 
 
-async def differing(store, *records):
+async def compared(store, *records):
+    """Ids of what is new to us, and of what tells of something else than our rows."""
     now = store.clock.now()
-    return [one.id for one in await store.write(lambda c: activities.differing(c, records, now))]
+    found = await store.write(lambda c: activities.compare(c, records, now))
+    return [one.id for one in found.new], [one.id for one in found.changed]
 
 
 async def test_what_is_synced_and_says_the_same_does_not_differ(store):
     """The reason why looking over an unchanged window costs list calls only."""
     await keep(store, 1, summary_polyline=None)
-    assert await differing(store, summary(1)) == []
+    assert await compared(store, summary(1)) == ([], [])
 
 
-async def test_what_is_new_to_us_differs(store):
+async def test_what_is_new_to_us_is_told_from_what_has_changed(store):
     await keep(store, 1)
-    assert await differing(store, summary(1), summary(2)) == [2]
+    await keep(store, 3)
+    assert await compared(store, summary(1), summary(2), summary(3, name="x")) == ([2], [3])
+    assert await compared(store) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ async def test_what_is_new_to_us_differs(store):
 async def test_any_field_of_a_summary_that_changed_differs(store, told):
     """Pain 18: most edits send no event."""
     await keep(store, 1)
-    assert await differing(store, summary(1, **told)) == [1]
+    assert await compared(store, summary(1, **told)) == ([], [1])
 
 
 async def test_what_we_have_not_finished_differs_even_if_it_says_the_same(store):
@@ -105,13 +109,13 @@ async def test_what_we_have_not_finished_differs_even_if_it_says_the_same(store)
         await keep(store, activity_id)
     await store.apply(fetched(detail(1), complete=False))
     await store.apply(NoteFailure(2, OWNER, "502", final=True), Tombstone(3, OWNER, "request"))
-    assert await differing(store, *(summary(n) for n in (1, 2, 3, 4))) == [1, 2, 3]
+    assert await compared(store, *(summary(n) for n in (1, 2, 3, 4))) == ([], [1, 2, 3])
 
 
 async def test_an_entry_that_a_page_repeats_is_looked_at_once_and_the_last_counts(store):
-    assert await differing(store, summary(1, name="a"), summary(1, name="b")) == [1]
+    assert await compared(store, summary(1, name="a"), summary(1, name="b")) == ([1], [])
     await keep(store, 1, name="b")
-    assert await differing(store, summary(1, name="a"), summary(1, name="b")) == []
+    assert await compared(store, summary(1, name="a"), summary(1, name="b")) == ([], [])
 
 
 async def test_progress_counts_what_is_in_each_state_since_the_windows_start(store, clock):

@@ -98,15 +98,46 @@ async def test_a_later_success_leaves_other_objects_dead_letters_alone(store, di
     assert [letter.id for letter in await store.read(jobs.dead)] == [died]
 
 
-async def test_a_later_failure_leaves_two_dead_letters_that_one_success_resolves(store, died):
+async def test_an_object_has_one_dead_letter_that_answers_for_all_its_events(store, died):
     await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
     second = await store.run(Discard("500 again"))
-    assert [letter.id for letter in await store.read(jobs.dead)] == [died, second.id]
-    assert await revive(store, died)
+    (letter,) = await store.read(jobs.dead)
+    assert (letter.id, letter.last_error) == (second.id, "500 again")
+    assert await statuses(store) == {"create": "failed", "update": "failed"}
+    assert not await revive(store, died)
     assert await revive(store, second.id)
+    assert await statuses(store) == {"create": "pending", "update": "pending"}
     await store.run(Done())
     assert await store.rows(jobs_table) == []
     assert await statuses(store) == {"create": "completed", "update": "completed"}
+
+
+async def test_dead_letters_are_listed_by_class_of_failure(store):
+    await store.enqueue(spec(1))
+    refused = await store.run(Discard("400", kind="refused"))
+    await store.enqueue(spec(2))
+    failed = await store.run(Discard("500", kind="strava_error"))
+    listed = {
+        kind: [letter.id for letter in await store.read(lambda c, kind=kind: jobs.dead(c, kind))]
+        for kind in ("refused", "strava_error", "revoked", None)
+    }
+    assert listed == {
+        "refused": [refused.id],
+        "strava_error": [failed.id],
+        "revoked": [],
+        None: [refused.id, failed.id],
+    }
+
+
+async def test_an_event_that_a_dead_letter_took_over_can_be_discarded_with_it(store, died):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    second = await store.run(Discard("500 again"))
+    assert await discard(store, second.id)
+    told = {row.aspect_type: row.error_message for row in await store.rows(webhook_events)}
+    assert told == {
+        "create": "discarded: nobody wants it; was: 500 error",
+        "update": "discarded: nobody wants it; was: 500 again",
+    }
 
 
 async def test_reviving_beside_a_live_job_makes_that_one_run_now_and_resolve_both(store, died, clock):

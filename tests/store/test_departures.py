@@ -20,7 +20,14 @@ from store_makers import (
 )
 
 from feedzone.domain.athlete import TokenGrant
-from feedzone.domain.effect import ConfirmRevoke, CountForged, MarkAthlete, PurgeAthlete
+from feedzone.domain.effect import (
+    ConfirmRevoke,
+    CountForged,
+    MarkAthlete,
+    OpenConflict,
+    PurgeAthlete,
+    StoreSweep,
+)
 from feedzone.domain.job import RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import athletes, departures, events
@@ -57,6 +64,9 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
     await store.deliver(
         event(object_id=first + 1, owner_id=athlete_id),
         retitled("Canary two", object_id=first, owner_id=athlete_id),
+    )
+    await store.apply(
+        StoreSweep(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), held=2)
     )
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))

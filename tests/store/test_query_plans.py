@@ -181,9 +181,17 @@ async def test_the_latest_activities_of_all_are_read_in_order(crowded, clock):
 
 async def test_a_page_of_summaries_is_compared_by_primary_key(crowded, clock):
     page, now = [summary(n) for n in range(1, 201)], clock.now()
-    plan = await plans(crowded, lambda c: activities.differing(c, page, now))
+    plan = await plans(crowded, lambda c: activities.compare(c, page, now))
     assert "PRIMARY KEY" in plan or "pk_strava_activities" in plan, plan
     stays_on(plan)
+
+
+async def test_what_we_hold_of_a_window_is_found_by_athlete_and_start(crowded, clock):
+    now = clock.now()
+    month = now - timedelta(days=30)
+    plan = await plans(crowded, lambda c: activities.held_between(c, OWNER, month, now))
+    stays_on(plan, "ix_strava_activities_athlete_id_start_date")
+    stays_on(await plans(crowded, lambda c: activities.held_count(c, OWNER)), "ix_strava_activities")
 
 
 async def test_whether_a_sync_is_complete_is_asked_of_that_athletes_activities_only(crowded, clock):

@@ -22,7 +22,7 @@ from feedzone.domain.effect import NoteFailure, StorePage, Tombstone
 from feedzone.domain.outcome import Done
 from feedzone.store import activities
 from feedzone.store.records import RecordTable
-from feedzone.store.schema import activity_changes, activity_streams, strava_activities, webhook_events
+from feedzone.store.schema import activity_changes, activity_streams, jobs, strava_activities, webhook_events
 
 GONE = Tombstone(ACTIVITY, OWNER, "event:01a00000-0000-7000-8000-000000000000")
 KEPT = {
@@ -108,13 +108,15 @@ async def test_a_deleted_activity_can_come_back_and_the_trail_shows_both(full):
     assert await trail(full) == [("sync_status", "pending", "deleted"), ("sync_status", "deleted", "synced")]
 
 
-async def test_an_activity_that_the_list_shows_again_comes_back_and_is_fetched(full):
-    await full.lease()
-    await full.apply(GONE)
+async def test_an_activity_that_the_list_shows_again_is_fetched_and_comes_back(full):
+    await full.run(Done((GONE,)))
     await full.apply(StorePage(OWNER, (summary(),), (spec(77), spec())))
+    assert (await full.row(strava_activities)).sync_status == "deleted"  # until the truth is fetched
+    assert [row.key for row in await full.rows(jobs, state="queued")] == [f"activity:{ACTIVITY}"]
+    await full.apply(fetched(detail()))
     row = await full.row(strava_activities)
-    assert (row.sync_status, row.deleted_at, row.name) == ("pending", None, "Morning Ride")
-    assert await trail(full) == [("sync_status", "pending", "deleted"), ("sync_status", "deleted", "pending")]
+    assert (row.sync_status, row.deleted_at, row.name) == ("synced", None, "Morning Ride")
+    assert await trail(full) == [("sync_status", "pending", "deleted"), ("sync_status", "deleted", "synced")]
 
 
 async def test_delete_then_create_in_any_order_ends_with_what_strava_says(store):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
+import msgspec
 import pytest
 from fakes import ACTIVITY, ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, encode, job, unanswered
 
@@ -20,7 +21,7 @@ from feedzone.domain.effect import (
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (
-    AppInactive,
+    ApplicationPaused,
     InvalidInput,
     NeedsRefresh,
     NeedsScope,
@@ -31,14 +32,18 @@ from feedzone.errors import (
     TokenRevoked,
     TransientError,
 )
-from feedzone.handlers.refresh_activity import FRESH, RefreshActivity
+from feedzone.handlers.failures import class_of
+from feedzone.handlers.refresh_activity import RefreshActivity
 
 STREAMS = b'{"time":{"data":[0,1,2]},"heartrate":{"data":[90,91,92]}}'
 PRESENT = StoreStreams(ACTIVITY, ATHLETE, "present", STREAMS, ("time", "heartrate"), 3)
 GONE = NotVisible(404, call="GET activities/7")
 DELETE = RefreshHint("delete", cause="event:e1")
-HELD = HeldActivity(ACTIVITY, ATHLETE, "synced", manual=False, stream_state="present")
-BURIED = HeldActivity(ACTIVITY, ATHLETE, "deleted", manual=False, stream_state=None)
+HELD = HeldActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", first_seen=NOON, announced=True)
+PART = HeldActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON, announced=True)
+"""Its detail is stored, its streams are not."""
+CROPPED = HeldActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", shape=(9000.0, 1800, 1900))
+BURIED = HeldActivity(ACTIVITY, ATHLETE, "deleted", first_seen=NOON - timedelta(days=9))
 TRANSIENT = [TransientError(500, "error"), unanswered()]
 
 
@@ -55,12 +60,34 @@ async def run(api: FakeApi, clock, hint: RefreshHint | None = None, held=None, e
 # Creates and updates
 
 
-@pytest.mark.parametrize("held", [None, HELD, BURIED])
+def written(outcome) -> tuple:
+    """What is stored by a job that ended without remarks (what comes then: test_freshness.py)."""
+    assert isinstance(outcome, Done)
+    assert outcome.note is None
+    return outcome.effects
+
+
+@pytest.mark.parametrize("held", [None, PART, CROPPED, BURIED])
 async def test_the_detail_and_the_streams_are_fetched_and_stored(clock, held):
     api = FakeApi(activity=record(), streams=STREAMS)
     outcome = await run(api, clock, held=held)
-    assert outcome == Done((StoreDetail(record(), "event:e1", NOON, complete=False), PRESENT))
+    assert written(outcome) == (StoreDetail(record(), "event:e1", NOON, complete=False), PRESENT)
     assert api.calls == [("activity", ATHLETE, ACTIVITY), ("streams", ATHLETE, ACTIVITY)]
+
+
+async def test_streams_that_we_hold_are_not_fetched_again_while_the_activity_keeps_its_shape(clock):
+    """Pain 17: an edited title costs one call, not two."""
+    api = FakeApi(activity=record())
+    outcome = await run(api, clock, held=HELD)
+    assert written(outcome) == (StoreDetail(record(), "event:e1", NOON, complete=True),)
+    assert api.asked == ["activity"]
+
+
+@pytest.mark.parametrize("state", ["pending", "absent", None])
+async def test_streams_that_we_do_not_hold_are_asked_for_whenever_the_activity_is(clock, state):
+    held = msgspec.structs.replace(HELD, stream_state=state)
+    outcome = await run(FakeApi(activity=record(), streams=STREAMS), clock, held=held)
+    assert written(outcome) == (StoreDetail(record(), "event:e1", NOON, complete=False), PRESENT)
 
 
 @pytest.mark.parametrize(("cause", "received"), [("event:e1", NOON), ("backfill", None), ("request", None)])
@@ -73,7 +100,7 @@ async def test_a_manual_activity_costs_no_call_for_streams(clock):
     api = FakeApi(activity=record(manual=True))
     outcome = await run(api, clock)
     detail = StoreDetail(record(manual=True), "event:e1", NOON, complete=True)
-    assert outcome == Done((detail, StoreStreams(ACTIVITY, ATHLETE, "absent")))
+    assert written(outcome) == (detail, StoreStreams(ACTIVITY, ATHLETE, "absent"))
     assert api.asked == ["activity"]
 
 
@@ -112,11 +139,18 @@ async def test_an_unverified_delete_is_confirmed_by_a_404(clock):
 
 
 async def test_a_forged_delete_leaves_the_activity_and_is_counted(clock):
-    outcome = await run(FakeApi(activity=record(), streams=STREAMS), clock, DELETE, HELD)
-    detail, streams, forged = outcome.effects
+    """Pain 24."""
+    outcome = await run(FakeApi(activity=record()), clock, DELETE, HELD)
+    detail, forged = outcome.effects
     assert isinstance(detail, StoreDetail)
-    assert (streams, forged) == (PRESENT, CountForged("event:e1", "delete"))
+    assert forged == CountForged("event:e1", "delete")
     assert outcome.note.startswith("forged")
+
+
+async def test_what_a_list_left_out_though_it_is_alive_is_no_forgery(clock):
+    hint = RefreshHint("delete", cause="sweep")
+    outcome = await run(FakeApi(activity=record()), clock, hint, HELD)
+    assert written(outcome) == (StoreDetail(record(), "sweep", None, complete=True),)
 
 
 async def test_a_forged_delete_of_a_manual_activity_is_counted_too(clock):
@@ -127,10 +161,10 @@ async def test_a_forged_delete_of_a_manual_activity_is_counted_too(clock):
 
 async def test_a_forged_delete_is_counted_once_when_the_streams_fail(clock):
     api = FakeApi(activity=record(), streams=[TransientError(500), STREAMS])
-    first = await run(api, clock, DELETE, HELD)
+    first = await run(api, clock, DELETE, CROPPED)
     assert CountForged("event:e1", "delete") in first.effects
     assert first.hint.action == "refresh"
-    assert await run(api, clock, first.hint, HELD) == Done((PRESENT,))
+    assert written(await run(api, clock, first.hint, PART)) == (PRESENT,)
 
 
 @pytest.mark.parametrize("verified", [True, False])
@@ -179,6 +213,13 @@ async def test_a_404_of_what_we_have_is_its_end(clock):
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
 
 
+@pytest.mark.parametrize("cause", ["sweep", "backfill", "reread", "request"])
+async def test_a_404_that_no_event_announced_is_left_at_once(clock, cause):
+    """Pain 21 is about what an event has just announced; there is nothing to wait for here."""
+    outcome = await run(FakeApi(activity=GONE), clock, RefreshHint(cause=cause))
+    assert outcome == Done(note="not_visible")
+
+
 async def test_a_404_of_a_tombstone_may_be_a_revival_that_is_not_ready(clock):
     assert isinstance(await run(FakeApi(activity=GONE), clock, held=BURIED), Snooze)
 
@@ -196,7 +237,7 @@ async def test_when_only_the_streams_fail_the_detail_is_stored_and_not_fetched_a
     assert outcome.if_last == (NoteFailure(ACTIVITY, ATHLETE, str(failure), final=True),)
     rest = outcome.hint
     assert (rest.action, rest.cause, rest.detail_version) == ("refresh", "event:e1", 1)
-    assert await run(api, clock, outcome.hint, HELD) == Done((PRESENT,))
+    assert written(await run(api, clock, outcome.hint, PART)) == (PRESENT,)
     assert api.asked == ["activity", "streams", "streams"]
 
 
@@ -229,21 +270,17 @@ EMPTY = [b"{}", NotVisible(404)]
 
 
 @pytest.mark.parametrize("nothing", EMPTY)
-@pytest.mark.parametrize(
-    ("age", "state"),
-    [(timedelta(0), "pending"), (FRESH - timedelta(seconds=1), "pending"), (FRESH, "absent")],
-)
-async def test_no_streams_are_still_in_the_making_or_absent_by_age(clock, nothing, age, state):
-    days = age / timedelta(days=1)
-    outcome = await run(FakeApi(activity=record(days_ago=days), streams=nothing), clock)
-    assert outcome.effects[1] == StoreStreams(ACTIVITY, ATHLETE, state)
-
-
-@pytest.mark.parametrize("nothing", EMPTY)
 async def test_no_streams_of_an_old_activity_are_absent_also_in_a_second_run(clock, nothing):
     api = FakeApi(activity=record(days_ago=400), streams=[TransientError(503), nothing])
     first = await run(api, clock, RefreshHint(cause="backfill"))
-    assert await run(api, clock, first.hint, HELD) == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
+    held = HeldActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON)
+    assert await run(api, clock, first.hint, held) == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
+
+
+async def test_streams_of_what_was_deleted_meanwhile_are_not_asked_for(clock):
+    api = FakeApi()
+    assert await run(api, clock, RefreshHint(cause="reread", streams_only=True), BURIED) == Done()
+    assert api.calls == []
 
 
 # Failures
@@ -273,9 +310,11 @@ async def test_quota_is_waited_for_until_its_window_opens(clock):
 
 
 async def test_a_switched_off_application_is_waited_for(clock):
-    outcome = await run(FakeApi(activity=AppInactive(403, "Forbidden")), clock)
+    """Pain 35: and no attempt is spent."""
+    until = NOON + timedelta(hours=1)
+    outcome = await run(FakeApi(activity=ApplicationPaused(until)), clock)
     assert (type(outcome), outcome.effects) == (Snooze, ())
-    assert outcome.until == NOON + timedelta(hours=1)
+    assert until < outcome.until <= until + timedelta(seconds=6)
 
 
 @pytest.mark.parametrize("action", ["refresh", "delete"])
@@ -293,7 +332,7 @@ async def test_a_missing_scope_marks_the_athlete_and_deletes_nothing(clock, acti
 async def test_what_cannot_succeed_is_kept_as_a_dead_letter_with_its_reason(clock, failure):
     outcome = await run(FakeApi(activity=failure), clock, DELETE, HELD)
     note = NoteFailure(ACTIVITY, ATHLETE, str(failure), final=True)
-    assert outcome == Discard(str(failure), (), (note,))
+    assert outcome == Discard(str(failure), (), (note,), class_of(failure))
 
 
 @pytest.mark.parametrize("failure", [NeedsScope(401), PermanentError(403, "Forbidden")])

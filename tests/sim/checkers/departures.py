@@ -35,7 +35,7 @@ def _nothing_left(evidence: Evidence, athlete_id: int, row: object) -> Iterator[
         if count:
             yield f"athlete {athlete_id} left, and {count} rows stay in {table}"
     titles = evidence.all(
-        "SELECT event_data FROM webhook_events WHERE owner_id = ? AND event_data LIKE '%\"title\":\"%'",
+        'SELECT event_data FROM webhook_events WHERE owner_id = ? AND event_data LIKE \'%"title":"%\'',
         athlete_id,
     )
     if titles:

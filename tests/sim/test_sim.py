@@ -1,0 +1,61 @@
+"""Many small worlds, and the promise that a seed decides everything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from .runner import report, run_seeds
+from .scenario import SCENARIOS, Scenario
+
+TESTS = Path(__file__).parents[1]
+SEEDS = int(os.environ.get("FEEDZONE_SIM_SEEDS", "300"))
+CHUNK = 10
+SHARES = {"hostile": 0.5, "calm": 0.1, "inactive": 0.2, "lost_refresh": 0.2}
+
+
+def small(name: str) -> Scenario:
+    """A simulated day of two athletes, and the day after it in which everything has to settle."""
+    return replace(SCENARIOS[name], days=1.0, athletes=2, settle_hours=26.0)
+
+
+def chunks() -> list[tuple[str, int, int]]:
+    """Scenario, first seed, number of seeds: small enough for the test workers to share evenly."""
+    found = []
+    for name, share in SHARES.items():
+        count = max(1, round(SEEDS * share))
+        found += [(name, first, min(CHUNK, count - first)) for first in range(0, count, CHUNK)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "first", "count"), chunks())
+def test_after_all_that_can_go_wrong_our_rows_equal_stravas_truth(name, first, count):
+    results = run_seeds(small(name), list(range(first, first + count)))
+    assert not [result.seed for result in results if result.divergences], "\n".join(
+        report(result) for result in results if result.divergences
+    )
+    assert all(result.calls > 10 and result.jobs > 5 for result in results)
+
+
+def digests(hash_seed: str, *seeds: int) -> list[str]:
+    """The trace hashes of hostile seeds, in an interpreter of their own."""
+    code = (
+        "from sim.runner import run_seeds\nfrom sim.test_sim import small\n"
+        f"for result in run_seeds(small('hostile'), {list(seeds)}): print(result.digest)"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=100)
+    return done.stdout.split()
+
+
+def test_a_seed_gives_the_same_trace_in_different_processes_and_whatever_ran_before_it():
+    first, second = digests("1", 3, 4), digests("2", 4)
+    assert len(first) == 2
+    assert first[1:] == second
+    assert first[0] != first[1]
