@@ -52,8 +52,8 @@ log = structlog.get_logger("feedzone.app")
 CHECK_EVERY_S = 3600.0
 """How often Strava is asked whether our push subscription still exists; such calls are free."""
 
-CALLS_A_RUN = 5
-"""A job's run may take a refresh and two calls, each twice; the limit on its time allows for that."""
+CALLS_A_RUN = 6
+"""A job's run may take a refresh and two calls, each tried twice; the limit on its time allows for that."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,12 @@ def _api(
 ) -> StravaClient:
     keeper = TokenKeeper(tokens, clock, application.refresh, owner=name, patience_s=settings.timeout_s)
     return StravaClient(
-        limiter, keeper, application, api_base=settings.strava_api_base_url, timeout_s=settings.timeout_s
+        limiter,
+        keeper,
+        application,
+        clock,
+        api_base=settings.strava_api_base_url,
+        timeout_s=settings.timeout_s,
     )
 
 

@@ -17,6 +17,7 @@ from feedzone.sandbox import ConnectionDroppedError, World, request
 from feedzone.sandbox.http import AsgiApp
 
 from .ledger import Ledger
+from .loop import OWNER, Owner
 from .scenario import Scenario
 from .trace import Trace
 
@@ -52,7 +53,7 @@ class Internet:
         loses = token is not None and rng.random() < self.scenario.refreshes_lost
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Response] = loop.create_future()
-        serving = self._serve(client, asked, path, token, owner, loses, answer)
+        serving = self._serve(client, OWNER.get(), asked, path, token, owner, loses, answer)
         task = loop.create_task(serving, context=self._context)
         try:
             async with asyncio.timeout(timeout):
@@ -60,11 +61,13 @@ class Internet:
         except TimeoutError:
             raise CallOverdue(f"no answer from the sandbox within {timeout:g} s") from None
         finally:
+            answer.cancel()  # nobody waits for it any more, should it still come
             del task
 
     async def _serve(
         self,
         client: str,
+        life: Owner | None,
         asked: Request,
         path: str,
         token: str | None,
@@ -93,7 +96,7 @@ class Internet:
             return
         self._trace.note("call", f"{client} {asked.method} {path} {got.status}")
         if got.status == 200 and path == TOKEN_PATH:
-            reaches = not loses and not answer.done()
+            reaches = not (loses or answer.done()) and (life is None or life.alive)
             self._rotation(token, owner, client if reaches else None)
         if loses:
             return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from contextvars import Context
@@ -179,8 +178,12 @@ class EngineProcess:
         assert life is not None
         assert main is not None
         self._stop.set()
-        with contextlib.suppress(ProcessDied):
+        try:
             await self._or_death(main)
+        except ProcessDied:
+            pass
+        except Exception as problem:
+            self._machine.trace.crashes.append(f"{self.name} did not stop in order: {problem!r}")
         if life.alive:
             self.kill()
 

@@ -147,6 +147,14 @@ async def test_a_call_that_succeeds_says_that_the_application_is_on():
     assert breaker.log == ["close"]
 
 
+async def test_a_404_says_that_the_application_is_on_too():
+    """A switched-off one gets 403 for every call (pain 35): a probe that met a deleted activity has its answer."""
+    breaker = FakeBreaker()
+    gone = refusal(404, "Resource Not Found", ("Activity", "", "not found"))
+    assert (await send(FakeTransport(gone), FakeBudget(), breaker)).status == 404
+    assert breaker.log == ["close"]
+
+
 @pytest.mark.parametrize("failed", [answer(500, {}), answer(503, b"<html>"), answer(429, b""), unanswered()])
 async def test_an_outage_says_nothing_of_the_application(failed):
     breaker = FakeBreaker()

@@ -8,8 +8,15 @@ import msgspec
 
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenRow
-from ..errors import NeedsRefresh, NotConnected, TokenRevoked, TransientError
-from ..ports import Request, Response
+from ..errors import (
+    CallOverdue,
+    NeedsRefresh,
+    NotConnected,
+    TokenRevoked,
+    TransientError,
+    TransportFailure,
+)
+from ..ports import Clock, Request, Response
 from . import answers, payloads
 from .application import StravaApplication
 from .limiter import Limiter
@@ -17,6 +24,10 @@ from .tokens import TokenKeeper
 
 STREAM_KEYS = "time,distance,latlng,altitude,velocity_smooth,heartrate,cadence,watts,temp,moving,grade_smooth"
 """All of contract section 7; without `keys` only `distance` comes back."""
+
+
+PAUSES_S = (0.5, 1.5)
+"""Between the tries of one call: 5xx and broken connections usually pass at once."""
 
 
 class StravaClient:
@@ -27,10 +38,12 @@ class StravaClient:
         limiter: Limiter,
         tokens: TokenKeeper,
         application: StravaApplication,
+        clock: Clock,
         *,
         api_base: str,
         timeout_s: float,
     ) -> None:
+        self._clock = clock
         self._limiter = limiter
         self._tokens = tokens
         self._application = application
@@ -89,6 +102,18 @@ class StravaClient:
         return response
 
     async def _send(self, pair: TokenRow, path: str, params: Mapping[str, str], call: str) -> Response:
+        """One GET, tried again at once when it fails in passing, so that a blip costs the job no attempt."""
         headers = {"Authorization": f"Bearer {pair.access_token}"}
         request = Request("GET", f"{self._api_base}{path}", headers, params)
-        return await self._limiter.send(request, self._timeout_s, call)
+        pauses = list(PAUSES_S)
+        while True:
+            try:
+                response = await self._limiter.send(request, self._timeout_s, call)
+                if response.status < 500 or not pauses:
+                    return response
+            except TransportFailure as failure:
+                if isinstance(failure, CallOverdue):
+                    del pauses[1:]  # two long waits are as much as a run has time for
+                if not pauses:
+                    raise
+            await self._clock.sleep(pauses.pop(0))

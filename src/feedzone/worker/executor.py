@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Mapping
+from datetime import timedelta
 
 import structlog
 
 from ..domain.job import Job, JobKind
-from ..domain.outcome import Outcome, Retry
+from ..domain.outcome import Outcome, Retry, Snooze
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue
+
+DATABASE_PAUSE_S = 2.0
 
 log = structlog.get_logger("feedzone.worker")
 
@@ -48,7 +51,9 @@ class Executor:
         except TimeoutError:
             return Retry(f"the run took longer than {self._limit_s:g} s")
         except StorageUnavailable as problem:
-            return Retry(f"database unavailable: {problem}")
+            # Our own trouble, and no job's fault.
+            again = self._clock.now() + timedelta(seconds=DATABASE_PAUSE_S)
+            return Snooze(again, f"database unavailable: {problem}")
         except Exception as bug:
             log.exception("job_crashed", kind=job.kind, key=job.key)
             return Retry(f"a bug in feedzone: {type(bug).__name__}: {bug}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from ..domain.job import JobKind
+from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue, Wakeup
 from .executor import Executor
 from .loop import Loop
@@ -70,5 +71,9 @@ class WorkerService:
         await self.producer.drain(GRACE_S)
         for duty in self._duties:
             await duty.stop()
-        released = await self._queue.release(self.name)
+        try:
+            released = await self._queue.release(self.name)
+        except StorageUnavailable as problem:
+            log.warning("leases_left_behind", error=str(problem))  # they run out by themselves
+            released = 0
         log.info("worker_stopped", worker=self.name, released=released)

@@ -39,7 +39,7 @@ def _nothing_left(evidence: Evidence, athlete_id: int, row: object) -> Iterator[
         athlete_id,
     )
     if titles:
-        yield f"athlete {athlete_id} left, and {len(titles)} events still say what their activities are called"
+        yield f"athlete {athlete_id} left, and {len(titles)} events still tell the titles of their activities"
     if row is None:
         return
     for column in ("access_token_encrypted", "refresh_token_encrypted", "firstname", "lastname", "username"):

@@ -25,6 +25,6 @@ def check(evidence: Evidence) -> Iterator[str]:
     )
     for row in evidence.all(leases, text(now + GRACE_S)):
         yield f"athlete {row['id']}: the token refresh is claimed for longer than any refresh takes"
-    unfinished = "SELECT id, initial_sync_found FROM strava_athletes WHERE status = 'active' AND NOT initial_sync_completed"
+    unfinished = "SELECT id FROM strava_athletes WHERE status = 'active' AND NOT initial_sync_completed"
     for row in evidence.all(unfinished):
         yield f"athlete {row['id']}: the first sync never ended"

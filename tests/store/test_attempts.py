@@ -1,0 +1,186 @@
+"""A dead letter has its whole story: every attempt, when, and with what; who needs none has none."""
+
+from __future__ import annotations
+
+import pytest
+from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetched, retitled, spec
+
+from feedzone.domain.effect import PurgeAthlete
+from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
+from feedzone.store import attempts, jobs
+from feedzone.store.schema import job_attempts
+from feedzone.store.schema import jobs as jobs_table
+
+
+async def story(store, job_id):
+    rows = await store.read(lambda c: attempts.of_job(c, job_id))
+    return [(row.attempt, row.error_class, row.error) for row in rows]
+
+
+async def fail(store, *errors, kind="strava_error"):
+    """One failed attempt after the other, of the one job there is."""
+    for error in errors:
+        job = await store.run(Retry(error, kind=kind))
+        store.clock.advance(hours=1)
+    return job.id
+
+
+@pytest.fixture
+async def dead(store) -> str:
+    """The id of a dead letter after three attempts."""
+    await store.deliver(event())
+    return await fail(store, "GET activities/7 500", "GET activities/7 502", "GET activities/7 503")
+
+
+async def test_a_dead_letter_tells_every_attempt_in_order(store, dead, clock):
+    """Pain 48: when, what was asked for, and what came of it."""
+    assert await story(store, dead) == [
+        (1, "strava_error", "GET activities/7 500"),
+        (2, "strava_error", "GET activities/7 502"),
+        (3, "strava_error", "GET activities/7 503"),
+    ]
+    times = [row.ended_at for row in await store.rows(job_attempts)]
+    assert times == sorted(times)
+    assert len(set(times)) == 3
+    assert {row.athlete_id for row in await store.rows(job_attempts)} == {OWNER}
+
+
+async def test_a_dead_letter_has_the_class_of_its_last_failure(store):
+    await store.enqueue(spec())
+    await fail(store, "no answer", kind="no_answer")
+    await store.run(Discard("400", kind="refused"))
+    row = await store.row(jobs_table)
+    assert (row.state, row.error_class, row.last_error) == ("dead", "refused", "400")
+    assert [kind for _, kind, _ in await story(store, row.id)] == ["no_answer", "refused"]
+
+
+async def test_a_job_that_still_tries_tells_so_far(store):
+    await store.enqueue(spec())
+    job_id = await fail(store, "500")
+    assert await story(store, job_id) == [(1, "strava_error", "500")]
+    assert (await store.row(jobs_table)).error_class == "strava_error"
+
+
+async def test_waiting_is_no_attempt(store, clock):
+    """Pain 42."""
+    await store.enqueue(spec())
+    await store.run(Snooze(clock.now(), "no quota left"))
+    await store.run(Continue((), spec().hint))
+    assert await store.rows(job_attempts) == []
+
+
+async def test_an_attempt_that_lost_its_lease_is_not_told(store, clock):
+    await store.enqueue(spec())
+    job = await store.lease_one()
+    clock.advance(hours=1)
+    await store.queue.rescue()
+    assert not await store.queue.finish(job, Retry("500"))
+    assert await store.rows(job_attempts) == []
+
+
+async def test_an_error_of_any_length_is_kept(store):
+    await store.enqueue(spec())
+    error = "<html>\x00" + "é" * 5000
+    job_id = await fail(store, error)
+    ((_, _, kept),) = await story(store, job_id)
+    assert kept.endswith("é" * 100)
+
+
+async def test_a_success_has_no_story_to_tell(store):
+    await store.enqueue(spec())
+    await fail(store, "500", "502")
+    await store.run(Done((fetched(detail()),)))
+    assert await store.rows(job_attempts) == []
+
+
+async def test_a_revived_dead_letter_goes_on_with_its_story(store, dead, clock):
+    await store.write(lambda c: jobs.revive(c, dead, clock.now()))
+    await store.run(Retry("504", kind="strava_error"))
+    assert [(number, error) for number, _, error in await story(store, dead)] == [
+        (1, "GET activities/7 500"),
+        (2, "GET activities/7 502"),
+        (3, "GET activities/7 503"),
+        (1, "504"),
+    ]
+
+
+async def test_a_revived_dead_letter_that_succeeds_is_forgotten(store, dead, clock):
+    await store.write(lambda c: jobs.revive(c, dead, clock.now()))
+    await store.run(Done())
+    assert await store.rows(job_attempts) == []
+
+
+async def test_a_discarded_dead_letter_is_forgotten(store, dead, clock):
+    await store.write(lambda c: jobs.discard(c, dead, "nobody wants it", clock.now()))
+    assert await store.rows(job_attempts) == []
+
+
+async def test_what_cannot_be_discarded_keeps_its_story(store, clock):
+    await store.enqueue(spec())
+    job_id = await fail(store, "500")
+    assert not await store.write(lambda c: jobs.discard(c, job_id, "no dead letter", clock.now()))
+    assert len(await story(store, job_id)) == 1
+
+
+async def test_a_later_dead_letter_of_the_same_object_tells_both_stories(store, dead):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    later = (await store.run(Discard("400", kind="refused"))).id
+    assert [error for _, _, error in await story(store, later)] == [
+        "GET activities/7 500",
+        "GET activities/7 502",
+        "GET activities/7 503",
+        "400",
+    ]
+    assert await story(store, dead) == []
+
+
+async def test_a_later_success_ends_the_story_of_the_dead_letter(store, dead):
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    await fail(store, "500")
+    await store.run(Done((fetched(detail()),)))
+    assert await store.rows(job_attempts) == []
+
+
+async def test_stories_of_other_objects_and_athletes_stay(store, dead):
+    await store.enqueue(spec(77), spec(athlete_id=OTHER))
+    for job in await store.lease():
+        await store.queue.finish(job, Done())
+    assert len(await story(store, dead)) == 3
+
+
+async def test_what_came_meanwhile_has_attempts_of_its_own_and_the_story_stays(store):
+    await store.enqueue(spec())
+    await fail(store, "500", "502")
+    job = await store.lease_one()
+    await store.enqueue(spec())
+    await store.queue.finish(job, Retry("503"))
+    row = await store.row(jobs_table)
+    assert (row.state, row.attempts) == ("queued", 0)
+    assert [number for number, _, _ in await story(store, job.id)] == [1, 2, 3]
+
+
+async def test_who_leaves_takes_the_story_along(store, dead):
+    await store.enqueue(spec(athlete_id=OTHER))
+    theirs = (await store.run(Discard("400"))).id
+    await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
+    assert await store.rows(job_attempts, athlete_id=OWNER) == []
+    assert len(await story(store, theirs)) == 1
+
+
+async def test_the_story_and_the_end_of_the_job_commit_together(store, monkeypatch):
+    await store.enqueue(spec())
+    job = await store.lease_one()
+
+    def killed(*_arguments, **_named):
+        raise SystemError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("feedzone.store.events.note_failure", killed)
+        with pytest.raises(SystemError):
+            await store.queue.finish(job, Discard("400"))
+    assert await store.rows(job_attempts) == []
+    assert (await store.row(jobs_table)).state == "running"
+
+
+async def test_an_unknown_job_has_no_story(store):
+    assert await story(store, f"01a00000-0000-7000-8000-{ACTIVITY:012d}") == []

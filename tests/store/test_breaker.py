@@ -1,0 +1,190 @@
+"""A switched-off application: all calls wait, one an hour asks, and all goes on by itself (pain 35)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+
+import pytest
+from store_makers import OWNER, event, spec
+
+from feedzone.domain.budget import Reading
+from feedzone.domain.outcome import Retry, Snooze
+from feedzone.errors import ApplicationPaused, QuotaSpent
+from feedzone.handlers.failures import ending
+from feedzone.store.breaker import PROBE_EVERY, Breaker
+from feedzone.store.budget import BudgetTable
+from feedzone.store.schema import application_state, job_attempts, jobs, webhook_events
+
+SAID = "GET activities/7 403 Forbidden (Application/Status/Inactive)"
+
+
+@pytest.fixture
+def breaker(database, clock) -> Breaker:
+    return Breaker(database, clock)
+
+
+@pytest.fixture
+def budget(database, clock) -> BudgetTable:
+    return BudgetTable(database, clock)
+
+
+async def answers(*tables: BudgetTable, times: int = 1) -> list[object]:
+    """What so many callers, all at once, are told: None may call."""
+    calls = [table.reserve(read=True) for table in tables for _ in range(times)]
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def used(budget) -> int:
+    return next(window.used for window in await budget.windows() if window.name == "read_day")
+
+
+async def test_as_long_as_strava_says_nothing_all_calls_may_go(breaker, budget):
+    assert await answers(budget, times=5) == [None] * 5
+    assert await breaker.close() is False
+
+
+async def test_a_switched_off_application_stops_all_calls_and_they_count_nothing(breaker, budget, clock):
+    """Pain 35."""
+    paused = await breaker.trip(SAID)
+    assert paused.until == clock.now() + PROBE_EVERY
+    refused = await answers(budget, times=5)
+    assert {type(one) for one in refused} == {ApplicationPaused}
+    assert {one.until for one in refused} == {clock.now() + timedelta(hours=1)}
+    assert all(SAID in str(one) for one in refused)
+    assert await used(budget) == 0
+
+
+async def test_one_call_an_hour_asks_however_many_want_to(breaker, budget, clock):
+    """Pain 35."""
+    await breaker.trip(SAID)
+    for _ in range(3):
+        clock.advance(minutes=59)
+        assert None not in await answers(budget, times=4)
+        clock.advance(minutes=1)
+        said = await answers(budget, times=20)
+        assert said.count(None) == 1
+        assert {one.until for one in said if one is not None} <= {clock.now(), clock.now() + PROBE_EVERY}
+        assert None not in await answers(budget, times=4)
+    assert await used(budget) == 3
+
+
+async def test_who_is_refused_beside_the_probe_waits_for_the_next_one(breaker, budget, clock):
+    await breaker.trip(SAID)
+    clock.advance(hours=1)
+    assert await answers(budget) == [None]
+    (refused,) = await answers(budget)
+    assert refused.until == clock.now() + PROBE_EVERY
+
+
+async def test_two_processes_send_one_probe_between_them(postgres_database, second_postgres, clock):
+    """Pain 35: one breaker for the whole application."""
+    await Breaker(postgres_database, clock).trip(SAID)
+    clock.advance(hours=1)
+    said = await answers(BudgetTable(postgres_database, clock), BudgetTable(second_postgres, clock), times=10)
+    assert said.count(None) == 1
+
+
+async def test_a_spent_window_does_not_use_the_probe_up(breaker, budget, clock):
+    await breaker.trip(SAID)
+    clock.advance(hours=1)
+    await budget.observe({"read_day": Reading(1000, 1000)})
+    assert {type(one) for one in await answers(budget, times=3)} == {QuotaSpent}
+    clock.advance(hours=12)
+    assert (await answers(budget, times=3)).count(None) == 1
+
+
+async def test_a_probe_that_finds_it_still_off_keeps_since_when_it_is(breaker, database, clock):
+    since = clock.now()
+    await breaker.trip(SAID)
+    clock.advance(hours=3)
+    paused = await breaker.trip("still off")
+    assert paused.until == clock.now() + PROBE_EVERY
+    row = await database.read(lambda c: c.execute(application_state.select()).one())
+    assert (row.inactive_since, row.probe_at, row.reason) == (since, paused.until, "still off")
+
+
+async def test_a_later_outage_is_one_of_its_own(breaker, database, clock):
+    await breaker.trip(SAID)
+    assert await breaker.close() is True
+    clock.advance(days=9)
+    await breaker.trip(SAID)
+    row = await database.read(lambda c: c.execute(application_state.select()).one())
+    assert row.inactive_since == clock.now()
+
+
+async def test_after_a_call_that_succeeded_all_go_on(breaker, budget, clock):
+    await breaker.trip(SAID)
+    clock.advance(hours=1)
+    assert await breaker.close() is True
+    assert await answers(budget, times=5) == [None] * 5
+    assert await breaker.close() is False
+
+
+async def test_many_answers_at_once_close_it_once(breaker, clock):
+    await breaker.trip(SAID)
+    assert sorted(await asyncio.gather(*(breaker.close() for _ in range(9)))) == [False] * 8 + [True]
+
+
+async def test_what_waited_for_the_application_goes_on_at_once_and_nothing_else_does(store, breaker, clock):
+    """Pain 35: it drains after the 200."""
+    now, rng = clock.now(), random.Random(1)
+    outcomes = {
+        1: ending(await breaker.trip(SAID), OWNER, now, rng),
+        2: ending(QuotaSpent("read_day", now + timedelta(hours=12)), OWNER, now, rng),
+        3: Retry("502"),
+    }
+    await store.enqueue(*(spec(number) for number in outcomes))
+    for job in await store.lease():
+        await store.queue.finish(job, outcomes[job.object_id])
+    await store.enqueue(spec(4, due_at=now + timedelta(hours=6)))
+    before = {row.key: row.due_at for row in await store.rows(jobs)}
+    clock.advance(seconds=1)
+    await breaker.close()
+    after = {row.key: row.due_at for row in await store.rows(jobs)}
+    assert after == before | {"activity:1": clock.now()}
+    assert [job.object_id for job in await store.lease()] == [1]
+
+
+async def test_a_job_that_was_refused_just_before_it_closed_does_not_wait_for_the_next_probe(
+    store, breaker, clock
+):
+    """The refusal is known to the job before the success of the probe is, and is written down after it."""
+    await store.enqueue(spec())
+    job = await store.lease_one()
+    refusal = await breaker.trip(SAID)
+    await breaker.close()
+    await store.queue.finish(job, ending(refusal, OWNER, clock.now(), random.Random(1)))
+    clock.advance(minutes=1)
+    await store.queue.rescue()  # whatever recurs may see to it
+    await breaker.close()  # another call succeeded
+    assert len(await store.lease()) == 1
+
+
+async def test_six_hours_cost_no_attempt_and_seven_probes_at_most(store, breaker, budget, clock):
+    """Pain 35: and an hour after it is on again, nothing waits for it."""
+    for number in range(1, 31):
+        await store.deliver(event(object_id=number))
+    began, probes, done = clock.now(), 0, 0
+    while done < 30:
+        for job in await store.lease(limit=50):
+            (said,) = await answers(budget)
+            is_off = clock.now() - began < timedelta(hours=6)
+            if said is None and is_off:
+                probes += 1
+                said = await breaker.trip(SAID)
+            if said is None:
+                await breaker.close()
+                done += 1
+                continue
+            outcome = ending(said, OWNER, clock.now(), random.Random(job.object_id))
+            assert isinstance(outcome, Snooze)
+            await store.queue.finish(job, outcome)
+        assert {row.attempts for row in await store.rows(jobs)} == {0}
+        clock.advance(minutes=1)
+    assert probes <= 7
+    assert clock.now() - began <= timedelta(hours=7)
+    assert await store.rows(job_attempts) == []
+    assert {row.status for row in await store.rows(webhook_events)} == {"processing"}
+    assert {row.attempts for row in await store.rows(webhook_events)} == {1}

@@ -1,0 +1,306 @@
+"""A comparison with Strava becomes rows, jobs and a finding, and only differences are fetched."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+from store_makers import OTHER, OWNER, detail, event, fetched, spec, streams, summary
+
+from feedzone.domain.comparison import confirm_deletion, refresh
+from feedzone.domain.effect import NoteFailure, OpenConflict, StoreSweep, Tombstone
+from feedzone.domain.job import Lane, RefreshHint
+from feedzone.domain.outcome import Done
+from feedzone.store import sweeps as noted
+from feedzone.store.schema import (
+    activity_changes,
+    activity_streams,
+    conflicts,
+    jobs,
+    strava_activities,
+    strava_athletes,
+    sweeps,
+)
+
+
+def sweep(store, *records, missing=(), full=True, calls=2, athlete_id=OWNER):
+    now = store.clock.now()
+    return StoreSweep(
+        athlete_id,
+        full,
+        records,
+        tuple(refresh(athlete_id, one.id, now) for one in records),
+        tuple(confirm_deletion(athlete_id, number, now) for number in missing),
+        calls,
+    )
+
+
+async def queued(store):
+    return {row.key.partition(":")[2]: row for row in await store.rows(jobs)}
+
+
+async def statuses(store):
+    return {row.id: row.sync_status for row in await store.rows(strava_activities)}
+
+
+# Rows and jobs
+
+
+async def test_what_no_event_told_of_appears_at_once_and_is_fetched(store):
+    """Pains 14 and 50."""
+    await store.apply(sweep(store, summary(1), summary(2)))
+    rows = await store.rows(strava_activities)
+    assert [(row.id, row.name, row.sync_status) for row in rows] == [
+        (1, "Morning Ride", "pending"),
+        (2, "Morning Ride", "pending"),
+    ]
+    assert {job.lane for job in await store.lease()} == {Lane.RECONCILE}
+
+
+async def test_an_edit_that_no_event_told_of_is_fetched_and_the_row_waits_for_the_truth(store):
+    """Pains 18 and 53: a list may be older than the detail that we hold, so it overwrites nothing."""
+    await store.apply(fetched(detail(1)), fetched(detail(2)))
+    before = {row.id: row._asdict() for row in await store.rows(strava_activities)}
+    await store.apply(sweep(store, summary(1, workout_type=1), summary(2)))
+    after = {row.id: row._asdict() for row in await store.rows(strava_activities)}
+    assert after == before | {1: before[1] | {"sync_status": "pending"}}
+    assert set(await queued(store)) == {"1"}
+    assert await store.rows(activity_changes) == []
+
+
+async def test_an_unchanged_window_leaves_rows_and_queue_as_they_are(store):
+    """Trap: a reconciliation that costs a call for each activity."""
+    for number in range(1, 41):
+        await store.apply(fetched(detail(number)))
+    before = await store.rows(strava_activities)
+    await store.apply(sweep(store, *(summary(number) for number in range(1, 41))))
+    assert await store.rows(strava_activities) == before
+    assert await store.rows(jobs) == []
+
+
+async def test_what_a_full_list_lacks_is_asked_for_and_stays_until_strava_has_answered(store):
+    """Pain 52."""
+    await store.apply(fetched(detail(1)), fetched(detail(2)))
+    before = await store.rows(strava_activities)
+    await store.apply(sweep(store, summary(1), missing=[2]))
+    assert await store.rows(strava_activities) == before
+    job = await store.lease_one()
+    assert (job.object_id, job.hint) == (2, RefreshHint("delete", cause="sweep"))
+    await store.queue.finish(job, Done((Tombstone(2, OWNER, "sweep"),)))
+    assert await statuses(store) == {1: "synced", 2: "deleted"}
+
+
+async def test_what_was_left_unfinished_or_given_up_is_fetched_again(store):
+    await store.apply(fetched(detail(1), complete=False), fetched(detail(2)), fetched(detail(3)))
+    await store.apply(NoteFailure(2, OWNER, "502", final=True))
+    await store.apply(sweep(store, summary(1), summary(2), summary(3)))
+    assert set(await queued(store)) == {"1", "2"}
+    assert await statuses(store) == {1: "pending", 2: "pending", 3: "synced"}
+
+
+async def test_a_tombstone_that_the_list_shows_is_fetched_before_it_comes_back(store):
+    """Pain 23."""
+    await store.apply(Tombstone(1, OWNER, "event:x"))
+    await store.apply(sweep(store, summary(1)))
+    assert await statuses(store) == {1: "deleted"}
+    assert set(await queued(store)) == {"1"}
+
+
+async def test_a_later_look_that_waits_comes_at_once_when_the_list_differs(store, clock):
+    look = spec(
+        1,
+        hint=RefreshHint(cause="reread", streams_only=True),
+        lane=Lane.REREAD,
+        due_at=clock.now() + timedelta(hours=6),
+    )
+    await store.apply(fetched(detail(1)), streams(activity_id=1))
+    await store.enqueue(look)
+    await store.apply(sweep(store, summary(1, name="Renamed")))
+    job = await store.lease_one()
+    assert (job.hint, job.lane) == (RefreshHint(cause="sweep"), Lane.RECONCILE)
+
+
+async def test_a_later_look_that_waits_still_waits_when_nothing_differs(store, clock):
+    due = clock.now() + timedelta(hours=6)
+    await store.apply(fetched(detail(1)))
+    await store.enqueue(spec(1, hint=RefreshHint(cause="reread"), lane=Lane.REREAD, due_at=due))
+    await store.apply(sweep(store, summary(1)))
+    row = await store.row(jobs)
+    assert (row.due_at, row.version) == (due, 1)
+
+
+async def test_an_event_that_waits_keeps_its_hint_and_its_lane(store):
+    await store.deliver(event(object_id=1, aspect_type="delete"))
+    await store.apply(sweep(store, summary(1)))
+    job = await store.lease_one()
+    assert (job.lane, job.hint.action, job.hint.cause.startswith("event:")) == (Lane.LIVE, "delete", True)
+
+
+async def test_streams_of_a_cropped_activity_are_known_to_be_stale_until_they_are_fetched(store):
+    """Else the next look would find detail and shape unchanged, and keep the old streams for good."""
+    await store.apply(fetched(detail(1), complete=False), streams(activity_id=1, blob=b"long"))
+    await store.apply(fetched(detail(1, distance=9000.0, moving_time=1800), complete=False))
+    row = await store.row(activity_streams)
+    assert bytes(row.blob) == b"long"  # shown until there is something better
+    assert row.state == "pending"
+
+
+# What is noted of it
+
+
+async def test_a_comparison_notes_what_it_found(store, clock):
+    await store.apply(fetched(detail(1)), fetched(detail(2)), fetched(detail(3)))
+    clock.advance(hours=1)
+    await store.apply(sweep(store, summary(1), summary(2, name="x"), summary(4), missing=[3], calls=2))
+    row = await store.row(sweeps)
+    assert (row.athlete_id, row.ended_at, row.is_full, row.calls) == (OWNER, clock.now(), True, 2)
+    assert (row.listed, row.unannounced, row.changed, row.missing) == (3, 1, 1, 1)
+
+
+@pytest.mark.parametrize(("ended_ago", "counted"), [(9, 0), (10, 0), (11, 1), (60 * 24 * 9, 1)])
+async def test_what_ended_just_now_may_still_be_on_its_way_as_an_event(store, clock, ended_ago, counted):
+    took = timedelta(seconds=4600)
+    start = clock.now() - timedelta(minutes=ended_ago) - took
+    await store.apply(sweep(store, summary(1, start_date=start, elapsed_time=4600)))
+    assert (await store.row(sweeps)).unannounced == counted
+    assert set(await queued(store)) == {"1"}  # it is fetched either way
+
+
+async def test_what_has_no_start_is_not_held_against_the_webhook(store):
+    await store.apply(sweep(store, summary(1, start_date=None, elapsed_time=None)))
+    assert (await store.row(sweeps)).unannounced == 0
+
+
+async def test_what_an_event_has_announced_is_not_held_against_the_webhook(store):
+    """Its job may still wait for quota when the list is read."""
+    await store.deliver(event(object_id=1))
+    await store.apply(sweep(store, summary(1), summary(2)))
+    assert (await store.row(sweeps)).unannounced == 1
+
+
+async def test_silent_edits_and_revivals_are_not_held_against_the_webhook(store):
+    """Pain 18: Strava sends no event for most edits."""
+    await store.apply(fetched(detail(1)), Tombstone(2, OWNER, "event:x"))
+    await store.apply(sweep(store, summary(1, gear_id=None), summary(2)))
+    row = await store.row(sweeps)
+    assert (row.unannounced, row.changed) == (0, 2)
+
+
+async def test_unannounced_activities_are_counted_since_an_instant(store, clock):
+    await store.apply(sweep(store, summary(1), summary(2)))
+    clock.advance(hours=2)
+    since = clock.now()
+    await store.apply(sweep(store, summary(3)), sweep(store, summary(3)), sweep(store))
+    assert await store.read(lambda c: noted.unannounced_since(c, since)) == (1, 1)
+    assert await store.read(lambda c: noted.unannounced_since(c, since - timedelta(hours=2))) == (3, 2)
+    assert await store.read(lambda c: noted.unannounced_since(c, since + timedelta(hours=1))) == (0, 0)
+
+
+async def test_only_a_full_comparison_says_that_all_is_verified(store, clock):
+    await store.apply(sweep(store, summary(1), full=False, calls=1))
+    assert (await store.row(strava_athletes, id=OWNER)).last_verified_at is None
+    assert (await store.row(sweeps)).is_full is False
+    clock.advance(hours=1)
+    await store.apply(sweep(store, summary(1)))
+    assert (await store.row(strava_athletes, id=OWNER)).last_verified_at == clock.now()
+    assert (await store.row(strava_athletes, id=OTHER)).last_verified_at is None
+
+
+async def test_a_comparison_and_all_that_it_causes_commit_together(store, monkeypatch):
+    """kill -9 at any instant: nothing is verified whose differences are not enqueued."""
+    await store.apply(fetched(detail(2)))
+    await store.enqueue(spec(kind="reconcile_athlete", key=f"athlete:{OWNER}"))
+    job = await store.lease_one()
+
+    def killed(*_arguments):
+        raise SystemError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(noted, "note", killed)
+        with pytest.raises(SystemError):
+            await store.queue.finish(job, Done((sweep(store, summary(1), missing=[2]),)))
+    assert await statuses(store) == {2: "synced"}
+    assert await store.rows(sweeps) == []
+    assert [row.kind for row in await store.rows(jobs)] == ["reconcile_athlete"]
+    assert await store.queue.finish(job, Done((sweep(store, summary(1), missing=[2]),)))
+    assert set(await queued(store)) == {"1", "2"}
+
+
+async def test_another_athletes_rows_are_not_touched(store):
+    """Pain 27."""
+    await store.apply(fetched(detail(1, OTHER)))
+    before = await store.rows(strava_activities, athlete_id=OTHER)
+    await store.apply(sweep(store, summary(2)))
+    assert await store.rows(strava_activities, athlete_id=OTHER) == before
+
+
+# What it did not dare to decide
+
+
+async def ask(store, *missing, athlete_id=OWNER, held=100):
+    await store.apply(OpenConflict(athlete_id, missing, held))
+
+
+async def resolve(store, conflict_id, status="accepted"):
+    now = store.clock.now()
+    return await store.write(lambda c: noted.resolve(c, conflict_id, status, now))
+
+
+async def test_a_doubt_is_asked_about_once_and_kept_up_to_date(store, clock):
+    """Pain 52: a comparison that would delete too much stops and asks."""
+    await ask(store, 1, 2, 3, 4)
+    opened = clock.now()
+    clock.advance(hours=6)
+    await ask(store, 1, 2, 3, 4, 5, held=90)
+    (row,) = await store.read(noted.open_conflicts)
+    assert (row.athlete_id, row.kind, row.status, row.opened_at) == (OWNER, "mass_deletion", "open", opened)
+    assert msgspec.json.decode(row.detail) == {"missing": [1, 2, 3, 4, 5], "held": 90}
+
+
+async def test_each_athlete_has_a_question_of_their_own(store):
+    await ask(store, 1, 2, 3, 4)
+    await ask(store, 9, athlete_id=OTHER)
+    assert [row.athlete_id for row in await store.read(noted.open_conflicts)] == [OWNER, OTHER]
+
+
+@pytest.mark.parametrize("answer", ["accepted", "dismissed"])
+async def test_a_question_is_answered_once(store, clock, answer):
+    await ask(store, 1, 2, 3, 4)
+    (row,) = await store.read(noted.open_conflicts)
+    clock.advance(hours=1)
+    closed = await resolve(store, row.id, answer)
+    assert (closed.id, closed.status, closed.resolved_at) == (row.id, answer, clock.now())
+    assert await store.read(noted.open_conflicts) == []
+    assert await resolve(store, row.id) is None
+    assert (await store.row(conflicts)).status == answer
+
+
+async def test_a_doubt_that_comes_back_is_a_new_question(store):
+    await ask(store, 1, 2, 3, 4)
+    (first,) = await store.read(noted.open_conflicts)
+    await resolve(store, first.id, "dismissed")
+    await ask(store, 1, 2, 3, 4)
+    (second,) = await store.read(noted.open_conflicts)
+    assert second.id != first.id
+
+
+async def test_asking_changes_no_activity_and_enqueues_nothing(store):
+    await store.apply(*(fetched(detail(number)) for number in range(1, 6)))
+    before = await store.rows(strava_activities)
+    await ask(store, 1, 2, 3, 4, 5, held=5)
+    assert await store.rows(strava_activities) == before
+    assert await store.rows(jobs) == []
+
+
+async def test_what_was_missing_and_is_listed_again_answers_the_question(store):
+    """Strava's list was short for an hour: nobody need decide about it afterwards."""
+    listed = [summary(number) for number in range(1, 6)]
+    await store.apply(*(fetched(detail(one.id)) for one in listed))
+    await store.apply(sweep(store), OpenConflict(OWNER, (1, 2, 3, 4, 5), 5))
+    await store.apply(sweep(store, *listed))
+    assert await store.read(noted.open_conflicts) == []
+
+
+async def test_an_unknown_question_cannot_be_answered(store):
+    assert await resolve(store, "01a00000-0000-7000-8000-000000000000") is None
