@@ -63,6 +63,7 @@ async def test_a_sync_shows_progress_and_what_came_of_it(sandbox, install):
 
 
 async def test_disconnect_asks_removes_and_tells_strava(sandbox, install):
+    """Pains 37, 38, trap 12."""
     feedzone = install(sandbox.url)
     process = await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
     athlete = next(iter(sandbox.world.athletes))
@@ -80,6 +81,7 @@ async def test_disconnect_asks_removes_and_tells_strava(sandbox, install):
 
 
 async def test_ensure_never_takes_over_a_foreign_subscription_unasked(sandbox, install):
+    """Pain 2, trap 16."""
     mine, theirs = install(sandbox.url), install(sandbox.url)
     await mine.start()
     await theirs.start()
@@ -99,6 +101,7 @@ async def test_ensure_never_takes_over_a_foreign_subscription_unasked(sandbox, i
 
 
 async def test_a_failed_list_changes_nothing_at_strava(sandbox, install):
+    """Pain 2, trap 16."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     await feedzone.run("subscription", "ensure")
@@ -112,6 +115,7 @@ async def test_a_failed_list_changes_nothing_at_strava(sandbox, install):
 
 
 async def test_a_subscription_without_a_server_is_refused_with_a_remedy(sandbox, install):
+    """Pains 1, 4."""
     feedzone = install(sandbox.url)
     result = await feedzone.run("subscription", "ensure")
     assert result.returncode == 1

@@ -58,7 +58,7 @@ def stored(path: str) -> list[int]:
 @pytest.mark.alone
 @pytest.mark.parametrize("known", [True, False], ids=["of a connected athlete", "of a stranger"])
 async def test_a_thousand_events_over_64_connections_are_stored_once_each_in_time(sandbox, install, known):
-    """p99 under 100 ms, as the median of three rounds: what shares the machine with us may spoil one."""
+    """Pain 11: p99 under 100 ms, the median of three rounds: what shares the machine may spoil one."""
     feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
     await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
     owner = next(iter(sandbox.world.athletes))
@@ -74,6 +74,7 @@ async def test_a_thousand_events_over_64_connections_are_stored_once_each_in_tim
 
 
 async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(sandbox, install):
+    """Pain 12, trap 2."""
     feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
     process = await feedzone.start()
     owner = next(iter(sandbox.world.athletes))
@@ -89,6 +90,7 @@ async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(sandbox,
 
 
 async def test_a_locked_database_is_answered_503_within_two_seconds(sandbox, install):
+    """Pain 12, trap 2."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     lock = sqlite3.connect(feedzone.home / "feedzone.db", isolation_level=None)

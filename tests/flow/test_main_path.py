@@ -64,6 +64,7 @@ async def test_an_upload_is_stored_with_its_streams_within_two_seconds(sandbox, 
 
 
 async def test_rename_hide_delete_and_deauthorisation_arrive(sandbox, install, eventually):
+    """Pains 16, 26, traps 5, 6, 7."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     leaver, stayer = list(sandbox.world.athletes)[:2]
@@ -102,6 +103,7 @@ async def test_rename_hide_delete_and_deauthorisation_arrive(sandbox, install, e
 
 
 async def test_a_forged_delete_changes_nothing_and_is_counted(sandbox, install, eventually):
+    """Pain 24, trap 1."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
@@ -131,6 +133,7 @@ async def test_a_forged_delete_changes_nothing_and_is_counted(sandbox, install, 
 
 
 async def test_disconnect_revokes_at_strava_and_leaves_a_receipt(sandbox, install, eventually):
+    """Pains 37, 38, trap 12."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))

@@ -147,6 +147,7 @@ async def test_recorded_streams_come_out_as_strava_sent_them(strava, install, ev
 
 
 async def test_recorded_times_become_instants_wall_times_and_zone_names(strava, install, eventually):
+    """Pain 54."""
     stand_in, url = strava
     feedzone = install(url)
     await feedzone.start()
@@ -165,6 +166,7 @@ async def test_recorded_times_become_instants_wall_times_and_zone_names(strava, 
 
 
 async def test_a_manual_swim_costs_one_call(strava, install, eventually):
+    """Pains 20, 56."""
     stand_in, url = strava
     feedzone = install(url)
     await feedzone.start()

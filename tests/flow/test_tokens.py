@@ -49,6 +49,7 @@ async def two_apps(sandbox, database: Database, tmp_path):
 
 
 async def test_twenty_tasks_in_two_processes_with_one_expired_token_cause_one_refresh(two_apps, sandbox):
+    """Pain 32, trap 9."""
     apps, athlete = two_apps
 
     async def ask(app: App) -> int:
@@ -61,6 +62,7 @@ async def test_twenty_tasks_in_two_processes_with_one_expired_token_cause_one_re
 
 
 async def test_the_rotated_refresh_token_is_the_one_used_next_time(two_apps, sandbox):
+    """Pain 34, trap 8."""
     (app, _), athlete = two_apps
     before = (await app.tokens.load(athlete)).refresh_token
     await app.api.athlete(athlete)

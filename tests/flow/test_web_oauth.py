@@ -190,6 +190,7 @@ async def test_a_consent_that_took_too_long_is_refused(world: World) -> None:
 async def test_an_unticked_box_is_explained_with_a_way_to_tick_it(
     world: World, scope: str, status: str, says: str
 ) -> None:
+    """Pains 30, 31."""
     page, _ = await consent(world, code=CODE, scope=scope)
     assert page.status_code == 200
     assert says in page.text
@@ -230,6 +231,7 @@ async def test_a_name_cannot_carry_markup(world: World) -> None:
 async def test_what_strava_refuses_is_explained_and_leaves_nothing_half_created(
     world: World, refusal: FeedzoneError, status: int, says: str
 ) -> None:
+    """Pain 36."""
     world.desk.refuses = refusal
     page, state = await consent(world, code=CODE, scope=ALL)
     assert page.status_code == status

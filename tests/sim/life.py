@@ -20,6 +20,9 @@ RECENT = 14
 FRESH_S = 18 * HOUR_S
 """Descriptions change without an event and stand in no list: only re-reads of fresh activities see them."""
 
+BURSTS = 0.35
+"""How often one change is followed by others at once."""
+
 NAMES = ("Coffee ride", "Not raining, yet", "Recovery, allegedly", "New loop", "With the dog", "Hill repeats")
 WORDS = ("Legs like lead.", "Negative split ☀️", "Headwind both ways.", None, "Coffee after, twice.")
 SPORTS = ("Ride", "GravelRide", "Run", "TrailRun", "Walk", "Hike", "WeightTraining")
@@ -134,6 +137,18 @@ class Life:
         else:
             done = self._upload(athlete_id, act)
         self._trace.note("life", f"{athlete_id} {act} {done.id if done else '-'}")
+        if done and not done.deleted and self._rng.random() < BURSTS:
+            self._spawn(self._edit_on(done.id))
+
+    async def _edit_on(self, activity_id: int) -> None:
+        """More edits within seconds, while the engine is busy with the first."""
+        for _ in range(self._rng.randrange(1, 4)):
+            await asyncio.sleep(self._rng.uniform(0.05, 1.2))
+            spec = self._world.activities[activity_id]
+            if spec.deleted:
+                return
+            self._edit(self._rng.choice(("rename", "rename", "retype")), [spec])
+            self._trace.note("life", f"{spec.athlete_id} edits on {activity_id}")
 
     def _touch(self, activity_id: int) -> int:
         self._ledger.touched.add(activity_id)

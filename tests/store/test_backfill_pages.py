@@ -71,6 +71,7 @@ async def test_only_what_differs_causes_a_fetch(syncing):
 
 
 async def test_a_page_that_is_stored_twice_is_stored_once(syncing):
+    """Pain 40."""
     await syncing.apply(page(1, 2))
     await syncing.apply(page(1, 2))
     assert len(await syncing.rows(strava_activities)) == 2

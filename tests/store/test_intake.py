@@ -62,6 +62,7 @@ async def test_an_event_is_stored_as_received_with_the_one_job_it_causes(connect
 
 
 async def test_a_repeated_delivery_changes_nothing(connected, clock):
+    """Pain 13."""
     await deliver(connected, clock, event())
     assert await deliver(connected, clock, event(), event()) == ["duplicate", "duplicate"]
     (job,) = await rows(connected, jobs)
@@ -74,6 +75,7 @@ async def test_copies_within_one_group_are_one_event(connected, clock):
 
 
 async def test_all_events_of_an_activity_share_one_job_and_the_newest_hint_stays(connected, clock):
+    """Pains 15, 17, trap 3."""
     newer = event(aspect_type="delete", event_time=1516126050)
     older = event(aspect_type="update", event_time=1516126045, updates={"title": "x"})
     await deliver(connected, clock, event())
@@ -85,6 +87,7 @@ async def test_all_events_of_an_activity_share_one_job_and_the_newest_hint_stays
 
 
 async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, clock):
+    """Pain 28, trap 15."""
     assert await deliver(connected, clock, event(owner_id=999)) == ["ignored"]
     (stored,) = await rows(connected, webhook_events)
     assert stored.status == "ignored"

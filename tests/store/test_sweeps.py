@@ -11,7 +11,7 @@ from store_makers import OTHER, OWNER, detail, event, fetched, spec, streams, su
 from feedzone.domain.comparison import confirm_deletion, refresh
 from feedzone.domain.effect import NoteFailure, OpenConflict, StoreSweep, Tombstone
 from feedzone.domain.job import Lane, RefreshHint
-from feedzone.domain.outcome import Done
+from feedzone.domain.outcome import Discard, Done
 from feedzone.store import sweeps as noted
 from feedzone.store.schema import (
     activity_changes,
@@ -97,6 +97,17 @@ async def test_what_was_left_unfinished_or_given_up_is_fetched_again(store):
     await store.apply(sweep(store, summary(1), summary(2), summary(3)))
     assert set(await queued(store)) == {"1", "2"}
     assert await statuses(store) == {1: "pending", 2: "pending", 3: "synced"}
+
+
+async def test_what_was_given_up_is_tried_again_by_a_full_comparison_and_not_by_each_quick_look(store):
+    """Pains 41 and 48: four quick looks an hour at a poison activity would be 288 calls a day."""
+    await store.apply(sweep(store, summary(1)), fetched(detail(2)))
+    await store.run(Discard("500", if_last=(NoteFailure(1, OWNER, "500", final=True),)))
+    await store.apply(NoteFailure(2, OWNER, "500", final=True))
+    await store.apply(sweep(store, summary(1), summary(2, name="Renamed"), full=False))
+    assert {row.key for row in await store.rows(jobs, state="queued")} == {"activity:2"}
+    await store.apply(sweep(store, summary(1), summary(2, name="Renamed")))
+    assert {row.key for row in await store.rows(jobs, state="queued")} == {"activity:1", "activity:2"}
 
 
 async def test_a_tombstone_that_the_list_shows_is_fetched_before_it_comes_back(store):

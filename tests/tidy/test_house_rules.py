@@ -123,6 +123,13 @@ def test_the_reference_says_what_the_code_says():
     assert (ROOT / "docs/reference.md").read_text() == reference(), "run `make docs`"
 
 
+def test_the_map_from_pains_to_tests_is_up_to_date():
+    sys.path.insert(0, str(ROOT / "tools"))
+    from pains import page
+
+    assert (ROOT / "docs/pains.md").read_text() == page(), "run `make docs`"
+
+
 def test_nothing_from_another_host_is_loaded_by_a_page():
     web = ROOT / "src/feedzone"
     for path in [*web.rglob("*.html"), *web.rglob("*.js"), *web.rglob("*.css")]:

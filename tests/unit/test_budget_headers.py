@@ -88,6 +88,7 @@ def test_no_headers_say_nothing():
     ],
 )
 def test_what_makes_no_sense_is_left_out(usage, short, day):
+    """Pain 43."""
     read = parse_usage({LIMIT: "200,2000", USAGE: usage})
     assert read == {"overall_15min": Reading(200, short), "overall_day": Reading(2000, day)}
 

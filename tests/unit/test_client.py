@@ -66,7 +66,7 @@ class Connection:
         )
         keeper = TokenKeeper(self.rows, clock, refresh, owner="here", patience_s=30)
         limiter = Limiter(self.transport, self.budget, FakeBreaker())
-        self.client = StravaClient(limiter, keeper, application, api_base=BASE, timeout_s=3)
+        self.client = StravaClient(limiter, keeper, application, clock, api_base=BASE, timeout_s=3)
 
     @property
     def bearers(self) -> list[str]:

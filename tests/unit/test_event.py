@@ -140,6 +140,7 @@ def test_any_updates_have_an_identity(updates):
 
 
 def test_copies_share_their_identity_whatever_the_spelling():
+    """Pain 13."""
     spaced = msgspec.json.format(OFFICIAL[1], indent=2)
     reordered = msgspec.json.encode(dict(reversed(msgspec.json.decode(OFFICIAL[1]).items())))
     assert (
@@ -189,6 +190,7 @@ def test_each_member_is_part_of_the_identity(change):
     ],
 )
 def test_a_deauthorization_is_an_athlete_update_with_authorized_false_and_nothing_else(changes, gone):
+    """Pain 26, trap 5."""
     told = event(**(ATHLETE_UPDATE | changes))
     assert told.is_deauthorization is gone
     if told.object_type == "athlete":
@@ -233,6 +235,7 @@ def test_a_deauthorization_is_to_be_confirmed_for_the_owner(signature, verified)
     ],
 )
 def test_what_an_update_shows_at_once(updates, shown):
+    """Trap 7."""
     visible = visible_update(event(aspect_type="update", updates=updates), "e1")
     expected = None if shown is None else VisibleUpdate(1360128428, 134815, 1516126040, "e1", **shown)
     assert visible == expected

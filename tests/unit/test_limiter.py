@@ -148,7 +148,7 @@ async def test_a_call_that_succeeds_says_that_the_application_is_on():
 
 
 async def test_a_404_says_that_the_application_is_on_too():
-    """A switched-off one gets 403 for every call (pain 35): a probe that met a deleted activity has its answer."""
+    """Pain 35: a switched-off one gets 403 for every call, so a probe may meet a deleted activity."""
     breaker = FakeBreaker()
     gone = refusal(404, "Resource Not Found", ("Activity", "", "not found"))
     assert (await send(FakeTransport(gone), FakeBudget(), breaker)).status == 404

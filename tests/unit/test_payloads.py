@@ -106,6 +106,7 @@ def test_ids_have_64_bits(activity_id):
 
 
 def test_a_sport_that_nobody_has_heard_of_stays_what_it_is():
+    """Pain 55."""
     assert read(sport_type="UnderwaterPadel", type="Workout") == {
         "sport_type": "UnderwaterPadel",
         "type": "Workout",
@@ -123,6 +124,7 @@ def test_a_sport_that_nobody_has_heard_of_stays_what_it_is():
     ],
 )
 def test_time_is_an_instant_a_wall_time_a_zone_and_an_offset(utc, wall, offset):
+    """Pain 54."""
     columns = read(
         start_date=utc, start_date_local=wall, timezone="(GMT-05:00) America/New_York", utc_offset=offset
     )
@@ -203,6 +205,7 @@ def test_odd_but_clear_values_are_taken(members, columns):
     ],
 )
 def test_a_member_of_an_unexpected_kind_is_left_out_and_the_others_stay(odd):
+    """Pain 56."""
     body = msgspec.json.encode(SMALL | odd | {"sport_type": "Ride", "kilojoules": 3.5})
     record = payloads.activity(body, "detail", CALL)
     assert record.columns == {"sport_type": "Ride", "kilojoules": 3.5}

@@ -88,6 +88,7 @@ async def test_twenty_tasks_with_one_expired_token_refresh_it_once(expired, cloc
 
 
 async def test_twenty_processes_with_one_expired_token_refresh_it_once(expired, clock):
+    """Pain 32, trap 9."""
     strava = Strava(clock)
     keepers = [keeper(expired, strava, owner=f"process-{number}") for number in range(20)]
     pairs = await asyncio.gather(*(one.usable(ATHLETE) for one in keepers))
@@ -136,6 +137,7 @@ async def test_an_outage_leaves_the_athlete_connected_and_the_old_token_in_use(e
 
 
 async def test_three_outages_and_then_an_answer_and_still_connected(expired, clock):
+    """Pain 33."""
     strava = Strava(clock, OUTAGE, OUTAGE, OUTAGE)
     one = keeper(expired, strava)
     for _ in range(3):

@@ -1,0 +1,195 @@
+"""The webhook as Strava, and as everybody else, meets it."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from feedzone.domain.signature import sign
+from feedzone.inbox import Inbox
+from feedzone.sandbox import request
+from feedzone.telemetry import Metrics
+from feedzone.wakeup import LocalWakeup
+from feedzone.web.server import FrontDoor
+from feedzone.web.webhook import BODY_LIMIT, Webhook, WebhookOptions
+
+PATH = "/api/webhooks/strava"
+EVENT = {
+    "object_type": "activity",
+    "object_id": 1360128428,
+    "aspect_type": "create",
+    "owner_id": 134815,
+    "subscription_id": 120475,
+    "event_time": 1516126040,
+    "updates": {},
+}
+OPTIONS = WebhookOptions(PATH, "the-verify-token", "observe", [("WEBHOOK_SECRET", "key")])
+JSON = {"Content-Type": "application/json"}
+
+
+class Site:
+    """Stands for pages and API."""
+
+    async def __call__(self, scope, receive, send):
+        await send({"type": "http.response.start", "status": 299, "headers": []})
+        await send({"type": "http.response.body", "body": b"site"})
+
+
+@pytest.fixture
+def door(sqlite_database, clock):
+    def make(**changes):
+        inbox = Inbox(sqlite_database, clock, LocalWakeup())
+        return FrontDoor(Webhook(inbox, replace(OPTIONS, **changes), Metrics(), clock), Site())
+
+    return make
+
+
+def stored(database) -> list[tuple[str, str]]:
+    with sqlite3.connect(database.path) as plain:
+        return plain.execute("SELECT status, signature FROM webhook_events").fetchall()
+
+
+async def post(door, body: object, headers: dict[str, str] = JSON, path: str = PATH):
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return await request(door, "POST", path, raw, headers)
+
+
+def handshake(mode="subscribe", token="the-verify-token", challenge="15f7d1a91c1f40f8a748fd134752feb3"):
+    return f"{PATH}?hub.mode={mode}&hub.verify_token={token}&hub.challenge={challenge}"
+
+
+async def test_the_handshake_echoes_the_challenge_as_json(door):
+    answer = await request(door(), "GET", handshake())
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json == {"hub.challenge": "15f7d1a91c1f40f8a748fd134752feb3"}
+
+
+@pytest.mark.parametrize("token", ["wrong", "", "the-verify-token-and-more"])
+async def test_a_wrong_verify_token_is_refused_without_an_echo(door, token):
+    """Pain 8."""
+    answer = await request(door(), "GET", handshake(token=token))
+    assert answer.status == 403
+    assert b"15f7d1a91c1f40f8a748fd134752feb3" not in answer.body
+    assert b"the-verify-token" not in answer.body
+
+
+@pytest.mark.parametrize("url", [handshake(mode="unsubscribe"), handshake(challenge="")])
+async def test_a_handshake_that_is_none_is_refused(door, url):
+    assert (await request(door(), "GET", url)).status == 400
+
+
+async def test_an_event_is_answered_200_once_it_is_stored(door, sqlite_database):
+    answer = await post(door(), EVENT)
+    assert answer.status == 200
+    assert stored(sqlite_database) == [("ignored", "absent")]  # nobody is connected: trap 15
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "not JSON"),
+        (b"[]", "object"),
+        (b"{", "not JSON"),
+        (b"\xff", "UTF-8"),
+        (EVENT | {"object_type": "gear"}, "$.object_type"),
+        (EVENT | {"aspect_type": "renamed"}, "$.aspect_type"),
+        (EVENT | {"object_id": "one"}, "$.object_id"),
+        (EVENT | {"event_time": True}, "$.event_time"),
+        (EVENT | {"updates": ["title"]}, "$.updates"),
+        ({key: EVENT[key] for key in EVENT if key != "owner_id"}, "owner_id"),
+    ],
+)
+async def test_what_is_no_event_is_answered_400_and_told_why(door, sqlite_database, body, says):
+    answer = await post(door(), body)
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert says in answer.json["detail"]
+    assert stored(sqlite_database) == []
+
+
+async def test_a_body_of_32_kib_is_read_and_a_larger_one_is_not(door):
+    room = BODY_LIMIT - len(json.dumps(EVENT | {"more": ""}))
+    assert (await post(door(), EVENT | {"more": "x" * room})).status == 200
+    assert (await post(door(), EVENT | {"more": "x" * (room + 1)})).status == 413
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_other_media_are_answered_415(door, kind):
+    assert (await post(door(), EVENT, {"Content-Type": kind} if kind else {})).status == 415
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+async def test_other_methods_are_answered_405(door, method):
+    answer = await request(door(), method, PATH)
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
+
+
+async def test_with_a_path_secret_the_bare_path_is_not_there(door):
+    """Pain 24."""
+    hidden = door(path=f"{PATH}/unguessable")
+    assert (await post(hidden, EVENT)).status == 404
+    assert (await post(hidden, EVENT, path=f"{PATH}/unguessabl")).status == 404
+    assert (await request(hidden, "GET", handshake())).status == 404
+    assert (await post(hidden, EVENT, path=f"{PATH}/unguessable")).status == 200
+
+
+async def test_everything_else_is_the_sites(door):
+    assert (await request(door(), "GET", "/")).status == 299
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "status", "proved"),
+    [
+        ("observe", "key", 200, "verified"),
+        ("observe", "other", 200, "mismatch"),
+        ("observe", None, 200, "absent"),
+        ("off", "other", 200, "absent"),
+        ("enforce", "key", 200, "verified"),
+        ("enforce", "other", 403, None),
+        ("enforce", None, 403, None),
+    ],
+)
+async def test_signatures_are_observed_or_enforced(door, sqlite_database, clock, mode, key, status, proved):
+    """Pain 25: observing never refuses."""
+    raw = json.dumps(EVENT).encode()
+    signed = {"X-Strava-Signature": sign(raw, key, int(clock.now().timestamp()))} if key else {}
+    answer = await post(door(signature_mode=mode), raw, JSON | signed)
+    assert answer.status == status
+    assert [one for _, one in stored(sqlite_database)] == ([proved] if proved else [])
+
+
+async def test_an_old_signature_proves_nothing(door, sqlite_database, clock):
+    raw = json.dumps(EVENT).encode()
+    late = {"X-Strava-Signature": sign(raw, "key", int(clock.now().timestamp()) - 301)}
+    assert (await post(door(signature_mode="enforce"), raw, JSON | late)).status == 403
+
+
+async def test_a_hundred_orders_of_the_same_events_end_in_the_same_job(door, sqlite_database, clock):
+    """Pain 16: neither delivery nor order is promised."""
+    from feedzone.domain.athlete import AthleteProfile
+    from feedzone.store import athletes
+
+    events = [
+        EVENT,
+        EVENT | {"aspect_type": "update", "event_time": 1516126041, "updates": {"title": "a"}},
+        EVENT | {"aspect_type": "update", "event_time": 1516126042, "updates": {"private": "true"}},
+        EVENT | {"aspect_type": "delete", "event_time": 1516126043},
+    ]
+    profile = AthleteProfile(134815)
+    connect = lambda c: athletes.connect(c, profile, "activity:read", "active", None, clock.now())  # noqa: E731
+    await sqlite_database.write(connect)
+    dice, ended = random.Random(4), set()
+    for _ in range(100):
+        dice.shuffle(events)
+        for one in events:
+            assert (await post(door(), one)).status == 200
+        with sqlite3.connect(sqlite_database.path) as plain:
+            ended.add(plain.execute("SELECT json_extract(hint, '$.action'), hint_time FROM jobs").fetchone())
+            plain.execute("DELETE FROM jobs")
+            plain.execute("DELETE FROM webhook_events")
+    assert ended == {("delete", 1516126043)}
