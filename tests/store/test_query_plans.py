@@ -93,6 +93,7 @@ async def plans(store: Store, body: Callable[[Connection], Any]) -> str:
         if not sqlite:
             # So few rows are read at once faster than by index; this asks what could be used.
             connection.execute(text("SET LOCAL enable_seqscan = off"))
+            connection.execute(text("SET LOCAL enable_sort = off"))
 
         def before(connection, cursor, statement, parameters, context, executemany):
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store_makers import ACTIVITY, OTHER, OWNER, detail, event, fetched
 
-from feedzone.domain.effect import PurgeAthlete
+from feedzone.domain.effect import PurgeAthlete, StoreSweep
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store.retention import Retention
 from feedzone.store.schema import (
@@ -12,6 +12,7 @@ from feedzone.store.schema import (
     deletion_receipts,
     jobs,
     strava_activities,
+    sweeps,
     webhook_events,
 )
 
@@ -48,6 +49,15 @@ async def test_the_audit_trail_goes_and_the_activity_stays(store, clock):
     assert await prune(store) == 1
     assert len(await store.rows(activity_changes)) == 1
     assert (await store.row(strava_activities)).id == ACTIVITY
+
+
+async def test_what_comparisons_found_goes(store, clock):
+    """Four a day for each athlete, and ninety-six where there is no webhook."""
+    await store.apply(StoreSweep(OWNER, True, (), ()))
+    clock.advance(days=31)
+    await store.apply(StoreSweep(OWNER, True, (), ()))
+    assert await prune(store) == 1
+    assert (await store.row(sweeps)).ended_at == clock.now()
 
 
 async def test_deletion_receipts_stay_for_ever(store, clock):

@@ -100,7 +100,7 @@ async def due(store: Store, athlete_id: int):
 
 
 async def test_all_of_the_window_is_compared_every_six_hours(webhook):
-    """Trap: webhook mode turns polling off. Pain 14."""
+    """Pain 14, trap 17."""
     made = await live_through(webhook, timedelta(days=2), 5 * MINUTE)
     assert all(full for *_, full in made)
     for athlete_id in (OWNER, OTHER):
@@ -256,7 +256,7 @@ async def test_a_scheduler_and_a_comparison_that_ends_do_not_lock_each_other_out
     ends, tries = clock.now(), []
     planned = schedule(postgres_store)
     enqueue = planned._enqueue
-    planned._enqueue = lambda *arguments: (tries.append(1), enqueue(*arguments))[1]
+    planned._enqueue = lambda *given, **named: (tries.append(1), enqueue(*given, **named))[1]
     async with second_postgres._engine.connect() as theirs:
         await theirs.run_sync(lambda c: c.execute(jobs.update().values(updated_at=ends)))
         running = asyncio.ensure_future(planned.run())

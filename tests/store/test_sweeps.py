@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from store_makers import OTHER, OWNER, detail, event, fetched, spec, streams, summary
+from store_makers import OTHER, OWNER, detail, event, fetched, retitled, spec, streams, summary
 
 from feedzone.domain.comparison import confirm_deletion, refresh
 from feedzone.domain.effect import NoteFailure, OpenConflict, StoreSweep, Tombstone
@@ -70,7 +70,7 @@ async def test_an_edit_that_no_event_told_of_is_fetched_and_the_row_waits_for_th
 
 
 async def test_an_unchanged_window_leaves_rows_and_queue_as_they_are(store):
-    """Trap: a reconciliation that costs a call for each activity."""
+    """Trap 13."""
     for number in range(1, 41):
         await store.apply(fetched(detail(number)))
     before = await store.rows(strava_activities)
@@ -146,6 +146,17 @@ async def test_an_event_that_waits_keeps_its_hint_and_its_lane(store):
     await store.apply(sweep(store, summary(1)))
     job = await store.lease_one()
     assert (job.lane, job.hint.action, job.hint.cause.startswith("event:")) == (Lane.LIVE, "delete", True)
+
+
+async def test_an_event_that_comes_after_a_comparison_with_a_fast_clock_is_applied(store, clock):
+    """Trap 14: what a comparison found carries no event time that could outrank a real event."""
+    await store.apply(fetched(detail(1)))
+    clock.advance(days=400)
+    await store.apply(sweep(store, summary(1, name="Renamed")))
+    clock.advance(days=-400)
+    await store.deliver(retitled("Newer", object_id=1))
+    assert (await store.row(strava_activities)).name == "Newer"
+    assert (await store.lease_one()).hint.cause.startswith("event:")
 
 
 async def test_streams_of_a_cropped_activity_are_known_to_be_stale_until_they_are_fetched(store):

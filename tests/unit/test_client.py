@@ -22,6 +22,7 @@ from fakes import (
 from feedzone.domain.athlete import TokenGrant
 from feedzone.errors import (
     ApplicationPaused,
+    CallOverdue,
     Fault,
     NeedsRefresh,
     NeedsScope,
@@ -33,7 +34,7 @@ from feedzone.errors import (
     TransportFailure,
 )
 from feedzone.strava.application import StravaApplication
-from feedzone.strava.client import STREAM_KEYS, StravaClient
+from feedzone.strava.client import PAUSES_S, STREAM_KEYS, StravaClient
 from feedzone.strava.limiter import Limiter
 from feedzone.strava.tokens import TokenKeeper
 
@@ -175,6 +176,34 @@ async def test_other_failures_surface_as_they_are(clock, answered, error):
             await call
     with pytest.raises(error):
         await here.client.activities(ATHLETE, after=None, before=None, page=1, per_page=200)
+
+
+@pytest.mark.parametrize("blip", [answer(502, b"<html>"), answer(597, b""), unanswered()])
+async def test_a_blip_costs_a_second_try_and_not_an_attempt_of_the_job(clock, blip):
+    """Pain 49: each try is counted, because Strava counts it."""
+    begun, here = clock.now(), Connection(clock, blip, blip, DETAIL)
+    assert (await here.client.activity(ATHLETE, 7)).id == 7
+    assert len(here.transport.requests) == 3
+    assert [name for name, _ in here.budget.log].count("reserve") == 3
+    assert (clock.now() - begun).total_seconds() == sum(PAUSES_S)
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "tries"),
+    [
+        (answer(500, {"message": "error"}), TransientError, 3),
+        (unanswered(), TransportFailure, 3),
+        (CallOverdue("no answer within 3 s"), CallOverdue, 2),  # a run has no time for more
+        (answer(404, b""), NotVisible, 1),
+        (answer(429, b""), QuotaSpent, 1),
+        (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), ApplicationPaused, 1),
+    ],
+)
+async def test_only_what_passes_is_tried_again_and_not_for_long(clock, failure, error, tries):
+    here = Connection(clock, failure)
+    with pytest.raises(error):
+        await here.client.activity(ATHLETE, 7)
+    assert len(here.transport.requests) == tries
 
 
 async def test_the_call_is_named_in_its_error(clock):

@@ -51,7 +51,7 @@ async def sweep(api: FakeApi, clock, hint: ReconcileHint = FULL, *, window=(), c
 
 @pytest.mark.parametrize(("sizes", "calls"), [((), 1), ((1,), 2), ((200,), 2), ((200, 1), 3)])
 async def test_an_unchanged_window_costs_its_list_calls_and_nothing_else(clock, sizes, calls):
-    """Trap: a reconciliation that costs a call for each activity."""
+    """Trap 13."""
     api = FakeApi(activities=pages(*sizes))
     stored = await sweep(api, clock, window=range(1, sum(sizes) + 1))
     assert api.asked == ["activities"] * calls

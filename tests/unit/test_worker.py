@@ -100,7 +100,6 @@ async def test_what_the_handler_says_is_recorded(clock, outcome):
     [
         (ValueError("odd"), "a bug in feedzone: ValueError: odd"),
         (KeyError("kind"), "a bug in feedzone: KeyError: 'kind'"),
-        (DOWN, "database unavailable: locked"),
     ],
 )
 async def test_a_handler_that_raises_is_tried_again(clock, problem, said):
@@ -108,6 +107,12 @@ async def test_a_handler_that_raises_is_tried_again(clock, problem, said):
     (leased,) = await queue.lease(1, "w/1", 30)
     assert await executor(queue, ends(problem), clock).run(leased) == Retry(said)
     assert queue.outcomes == [("job-1", Retry(said))]
+
+
+async def test_our_own_database_trouble_costs_the_job_no_attempt(clock):
+    (leased,) = await (queue := FakeQueue(clock, job())).lease(1, "w/1", 30)
+    outcome = await executor(queue, ends(DOWN), clock).run(leased)
+    assert (type(outcome), outcome.reason) == (Snooze, "database unavailable: locked")
 
 
 async def test_a_kind_without_a_handler_is_tried_again(clock):

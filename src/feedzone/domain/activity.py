@@ -49,6 +49,7 @@ class HeldActivity(msgspec.Struct, frozen=True):
     sync_status: Literal["pending", "syncing", "synced", "failed", "deleted"]
     manual: bool = False
     stream_state: Literal["pending", "present", "absent"] | None = None
+    started: datetime | None = None
     first_seen: datetime | None = None
     """When our row was made."""
     announced: bool = False

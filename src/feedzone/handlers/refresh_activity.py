@@ -129,7 +129,7 @@ class RefreshActivity:
         held = await self.records.held_activity(job.object_id)
         if held is None or not held.live:
             return Done()
-        seen = self._first_seen(held, None, announced=held.announced or hint.streams_only)
+        seen = self._first_seen(held, held.started, announced=held.announced or hint.streams_only)
         try:
             streams = await self._fetch_streams(job, seen)
         except StravaError as error:

@@ -54,6 +54,7 @@ def held(connection: Connection, activity_id: int) -> HeldActivity | None:
         sync_status=row.sync_status,
         manual=bool(row.manual),
         stream_state=row.stream_state,
+        started=row.start_date,
         first_seen=row.created_at,
         announced=row.webhook_received_at is not None,
         shape=(row.distance, row.moving_time, row.elapsed_time),

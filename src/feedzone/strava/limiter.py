@@ -33,6 +33,6 @@ class Limiter:
             await self._budget.observe(usage)
         if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
             raise await self._breaker.trip(str(error))
-        if response.status < 400:
-            await self._breaker.close()
+        if response.status < 400 or response.status == 404:
+            await self._breaker.close()  # whoever is switched off gets 403 for everything
         return response
