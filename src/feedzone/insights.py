@@ -27,6 +27,7 @@ from .store import (
     departures,
     events,
     health,
+    inventory,
     jobs,
     streams,
     subscriptions,
@@ -260,13 +261,13 @@ class Insights:
         return [_from(row, Receipt, counts=msgspec.json.decode(row.counts)) for row in rows]
 
     async def totals(self) -> Totals:
-        return await self._database.read(lambda c: Totals(*activities.totals(c)))
+        return await self._database.read(lambda c: Totals(*inventory.totals(c)))
 
     async def export(self, athlete_id: int) -> AsyncIterator[tuple[int, str, bytes | None]]:
         """Each activity's id, its JSON as received (detail, else summary), and its streams' Parquet file."""
         last = 0
         while rows := await self._database.read(
-            lambda c, last=last: activities.documents(c, athlete_id, after_id=last, limit=EXPORTED_AT_ONCE)  # type: ignore[misc]
+            lambda c, last=last: inventory.documents(c, athlete_id, after_id=last, limit=EXPORTED_AT_ONCE)  # type: ignore[misc]
         ):
             for row in rows:
                 yield row.id, row.detail or row.summary or "{}", row.blob

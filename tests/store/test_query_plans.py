@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def _activity(n: int, now: Any) -> dict[str, Any]:
     }
 
 
-async def plans(store: Store, body: Callable[[Connection], Any]) -> str:
+async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: bool = True) -> str:
     """How the database would run each statement of `body`; what `body` wrote is rolled back."""
     found: list[str] = []
 
@@ -93,7 +94,7 @@ async def plans(store: Store, body: Callable[[Connection], Any]) -> str:
         if not sqlite:
             # So few rows are read at once faster than by index; this asks what could be used.
             connection.execute(text("SET LOCAL enable_seqscan = off"))
-            connection.execute(text("SET LOCAL enable_sort = off"))
+            connection.execute(text(f"SET LOCAL enable_sort = {'on' if sorting else 'off'}"))
 
         def before(connection, cursor, statement, parameters, context, executemany):
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
@@ -210,7 +211,8 @@ async def test_who_leaves_is_found_in_every_table_by_index(crowded, clock):
 
 
 async def test_events_are_listed_newest_first_from_an_index(crowded):
-    plan = await plans(crowded, lambda c: events.listing(c, status="failed", limit=50, before_id=None))
+    newest = partial(events.listing, status="failed", limit=50, before_id=None)
+    plan = await plans(crowded, newest, sorting=False)
     # With few rows PostgreSQL may prefer the primary key; either way nothing is sorted.
     assert "ix_webhook_events_status_id" in plan or "pk_webhook_events" in plan, plan
     assert "Sort" not in plan, plan

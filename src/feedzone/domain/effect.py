@@ -76,6 +76,8 @@ class StoreSweep(msgspec.Struct, frozen=True):
     jobs: tuple[JobSpec, ...]
     missing: tuple[JobSpec, ...] = ()
     calls: int = 0
+    doubtful: bool = False
+    """More is missing than it dares to confirm (OpenConflict)."""
 
 
 class OpenConflict(msgspec.Struct, frozen=True):

@@ -83,5 +83,6 @@ class ReconcileAthlete:
             tuple(refresh(athlete_id, record.id, self.clock.now()) for record in listed),
             tuple(confirm_deletion(athlete_id, number, self.clock.now()) for number in missing),
             calls,
+            doubtful=bool(doubt),
         )
         return (sweep, *doubt)

@@ -69,7 +69,7 @@ def held_between(connection: Connection, athlete_id: int, after: datetime, befor
         _columns.start_date < before,
         _columns.sync_status != "deleted",
     )
-    return list(connection.execute(query.order_by(_columns.id)).scalars())
+    return sorted(connection.execute(query).scalars())
 
 
 def held_count(connection: Connection, athlete_id: int) -> int:
@@ -276,8 +276,10 @@ class Comparison(NamedTuple):
     changed: list[ActivityRecord]
 
 
-def compare(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> Comparison:
-    """Compare summaries with what we hold; what is unfinished or given up counts as changed.
+def compare(
+    connection: Connection, records: Sequence[ActivityRecord], now: datetime, *, given_up: bool = True
+) -> Comparison:
+    """Compare summaries with what we hold; what is unfinished, or `given_up`, counts as changed.
 
     The rows are there and locked afterwards, so that what was compared is what will be written.
     """
@@ -287,12 +289,12 @@ def compare(connection: Connection, records: Sequence[ActivityRecord], now: date
     wanted = {record.id: record for record in records}
     locked = select(_table).where(_columns.id.in_(sorted(wanted))).order_by(_columns.id).with_for_update()
     rows = {row.id: row for row in connection.execute(locked).all()}
-    changed = [r for r in wanted.values() if r.id not in created and _differs(rows[r.id], r)]
+    changed = [r for r in wanted.values() if r.id not in created and _differs(rows[r.id], r, given_up)]
     return Comparison([wanted[number] for number in wanted if number in created], changed)
 
 
-def _differs(row: Row[Any], record: ActivityRecord) -> bool:
-    if row.sync_status != "synced":
+def _differs(row: Row[Any], record: ActivityRecord, given_up: bool) -> bool:
+    if row.sync_status != "synced" and (given_up or row.sync_status != "failed"):
         return True
     old = row._mapping
     told = record.columns.items()
@@ -379,23 +381,3 @@ def progress_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int,
     for row in connection.execute(query):
         found.setdefault(row.athlete_id, {})[row.sync_status] = row.activities
     return found
-
-
-def totals(connection: Connection) -> tuple[int, int]:
-    """How many activities are not deleted, and how many have streams."""
-    alive = select(func.count()).where(_columns.sync_status != "deleted")
-    present = select(func.count()).where(activity_streams.c.state == "present")
-    return connection.execute(alive).scalar_one(), connection.execute(present).scalar_one()
-
-
-def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
-    """`id detail summary blob` of the athlete's activities that are not deleted, by id."""
-    wanted: list[Any] = [_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob]
-    query = (
-        select(*wanted)
-        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
-        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
-        .order_by(_columns.id)
-        .limit(limit)
-    )
-    return connection.execute(query).all()

@@ -33,6 +33,13 @@ def refusal(connection: Connection, now: datetime) -> ApplicationPaused | None:
     return ApplicationPaused(row.probe_at, row.reason)
 
 
+def hurry_left_over(connection: Connection, now: datetime) -> None:
+    """A job that was refused just before the breaker closed may write so just after it."""
+    is_open = select(_columns.id).where(_columns.inactive_since.is_not(None))
+    if connection.execute(is_open).first() is None:
+        jobs.hurry_paused(connection, now)
+
+
 class Breaker:
     """The table `application_state` (ports.BreakerRows)."""
 

@@ -40,6 +40,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             activities.store(connection, record, cause=cause, received_at=received_at, status=status, now=now)
             if complete:
                 athletes.note_synced(connection, record.athlete_id, now)
+            else:
+                streams.mark_stale(connection, record.id)
         case StoreStreams():
             streams.store(connection, effect, now)
             activities.finish(connection, effect.activity_id, now)
@@ -76,9 +78,12 @@ def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
 
 
 def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> None:
-    found = _store_list(connection, sweep.records, (*sweep.jobs, *sweep.missing), "sweep", now)
+    specs = (*sweep.jobs, *sweep.missing)
+    found = _store_list(connection, sweep.records, specs, "sweep", now, given_up=sweep.full)
     jobs.enqueue(connection, sweep.missing, now)
     sweeps.note(connection, sweep, found, now)
+    if sweep.full and not sweep.doubtful:
+        sweeps.settle(connection, sweep.athlete_id, now)
     if sweep.full:
         athletes.note_verified(connection, sweep.athlete_id, now)
 
@@ -89,13 +94,15 @@ def _store_list(
     specs: tuple[JobSpec, ...],
     cause: str,
     now: datetime,
+    *,
+    given_up: bool = True,
 ) -> activities.Comparison:
     """New rows appear at once from their summaries; only what differs from what we hold causes a fetch.
 
     A row that we hold is not overwritten by a summary: it may be older than the last detail.
     """
     jobs.lock(connection, (spec.key for spec in specs))
-    found = activities.compare(connection, records, now)
+    found = activities.compare(connection, records, now, given_up=given_up)
     for record in found.new:
         activities.store(connection, record, cause=cause, received_at=None, status="pending", now=now)
     activities.mark_pending(connection, (record.id for record in found.changed), now)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, case, delete, func, or_, select, text, update
 
 from ..domain.ids import uuid7
-from ..domain.job import Job, JobSpec, Lane, decode_hint, encode_hint
+from ..domain.job import Hint, Job, JobSpec, Lane, decode_hint, encode_hint
 from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from . import attempts, events
 from .dialect import insert_into
@@ -100,6 +100,14 @@ def lock(connection: Connection, keys: Iterable[str]) -> None:
     """
     live = select(jobs.c.id).where(jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead").order_by(jobs.c.id)
     connection.execute(live.with_for_update()).all()
+
+
+def waiting_hints(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Hint]:
+    """What the live jobs of this kind are about to do, by athlete."""
+    live = select(jobs.c.athlete_id, jobs.c.hint).where(
+        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead"
+    )
+    return {row.athlete_id: decode_hint(row.hint) for row in connection.execute(live)}
 
 
 def lease(

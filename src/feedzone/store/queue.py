@@ -14,7 +14,7 @@ from ..domain.backoff import retry_delay_s
 from ..domain.job import Job
 from ..domain.outcome import Discard, Outcome, Retry
 from ..ports import Clock
-from . import effects, jobs
+from . import breaker, effects, jobs
 from .database import Database
 
 
@@ -66,7 +66,12 @@ class JobTable:
         now = self._clock.now()
         # On a file of this very machine, an owner whose process is no more will never come back.
         is_gone = None if self._database.shares_work else process_is_gone
-        return await self._database.write(lambda c: jobs.rescue(c, now, is_gone))
+
+        def body(connection: Connection) -> int:
+            breaker.hurry_left_over(connection, now)
+            return jobs.rescue(connection, now, is_gone)
+
+        return await self._database.write(body)
 
     async def next_due(self) -> datetime | None:
         return await self._database.read(jobs.next_due)

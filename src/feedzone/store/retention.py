@@ -8,11 +8,11 @@ from sqlalchemy import Connection, delete
 
 from ..ports import Clock
 from .database import Database
-from .schema import activity_changes, token_uses, webhook_events
+from .schema import activity_changes, sweeps, token_uses, webhook_events
 
 
 class Retention:
-    """Keeps finished webhook events, the audit trail and the log of token uses for `days`."""
+    """Keeps finished webhook events, the audit trail, comparisons and the log of token uses for `days`."""
 
     def __init__(self, database: Database, clock: Clock, days: int) -> None:
         self._database = database
@@ -29,6 +29,7 @@ class Retention:
                 delete(webhook_events).where(finished, webhook_events.c.processed_at < before),
                 delete(activity_changes).where(activity_changes.c.changed_at < before),
                 delete(token_uses).where(token_uses.c.used_at < before),
+                delete(sweeps).where(sweeps.c.ended_at < before),
             )
             return sum(connection.execute(statement).rowcount for statement in statements)
 

@@ -7,12 +7,15 @@ page is asked for more often, and often for who has been active lately.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
 from ..domain.comparison import comparison
+from ..domain.job import ReconcileHint, athlete_key
 from ..ports import Clock, Wakeup
 from . import activities, athletes, jobs, subscriptions
 from .database import Database
@@ -22,6 +25,8 @@ POLL_ACTIVE_EVERY = timedelta(minutes=15)
 POLL_QUIET_EVERY = timedelta(hours=1)
 ACTIVE_WITHIN = timedelta(days=7)
 BATCH = 100
+SPREAD = 0.1
+"""Intervals are shorter by up to this share, at random."""
 
 
 class Schedule:
@@ -38,31 +43,40 @@ class Schedule:
 
     async def run(self) -> int:
         """Returns how many comparisons were enqueued."""
-        now, jitter = self._clock.now(), self._rng.random()
-        due = await self._database.read(lambda c: athletes.due_for_comparison(c, now, 1, lock=False))
-        if not due:
-            return 0
-        count = await self._database.write(lambda c: self._enqueue(c, now, jitter))
+        now, count = self._clock.now(), 0
+        while await self._database.read(lambda c: athletes.due_for_comparison(c, now, 1, lock=False)):
+            # What fell due together shall not do so for ever.
+            spread = [1 - SPREAD * self._rng.random() for _ in range(BATCH)]
+            looked_at, enqueued = await self._database.write(partial(self._enqueue, now=now, spread=spread))
+            count += enqueued
+            if looked_at < BATCH:
+                break
         if count:
             self._wakeup.notify()
         return count
 
-    def _enqueue(self, connection: Connection, now: datetime, jitter: float) -> int:
+    def _enqueue(self, connection: Connection, *, now: datetime, spread: Sequence[float]) -> tuple[int, int]:
+        """Returns how many athletes were looked at, and how many comparisons enqueued."""
         polling = not subscriptions.active_ids(connection)
+        due = {row.id for row in athletes.due_for_comparison(connection, now, BATCH, lock=False)}
+        keys = [athlete_key(number) for number in due]
+        jobs.lock(connection, keys)
+        waiting = jobs.waiting_hints(connection, "reconcile_athlete", keys)
+        rows = [r for r in athletes.due_for_comparison(connection, now, BATCH, lock=True) if r.id in due]
         specs = []
-        for row in athletes.due_for_comparison(connection, now, BATCH, lock=True):
+        for row, share in zip(rows, spread, strict=False):
             verified = max(row.last_verified_at or row.connected_at, row.connected_at)
-            full = verified + FULL_EVERY <= now
+            full = verified + FULL_EVERY * (1 - SPREAD) <= now
             if full or polling:
-                specs.append(comparison(row.id, self._days, now, full=full))
+                hint = waiting.get(row.id)
+                # A full one that waits is not narrowed by a quick one.
+                whole = full or (isinstance(hint, ReconcileHint) and hint.full)
+                specs.append(comparison(row.id, self._days, now, full=whole))
             pause = self._pause(connection, row, now) if polling else FULL_EVERY
-            # What fell due together shall not do so for ever.
-            due = now + pause * (1 - 0.1 * jitter)
-            if not (polling or full):
-                due = verified + FULL_EVERY
-            athletes.schedule_comparison(connection, row.id, due)
+            begin = now if polling or full else verified
+            athletes.schedule_comparison(connection, row.id, begin + pause * share)
         jobs.enqueue(connection, specs, now)
-        return len(specs)
+        return len(rows), len(specs)
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.held_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)

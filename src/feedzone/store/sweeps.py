@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from ..domain.effect import StoreSweep
 from ..domain.ids import uuid7
 from .activities import Comparison
-from .schema import conflicts, sweeps
+from .schema import conflicts, sweeps, webhook_events
 
 SETTLED = timedelta(minutes=10)
 """An activity that ended less than this ago may still be on its way as an event."""
@@ -26,12 +26,25 @@ def note(connection: Connection, sweep: StoreSweep, found: Comparison, now: date
             ended_at=now,
             is_full=sweep.full,
             listed=len(sweep.records),
-            unannounced=sum(_settled(record.columns, now) for record in found.new),
+            unannounced=_unannounced(connection, sweep.athlete_id, found, now),
             changed=len(found.changed),
             missing=len(sweep.missing),
             calls=sweep.calls,
         )
     )
+
+
+def _unannounced(connection: Connection, athlete_id: int, found: Comparison, now: datetime) -> int:
+    quiet = {record.id for record in found.new if _settled(record.columns, now)}
+    if not quiet:
+        return 0
+    # An event may have come whose job still waits.
+    events = select(webhook_events.c.object_id).where(
+        webhook_events.c.owner_id == athlete_id,
+        webhook_events.c.object_type == "activity",
+        webhook_events.c.object_id.in_(sorted(quiet)),
+    )
+    return len(quiet.difference(connection.execute(events).scalars()))
 
 
 def _settled(columns: dict[str, Any], now: datetime) -> bool:
@@ -66,6 +79,12 @@ def open_conflict(
             opened_at=now,
         )
     )
+
+
+def settle(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """A later comparison has no doubt: nobody need answer any more."""
+    still_open = (conflicts.c.athlete_id == athlete_id) & (conflicts.c.status == "open")
+    connection.execute(update(conflicts).where(still_open).values(status="dismissed", resolved_at=now))
 
 
 def open_conflicts(connection: Connection) -> Sequence[Row[Any]]:
