@@ -20,8 +20,8 @@ SHARES = {"hostile": 0.5, "calm": 0.1, "inactive": 0.2, "lost_refresh": 0.2}
 
 
 def small(name: str) -> Scenario:
-    """A simulated day of two athletes, and the day after it in which everything has to settle."""
-    return replace(SCENARIOS[name], days=1.0, athletes=2, settle_hours=26.0)
+    """Most of a day of two athletes, and the day after it in which everything has to settle."""
+    return replace(SCENARIOS[name], days=0.75, athletes=2, settle_hours=26.0)
 
 
 def chunks() -> list[tuple[str, int, int]]:
