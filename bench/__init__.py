@@ -1,0 +1,1 @@
+"""Benches: figures that decisions rest on."""
