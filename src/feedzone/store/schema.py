@@ -357,6 +357,6 @@ conflicts = Table(
     Column("status", String(16), nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("resolved_at", Instant),
-    _one_of("status", "open", "accepted", "dismissed"),
+    _one_of("status", "open", "accepted", "dismissed", "settled"),
 )
 Index("ix_conflicts_athlete_id", conflicts.c.athlete_id)

@@ -64,7 +64,9 @@ def unannounced_since(connection: Connection, since: datetime) -> tuple[int, int
 def open_conflict(
     connection: Connection, athlete_id: int, missing: Sequence[int], held: int, now: datetime
 ) -> None:
-    """Ask once: an open question of this athlete is brought up to date, not repeated."""
+    """Ask once: an open question is brought up to date, and one that a person has answered is not repeated."""
+    if _answered(connection, athlete_id, missing):
+        return
     detail = msgspec.json.encode({"missing": list(missing), "held": held}).decode()
     still_open = (conflicts.c.athlete_id == athlete_id) & (conflicts.c.status == "open")
     if connection.execute(update(conflicts).where(still_open).values(detail=detail)).rowcount:
@@ -81,10 +83,19 @@ def open_conflict(
     )
 
 
+def _answered(connection: Connection, athlete_id: int, missing: Sequence[int]) -> bool:
+    """Whether a person has said that all of these are to be kept."""
+    kept = select(conflicts.c.detail).where(
+        conflicts.c.athlete_id == athlete_id, conflicts.c.status == "dismissed"
+    )
+    answers = (msgspec.json.decode(row.detail)["missing"] for row in connection.execute(kept))
+    return any(set(missing) <= set(answer) for answer in answers)
+
+
 def settle(connection: Connection, athlete_id: int, now: datetime) -> None:
     """A later comparison has no doubt: nobody need answer any more."""
     still_open = (conflicts.c.athlete_id == athlete_id) & (conflicts.c.status == "open")
-    connection.execute(update(conflicts).where(still_open).values(status="dismissed", resolved_at=now))
+    connection.execute(update(conflicts).where(still_open).values(status="settled", resolved_at=now))
 
 
 def open_conflicts(connection: Connection) -> Sequence[Row[Any]]:

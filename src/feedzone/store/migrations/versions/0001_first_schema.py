@@ -78,7 +78,9 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("opened_at", types.Instant(), nullable=False),
         sa.Column("resolved_at", types.Instant(), nullable=True),
-        sa.CheckConstraint("status IN ('open', 'accepted', 'dismissed')", name=op.f("ck_conflicts_status")),
+        sa.CheckConstraint(
+            "status IN ('open', 'accepted', 'dismissed', 'settled')", name=op.f("ck_conflicts_status")
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
     )
     op.create_index("ix_conflicts_athlete_id", "conflicts", ["athlete_id"], unique=False)
