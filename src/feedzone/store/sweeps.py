@@ -64,7 +64,7 @@ def unannounced_since(connection: Connection, since: datetime) -> tuple[int, int
 def open_conflict(
     connection: Connection, athlete_id: int, missing: Sequence[int], held: int, now: datetime
 ) -> None:
-    """Ask once: an open question is brought up to date, and one that a person has answered is not repeated."""
+    """Ask once: an open question is brought up to date, an answered one is not repeated."""
     if _answered(connection, athlete_id, missing):
         return
     detail = msgspec.json.encode({"missing": list(missing), "held": held}).decode()
