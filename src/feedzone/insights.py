@@ -198,7 +198,7 @@ class Insights:
             return streams.get(connection, activity_id)
 
         held = await self._database.read(body)
-        if held is not None and held.blob is not None:
+        if held is not None and held.state != "absent" and held.channels and held.blob is not None:
             # Tens of milliseconds for a long ride: not on the event loop.
             return await asyncio.to_thread(decode, held.blob)
         if held is not None and held.state == "absent":

@@ -298,11 +298,13 @@ async def test_a_question_is_answered_once(store, clock, answer):
     assert (await store.row(conflicts)).status == answer
 
 
-async def test_a_doubt_that_comes_back_is_a_new_question(store):
+async def test_an_answered_question_is_asked_again_only_when_more_is_missing(store):
     await ask(store, 1, 2, 3, 4)
     (first,) = await store.read(noted.open_conflicts)
     await resolve(store, first.id, "dismissed")
     await ask(store, 1, 2, 3, 4)
+    assert await store.read(noted.open_conflicts) == []
+    await ask(store, 1, 2, 3, 4, 5)
     (second,) = await store.read(noted.open_conflicts)
     assert second.id != first.id
 
