@@ -34,7 +34,7 @@ async def test_two_worker_processes_share_500_jobs_without_doing_one_twice(insta
 
         async def drained():
             _, status = await feedzone.api("status")
-            return not status["jobs"].get("queued") and not status["jobs"].get("running")
+            return status["events"].get("completed") == JOBS
 
         await eventually(drained, 90)
         asked = Counter(call.path for call in strava.world.journal.calls)
