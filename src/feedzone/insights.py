@@ -22,6 +22,7 @@ from .paging import cursor as place_of
 from .ports import Clock
 from .store import (
     activities,
+    activity_lists,
     athletes,
     attempts,
     departures,
@@ -118,12 +119,12 @@ class Insights:
         def body(connection: Connection) -> Overview:
             people = athletes.listing(connection, limit=ON_FIRST_PAGE)
             running = [row.id for row in people if not row.initial_sync_completed]
-            counted = activities.progress_of(connection, running)
+            counted = activity_lists.progress_of(connection, running)
             recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
             return Overview(
                 Pulse(**_pulse(connection, now, quota)),
                 [_athlete(row, counted.get(row.id, {})) for row in people],
-                [_activity(row) for row in activities.listing(connection, limit=RECENT)],
+                [_activity(row) for row in activity_lists.listing(connection, limit=RECENT)],
                 [_event(row) for row in recent],
             )
 
@@ -134,7 +135,7 @@ class Insights:
 
         def body(connection: Connection) -> AthletePage:
             rows = athletes.listing(connection, limit=limit + 1, after_id=after)
-            counted = activities.progress_of(connection, [row.id for row in rows])
+            counted = activity_lists.progress_of(connection, [row.id for row in rows])
             return page(
                 AthletePage,
                 rows,
@@ -150,7 +151,7 @@ class Insights:
 
         def body(connection: Connection) -> Athlete:
             row = _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
-            return _athlete(row, activities.progress(connection, athlete_id, row.initial_sync_after))
+            return _athlete(row, activity_lists.progress(connection, athlete_id, row.initial_sync_after))
 
         return await self._database.read(body)
 
@@ -166,7 +167,7 @@ class Insights:
         # PostgreSQL refuses U+0000 even in a question; nothing has such a name.
         sport = which.sport_type and which.sport_type.replace("\x00", "")
         rows = await self._database.read(
-            lambda c: activities.listing(
+            lambda c: activity_lists.listing(
                 c,
                 athlete_id=which.athlete_id,
                 after=which.after,
@@ -234,7 +235,7 @@ class Insights:
         last = identifier(cursor) or first
         moment = since if isinstance(since, datetime) else None
         rows = await self._database.read(
-            lambda c: activities.changes(c, since_id=last, limit=limit + 1, since=moment)
+            lambda c: activity_lists.changes(c, since_id=last, limit=limit + 1, since=moment)
         )
         if self._database.shares_work:
             rows = _settled(rows, self._clock.now() - SETTLED)

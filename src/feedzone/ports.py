@@ -90,8 +90,8 @@ class TokenRows(Protocol):
 class BudgetRows(Protocol):
     """The rate limit windows, shared by all processes."""
 
-    async def reserve(self, *, read: bool) -> None:
-        """Count one call before it is sent.
+    async def reserve(self, *, read: bool) -> bool:
+        """Count one call before it is sent. True for the probe of an application that is switched off.
 
         Raises, counting nothing: QuotaSpent when a window is full, ApplicationPaused while Strava has
         the application switched off.

@@ -148,13 +148,9 @@ class World:
         def body(connection: Any) -> str:
             now = self.clock.now()
             hint = RefreshHint(cause="request")
-            spec = JobSpec(
-                "refresh_activity", f"activity:{activity_id}", 42, hint, 0, Lane.INTERACTIVE, rank=0
-            )
+            spec = JobSpec("refresh_activity", f"activity:{activity_id}", 42, hint, 0, Lane.LIVE, rank=0)
             jobs.enqueue(connection, [spec], now)
-            leased: list[Job] = jobs.lease(
-                connection, limit=1, owner="w/1", now=now, seconds=60, kind="refresh_activity"
-            )
+            leased: list[Job] = jobs.lease(connection, limit=1, owner="w/1", now=now, seconds=60)
             jobs.finish(
                 connection,
                 leased[0],

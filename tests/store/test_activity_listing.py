@@ -9,7 +9,7 @@ import pytest
 from store_makers import ACTIVITY, DETAIL, OTHER, OWNER, detail, fetched, streams, summary
 
 from feedzone.domain.effect import NoteFailure, Tombstone
-from feedzone.store import activities, athletes, inventory
+from feedzone.store import activities, activity_lists, athletes, inventory
 from feedzone.store.schema import activity_changes
 
 START = DETAIL["start_date"]
@@ -21,7 +21,7 @@ async def keep(store, activity_id, hours=0, athlete_id=OWNER, **columns):
 
 
 async def found(store, **filters):
-    rows = await store.read(lambda c: activities.listing(c, **({"limit": 99} | filters)))
+    rows = await store.read(lambda c: activity_lists.listing(c, **({"limit": 99} | filters)))
     return [row.id for row in rows]
 
 
@@ -36,7 +36,7 @@ async def test_pages_together_are_the_whole_list(store, limit):
     for activity_id in range(1, 8):
         await keep(store, activity_id, hours=activity_id // 3)  # several start at the same instant
     whole, cursor, pages = await found(store), None, []
-    while page := await store.read(lambda c, at=cursor: activities.listing(c, cursor=at, limit=limit)):
+    while page := await store.read(lambda c, at=cursor: activity_lists.listing(c, cursor=at, limit=limit)):
         pages += [row.id for row in page]
         cursor = page[-1].start_date, page[-1].id
     assert pages == whole
@@ -46,7 +46,7 @@ async def test_pages_together_are_the_whole_list(store, limit):
 async def test_a_new_activity_does_not_shift_the_pages_behind_a_cursor(store):
     for activity_id in (1, 2, 3, 4):
         await keep(store, activity_id, hours=activity_id)
-    (*_, last) = await store.read(lambda c: activities.listing(c, limit=2))
+    (*_, last) = await store.read(lambda c: activity_lists.listing(c, limit=2))
     await keep(store, 9, hours=99)
     assert await found(store, cursor=(last.start_date, last.id)) == [2, 1]
 
@@ -125,9 +125,9 @@ async def test_progress_counts_what_is_in_each_state_since_the_windows_start(sto
     await keep(store, 2, hours=-99)
     await keep(store, 3, athlete_id=OTHER)
     await store.apply(fetched(detail(4), complete=False))
-    assert await store.read(lambda c: activities.progress(c, OWNER, after)) == {"synced": 1, "syncing": 1}
-    assert await store.read(lambda c: activities.progress(c, OWNER, None)) == {"synced": 2, "syncing": 1}
-    assert await store.read(lambda c: activities.progress_of(c, [OWNER, OTHER])) == {
+    assert await store.read(lambda c: activity_lists.progress(c, OWNER, after)) == {"synced": 1, "syncing": 1}
+    assert await store.read(lambda c: activity_lists.progress(c, OWNER, None)) == {"synced": 2, "syncing": 1}
+    assert await store.read(lambda c: activity_lists.progress_of(c, [OWNER, OTHER])) == {
         OWNER: {"synced": 1, "syncing": 1},
         OTHER: {"synced": 1},
     }
@@ -155,8 +155,8 @@ async def test_the_change_feed_goes_on_where_it_stopped(store):
     await keep(store, 1)
     for number in range(4):
         await keep(store, 1, name=f"name {number}")
-    first = await store.read(lambda c: activities.changes(c, since_id=None, limit=3))
-    rest = await store.read(lambda c: activities.changes(c, since_id=first[-1].id, limit=3))
+    first = await store.read(lambda c: activity_lists.changes(c, since_id=None, limit=3))
+    rest = await store.read(lambda c: activity_lists.changes(c, since_id=first[-1].id, limit=3))
     said = [msgspec.json.decode(row.new_value) for row in [*first, *rest]]
     assert said == [f"name {number}" for number in range(4)]
     assert len(await store.rows(activity_changes)) == 4

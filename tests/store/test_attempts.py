@@ -7,7 +7,7 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetc
 
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
-from feedzone.store import attempts, jobs
+from feedzone.store import attempts, dead_letters
 from feedzone.store.schema import job_attempts
 from feedzone.store.schema import jobs as jobs_table
 
@@ -94,7 +94,7 @@ async def test_a_success_has_no_story_to_tell(store):
 
 
 async def test_a_revived_dead_letter_goes_on_with_its_story(store, dead, clock):
-    await store.write(lambda c: jobs.revive(c, dead, clock.now()))
+    await store.write(lambda c: dead_letters.revive(c, dead, clock.now()))
     await store.run(Retry("504", kind="strava_error"))
     assert [(number, error) for number, _, error in await story(store, dead)] == [
         (1, "GET activities/7 500"),
@@ -105,20 +105,20 @@ async def test_a_revived_dead_letter_goes_on_with_its_story(store, dead, clock):
 
 
 async def test_a_revived_dead_letter_that_succeeds_is_forgotten(store, dead, clock):
-    await store.write(lambda c: jobs.revive(c, dead, clock.now()))
+    await store.write(lambda c: dead_letters.revive(c, dead, clock.now()))
     await store.run(Done())
     assert await store.rows(job_attempts) == []
 
 
 async def test_a_discarded_dead_letter_is_forgotten(store, dead, clock):
-    await store.write(lambda c: jobs.discard(c, dead, "nobody wants it", clock.now()))
+    await store.write(lambda c: dead_letters.discard(c, dead, "nobody wants it", clock.now()))
     assert await store.rows(job_attempts) == []
 
 
 async def test_what_cannot_be_discarded_keeps_its_story(store, clock):
     await store.enqueue(spec())
     job_id = await fail(store, "500")
-    assert not await store.write(lambda c: jobs.discard(c, job_id, "no dead letter", clock.now()))
+    assert not await store.write(lambda c: dead_letters.discard(c, job_id, "no dead letter", clock.now()))
     assert len(await story(store, job_id)) == 1
 
 

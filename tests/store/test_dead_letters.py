@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from store_makers import ACTIVITY, EVENT_TIME, OWNER, Store, detail, event, fetched, retitled, spec
+from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, Store, detail, event, fetched, retitled, spec
 
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Discard, Done, Retry
-from feedzone.store import jobs
+from feedzone.store import dead_letters
 from feedzone.store.schema import jobs as jobs_table
 from feedzone.store.schema import webhook_events
 
@@ -22,12 +22,12 @@ async def died(store: Store) -> str:
 
 async def revive(store, job_id):
     now = store.clock.now()
-    return await store.write(lambda c: jobs.revive(c, job_id, now))
+    return await store.write(lambda c: dead_letters.revive(c, job_id, now))
 
 
 async def discard(store, job_id, reason="nobody wants it"):
     now = store.clock.now()
-    return await store.write(lambda c: jobs.discard(c, job_id, reason, now))
+    return await store.write(lambda c: dead_letters.discard(c, job_id, reason, now))
 
 
 async def statuses(store):
@@ -38,7 +38,7 @@ async def test_a_dead_letter_is_kept_and_listed(store, died, clock):
     clock.advance(days=300)
     await store.queue.rescue()
     assert await store.lease() == []
-    (letter,) = await store.read(jobs.dead)
+    (letter,) = await store.read(dead_letters.listing)
     assert (letter.id, letter.last_error) == (died, "500 error")
 
 
@@ -95,13 +95,13 @@ async def test_a_later_success_resolves_the_dead_letter(store, died):
 async def test_a_later_success_leaves_other_objects_dead_letters_alone(store, died):
     await store.enqueue(spec(77))
     await store.run(Done())
-    assert [letter.id for letter in await store.read(jobs.dead)] == [died]
+    assert [letter.id for letter in await store.read(dead_letters.listing)] == [died]
 
 
 async def test_an_object_has_one_dead_letter_that_answers_for_all_its_events(store, died):
     await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
     second = await store.run(Discard("500 again"))
-    (letter,) = await store.read(jobs.dead)
+    (letter,) = await store.read(dead_letters.listing)
     assert (letter.id, letter.last_error) == (second.id, "500 again")
     assert await statuses(store) == {"create": "failed", "update": "failed"}
     assert not await revive(store, died)
@@ -118,7 +118,7 @@ async def test_dead_letters_are_listed_by_class_of_failure(store):
     await store.enqueue(spec(2))
     failed = await store.run(Discard("500", kind="strava_error"))
     listed = {
-        kind: [letter.id for letter in await store.read(lambda c, kind=kind: jobs.dead(c, kind))]
+        kind: [letter.id for letter in await store.read(lambda c, kind=kind: dead_letters.listing(c, kind))]
         for kind in ("refused", "strava_error", "revoked", None)
     }
     assert listed == {
@@ -175,3 +175,20 @@ async def test_discarding_beside_a_live_job_leaves_that_one_alone(store, died):
 async def test_who_leaves_takes_the_dead_letters_along(store, died):
     await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
     assert await store.rows(jobs_table) == []
+
+
+async def test_who_connects_again_gets_what_was_given_up_for_want_of_access(store, died):
+    """A delete that came while the athlete had no access must not wait for somebody to press retry."""
+    for number, kind in enumerate(("revoked", "not_connected", "needs_scope", "token_rejected"), start=2):
+        await store.deliver(event(object_id=number, aspect_type="delete"))
+        await store.run(Discard("no access", kind=kind))
+    assert await store.write(lambda c: dead_letters.revive_denied(c, OWNER, store.clock.now())) == 4
+    assert sorted([job.object_id for job in await store.lease()]) == [2, 3, 4, 5]
+    assert [letter.id for letter in await store.read(dead_letters.listing)] == [died]
+
+
+async def test_another_athletes_dead_letters_stay(store):
+    await store.deliver(event())
+    await store.run(Discard("no access", kind="revoked"))
+    assert await store.write(lambda c: dead_letters.revive_denied(c, OTHER, store.clock.now())) == 0
+    assert await store.lease() == []

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, insert, text
 from store_makers import DETAIL, OWNER, Store, summary
 
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, athletes, events, jobs
+from feedzone.store import activities, activity_lists, athletes, events, jobs
 from feedzone.store.schema import jobs as jobs_table
 from feedzone.store.schema import strava_activities, webhook_events
 
@@ -169,14 +169,14 @@ async def test_rescuing_looks_at_running_jobs_only(crowded, clock):
 
 
 async def test_an_athletes_activities_are_listed_from_their_own_index(crowded):
-    plan = await plans(crowded, lambda c: activities.listing(c, athlete_id=OWNER, limit=20))
+    plan = await plans(crowded, lambda c: activity_lists.listing(c, athlete_id=OWNER, limit=20))
     stays_on(plan, "ix_strava_activities_athlete_id_start_date")
 
 
 async def test_the_latest_activities_of_all_are_read_in_order(crowded, clock):
     cursor = (clock.now(), 7)
     for at in (None, cursor):
-        plan = await plans(crowded, lambda c, at=at: activities.listing(c, cursor=at, limit=20))
+        plan = await plans(crowded, lambda c, at=at: activity_lists.listing(c, cursor=at, limit=20))
         stays_on(plan, "ix_strava_activities_start_date_id")
         assert "TEMP B-TREE" not in plan, plan
 

@@ -11,7 +11,7 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, deauthorized, event
 
 from feedzone.domain.effect import Tombstone
 from feedzone.domain.outcome import Discard, Done
-from feedzone.store import events, jobs
+from feedzone.store import dead_letters, events
 from feedzone.store.schema import strava_athletes, webhook_events
 
 
@@ -36,7 +36,7 @@ async def test_a_failed_event_is_pending_again_when_its_job_is_revived(store, cl
     await store.deliver(event())
     job = await store.run(Discard("500"))
     assert (await store.row(webhook_events)).status == "failed"
-    await store.write(lambda c: jobs.revive(c, job.id, clock.now()))
+    await store.write(lambda c: dead_letters.revive(c, job.id, clock.now()))
     told = await store.row(webhook_events)
     assert (told.status, told.processed_at) == ("pending", None)
 

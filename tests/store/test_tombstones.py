@@ -20,7 +20,7 @@ from store_makers import (
 
 from feedzone.domain.effect import NoteFailure, StorePage, Tombstone
 from feedzone.domain.outcome import Done
-from feedzone.store import activities, inventory
+from feedzone.store import activity_lists, inventory
 from feedzone.store.records import RecordTable
 from feedzone.store.schema import activity_changes, activity_streams, jobs, strava_activities, webhook_events
 
@@ -138,9 +138,9 @@ async def test_a_tombstone_is_not_shown_marked_stale_or_failed(full):
 
 async def test_a_tombstone_counts_as_no_activity(full):
     await full.apply(GONE)
-    assert await full.read(lambda c: activities.listing(c, limit=9)) == []
+    assert await full.read(lambda c: activity_lists.listing(c, limit=9)) == []
     assert await full.read(inventory.totals) == (0, 0)
-    assert await full.read(lambda c: activities.progress(c, OWNER, None)) == {}
+    assert await full.read(lambda c: activity_lists.progress(c, OWNER, None)) == {}
     assert await full.read(lambda c: inventory.documents(c, OWNER, after_id=0, limit=9)) == []
 
 

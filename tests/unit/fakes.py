@@ -61,14 +61,16 @@ class FakeTransport:
 class FakeBudget:
     """Rate limit windows that write down what happened to them; `full` refuses every reservation."""
 
-    def __init__(self, *, full: Exception | None = None) -> None:
+    def __init__(self, *, full: Exception | None = None, probe: bool = False) -> None:
         self.full = full
+        self.probe = probe
         self.log: list[tuple[str, Any]] = []
 
-    async def reserve(self, *, read: bool) -> None:
+    async def reserve(self, *, read: bool) -> bool:
         if self.full is not None:
             raise self.full
         self.log.append(("reserve", read))
+        return self.probe
 
     async def release(self, *, read: bool) -> None:
         self.log.append(("release", read))

@@ -141,17 +141,23 @@ async def test_while_the_application_is_switched_off_nothing_is_sent():
     assert (transport.requests, breaker.log) == ([], [])
 
 
-async def test_a_call_that_succeeds_says_that_the_application_is_on():
+async def test_a_probe_that_succeeds_says_that_the_application_is_on():
+    breaker = FakeBreaker()
+    await send(FakeTransport(answer(200, {})), FakeBudget(probe=True), breaker)
+    assert breaker.log == ["close"]
+
+
+async def test_an_answer_to_a_call_that_left_before_the_application_went_off_does_not_say_it_is_on():
     breaker = FakeBreaker()
     await send(FakeTransport(answer(200, {})), FakeBudget(), breaker)
-    assert breaker.log == ["close"]
+    assert breaker.log == []
 
 
 async def test_a_404_says_that_the_application_is_on_too():
     """Pain 35: a switched-off one gets 403 for every call, so a probe may meet a deleted activity."""
     breaker = FakeBreaker()
     gone = refusal(404, "Resource Not Found", ("Activity", "", "not found"))
-    assert (await send(FakeTransport(gone), FakeBudget(), breaker)).status == 404
+    assert (await send(FakeTransport(gone), FakeBudget(probe=True), breaker)).status == 404
     assert breaker.log == ["close"]
 
 
@@ -159,5 +165,5 @@ async def test_a_404_says_that_the_application_is_on_too():
 async def test_an_outage_says_nothing_of_the_application(failed):
     breaker = FakeBreaker()
     with contextlib.suppress(QuotaSpent, TransportFailure):
-        await send(FakeTransport(failed), FakeBudget(), breaker)
+        await send(FakeTransport(failed), FakeBudget(probe=True), breaker)
     assert breaker.log == []

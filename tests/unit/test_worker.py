@@ -205,8 +205,11 @@ async def test_it_waits_for_the_next_due_job_or_the_poll_interval(clock, due_in,
     jobs = some_jobs(0 if due_in is None else 1)
     queue = FakeQueue(clock, *jobs, due={"job-0": clock.now() + (due_in or timedelta(0))})
     wakeup = ListeningWakeup()
-    await producer(queue, Work(), clock, wakeup).pause()
+    made = producer(queue, Work(), clock, wakeup)
+    await made.run_once()
+    await made.pause()
     assert wakeup.waits == [waited]
+    await made.drain(0)
 
 
 async def test_while_it_is_full_a_due_job_does_not_keep_it_busy(clock):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store import jobs
+from ..store import dead_letters
 from ..store.database import Database
 
 
@@ -19,15 +19,17 @@ class DeadLetterOperations:
     async def retry(self, job_id: str) -> None:
         """Run a dead letter again, with all its attempts. Raises NotFound."""
         now = self.clock.now()
-        if not await self.database.write(lambda c: jobs.revive(c, job_id, now)):
+        if not await self.database.write(lambda c: dead_letters.revive(c, job_id, now)):
             raise NotFound(f"there is no dead letter {job_id}")
         self.wakeup.notify()
 
     async def retry_all(self, error_class: str | None = None) -> int:
         """Run every dead letter again, or every one of a class of failure; returns how many."""
         now = self.clock.now()
-        dead = await self.database.read(lambda c: [row.id for row in jobs.dead(c, error_class)])
-        revived = await self.database.write(lambda c: sum(jobs.revive(c, job_id, now) for job_id in dead))
+        dead = await self.database.read(lambda c: [row.id for row in dead_letters.listing(c, error_class)])
+        revived = await self.database.write(
+            lambda c: sum(dead_letters.revive(c, job_id, now) for job_id in dead)
+        )
         self.wakeup.notify()
         return revived
 
@@ -36,5 +38,5 @@ class DeadLetterOperations:
         if not reason.strip():
             raise InvalidInput("reason: say why, it is kept with the events")
         now = self.clock.now()
-        if not await self.database.write(lambda c: jobs.discard(c, job_id, reason.strip(), now)):
+        if not await self.database.write(lambda c: dead_letters.discard(c, job_id, reason.strip(), now)):
             raise NotFound(f"there is no dead letter {job_id}")

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, select, update
 
 from ..domain.activity import ActivityRecord, HeldActivity
 from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
 from . import events
-from .dialect import insert_into
-from .schema import activity_changes, activity_streams, strava_activities, strava_athletes
-from .types import Instant, clean_text
+from .dialect import insert_for, insert_into
+from .schema import activity_changes, activity_streams, strava_activities
+from .types import clean_text
 
 _table = strava_activities
 _columns = _table.c
@@ -38,14 +39,52 @@ _BOOKKEEPING = frozenset(
 TYPED = tuple(c.name for c in _columns if c.name not in _BOOKKEEPING and c.name not in ("summary", "detail"))
 """The typed columns that come from Strava."""
 
+# Statements of every activity's way are built once: to build one takes longer than to run it.
+_ROW = select(_table).where(_columns.id == bindparam("activity"))
+_LOCKED_ROW = _ROW.with_for_update()
+_CHANGE = update(_table).where(_columns.id == bindparam("activity"))
+_HELD = (
+    select(
+        _columns.id,
+        _columns.athlete_id,
+        _columns.sync_status,
+        _columns.manual,
+        _columns.start_date,
+        _columns.created_at,
+        _columns.webhook_received_at,
+        _columns.distance,
+        _columns.moving_time,
+        _columns.elapsed_time,
+        activity_streams.c.state.label("stream_state"),
+    )
+    .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
+    .where(_columns.id == bindparam("activity"))
+)
+_STALE = (
+    update(_table)
+    .where(
+        _columns.id.in_(bindparam("ids", expanding=True)),
+        _columns.athlete_id == bindparam("athlete"),
+        _columns.sync_status != "deleted",
+    )
+    .values(sync_status="pending", webhook_received_at=bindparam("now"), updated_at=bindparam("now"))
+)
+_COMPLETE = (
+    update(_table)
+    .where(_columns.id == bindparam("activity"), _columns.sync_status.in_(("syncing", "failed")))
+    .values(sync_status="synced", last_sync_error=None, sync_attempts=0, updated_at=bindparam("now"))
+)
+_NOTE_CHANGE = activity_changes.insert()
+
+
+@cache
+def _placeholder(dialect: str) -> Any:
+    statement = insert_for(dialect, _table).on_conflict_do_nothing(index_elements=["id"])
+    return statement.returning(_columns.id)
+
 
 def held(connection: Connection, activity_id: int) -> HeldActivity | None:
-    query = (
-        select(_table, activity_streams.c.state.label("stream_state"))
-        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
-        .where(_columns.id == activity_id)
-    )
-    row = connection.execute(query).first()
+    row = connection.execute(_HELD, {"activity": activity_id}).first()
     if row is None:
         return None
     return HeldActivity(
@@ -82,11 +121,7 @@ def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) 
     """An event said that these changed: they are pending until the truth is fetched."""
     for athlete_id in sorted({spec.athlete_id for spec in specs}):
         ids = sorted(int(s.key.partition(":")[2]) for s in specs if s.athlete_id == athlete_id)
-        connection.execute(
-            update(_table)
-            .where(_columns.id.in_(ids), _columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
-            .values(sync_status="pending", webhook_received_at=now, updated_at=now)
-        )
+        connection.execute(_STALE, {"ids": ids, "athlete": athlete_id, "now": now})
 
 
 def show_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:
@@ -131,7 +166,7 @@ def store(
 ) -> None:
     """Write what Strava shows now. A summary touches only what it has; a detail is the whole truth."""
     _claim(connection, [record], now)
-    row = connection.execute(select(_table).where(_columns.id == record.id).with_for_update()).one()
+    row = connection.execute(_LOCKED_ROW, {"activity": record.id}).one()
     values = {name: _storable(value) for name, value in record.columns.items() if name in TYPED}
     if record.level == "detail":
         values = dict.fromkeys(TYPED) | values
@@ -146,7 +181,7 @@ def store(
     elif row.detail is not None or (record.level == "summary" and row.summary is not None):
         _log_changes(connection, row, values, cause, now)
     changes["athlete_id"] = record.athlete_id
-    connection.execute(update(_table).where(_columns.id == record.id).values(**values, **changes))
+    connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
 
 
 def _claim(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
@@ -165,8 +200,7 @@ def _claim(connection: Connection, records: Sequence[ActivityRecord], now: datet
         }
         for record in sorted(records, key=lambda record: record.id)
     ]
-    statement = insert_into(connection, _table).on_conflict_do_nothing(index_elements=["id"])
-    return set(connection.execute(statement.returning(_columns.id), rows).scalars())
+    return set(connection.execute(_placeholder(connection.dialect.name), rows).scalars())
 
 
 def _storable(value: Any) -> Any:
@@ -188,11 +222,7 @@ def note_failure(connection: Connection, activity_id: int, error: str, *, final:
 
 def finish(connection: Connection, activity_id: int, now: datetime) -> None:
     """Detail and streams are as Strava has them."""
-    connection.execute(
-        update(_table)
-        .where(_columns.id == activity_id, _columns.sync_status.in_(("syncing", "failed")))
-        .values(sync_status="synced", last_sync_error=None, sync_attempts=0, updated_at=now)
-    )
+    connection.execute(_COMPLETE, {"activity": activity_id, "now": now})
 
 
 def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
@@ -207,7 +237,7 @@ def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, 
     connection.execute(
         insert_into(connection, _table).values(new).on_conflict_do_nothing(index_elements=["id"])
     )
-    row = connection.execute(select(_table).where(_columns.id == activity_id).with_for_update()).one()
+    row = connection.execute(_LOCKED_ROW, {"activity": activity_id}).one()
     if row.athlete_id != athlete_id or row.deleted_at is not None:
         return
     blank = {
@@ -216,7 +246,7 @@ def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, 
         "deleted_at": now,
         "updated_at": now,
     }
-    connection.execute(update(_table).where(_columns.id == activity_id).values(blank))
+    connection.execute(_CHANGE, {"activity": activity_id, **blank})
     connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
     # The audit trail keeps that it went and came back, not what it said.
     connection.execute(
@@ -255,18 +285,17 @@ def _log(
     cause: str,
     now: datetime,
 ) -> None:
-    connection.execute(
-        activity_changes.insert().values(
-            id=uuid7(int(now.timestamp() * 1000)),
-            activity_id=activity_id,
-            athlete_id=athlete_id,
-            field=field,
-            old_value=msgspec.json.encode(old).decode(),
-            new_value=msgspec.json.encode(new).decode(),
-            changed_at=now,
-            cause=cause,
-        )
-    )
+    change = {
+        "id": uuid7(int(now.timestamp() * 1000)),
+        "activity_id": activity_id,
+        "athlete_id": athlete_id,
+        "field": field,
+        "old_value": msgspec.json.encode(old).decode(),
+        "new_value": msgspec.json.encode(new).decode(),
+        "changed_at": now,
+        "cause": cause,
+    }
+    connection.execute(_NOTE_CHANGE, change)
 
 
 class Comparison(NamedTuple):
@@ -308,76 +337,4 @@ def mark_pending(connection: Connection, ids: Iterable[int], now: datetime) -> N
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:
-    return connection.execute(select(_table).where(_columns.id == activity_id)).first()
-
-
-def listing(
-    connection: Connection,
-    *,
-    athlete_id: int | None = None,
-    after: datetime | None = None,
-    before: datetime | None = None,
-    sport_type: str | None = None,
-    cursor: tuple[datetime, int] | None = None,
-    limit: int,
-) -> Sequence[Row[Any]]:
-    """Activities that are not deleted, latest start first; `cursor` is the last one of the page before."""
-    wanted = [_columns.sync_status != "deleted", _columns.start_date.is_not(None)]
-    if athlete_id is not None:
-        wanted.append(_columns.athlete_id == athlete_id)
-    if after is not None:
-        wanted.append(_columns.start_date >= after)
-    if before is not None:
-        wanted.append(_columns.start_date < before)
-    if sport_type is not None:
-        wanted.append(_columns.sport_type == sport_type)
-    if cursor is not None:
-        at, last = cursor
-        wanted.append(tuple_(_columns.start_date, _columns.id) < tuple_(literal(at, Instant), literal(last)))
-    query = (
-        select(_table).where(*wanted).order_by(_columns.start_date.desc(), _columns.id.desc()).limit(limit)
-    )
-    return connection.execute(query).all()
-
-
-def progress(connection: Connection, athlete_id: int, after: datetime | None) -> dict[str, int]:
-    """How many activities of the athlete, started since `after`, are in each sync status."""
-    query = (
-        select(_columns.sync_status, func.count())
-        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
-        .group_by(_columns.sync_status)
-    )
-    if after is not None:
-        query = query.where(_columns.start_date >= after)
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def changes(
-    connection: Connection, *, since_id: str | None, limit: int, since: datetime | None = None
-) -> Sequence[Row[Any]]:
-    """The audit trail, oldest first."""
-    query = select(activity_changes).order_by(activity_changes.c.id).limit(limit)
-    if since is not None:
-        query = query.where(activity_changes.c.changed_at >= since)
-    if since_id:
-        query = query.where(activity_changes.c.id > since_id)
-    return connection.execute(query).all()
-
-
-def progress_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, dict[str, int]]:
-    """`progress` of several athletes at once, each since the start of their own first sync's window."""
-    athlete = strava_athletes.c
-    query = (
-        select(_columns.athlete_id, _columns.sync_status, func.count().label("activities"))
-        .join(strava_athletes, athlete.id == _columns.athlete_id)
-        .where(
-            _columns.athlete_id.in_(sorted(athlete_ids)),
-            _columns.sync_status != "deleted",
-            or_(athlete.initial_sync_after.is_(None), _columns.start_date >= athlete.initial_sync_after),
-        )
-        .group_by(_columns.athlete_id, _columns.sync_status)
-    )
-    found: dict[int, dict[str, int]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.athlete_id, {})[row.sync_status] = row.activities
-    return found
+    return connection.execute(_ROW, {"activity": activity_id}).first()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, select, update
 
 from ..domain.athlete import AthleteProfile
 from .dialect import insert_into
@@ -16,18 +16,54 @@ FIRST_COMPARISON = timedelta(minutes=15)
 """After connecting: the first sync has just listed everything."""
 
 
+_columns = strava_athletes.c
+
+# Statements of every job's way are built once: to build one takes longer than to run it.
+_ROW = select(strava_athletes).where(_columns.id == bindparam("athlete"))
+_CHANGE = update(strava_athletes).where(_columns.id == bindparam("athlete"))
+_STATUSES = (
+    select(_columns.id, _columns.status)
+    .where(_columns.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_columns.id)
+    .with_for_update(read=True, key_share=True)
+)
+_HEARD = (
+    update(strava_athletes)
+    .where(_columns.id.in_(bindparam("ids", expanding=True)))
+    .values(last_event_at=bindparam("now"))
+)
+_COMPLETE_SYNC = (
+    update(strava_athletes)
+    .where(
+        _columns.id == bindparam("athlete"),
+        _columns.initial_sync_listed.is_(True),
+        _columns.initial_sync_completed.is_(False),
+        ~exists().where(
+            and_(
+                strava_activities.c.athlete_id == bindparam("athlete"),
+                strava_activities.c.sync_status.in_(("pending", "syncing")),
+            )
+        ),
+    )
+    .values(
+        initial_sync_completed=True, initial_sync_completed_at=bindparam("now"), updated_at=bindparam("now")
+    )
+)
+_DUE = (
+    select(strava_athletes)
+    .where(_columns.status == "active", _columns.reconcile_due_at <= bindparam("now"))
+    .order_by(_columns.reconcile_due_at)
+    .limit(bindparam("most"))
+)
+_LOCKED_DUE = _DUE.with_for_update(skip_locked=True)
+
+
 def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     """The athletes' states, which cannot become `deauthorized` before this transaction ends.
 
     A key share lock: it keeps out who purges the athlete, not who notes that something was synced.
     """
-    query = (
-        select(strava_athletes.c.id, strava_athletes.c.status)
-        .where(strava_athletes.c.id.in_(sorted(ids)))
-        .order_by(strava_athletes.c.id)
-        .with_for_update(read=True, key_share=True)
-    )
-    return {row.id: row.status for row in connection.execute(query)}
+    return {row.id: row.status for row in connection.execute(_STATUSES, {"ids": sorted(ids)})}
 
 
 def connect(
@@ -62,9 +98,7 @@ def connect(
 
 
 def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:
-    connection.execute(
-        update(strava_athletes).where(strava_athletes.c.id.in_(sorted(ids))).values(last_event_at=now)
-    )
+    connection.execute(_HEARD, {"ids": sorted(ids), "now": now})
 
 
 def set_subscription(connection: Connection, *, active: bool) -> None:
@@ -75,7 +109,7 @@ def mark(connection: Connection, athlete_id: int, status: str, reason: str | Non
     """Set the connection's state; who has left stays gone."""
     connection.execute(
         update(strava_athletes)
-        .where(strava_athletes.c.id == athlete_id, strava_athletes.c.status != "deauthorized")
+        .where(_columns.id == athlete_id, _columns.status != "deauthorized")
         .values(status=status, status_reason=reason, updated_at=now)
     )
 
@@ -83,7 +117,7 @@ def mark(connection: Connection, athlete_id: int, status: str, reason: str | Non
 def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, now: datetime) -> None:
     connection.execute(
         update(strava_athletes)
-        .where(strava_athletes.c.id == athlete_id)
+        .where(_columns.id == athlete_id)
         .values(
             initial_sync_started_at=now,
             initial_sync_completed=False,
@@ -101,10 +135,10 @@ def advance_sync(connection: Connection, athlete_id: int, found: int, now: datet
     """One more page of the list is stored."""
     connection.execute(
         update(strava_athletes)
-        .where(strava_athletes.c.id == athlete_id)
+        .where(_columns.id == athlete_id)
         .values(
-            initial_sync_cursor=func.coalesce(strava_athletes.c.initial_sync_cursor, 0) + 1,
-            initial_sync_found=strava_athletes.c.initial_sync_found + found,
+            initial_sync_cursor=func.coalesce(_columns.initial_sync_cursor, 0) + 1,
+            initial_sync_found=_columns.initial_sync_found + found,
             updated_at=now,
         )
     )
@@ -113,7 +147,7 @@ def advance_sync(connection: Connection, athlete_id: int, found: int, now: datet
 def finish_listing(connection: Connection, athlete_id: int, now: datetime) -> None:
     connection.execute(
         update(strava_athletes)
-        .where(strava_athletes.c.id == athlete_id)
+        .where(_columns.id == athlete_id)
         .values(initial_sync_listed=True, updated_at=now)
     )
     complete_sync(connection, athlete_id, now)
@@ -121,71 +155,42 @@ def finish_listing(connection: Connection, athlete_id: int, now: datetime) -> No
 
 def complete_sync(connection: Connection, athlete_id: int, now: datetime) -> None:
     """The first sync is complete when all is listed and no activity waits for its detail or streams."""
-    waiting = exists().where(
-        and_(
-            strava_activities.c.athlete_id == athlete_id,
-            strava_activities.c.sync_status.in_(("pending", "syncing")),
-        )
-    )
-    connection.execute(
-        update(strava_athletes)
-        .where(
-            strava_athletes.c.id == athlete_id,
-            strava_athletes.c.initial_sync_listed.is_(True),
-            strava_athletes.c.initial_sync_completed.is_(False),
-            ~waiting,
-        )
-        .values(initial_sync_completed=True, initial_sync_completed_at=now, updated_at=now)
-    )
+    connection.execute(_COMPLETE_SYNC, {"athlete": athlete_id, "now": now})
 
 
 def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
-    connection.execute(
-        update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(last_synced_at=now)
-    )
+    connection.execute(_CHANGE, {"athlete": athlete_id, "last_synced_at": now})
     complete_sync(connection, athlete_id, now)
 
 
 def note_verified(connection: Connection, athlete_id: int, now: datetime) -> None:
     """Our rows were compared with all that Strava lists in the window."""
-    connection.execute(
-        update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(last_verified_at=now)
-    )
+    connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now})
 
 
 def due_for_comparison(
     connection: Connection, now: datetime, limit: int, *, lock: bool
 ) -> Sequence[Row[Any]]:
     """Connected athletes whose next comparison with Strava is due, longest waiting first."""
-    query = (
-        select(strava_athletes)
-        .where(strava_athletes.c.status == "active", strava_athletes.c.reconcile_due_at <= now)
-        .order_by(strava_athletes.c.reconcile_due_at)
-        .limit(limit)
-    )
-    if lock:
-        query = query.with_for_update(skip_locked=True)
-    return connection.execute(query).all()
+    return connection.execute(_LOCKED_DUE if lock else _DUE, {"now": now, "most": limit}).all()
 
 
 def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) -> None:
-    connection.execute(
-        update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(reconcile_due_at=due)
-    )
+    connection.execute(_CHANGE, {"athlete": athlete_id, "reconcile_due_at": due})
 
 
 def get(connection: Connection, athlete_id: int) -> Row[Any] | None:
-    return connection.execute(select(strava_athletes).where(strava_athletes.c.id == athlete_id)).first()
+    return connection.execute(_ROW, {"athlete": athlete_id}).first()
 
 
 def listing(connection: Connection, *, limit: int, after_id: int | None = None) -> Sequence[Row[Any]]:
-    query = select(strava_athletes).order_by(strava_athletes.c.id).limit(limit)
+    query = select(strava_athletes).order_by(_columns.id).limit(limit)
     if after_id is not None:
-        query = query.where(strava_athletes.c.id > after_id)
+        query = query.where(_columns.id > after_id)
     return connection.execute(query).all()
 
 
 def counts(connection: Connection) -> dict[str, int]:
     """How many athletes are in each status."""
-    query = select(strava_athletes.c.status, func.count()).group_by(strava_athletes.c.status)
+    query = select(_columns.status, func.count()).group_by(_columns.status)
     return {row[0]: row[1] for row in connection.execute(query)}

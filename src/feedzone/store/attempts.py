@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from ..domain.ids import uuid7
 from ..domain.job import Job
 from .schema import job_attempts
+
+_FORGET = delete(job_attempts).where(job_attempts.c.job_id == bindparam("job"))
 
 
 def note(connection: Connection, job: Job, error: str, kind: str, now: datetime) -> None:
@@ -29,7 +31,7 @@ def note(connection: Connection, job: Job, error: str, kind: str, now: datetime)
 
 def forget(connection: Connection, job_id: str) -> None:
     """The job has ended well, or was discarded: its story has no one to tell it to."""
-    connection.execute(delete(job_attempts).where(job_attempts.c.job_id == job_id))
+    connection.execute(_FORGET, {"job": job_id})
 
 
 def relink(connection: Connection, old_job: str, new_job: str) -> None:

@@ -6,9 +6,12 @@ One call an hour may ask whether it is on again; when it is, everything that wai
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, or_, select, update
 
+from ..domain.outcome import Outcome, Snooze
 from ..errors import ApplicationPaused
 from ..ports import Clock
 from . import jobs
@@ -18,26 +21,39 @@ from .schema import application_state
 
 PROBE_EVERY = timedelta(hours=1)
 _columns = application_state.c
+_STATE = select(application_state)
 
 
-def refusal(connection: Connection, now: datetime) -> ApplicationPaused | None:
-    """Why a call must wait, or None. The one caller that gets None while the breaker is open is the probe."""
-    row = connection.execute(select(application_state)).first()
+class Door(NamedTuple):
+    """What a call is told that wants to leave: why it must wait, or that it is the probe, or neither."""
+
+    paused: ApplicationPaused | None
+    probe: bool
+
+
+def ask(connection: Connection, now: datetime) -> Door:
+    """Whether a call may leave. While the breaker is open one may, once an hour: the probe."""
+    row = connection.execute(_STATE).first()
     if row is None or row.inactive_since is None:
-        return None
+        return Door(None, probe=False)
     probe = update(application_state).where(
         _columns.inactive_since.is_not(None), or_(_columns.probe_at.is_(None), _columns.probe_at <= now)
     )
     if connection.execute(probe.values(probe_at=now + PROBE_EVERY)).rowcount:
-        return None
-    return ApplicationPaused(row.probe_at, row.reason)
+        return Door(None, probe=True)
+    return Door(ApplicationPaused(row.probe_at, row.reason), probe=False)
 
 
-def hurry_left_over(connection: Connection, now: datetime) -> None:
-    """A job that was refused just before the breaker closed may write so just after it."""
-    is_open = select(_columns.id).where(_columns.inactive_since.is_not(None))
-    if connection.execute(is_open).first() is None:
-        jobs.hurry_paused(connection, now)
+def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outcome:
+    """A job that was refused just before the breaker closed may say so just after it: it need not wait.
+
+    The lock lets it be seen by whoever closes the breaker meanwhile, or see that it is closed.
+    """
+    if not (isinstance(outcome, Snooze) and outcome.reason.startswith(jobs.PAUSED)):
+        return outcome
+    row = connection.execute(_STATE.with_for_update(read=True)).first()
+    is_open = row is not None and row.inactive_since is not None
+    return outcome if is_open else msgspec.structs.replace(outcome, until=now)
 
 
 class Breaker:
@@ -52,7 +68,7 @@ class Breaker:
         now = self._clock.now()
 
         def body(connection: Connection) -> ApplicationPaused:
-            row = connection.execute(select(application_state)).first()
+            row = connection.execute(_STATE).first()
             since = row.inactive_since if row is not None and row.inactive_since is not None else now
             values = {"inactive_since": since, "probe_at": now + PROBE_EVERY, "reason": reason}
             connection.execute(
@@ -65,18 +81,15 @@ class Breaker:
         return await self._database.write(body)
 
     async def close(self) -> bool:
-        """A call succeeded: go on. True when the breaker was open."""
+        """The probe was answered as a call of a live application is: go on. False when it was closed."""
         now = self._clock.now()
-        is_open = _columns.inactive_since.is_not(None)
 
         def body(connection: Connection) -> bool:
-            if not connection.execute(
-                update(application_state).where(is_open).values(inactive_since=None, probe_at=None)
-            ).rowcount:
+            is_open = _columns.inactive_since.is_not(None)
+            closing = update(application_state).where(is_open).values(inactive_since=None, probe_at=None)
+            if not connection.execute(closing).rowcount:
                 return False
             jobs.hurry_paused(connection, now)
             return True
 
-        if not await self._database.read(lambda c: c.execute(select(_columns.id).where(is_open)).first()):
-            return False
         return await self._database.write(body)

@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from ..domain.budget import DEFAULT_LIMITS, WINDOWS, Usage, WindowName, window_end, window_start, windows_for
-from ..errors import ApplicationPaused, QuotaSpent
+from ..errors import QuotaSpent
 from ..ports import Clock
 from . import breaker
 from .database import Database
 from .dialect import insert_into
 from .schema import api_budget
+
+_ROWS = select(api_budget).order_by(api_budget.c.window)
+_LOCKED = _ROWS.with_for_update()
+_CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
 
 
 class Window(NamedTuple):
@@ -40,27 +44,29 @@ class BudgetTable:
         self._database = database
         self._clock = clock
 
-    async def reserve(self, *, read: bool) -> None:
+    async def reserve(self, *, read: bool) -> bool:
         now = self._clock.now()
 
-        def body(connection: Connection) -> QuotaSpent | ApplicationPaused | None:
+        def body(connection: Connection) -> QuotaSpent | breaker.Door:
             held = _current(connection, now, lock=True)
             full = [held[name] for name in windows_for(read=read) if held[name].full]
             if full:
                 last = max(full, key=lambda window: window.ends_at)
                 return QuotaSpent(last.name, last.ends_at)
-            if (paused := breaker.refusal(connection, now)) is not None:
-                return paused
-            _write(
-                connection,
-                {name: held[name]._replace(used=held[name].used + 1) for name in windows_for(read=read)},
-                now,
-            )
-            return None
+            door = breaker.ask(connection, now)
+            if door.paused is None:
+                one_more = {
+                    name: held[name]._replace(used=held[name].used + 1) for name in windows_for(read=read)
+                }
+                _write(connection, one_more, now)
+            return door
 
-        spent = await self._database.write(body)
-        if spent is not None:
-            raise spent
+        answer = await self._database.write(body)
+        if isinstance(answer, QuotaSpent):
+            raise answer
+        if answer.paused is not None:
+            raise answer.paused
+        return answer.probe
 
     async def release(self, *, read: bool) -> None:
         now = self._clock.now()
@@ -74,7 +80,9 @@ class BudgetTable:
 
     async def observe(self, usage: Usage) -> None:
         now = self._clock.now()
-        await self._database.write(lambda c: _observe(c, usage, now))
+        # Alone with the application, Strava counts what we count: then there is nothing to write.
+        if await self._database.read(lambda c: _corrections(_current(c, now, lock=False), usage)):
+            await self._database.write(lambda c: _observe(c, usage, now))
 
     async def latch(self, usage: Usage | None) -> datetime:
         now = self._clock.now()
@@ -104,11 +112,10 @@ class BudgetTable:
 
 def _current(connection: Connection, now: datetime, *, lock: bool) -> dict[WindowName, Window]:
     """The windows at `now`: what was counted in an earlier window is over."""
-    query = select(api_budget).order_by(api_budget.c.window)
-    rows = connection.execute(query.with_for_update() if lock else query).all()
+    rows = connection.execute(_LOCKED if lock else _ROWS).all()
     if lock and len(rows) < len(WINDOWS):
         _create(connection, now)
-        rows = connection.execute(query.with_for_update()).all()
+        rows = connection.execute(_LOCKED).all()
     stored = {row.window: row for row in rows}
     return {name: _window(name, stored.get(name), now) for name in WINDOWS}
 
@@ -138,28 +145,34 @@ def _create(connection: Connection, now: datetime) -> None:
 
 
 def _write(connection: Connection, windows: Mapping[WindowName, Window], now: datetime) -> None:
-    statement = (
-        update(api_budget)
-        .where(api_budget.c.window == bindparam("name"))
-        .values(
-            starts_at=bindparam("starts"), quota=bindparam("limit"), used=bindparam("count"), updated_at=now
-        )
-    )
     rows = [
-        {"name": window.name, "starts": window.starts_at, "limit": window.quota, "count": window.used}
+        {
+            "name": window.name,
+            "starts_at": window.starts_at,
+            "quota": window.quota,
+            "used": window.used,
+            "updated_at": now,
+        }
         for window in windows.values()
     ]
-    connection.execute(statement, rows)
+    connection.execute(_CHANGE, rows)
+
+
+def _corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:
+    """The windows of which Strava knows more than we do."""
+    found = {}
+    for name, reading in usage.items():
+        window = held[name]
+        # The larger count is right: calls of ours may be under way, and others may use the application.
+        used = window.used if reading.used is None else max(window.used, reading.used)
+        corrected = window._replace(quota=reading.limit or window.quota, used=used)
+        if corrected != window:
+            found[name] = corrected
+    return found
 
 
 def _observe(connection: Connection, usage: Usage, now: datetime) -> None:
     if not usage:
         return
-    held = _current(connection, now, lock=True)
-    seen = {}
-    for name, reading in usage.items():
-        window = held[name]
-        # The larger count is right: calls of ours may be under way, and others may use the application.
-        used = window.used if reading.used is None else max(window.used, reading.used)
-        seen[name] = window._replace(quota=reading.limit or window.quota, used=used)
-    _write(connection, seen, now)
+    if corrected := _corrections(_current(connection, now, lock=True), usage):
+        _write(connection, corrected, now)

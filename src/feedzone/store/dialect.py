@@ -10,6 +10,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 def insert_into(connection: Connection, table: Table) -> Any:
     """An INSERT with on_conflict_do_nothing/update: the same words on both, two classes in SQLAlchemy."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
+    return insert_for(connection.dialect.name, table)
+
+
+def insert_for(dialect: str, table: Table) -> Any:
+    """`insert_into` for a statement that is built once for each dialect."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

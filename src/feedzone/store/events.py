@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, delete, func, literal, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, literal, select, update
 
 from ..domain.job import Job
 from .schema import forged_suspects, webhook_events
@@ -15,70 +15,76 @@ from .schema import forged_suspects, webhook_events
 OPEN = ("pending", "processing")
 
 
+_columns = webhook_events.c
+
+# Statements of every job's way are built once: to build one takes longer than to run it.
+_BEGUN = (
+    update(webhook_events)
+    .where(_columns.job_id.in_(bindparam("jobs", expanding=True)), _columns.status == "pending")
+    .values(status="processing", attempts=_columns.attempts + 1)
+)
+_GIVEN_BACK = (
+    update(webhook_events)
+    .where(_columns.job_id.in_(bindparam("jobs", expanding=True)), _columns.status == "processing")
+    .values(status="pending", attempts=_columns.attempts - 1)
+)
+_ANSWERED = (
+    update(webhook_events)
+    .where(_columns.job_id == bindparam("job"), _columns.status.in_((*OPEN, "failed")))
+    .values(status="completed", processed_at=bindparam("now"), error_message=bindparam("note"))
+)
+_ANSWERED_UPTO = _ANSWERED.where(_columns.job_version <= bindparam("upto"))
+
+
 def mark_processing(connection: Connection, job_ids: Sequence[str]) -> None:
-    connection.execute(
-        update(webhook_events)
-        .where(webhook_events.c.job_id.in_(job_ids), webhook_events.c.status == "pending")
-        .values(status="processing", attempts=webhook_events.c.attempts + 1)
-    )
+    connection.execute(_BEGUN, {"jobs": job_ids})
 
 
 def mark_pending(connection: Connection, job_ids: Sequence[str]) -> None:
     """The run that had begun does not count: it had to wait, or was given back."""
     if job_ids:
-        connection.execute(
-            update(webhook_events)
-            .where(webhook_events.c.job_id.in_(job_ids), webhook_events.c.status == "processing")
-            .values(status="pending", attempts=webhook_events.c.attempts - 1)
-        )
+        connection.execute(_GIVEN_BACK, {"jobs": job_ids})
 
 
 def complete(
     connection: Connection, job_id: str, version: int | None, note: str | None, now: datetime
 ) -> None:
     """The object is up to date with every event up to `version` of the job (None: with all of them)."""
-    upto = [] if version is None else [webhook_events.c.job_version <= version]
-    connection.execute(
-        update(webhook_events)
-        .where(webhook_events.c.job_id == job_id, webhook_events.c.status.in_((*OPEN, "failed")), *upto)
-        .values(status="completed", processed_at=now, error_message=note)
-    )
+    statement = _ANSWERED if version is None else _ANSWERED_UPTO
+    upto = {} if version is None else {"upto": version}
+    connection.execute(statement, {"job": job_id, "note": note, "now": now, **upto})
 
 
 def complete_one(connection: Connection, event_id: str, now: datetime) -> None:
     """The event that said the athlete leaves: true, and done."""
     connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.id == event_id)
+        .where(_columns.id == event_id)
         .values(status="completed", processed_at=now, error_message=None)
     )
 
 
-def note_failure(connection: Connection, job: Job, error: str | None, *, final: bool, now: datetime) -> None:
+def note_failure(connection: Connection, job: Job, error: str, *, final: bool, now: datetime) -> None:
     """A run ended without success: back to pending, or failed for good."""
-    values: dict[str, Any] = {"status": "failed" if final else "pending"}
-    if error is not None:
-        values["error_message"] = error
+    values: dict[str, Any] = {"status": "failed" if final else "pending", "error_message": error}
     if final:
         values["processed_at"] = now
     connection.execute(
-        update(webhook_events)
-        .where(webhook_events.c.job_id == job.id, webhook_events.c.status.in_(OPEN))
-        .values(values)
+        update(webhook_events).where(_columns.job_id == job.id, _columns.status.in_(OPEN)).values(values)
     )
 
 
 def relink(connection: Connection, old_job: str, new_job: str) -> None:
     """These events are now another job's to answer; any version of it will do."""
     connection.execute(
-        update(webhook_events).where(webhook_events.c.job_id == old_job).values(job_id=new_job, job_version=1)
+        update(webhook_events).where(_columns.job_id == old_job).values(job_id=new_job, job_version=1)
     )
 
 
 def reopen(connection: Connection, job_id: str) -> None:
     connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.job_id == job_id, webhook_events.c.status == "failed")
+        .where(_columns.job_id == job_id, _columns.status == "failed")
         .values(status="pending", processed_at=None)
     )
 
@@ -86,38 +92,36 @@ def reopen(connection: Connection, job_id: str) -> None:
 def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> None:
     connection.execute(
         update(webhook_events)
-        .where(webhook_events.c.job_id == job_id, webhook_events.c.status.in_((*OPEN, "failed")))
+        .where(_columns.job_id == job_id, _columns.status.in_((*OPEN, "failed")))
         .values(
             status="failed",
             processed_at=now,
             error_message=literal(f"discarded: {reason}; was: ")
-            + func.coalesce(webhook_events.c.error_message, "no error"),
+            + func.coalesce(_columns.error_message, "no error"),
         )
     )
 
 
 def redact_activity(connection: Connection, activity_id: int) -> None:
     """A deleted activity's title must not live on in the payloads of its update events."""
-    of_it = and_(webhook_events.c.object_type == "activity", webhook_events.c.object_id == activity_id)
-    query = select(webhook_events.c.id, webhook_events.c.event_data).where(
-        of_it, webhook_events.c.aspect_type == "update"
-    )
+    of_it = and_(_columns.object_type == "activity", _columns.object_id == activity_id)
+    query = select(_columns.id, _columns.event_data).where(of_it, _columns.aspect_type == "update")
     for row in connection.execute(query).all():
         payload = msgspec.json.decode(row.event_data)
         if payload.get("updates"):
             payload["updates"] = dict.fromkeys(payload["updates"])
             connection.execute(
                 update(webhook_events)
-                .where(webhook_events.c.id == row.id)
+                .where(_columns.id == row.id)
                 .values(event_data=msgspec.json.encode(payload).decode())
             )
 
 
 def purge_athlete(connection: Connection, athlete_id: int, keep_event: str | None) -> int:
     """Remove the athlete's raw payloads; only the event that proves why may stay."""
-    mine = [webhook_events.c.owner_id == athlete_id]
+    mine = [_columns.owner_id == athlete_id]
     if keep_event:
-        mine.append(webhook_events.c.id != keep_event)
+        mine.append(_columns.id != keep_event)
     return connection.execute(delete(webhook_events).where(*mine)).rowcount
 
 
@@ -125,34 +129,34 @@ def listing(
     connection: Connection, *, status: str | None, limit: int, before_id: str | None
 ) -> Sequence[Row[Any]]:
     """Events, newest first."""
-    query = select(webhook_events).order_by(webhook_events.c.id.desc()).limit(limit)
+    query = select(webhook_events).order_by(_columns.id.desc()).limit(limit)
     if status:
-        query = query.where(webhook_events.c.status == status)
+        query = query.where(_columns.status == status)
     if before_id:
-        query = query.where(webhook_events.c.id < before_id)
+        query = query.where(_columns.id < before_id)
     return connection.execute(query).all()
 
 
 def get(connection: Connection, event_id: str) -> Row[Any] | None:
-    return connection.execute(select(webhook_events).where(webhook_events.c.id == event_id)).first()
+    return connection.execute(select(webhook_events).where(_columns.id == event_id)).first()
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    query = select(webhook_events.c.status, func.count()).group_by(webhook_events.c.status)
+    query = select(_columns.status, func.count()).group_by(_columns.status)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Athletes whose events we ignore, with how many (pain 28)."""
-    unknown = webhook_events.c.error_message.like("athlete % is not connected")
+    unknown = _columns.error_message.like("athlete % is not connected")
     query = (
         select(
-            webhook_events.c.owner_id,
+            _columns.owner_id,
             func.count().label("events"),
-            func.max(webhook_events.c.created_at).label("last"),
+            func.max(_columns.created_at).label("last"),
         )
-        .where(webhook_events.c.status == "ignored", unknown)
-        .group_by(webhook_events.c.owner_id)
+        .where(_columns.status == "ignored", unknown)
+        .group_by(_columns.owner_id)
         .order_by(func.count().desc())
         .limit(limit)
     )
@@ -161,12 +165,12 @@ def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
 
 def last_received(connection: Connection) -> datetime | None:
     """When the newest event came."""
-    return connection.execute(select(func.max(webhook_events.c.created_at))).scalar()
+    return connection.execute(select(func.max(_columns.created_at))).scalar()
 
 
 def oldest_open(connection: Connection) -> datetime | None:
     """When the oldest event came whose object is not up to date yet."""
-    query = select(func.min(webhook_events.c.created_at)).where(webhook_events.c.status.in_(OPEN))
+    query = select(func.min(_columns.created_at)).where(_columns.status.in_(OPEN))
     return connection.execute(query).scalar()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -12,9 +13,25 @@ from ..domain.event import Signature, StravaEvent, job_for, visible_update
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
 from . import activities, athletes, jobs, subscriptions
-from .dialect import insert_into
+from .dialect import insert_for
 from .schema import jobs as jobs_table
 from .schema import webhook_events
+
+# Statements of every delivery's way are built once: to build one takes longer than to run it.
+_LIVE_JOBS = select(
+    jobs_table.c.id, jobs_table.c.kind, jobs_table.c.key, jobs_table.c.athlete_id, jobs_table.c.version
+).where(jobs_table.c.key.in_(bindparam("keys", expanding=True)), jobs_table.c.state != "dead")
+_LINK = (
+    update(webhook_events)
+    .where(webhook_events.c.id == bindparam("event"))
+    .values(job_id=bindparam("job"), job_version=bindparam("version"))
+)
+
+
+@cache
+def _insert_new(dialect: str) -> Any:
+    statement = insert_for(dialect, webhook_events).on_conflict_do_nothing(index_elements=["dedup_key"])
+    return statement.returning(webhook_events.c.id)
 
 
 class Delivery(NamedTuple):
@@ -46,8 +63,7 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
         rows.append(_values(event, signature, event_id, now, ignored))
-    statement = insert_into(connection, webhook_events).on_conflict_do_nothing(index_elements=["dedup_key"])
-    new = set(connection.execute(statement.returning(webhook_events.c.id), rows).scalars())
+    new = set(connection.execute(_insert_new(connection.dialect.name), rows).scalars())
     _cause_work(connection, {key: value for key, value in specs.items() if key in new}, now)
     return [
         Receipt(
@@ -101,20 +117,15 @@ def _cause_work(
         return
     jobs.enqueue(connection, work.values(), now)
     keys = sorted({spec.key for spec in work.values()})
-    live = select(jobs_table).where(jobs_table.c.key.in_(keys), jobs_table.c.state != "dead")
-    link = {(row.kind, row.key, row.athlete_id): row for row in connection.execute(live)}
+    live = connection.execute(_LIVE_JOBS, {"keys": keys})
+    link = {(row.kind, row.key, row.athlete_id): row for row in live}
     linked = [
         {"event": event_id, "job": row.id, "version": row.version}
         for event_id, row in (
             (event_id, link[spec.kind, spec.key, spec.athlete_id]) for event_id, spec in work.items()
         )
     ]
-    connection.execute(
-        update(webhook_events)
-        .where(webhook_events.c.id == bindparam("event"))
-        .values(job_id=bindparam("job"), job_version=bindparam("version")),
-        linked,
-    )
+    connection.execute(_LINK, linked)
     activities.mark_stale(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )

@@ -4,19 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
 
 from ..domain.ids import uuid7
 from ..domain.job import Hint, Job, JobSpec, Lane, decode_hint, encode_hint
 from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
-from . import attempts, events
-from .dialect import insert_into
+from . import attempts, dead_letters, events
+from .dialect import insert_for
 from .schema import LIVE, jobs
 
 Apply = Callable[[Connection, bool], None]
 """Writes the effects of an outcome; the flag says whether the job is given up with it."""
+
+_columns = jobs.c
+
+# Statements of every job's way are built once: to build one takes longer than to run it.
+_PICK = (
+    select(jobs)
+    .where(_columns.state == "queued", _columns.due_at <= bindparam("now"))
+    .order_by(_columns.priority, _columns.rank, _columns.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_HOLD = (
+    update(jobs)
+    .where(_columns.id.in_(bindparam("picked", expanding=True)))
+    .values(
+        state="running",
+        lease_owner=bindparam("holder"),
+        lease_until=bindparam("until"),
+        updated_at=bindparam("now"),
+    )
+)
+_NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
+_RUNNING = select(_columns.id, _columns.lease_owner, _columns.lease_until).where(_columns.state == "running")
+_LEASED = (
+    select(_columns.version)
+    .where(
+        _columns.id == bindparam("job"),
+        _columns.state == "running",
+        _columns.lease_owner == bindparam("holder"),
+    )
+    .with_for_update()
+)
+_EXISTS = select(_columns.id).where(_columns.id == bindparam("job"))
+_CHANGE = update(jobs).where(_columns.id == bindparam("job"))
+_DELETE = delete(jobs).where(_columns.id == bindparam("job"))
+_LOCK = (
+    select(_columns.id)
+    .where(_columns.key.in_(bindparam("keys", expanding=True)), _columns.state != "dead")
+    .order_by(_columns.id)
+    .with_for_update()
+)
 
 
 def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> None:
@@ -37,24 +79,26 @@ def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> 
         connection.execute(text("NOTIFY feedzone_jobs"))
     # Two processes that enqueue the same keys in different order would deadlock on PostgreSQL.
     rows = [_values(spec, now) for _, spec in sorted(newest.items())]
-    statement = insert_into(connection, jobs)
-    new, old = statement.excluded, jobs.c
+    connection.execute(_upsert(connection.dialect.name), rows)
+
+
+@cache
+def _upsert(dialect: str) -> Any:
+    statement = insert_for(dialect, jobs)
+    new, old = statement.excluded, _columns
     newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[old.kind, old.key, old.athlete_id],
-            index_where=LIVE,
-            set_={
-                "version": old.version + 1,
-                "hint": case((newer, new.hint), else_=old.hint),
-                "hint_time": case((newer, new.hint_time), else_=old.hint_time),
-                "priority": case((better, new.priority), else_=old.priority),
-                "rank": case((better, new.rank), else_=old.rank),
-                "due_at": case((new.due_at < old.due_at, new.due_at), else_=old.due_at),
-                "updated_at": now,
-            },
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=[old.kind, old.key, old.athlete_id],
+        index_where=LIVE,
+        set_={
+            "version": old.version + 1,
+            "hint": case((newer, new.hint), else_=old.hint),
+            "hint_time": case((newer, new.hint_time), else_=old.hint_time),
+            "priority": case((better, new.priority), else_=old.priority),
+            "rank": case((better, new.rank), else_=old.rank),
+            "due_at": case((new.due_at < old.due_at, new.due_at), else_=old.due_at),
+            "updated_at": new.updated_at,
+        },
     )
 
 
@@ -98,8 +142,7 @@ def lock(connection: Connection, keys: Iterable[str]) -> None:
 
     Every transaction locks jobs before activities before athletes: two that differed would deadlock.
     """
-    live = select(jobs.c.id).where(jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead").order_by(jobs.c.id)
-    connection.execute(live.with_for_update()).all()
+    connection.execute(_LOCK, {"keys": sorted(keys)}).all()
 
 
 def waiting_hints(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Hint]:
@@ -110,30 +153,14 @@ def waiting_hints(connection: Connection, kind: str, keys: Iterable[str]) -> dic
     return {row.athlete_id: decode_hint(row.hint) for row in connection.execute(live)}
 
 
-def lease(
-    connection: Connection, *, limit: int, owner: str, now: datetime, seconds: float, kind: str | None = None
-) -> list[Job]:
+def lease(connection: Connection, *, limit: int, owner: str, now: datetime, seconds: float) -> list[Job]:
     """Lease up to `limit` due jobs, best lane first. Other processes' picks are skipped, not waited for."""
-    pick = (
-        select(jobs)
-        .where(jobs.c.state == "queued", jobs.c.due_at <= now)
-        .order_by(jobs.c.priority, jobs.c.rank, jobs.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    if kind is not None:
-        pick = pick.where(jobs.c.kind == kind)
-    rows = connection.execute(pick).all()
+    rows = connection.execute(_PICK, {"now": now, "most": limit}).all()
     if not rows:
         return []
     ids = [row.id for row in rows]
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(ids))
-        .values(
-            state="running", lease_owner=owner, lease_until=now + timedelta(seconds=seconds), updated_at=now
-        )
-    )
+    until = now + timedelta(seconds=seconds)
+    connection.execute(_HOLD, {"picked": ids, "holder": owner, "until": until, "now": now})
     events.mark_processing(connection, ids)
     return [_job(row, owner) for row in rows]
 
@@ -165,16 +192,13 @@ def finish(
     apply: Apply,
 ) -> bool:
     """Complete the job's run and apply its effects; False, changing nothing, when the lease was lost."""
-    current = connection.execute(
-        select(jobs.c.version)
-        .where(jobs.c.id == job.id, jobs.c.state == "running", jobs.c.lease_owner == job.lease_owner)
-        .with_for_update()
-    ).scalar_one_or_none()
+    mine = {"job": job.id, "holder": job.lease_owner}
+    current = connection.execute(_LEASED, mine).scalar_one_or_none()
     if current is None:
         return False
     overtaken = current > job.version
     apply(connection, is_last_attempt(job, outcome, max_attempts) and not overtaken)
-    if connection.execute(select(jobs.c.id).where(jobs.c.id == job.id)).first() is None:
+    if connection.execute(_EXISTS, {"job": job.id}).first() is None:
         return True  # its effects removed it: the athlete has left
     match outcome:
         case Done(note=note, then=then):
@@ -198,7 +222,7 @@ def finish(
             dead = job.attempts + 1 >= max_attempts
             _failed(connection, job, error, kind, now, dead=dead, overtaken=overtaken)
             if hint is not None and not overtaken:
-                connection.execute(update(jobs).where(jobs.c.id == job.id).values(hint=encode_hint(hint)))
+                connection.execute(_CHANGE, {"job": job.id, "hint": encode_hint(hint)})
             due = now if overtaken else now + retry_delay
             connection.execute(
                 update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
@@ -218,13 +242,10 @@ def _complete(connection: Connection, job: Job, note: str | None, *, overtaken: 
     if overtaken:
         _requeue(connection, job, now, now, {"attempts": 0, "last_error": None})
     else:
-        connection.execute(delete(jobs).where(jobs.c.id == job.id))
+        connection.execute(_DELETE, {"job": job.id})
         attempts.forget(connection, job.id)
     events.complete(connection, job.id, job.version, note, now)
-    for twin in connection.execute(_dead_twins(job)).scalars().all():
-        connection.execute(delete(jobs).where(jobs.c.id == twin))
-        attempts.forget(connection, twin)
-        events.complete(connection, twin, None, "brought up to date by a later job", now)
+    dead_letters.resolve(connection, job, now)
 
 
 def _failed(
@@ -233,35 +254,18 @@ def _failed(
     attempts.note(connection, job, error, kind, now)
     changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error, "error_class": kind}
     if dead and not overtaken:
-        _absorb_dead_twins(connection, job)
+        dead_letters.absorb(connection, job)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
-        connection.execute(update(jobs).where(jobs.c.id == job.id).values(changes))
+        connection.execute(_CHANGE, {"job": job.id, **changes})
     else:
         # What came meanwhile deserves attempts of its own.
         _requeue(connection, job, now, now, changes | ({"attempts": 0} if overtaken and dead else {}))
     events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
 
 
-def _absorb_dead_twins(connection: Connection, job: Job) -> None:
-    """An object has one dead letter: an earlier one's events and story go on in this."""
-    for twin in connection.execute(_dead_twins(job)).scalars().all():
-        events.relink(connection, twin, job.id)
-        attempts.relink(connection, twin, job.id)
-        connection.execute(delete(jobs).where(jobs.c.id == twin))
-
-
-def _dead_twins(job: Job) -> Select[Any]:
-    return select(jobs.c.id).where(
-        jobs.c.kind == job.kind,
-        jobs.c.key == job.key,
-        jobs.c.athlete_id == job.athlete_id,
-        jobs.c.state == "dead",
-    )
-
-
 def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, changes: dict[str, Any]) -> None:
     values = {"state": "queued", "lease_owner": None, "lease_until": None, "due_at": due, "updated_at": now}
-    connection.execute(update(jobs).where(jobs.c.id == job.id).values(values | changes))
+    connection.execute(_CHANGE, {"job": job.id, **values, **changes})
 
 
 def renew(connection: Connection, owners: Sequence[str], until: datetime) -> int:
@@ -276,14 +280,28 @@ def release(connection: Connection, worker: str, now: datetime) -> int:
     return _take_back(connection, mine, now)
 
 
-def rescue(connection: Connection, now: datetime, is_gone: Callable[[str], bool] | None = None) -> int:
+IsGone = Callable[[str], bool]
+
+
+def _abandoned(connection: Connection, now: datetime, is_gone: IsGone | None) -> tuple[bool, list[str]]:
+    """Whether a lease ran out, and which owners `is_gone` says are no more."""
+    rows = connection.execute(_RUNNING).all()
+    owners = sorted({row.lease_owner for row in rows})
+    gone = [owner for owner in owners if is_gone is not None and is_gone(owner)]
+    return any(row.lease_until <= now for row in rows), gone
+
+
+def any_abandoned(connection: Connection, now: datetime, is_gone: IsGone | None = None) -> bool:
+    """Whether there is something to rescue."""
+    expired, gone = _abandoned(connection, now, is_gone)
+    return expired or bool(gone)
+
+
+def rescue(connection: Connection, now: datetime, is_gone: IsGone | None = None) -> int:
     """Queue again what dead workers held: the lease ran out, or `is_gone` says so of its owner."""
-    abandoned = [jobs.c.lease_until <= now]
-    if is_gone is not None:
-        running = select(jobs.c.lease_owner).where(jobs.c.state == "running").distinct()
-        gone = [owner for owner in connection.execute(running).scalars() if is_gone(owner)]
-        abandoned.append(jobs.c.lease_owner.in_(gone))
-    return _take_back(connection, or_(*abandoned), now)
+    _, gone = _abandoned(connection, now, is_gone)
+    expired = _columns.lease_until <= now
+    return _take_back(connection, or_(expired, _columns.lease_owner.in_(gone)) if gone else expired, now)
 
 
 def _take_back(connection: Connection, which: Any, now: datetime) -> int:
@@ -300,7 +318,7 @@ def _take_back(connection: Connection, which: Any, now: datetime) -> int:
 
 def next_due(connection: Connection) -> datetime | None:
     """When the next queued job falls due."""
-    return connection.execute(select(func.min(jobs.c.due_at)).where(jobs.c.state == "queued")).scalar()
+    return connection.execute(_NEXT_DUE).scalar()
 
 
 def get(connection: Connection, job_id: str) -> Row[Any] | None:
@@ -319,21 +337,13 @@ def listing(
     return connection.execute(query).all()
 
 
-def dead(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
-    """Dead letters, oldest first: all, or those of one class of failure."""
-    query = select(jobs).where(jobs.c.state == "dead").order_by(jobs.c.id)
-    if error_class is not None:
-        query = query.where(jobs.c.error_class == error_class)
-    return connection.execute(query).all()
-
-
 PAUSED = "Strava has switched this application off"
 """How the reason of a job begins that waits for the application (errors.ApplicationPaused)."""
 
 
 def hurry_paused(connection: Connection, now: datetime) -> None:
     """What waited for the application to be switched on again is due now."""
-    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.last_error.startswith(PAUSED))
+    waiting = and_(_columns.state == "queued", _columns.due_at > now, _columns.last_error.startswith(PAUSED))
     connection.execute(update(jobs).where(waiting).values(due_at=now))
 
 
@@ -347,43 +357,3 @@ def oldest_due(connection: Connection, now: datetime) -> datetime | None:
     """Since when the longest waiting job has been due."""
     query = select(func.min(jobs.c.due_at)).where(jobs.c.state == "queued", jobs.c.due_at <= now)
     return connection.execute(query).scalar()
-
-
-def revive(connection: Connection, job_id: str, now: datetime) -> bool:
-    """Run a dead letter again, with all its attempts before it; False when there is no such dead letter."""
-    row = get(connection, job_id)
-    if row is None or row.state != "dead":
-        return False
-    live = and_(
-        jobs.c.kind == row.kind,
-        jobs.c.key == row.key,
-        jobs.c.athlete_id == row.athlete_id,
-        jobs.c.state != "dead",
-    )
-    if connection.execute(update(jobs).where(live).values(version=jobs.c.version + 1, due_at=now)).rowcount:
-        # The object has a live job again, whose end resolves this one (_complete).
-        return True
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id)
-        .values(
-            state="queued",
-            attempts=0,
-            due_at=now,
-            priority=func.min(jobs.c.priority, int(Lane.INTERACTIVE))
-            if connection.dialect.name == "sqlite"
-            else func.least(jobs.c.priority, int(Lane.INTERACTIVE)),
-            updated_at=now,
-        )
-    )
-    events.reopen(connection, job_id)
-    return True
-
-
-def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
-    """Drop a dead letter for good; its events keep the reason. False when there is no such dead letter."""
-    found = connection.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.state == "dead")).rowcount
-    if found:
-        attempts.forget(connection, job_id)
-        events.discard(connection, job_id, reason, now)
-    return bool(found)

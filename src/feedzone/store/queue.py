@@ -45,7 +45,7 @@ class JobTable:
             return jobs.finish(
                 connection,
                 job,
-                outcome,
+                breaker.reconsider(connection, outcome, now),
                 now=now,
                 max_attempts=self._max_attempts,
                 retry_delay=delay,
@@ -66,12 +66,9 @@ class JobTable:
         now = self._clock.now()
         # On a file of this very machine, an owner whose process is no more will never come back.
         is_gone = None if self._database.shares_work else process_is_gone
-
-        def body(connection: Connection) -> int:
-            breaker.hurry_left_over(connection, now)
-            return jobs.rescue(connection, now, is_gone)
-
-        return await self._database.write(body)
+        if not await self._database.read(lambda c: jobs.any_abandoned(c, now, is_gone)):
+            return 0
+        return await self._database.write(lambda c: jobs.rescue(c, now, is_gone))
 
     async def next_due(self) -> datetime | None:
         return await self._database.read(jobs.next_due)

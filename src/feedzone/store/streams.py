@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ..domain.effect import StoreStreams
-from .dialect import insert_into
+from .dialect import insert_for
 from .schema import activity_streams
+
+_ROW = select(activity_streams).where(activity_streams.c.activity_id == bindparam("activity"))
+_STATE = select(activity_streams.c.state, activity_streams.c.blob.is_not(None).label("stored")).where(
+    activity_streams.c.activity_id == bindparam("activity")
+)
+_STALE = (
+    update(activity_streams)
+    .where(activity_streams.c.activity_id == bindparam("activity"), activity_streams.c.state == "present")
+    .values(state="pending")
+)
+
+
+@cache
+def _upsert(dialect: str) -> Any:
+    statement = insert_for(dialect, activity_streams)
+    given = ("athlete_id", "state", "channels", "samples", "blob", "fetched_at")
+    return statement.on_conflict_do_update(
+        index_elements=["activity_id"], set_={name: statement.excluded[name] for name in given}
+    )
 
 
 def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
     """Write the streams; what is already there is not lost to an answer that has none."""
-    held = get(connection, streams.activity_id)
-    if held is not None and held.blob is not None and streams.state == "pending":
+    held = connection.execute(_STATE, {"activity": streams.activity_id}).first()
+    if held is not None and held.stored and streams.state == "pending":
         return
-    values = {
+    row = {
+        "activity_id": streams.activity_id,
         "athlete_id": streams.athlete_id,
         "state": streams.state,
         "channels": ",".join(streams.channels),
@@ -25,20 +46,13 @@ def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
         "blob": streams.blob,
         "fetched_at": now,
     }
-    connection.execute(
-        insert_into(connection, activity_streams)
-        .values(activity_id=streams.activity_id, **values)
-        .on_conflict_do_update(index_elements=["activity_id"], set_=values)
-    )
+    connection.execute(_upsert(connection.dialect.name), row)
 
 
 def mark_stale(connection: Connection, activity_id: int) -> None:
     """A new detail is stored, the streams that belong to it are not: these are shown, and asked for again."""
-    present = (activity_streams.c.activity_id == activity_id) & (activity_streams.c.state == "present")
-    connection.execute(update(activity_streams).where(present).values(state="pending"))
+    connection.execute(_STALE, {"activity": activity_id})
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:
-    return connection.execute(
-        select(activity_streams).where(activity_streams.c.activity_id == activity_id)
-    ).first()
+    return connection.execute(_ROW, {"activity": activity_id}).first()

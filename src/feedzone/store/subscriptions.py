@@ -12,11 +12,12 @@ from . import athletes
 from .dialect import insert_into
 from .schema import webhook_subscriptions
 
+_ACTIVE = select(webhook_subscriptions.c.subscription_id).where(webhook_subscriptions.c.is_active.is_(True))
+
 
 def active_ids(connection: Connection) -> set[int]:
     """Events of other subscriptions are not ours; empty until we know our own."""
-    query = select(webhook_subscriptions.c.subscription_id).where(webhook_subscriptions.c.is_active.is_(True))
-    return set(connection.execute(query).scalars())
+    return set(connection.execute(_ACTIVE).scalars())
 
 
 def remember(connection: Connection, subscription_id: int, callback_url: str, created_at: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, or_, select, update
+from sqlalchemy import Connection, bindparam, or_, select, update
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..domain.ids import uuid7
@@ -17,6 +17,16 @@ from .database import Database
 from .schema import jobs, strava_athletes, token_uses
 
 _columns = strava_athletes.c
+_PAIR = select(
+    _columns.id,
+    _columns.access_token_encrypted,
+    _columns.refresh_token_encrypted,
+    _columns.token_expires_at,
+    _columns.token_generation,
+    _columns.status,
+    _columns.refresh_lease_until,
+    _columns.refresh_uncertain_at,
+).where(_columns.id == bindparam("athlete"))
 
 
 class TokenTable:
@@ -28,14 +38,12 @@ class TokenTable:
         self._clock = clock
 
     async def load(self, athlete_id: int) -> TokenRow | None:
-        row = await self._database.read(
-            lambda c: c.execute(select(strava_athletes).where(_columns.id == athlete_id)).first()
-        )
+        row = await self._database.read(lambda c: c.execute(_PAIR, {"athlete": athlete_id}).first())
         if row is None or row.refresh_token_encrypted is None:
             return None
         return self._decrypt(row)
 
-    def _decrypt(self, row: Row[Any]) -> TokenRow:
+    def _decrypt(self, row: Any) -> TokenRow:
         owner = owner_of(row.id)
         return TokenRow(
             athlete_id=row.id,

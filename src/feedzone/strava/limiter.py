@@ -18,7 +18,7 @@ class Limiter:
 
     async def send(self, request: Request, timeout: float, call: str) -> Response:
         """Send a counted call. Raises QuotaSpent or ApplicationPaused, without sending, when it must wait."""
-        await self._budget.reserve(read=True)
+        probe = await self._budget.reserve(read=True)
         try:
             response = await self._transport.send(request, timeout)
         except TransportFailure as failure:
@@ -33,6 +33,6 @@ class Limiter:
             await self._budget.observe(usage)
         if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
             raise await self._breaker.trip(str(error))
-        if response.status < 400 or response.status == 404:
+        if probe and (response.status < 400 or response.status == 404):
             await self._breaker.close()  # whoever is switched off gets 403 for everything
         return response

@@ -1,0 +1,91 @@
+"""Dead letters: jobs that were given up, kept with their story until somebody retries or discards them.
+
+An object has at most one, and a later job that brings the object up to date resolves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, case, delete, select, update
+
+from ..domain.job import Job, Lane
+from . import attempts, events
+from .schema import jobs
+
+_columns = jobs.c
+
+_TWINS = select(_columns.id).where(
+    _columns.kind == bindparam("kind"),
+    _columns.key == bindparam("object"),
+    _columns.athlete_id == bindparam("athlete"),
+    _columns.state == "dead",
+)
+
+
+def _twins(connection: Connection, job: Job) -> Sequence[str]:
+    same = {"kind": job.kind, "object": job.key, "athlete": job.athlete_id}
+    return connection.execute(_TWINS, same).scalars().all()
+
+
+def resolve(connection: Connection, job: Job, now: datetime) -> None:
+    """The job has brought its object up to date, and with it what an earlier one was given up on."""
+    for twin in _twins(connection, job):
+        connection.execute(delete(jobs).where(_columns.id == twin))
+        attempts.forget(connection, twin)
+        events.complete(connection, twin, None, "brought up to date by a later job", now)
+
+
+def absorb(connection: Connection, job: Job) -> None:
+    """The job is given up, too: the events and the story of an earlier dead letter go on in this one."""
+    for twin in _twins(connection, job):
+        events.relink(connection, twin, job.id)
+        attempts.relink(connection, twin, job.id)
+        connection.execute(delete(jobs).where(_columns.id == twin))
+
+
+def listing(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
+    """Dead letters, oldest first: all, or those of one class of failure."""
+    query = select(jobs).where(_columns.state == "dead").order_by(_columns.id)
+    if error_class is not None:
+        query = query.where(_columns.error_class == error_class)
+    return connection.execute(query).all()
+
+
+def revive(connection: Connection, job_id: str, now: datetime) -> bool:
+    """Run a dead letter again, with all its attempts before it; False when there is no such dead letter."""
+    row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
+    if row is None:
+        return False
+    live = (
+        update(jobs)
+        .where(
+            _columns.kind == row.kind,
+            _columns.key == row.key,
+            _columns.athlete_id == row.athlete_id,
+            _columns.state != "dead",
+        )
+        .values(version=_columns.version + 1, due_at=now)
+    )
+    if connection.execute(live).rowcount:
+        # The object has a live job again, whose end resolves this one.
+        return True
+    sooner = case((_columns.priority > Lane.INTERACTIVE, int(Lane.INTERACTIVE)), else_=_columns.priority)
+    connection.execute(
+        update(jobs)
+        .where(_columns.id == job_id)
+        .values(state="queued", attempts=0, due_at=now, priority=sooner, updated_at=now)
+    )
+    events.reopen(connection, job_id)
+    return True
+
+
+def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
+    """Drop a dead letter for good; its events keep the reason. False when there is no such dead letter."""
+    found = connection.execute(delete(jobs).where(_columns.id == job_id, _columns.state == "dead")).rowcount
+    if found:
+        attempts.forget(connection, job_id)
+        events.discard(connection, job_id, reason, now)
+    return bool(found)
