@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Connection, select
 
 from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.event import StravaEvent, parse_event
-from feedzone.store import athletes, intake, subscriptions
+from feedzone.store import athletes, departures, intake, subscriptions
 from feedzone.store.database import Database
 from feedzone.store.intake import Delivery
 from feedzone.store.schema import jobs, webhook_events
@@ -100,3 +101,17 @@ async def test_a_foreign_subscription_is_ignored_once_ours_is_known(connected, c
     await connected.write(lambda c: subscriptions.remember(c, 7, "https://x", clock.now()))
     assert await deliver(connected, clock, event(event_time=1516126041)) == ["ignored"]
     assert await deliver(connected, clock, event(event_time=1516126042, subscription_id=7)) == ["accepted"]
+
+
+async def test_an_event_of_somebody_who_has_left_is_recorded_without_what_it_tells(connected, clock):
+    """Guarantee 6: Strava may go on telling us of somebody whose access could not be revoked there."""
+    leaving = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
+    await connected.write(lambda c: departures.purge(c, leaving, clock.now()))
+    renamed = event(aspect_type="update", updates={"title": "Home, sweet home", "private": "true"})
+    assert await deliver(connected, clock, renamed) == ["ignored"]
+    (row,) = await rows(connected, webhook_events)
+    assert row.status == "ignored"
+    assert msgspec.json.decode(row.event_data) == {
+        **msgspec.json.decode(renamed.raw),
+        "updates": {"title": None, "private": None},
+    }

@@ -60,8 +60,17 @@ class StravaEvent(msgspec.Struct, frozen=True):
         return (
             self.object_type == "athlete"
             and self.aspect_type == "update"
-            and (authorized is False or (authorized == "false"))
+            and (authorized is False or authorized == "false")
         )
+
+
+def redacted(raw: str) -> str:
+    """The event without the values of its updates: titles are the athlete's own words."""
+    payload = msgspec.json.decode(raw)
+    updates = payload.get("updates")
+    if not isinstance(updates, dict) or not updates:
+        return raw
+    return msgspec.json.encode(payload | {"updates": dict.fromkeys(updates)}).decode()
 
 
 def parse_event(body: bytes) -> StravaEvent:

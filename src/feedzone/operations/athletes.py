@@ -13,7 +13,7 @@ from ..domain.effect import PurgeAthlete
 from ..domain.job import BackfillHint, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store import activities, athletes, consents, departures, jobs
+from ..store import activities, athletes, consents, dead_letters, departures, jobs
 from ..store.database import Connection, Database
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
@@ -66,6 +66,7 @@ class AthleteOperations:
         def body(connection: Connection) -> None:
             self._store(connection, profile, grant, granted, (status, reason), now)
             if readable:
+                dead_letters.revive_denied(connection, profile.id, now)
                 self._enqueue_sync(connection, profile.id, now - timedelta(days=self.initial_sync_days), now)
 
         await self.database.write(body)

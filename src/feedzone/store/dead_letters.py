@@ -17,6 +17,9 @@ from .schema import jobs
 
 _columns = jobs.c
 
+NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
+"""Classes of failure (handlers/failures.py) that end when the athlete connects again."""
+
 _TWINS = select(_columns.id).where(
     _columns.kind == bindparam("kind"),
     _columns.key == bindparam("object"),
@@ -80,6 +83,15 @@ def revive(connection: Connection, job_id: str, now: datetime) -> bool:
     )
     events.reopen(connection, job_id)
     return True
+
+
+def revive_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
+    """The athlete has given access (again): run what was given up for want of it. Returns how many."""
+    denied = select(_columns.id).where(
+        _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
+    )
+    letters = connection.execute(denied).scalars().all()
+    return sum(revive(connection, letter, now) for letter in letters)
 
 
 def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, literal, select, update
 
+from ..domain.event import redacted
 from ..domain.job import Job
 from .schema import forged_suspects, webhook_events
 
@@ -107,14 +107,8 @@ def redact_activity(connection: Connection, activity_id: int) -> None:
     of_it = and_(_columns.object_type == "activity", _columns.object_id == activity_id)
     query = select(_columns.id, _columns.event_data).where(of_it, _columns.aspect_type == "update")
     for row in connection.execute(query).all():
-        payload = msgspec.json.decode(row.event_data)
-        if payload.get("updates"):
-            payload["updates"] = dict.fromkeys(payload["updates"])
-            connection.execute(
-                update(webhook_events)
-                .where(_columns.id == row.id)
-                .values(event_data=msgspec.json.encode(payload).decode())
-            )
+        kept = redacted(row.event_data)
+        connection.execute(update(webhook_events).where(_columns.id == row.id).values(event_data=kept))
 
 
 def purge_athlete(connection: Connection, athlete_id: int, keep_event: str | None) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.event import Signature, StravaEvent, job_for, visible_update
+from ..domain.event import Signature, StravaEvent, job_for, redacted, visible_update
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
 from . import activities, athletes, jobs, subscriptions
@@ -62,7 +62,11 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
         spec = job_for(event, event_id, signature, now_ms)
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
-        rows.append(_values(event, signature, event_id, now, ignored))
+        # Of who has left, nothing is kept: not what later events tell of them, either (guarantee 6).
+        gone = status.get(event.owner_id) == "deauthorized"
+        rows.append(
+            _values(event, signature, event_id, now, ignored, redacted(event.raw) if gone else event.raw)
+        )
     new = set(connection.execute(_insert_new(connection.dialect.name), rows).scalars())
     _cause_work(connection, {key: value for key, value in specs.items() if key in new}, now)
     return [
@@ -85,11 +89,11 @@ def _why_ignored(
 
 
 def _values(
-    event: StravaEvent, signature: Signature, event_id: str, now: datetime, ignored: str | None
+    event: StravaEvent, signature: Signature, event_id: str, now: datetime, ignored: str | None, kept: str
 ) -> dict[str, Any]:
     return {
         "id": event_id,
-        "event_data": event.raw,
+        "event_data": kept,
         "status": "ignored" if ignored else "pending",
         "attempts": 0,
         "created_at": now,
