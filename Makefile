@@ -8,7 +8,7 @@ WORKERS ?= 2
 # The simulated world: `make sim SEEDS=0-299 SCENARIO=hostile DAYS=7 ATHLETES=20`; MORE=--trace tells one seed's story.
 SEEDS ?= 0-29
 SCENARIO ?= hostile
-SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours,\
+SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours ACTS:acts-a-day,\
   $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option))))))
 
 .PHONY: demo test check format docs bench sim clean chromium

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from typing import Any
 
@@ -224,6 +225,19 @@ class Life:
         if not self.over:
             self._ledger.removed.discard(athlete_id)
             await self.connect(athlete_id, scopes)
+
+    async def answer(self, questions: list[str]) -> None:
+        """The operator looks into mass deletions, finds that they are real, and says so."""
+        for question in questions:
+            process = self._rng.choice(self._processes)
+
+            async def accept(process: EngineProcess = process, question: str = question) -> None:
+                assert process.app is not None
+                await process.app.reconciliation.resolve(question, accept=True)
+
+            self._trace.note("life", f"the operator accepts {question}")
+            with contextlib.suppress(FeedzoneError, ProcessDied):  # then it is asked again
+                await process.do(accept)
 
     async def help(self, stranded: list[int]) -> None:
         """Those who lost access without having left connect again, when somebody tells them to."""

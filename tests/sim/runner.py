@@ -26,6 +26,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--days", type=float)
     parser.add_argument("--athletes", type=int)
     parser.add_argument("--processes", type=int)
+    parser.add_argument("--acts-a-day", type=float, dest="acts_a_day", help="of each athlete")
     parser.add_argument("--settle-hours", type=float, dest="settle_hours")
     parser.add_argument("--jobs", type=int, default=2, help="how many seeds at a time")
     parser.add_argument("--trace", action="store_true", help="tell the whole story of one seed")
@@ -44,7 +45,8 @@ def seeds_of(text: str) -> list[int]:
 
 def scenarios_of(chosen: argparse.Namespace) -> list[Scenario]:
     names = list(SCENARIOS) if chosen.scenario == "all" else [chosen.scenario]
-    sizes = {n: getattr(chosen, n) for n in ("days", "athletes", "processes", "settle_hours")}
+    options = ("days", "athletes", "processes", "settle_hours", "acts_a_day")
+    sizes = {n: getattr(chosen, n) for n in options}
     given = {name: value for name, value in sizes.items() if value is not None}
     return [replace(SCENARIOS[name], **given) for name in names]
 
@@ -55,7 +57,7 @@ def replay_command(result: Result) -> str:
     return (
         f"make sim SEEDS={result.seed} SCENARIO={scenario.name} DAYS={scenario.days:g} "
         f"ATHLETES={scenario.athletes} PROCESSES={scenario.processes} "
-        f"SETTLE={scenario.settle_hours:g} MORE=--trace"
+        f"SETTLE={scenario.settle_hours:g} ACTS={scenario.acts_a_day:g} MORE=--trace"
     )
 
 

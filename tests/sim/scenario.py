@@ -89,7 +89,7 @@ HOSTILE = Scenario(
     processes=2,
     event_drop=0.1,
     event_duplicate=0.1,
-    event_delay=0.1,
+    event_delay=0.2,
     event_reorder_s=20.0,
     forgeries_a_day=4.0,
     answer_lost=0.02,
@@ -100,7 +100,7 @@ HOSTILE = Scenario(
     stalls_a_day=2.0,
     database_busy=0.005,
     clock_jumps_a_day=1.0,
-    allowed_429=40,
+    allowed_429=10,
 )
 INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)

@@ -143,12 +143,18 @@ class Simulation:
         await process.do(ensure)
 
     async def _settle(self, life: Life, hours: float) -> None:
-        """Time without faults; the operator tells those who have lost access to connect again."""
+        """Time without faults; the operator tells those who have lost access to connect again, and answers
+        what the engine did not dare to decide."""
         end = self.loop.time() + hours * HOUR_S
         while self.loop.time() < end - HELP_EVERY_S:
             await life.help(self._stranded())
+            await life.answer(self._questions())
             await asyncio.sleep(HELP_EVERY_S)
         await asyncio.sleep(max(0.0, end - self.loop.time()))
+
+    def _questions(self) -> list[str]:
+        query = "SELECT id FROM conflicts WHERE status = 'open' ORDER BY id"
+        return [row[0] for row in self._file.run(lambda c: c.exec_driver_sql(query).all())]
 
     def _stranded(self) -> list[int]:
         query = "SELECT id, status FROM strava_athletes WHERE status <> 'active' ORDER BY id"
