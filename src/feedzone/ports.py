@@ -146,6 +146,10 @@ class Records(Protocol):
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None: ...
 
+    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
+        """The sport types whose details are wanted; None: all."""
+        ...
+
     async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         """Ids of the athlete's live activities that started in between."""
         ...

@@ -56,6 +56,16 @@ def parse_scopes(text: str | None) -> frozenset[str]:
     return frozenset(part for part in re.split(r"[,\s]+", text or "") if part)
 
 
+def parse_sports(text: str | None) -> frozenset[str] | None:
+    """The sport types whose details are wanted, as stored; None: all."""
+    return None if text is None else frozenset(part for part in text.split(",") if part)
+
+
+def wants(sports: frozenset[str] | None, sport_type: str | None) -> bool:
+    """Whether the details of such an activity are wanted; of an unknown sport they are, to find out."""
+    return sports is None or sport_type is None or sport_type in sports
+
+
 def can_read_activities(scopes: frozenset[str]) -> bool:
     """Without one of these two there are neither activities nor events (pain 30)."""
     return bool(scopes & {"activity:read", "activity:read_all"})

@@ -64,6 +64,22 @@ class StorePage(msgspec.Struct, frozen=True):
     jobs: tuple[JobSpec, ...]
 
 
+class StoreAnnounced(msgspec.Struct, frozen=True):
+    """The newest page of the list, for activities whose events wait: their rows appear at once."""
+
+    athlete_id: int
+    records: tuple[ActivityRecord, ...]
+    jobs: tuple[JobSpec, ...]
+    """One for each record; enqueued where the activity is new and no job of it waits."""
+
+
+class KeepSummary(msgspec.Struct, frozen=True):
+    """The activity's sport is not among the wanted ones: its summary is all that we keep."""
+
+    activity_id: int
+    athlete_id: int
+
+
 class StoreSweep(msgspec.Struct, frozen=True):
     """What a reconciliation saw: `jobs` has one for each record, and only differences are enqueued.
 
@@ -131,6 +147,8 @@ Effect = (
     | Tombstone
     | NoteFailure
     | StorePage
+    | StoreAnnounced
+    | KeepSummary
     | StoreSweep
     | OpenConflict
     | FinishListing

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 Action = Literal["refresh", "delete"]
-JobKind = Literal["refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete"]
+JobKind = Literal[
+    "refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete", "list_activities"
+]
 
 
 class Lane(IntEnum):
@@ -68,7 +70,11 @@ class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="
     full: bool = True
 
 
-Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint
+class ListHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="list"):
+    """Many new activities were announced at once: one list call shows them all (pain 29)."""
+
+
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -85,6 +91,18 @@ class JobSpec(msgspec.Struct, frozen=True):
     """Order within the lane, ascending."""
     due_at: datetime | None = None
     """None: at once."""
+
+
+def job_now(kind: JobKind, key: str, athlete_id: int, hint: Hint, lane: Lane, now: datetime) -> JobSpec:
+    """A job that no event caused, to be done as soon as its lane allows."""
+    return JobSpec(kind, key, athlete_id, hint, 0, lane, int(now.timestamp() * 1000))
+
+
+def backfill_job(athlete_id: int, activity_id: int, started: datetime | None) -> JobSpec:
+    """Fetch an activity of the past: the newest first."""
+    rank = -int(started.timestamp()) if started else 0
+    hint = RefreshHint(cause="backfill")
+    return JobSpec("refresh_activity", activity_key(activity_id), athlete_id, hint, 0, Lane.BACKFILL, rank)
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -11,10 +11,12 @@ from typing import Protocol
 import msgspec
 
 from ..domain.activity import ActivityRecord, HeldActivity
+from ..domain.athlete import wants
 from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
     CountForged,
     Effect,
+    KeepSummary,
     NoteFailure,
     StoreDetail,
     StoreStreams,
@@ -75,6 +77,9 @@ class RefreshActivity:
         return await self._refresh(job, hint)
 
     async def _refresh(self, job: Job, hint: RefreshHint) -> Outcome:
+        sports = await self.records.wanted_sports(job.athlete_id)
+        if sports is not None and await self._is_unwanted(job, hint, sports):
+            return Done((KeepSummary(job.object_id, job.athlete_id),), "its sport is not among the wanted")
         try:
             record = await self.api.activity(job.athlete_id, job.object_id)
         except NotVisible as absent:
@@ -87,7 +92,19 @@ class RefreshActivity:
             )
         hearsay = hint.action == "delete" and hint.cause.startswith("event:")
         claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
+        if not wants(sports, record.columns.get("sport_type")) and hint.cause != "request":
+            received = job.first_received_at if hint.cause.startswith("event:") else None
+            return Done((StoreDetail(record, hint.cause, received, complete=True), *claim))
         return await self._with_streams(job, hint, record, claim)
+
+    async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
+        """Whether a summary that is newer than what asked for this fetch tells of an unwanted sport."""
+        if hint.cause == "request" or hint.action == "delete":
+            return False
+        held = await self.records.held_activity(job.object_id)
+        if held is None or not held.live or held.detailed or held.first_seen is None:
+            return False
+        return held.first_seen >= job.first_received_at and not wants(sports, held.sport_type)
 
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
         """404: gone if we had it, or if a delete said so; not ready yet if it has just been announced."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ..domain.job import JobKind
 from ..ports import Clock, Handler, Records, StravaApi
 from .backfill_athlete import BackfillAthlete
+from .list_activities import ListActivities
 from .reconcile_athlete import ReconcileAthlete
 from .refresh_activity import Encode, RefreshActivity
 from .revoke_athlete import RevokeAthlete, Unseal
@@ -27,4 +28,5 @@ def handlers(
         "revoke_athlete": RevokeAthlete(api, clock, rng, unseal),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
+        "list_activities": ListActivities(api, clock, rng),
     }

@@ -49,6 +49,8 @@ _HELD = (
         _columns.athlete_id,
         _columns.sync_status,
         _columns.manual,
+        _columns.sport_type,
+        _columns.detail.is_not(None).label("detailed"),
         _columns.start_date,
         _columns.created_at,
         _columns.webhook_received_at,
@@ -92,6 +94,8 @@ def held(connection: Connection, activity_id: int) -> HeldActivity | None:
         athlete_id=row.athlete_id,
         sync_status=row.sync_status,
         manual=bool(row.manual),
+        sport_type=row.sport_type,
+        detailed=bool(row.detailed),
         stream_state=row.stream_state,
         started=row.start_date,
         first_seen=row.created_at,
@@ -115,6 +119,18 @@ def held_count(connection: Connection, athlete_id: int) -> int:
     """How many live activities of the athlete we hold."""
     alive = and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
     return connection.execute(select(func.count()).where(alive)).scalar_one()
+
+
+def left_summaries(
+    connection: Connection, athlete_id: int, sports: frozenset[str] | None
+) -> list[tuple[int, datetime | None]]:
+    """Id and start of the activities of these sports that were left summaries."""
+    query = select(_columns.id, _columns.start_date).where(
+        _columns.athlete_id == athlete_id, _columns.sync_status == "synced", _columns.detail.is_(None)
+    )
+    if sports is not None:
+        query = query.where(_columns.sport_type.in_(sorted(sports)))
+    return [(row.id, row.start_date) for row in connection.execute(query)]
 
 
 def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
@@ -223,6 +239,15 @@ def note_failure(connection: Connection, activity_id: int, error: str, *, final:
 def finish(connection: Connection, activity_id: int, now: datetime) -> None:
     """Detail and streams are as Strava has them."""
     connection.execute(_COMPLETE, {"activity": activity_id, "now": now})
+
+
+def keep_summary(connection: Connection, activity_id: int, now: datetime) -> None:
+    """The summary is all that is wanted of it."""
+    connection.execute(
+        update(_table)
+        .where(_columns.id == activity_id, _columns.detail.is_(None), _columns.sync_status != "deleted")
+        .values(sync_status="synced", last_sync_error=None, sync_attempts=0, updated_at=now)
+    )
 
 
 def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, exists, func, select, update
 
-from ..domain.athlete import AthleteProfile
+from ..domain.athlete import AthleteProfile, parse_sports
 from .dialect import insert_into
 from .schema import strava_activities, strava_athletes, webhook_subscriptions
 
@@ -21,6 +21,7 @@ _columns = strava_athletes.c
 # Statements of every job's way are built once: to build one takes longer than to run it.
 _ROW = select(strava_athletes).where(_columns.id == bindparam("athlete"))
 _CHANGE = update(strava_athletes).where(_columns.id == bindparam("athlete"))
+_WANTED_SPORTS = select(_columns.wanted_sports).where(_columns.id == bindparam("athlete"))
 _STATUSES = (
     select(_columns.id, _columns.status)
     .where(_columns.id.in_(bindparam("ids", expanding=True)))
@@ -95,6 +96,18 @@ def connect(
         .values(id=profile.id, **values)
         .on_conflict_do_update(index_elements=["id"], set_=values)
     )
+
+
+def keep_sports(
+    connection: Connection, athlete_id: int, sports: frozenset[str] | None, now: datetime
+) -> None:
+    text = None if sports is None else ",".join(sorted(sports))
+    connection.execute(_CHANGE, {"athlete": athlete_id, "wanted_sports": text, "updated_at": now})
+
+
+def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | None:
+    """The sport types whose details are wanted; None: all."""
+    return parse_sports(connection.execute(_WANTED_SPORTS, {"athlete": athlete_id}).scalar())
 
 
 def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:

@@ -63,6 +63,13 @@ Index("ix_webhook_events_object_id", webhook_events.c.object_id)
 Index("ix_webhook_events_owner_id", webhook_events.c.owner_id)
 Index("ix_webhook_events_status_id", webhook_events.c.status, webhook_events.c.id)
 Index("ix_webhook_events_job_id", webhook_events.c.job_id)
+_pending = text("status = 'pending'")
+Index(
+    "ix_webhook_events_pending",
+    webhook_events.c.owner_id,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
 
 jobs = Table(
     "jobs",
@@ -148,6 +155,7 @@ strava_athletes = Table(
     Column("last_synced_at", Instant),
     Column("last_verified_at", Instant, comment="the last full comparison with Strava"),
     Column("reconcile_due_at", Instant, comment="when the next comparison falls due"),
+    Column("wanted_sports", PlainText, comment="sport types to fetch details of, comma-separated; null: all"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     _one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
