@@ -16,6 +16,7 @@ ABOUT = {
     "webhook_events": "What Strava told us. Identical deliveries are one row.",
     "jobs": "The queue. One live row per object; finished jobs are removed, dead letters stay.",
     "strava_athletes": "Who is connected. Of who has left, only the id stays.",
+    "strava_gear": "Bikes and shoes of the profile, read once a day: unused, retired and deleted ones, too.",
     "strava_activities": "Activities, in SI units; `summary` and `detail` are what Strava sent, as received.",
     "activity_streams": "One Parquet blob an activity, a column a channel; DuckDB and pandas read it.",
     "webhook_subscriptions": "The push subscriptions we know to be ours.",

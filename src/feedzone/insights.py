@@ -26,6 +26,7 @@ from .store import (
     attempts,
     departures,
     events,
+    gear,
     health,
     inventory,
     jobs,
@@ -48,6 +49,8 @@ from .views import (
     Conflict,
     Event,
     EventPage,
+    Gear,
+    GearPage,
     Job,
     JobPage,
     JobStory,
@@ -151,6 +154,16 @@ class Insights:
         def body(connection: Connection) -> Athlete:
             row = _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
             return _athlete(row, activities.progress(connection, athlete_id, row.initial_sync_after))
+
+        return await self._database.read(body)
+
+    async def gear(self, athlete_id: int) -> GearPage:
+        """Raises NotFound."""
+
+        def body(connection: Connection) -> GearPage:
+            _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
+            rows = gear.listing(connection, athlete_id)
+            return GearPage([_from(row, Gear, raw=_as_received(row.raw)) for row in rows])
 
         return await self._database.read(body)
 

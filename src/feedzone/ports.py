@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, HeldActivity
     from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
     from .domain.budget import Usage
+    from .domain.gear import ToldGear
     from .domain.job import Job
     from .domain.outcome import Outcome
     from .errors import ApplicationPaused
@@ -133,6 +134,8 @@ class StravaApi(Protocol):
     ) -> Sequence[ActivityRecord]: ...
 
     async def athlete(self, athlete_id: int) -> AthleteProfile: ...
+
+    async def gear(self, athlete_id: int) -> ToldGear: ...
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         """Ask Strava whether the athlete's access is gone: True only when Strava itself says so."""

@@ -26,8 +26,10 @@ from feedzone.domain.effect import (
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
+    StoreGear,
     StoreSweep,
 )
+from feedzone.domain.gear import GearRecord, ToldGear
 from feedzone.domain.job import RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import athletes, departures, events
@@ -68,6 +70,8 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
     await store.apply(
         StoreSweep(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), held=2)
     )
+    bike = GearRecord("b1", "bike", "Canary", None, None, None, None, "{}")
+    await store.apply(StoreGear(ToldGear(athlete_id, (bike,), ())))
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
 

@@ -12,6 +12,7 @@ import msgspec
 from feedzone.domain.activity import ActivityRecord, HeldActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
 from feedzone.domain.budget import Usage
+from feedzone.domain.gear import ToldGear
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
 from feedzone.errors import ApplicationPaused, TransportFailure
@@ -210,6 +211,9 @@ class FakeApi:
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         return self._say("athlete", athlete_id)
+
+    async def gear(self, athlete_id: int) -> ToldGear:
+        return self._say("gear", athlete_id)
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         return self._say("is_deauthorized", athlete_id)

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from .activity import ActivityRecord
+from .gear import ToldGear
 from .job import JobSpec
 
 StreamState = Literal["pending", "present", "absent"]
@@ -94,6 +95,12 @@ class FinishListing(msgspec.Struct, frozen=True):
     athlete_id: int
 
 
+class StoreGear(msgspec.Struct, frozen=True):
+    """The gear that the athlete's profile lists now; what it lists no more was deleted at Strava."""
+
+    gear: ToldGear
+
+
 class MarkAthlete(msgspec.Struct, frozen=True):
     """The athlete's connection is in this state, for this reason."""
 
@@ -134,6 +141,7 @@ Effect = (
     | StoreSweep
     | OpenConflict
     | FinishListing
+    | StoreGear
     | MarkAthlete
     | CountForged
     | PurgeAthlete

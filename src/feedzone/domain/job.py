@@ -9,7 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 Action = Literal["refresh", "delete"]
-JobKind = Literal["refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete"]
+JobKind = Literal[
+    "refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete", "refresh_gear"
+]
 
 
 class Lane(IntEnum):
@@ -68,7 +70,11 @@ class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="
     full: bool = True
 
 
-Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint
+class GearHint(msgspec.Struct, frozen=True, tag_field="do", tag="gear"):
+    """Ask what the athlete's profile says of bikes and shoes. There is nothing to add."""
+
+
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | GearHint
 
 
 class JobSpec(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from ..ports import Clock, Handler, Records, StravaApi
 from .backfill_athlete import BackfillAthlete
 from .reconcile_athlete import ReconcileAthlete
 from .refresh_activity import Encode, RefreshActivity
+from .refresh_gear import RefreshGear
 from .revoke_athlete import RevokeAthlete, Unseal
 
 
@@ -21,10 +22,12 @@ def handlers(
     *,
     encode_streams: Encode,
     unseal: Unseal,
+    max_attempts: int,
 ) -> Mapping[JobKind, Handler]:
     return {
         "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams),
         "revoke_athlete": RevokeAthlete(api, clock, rng, unseal),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
+        "refresh_gear": RefreshGear(api, clock, rng, max_attempts),
     }

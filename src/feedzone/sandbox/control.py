@@ -152,6 +152,8 @@ class Control:
                 return _grant(world.connect(athlete_id, _as(Connection, body).scopes))
             case "deauthorize":
                 return {"was_connected": world.deauthorize(athlete_id)}
+            case "add-gear":
+                return asdict(world.add_gear(athlete_id, _text(body, "kind"), _text(body, "name")))
             case "retire-gear":
                 world.retire_gear(athlete_id, body["gear_id"], delete=bool(body.get("delete")))
                 return self._athlete(world.athlete(athlete_id))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from . import history, payloads, streams, totals
-from .athletes import Athlete, make_athlete
+from .athletes import Athlete, Gear, make_athlete, new_gear
 from .dice import dice
 from .faults import Faults
 from .grants import SCOPES, Grant, Grants, Rotation
@@ -204,6 +204,13 @@ class World:
         self._by_athlete[spec.athlete_id].remove(spec)
         self._tell(spec, "delete", {})
         return spec
+
+    def add_gear(self, athlete_id: int, kind: str, name: str) -> Gear:
+        """Buy a `bike` or a `shoe` that nothing has been done with yet; it makes no event."""
+        athlete = self.athlete(athlete_id)
+        gear = new_gear(athlete, kind, name)
+        athlete.gear.append(gear)
+        return gear
 
     def retire_gear(self, athlete_id: int, gear_id: str, *, delete: bool = False) -> None:
         """Retire a bike or shoes, or delete them; neither makes an event."""

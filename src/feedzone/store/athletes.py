@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, exists, func, select, update
 
 from ..domain.athlete import AthleteProfile
+from ..domain.gear import GEAR_SCOPE
 from .dialect import insert_into
 from .schema import strava_activities, strava_athletes, webhook_subscriptions
 
@@ -52,6 +53,7 @@ def connect(
         "webhook_subscription_active": subscribed is not None,
         "connected_at": now,
         "reconcile_due_at": now + FIRST_COMPARISON,
+        "gear_due_at": now,
         "updated_at": now,
     }
     connection.execute(
@@ -171,6 +173,29 @@ def due_for_comparison(
 def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) -> None:
     connection.execute(
         update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(reconcile_due_at=due)
+    )
+
+
+def due_for_gear(connection: Connection, now: datetime, limit: int, *, lock: bool) -> Sequence[int]:
+    """Connected athletes whose gear we may read and have not asked for in a day, longest waiting first."""
+    query = (
+        select(strava_athletes.c.id)
+        .where(
+            strava_athletes.c.status == "active",
+            strava_athletes.c.scopes.contains(GEAR_SCOPE, autoescape=True),
+            strava_athletes.c.gear_due_at <= now,
+        )
+        .order_by(strava_athletes.c.gear_due_at)
+        .limit(limit)
+    )
+    if lock:
+        query = query.with_for_update(skip_locked=True)
+    return connection.execute(query).scalars().all()
+
+
+def schedule_gear(connection: Connection, athlete_id: int, due: datetime) -> None:
+    connection.execute(
+        update(strava_athletes).where(strava_athletes.c.id == athlete_id).values(gear_due_at=due)
     )
 
 

@@ -22,6 +22,7 @@ from .schema import (
     jobs,
     strava_activities,
     strava_athletes,
+    strava_gear,
     sweeps,
     token_uses,
 )
@@ -35,6 +36,7 @@ PERSONAL = (
     token_uses,
     sweeps,
     conflicts,
+    strava_gear,
 )
 """Tables with rows of an athlete, in the order in which they are locked: jobs first (jobs.lock)."""
 

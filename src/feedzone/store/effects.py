@@ -19,13 +19,14 @@ from ..domain.effect import (
     OpenConflict,
     PurgeAthlete,
     StoreDetail,
+    StoreGear,
     StorePage,
     StoreStreams,
     StoreSweep,
     Tombstone,
 )
 from ..domain.job import JobSpec, activity_key
-from . import activities, athletes, departures, jobs, streams, sweeps
+from . import activities, athletes, departures, gear, jobs, streams, sweeps
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
@@ -60,6 +61,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             sweeps.open_conflict(connection, athlete_id, missing, held, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
+        case StoreGear(gear=told):
+            gear.store(connection, told, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
             athletes.mark(connection, athlete_id, status, reason, now)
         case CountForged():

@@ -150,7 +150,26 @@ strava_athletes = Table(
     Column("reconcile_due_at", Instant, comment="when the next comparison falls due"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("gear_due_at", Instant, comment="when bikes and shoes are asked for again"),
     _one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
+)
+
+strava_gear = Table(
+    "strava_gear",
+    metadata,
+    Column("athlete_id", BigInt, primary_key=True, autoincrement=False),
+    Column("id", PlainText, primary_key=True, comment="b...: bike, g...: shoes"),
+    Column("kind", String(16), nullable=False),
+    Column("name", PlainText),
+    Column("nickname", PlainText),
+    Column("is_primary", Boolean),
+    Column("retired", Boolean, comment="the athlete has put it away; null: Strava did not say"),
+    Column("distance", Float(53), comment="m"),
+    Column("removed_at", Instant, comment="no longer in the profile: deleted at Strava"),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False, comment="when it was last seen to change"),
+    Column("raw", JsonText, nullable=False, comment="as received with the athlete"),
+    _one_of("kind", "bike", "shoe"),
 )
 
 strava_activities = Table(

@@ -8,6 +8,7 @@ import msgspec
 
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenRow
+from ..domain.gear import ToldGear
 from ..errors import (
     CallOverdue,
     NeedsRefresh,
@@ -81,6 +82,10 @@ class StravaClient:
             raise TransientError(
                 response.status, "the answer is not an athlete", call="GET athlete"
             ) from None
+
+    async def gear(self, athlete_id: int) -> ToldGear:
+        response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
+        return payloads.gear(answers.check(response, "GET athlete"), "GET athlete")
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         try:

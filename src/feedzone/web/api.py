@@ -21,6 +21,7 @@ from ..views import (
     ConflictPage,
     EventPage,
     EventStatus,
+    GearPage,
     JobPage,
     JobState,
     JobStory,
@@ -105,6 +106,12 @@ async def list_athletes(parts: Parts, limit: Limit = 50, cursor: Cursor = None) 
 @get("/athletes/{athlete_id:int}", responses=ONE, summary="One athlete, with the progress of the sync")
 async def get_athlete(parts: Parts, athlete_id: AthleteId) -> Athlete:
     return await parts.insights.athlete(athlete_id)
+
+
+@get("/athletes/{athlete_id:int}/gear", responses=ONE, summary="An athlete's bikes and shoes")
+async def list_gear(parts: Parts, athlete_id: AthleteId) -> GearPage:
+    """Read once a day from the profile, which takes the scope `profile:read_all`; empty without."""
+    return await parts.insights.gear(athlete_id)
 
 
 @get("/activities", responses=LIST, summary="Activities, latest start first; deleted ones are left out")
@@ -261,6 +268,7 @@ def api_router(guard: Guard) -> Router:
             get_status,
             list_athletes,
             get_athlete,
+            list_gear,
             list_activities,
             get_activity,
             get_streams,
