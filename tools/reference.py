@@ -19,6 +19,7 @@ ABOUT = {
     "strava_gear": "Bikes and shoes of the profile, read once a day: unused, retired and deleted ones, too.",
     "strava_activities": "Activities, in SI units; `summary` and `detail` are what Strava sent, as received.",
     "activity_streams": "One Parquet blob an activity, a column a channel; DuckDB and pandas read it.",
+    "activity_photos": "The photos of an activity as Strava lists them, where FETCH_PHOTOS is set.",
     "webhook_subscriptions": "The push subscriptions we know to be ours.",
     "activity_changes": "The audit trail: field by field, from what to what, when, and why.",
     "token_uses": "When tokens were exchanged and refreshed, and what came of it. Never a token.",

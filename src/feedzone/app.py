@@ -115,6 +115,7 @@ def build(
         encode_streams=stream_blob.encode,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
+        fetch_photos=settings.fetch_photos,
     )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(

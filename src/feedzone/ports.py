@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .domain.gear import ToldGear
     from .domain.job import Job
     from .domain.outcome import Outcome
+    from .domain.photos import HeldPhotos, Photo
     from .errors import ApplicationPaused
 
 
@@ -129,6 +130,8 @@ class StravaApi(Protocol):
         """The streams answer as received: a JSON object by channel; `{}` when Strava has none."""
         ...
 
+    async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]: ...
+
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
     ) -> Sequence[ActivityRecord]: ...
@@ -148,6 +151,10 @@ class Records(Protocol):
     """What handlers may ask the database before they decide."""
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None: ...
+
+    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+        """None: nobody has asked for any, or the activity is gone."""
+        ...
 
     async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         """Ids of the athlete's live activities that started in between."""

@@ -12,7 +12,7 @@ from msgspec import Meta, Raw, Struct
 
 from .domain.athlete import AthleteStatus
 from .domain.budget import WindowName
-from .domain.effect import StreamState
+from .domain.effect import PhotoState, StreamState
 from .domain.gear import GearKind
 from .domain.job import JobKind
 
@@ -170,11 +170,19 @@ class ActivityPage(Struct, frozen=True):
 
 
 class ActivityDetail(Activity, frozen=True, kw_only=True):
-    """An activity with what Strava sent for it, and whether its streams are here."""
+    """An activity with what Strava sent for it, and whether its streams and photos are here."""
 
     streams: Annotated[StreamState | None, Meta(description="null: not asked for yet")]
+    photos: Annotated[PhotoState | None, Meta(description="null: not asked for")]
     summary: AsReceived | None
     detail: AsReceived | None
+
+
+class Photos(Struct, frozen=True):
+    """The photos of an activity, each as Strava lists it. Placeholders are not among them."""
+
+    state: Annotated[PhotoState | None, Meta(description="null: not asked for")]
+    items: list[Any]
 
 
 class Event(Struct, frozen=True, kw_only=True):

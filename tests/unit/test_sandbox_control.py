@@ -188,3 +188,34 @@ async def test_gear_is_bought_retired_and_deleted(client: Client) -> None:
 async def test_gear_of_no_kind_is_refused(client: Client) -> None:
     answer = await client.control(f"/athletes/{client.me.id}/add-gear", kind="kite", name="New")
     assert (answer.status, answer.json) == (400, {"error": "kind is bike or shoe"})
+
+
+async def test_a_photo_is_a_placeholder_until_it_is_processed(client: Client) -> None:
+    """Pain 22."""
+    client.connect()
+    client.world.faults.photo_delay_s = 60
+    ride = client.world.record(client.me.id, "Ride", photos=1)
+
+    async def urls() -> list[str]:
+        listed = (await client.get(f"/activities/{ride.id}/photos?size=5000")).json
+        return [one["urls"]["5000"] for one in listed]
+
+    assert (await client.get(f"/activities/{ride.id}")).json["total_photo_count"] == 1
+    (first,) = await urls()
+    assert "placeholder" in first
+    client.now += 60
+    (second,) = await urls()
+    assert "placeholder" not in second
+    answer = await client.control(f"/activities/{ride.id}/photos", count=2)
+    assert answer.status == 200
+    kept, new = await urls()
+    assert kept == second
+    assert "placeholder" in new
+    await client.control(f"/activities/{ride.id}/photos", count=0)
+    assert (await client.get(f"/activities/{ride.id}")).json["total_photo_count"] == 0
+    assert await urls() == []
+
+
+async def test_an_impossible_number_of_photos_is_refused(client: Client) -> None:
+    ride = client.world.record(client.me.id, "Ride")
+    assert (await client.control(f"/activities/{ride.id}/photos", count=-1)).status == 400

@@ -13,9 +13,10 @@ import msgspec
 
 from .activity import ActivityRecord
 from .gear import ToldGear
-from .job import JobSpec
+from .job import JobSpec, Lane
 
 StreamState = Literal["pending", "present", "absent"]
+PhotoState = Literal["pending", "present", "absent"]
 
 
 class StoreDetail(msgspec.Struct, frozen=True):
@@ -38,6 +39,25 @@ class StoreStreams(msgspec.Struct, frozen=True):
     blob: bytes | None = None
     channels: tuple[str, ...] = ()
     samples: int = 0
+
+
+class AskForPhotos(msgspec.Struct, frozen=True):
+    """The activity has so many photos: they are fetched by a job of their own, if we do not hold them."""
+
+    activity_id: int
+    athlete_id: int
+    count: int
+    lane: Lane
+
+
+class StorePhotos(msgspec.Struct, frozen=True):
+    """The photos of an activity, or whether they are still to come."""
+
+    activity_id: int
+    athlete_id: int
+    state: PhotoState
+    photos: str | None = None
+    """A JSON list, each entry as received; None: what is stored stays."""
 
 
 class Tombstone(msgspec.Struct, frozen=True):
@@ -135,6 +155,8 @@ class ConfirmRevoke(msgspec.Struct, frozen=True):
 Effect = (
     StoreDetail
     | StoreStreams
+    | AskForPhotos
+    | StorePhotos
     | Tombstone
     | NoteFailure
     | StorePage

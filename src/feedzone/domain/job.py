@@ -10,7 +10,12 @@ import msgspec
 
 Action = Literal["refresh", "delete"]
 JobKind = Literal[
-    "refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete", "refresh_gear"
+    "refresh_activity",
+    "revoke_athlete",
+    "backfill_athlete",
+    "reconcile_athlete",
+    "refresh_gear",
+    "refresh_photos",
 ]
 
 
@@ -74,7 +79,11 @@ class GearHint(msgspec.Struct, frozen=True, tag_field="do", tag="gear"):
     """Ask what the athlete's profile says of bikes and shoes. There is nothing to add."""
 
 
-Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | GearHint
+class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
+    """Ask for an activity's photos. There is nothing to add."""
+
+
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | GearHint | PhotosHint
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -116,6 +125,11 @@ class Job(msgspec.Struct, frozen=True):
 
 def activity_key(activity_id: int) -> str:
     return f"activity:{activity_id}"
+
+
+def photos_key(activity_id: int) -> str:
+    """Not the activity's own key: its job must never have to wait for that of its photos."""
+    return f"photos:{activity_id}"
 
 
 def athlete_key(athlete_id: int) -> str:

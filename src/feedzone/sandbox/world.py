@@ -130,7 +130,7 @@ class World:
                start: float | None = None, name: str | None = None, description: str | None = None,
                manual: bool = False, visibility: str = "everyone", workout_type: int | None = None,
                gear_id: str | None = None,
-               start_hidden: bool = False) -> Spec:  # fmt: skip
+               start_hidden: bool = False, photos: int | None = None) -> Spec:  # fmt: skip
         """Upload an activity now. Without `start` it has just ended; an earlier one is a late upload."""
         athlete, now = self.athlete(athlete_id), self.clock()
         _check(minutes, visibility)
@@ -145,6 +145,8 @@ class World:
             workout_type, gear_id or history.default_gear(athlete, sport), start_hidden=start_hidden,
         )  # fmt: skip
         self._keep(spec)
+        if photos is not None:
+            self.set_photos(spec.id, photos)
         self._tell(spec, "create", {})
         return spec
 
@@ -172,6 +174,15 @@ class World:
             if not isinstance(value, kinds) and (value is not None or field == "commute"):
                 raise ValueError(f"{field} does not take {value!r}")
             setattr(spec, field, value)
+        return spec
+
+    def set_photos(self, activity_id: int, count: int) -> Spec:
+        """Add photos, or take the last ones away, until there are so many; no event tells of it."""
+        if not 0 <= count <= 100:
+            raise ValueError("count is a number from 0 to 100")
+        spec = self.activity(activity_id)
+        had = payloads.photo_times(spec)
+        spec.photos = had[:count] + [self.clock()] * (count - len(had))
         return spec
 
     def set_visibility(self, activity_id: int, visibility: str) -> Spec:

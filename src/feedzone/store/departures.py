@@ -14,6 +14,7 @@ from ..domain.ids import uuid7
 from . import events
 from .schema import (
     activity_changes,
+    activity_photos,
     activity_streams,
     conflicts,
     deletion_receipts,
@@ -32,6 +33,7 @@ PERSONAL = (
     job_attempts,
     strava_activities,
     activity_streams,
+    activity_photos,
     activity_changes,
     token_uses,
     sweeps,

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from ..domain.activity import ActivityRecord
 from ..domain.effect import (
+    AskForPhotos,
     ConfirmRevoke,
     CountForged,
     Effect,
@@ -21,12 +22,13 @@ from ..domain.effect import (
     StoreDetail,
     StoreGear,
     StorePage,
+    StorePhotos,
     StoreStreams,
     StoreSweep,
     Tombstone,
 )
 from ..domain.job import JobSpec, activity_key
-from . import activities, athletes, departures, gear, jobs, streams, sweeps
+from . import activities, athletes, departures, gear, jobs, photos, streams, sweeps
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
@@ -47,6 +49,10 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             streams.store(connection, effect, now)
             activities.finish(connection, effect.activity_id, now)
             athletes.note_synced(connection, effect.athlete_id, now)
+        case AskForPhotos():
+            photos.ask(connection, effect, now)
+        case StorePhotos():
+            photos.store(connection, effect, now)
         case Tombstone(activity_id=activity_id, athlete_id=athlete_id, cause=cause):
             activities.bury(connection, activity_id, athlete_id, cause, now)
             athletes.complete_sync(connection, athlete_id, now)

@@ -263,6 +263,20 @@ activity_streams = Table(
 )
 Index("ix_activity_streams_athlete_id", activity_streams.c.athlete_id)
 
+activity_photos = Table(
+    "activity_photos",
+    metadata,
+    Column("activity_id", BigInt, primary_key=True, autoincrement=False),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("photo_count", Integer, nullable=False, comment="total_photo_count they were asked for with"),
+    Column("photos", JsonText, comment="a list, each entry as received; null: none yet"),
+    Column("asked_at", Instant, comment="when Strava first answered; it is asked for a day"),
+    Column("fetched_at", Instant, comment="when the photos came"),
+    _one_of("state", "pending", "present", "absent"),
+)
+Index("ix_activity_photos_athlete_id", activity_photos.c.athlete_id)
+
 webhook_subscriptions = Table(
     "webhook_subscriptions",
     metadata,

@@ -13,6 +13,7 @@ import msgspec
 from ..domain.activity import ActivityRecord, Level
 from ..domain.athlete import AthleteProfile, TokenGrant
 from ..domain.gear import GearKind, GearRecord, ToldGear
+from ..domain.photos import Photo
 from ..errors import TransientError
 
 # Absent and null are not the same: a summary lacks what only the detail has.
@@ -239,6 +240,27 @@ def _gear(entry: bytes, kind: GearKind) -> GearRecord:
         distance=member("distance", float),
         raw=entry.decode(),
     )
+
+
+def photos(body: bytes, call: str) -> list[Photo]:
+    """The photos of an activity; TransientError when the answer is no list."""
+    try:
+        entries = _pages.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise TransientError(200, "the answer is not a list", body=_excerpt(body), call=call) from None
+    return [_photo(bytes(entry)) for entry in entries]
+
+
+def _photo(entry: bytes) -> Photo:
+    """What cannot be read has no urls, and so is not a real photo yet."""
+    raw = entry.decode("utf-8", "replace")
+    try:
+        members = msgspec.json.decode(entry, type=dict[str, Any])
+        urls = msgspec.convert(members.get("urls"), dict[str, str])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Photo(raw, ())
+    found = tuple(urls.values()) if all(urls.values()) else ()
+    return Photo(raw, found, flagged=members.get("placeholder_image") is True)
 
 
 class _Grant(msgspec.Struct):

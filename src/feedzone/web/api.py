@@ -25,6 +25,7 @@ from ..views import (
     JobPage,
     JobState,
     JobStory,
+    Photos,
     Receipt,
     Status,
     Streams,
@@ -147,6 +148,12 @@ async def get_activity(parts: Parts, activity_id: ActivityId) -> ActivityDetail:
 async def get_streams(parts: Parts, activity_id: ActivityId) -> Streams:
     """404 says whether they are pending (still to come) or absent (Strava has none)."""
     return await parts.insights.streams(activity_id)
+
+
+@get("/activities/{activity_id:int}/photos", responses=ONE, summary="The photos of an activity")
+async def list_photos(parts: Parts, activity_id: ActivityId) -> Photos:
+    """Fetched where FETCH_PHOTOS is set. While they are pending, those of before are shown, if any."""
+    return await parts.insights.photos(activity_id)
 
 
 @get("/events", responses=LIST, summary="Webhook events, newest first")
@@ -272,6 +279,7 @@ def api_router(guard: Guard) -> Router:
             list_activities,
             get_activity,
             get_streams,
+            list_photos,
             list_events,
             list_jobs,
             list_changes,

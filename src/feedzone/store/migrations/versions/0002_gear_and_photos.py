@@ -39,6 +39,36 @@ def upgrade() -> None:
         sa.CheckConstraint("kind IN ('bike', 'shoe')", name=op.f("ck_strava_gear_kind")),
         sa.PrimaryKeyConstraint("athlete_id", "id", name=op.f("pk_strava_gear")),
     )
+    op.create_table(
+        "activity_photos",
+        sa.Column("activity_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column(
+            "photo_count",
+            sa.Integer(),
+            nullable=False,
+            comment="total_photo_count they were asked for with",
+        ),
+        sa.Column(
+            "photos",
+            types.JsonText(),
+            nullable=True,
+            comment="a list, each entry as received; null: none yet",
+        ),
+        sa.Column(
+            "asked_at",
+            types.Instant(),
+            nullable=True,
+            comment="when Strava first answered; it is asked for a day",
+        ),
+        sa.Column("fetched_at", types.Instant(), nullable=True, comment="when the photos came"),
+        sa.CheckConstraint(
+            "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_photos_state")
+        ),
+        sa.PrimaryKeyConstraint("activity_id", name=op.f("pk_activity_photos")),
+    )
+    op.create_index("ix_activity_photos_athlete_id", "activity_photos", ["athlete_id"], unique=False)
     op.add_column(
         "strava_athletes",
         sa.Column(
