@@ -85,6 +85,11 @@ def test_nothing_is_found_where_nothing_is_wrong(evidence):
             "Strava does not show it",
         ),
         ("UPDATE activity_streams SET state = 'pending' WHERE activity_id = :id", "should be present"),
+        ("DELETE FROM activity_photos", "of which 0 are None here"),
+        (
+            "UPDATE activity_photos SET photos = replace(photos, 'photos/', 'placeholder/')",
+            "with a placeholder",
+        ),
         ("DELETE FROM strava_gear", "is in the profile and not here"),
         ("UPDATE strava_gear SET retired = 1 - retired", "at Strava"),
         ("UPDATE strava_gear SET id = 'b1'||id", "is not marked here"),
