@@ -31,7 +31,7 @@ from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
 from .store.retention import Retention
-from .store.schedule import Schedule
+from .store.schedule import GearSchedule, Schedule
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
@@ -114,6 +114,8 @@ def build(
         rng,
         encode_streams=stream_blob.encode,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
+        max_attempts=settings.max_sync_retries,
+        fetch_photos=settings.fetch_photos,
     )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(
@@ -181,7 +183,8 @@ def _worker(
     name: str,
 ) -> WorkerService:
     days = settings.retention_days
-    schedule = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
+    comparisons = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
+    gear = GearSchedule(database, clock, wakeup, rng)
     return WorkerService(
         queue,
         registry,
@@ -191,7 +194,7 @@ def _worker(
         batch_size=settings.queue_batch_size,
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
-        schedule=schedule.run,
+        schedules={"comparisons": comparisons.run, "gear": gear.run},
         prune=Retention(database, clock, days).prune if days else None,
     )
 

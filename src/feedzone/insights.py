@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from sqlalchemy import Connection, Row
 
+from . import belongings
 from .domain.athlete import parse_scopes
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
@@ -30,6 +31,7 @@ from .store import (
     health,
     inventory,
     jobs,
+    photos,
     streams,
     subscriptions,
     sweeps,
@@ -49,10 +51,12 @@ from .views import (
     Conflict,
     Event,
     EventPage,
+    GearPage,
     Job,
     JobPage,
     JobStory,
     Overview,
+    Photos,
     Progress,
     Pulse,
     QuotaWindow,
@@ -155,6 +159,11 @@ class Insights:
 
         return await self._database.read(body)
 
+    async def gear(self, athlete_id: int) -> GearPage:
+        """Raises NotFound."""
+        await self.athlete(athlete_id)
+        return await self._database.read(lambda c: belongings.gear(c, athlete_id))
+
     async def progress(self, athlete_id: int) -> Progress:
         """Raises NotFound."""
         return (await self.athlete(athlete_id)).progress
@@ -186,10 +195,18 @@ class Insights:
 
         def body(connection: Connection) -> ActivityDetail:
             row = _activity_row(connection, activity_id)
-            held = streams.get(connection, activity_id)
-            return _from(row, ActivityDetail, streams=None if held is None else held.state, **_raw(row))
+            states = {
+                "streams": _state(streams.get(connection, activity_id)),
+                "photos": _state(photos.get(connection, activity_id)),
+            }
+            return _from(row, ActivityDetail, **states, **_raw(row))
 
         return await self._database.read(body)
+
+    async def photos(self, activity_id: int) -> Photos:
+        """Raises NotFound, also for an activity that was deleted at Strava."""
+        await self.activity(activity_id)
+        return await self._database.read(lambda c: belongings.photos(c, activity_id))
 
     async def streams(self, activity_id: int) -> Streams:
         """Raises NotFound that says whether they are still to come, or do not exist."""
@@ -330,6 +347,10 @@ def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:
     if row.sync_status == "deleted":
         raise NotFound(f"activity {activity_id} was deleted, or is not visible to us any more")
     return row
+
+
+def _state(part: Row[Any] | None) -> str | None:
+    return None if part is None else str(part.state)
 
 
 def _raw(row: Row[Any]) -> dict[str, msgspec.Raw | None]:

@@ -21,14 +21,18 @@ from store_makers import (
 
 from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
+    AskForPhotos,
     ConfirmRevoke,
     CountForged,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
+    StoreGear,
+    StorePhotos,
     StoreSweep,
 )
-from feedzone.domain.job import RevokeHint
+from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import athletes, departures, events
 from feedzone.store.schema import (
@@ -67,6 +71,12 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
     )
     await store.apply(
         StoreSweep(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), held=2)
+    )
+    bike = GearRecord("b1", "bike", "Canary", None, None, None, None, "{}")
+    await store.apply(StoreGear(ToldGear(athlete_id, (bike,), ())))
+    await store.apply(
+        AskForPhotos(first, athlete_id, 1, Lane.REREAD),
+        StorePhotos(first, athlete_id, "present", '[{"caption":"Canary"}]'),
     )
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))

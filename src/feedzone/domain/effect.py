@@ -12,9 +12,11 @@ from typing import Literal
 import msgspec
 
 from .activity import ActivityRecord
-from .job import JobSpec
+from .gear import ToldGear
+from .job import JobSpec, Lane
 
 StreamState = Literal["pending", "present", "absent"]
+PhotoState = Literal["pending", "present", "absent"]
 
 
 class StoreDetail(msgspec.Struct, frozen=True):
@@ -37,6 +39,25 @@ class StoreStreams(msgspec.Struct, frozen=True):
     blob: bytes | None = None
     channels: tuple[str, ...] = ()
     samples: int = 0
+
+
+class AskForPhotos(msgspec.Struct, frozen=True):
+    """The activity has so many photos: they are fetched by a job of their own, if we do not hold them."""
+
+    activity_id: int
+    athlete_id: int
+    count: int
+    lane: Lane
+
+
+class StorePhotos(msgspec.Struct, frozen=True):
+    """The photos of an activity, or whether they are still to come."""
+
+    activity_id: int
+    athlete_id: int
+    state: PhotoState
+    photos: str | None = None
+    """A JSON list, each entry as received; None: what is stored stays."""
 
 
 class Tombstone(msgspec.Struct, frozen=True):
@@ -110,6 +131,12 @@ class FinishListing(msgspec.Struct, frozen=True):
     athlete_id: int
 
 
+class StoreGear(msgspec.Struct, frozen=True):
+    """The gear that the athlete's profile lists now; what it lists no more was deleted at Strava."""
+
+    gear: ToldGear
+
+
 class MarkAthlete(msgspec.Struct, frozen=True):
     """The athlete's connection is in this state, for this reason."""
 
@@ -144,6 +171,8 @@ class ConfirmRevoke(msgspec.Struct, frozen=True):
 Effect = (
     StoreDetail
     | StoreStreams
+    | AskForPhotos
+    | StorePhotos
     | Tombstone
     | NoteFailure
     | StorePage
@@ -152,6 +181,7 @@ Effect = (
     | StoreSweep
     | OpenConflict
     | FinishListing
+    | StoreGear
     | MarkAthlete
     | CountForged
     | PurgeAthlete

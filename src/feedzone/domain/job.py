@@ -10,7 +10,13 @@ import msgspec
 
 Action = Literal["refresh", "delete"]
 JobKind = Literal[
-    "refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete", "list_activities"
+    "refresh_activity",
+    "revoke_athlete",
+    "backfill_athlete",
+    "reconcile_athlete",
+    "refresh_gear",
+    "refresh_photos",
+    "list_activities",
 ]
 
 
@@ -74,7 +80,15 @@ class ListHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", 
     """Many new activities were announced at once: one list call shows them all (pain 29)."""
 
 
-Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint
+class GearHint(msgspec.Struct, frozen=True, tag_field="do", tag="gear"):
+    """Ask what the athlete's profile says of bikes and shoes. There is nothing to add."""
+
+
+class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
+    """Ask for an activity's photos. There is nothing to add."""
+
+
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | GearHint | PhotosHint
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -128,6 +142,11 @@ class Job(msgspec.Struct, frozen=True):
 
 def activity_key(activity_id: int) -> str:
     return f"activity:{activity_id}"
+
+
+def photos_key(activity_id: int) -> str:
+    """Not the activity's own key: its job must never have to wait for that of its photos."""
+    return f"photos:{activity_id}"
 
 
 def athlete_key(athlete_id: int) -> str:

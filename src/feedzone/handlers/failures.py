@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..domain.effect import Effect, MarkAthlete
-from ..domain.outcome import Discard, Outcome, Retry, Snooze
+from ..domain.job import Job
+from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from ..errors import (
     AppInactive,
     ApplicationPaused,
@@ -50,6 +52,25 @@ def ending(
             return Retry(str(error), effects, if_last=if_last, kind=kind)
         case _:
             return Discard(str(error), effects, if_last, kind)
+
+
+def optional_ending(
+    error: StravaError,
+    job: Job,
+    now: datetime,
+    rng: random.Random,
+    *,
+    max_attempts: int,
+    instead: Callable[[str], Done],
+) -> Outcome:
+    """As `ending`, for what nobody misses if it comes later: never a dead letter, but `instead`."""
+    match ending(error, job.athlete_id, now, rng):
+        case Snooze() as waits:
+            return waits
+        case Retry() as again if job.attempts + 1 < max_attempts:
+            return again
+        case _:
+            return instead(f"{class_of(error)}: {error}")
 
 
 CLASSES: tuple[tuple[type[StravaError], str], ...] = (

@@ -14,6 +14,7 @@ from ..domain.activity import ActivityRecord, HeldActivity
 from ..domain.athlete import wants
 from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
+    AskForPhotos,
     CountForged,
     Effect,
     KeepSummary,
@@ -54,6 +55,7 @@ class RefreshActivity:
     clock: Clock
     rng: random.Random
     encode_streams: Encode
+    fetch_photos: bool = False
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -128,6 +130,7 @@ class RefreshActivity:
         held = await self.records.held_activity(job.object_id)
         seen = self._first_seen(held, record.start_date, announced=announced)
         note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
+        claim = (*claim, *self._photos(job, record))
         if record.manual or _has_streams(held, record):
             detail = StoreDetail(record, hint.cause, received, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
@@ -141,6 +144,13 @@ class RefreshActivity:
             return _going_on(self._failed(job, error, (detail, *claim)), rest)
         pending = streams.state == "pending"
         return Done((detail, streams, *claim), note, self._later(job, seen, streams_pending=pending))
+
+    def _photos(self, job: Job, record: ActivityRecord) -> tuple[Effect, ...]:
+        """A job of their own fetches them, so that the activity never waits for them (pain 22)."""
+        count = record.columns.get("total_photo_count")
+        if not self.fetch_photos or not isinstance(count, int):
+            return ()
+        return (AskForPhotos(record.id, record.athlete_id, count, max(Lane.REREAD, job.lane)),)
 
     async def _streams_only(self, job: Job, hint: RefreshHint) -> Outcome:
         held = await self.records.held_activity(job.object_id)

@@ -14,7 +14,7 @@ from ..domain.activity import ActivityRecord, HeldActivity
 from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
-from . import events
+from . import events, photos
 from .dialect import insert_for, insert_into
 from .schema import activity_changes, activity_streams, strava_activities
 from .types import clean_text
@@ -273,6 +273,7 @@ def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, 
     }
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
     connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
+    photos.forget(connection, activity_id)
     # The audit trail keeps that it went and came back, not what it said.
     connection.execute(
         delete(activity_changes).where(

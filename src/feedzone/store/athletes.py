@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, exists, func, select, update
 
 from ..domain.athlete import AthleteProfile, parse_sports
+from ..domain.gear import GEAR_SCOPE
 from .dialect import insert_into
 from .schema import strava_activities, strava_athletes, webhook_subscriptions
 
@@ -89,6 +90,7 @@ def connect(
         "webhook_subscription_active": subscribed is not None,
         "connected_at": now,
         "reconcile_due_at": now + FIRST_COMPARISON,
+        "gear_due_at": now,
         "updated_at": now,
     }
     connection.execute(
@@ -190,6 +192,27 @@ def due_for_comparison(
 
 def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) -> None:
     connection.execute(_CHANGE, {"athlete": athlete_id, "reconcile_due_at": due})
+
+
+def due_for_gear(connection: Connection, now: datetime, limit: int, *, lock: bool) -> Sequence[int]:
+    """Connected athletes whose gear we may read and have not asked for in a day, longest waiting first."""
+    query = (
+        select(_columns.id)
+        .where(
+            _columns.status == "active",
+            _columns.scopes.contains(GEAR_SCOPE, autoescape=True),
+            _columns.gear_due_at <= now,
+        )
+        .order_by(_columns.gear_due_at)
+        .limit(limit)
+    )
+    if lock:
+        query = query.with_for_update(skip_locked=True)
+    return connection.execute(query).scalars().all()
+
+
+def schedule_gear(connection: Connection, athlete_id: int, due: datetime) -> None:
+    connection.execute(_CHANGE, {"athlete": athlete_id, "gear_due_at": due})
 
 
 def get(connection: Connection, athlete_id: int) -> Row[Any] | None:

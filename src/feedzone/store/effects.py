@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import wants
 from ..domain.effect import (
+    AskForPhotos,
     ConfirmRevoke,
     CountForged,
     Effect,
@@ -22,13 +23,15 @@ from ..domain.effect import (
     PurgeAthlete,
     StoreAnnounced,
     StoreDetail,
+    StoreGear,
     StorePage,
+    StorePhotos,
     StoreStreams,
     StoreSweep,
     Tombstone,
 )
 from ..domain.job import JobSpec, activity_key
-from . import activities, athletes, departures, jobs, streams, sweeps
+from . import activities, athletes, departures, gear, jobs, photos, streams, sweeps
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
@@ -49,6 +52,10 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             streams.store(connection, effect, now)
             activities.finish(connection, effect.activity_id, now)
             athletes.note_synced(connection, effect.athlete_id, now)
+        case AskForPhotos():
+            photos.ask(connection, effect, now)
+        case StorePhotos():
+            photos.store(connection, effect, now)
         case Tombstone(activity_id=activity_id, athlete_id=athlete_id, cause=cause):
             activities.bury(connection, activity_id, athlete_id, cause, now)
             athletes.complete_sync(connection, athlete_id, now)
@@ -68,6 +75,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             sweeps.open_conflict(connection, athlete_id, missing, held, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
+        case StoreGear(gear=told):
+            gear.store(connection, told, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
             athletes.mark(connection, athlete_id, status, reason, now)
         case CountForged():

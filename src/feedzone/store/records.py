@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..domain.activity import HeldActivity
-from . import activities, athletes
+from ..domain.photos import HeldPhotos
+from . import activities, athletes, photos
 from .database import Database
 
 
@@ -18,6 +19,9 @@ class RecordTable:
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))
+
+    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+        return await self._database.read(lambda c: photos.held(c, activity_id))
 
     async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         return await self._database.read(lambda c: activities.held_between(c, athlete_id, after, before))
