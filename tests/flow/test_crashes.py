@@ -30,6 +30,7 @@ async def unequal(feedzone, world, athlete) -> list[str]:
 async def test_a_process_killed_again_and_again_ends_equal_to_strava(
     sandbox, install, eventually, kind, request
 ):
+    """Pain 14."""
     url = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
     world, dice = sandbox.world, random.Random(11)
     feedzone = install(sandbox.url, url, INITIAL_SYNC_DAYS="60", QUEUE_POLL_INTERVAL="200")

@@ -70,6 +70,7 @@ async def test_an_empty_page_is_the_end(clock):
 
 
 async def test_a_short_page_is_not_the_end(clock):
+    """Pain 51."""
     pages = [[record(n) for n in range(200)], [record(500)], [record(n) for n in range(300, 500)], []]
     api, hint, seen = FakeApi(activities=pages), HINT, 0
     while isinstance(outcome := await run(api, clock, hint), Continue):
@@ -81,12 +82,14 @@ async def test_a_short_page_is_not_the_end(clock):
 
 @pytest.mark.parametrize("failure", [TransientError(502), unanswered()])
 async def test_a_failed_page_fails_the_run_and_stores_nothing(clock, failure):
+    """Pain 51."""
     outcome = await run(FakeApi(activities=failure), clock, BackfillHint(before=20, page=3))
     assert isinstance(outcome, Retry)
     assert (outcome.effects, outcome.if_last, outcome.hint) == ((), (), None)
 
 
 async def test_spent_quota_is_waited_for_and_the_cursor_stays(clock):
+    """Pain 46."""
     until = NOON + timedelta(minutes=15)
     outcome = await run(FakeApi(activities=QuotaSpent("read_15min", until)), clock)
     assert isinstance(outcome, Snooze)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
 
 from ..domain.athlete import AthleteProfile
 from .dialect import insert_into
-from .schema import strava_activities, strava_athletes, webhook_subscriptions
+from .schema import jobs, strava_activities, strava_athletes, webhook_subscriptions
 
 FIRST_COMPARISON = timedelta(minutes=15)
 """After connecting: the first sync has just listed everything."""
@@ -189,3 +189,10 @@ def counts(connection: Connection) -> dict[str, int]:
     """How many athletes are in each status."""
     query = select(strava_athletes.c.status, func.count()).group_by(strava_athletes.c.status)
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def seats_used(connection: Connection) -> int:
+    """How many athletes Strava counts as connected: also who left, until Strava has been told."""
+    leaving = select(jobs.c.athlete_id).where(jobs.c.kind == "revoke_athlete")
+    taken = or_(strava_athletes.c.status != "deauthorized", strava_athletes.c.id.in_(leaving))
+    return connection.execute(select(func.count()).select_from(strava_athletes).where(taken)).scalar_one()
