@@ -7,7 +7,7 @@ from engine import DETAIL, LIST, Engine, make_engine
 
 from feedzone.handlers import backfill_athlete
 from feedzone.sandbox import Limits
-from feedzone.store.schema import activity_changes, jobs, strava_activities, strava_athletes
+from feedzone.store.schema import activity_changes, strava_activities, strava_athletes
 
 PAGES = 4
 """Of five, the last one short; a page that is empty follows."""
@@ -21,6 +21,13 @@ def history(engine: Engine, athlete: int, count: int) -> set[int]:
     now = engine.world.clock()
     starts = (now - 3600 * (number + 48) for number in range(count))
     return {engine.world.record(athlete, minutes=5, manual=True, start=start).id for start in starts}
+
+
+async def run_one_by_one(engine: Engine) -> None:
+    """As a process does that is about to die."""
+    while True:
+        (job,) = await engine.app.queue.lease(1, "dead/1", 30)
+        await engine.app.worker._executor.run(job)
 
 
 @pytest.mark.parametrize("page", range(1, PAGES + 2))
@@ -44,9 +51,7 @@ async def test_killed_at_any_page_the_list_goes_on_there_and_costs_one_call_more
 
     engine.app.transport.cut = cut
     with pytest.raises(KilledError):
-        while True:
-            (job,) = await engine.app.queue.lease(1, "dead/1", 30)
-            await engine.app.worker._executor.run(job)
+        await run_one_by_one(engine)
     engine.app = engine.process()
     clock.advance(seconds=31)
     await engine.app.queue.rescue()
@@ -63,9 +68,7 @@ async def test_a_history_larger_than_the_quota_goes_on_in_the_next_window_where_
     sqlite_database, clock, tmp_path
 ):
     """Pain 46: no page and no activity is asked for twice."""
-    engine, (athlete,) = make_engine(
-        sqlite_database, clock, tmp_path, limits=Limits(100, 2000, 50, 1000)
-    )
+    engine, (athlete,) = make_engine(sqlite_database, clock, tmp_path, limits=Limits(100, 2000, 50, 1000))
     ids = history(engine, athlete, 150)
     await engine.connect(athlete)
     for _ in range(5):

@@ -137,4 +137,3 @@ async def test_streams_without_limit_headers_are_counted_all_the_same(engine):
     windows = {window.name: window.used for window in await engine.app.budget.windows()}
     assert windows["read_15min"] == engine.world.meter.usage(engine.world.clock())["read_short"]
     assert engine.asked()[LIST] + engine.asked()[DETAIL] < windows["read_15min"]
-

@@ -169,6 +169,40 @@ def test_no_place_is_empty_or_null(latlng, place):
     assert (columns["start_lat"], columns["start_lng"]) == place
 
 
+def test_a_row_indoors_has_no_place_and_no_line():
+    """Pain 56: as a machine uploads it; the streams come without `latlng`."""
+    row = read(
+        sport_type="Rowing",
+        type="Rowing",
+        trainer=True,
+        manual=False,
+        start_latlng=[],
+        end_latlng=[],
+        map={"id": "a7", "summary_polyline": "", "resource_state": 2},
+        distance=5000.0,
+        upload_id=2**53 + 1,
+    )
+    assert (row["trainer"], row["manual"], row["sport_type"]) == (True, False, "Rowing")
+    assert (row["start_lat"], row["start_lng"], row["summary_polyline"]) == (None, None, None)
+    assert (row["distance"], row["upload_id"]) == (5000.0, 2**53 + 1)
+
+
+@pytest.mark.parametrize("hidden", [None, []])
+def test_an_activity_that_begins_in_a_privacy_zone_keeps_what_is_not_hidden(hidden):
+    """Pain 56: the start is hidden and the rest of the line is not; who may see it is kept."""
+    ride = read(
+        sport_type="Ride",
+        start_latlng=hidden,
+        map={"id": "a7", "summary_polyline": "_p~iF~ps|U_ulLnnqC"},
+        private=False,
+        visibility="followers_only",
+        hide_from_home=True,
+    )
+    assert (ride["start_lat"], ride["start_lng"]) == (None, None)
+    assert ride["summary_polyline"] == "_p~iF~ps|U_ulLnnqC"
+    assert (ride["private"], ride["visibility"], ride["hide_from_home"]) == (False, "followers_only", True)
+
+
 @pytest.mark.parametrize(
     ("members", "columns"),
     [

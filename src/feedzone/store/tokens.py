@@ -62,7 +62,9 @@ class TokenTable:
                 refresh_lease_owner=owner,
                 refresh_lease_until=now + timedelta(seconds=seconds),
                 # Whoever let a claim run out died with it: Strava may have answered all the same.
-                refresh_uncertain_at=func.coalesce(_columns.refresh_uncertain_at, _columns.refresh_lease_until),
+                refresh_uncertain_at=func.coalesce(
+                    _columns.refresh_uncertain_at, _columns.refresh_lease_until
+                ),
             )
         )
         return await self._database.write(lambda c: c.execute(claim).rowcount == 1)
