@@ -132,7 +132,7 @@ def build(
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name),
         inbox=Inbox(database, clock, wakeup),
-        insights=Insights(database, clock, budget),
+        insights=Insights(database, clock, budget, seats=settings.strava_seats),
         athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
         dead_letters=DeadLetterOperations(database, clock, wakeup),
         reconciliation=ReconciliationOperations(database, clock, wakeup, days),

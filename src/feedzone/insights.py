@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, Row
 
 from . import belongings
-from .domain.athlete import parse_scopes
+from .domain.athlete import can_read_activities, parse_scopes, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
 from .paging import change_id, first_id, identifier, page
@@ -92,14 +92,17 @@ class ActivityFilter(msgspec.Struct, frozen=True):
 class Insights:
     """Answers questions about the database, and changes nothing in it."""
 
-    def __init__(self, database: Database, clock: Clock, budget: BudgetTable) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, budget: BudgetTable, *, seats: int | None = None
+    ) -> None:
         self._database = database
+        self._seats = seats
         self._clock = clock
         self._budget = budget
 
     async def pulse(self) -> Pulse:
         now, quota = self._clock.now(), await self._quota()
-        return await self._database.read(lambda c: Pulse(**_pulse(c, now, quota)))
+        return await self._database.read(lambda c: Pulse(**self._pulse(c, now, quota)))
 
     async def status(self) -> Status:
         now, quota = self._clock.now(), await self._quota()
@@ -107,7 +110,7 @@ class Insights:
         def body(connection: Connection) -> Status:
             unknown = events.unknown_owners(connection, 100)
             return Status(
-                **_pulse(connection, now, quota),
+                **self._pulse(connection, now, quota),
                 events=events.counts(connection),
                 queue_lag_s=_age(events.oldest_open(connection), now),
                 unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
@@ -126,7 +129,7 @@ class Insights:
             counted = activity_lists.progress_of(connection, running)
             recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
             return Overview(
-                Pulse(**_pulse(connection, now, quota)),
+                Pulse(**self._pulse(connection, now, quota)),
                 [_athlete(row, counted.get(row.id, {})) for row in people],
                 [_activity(row) for row in activity_lists.listing(connection, limit=RECENT)],
                 [_event(row) for row in recent],
@@ -297,8 +300,13 @@ class Insights:
             for w in await self._budget.windows()
         ]
 
+    def _pulse(self, connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
+        used = athletes.seats_used(connection)
+        seats = {"seats_used": used, "seats": seats_of(self._seats, used)}
+        return _signs(connection, now, quota) | seats
 
-def _pulse(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
+
+def _signs(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
     held = subscriptions.listing(connection)
     newest = max(held, key=lambda row: (row.is_active, row.created_at), default=None)
     by_state = jobs.counts(connection)
@@ -335,7 +343,9 @@ def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
         completed_at=row.initial_sync_completed_at,
         after=row.initial_sync_after,
     )
-    return _from(row, Athlete, scopes=sorted(parse_scopes(row.scopes)), progress=first)
+    scopes = parse_scopes(row.scopes)
+    unheard = not can_read_activities(scopes)
+    return _from(row, Athlete, scopes=sorted(scopes), no_events_expected=unheard, progress=first)
 
 
 def _activity(row: Row[Any]) -> Activity:

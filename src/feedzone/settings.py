@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     strava_client_id: str = ""
     strava_client_secret: SecretStr = SecretStr("")
     strava_verify_token: SecretStr = SecretStr("")
+    strava_seats: int | None = Field(default=None, ge=1)
     webhook_secret: SecretStr = SecretStr("")
     webhook_path_secret: SecretStr = SecretStr("")
     webhook_signature: SignatureMode = "auto"

@@ -62,6 +62,7 @@ class Athlete(Struct, frozen=True):
     last_event_at: datetime | None
     last_synced_at: datetime | None
     connected_at: datetime
+    no_events_expected: Annotated[bool, Meta(description="granted no scope for which Strava sends events")]
     progress: Progress
 
     @property
@@ -357,6 +358,8 @@ class Pulse(Struct, frozen=True, kw_only=True):
     unannounced: Annotated[int, Meta(description="activities of the last day that no event told of")]
     quiet_sweeps: Annotated[int, Meta(description="comparisons that found such activities")]
     open_conflicts: int
+    seats_used: Annotated[int, Meta(description="athletes that Strava counts as connected")]
+    seats: Annotated[int | None, Meta(description="how many it allows; null: not known")]
 
 
 class Status(Pulse, frozen=True, kw_only=True):

@@ -109,6 +109,7 @@ async def test_the_makers_of_this_suite_fill_every_table(full):
 
 
 async def test_nothing_of_who_leaves_is_left_in_any_table(full):
+    """Trap 5."""
     await full.apply(LEFT)
     left = await everything(full, OWNER)
     assert {name for name, rows in left.items() if rows} == {"strava_athletes", "deletion_receipts"}

@@ -51,6 +51,17 @@ class TokenRow(msgspec.Struct, frozen=True):
         return f"TokenRow(athlete_id={self.athlete_id}, generation={self.generation}, status={self.status})"
 
 
+SEATS = 10
+"""How many athletes an application may have before Strava has looked at it."""
+
+SEATS_WARN = 0.8
+
+
+def seats_of(configured: int | None, used: int) -> int | None:
+    """The application's seats; None when it must have more than the usual, and nobody said how many."""
+    return configured or (SEATS if used <= SEATS else None)
+
+
 def parse_scopes(text: str | None) -> frozenset[str]:
     """Granted scopes; Strava separates them by comma in the redirect and by space elsewhere."""
     return frozenset(part for part in re.split(r"[,\s]+", text or "") if part)

@@ -26,7 +26,7 @@ from ..errors import (
 )
 
 WINDOW_JITTER_S = 5.0
-"""After a window opens again, waiting jobs come back spread over this many seconds."""
+"""After a window opens again, waiting jobs come back within this many seconds, spread."""
 
 
 def ending(
@@ -42,7 +42,7 @@ def ending(
     kind = class_of(error)
     match error:
         case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
-            jitter = timedelta(seconds=0.2 + rng.random() * WINDOW_JITTER_S)
+            jitter = timedelta(seconds=rng.uniform(0.2, WINDOW_JITTER_S))
             return Snooze(max(until, now) + jitter, str(error), effects)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"

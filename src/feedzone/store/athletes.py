@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from ..domain.athlete import AthleteProfile, parse_sports
 from ..domain.gear import GEAR_SCOPE
 from .dialect import insert_into
-from .schema import strava_activities, strava_athletes, webhook_subscriptions
+from .schema import jobs, strava_activities, strava_athletes, webhook_subscriptions
 
 FIRST_COMPARISON = timedelta(minutes=15)
 """After connecting: the first sync has just listed everything."""
@@ -230,3 +230,10 @@ def counts(connection: Connection) -> dict[str, int]:
     """How many athletes are in each status."""
     query = select(_columns.status, func.count()).group_by(_columns.status)
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def seats_used(connection: Connection) -> int:
+    """How many athletes Strava counts as connected: also who left, until Strava has been told."""
+    leaving = select(jobs.c.athlete_id).where(jobs.c.kind == "revoke_athlete")
+    taken = or_(_columns.status != "deauthorized", _columns.id.in_(leaving))
+    return connection.execute(select(func.count()).select_from(strava_athletes).where(taken)).scalar_one()
