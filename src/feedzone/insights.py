@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, Row
 
 from . import belongings
-from .domain.athlete import can_read_activities, parse_scopes, seats_of
+from .domain.athlete import can_read_activities, parse_scopes, parse_sports, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
 from .paging import change_id, first_id, identifier, page
@@ -344,8 +344,15 @@ def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
         after=row.initial_sync_after,
     )
     scopes = parse_scopes(row.scopes)
-    unheard = not can_read_activities(scopes)
-    return _from(row, Athlete, scopes=sorted(scopes), no_events_expected=unheard, progress=first)
+    sports = parse_sports(row.wanted_sports)
+    return _from(
+        row,
+        Athlete,
+        scopes=sorted(scopes),
+        no_events_expected=not can_read_activities(scopes),
+        wanted_sports=None if sports is None else sorted(sports),
+        progress=first,
+    )
 
 
 def _activity(row: Row[Any]) -> Activity:
