@@ -27,6 +27,7 @@ from .store import stream_blob, upgrade
 from .store.breaker import Breaker
 from .store.budget import BudgetTable
 from .store.database import Database, PostgresDatabase, open_database
+from .store.journal import Journal
 from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
@@ -103,9 +104,9 @@ def build(
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, clock)
     application = _application(settings, transport)
-    api = _api(
-        settings, Limiter(transport, budget, Breaker(database, clock)), tokens, application, clock, name
-    )
+    journal = Journal(database, clock)
+    limiter = Limiter(transport, budget, Breaker(database, clock), journal, clock)
+    api = _api(settings, limiter, tokens, application, clock, name)
     queue = JobTable(database, clock, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
         api,
@@ -128,7 +129,7 @@ def build(
         application=application,
         api=api,
         queue=queue,
-        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name),
+        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, journal),
         inbox=Inbox(database, clock, wakeup),
         insights=Insights(database, clock, budget),
         athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
@@ -179,6 +180,7 @@ def _worker(
     wakeup: Wakeup,
     rng: random.Random,
     name: str,
+    journal: Journal,
 ) -> WorkerService:
     days = settings.retention_days
     schedule = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
@@ -192,7 +194,8 @@ def _worker(
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
         schedule=schedule.run,
-        prune=Retention(database, clock, days).prune if days else None,
+        prune=Retention(database, clock, days).prune,
+        notes=journal,
     )
 
 

@@ -1,0 +1,94 @@
+"""The journal of calls: every one, kept for eight days, so that it can be said what spent the quota."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete
+
+from ..domain.budget import ApiCall
+from ..domain.ids import uuid7
+from ..ports import Clock
+from . import athletes
+from .database import Database
+from .dialect import insert_into
+from .schema import api_calls
+
+KEPT = timedelta(days=8)
+"""A week to learn from, and the day that is just being spent."""
+
+MOST_HELD = 10_000
+"""How many calls wait in memory for a database that does not answer; then the oldest are forgotten."""
+
+
+class Journal:
+    """The table `api_calls` (ports.CallJournal).
+
+    Calls are noted in memory and written a few seconds later, many in one transaction: a call costs the
+    database nothing of its own. A process that is killed takes its last two seconds of notes with it. The
+    budget itself loses nothing by that: it is counted before a call is sent (budget.py).
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._held: dict[str, ApiCall] = {}
+        self._noted = asyncio.Event()
+        self._flushing = asyncio.Lock()
+
+    def note(self, call: ApiCall) -> None:
+        if len(self._held) >= MOST_HELD:
+            del self._held[next(iter(self._held))]
+        self._held[uuid7(int(call.sent_at.timestamp() * 1000))] = call
+        self._noted.set()
+
+    async def noted(self) -> None:
+        """Wait until there is something to write."""
+        await self._noted.wait()
+
+    async def flush(self) -> int:
+        """Write what was noted; returns how many calls that were."""
+        async with self._flushing:
+            batch = dict(self._held)
+            if not batch:
+                return 0
+            await self._database.write(lambda c: _write(c, batch))
+            for name in batch:
+                self._held.pop(name, None)
+            if not self._held:
+                self._noted.clear()
+            return len(batch)
+
+
+def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
+    # Whoever has left since the call was made stays gone; whoever leaves now waits for us.
+    known = athletes.statuses(connection, {call.athlete_id for call in batch.values() if call.athlete_id})
+    here = {athlete_id for athlete_id, status in known.items() if status != "deauthorized"}
+    rows = [
+        _row(name, call, call.athlete_id if call.athlete_id in here else None) for name, call in batch.items()
+    ]
+    # A flush that was cancelled may have been written all the same; then these are no news.
+    connection.execute(insert_into(connection, api_calls).on_conflict_do_nothing(), rows)
+
+
+def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
+    return {
+        "id": name,
+        "sent_at": call.sent_at,
+        "lane": call.lane,
+        "athlete_id": athlete_id,
+        "endpoint": call.endpoint,
+        "status": call.status,
+        "ms": call.ms,
+        "usage": msgspec.json.encode(call.usage).decode() if call.usage else None,
+        "counted": call.counted,
+    }
+
+
+def prune(connection: Connection, now: datetime) -> int:
+    """Remove calls that are older than KEPT; returns how many."""
+    return connection.execute(delete(api_calls).where(api_calls.c.sent_at < now - KEPT)).rowcount
