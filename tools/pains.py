@@ -15,6 +15,16 @@ ROOT = Path(__file__).parents[1]
 _NAMED = re.compile(r"\b(pain|trap)s? ((?:\d+(?: to |, | and )?)+)", re.I)
 
 
+WANTED = [*(("pain", number) for number in range(11, 58)), *(("trap", number) for number in range(1, 19))]
+"""What must have a test: the pains of running (sections B to E), and all traps."""
+
+
+def missing() -> list[str]:
+    """Those of WANTED that no test names."""
+    named = tests()
+    return [f"{kind} {number}" for kind, number in WANTED if (kind, number) not in named]
+
+
 def numbers(text: str) -> set[tuple[str, int]]:
     """("pain", 14) and the like, for all that a text names."""
     found: set[tuple[str, int]] = set()
@@ -52,6 +62,8 @@ def page() -> str:
         "",
         "Written by `make docs` from the tests; do not edit. The numbers are those of the list of pains of",
         "existing integrations that feedzone is built against, and of the traps that others fell into.",
+        "",
+        f"Of pains 11 to 57 and traps 1 to 18, without a test: {', '.join(missing()) or 'none'}.",
         "",
     ]
     body = []

@@ -32,7 +32,7 @@ from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
 from .store.retention import Retention
-from .store.schedule import Schedule
+from .store.schedule import GearSchedule, Schedule
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
@@ -115,6 +115,8 @@ def build(
         rng,
         encode_streams=stream_blob.encode,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
+        max_attempts=settings.max_sync_retries,
+        fetch_photos=settings.fetch_photos,
     )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(
@@ -131,7 +133,7 @@ def build(
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, journal),
         inbox=Inbox(database, clock, wakeup),
-        insights=Insights(database, clock, budget),
+        insights=Insights(database, clock, budget, seats=settings.strava_seats),
         athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
         dead_letters=DeadLetterOperations(database, clock, wakeup),
         reconciliation=ReconciliationOperations(database, clock, wakeup, days),
@@ -183,7 +185,8 @@ def _worker(
     journal: Journal,
 ) -> WorkerService:
     days = settings.retention_days
-    schedule = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
+    comparisons = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
+    gear = GearSchedule(database, clock, wakeup, rng)
     return WorkerService(
         queue,
         registry,
@@ -193,7 +196,7 @@ def _worker(
         batch_size=settings.queue_batch_size,
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
-        schedule=schedule.run,
+        schedules={"comparisons": comparisons.run, "gear": gear.run},
         prune=Retention(database, clock, days).prune,
         notes=journal,
     )

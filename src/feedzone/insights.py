@@ -14,7 +14,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from sqlalchemy import Connection, Row
 
-from .domain.athlete import parse_scopes
+from . import belongings
+from .domain.athlete import can_read_activities, parse_scopes, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
 from .paging import change_id, first_id, identifier, page
@@ -30,6 +31,7 @@ from .store import (
     health,
     inventory,
     jobs,
+    photos,
     streams,
     subscriptions,
     sweeps,
@@ -49,10 +51,12 @@ from .views import (
     Conflict,
     Event,
     EventPage,
+    GearPage,
     Job,
     JobPage,
     JobStory,
     Overview,
+    Photos,
     Progress,
     Pulse,
     QuotaWindow,
@@ -88,14 +92,17 @@ class ActivityFilter(msgspec.Struct, frozen=True):
 class Insights:
     """Answers questions about the database, and changes nothing in it."""
 
-    def __init__(self, database: Database, clock: Clock, budget: BudgetTable) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, budget: BudgetTable, *, seats: int | None = None
+    ) -> None:
         self._database = database
+        self._seats = seats
         self._clock = clock
         self._budget = budget
 
     async def pulse(self) -> Pulse:
         now, quota = self._clock.now(), await self._quota()
-        return await self._database.read(lambda c: Pulse(**_pulse(c, now, quota)))
+        return await self._database.read(lambda c: Pulse(**self._pulse(c, now, quota)))
 
     async def status(self) -> Status:
         now, quota = self._clock.now(), await self._quota()
@@ -103,7 +110,7 @@ class Insights:
         def body(connection: Connection) -> Status:
             unknown = events.unknown_owners(connection, 100)
             return Status(
-                **_pulse(connection, now, quota),
+                **self._pulse(connection, now, quota),
                 events=events.counts(connection),
                 queue_lag_s=_age(events.oldest_open(connection), now),
                 unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
@@ -122,7 +129,7 @@ class Insights:
             counted = activity_lists.progress_of(connection, running)
             recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
             return Overview(
-                Pulse(**_pulse(connection, now, quota)),
+                Pulse(**self._pulse(connection, now, quota)),
                 [_athlete(row, counted.get(row.id, {})) for row in people],
                 [_activity(row) for row in activity_lists.listing(connection, limit=RECENT)],
                 [_event(row) for row in recent],
@@ -155,6 +162,11 @@ class Insights:
 
         return await self._database.read(body)
 
+    async def gear(self, athlete_id: int) -> GearPage:
+        """Raises NotFound."""
+        await self.athlete(athlete_id)
+        return await self._database.read(lambda c: belongings.gear(c, athlete_id))
+
     async def progress(self, athlete_id: int) -> Progress:
         """Raises NotFound."""
         return (await self.athlete(athlete_id)).progress
@@ -186,10 +198,18 @@ class Insights:
 
         def body(connection: Connection) -> ActivityDetail:
             row = _activity_row(connection, activity_id)
-            held = streams.get(connection, activity_id)
-            return _from(row, ActivityDetail, streams=None if held is None else held.state, **_raw(row))
+            states = {
+                "streams": _state(streams.get(connection, activity_id)),
+                "photos": _state(photos.get(connection, activity_id)),
+            }
+            return _from(row, ActivityDetail, **states, **_raw(row))
 
         return await self._database.read(body)
+
+    async def photos(self, activity_id: int) -> Photos:
+        """Raises NotFound, also for an activity that was deleted at Strava."""
+        await self.activity(activity_id)
+        return await self._database.read(lambda c: belongings.photos(c, activity_id))
 
     async def streams(self, activity_id: int) -> Streams:
         """Raises NotFound that says whether they are still to come, or do not exist."""
@@ -280,8 +300,13 @@ class Insights:
             for w in await self._budget.windows()
         ]
 
+    def _pulse(self, connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
+        used = athletes.seats_used(connection)
+        seats = {"seats_used": used, "seats": seats_of(self._seats, used)}
+        return _signs(connection, now, quota) | seats
 
-def _pulse(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
+
+def _signs(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
     held = subscriptions.listing(connection)
     newest = max(held, key=lambda row: (row.is_active, row.created_at), default=None)
     by_state = jobs.counts(connection)
@@ -318,7 +343,9 @@ def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
         completed_at=row.initial_sync_completed_at,
         after=row.initial_sync_after,
     )
-    return _from(row, Athlete, scopes=sorted(parse_scopes(row.scopes)), progress=first)
+    scopes = parse_scopes(row.scopes)
+    unheard = not can_read_activities(scopes)
+    return _from(row, Athlete, scopes=sorted(scopes), no_events_expected=unheard, progress=first)
 
 
 def _activity(row: Row[Any]) -> Activity:
@@ -330,6 +357,10 @@ def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:
     if row.sync_status == "deleted":
         raise NotFound(f"activity {activity_id} was deleted, or is not visible to us any more")
     return row
+
+
+def _state(part: Row[Any] | None) -> str | None:
+    return None if part is None else str(part.state)
 
 
 def _raw(row: Row[Any]) -> dict[str, msgspec.Raw | None]:

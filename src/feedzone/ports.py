@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, HeldActivity
     from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
     from .domain.budget import ApiCall, Usage
+    from .domain.gear import ToldGear
     from .domain.job import Job
     from .domain.outcome import Outcome
+    from .domain.photos import HeldPhotos, Photo
     from .errors import ApplicationPaused
 
 
@@ -136,11 +138,15 @@ class StravaApi(Protocol):
         """The streams answer as received: a JSON object by channel; `{}` when Strava has none."""
         ...
 
+    async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]: ...
+
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
     ) -> Sequence[ActivityRecord]: ...
 
     async def athlete(self, athlete_id: int) -> AthleteProfile: ...
+
+    async def gear(self, athlete_id: int) -> ToldGear: ...
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         """Ask Strava whether the athlete's access is gone: True only when Strava itself says so."""
@@ -153,6 +159,14 @@ class Records(Protocol):
     """What handlers may ask the database before they decide."""
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None: ...
+
+    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
+        """The sport types whose details are wanted; None: all."""
+        ...
+
+    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+        """None: nobody has asked for any, or the activity is gone."""
+        ...
 
     async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         """Ids of the athlete's live activities that started in between."""

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     strava_client_id: str = ""
     strava_client_secret: SecretStr = SecretStr("")
     strava_verify_token: SecretStr = SecretStr("")
+    strava_seats: int | None = Field(default=None, ge=1)
     webhook_secret: SecretStr = SecretStr("")
     webhook_path_secret: SecretStr = SecretStr("")
     webhook_signature: SignatureMode = "auto"
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     queue_batch_size: int = Field(default=10, ge=1, le=1000)
     queue_poll_interval: int = Field(default=5000, ge=10, le=3_600_000)
     initial_sync_days: int = Field(default=30, ge=1, le=36_500)
+    fetch_photos: bool = False
     max_sync_retries: int = Field(default=3, ge=1, le=100)
     sync_timeout_ms: int = Field(default=30_000, ge=100, le=600_000)
     strava_api_base_url: BaseUrl = "https://www.strava.com/api/v3"

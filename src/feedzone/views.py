@@ -12,7 +12,8 @@ from msgspec import Meta, Raw, Struct
 
 from .domain.athlete import AthleteStatus
 from .domain.budget import WindowName
-from .domain.effect import StreamState
+from .domain.effect import PhotoState, StreamState
+from .domain.gear import GearKind
 from .domain.job import JobKind
 
 SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
@@ -61,6 +62,7 @@ class Athlete(Struct, frozen=True):
     last_event_at: datetime | None
     last_synced_at: datetime | None
     connected_at: datetime
+    no_events_expected: Annotated[bool, Meta(description="granted no scope for which Strava sends events")]
     progress: Progress
 
     @property
@@ -74,6 +76,29 @@ class AthletePage(Struct, frozen=True):
     """Athletes, by id."""
 
     items: list[Athlete]
+    next_cursor: Cursor | None = None
+
+
+class Gear(Struct, frozen=True, kw_only=True):
+    """A bike or a pair of shoes, as the athlete's profile had it when it was last asked for."""
+
+    id: str
+    kind: GearKind
+    name: str | None
+    nickname: str | None
+    is_primary: bool | None
+    retired: bool | None
+    distance: Metres | None
+    removed_at: Annotated[datetime | None, Meta(description="since when the profile has it no more")]
+    created_at: datetime
+    updated_at: datetime
+    raw: AsReceived
+
+
+class GearPage(Struct, frozen=True):
+    """An athlete's gear: bikes, then shoes; unused, retired and deleted ones, too."""
+
+    items: list[Gear]
     next_cursor: Cursor | None = None
 
 
@@ -146,11 +171,19 @@ class ActivityPage(Struct, frozen=True):
 
 
 class ActivityDetail(Activity, frozen=True, kw_only=True):
-    """An activity with what Strava sent for it, and whether its streams are here."""
+    """An activity with what Strava sent for it, and whether its streams and photos are here."""
 
     streams: Annotated[StreamState | None, Meta(description="null: not asked for yet")]
+    photos: Annotated[PhotoState | None, Meta(description="null: not asked for")]
     summary: AsReceived | None
     detail: AsReceived | None
+
+
+class Photos(Struct, frozen=True):
+    """The photos of an activity, each as Strava lists it. Placeholders are not among them."""
+
+    state: Annotated[PhotoState | None, Meta(description="null: not asked for")]
+    items: list[Any]
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -325,6 +358,8 @@ class Pulse(Struct, frozen=True, kw_only=True):
     unannounced: Annotated[int, Meta(description="activities of the last day that no event told of")]
     quiet_sweeps: Annotated[int, Meta(description="comparisons that found such activities")]
     open_conflicts: int
+    seats_used: Annotated[int, Meta(description="athletes that Strava counts as connected")]
+    seats: Annotated[int | None, Meta(description="how many it allows; null: not known")]
 
 
 class Status(Pulse, frozen=True, kw_only=True):

@@ -124,6 +124,7 @@ async def test_a_subscription_without_a_server_is_refused_with_a_remedy(sandbox,
 
 
 async def test_the_doctor_finds_what_is_wrong_and_then_nothing(sandbox, install):
+    """Pain 7."""
     feedzone = install(sandbox.url)
     ill = await feedzone.run("doctor")
     assert ill.returncode == 1

@@ -30,6 +30,7 @@ async def unequal(feedzone, world, athlete) -> list[str]:
 async def test_a_process_killed_again_and_again_ends_equal_to_strava(
     sandbox, install, eventually, kind, request
 ):
+    """Pain 14."""
     url = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
     world, dice = sandbox.world, random.Random(11)
     feedzone = install(sandbox.url, url, INITIAL_SYNC_DAYS="60", QUEUE_POLL_INTERVAL="200")
@@ -56,6 +57,75 @@ async def test_a_process_killed_again_and_again_ends_equal_to_strava(
     await eventually(equal, 90)
     status, found = await feedzone.api("jobs?state=dead")
     assert (status, found["items"]) == (200, [])
+
+
+async def test_a_job_whose_worker_is_killed_while_it_asks_strava_runs_again(sandbox, install, eventually):
+    """Pain 15, trap 4: the job is still there, and the next process does it."""
+    world, athlete = sandbox.world, next(iter(sandbox.world.athletes))
+    feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
+    process = await feedzone.start()
+    await feedzone.connect(athlete)
+    assert (await feedzone.run("subscription", "ensure")).returncode == 0
+
+    async def at_rest():
+        _, found = await feedzone.api("jobs?state=running")
+        return not found["items"]
+
+    await eventually(at_rest)
+    world.faults.change({"slow": 1.0, "slow_s": 5.0})
+    spec = world.record(athlete, minutes=10, manual=True)
+
+    async def in_work():
+        _, found = await feedzone.api("jobs?state=running")
+        return [job for job in found["items"] if job["key"] == f"activity:{spec.id}"]
+
+    await eventually(in_work)
+    process.kill()
+    world.faults.change({"slow": 0.0})
+    await feedzone.start()
+
+    async def stored():
+        status, found = await feedzone.api(f"activities/{spec.id}")
+        return status == 200 and found["sync_status"] == "synced"
+
+    await eventually(stored)
+    _, events = await feedzone.api("events?limit=1")
+    assert (events["items"][0]["object_id"], events["items"][0]["status"]) == (spec.id, "completed")
+
+
+@pytest.mark.timeout(240)
+async def test_a_first_sync_killed_in_the_middle_of_its_list_asks_for_one_page_twice_at_most(
+    sandbox, install, eventually
+):
+    """Pain 46: 1,300 activities are seven pages, and an empty one."""
+    world = sandbox.world
+    athlete = world.add_athlete(history_days=0).id
+    now = world.clock()
+    for number in range(1300):  # four an hour, all of them within the last thirty days
+        world.record(athlete, minutes=5, manual=True, start=now - 3600 * (48 + number // 4))
+    feedzone = install(sandbox.url)
+    process = await feedzone.start()
+
+    def lists() -> int:
+        return sum(call.path == "/athlete/activities" for call in list(world.journal.calls))
+
+    await feedzone.connect(athlete)
+
+    async def half_way():
+        return lists() >= 3
+
+    await eventually(half_way)
+    process.kill()
+    assert lists() < 8
+    await feedzone.start()
+
+    async def listed():
+        _, found = await feedzone.api(f"athletes/{athlete}")
+        return found["progress"]["listed"] and found["progress"]
+
+    progress = await eventually(listed, 90)
+    assert lists() <= 8 + 1
+    assert progress["found"] == len(world.truth(athlete))
 
 
 @pytest.mark.timeout(240)

@@ -195,7 +195,8 @@ async def test_an_unticked_box_is_explained_with_a_way_to_tick_it(
     assert page.status_code == 200
     assert says in page.text
     assert 'href="/connect?force=1"' in page.text
-    assert (await world.parts.insights.athlete(42)).status == status
+    athlete = await world.parts.insights.athlete(42)
+    assert (athlete.status, athlete.no_events_expected) == (status, status == "needs_scope")
 
 
 async def test_full_consent_is_not_asked_for_again(world: World) -> None:

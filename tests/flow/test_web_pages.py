@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from web_world import API_KEY, KEY, World, web_world
 
+from feedzone.domain.athlete import AthleteProfile
 from feedzone.errors import StorageUnavailable
 from feedzone.store import athletes, subscriptions
 from feedzone.store.database import Database
@@ -77,6 +78,33 @@ async def test_dead_letters_and_lost_connections_are_said(world: World) -> None:
     text = await page(world)
     assert "1 job failed for good" in text
     assert "1 athlete must connect again." in text
+
+
+@pytest.mark.parametrize(
+    ("configured", "people", "told"),
+    [
+        (None, 7, None),
+        (None, 8, "8 of 10 seats of the Strava application are taken"),
+        (None, 11, None),
+        (1, 1, "1 of 1 seat of the Strava application are taken"),
+        (100, 79, None),
+    ],
+)
+async def test_seats_are_counted_and_their_end_is_told_in_time(
+    world: World, configured: int | None, people: int, told: str | None
+) -> None:
+    """Pain 36: ten seats unless somebody says otherwise, or there are more athletes already."""
+    world.parts.insights._seats = configured
+    await subscribe(world)
+    for number in range(people):
+        world.desk.profile = AthleteProfile(42 + number, None, f"Ada {number}", None)
+        await world.connect()
+    text = await page(world)
+    assert f"seats taken: {people}" in text
+    assert ("seats of the Strava" in text or "seat of the Strava" in text) is (told is not None)
+    assert told is None or told in text
+    await world.parts.athletes.disconnect(42)  # Strava has not been told yet
+    assert f"seats taken: {people}" in await page(world)
 
 
 async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:

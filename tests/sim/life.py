@@ -39,6 +39,7 @@ ACTS = {
     "describe": 8,
     "regear": 5,
     "race": 4,
+    "shop": 2,
 }
 
 
@@ -124,6 +125,9 @@ class Life:
 
     def _act(self, athlete_id: int) -> None:
         act = self._rng.choices(list(ACTS), list(ACTS.values()))[0]
+        if act == "shop":
+            self._shop(athlete_id)
+            return
         recent = self._world.visible(athlete_id, private_too=True)[-RECENT:]
         shown = [spec for spec in recent if not spec.private]
         hidden = [spec for spec in recent if spec.private]
@@ -140,6 +144,17 @@ class Life:
         self._trace.note("life", f"{athlete_id} {act} {done.id if done else '-'}")
         if done and not done.deleted and self._rng.random() < BURSTS:
             self._spawn(self._edit_on(done.id))
+
+    def _shop(self, athlete_id: int) -> None:
+        """Buy gear, put some away, or delete it: nothing tells of that but the profile."""
+        rng, world = self._rng, self._world
+        owned = [gear.id for gear in world.athletes[athlete_id].gear if not gear.deleted]
+        if len(owned) < 2 or rng.random() < 0.4:
+            done = world.add_gear(athlete_id, rng.choice(("bike", "shoe")), rng.choice(NAMES)).id
+        else:
+            done = rng.choice(owned)
+            world.retire_gear(athlete_id, done, delete=rng.random() < 0.5)
+        self._trace.note("life", f"{athlete_id} shop {done}")
 
     async def _edit_on(self, activity_id: int) -> None:
         """More edits within seconds, while the engine is busy with the first."""

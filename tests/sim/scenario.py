@@ -26,6 +26,7 @@ class Scenario:
     acts_a_day: float = 8.0
     departures_a_day: float = 0.1
     stream_delay_s: float = 40.0
+    photo_delay_s: float = 200.0
     visible_delay_s: float = 3.0
     limits: Limits = field(default_factory=lambda: Limits(2000, 20_000, 1000, 10_000))
 
@@ -71,6 +72,7 @@ class Scenario:
             event_delay_s=self.event_delay_s,
             event_reorder_s=self.event_reorder_s,
             stream_delay_s=self.stream_delay_s,
+            photo_delay_s=self.photo_delay_s,
             visible_delay_s=self.visible_delay_s,
         )
 
@@ -78,6 +80,7 @@ class Scenario:
         """What even a fine day at Strava is like."""
         return Faults(
             stream_delay_s=self.stream_delay_s,
+            photo_delay_s=self.photo_delay_s,
             visible_delay_s=self.visible_delay_s,
             event_reorder_s=self.event_reorder_s,
         )

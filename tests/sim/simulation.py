@@ -217,6 +217,7 @@ def settings_for(scenario: Scenario, folder: Path) -> Settings:
         feedzone_home=folder,
         token_encryption_keys=KEY,
         initial_sync_days=scenario.sync_days,
+        fetch_photos=True,
         queue_poll_interval=3_600_000,
     )
 

@@ -82,8 +82,11 @@ class File:
             await waiter
 
     def next_comparison(self) -> datetime | None:
-        """When the next athlete is to be compared with Strava."""
-        query = "SELECT min(reconcile_due_at) FROM strava_athletes WHERE status = 'active'"
+        """When the next athlete is to be compared with Strava, or their gear to be asked for."""
+        query = (
+            "SELECT min(min(reconcile_due_at, iif(scopes LIKE '%profile:read_all%', "
+            "gear_due_at, reconcile_due_at))) FROM strava_athletes WHERE status = 'active'"
+        )
         (due,) = self._raw.execute(query).fetchone()
         return datetime.fromisoformat(due) if due else None
 

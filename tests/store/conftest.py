@@ -6,14 +6,22 @@ import asyncio
 import shutil
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from store_makers import OTHER, OWNER, Store
 
+from feedzone.domain import event
 from feedzone.store import upgrade
 from feedzone.store.database import Database, PostgresDatabase, SqliteDatabase
 from feedzone.store.schema import metadata
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of updates are due at once: here it is told what becomes of them, not when."""
+    monkeypatch.setattr(event, "UPDATES_SETTLE", timedelta())
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ async def test_cursor_and_count_move_with_each_page(syncing):
 
 
 async def test_a_page_its_jobs_its_cursor_and_the_next_page_commit_together(syncing, clock, monkeypatch):
-    """kill -9 at any instant: no page is skipped, none is counted twice."""
+    """Pain 46. kill -9 at any instant: no page is skipped, none is counted twice."""
     hint = BackfillHint(before=2, page=2)
     await syncing.enqueue(spec(kind="backfill_athlete", key=f"athlete:{OWNER}", hint=BackfillHint(before=2)))
     job = await syncing.lease_one()

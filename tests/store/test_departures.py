@@ -22,14 +22,18 @@ from store_makers import (
 from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.budget import ApiCall
 from feedzone.domain.effect import (
+    AskForPhotos,
     ConfirmRevoke,
     CountForged,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
+    StoreGear,
+    StorePhotos,
     StoreSweep,
 )
-from feedzone.domain.job import RevokeHint
+from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import athletes, departures, events
 from feedzone.store.journal import Journal
@@ -73,6 +77,12 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
     journal = Journal(store.database, store.clock)
     journal.note(ApiCall(now, "live", athlete_id, "GET activities/{id}", 200, 200, {}, counted=True))
     await journal.flush()
+    bike = GearRecord("b1", "bike", "Canary", None, None, None, None, "{}")
+    await store.apply(StoreGear(ToldGear(athlete_id, (bike,), ())))
+    await store.apply(
+        AskForPhotos(first, athlete_id, 1, Lane.REREAD),
+        StorePhotos(first, athlete_id, "present", '[{"caption":"Canary"}]'),
+    )
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
 
@@ -104,6 +114,7 @@ async def test_the_makers_of_this_suite_fill_every_table(full):
 
 
 async def test_nothing_of_who_leaves_is_left_in_any_table(full):
+    """Trap 5."""
     await full.apply(LEFT)
     left = await everything(full, OWNER)
     assert {name for name, rows in left.items() if rows} == {"strava_athletes", "deletion_receipts"}

@@ -109,6 +109,7 @@ async def test_what_came_during_the_run_makes_it_run_again(store):
 
 
 async def test_a_create_in_work_does_not_swallow_the_delete(store):
+    """Pain 15, trap 3."""
     await store.deliver(event())
     job = await store.lease_one()
     await store.deliver(event(aspect_type="delete", event_time=EVENT_TIME + 5))
@@ -117,6 +118,7 @@ async def test_a_create_in_work_does_not_swallow_the_delete(store):
 
 
 async def test_waiting_costs_the_job_no_attempt_however_long(store, clock):
+    """Trap 10."""
     await store.deliver(event())
     for _ in range(96):  # a day without quota
         await store.run(Snooze(clock.now() + timedelta(minutes=15), "quota"))
@@ -263,6 +265,7 @@ async def test_an_activity_is_not_given_up_while_its_job_runs_again(store):
 
 
 async def test_one_poison_activity_stops_nobody_else(store):
+    """Pain 48."""
     await store.enqueue(*(spec(n) for n in range(5)))
     for _ in range(3):
         for job in await store.lease():

@@ -76,6 +76,7 @@ async def test_stopping_twice_or_with_nothing_in_hand_is_harmless(store):
 
 
 async def test_a_dead_workers_job_runs_again_once_its_lease_is_over(store, clock):
+    """Pain 15, trap 4."""
     await store.deliver(event())
     job = await store.lease_one(owner="elsewhere:1:x/1")
     clock.advance(seconds=59)

@@ -117,6 +117,7 @@ def test_specs_in_one_batch_end_like_the_same_specs_one_by_one(sqlite_database, 
 
 
 async def test_jobs_are_leased_by_lane_then_rank_then_age(store):
+    """Pain 45."""
     await store.enqueue(
         spec(1, lane=Lane.BACKFILL, rank=-9),
         spec(2, lane=Lane.LIVE, rank=8),

@@ -12,8 +12,10 @@ import msgspec
 from feedzone.domain.activity import ActivityRecord, HeldActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
 from feedzone.domain.budget import ApiCall, Usage
+from feedzone.domain.gear import ToldGear
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
+from feedzone.domain.photos import HeldPhotos, Photo
 from feedzone.errors import ApplicationPaused, TransportFailure
 from feedzone.ports import Clock, Request, Response
 
@@ -225,6 +227,9 @@ class FakeApi:
     async def streams(self, athlete_id: int, activity_id: int) -> bytes:
         return self._say("streams", athlete_id, activity_id)
 
+    async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
+        return self._say("photos", athlete_id, activity_id)
+
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
     ) -> Sequence[ActivityRecord]:
@@ -232,6 +237,9 @@ class FakeApi:
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         return self._say("athlete", athlete_id)
+
+    async def gear(self, athlete_id: int) -> ToldGear:
+        return self._say("gear", athlete_id)
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         return self._say("is_deauthorized", athlete_id)
@@ -248,15 +256,24 @@ class FakeRecords:
     """What we hold: one activity; or, for a comparison, the ids of a window and how many there are in all."""
 
     def __init__(
-        self, held: HeldActivity | None = None, *, window: Sequence[int] = (), count: int | None = None
+        self,
+        held: HeldActivity | None = None,
+        *,
+        window: Sequence[int] = (),
+        count: int | None = None,
+        photos: HeldPhotos | None = None,
     ) -> None:
         self.held = held
+        self.photos = photos
         self.window = list(window)
         self.count = len(self.window) if count is None else count
         self.asked: list[tuple[int, datetime, datetime]] = []
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None:
         return self.held
+
+    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+        return self.photos
 
     async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         self.asked.append((athlete_id, after, before))
@@ -280,7 +297,8 @@ def encode(body: bytes) -> Streams:
 
 
 def job(kind: JobKind = "refresh_activity", hint: Hint | None = None, **changes: Any) -> Job:
-    about = f"activity:{ACTIVITY}" if kind == "refresh_activity" else f"athlete:{ATHLETE}"
+    objects = {"refresh_activity": f"activity:{ACTIVITY}", "refresh_photos": f"photos:{ACTIVITY}"}
+    about = objects.get(kind, f"athlete:{ATHLETE}")
     return Job(
         **{
             "id": "job-1",

@@ -51,6 +51,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("status", "message", "fault", "kind"), ROWS)
 def test_every_known_answer_has_its_meaning_and_keeps_what_was_said(status, message, fault, kind):
+    """Pain 31: by its body, whatever the status; and pain 4."""
     for token_endpoint in (False, True):
         error = error_of(refusal(status, message, fault), CALL, token_endpoint=token_endpoint)
         assert type(error) is kind

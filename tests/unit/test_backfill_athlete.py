@@ -70,6 +70,7 @@ async def test_an_empty_page_is_the_end(clock):
 
 
 async def test_a_short_page_is_not_the_end(clock):
+    """Pain 51."""
     pages = [[record(n) for n in range(200)], [record(500)], [record(n) for n in range(300, 500)], []]
     api, hint, seen = FakeApi(activities=pages), HINT, 0
     while isinstance(outcome := await run(api, clock, hint), Continue):
@@ -79,14 +80,31 @@ async def test_a_short_page_is_not_the_end(clock):
     assert (seen, hint.found, [page for *_, page, _ in api.calls]) == (401, 401, [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_nothing_is_skipped_whichever_way_the_list_is_sorted(clock, newest_first):
+    """Pain 51: a short page in the middle, and a third one that fails at first."""
+    days = sorted(range(500), reverse=not newest_first)
+    records = [record(n + 1, days_ago=n) for n in days]
+    pages = [records[:200], records[200:330], TransientError(502), records[330:], []]
+    api, hint, seen = FakeApi(activities=pages), HINT, []
+    while not isinstance(outcome := await run(api, clock, hint), Done):
+        if isinstance(outcome, Continue):
+            seen += [one.id for one in outcome.effects[0].records]
+            hint = outcome.hint
+    assert sorted(seen) == list(range(1, 501))
+    assert [page for *_, page, _ in api.calls] == [1, 2, 3, 3, 4]
+
+
 @pytest.mark.parametrize("failure", [TransientError(502), unanswered()])
 async def test_a_failed_page_fails_the_run_and_stores_nothing(clock, failure):
+    """Pain 51."""
     outcome = await run(FakeApi(activities=failure), clock, BackfillHint(before=20, page=3))
     assert isinstance(outcome, Retry)
     assert (outcome.effects, outcome.if_last, outcome.hint) == ((), (), None)
 
 
 async def test_spent_quota_is_waited_for_and_the_cursor_stays(clock):
+    """Pain 46."""
     until = NOON + timedelta(minutes=15)
     outcome = await run(FakeApi(activities=QuotaSpent("read_15min", until)), clock)
     assert isinstance(outcome, Snooze)

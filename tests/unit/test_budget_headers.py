@@ -42,6 +42,7 @@ def test_reads_the_four_windows():
 
 
 def test_reads_the_recorded_headers(recorded):
+    """Pain 43."""
     cases = msgspec.json.decode((recorded / "ratelimit_headers.json").read_bytes())
     usage = {
         case["case"]: parse_usage({name.lower(): value for name, value in case["headers"].items()})

@@ -262,6 +262,7 @@ async def test_a_lost_connection_is_not_called(clock):
 
 
 async def test_no_token_stands_in_any_url(clock):
+    """Pain 39."""
     here = Connection(clock, UNAUTHORIZED, DETAIL, answer(200, b"{}"), answer(200, b"[]"), answer(200, {}))
     await here.client.activity(ATHLETE, 7)
     await here.client.streams(ATHLETE, 7)

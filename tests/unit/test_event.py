@@ -207,7 +207,14 @@ def test_an_activity_event_makes_its_activity_stale(aspect, action, signature, v
     spec = job_for(event(aspect_type=aspect), "e1", signature, 1234)
     assert (spec.kind, spec.key, spec.athlete_id) == ("refresh_activity", "activity:1360128428", 134815)
     assert spec.hint == RefreshHint(action=action, verified=verified, cause="event:e1")
-    assert (spec.hint_time, spec.lane, spec.rank, spec.due_at) == (1516126040, Lane.LIVE, 1234, None)
+    assert (spec.hint_time, spec.lane, spec.rank) == (1516126040, Lane.LIVE, 1234)
+
+
+@pytest.mark.parametrize(("aspect", "after"), [("create", None), ("update", 10.5), ("delete", None)])
+def test_only_an_update_is_given_time_for_more_of_its_kind(aspect, after):
+    """Pain 17: what it says is shown at once."""
+    due = job_for(event(aspect_type=aspect), "e1", "absent", 500).due_at
+    assert (due and due.timestamp()) == after
 
 
 @pytest.mark.parametrize(("signature", "verified"), [("verified", True), ("absent", False)])

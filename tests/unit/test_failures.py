@@ -37,12 +37,14 @@ def end(error, seed: int = 1):
 
 
 def test_quota_is_waited_for_until_its_window_opens_and_a_little_longer():
+    """Pain 42: within five seconds of it, and not all at once."""
+    assert WINDOW_JITTER_S <= 5
     until = NOON + timedelta(minutes=15)
     waits = [end(QuotaSpent("read_15min", until), seed) for seed in range(50)]
     assert all(isinstance(outcome, Snooze) and outcome.effects == EFFECTS for outcome in waits)
     delays = [(outcome.until - until).total_seconds() for outcome in waits]
     assert min(delays) > 0
-    assert max(delays) <= WINDOW_JITTER_S + 0.2
+    assert max(delays) <= WINDOW_JITTER_S
     assert len(set(delays)) > 40
     assert "read_15min" in waits[0].reason
 
@@ -52,7 +54,7 @@ def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe(
     until = NOON + timedelta(hours=1)
     outcome = end(ApplicationPaused(until, "403 Forbidden (Application/Status/Inactive)"))
     assert isinstance(outcome, Snooze)
-    assert timedelta(0) < outcome.until - until <= timedelta(seconds=WINDOW_JITTER_S + 0.2)
+    assert timedelta(0) < outcome.until - until <= timedelta(seconds=WINDOW_JITTER_S)
     assert outcome.effects == EFFECTS
     assert outcome.reason.startswith("Strava has switched this application off")
     assert "Application/Status/Inactive" in outcome.reason
@@ -62,7 +64,7 @@ def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe(
 def test_an_instant_that_is_past_already_is_waited_for_a_moment_only(wait):
     """The window may open, or the probe fall due, between the refusal and the end of the job."""
     outcome = end(wait("read_15min", NOON - timedelta(minutes=5)))
-    assert timedelta(0) < outcome.until - NOON <= timedelta(seconds=WINDOW_JITTER_S + 0.2)
+    assert timedelta(0) < outcome.until - NOON <= timedelta(seconds=WINDOW_JITTER_S)
 
 
 def test_what_waits_for_the_application_says_so_in_the_words_that_the_queue_looks_for():

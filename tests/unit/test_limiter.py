@@ -57,6 +57,7 @@ async def test_what_the_headers_say_corrects_the_count():
 
 
 async def test_without_headers_our_own_count_stands():
+    """Pain 43."""
     budget = FakeBudget()
     await send(FakeTransport(answer(200, {}, x_ratelimit_usage='","')), budget)
     assert budget.log == [("reserve", True)]
@@ -105,6 +106,7 @@ async def test_only_what_was_surely_not_sent_is_given_back(failure, given_back):
     ],
 )
 async def test_a_refusal_for_quota_closes_the_window_for_everyone(refused):
+    """Pain 41."""
     budget = FakeBudget()
     with pytest.raises(QuotaSpent) as caught:
         await send(FakeTransport(refused), budget)

@@ -63,6 +63,7 @@ def test_a_recorded_ride_in_summer(recorded):
 
 
 def test_a_recorded_manual_swim(recorded):
+    """Pain 56."""
     swim = payloads.activity((recorded / "activity_swim_detailed.json").read_bytes(), "summary", CALL)
     assert swim.manual
     assert swim.columns["start_date"] == datetime(2018, 4, 7, 0, 10, tzinfo=UTC)
@@ -100,6 +101,7 @@ def test_the_text_is_kept_as_received():
 
 @pytest.mark.parametrize("activity_id", [2**53 + 1, 2**63 - 1])
 def test_ids_have_64_bits(activity_id):
+    """Pain 56."""
     body = msgspec.json.encode({"id": activity_id, "athlete": {"id": activity_id}, "upload_id": activity_id})
     record = payloads.activity(body, "summary", CALL)
     assert (record.id, record.athlete_id, record.columns["upload_id"]) == (activity_id,) * 3
@@ -138,6 +140,7 @@ def test_time_is_an_instant_a_wall_time_a_zone_and_an_offset(utc, wall, offset):
 
 @pytest.mark.parametrize(("wall", "hidden"), [("00:00:01", True), ("00:00:00", False), ("12:00:01", False)])
 def test_a_hidden_start_is_told_from_midnight(wall, hidden):
+    """Pain 54."""
     assert read(start_date_local=f"2026-05-01T{wall}Z")["start_hidden"] is hidden
 
 
@@ -161,8 +164,43 @@ def test_the_zone_is_named_without_the_offset_that_ignores_summer(text, zone):
     [([48.2, 16.4], (48.2, 16.4)), ([], (None, None)), (None, (None, None)), ([48.2], (None, None))],
 )
 def test_no_place_is_empty_or_null(latlng, place):
+    """Pain 56."""
     columns = read(start_latlng=latlng)
     assert (columns["start_lat"], columns["start_lng"]) == place
+
+
+def test_a_row_indoors_has_no_place_and_no_line():
+    """Pain 56: as a machine uploads it; the streams come without `latlng`."""
+    row = read(
+        sport_type="Rowing",
+        type="Rowing",
+        trainer=True,
+        manual=False,
+        start_latlng=[],
+        end_latlng=[],
+        map={"id": "a7", "summary_polyline": "", "resource_state": 2},
+        distance=5000.0,
+        upload_id=2**53 + 1,
+    )
+    assert (row["trainer"], row["manual"], row["sport_type"]) == (True, False, "Rowing")
+    assert (row["start_lat"], row["start_lng"], row["summary_polyline"]) == (None, None, None)
+    assert (row["distance"], row["upload_id"]) == (5000.0, 2**53 + 1)
+
+
+@pytest.mark.parametrize("hidden", [None, []])
+def test_an_activity_that_begins_in_a_privacy_zone_keeps_what_is_not_hidden(hidden):
+    """Pain 56: the start is hidden and the rest of the line is not; who may see it is kept."""
+    ride = read(
+        sport_type="Ride",
+        start_latlng=hidden,
+        map={"id": "a7", "summary_polyline": "_p~iF~ps|U_ulLnnqC"},
+        private=False,
+        visibility="followers_only",
+        hide_from_home=True,
+    )
+    assert (ride["start_lat"], ride["start_lng"]) == (None, None)
+    assert ride["summary_polyline"] == "_p~iF~ps|U_ulLnnqC"
+    assert (ride["private"], ride["visibility"], ride["hide_from_home"]) == (False, "followers_only", True)
 
 
 @pytest.mark.parametrize(

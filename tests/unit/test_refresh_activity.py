@@ -126,6 +126,7 @@ async def test_a_verified_delete_costs_no_call(clock, held):
 
 @pytest.mark.parametrize("held", [None, BURIED])
 async def test_a_delete_of_what_we_do_not_have_costs_no_call_and_leaves_a_tombstone(clock, held):
+    """Trap 18."""
     api = FakeApi()
     outcome = await run(api, clock, DELETE, held)
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
@@ -189,6 +190,7 @@ async def test_a_delete_that_cannot_be_confirmed_deletes_nothing(clock, failure)
 
 
 async def test_a_404_after_a_create_is_asked_again_at_growing_intervals_and_then_left(clock):
+    """Pain 21."""
     api, waits = FakeApi(activity=GONE), []
     while isinstance(outcome := await run(api, clock), Snooze):
         assert outcome.effects == ()
@@ -202,6 +204,7 @@ async def test_a_404_after_a_create_is_asked_again_at_growing_intervals_and_then
 
 
 async def test_what_becomes_visible_is_stored(clock):
+    """Pain 21."""
     api = FakeApi(activity=[GONE, GONE, record()], streams=STREAMS)
     assert isinstance(await run(api, clock), Snooze)
     assert isinstance(await run(api, clock), Snooze)

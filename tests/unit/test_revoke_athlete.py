@@ -94,6 +94,7 @@ FOREIGN = PermanentError(400, "Bad Request", (Fault("AccessToken", "token", "inv
 
 @pytest.mark.parametrize("refusal", [FOREIGN, NotVisible(404), TokenRevoked(400)])
 async def test_a_token_that_strava_does_not_know_is_as_revoked_as_it_can_be(clock, refusal):
+    """Pain 38."""
     (effect,) = (await run(FakeApi(revoke=refusal), clock, OURS)).effects
     assert effect.detail.startswith("Strava did not know the token")
 
@@ -113,6 +114,7 @@ FAILURES = [TransientError(503), TransientError(400), unanswered(), AppInactive(
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
+    """Pain 38."""
     waits = []
     while clock.now() - NOON < timedelta(hours=2):
         outcome = await run(FakeApi(revoke=failure), clock, OURS)

@@ -165,3 +165,57 @@ async def test_the_home_page_lists_athletes_and_its_buttons_work(client: Client)
     assert (pressed.status, pressed.headers["location"]) == (303, "/")
     assert client.world.journal.event_count == 1
     assert (await client.post("/ui/rename", activity_id="1", name="x")).status == 400
+
+
+async def test_gear_is_bought_retired_and_deleted(client: Client) -> None:
+    client.connect()
+    owned = [gear["id"] for gear in (await client.get("/athlete")).json["bikes"]]
+    bought = (await client.control(f"/athletes/{client.me.id}/add-gear", kind="bike", name="New")).json
+    shoes = (await client.control(f"/athletes/{client.me.id}/add-gear", kind="shoe", name="Mule")).json
+    assert (bought["id"][0], bought["distance"], bought["retired"]) == ("b", 0, False)
+    assert shoes["id"][0] == "g"
+    profile = (await client.get("/athlete")).json
+    assert [gear["id"] for gear in profile["bikes"]] == [*owned, bought["id"]]
+    await client.control(f"/athletes/{client.me.id}/retire-gear", gear_id=shoes["id"])
+    await client.control(f"/athletes/{client.me.id}/retire-gear", gear_id=bought["id"], delete=True)
+    profile = (await client.get("/athlete")).json
+    assert [gear["id"] for gear in profile["bikes"]] == owned
+    assert {gear["id"]: gear["retired"] for gear in profile["shoes"]}[shoes["id"]] is True
+    again = (await client.control(f"/athletes/{client.me.id}/add-gear", kind="bike", name="Newer")).json
+    assert again["id"] not in (bought["id"], *owned)
+
+
+async def test_gear_of_no_kind_is_refused(client: Client) -> None:
+    answer = await client.control(f"/athletes/{client.me.id}/add-gear", kind="kite", name="New")
+    assert (answer.status, answer.json) == (400, {"error": "kind is bike or shoe"})
+
+
+async def test_a_photo_is_a_placeholder_until_it_is_processed(client: Client) -> None:
+    """Pain 22."""
+    client.connect()
+    client.world.faults.photo_delay_s = 60
+    ride = client.world.record(client.me.id, "Ride", photos=1)
+
+    async def urls() -> list[str]:
+        listed = (await client.get(f"/activities/{ride.id}/photos?size=5000")).json
+        return [one["urls"]["5000"] for one in listed]
+
+    assert (await client.get(f"/activities/{ride.id}")).json["total_photo_count"] == 1
+    (first,) = await urls()
+    assert "placeholder" in first
+    client.now += 60
+    (second,) = await urls()
+    assert "placeholder" not in second
+    answer = await client.control(f"/activities/{ride.id}/photos", count=2)
+    assert answer.status == 200
+    kept, new = await urls()
+    assert kept == second
+    assert "placeholder" in new
+    await client.control(f"/activities/{ride.id}/photos", count=0)
+    assert (await client.get(f"/activities/{ride.id}")).json["total_photo_count"] == 0
+    assert await urls() == []
+
+
+async def test_an_impossible_number_of_photos_is_refused(client: Client) -> None:
+    ride = client.world.record(client.me.id, "Ride")
+    assert (await client.control(f"/activities/{ride.id}/photos", count=-1)).status == 400

@@ -28,6 +28,7 @@ def judge(header: str | None, body: bytes = BODY, now: float = NOW, keys=KEYS) -
 
 
 def test_a_known_vector():
+    """Pain 25."""
     assert sign(BODY, KEY, NOW) == f"t={NOW},v1={VECTOR}"
     assert judge(f"t={NOW},v1={VECTOR}") == Verdict("verified", "WEBHOOK_SECRET", None)
 
@@ -37,6 +38,7 @@ def test_the_vector_was_computed_independently():
 
 
 def test_the_key_that_fits_is_named():
+    """Pain 25."""
     assert judge(sign(BODY, "other", NOW)).key_name == "STRAVA_CLIENT_SECRET"
 
 

@@ -61,6 +61,7 @@ def logger():
 
 @pytest.mark.parametrize("text", LOOKS_SECRET)
 def test_what_looks_like_a_token_is_hidden(text):
+    """Pain 39."""
     shown = Redactor([]).text(text)
     assert "canary" not in shown
     assert HIDDEN in shown

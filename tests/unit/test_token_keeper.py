@@ -65,6 +65,7 @@ async def test_with_an_hour_left_it_is_refreshed(clock, left):
 
 
 async def test_the_rotated_pair_is_stored_before_it_is_returned(expired, clock):
+    """Pain 34."""
     pair = await keeper(expired, Strava(clock)).usable(ATHLETE)
     assert expired.row == pair
     assert expired.log.index("save") < len(expired.log) - 1
@@ -72,6 +73,7 @@ async def test_the_rotated_pair_is_stored_before_it_is_returned(expired, clock):
 
 
 async def test_the_next_refresh_uses_the_rotated_token(expired, clock):
+    """Trap 8."""
     strava = Strava(clock)
     await keeper(expired, strava).usable(ATHLETE)
     clock.advance(hours=6)
@@ -183,6 +185,7 @@ async def test_a_refused_refresh_token_ends_the_connection_and_says_why(expired,
 
 
 async def test_after_a_lost_answer_the_reason_is_the_probable_rotation(expired, clock):
+    """Pain 34."""
     one = keeper(expired, Strava(clock, unanswered(), REVOKED))
     with pytest.raises(TransportFailure):
         await one.usable(ATHLETE)

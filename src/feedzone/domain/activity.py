@@ -48,6 +48,9 @@ class HeldActivity(msgspec.Struct, frozen=True):
     athlete_id: int
     sync_status: Literal["pending", "syncing", "synced", "failed", "deleted"]
     manual: bool = False
+    sport_type: str | None = None
+    detailed: bool = False
+    """Whether we have ever had its detail; else what we hold is its summary."""
     stream_state: Literal["pending", "present", "absent"] | None = None
     started: datetime | None = None
     first_seen: datetime | None = None

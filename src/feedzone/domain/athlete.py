@@ -51,9 +51,30 @@ class TokenRow(msgspec.Struct, frozen=True):
         return f"TokenRow(athlete_id={self.athlete_id}, generation={self.generation}, status={self.status})"
 
 
+SEATS = 10
+"""How many athletes an application may have before Strava has looked at it."""
+
+SEATS_WARN = 0.8
+
+
+def seats_of(configured: int | None, used: int) -> int | None:
+    """The application's seats; None when it must have more than the usual, and nobody said how many."""
+    return configured or (SEATS if used <= SEATS else None)
+
+
 def parse_scopes(text: str | None) -> frozenset[str]:
     """Granted scopes; Strava separates them by comma in the redirect and by space elsewhere."""
     return frozenset(part for part in re.split(r"[,\s]+", text or "") if part)
+
+
+def parse_sports(text: str | None) -> frozenset[str] | None:
+    """The sport types whose details are wanted, as stored; None: all."""
+    return None if text is None else frozenset(part for part in text.split(",") if part)
+
+
+def wants(sports: frozenset[str] | None, sport_type: str | None) -> bool:
+    """Whether the details of such an activity are wanted; of an unknown sport they are, to find out."""
+    return sports is None or sport_type is None or sport_type in sports
 
 
 def can_read_activities(scopes: frozenset[str]) -> bool:

@@ -12,9 +12,11 @@ from typing import Literal
 import msgspec
 
 from .activity import ActivityRecord
-from .job import JobSpec
+from .gear import ToldGear
+from .job import JobSpec, Lane
 
 StreamState = Literal["pending", "present", "absent"]
+PhotoState = Literal["pending", "present", "absent"]
 
 
 class StoreDetail(msgspec.Struct, frozen=True):
@@ -37,6 +39,25 @@ class StoreStreams(msgspec.Struct, frozen=True):
     blob: bytes | None = None
     channels: tuple[str, ...] = ()
     samples: int = 0
+
+
+class AskForPhotos(msgspec.Struct, frozen=True):
+    """The activity has so many photos: they are fetched by a job of their own, if we do not hold them."""
+
+    activity_id: int
+    athlete_id: int
+    count: int
+    lane: Lane
+
+
+class StorePhotos(msgspec.Struct, frozen=True):
+    """The photos of an activity, or whether they are still to come."""
+
+    activity_id: int
+    athlete_id: int
+    state: PhotoState
+    photos: str | None = None
+    """A JSON list, each entry as received; None: what is stored stays."""
 
 
 class Tombstone(msgspec.Struct, frozen=True):
@@ -62,6 +83,22 @@ class StorePage(msgspec.Struct, frozen=True):
     athlete_id: int
     records: tuple[ActivityRecord, ...]
     jobs: tuple[JobSpec, ...]
+
+
+class StoreAnnounced(msgspec.Struct, frozen=True):
+    """The newest page of the list, for activities whose events wait: their rows appear at once."""
+
+    athlete_id: int
+    records: tuple[ActivityRecord, ...]
+    jobs: tuple[JobSpec, ...]
+    """One for each record; enqueued where the activity is new and no job of it waits."""
+
+
+class KeepSummary(msgspec.Struct, frozen=True):
+    """The activity's sport is not among the wanted ones: its summary is all that we keep."""
+
+    activity_id: int
+    athlete_id: int
 
 
 class StoreSweep(msgspec.Struct, frozen=True):
@@ -92,6 +129,12 @@ class FinishListing(msgspec.Struct, frozen=True):
     """The list of a first sync has reached its end."""
 
     athlete_id: int
+
+
+class StoreGear(msgspec.Struct, frozen=True):
+    """The gear that the athlete's profile lists now; what it lists no more was deleted at Strava."""
+
+    gear: ToldGear
 
 
 class MarkAthlete(msgspec.Struct, frozen=True):
@@ -128,12 +171,17 @@ class ConfirmRevoke(msgspec.Struct, frozen=True):
 Effect = (
     StoreDetail
     | StoreStreams
+    | AskForPhotos
+    | StorePhotos
     | Tombstone
     | NoteFailure
     | StorePage
+    | StoreAnnounced
+    | KeepSummary
     | StoreSweep
     | OpenConflict
     | FinishListing
+    | StoreGear
     | MarkAthlete
     | CountForged
     | PurgeAthlete

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ..errors import InvalidInput
 from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
+
+UPDATES_SETTLE = timedelta(seconds=10)
+"""One save at Strava makes several updates. What they say is shown at once; one fetch then confirms all
+of them (pain 17)."""
 
 Signature = Literal["verified", "mismatch", "absent"]
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -104,6 +109,7 @@ def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms
     if event.object_type == "activity":
         action: Action = "delete" if event.aspect_type == "delete" else "refresh"
         refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")
+        settled = datetime.fromtimestamp(received_ms / 1000, UTC) + UPDATES_SETTLE
         return JobSpec(
             kind="refresh_activity",
             key=activity_key(event.object_id),
@@ -112,6 +118,7 @@ def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms
             hint_time=event.event_time,
             lane=Lane.LIVE,
             rank=received_ms,
+            due_at=settled if event.aspect_type == "update" else None,
         )
     if event.is_deauthorization:
         revoke = RevokeHint(action="confirm", verified=signature == "verified", cause=f"event:{event_id}")

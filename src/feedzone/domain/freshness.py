@@ -20,6 +20,9 @@ STREAM_RETRIES = (
 )
 """The create event precedes the processing of the streams; after a day there are none."""
 
+PHOTO_RETRIES = STREAM_RETRIES
+"""Photos are placeholders until they are processed, which is as slow (pain 22)."""
+
 FRESH = timedelta(hours=24)
 
 
@@ -41,3 +44,8 @@ def next_look(first_seen: datetime, now: datetime, *, streams_pending: bool) -> 
     steps = {*REREADS, *(STREAM_RETRIES if streams_pending else ())}
     ahead = min((step for step in steps if first_seen + step > now), default=None)
     return None if ahead is None else Look(first_seen + ahead, ahead not in REREADS)
+
+
+def next_photo_look(first_asked: datetime, now: datetime) -> datetime | None:
+    """When photos that are not all there are asked for again; None when a day has passed."""
+    return min((first_asked + step for step in PHOTO_RETRIES if first_asked + step > now), default=None)

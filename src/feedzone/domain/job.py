@@ -10,7 +10,15 @@ from typing import Any, Literal
 import msgspec
 
 Action = Literal["refresh", "delete"]
-JobKind = Literal["refresh_activity", "revoke_athlete", "backfill_athlete", "reconcile_athlete"]
+JobKind = Literal[
+    "refresh_activity",
+    "revoke_athlete",
+    "backfill_athlete",
+    "reconcile_athlete",
+    "refresh_gear",
+    "refresh_photos",
+    "list_activities",
+]
 
 
 class Lane(IntEnum):
@@ -69,7 +77,19 @@ class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="
     full: bool = True
 
 
-Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint
+class ListHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="list"):
+    """Many new activities were announced at once: one list call shows them all (pain 29)."""
+
+
+class GearHint(msgspec.Struct, frozen=True, tag_field="do", tag="gear"):
+    """Ask what the athlete's profile says of bikes and shoes. There is nothing to add."""
+
+
+class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
+    """Ask for an activity's photos. There is nothing to add."""
+
+
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | GearHint | PhotosHint
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -86,6 +106,18 @@ class JobSpec(msgspec.Struct, frozen=True):
     """Order within the lane, ascending."""
     due_at: datetime | None = None
     """None: at once."""
+
+
+def job_now(kind: JobKind, key: str, athlete_id: int, hint: Hint, lane: Lane, now: datetime) -> JobSpec:
+    """A job that no event caused, to be done as soon as its lane allows."""
+    return JobSpec(kind, key, athlete_id, hint, 0, lane, int(now.timestamp() * 1000))
+
+
+def backfill_job(athlete_id: int, activity_id: int, started: datetime | None) -> JobSpec:
+    """Fetch an activity of the past: the newest first."""
+    rank = -int(started.timestamp()) if started else 0
+    hint = RefreshHint(cause="backfill")
+    return JobSpec("refresh_activity", activity_key(activity_id), athlete_id, hint, 0, Lane.BACKFILL, rank)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -115,6 +147,11 @@ running_job: ContextVar[Job | None] = ContextVar("running_job", default=None)
 
 def activity_key(activity_id: int) -> str:
     return f"activity:{activity_id}"
+
+
+def photos_key(activity_id: int) -> str:
+    """Not the activity's own key: its job must never have to wait for that of its photos."""
+    return f"photos:{activity_id}"
 
 
 def athlete_key(athlete_id: int) -> str:

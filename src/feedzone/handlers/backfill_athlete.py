@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..domain.activity import ActivityRecord
 from ..domain.effect import FinishListing, StorePage
-from ..domain.job import BackfillHint, Job, JobSpec, Lane, RefreshHint, activity_key
+from ..domain.job import BackfillHint, Job, backfill_job
 from ..domain.outcome import Continue, Done, Outcome
 from ..errors import StravaError
 from ..ports import Clock, StravaApi
@@ -40,19 +39,8 @@ class BackfillAthlete:
             # Only an empty page is the end: a short one may be followed by more (pain 51).
             return Done((FinishListing(job.athlete_id),))
         mine = tuple(record for record in records if record.athlete_id == job.athlete_id)
-        page = StorePage(job.athlete_id, mine, tuple(_job_for(record) for record in mine))
+        page = StorePage(
+            job.athlete_id, mine, tuple(backfill_job(r.athlete_id, r.id, r.start_date) for r in mine)
+        )
         rest = msgspec.structs.replace(hint, page=hint.page + 1, found=hint.found + len(mine))
         return Continue((page,), rest)
-
-
-def _job_for(record: ActivityRecord) -> JobSpec:
-    started = record.start_date
-    return JobSpec(
-        kind="refresh_activity",
-        key=activity_key(record.id),
-        athlete_id=record.athlete_id,
-        hint=RefreshHint(cause="backfill"),
-        hint_time=0,
-        lane=Lane.BACKFILL,
-        rank=-int(started.timestamp()) if started else 0,  # newest first
-    )

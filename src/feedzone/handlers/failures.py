@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from ..domain.effect import Effect, MarkAthlete
-from ..domain.outcome import Discard, Outcome, Retry, Snooze
+from ..domain.job import Job
+from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from ..errors import (
     AppInactive,
     ApplicationPaused,
@@ -24,7 +26,7 @@ from ..errors import (
 )
 
 WINDOW_JITTER_S = 5.0
-"""After a window opens again, waiting jobs come back spread over this many seconds."""
+"""After a window opens again, waiting jobs come back within this many seconds, spread."""
 
 
 def ending(
@@ -40,7 +42,7 @@ def ending(
     kind = class_of(error)
     match error:
         case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
-            jitter = timedelta(seconds=0.2 + rng.random() * WINDOW_JITTER_S)
+            jitter = timedelta(seconds=rng.uniform(0.2, WINDOW_JITTER_S))
             return Snooze(max(until, now) + jitter, str(error), effects)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
@@ -50,6 +52,25 @@ def ending(
             return Retry(str(error), effects, if_last=if_last, kind=kind)
         case _:
             return Discard(str(error), effects, if_last, kind)
+
+
+def optional_ending(
+    error: StravaError,
+    job: Job,
+    now: datetime,
+    rng: random.Random,
+    *,
+    max_attempts: int,
+    instead: Callable[[str], Done],
+) -> Outcome:
+    """As `ending`, for what nobody misses if it comes later: never a dead letter, but `instead`."""
+    match ending(error, job.athlete_id, now, rng):
+        case Snooze() as waits:
+            return waits
+        case Retry() as again if job.attempts + 1 < max_attempts:
+            return again
+        case _:
+            return instead(f"{class_of(error)}: {error}")
 
 
 CLASSES: tuple[tuple[type[StravaError], str], ...] = (

@@ -11,10 +11,13 @@ from typing import Protocol
 import msgspec
 
 from ..domain.activity import ActivityRecord, HeldActivity
+from ..domain.athlete import wants
 from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
+    AskForPhotos,
     CountForged,
     Effect,
+    KeepSummary,
     NoteFailure,
     StoreDetail,
     StoreStreams,
@@ -52,6 +55,7 @@ class RefreshActivity:
     clock: Clock
     rng: random.Random
     encode_streams: Encode
+    fetch_photos: bool = False
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -75,6 +79,9 @@ class RefreshActivity:
         return await self._refresh(job, hint)
 
     async def _refresh(self, job: Job, hint: RefreshHint) -> Outcome:
+        sports = await self.records.wanted_sports(job.athlete_id)
+        if sports is not None and await self._is_unwanted(job, hint, sports):
+            return Done((KeepSummary(job.object_id, job.athlete_id),), "its sport is not among the wanted")
         try:
             record = await self.api.activity(job.athlete_id, job.object_id)
         except NotVisible as absent:
@@ -87,7 +94,19 @@ class RefreshActivity:
             )
         hearsay = hint.action == "delete" and hint.cause.startswith("event:")
         claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
+        if not wants(sports, record.columns.get("sport_type")) and hint.cause != "request":
+            received = job.first_received_at if hint.cause.startswith("event:") else None
+            return Done((StoreDetail(record, hint.cause, received, complete=True), *claim))
         return await self._with_streams(job, hint, record, claim)
+
+    async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
+        """Whether a summary that is newer than what asked for this fetch tells of an unwanted sport."""
+        if hint.cause == "request" or hint.action == "delete":
+            return False
+        held = await self.records.held_activity(job.object_id)
+        if held is None or not held.live or held.detailed or held.first_seen is None:
+            return False
+        return held.first_seen >= job.first_received_at and not wants(sports, held.sport_type)
 
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
         """404: gone if we had it, or if a delete said so; not ready yet if it has just been announced."""
@@ -111,6 +130,7 @@ class RefreshActivity:
         held = await self.records.held_activity(job.object_id)
         seen = self._first_seen(held, record.start_date, announced=announced)
         note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
+        claim = (*claim, *self._photos(job, record))
         if record.manual or _has_streams(held, record):
             detail = StoreDetail(record, hint.cause, received, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
@@ -124,6 +144,13 @@ class RefreshActivity:
             return _going_on(self._failed(job, error, (detail, *claim)), rest)
         pending = streams.state == "pending"
         return Done((detail, streams, *claim), note, self._later(job, seen, streams_pending=pending))
+
+    def _photos(self, job: Job, record: ActivityRecord) -> tuple[Effect, ...]:
+        """A job of their own fetches them, so that the activity never waits for them (pain 22)."""
+        count = record.columns.get("total_photo_count")
+        if not self.fetch_photos or not isinstance(count, int):
+            return ()
+        return (AskForPhotos(record.id, record.athlete_id, count, max(Lane.REREAD, job.lane)),)
 
     async def _streams_only(self, job: Job, hint: RefreshHint) -> Outcome:
         held = await self.records.held_activity(job.object_id)

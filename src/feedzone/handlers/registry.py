@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from ..domain.job import JobKind
 from ..ports import Clock, Handler, Records, StravaApi
 from .backfill_athlete import BackfillAthlete
+from .list_activities import ListActivities
 from .reconcile_athlete import ReconcileAthlete
 from .refresh_activity import Encode, RefreshActivity
+from .refresh_gear import RefreshGear
+from .refresh_photos import RefreshPhotos
 from .revoke_athlete import RevokeAthlete, Unseal
 
 
@@ -21,10 +24,15 @@ def handlers(
     *,
     encode_streams: Encode,
     unseal: Unseal,
+    max_attempts: int,
+    fetch_photos: bool,
 ) -> Mapping[JobKind, Handler]:
     return {
-        "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams),
+        "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams, fetch_photos),
         "revoke_athlete": RevokeAthlete(api, clock, rng, unseal),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
+        "list_activities": ListActivities(api, clock, rng),
+        "refresh_gear": RefreshGear(api, clock, rng, max_attempts),
+        "refresh_photos": RefreshPhotos(api, records, clock, rng, max_attempts, fetch_photos),
     }

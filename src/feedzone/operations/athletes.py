@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +11,16 @@ import msgspec
 
 from ..domain.athlete import AthleteProfile, TokenGrant, can_read_activities, parse_scopes
 from ..domain.effect import PurgeAthlete
-from ..domain.job import BackfillHint, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
+from ..domain.job import (
+    BackfillHint,
+    Lane,
+    RefreshHint,
+    RevokeHint,
+    activity_key,
+    athlete_key,
+    backfill_job,
+    job_now,
+)
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import activities, athletes, consents, dead_letters, departures, jobs
@@ -93,16 +103,10 @@ class AthleteOperations:
         hint = BackfillHint(
             before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
         )
-        spec = JobSpec(
-            kind="backfill_athlete",
-            key=athlete_key(athlete_id),
-            athlete_id=athlete_id,
-            hint=hint,
-            hint_time=0,
-            lane=Lane.INTERACTIVE,
-            rank=int(now.timestamp() * 1000),
+        key = athlete_key(athlete_id)
+        jobs.enqueue(
+            connection, [job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE, now)], now
         )
-        jobs.enqueue(connection, [spec], now)
 
     async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:
         """List the activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch what differs.
@@ -133,20 +137,36 @@ class AthleteOperations:
             held = activities.held(connection, activity_id)
             if held is None:
                 return False
-            spec = JobSpec(
-                kind="refresh_activity",
-                key=activity_key(activity_id),
-                athlete_id=held.athlete_id,
-                hint=RefreshHint(cause="request"),
-                hint_time=0,
-                lane=Lane.INTERACTIVE,
-                rank=int(now.timestamp() * 1000),
-            )
+            hint, key = RefreshHint(cause="request"), activity_key(activity_id)
+            spec = job_now("refresh_activity", key, held.athlete_id, hint, Lane.INTERACTIVE, now)
             jobs.enqueue(connection, [spec], now)
             return True
 
         if not await self.database.write(body):
             raise NotFound(f"activity {activity_id} is not in the database")
+        self.wakeup.notify()
+
+    async def keep_sports(self, athlete_id: int, sports: Collection[str] | None) -> None:
+        """Fetch details and streams of these sport types alone (None: of all); others stay summaries.
+
+        What is wanted from now on and was left a summary is fetched. Raises NotFound, InvalidInput.
+        """
+        wanted = None if sports is None else frozenset(sport.strip() for sport in sports if sport.strip())
+        if wanted is not None and not wanted:
+            raise InvalidInput("name at least one sport type, such as Ride or TrailRun")
+        now = self.clock.now()
+
+        def body(connection: Connection) -> bool:
+            if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
+                return False
+            athletes.keep_sports(connection, athlete_id, wanted, now)
+            left = activities.left_summaries(connection, athlete_id, wanted)
+            jobs.enqueue(connection, [backfill_job(athlete_id, *one) for one in left], now)
+            activities.mark_pending(connection, [number for number, _ in left], now)
+            return True
+
+        if not await self.database.write(body):
+            raise NotFound(f"athlete {athlete_id} is not connected")
         self.wakeup.notify()
 
     async def disconnect(self, athlete_id: int) -> None:
@@ -165,16 +185,10 @@ class AthleteOperations:
                 connection, PurgeAthlete(athlete_id, "disconnected", "request", "the operator"), now
             )
             hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
-            spec = JobSpec(
-                kind="revoke_athlete",
-                key=athlete_key(athlete_id),
-                athlete_id=athlete_id,
-                hint=hint,
-                hint_time=0,
-                lane=Lane.INTERACTIVE,
-                rank=int(now.timestamp() * 1000),
+            key = athlete_key(athlete_id)
+            jobs.enqueue(
+                connection, [job_now("revoke_athlete", key, athlete_id, hint, Lane.INTERACTIVE, now)], now
             )
-            jobs.enqueue(connection, [spec], now)
             return True
 
         if not await self.database.write(body):

@@ -114,9 +114,9 @@ class Api:
 
     def _photos(self, request: Request, spec: Spec) -> Response:
         world, size = self._world, request.query.get("size", "600")
-        ready = self._age(spec) >= world.faults.photo_delay_s
+        ready_since = world.clock() - world.faults.photo_delay_s
         athlete = world.athletes[spec.athlete_id]
-        return answer(payloads.photos(spec, athlete, int(size) if size.isdecimal() else 600, ready))
+        return answer(payloads.photos(spec, athlete, int(size) if size.isdecimal() else 600, ready_since))
 
     def _upload(self, text: str, grant: Grant) -> Response:
         upload_id = int(text) if text.isdecimal() else 0

@@ -116,6 +116,17 @@ def _gear_of(rng: Random, athlete_id: int) -> list[Gear]:
     ]
 
 
+def new_gear(athlete: Athlete, kind: str, name: str) -> Gear:
+    """One more bike or pair of shoes, unused; ValueError for anything else."""
+    if kind not in ("bike", "shoe"):
+        raise ValueError("kind is bike or shoe")
+    letter = "b" if kind == "bike" else "g"
+    newest = max(
+        (int(gear.id[1:]) for gear in athlete.gear if gear.id.startswith(letter)), default=athlete.id
+    )
+    return Gear(f"{letter}{newest + 1}", name, primary=False, distance=0)
+
+
 def gear_json(gear: Gear, resource_state: int = 2) -> dict[str, Any]:
     """A gear as it appears inside an athlete or an activity (2) or on its own (3)."""
     body: dict[str, Any] = {

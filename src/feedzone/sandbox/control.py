@@ -47,6 +47,7 @@ class NewActivity(msgspec.Struct, forbid_unknown_fields=True):
     workout_type: int | None = None
     gear_id: str | None = None
     start_hidden: bool = False
+    photos: int | None = None
 
 
 class Connection(msgspec.Struct, forbid_unknown_fields=True):
@@ -152,6 +153,8 @@ class Control:
                 return _grant(world.connect(athlete_id, _as(Connection, body).scopes))
             case "deauthorize":
                 return {"was_connected": world.deauthorize(athlete_id)}
+            case "add-gear":
+                return asdict(world.add_gear(athlete_id, _text(body, "kind"), _text(body, "name")))
             case "retire-gear":
                 world.retire_gear(athlete_id, body["gear_id"], delete=bool(body.get("delete")))
                 return self._athlete(world.athlete(athlete_id))
@@ -167,6 +170,7 @@ class Control:
             "hide": lambda: world.hide(activity_id),
             "unhide": lambda: world.unhide(activity_id),
             "delete": lambda: world.delete(activity_id),
+            "photos": lambda: world.set_photos(activity_id, int(body["count"])),
         }
         if action not in actions:
             raise NotThereError(f"activities cannot {action}")
@@ -200,6 +204,7 @@ class Control:
             wanted.athlete_id, wanted.sport, wanted.minutes, start=start, name=wanted.name,
             description=wanted.description, manual=wanted.manual, visibility=wanted.visibility,
             workout_type=wanted.workout_type, gear_id=wanted.gear_id, start_hidden=wanted.start_hidden,
+            photos=wanted.photos,
         )  # fmt: skip
         return _activity(spec)
 

@@ -49,6 +49,8 @@ class Spec:
     commute: bool = False
     start_hidden: bool = False
     deleted: bool = False
+    photos: list[float] | None = None
+    """When each photo was added; None: the id decides how many there are, since the upload."""
 
     @property
     def private(self) -> bool:

@@ -77,7 +77,7 @@ def summary(spec: Spec, athlete: Athlete, total: Totals) -> dict[str, Any]:
         "external_id": f"garmin_ping_{spec.id % 10**9}",
         "from_accepted_tag": False,
         "pr_count": 0,
-        "total_photo_count": photo_count(spec),
+        "total_photo_count": len(photo_times(spec)),
         "has_kudoed": False,
         **_measured(spec, athlete, total),
     }
@@ -103,7 +103,7 @@ def detail(spec: Spec, athlete: Athlete, total: Totals, motion: Motion | None, s
         "prefer_perceived_exertion": None,
         "segment_efforts": [],
         "laps": laps(spec, athlete, motion, stride),
-        "photos": {"primary": None, "count": photo_count(spec)},
+        "photos": {"primary": None, "count": len(photo_times(spec))},
         "stats_visibility": [
             {"type": kind, "visibility": "everyone"}
             for kind in ("heart_rate", "pace", "power", "speed", "calories")
@@ -165,22 +165,26 @@ def zones(athlete: Athlete, motion: Motion | None, total: Totals) -> list[dict[s
     }]  # fmt: skip
 
 
-def photo_count(spec: Spec) -> int:
-    """How many photos hang on the activity; most have none."""
-    return (spec.id % 3) + 1 if spec.id % 11 == 0 else 0
+def photo_times(spec: Spec) -> list[float]:
+    """When each photo of the activity was added; most activities have none."""
+    if spec.photos is not None:
+        return spec.photos
+    return [spec.created_at] * (spec.id % 3 + 1) if spec.id % 11 == 0 else []
 
 
-def photos(spec: Spec, athlete: Athlete, size: int, ready: bool) -> list[dict[str, Any]]:
-    """`GET /activities/{id}/photos`; until they are processed each is a placeholder (pain 22)."""
+def photos(spec: Spec, athlete: Athlete, size: int, ready_since: float) -> list[dict[str, Any]]:
+    """`GET /activities/{id}/photos`; what was added after
+    `ready_since` is still being processed, and a placeholder (pain 22)."""
     made = []
-    for n in range(photo_count(spec)):
+    for n, added in enumerate(photo_times(spec)):
+        ready = added <= ready_since
         key = hashlib.sha256(f"photo:{spec.id}:{n}".encode()).hexdigest()[:32]
         name = f"photos/{key}.jpg" if ready else "assets/placeholder-photo.png"
         made.append({
             "unique_id": key, "athlete_id": athlete.id, "activity_id": spec.id, "activity_name": spec.name,
             "resource_state": 2, "caption": "", "type": 1, "source": 1, "status": 3 if ready else 1,
-            "uploaded_at": iso(spec.created_at), "created_at": iso(spec.created_at),
-            "created_at_local": iso(spec.created_at + utc_offset_s(athlete.city, spec.created_at)),
+            "uploaded_at": iso(added), "created_at": iso(added),
+            "created_at_local": iso(added + utc_offset_s(athlete.city, added)),
             "urls": {str(size): f"https://sandbox.invalid/{name}"},
             "sizes": {str(size): [size, size * 3 // 4]},
             "default_photo": n == 0, "placeholder_image": not ready,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from . import history, payloads, streams, totals
-from .athletes import Athlete, make_athlete
+from .athletes import Athlete, Gear, make_athlete, new_gear
 from .dice import dice
 from .faults import Faults
 from .grants import SCOPES, Grant, Grants, Rotation
@@ -130,7 +130,7 @@ class World:
                start: float | None = None, name: str | None = None, description: str | None = None,
                manual: bool = False, visibility: str = "everyone", workout_type: int | None = None,
                gear_id: str | None = None,
-               start_hidden: bool = False) -> Spec:  # fmt: skip
+               start_hidden: bool = False, photos: int | None = None) -> Spec:  # fmt: skip
         """Upload an activity now. Without `start` it has just ended; an earlier one is a late upload."""
         athlete, now = self.athlete(athlete_id), self.clock()
         _check(minutes, visibility)
@@ -145,6 +145,8 @@ class World:
             workout_type, gear_id or history.default_gear(athlete, sport), start_hidden=start_hidden,
         )  # fmt: skip
         self._keep(spec)
+        if photos is not None:
+            self.set_photos(spec.id, photos)
         self._tell(spec, "create", {})
         return spec
 
@@ -172,6 +174,15 @@ class World:
             if not isinstance(value, kinds) and (value is not None or field == "commute"):
                 raise ValueError(f"{field} does not take {value!r}")
             setattr(spec, field, value)
+        return spec
+
+    def set_photos(self, activity_id: int, count: int) -> Spec:
+        """Add photos, or take the last ones away, until there are so many; no event tells of it."""
+        if not 0 <= count <= 100:
+            raise ValueError("count is a number from 0 to 100")
+        spec = self.activity(activity_id)
+        had = payloads.photo_times(spec)
+        spec.photos = had[:count] + [self.clock()] * (count - len(had))
         return spec
 
     def set_visibility(self, activity_id: int, visibility: str) -> Spec:
@@ -204,6 +215,13 @@ class World:
         self._by_athlete[spec.athlete_id].remove(spec)
         self._tell(spec, "delete", {})
         return spec
+
+    def add_gear(self, athlete_id: int, kind: str, name: str) -> Gear:
+        """Buy a `bike` or a `shoe` that nothing has been done with yet; it makes no event."""
+        athlete = self.athlete(athlete_id)
+        gear = new_gear(athlete, kind, name)
+        athlete.gear.append(gear)
+        return gear
 
     def retire_gear(self, athlete_id: int, gear_id: str, *, delete: bool = False) -> None:
         """Retire a bike or shoes, or delete them; neither makes an event."""

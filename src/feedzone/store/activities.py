@@ -14,7 +14,7 @@ from ..domain.activity import ActivityRecord, HeldActivity
 from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
-from . import events
+from . import events, photos
 from .dialect import insert_for, insert_into
 from .schema import activity_changes, activity_streams, strava_activities
 from .types import clean_text
@@ -49,6 +49,8 @@ _HELD = (
         _columns.athlete_id,
         _columns.sync_status,
         _columns.manual,
+        _columns.sport_type,
+        _columns.detail.is_not(None).label("detailed"),
         _columns.start_date,
         _columns.created_at,
         _columns.webhook_received_at,
@@ -92,6 +94,8 @@ def held(connection: Connection, activity_id: int) -> HeldActivity | None:
         athlete_id=row.athlete_id,
         sync_status=row.sync_status,
         manual=bool(row.manual),
+        sport_type=row.sport_type,
+        detailed=bool(row.detailed),
         stream_state=row.stream_state,
         started=row.start_date,
         first_seen=row.created_at,
@@ -115,6 +119,18 @@ def held_count(connection: Connection, athlete_id: int) -> int:
     """How many live activities of the athlete we hold."""
     alive = and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
     return connection.execute(select(func.count()).where(alive)).scalar_one()
+
+
+def left_summaries(
+    connection: Connection, athlete_id: int, sports: frozenset[str] | None
+) -> list[tuple[int, datetime | None]]:
+    """Id and start of the activities of these sports that were left summaries."""
+    query = select(_columns.id, _columns.start_date).where(
+        _columns.athlete_id == athlete_id, _columns.sync_status == "synced", _columns.detail.is_(None)
+    )
+    if sports is not None:
+        query = query.where(_columns.sport_type.in_(sorted(sports)))
+    return [(row.id, row.start_date) for row in connection.execute(query)]
 
 
 def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
@@ -225,6 +241,15 @@ def finish(connection: Connection, activity_id: int, now: datetime) -> None:
     connection.execute(_COMPLETE, {"activity": activity_id, "now": now})
 
 
+def keep_summary(connection: Connection, activity_id: int, now: datetime) -> None:
+    """The summary is all that is wanted of it."""
+    connection.execute(
+        update(_table)
+        .where(_columns.id == activity_id, _columns.detail.is_(None), _columns.sync_status != "deleted")
+        .values(sync_status="synced", last_sync_error=None, sync_attempts=0, updated_at=now)
+    )
+
+
 def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
     """Turn the activity into a tombstone: its id stays, so that it is not taken for new; no data does."""
     new = {
@@ -248,6 +273,7 @@ def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, 
     }
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
     connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
+    photos.forget(connection, activity_id)
     # The audit trail keeps that it went and came back, not what it said.
     connection.execute(
         delete(activity_changes).where(

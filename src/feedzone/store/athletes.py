@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
-from ..domain.athlete import AthleteProfile
+from ..domain.athlete import AthleteProfile, parse_sports
+from ..domain.gear import GEAR_SCOPE
 from .dialect import insert_into
-from .schema import strava_activities, strava_athletes, webhook_subscriptions
+from .schema import jobs, strava_activities, strava_athletes, webhook_subscriptions
 
 FIRST_COMPARISON = timedelta(minutes=15)
 """After connecting: the first sync has just listed everything."""
@@ -21,6 +22,7 @@ _columns = strava_athletes.c
 # Statements of every job's way are built once: to build one takes longer than to run it.
 _ROW = select(strava_athletes).where(_columns.id == bindparam("athlete"))
 _CHANGE = update(strava_athletes).where(_columns.id == bindparam("athlete"))
+_WANTED_SPORTS = select(_columns.wanted_sports).where(_columns.id == bindparam("athlete"))
 _STATUSES = (
     select(_columns.id, _columns.status)
     .where(_columns.id.in_(bindparam("ids", expanding=True)))
@@ -88,6 +90,7 @@ def connect(
         "webhook_subscription_active": subscribed is not None,
         "connected_at": now,
         "reconcile_due_at": now + FIRST_COMPARISON,
+        "gear_due_at": now,
         "updated_at": now,
     }
     connection.execute(
@@ -95,6 +98,18 @@ def connect(
         .values(id=profile.id, **values)
         .on_conflict_do_update(index_elements=["id"], set_=values)
     )
+
+
+def keep_sports(
+    connection: Connection, athlete_id: int, sports: frozenset[str] | None, now: datetime
+) -> None:
+    text = None if sports is None else ",".join(sorted(sports))
+    connection.execute(_CHANGE, {"athlete": athlete_id, "wanted_sports": text, "updated_at": now})
+
+
+def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | None:
+    """The sport types whose details are wanted; None: all."""
+    return parse_sports(connection.execute(_WANTED_SPORTS, {"athlete": athlete_id}).scalar())
 
 
 def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:
@@ -179,6 +194,27 @@ def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) 
     connection.execute(_CHANGE, {"athlete": athlete_id, "reconcile_due_at": due})
 
 
+def due_for_gear(connection: Connection, now: datetime, limit: int, *, lock: bool) -> Sequence[int]:
+    """Connected athletes whose gear we may read and have not asked for in a day, longest waiting first."""
+    query = (
+        select(_columns.id)
+        .where(
+            _columns.status == "active",
+            _columns.scopes.contains(GEAR_SCOPE, autoescape=True),
+            _columns.gear_due_at <= now,
+        )
+        .order_by(_columns.gear_due_at)
+        .limit(limit)
+    )
+    if lock:
+        query = query.with_for_update(skip_locked=True)
+    return connection.execute(query).scalars().all()
+
+
+def schedule_gear(connection: Connection, athlete_id: int, due: datetime) -> None:
+    connection.execute(_CHANGE, {"athlete": athlete_id, "gear_due_at": due})
+
+
 def get(connection: Connection, athlete_id: int) -> Row[Any] | None:
     return connection.execute(_ROW, {"athlete": athlete_id}).first()
 
@@ -194,3 +230,10 @@ def counts(connection: Connection) -> dict[str, int]:
     """How many athletes are in each status."""
     query = select(_columns.status, func.count()).group_by(_columns.status)
     return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def seats_used(connection: Connection) -> int:
+    """How many athletes Strava counts as connected: also who left, until Strava has been told."""
+    leaving = select(jobs.c.athlete_id).where(jobs.c.kind == "revoke_athlete")
+    taken = or_(_columns.status != "deauthorized", _columns.id.in_(leaving))
+    return connection.execute(select(func.count()).select_from(strava_athletes).where(taken)).scalar_one()

@@ -14,6 +14,7 @@ from ..domain.ids import uuid7
 from . import events
 from .schema import (
     activity_changes,
+    activity_photos,
     activity_streams,
     api_calls,
     conflicts,
@@ -23,6 +24,7 @@ from .schema import (
     jobs,
     strava_activities,
     strava_athletes,
+    strava_gear,
     sweeps,
     token_uses,
 )
@@ -32,10 +34,12 @@ PERSONAL = (
     job_attempts,
     strava_activities,
     activity_streams,
+    activity_photos,
     activity_changes,
     token_uses,
     sweeps,
     conflicts,
+    strava_gear,
 )
 """Tables with rows of an athlete, in the order in which they are locked: jobs first (jobs.lock)."""
 

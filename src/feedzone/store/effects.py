@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import assert_never
 
 from sqlalchemy import Connection
 
 from ..domain.activity import ActivityRecord
+from ..domain.athlete import wants
 from ..domain.effect import (
+    AskForPhotos,
     ConfirmRevoke,
     CountForged,
     Effect,
     FinishListing,
+    KeepSummary,
     MarkAthlete,
     NoteFailure,
     OpenConflict,
     PurgeAthlete,
+    StoreAnnounced,
     StoreDetail,
+    StoreGear,
     StorePage,
+    StorePhotos,
     StoreStreams,
     StoreSweep,
     Tombstone,
 )
 from ..domain.job import JobSpec, activity_key
-from . import activities, athletes, departures, jobs, streams, sweeps
+from . import activities, athletes, departures, gear, jobs, photos, streams, sweeps
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
@@ -46,6 +52,10 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             streams.store(connection, effect, now)
             activities.finish(connection, effect.activity_id, now)
             athletes.note_synced(connection, effect.athlete_id, now)
+        case AskForPhotos():
+            photos.ask(connection, effect, now)
+        case StorePhotos():
+            photos.store(connection, effect, now)
         case Tombstone(activity_id=activity_id, athlete_id=athlete_id, cause=cause):
             activities.bury(connection, activity_id, athlete_id, cause, now)
             athletes.complete_sync(connection, athlete_id, now)
@@ -54,12 +64,19 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             athletes.complete_sync(connection, athlete_id, now)
         case StorePage():
             _store_page(connection, effect, now)
+        case StoreAnnounced():
+            _store_announced(connection, effect, now)
+        case KeepSummary(activity_id=activity_id, athlete_id=athlete_id):
+            activities.keep_summary(connection, activity_id, now)
+            athletes.complete_sync(connection, athlete_id, now)
         case StoreSweep():
             _store_sweep(connection, effect, now)
         case OpenConflict(athlete_id=athlete_id, missing=missing, held=held):
             sweeps.open_conflict(connection, athlete_id, missing, held, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
+        case StoreGear(gear=told):
+            gear.store(connection, told, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
             athletes.mark(connection, athlete_id, status, reason, now)
         case CountForged():
@@ -73,13 +90,21 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
-    _store_list(connection, page.records, page.jobs, "backfill", now)
+    _store_list(connection, page.athlete_id, page.records, page.jobs, "backfill", now)
     athletes.advance_sync(connection, page.athlete_id, len(page.records), now)
+
+
+def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime) -> None:
+    jobs.lock(connection, (spec.key for spec in page.jobs))
+    new = activities.compare(connection, page.records, now).new
+    wanted = _store_new(connection, page.athlete_id, new, "event", now)
+    # Whatever was announced has its job.
+    jobs.enqueue(connection, (spec for spec in page.jobs if spec.key in wanted), now, unless_live=True)
 
 
 def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> None:
     specs = (*sweep.jobs, *sweep.missing)
-    found = _store_list(connection, sweep.records, specs, "sweep", now, given_up=sweep.full)
+    found = _store_list(connection, sweep.athlete_id, sweep.records, specs, "sweep", now, given_up=sweep.full)
     jobs.enqueue(connection, sweep.missing, now)
     sweeps.note(connection, sweep, found, now)
     if sweep.full and not sweep.doubtful:
@@ -90,6 +115,7 @@ def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> No
 
 def _store_list(
     connection: Connection,
+    athlete_id: int,
     records: tuple[ActivityRecord, ...],
     specs: tuple[JobSpec, ...],
     cause: str,
@@ -103,9 +129,23 @@ def _store_list(
     """
     jobs.lock(connection, (spec.key for spec in specs))
     found = activities.compare(connection, records, now, given_up=given_up)
-    for record in found.new:
-        activities.store(connection, record, cause=cause, received_at=None, status="pending", now=now)
+    wanted = _store_new(connection, athlete_id, found.new, cause, now)
     activities.mark_pending(connection, (record.id for record in found.changed), now)
-    wanted = {activity_key(record.id) for record in (*found.new, *found.changed)}
+    wanted |= {activity_key(record.id) for record in found.changed}
     jobs.enqueue(connection, (spec for spec in specs if spec.key in wanted), now)
     return found
+
+
+def _store_new(
+    connection: Connection, athlete_id: int, new: Sequence[ActivityRecord], cause: str, now: datetime
+) -> set[str]:
+    """Rows from summaries; returns the keys of those whose details are wanted."""
+    sports = athletes.wanted_sports(connection, athlete_id) if new else None
+    keys = set()
+    for record in new:
+        wanted = wants(sports, record.columns.get("sport_type"))
+        status = "pending" if wanted else "synced"
+        activities.store(connection, record, cause=cause, received_at=None, status=status, now=now)
+        if wanted:
+            keys.add(activity_key(record.id))
+    return keys

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, literal, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, literal, literal_column, select, update
 
 from ..domain.event import redacted
 from ..domain.job import Job
-from .schema import forged_suspects, webhook_events
+from .schema import forged_suspects, strava_activities, webhook_events
 
 OPEN = ("pending", "processing")
 
@@ -28,12 +28,31 @@ _GIVEN_BACK = (
     .where(_columns.job_id.in_(bindparam("jobs", expanding=True)), _columns.status == "processing")
     .values(status="pending", attempts=_columns.attempts - 1)
 )
+_CROWDED = (
+    select(_columns.owner_id)
+    .outerjoin(strava_activities, strava_activities.c.id == _columns.object_id)
+    .where(
+        _columns.owner_id.in_(bindparam("athletes", expanding=True)),
+        _columns.status == literal_column("'pending'"),  # as the partial index has it
+        _columns.object_type == "activity",
+        _columns.aspect_type == "create",
+        strava_activities.c.id.is_(None),
+    )
+    .group_by(_columns.owner_id)
+    .having(func.count(_columns.object_id.distinct()) >= bindparam("least"))
+)
 _ANSWERED = (
     update(webhook_events)
     .where(_columns.job_id == bindparam("job"), _columns.status.in_((*OPEN, "failed")))
     .values(status="completed", processed_at=bindparam("now"), error_message=bindparam("note"))
 )
 _ANSWERED_UPTO = _ANSWERED.where(_columns.job_version <= bindparam("upto"))
+
+
+def crowded(connection: Connection, athlete_ids: Iterable[int], *, least: int) -> list[int]:
+    """Athletes of whom at least so many activities were announced, and neither fetched nor listed yet."""
+    asked = {"athletes": sorted(athlete_ids), "least": least}
+    return list(connection.execute(_CROWDED, asked).scalars())
 
 
 def mark_processing(connection: Connection, job_ids: Sequence[str]) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from ..domain.event import Signature, StravaEvent, job_for, redacted, visible_update
 from ..domain.ids import uuid7
-from ..domain.job import JobSpec
-from . import activities, athletes, jobs, subscriptions
+from ..domain.job import JobSpec, Lane, ListHint, athlete_key
+from . import activities, athletes, events, jobs, subscriptions
 from .dialect import insert_for
 from .schema import jobs as jobs_table
 from .schema import webhook_events
@@ -110,6 +110,20 @@ def _values(
     }
 
 
+LIST_FIRST_FROM = 6
+"""So many announced activities of one athlete that wait: one list call shows up to 200 of them."""
+
+
+def _list_first(connection: Connection, athlete_ids: set[int], now: datetime) -> None:
+    crowd = events.crowded(connection, athlete_ids, least=LIST_FIRST_FROM)
+    # Its rank lets it go before the activities that it lists.
+    specs = [
+        JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, rank=0)
+        for number in crowd
+    ]
+    jobs.enqueue(connection, specs, now, unless_live=True)
+
+
 def _cause_work(
     connection: Connection,
     accepted: dict[str, tuple[StravaEvent, Signature, JobSpec | None]],
@@ -130,6 +144,7 @@ def _cause_work(
         )
     ]
     connection.execute(_LINK, linked)
+    _list_first(connection, {spec.athlete_id for spec in work.values()}, now)
     activities.mark_stale(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )

@@ -61,8 +61,11 @@ _LOCK = (
 )
 
 
-def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> None:
-    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane.
+def enqueue(
+    connection: Connection, specs: Iterable[JobSpec], now: datetime, *, unless_live: bool = False
+) -> None:
+    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane,
+    or, with `unless_live`, stays as it is.
 
     One is live per object and athlete: a forged event that names another owner must not take the real
     owner's job away.
@@ -79,12 +82,16 @@ def enqueue(connection: Connection, specs: Iterable[JobSpec], now: datetime) -> 
         connection.execute(text("NOTIFY feedzone_jobs"))
     # Two processes that enqueue the same keys in different order would deadlock on PostgreSQL.
     rows = [_values(spec, now) for _, spec in sorted(newest.items())]
-    connection.execute(_upsert(connection.dialect.name), rows)
+    connection.execute(_upsert(connection.dialect.name, unless_live=unless_live), rows)
 
 
 @cache
-def _upsert(dialect: str) -> Any:
+def _upsert(dialect: str, *, unless_live: bool) -> Any:
     statement = insert_for(dialect, jobs)
+    if unless_live:
+        return statement.on_conflict_do_nothing(
+            index_elements=[_columns.kind, _columns.key, _columns.athlete_id], index_where=LIVE
+        )
     new, old = statement.excluded, _columns
     newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
     return statement.on_conflict_do_update(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..domain.activity import HeldActivity
-from . import activities
+from ..domain.photos import HeldPhotos
+from . import activities, athletes, photos
 from .database import Database
 
 
@@ -15,6 +16,12 @@ class RecordTable:
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None:
         return await self._database.read(lambda c: activities.held(c, activity_id))
+
+    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
+        return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))
+
+    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+        return await self._database.read(lambda c: photos.held(c, activity_id))
 
     async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         return await self._database.read(lambda c: activities.held_between(c, athlete_id, after, before))

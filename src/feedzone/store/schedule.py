@@ -1,4 +1,4 @@
-"""When each athlete is compared with Strava (pains 9, 14).
+"""When each athlete is compared with Strava (pains 9, 14), and their gear asked for (pain 57).
 
 With a push subscription: all of the window every six hours. Without one, events cannot come: the latest
 page is asked for more often, and often for who has been active lately.
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from ..domain.comparison import comparison
+from ..domain.gear import gear_refresh
 from ..domain.job import ReconcileHint, athlete_key
 from ..ports import Clock, Wakeup
 from . import activities, athletes, jobs, subscriptions
@@ -24,6 +25,7 @@ FULL_EVERY = timedelta(hours=6)
 POLL_ACTIVE_EVERY = timedelta(minutes=15)
 POLL_QUIET_EVERY = timedelta(hours=1)
 ACTIVE_WITHIN = timedelta(days=7)
+GEAR_EVERY = timedelta(hours=24)
 BATCH = 100
 SPREAD = 0.1
 """Intervals are shorter by up to this share, at random."""
@@ -81,3 +83,35 @@ class Schedule:
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.held_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
         return POLL_ACTIVE_EVERY if active else POLL_QUIET_EVERY
+
+
+class GearSchedule:
+    """Enqueues a look at the gear of each athlete, once a day, and soon after connecting."""
+
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, rng: random.Random) -> None:
+        self._database = database
+        self._clock = clock
+        self._wakeup = wakeup
+        self._rng = rng
+
+    async def run(self) -> int:
+        """Returns how many looks were enqueued."""
+        now, count = self._clock.now(), 0
+        while await self._database.read(lambda c: athletes.due_for_gear(c, now, 1, lock=False)):
+            spread = [1 - SPREAD * self._rng.random() for _ in range(BATCH)]
+            enqueued = await self._database.write(partial(self._enqueue, now=now, spread=spread))
+            count += enqueued
+            if enqueued < BATCH:
+                break
+        if count:
+            self._wakeup.notify()
+        return count
+
+    def _enqueue(self, connection: Connection, *, now: datetime, spread: Sequence[float]) -> int:
+        due = set(athletes.due_for_gear(connection, now, BATCH, lock=False))
+        jobs.lock(connection, [athlete_key(number) for number in due])
+        mine = [one for one in athletes.due_for_gear(connection, now, BATCH, lock=True) if one in due]
+        for number, share in zip(mine, spread, strict=False):
+            athletes.schedule_gear(connection, number, now + GEAR_EVERY * share)
+        jobs.enqueue(connection, [gear_refresh(number, now) for number in mine], now)
+        return len(mine)

@@ -63,6 +63,13 @@ Index("ix_webhook_events_object_id", webhook_events.c.object_id)
 Index("ix_webhook_events_owner_id", webhook_events.c.owner_id)
 Index("ix_webhook_events_status_id", webhook_events.c.status, webhook_events.c.id)
 Index("ix_webhook_events_job_id", webhook_events.c.job_id)
+_pending = text("status = 'pending'")
+Index(
+    "ix_webhook_events_pending",
+    webhook_events.c.owner_id,
+    sqlite_where=_pending,
+    postgresql_where=_pending,
+)
 
 jobs = Table(
     "jobs",
@@ -148,9 +155,29 @@ strava_athletes = Table(
     Column("last_synced_at", Instant),
     Column("last_verified_at", Instant, comment="the last full comparison with Strava"),
     Column("reconcile_due_at", Instant, comment="when the next comparison falls due"),
+    Column("wanted_sports", PlainText, comment="sport types to fetch details of, comma-separated; null: all"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("gear_due_at", Instant, comment="when bikes and shoes are asked for again"),
     _one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
+)
+
+strava_gear = Table(
+    "strava_gear",
+    metadata,
+    Column("athlete_id", BigInt, primary_key=True, autoincrement=False),
+    Column("id", PlainText, primary_key=True, comment="b...: bike, g...: shoes"),
+    Column("kind", String(16), nullable=False),
+    Column("name", PlainText),
+    Column("nickname", PlainText),
+    Column("is_primary", Boolean),
+    Column("retired", Boolean, comment="the athlete has put it away; null: Strava did not say"),
+    Column("distance", Float(53), comment="m"),
+    Column("removed_at", Instant, comment="no longer in the profile: deleted at Strava"),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False, comment="when it was last seen to change"),
+    Column("raw", JsonText, nullable=False, comment="as received with the athlete"),
+    _one_of("kind", "bike", "shoe"),
 )
 
 strava_activities = Table(
@@ -243,6 +270,20 @@ activity_streams = Table(
     _one_of("state", "pending", "present", "absent"),
 )
 Index("ix_activity_streams_athlete_id", activity_streams.c.athlete_id)
+
+activity_photos = Table(
+    "activity_photos",
+    metadata,
+    Column("activity_id", BigInt, primary_key=True, autoincrement=False),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("photo_count", Integer, nullable=False, comment="total_photo_count they were asked for with"),
+    Column("photos", JsonText, comment="a list, each entry as received; null: none yet"),
+    Column("asked_at", Instant, comment="when Strava first answered; it is asked for a day"),
+    Column("fetched_at", Instant, comment="when the photos came"),
+    _one_of("state", "pending", "present", "absent"),
+)
+Index("ix_activity_photos_athlete_id", activity_photos.c.athlete_id)
 
 webhook_subscriptions = Table(
     "webhook_subscriptions",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..domain.ids import uuid7
@@ -66,7 +66,14 @@ class TokenTable:
                 _columns.refresh_token_encrypted.is_not(None),
                 or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= now),
             )
-            .values(refresh_lease_owner=owner, refresh_lease_until=now + timedelta(seconds=seconds))
+            .values(
+                refresh_lease_owner=owner,
+                refresh_lease_until=now + timedelta(seconds=seconds),
+                # Whoever let a claim run out died with it: Strava may have answered all the same.
+                refresh_uncertain_at=func.coalesce(
+                    _columns.refresh_uncertain_at, _columns.refresh_lease_until
+                ),
+            )
         )
         return await self._database.write(lambda c: c.execute(claim).rowcount == 1)
 

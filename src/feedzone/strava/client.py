@@ -8,6 +8,8 @@ import msgspec
 
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenRow
+from ..domain.gear import ToldGear
+from ..domain.photos import Photo
 from ..errors import (
     CallOverdue,
     NeedsRefresh,
@@ -25,6 +27,8 @@ from .tokens import TokenKeeper
 STREAM_KEYS = "time,distance,latlng,altitude,velocity_smooth,heartrate,cadence,watts,temp,moving,grade_smooth"
 """All of contract section 7; without `keys` only `distance` comes back."""
 
+PHOTO_PARAMS = {"size": "5000", "photo_sources": "true"}
+"""Without a size there are thumbnails or placeholders only (pain 22); without sources, at times, nothing."""
 
 PAUSES_S = (0.5, 1.5)
 """Between the tries of one call: 5xx and broken connections usually pass at once."""
@@ -63,6 +67,11 @@ class StravaClient:
         # An empty set comes as [] as well as {}.
         return body if isinstance(answers.decode(body, response.status, call), dict) else b"{}"
 
+    async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
+        call = f"GET activities/{activity_id}/photos"
+        response = await self._get(athlete_id, f"/activities/{activity_id}/photos", PHOTO_PARAMS, call)
+        return payloads.photos(answers.check(response, call), call)
+
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
     ) -> Sequence[ActivityRecord]:
@@ -81,6 +90,10 @@ class StravaClient:
             raise TransientError(
                 response.status, "the answer is not an athlete", call="GET athlete"
             ) from None
+
+    async def gear(self, athlete_id: int) -> ToldGear:
+        response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
+        return payloads.gear(answers.check(response, "GET athlete"), "GET athlete")
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         try:

@@ -12,6 +12,8 @@ import msgspec
 
 from ..domain.activity import ActivityRecord, Level
 from ..domain.athlete import AthleteProfile, TokenGrant
+from ..domain.gear import GearKind, GearRecord, ToldGear
+from ..domain.photos import Photo
 from ..errors import TransientError
 
 # Absent and null are not the same: a summary lacks what only the detail has.
@@ -185,6 +187,80 @@ def iana_name(text: str) -> str:
 def athlete(members: Any) -> AthleteProfile:
     """Raises msgspec.ValidationError when it is none."""
     return msgspec.convert(members, AthleteProfile, strict=False)
+
+
+_profiles = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SUMMARY = b"2"
+
+
+def gear(body: bytes, call: str) -> ToldGear:
+    """The gear in an athlete's profile; TransientError when the answer is no profile.
+
+    A summary, which is what a grant without `profile:read_all` gets, tells of no gear; nor does a list
+    that cannot be read in full: what would be missing from it is not gone.
+    """
+    try:
+        members = _profiles.decode(body)
+        athlete_id = msgspec.json.decode(members["id"], type=int)
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        raise TransientError(200, "the answer is not an athlete", body=_excerpt(body), call=call) from None
+    if bytes(members.get("resource_state", b"")) == _SUMMARY:
+        return ToldGear(athlete_id)
+    return ToldGear(
+        athlete_id, _gear_list(members.get("bikes"), "bike"), _gear_list(members.get("shoes"), "shoe")
+    )
+
+
+def _gear_list(text: msgspec.Raw | None, kind: GearKind) -> tuple[GearRecord, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(_gear(bytes(entry), kind) for entry in _pages.decode(text))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _gear(entry: bytes, kind: GearKind) -> GearRecord:
+    members = msgspec.json.decode(entry, type=dict[str, Any])
+
+    def member(name: str, of: Any) -> Any:
+        """None for what is missing or of an unexpected type; `raw` keeps it."""
+        try:
+            return msgspec.convert(members.get(name), of | None)
+        except msgspec.ValidationError:
+            return None
+
+    return GearRecord(
+        id=msgspec.convert(members.get("id"), str),
+        kind=kind,
+        name=member("name", str),
+        nickname=member("nickname", str) or None,
+        is_primary=member("primary", bool),
+        retired=member("retired", bool),
+        distance=member("distance", float),
+        raw=entry.decode(),
+    )
+
+
+def photos(body: bytes, call: str) -> list[Photo]:
+    """The photos of an activity; TransientError when the answer is no list."""
+    try:
+        entries = _pages.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise TransientError(200, "the answer is not a list", body=_excerpt(body), call=call) from None
+    return [_photo(bytes(entry)) for entry in entries]
+
+
+def _photo(entry: bytes) -> Photo:
+    """What cannot be read has no urls, and so is not a real photo yet."""
+    raw = entry.decode("utf-8", "replace")
+    try:
+        members = msgspec.json.decode(entry, type=dict[str, Any])
+        urls = msgspec.convert(members.get("urls"), dict[str, str])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Photo(raw, ())
+    found = tuple(urls.values()) if all(urls.values()) else ()
+    return Photo(raw, found, flagged=members.get("placeholder_image") is True)
 
 
 class _Grant(msgspec.Struct):

@@ -111,7 +111,8 @@ class TokenKeeper:
         newer = await self._rows.load(row.athlete_id)
         if newer is not None and newer.generation != row.generation:
             return newer
-        reason = _reason(row.uncertain_at)
+        # A claim that was still there when ours began had run out: its process died in the middle.
+        reason = _reason(row.uncertain_at or row.refreshing_until)
         if newer is None or await self._rows.mark(row.athlete_id, row.generation, "needs_reauth", reason):
             raise verdict
         return await self._row(row.athlete_id)

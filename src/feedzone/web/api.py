@@ -21,9 +21,11 @@ from ..views import (
     ConflictPage,
     EventPage,
     EventStatus,
+    GearPage,
     JobPage,
     JobState,
     JobStory,
+    Photos,
     Receipt,
     Status,
     Streams,
@@ -107,6 +109,12 @@ async def get_athlete(parts: Parts, athlete_id: AthleteId) -> Athlete:
     return await parts.insights.athlete(athlete_id)
 
 
+@get("/athletes/{athlete_id:int}/gear", responses=ONE, summary="An athlete's bikes and shoes")
+async def list_gear(parts: Parts, athlete_id: AthleteId) -> GearPage:
+    """Read once a day from the profile, which takes the scope `profile:read_all`; empty without."""
+    return await parts.insights.gear(athlete_id)
+
+
 @get("/activities", responses=LIST, summary="Activities, latest start first; deleted ones are left out")
 async def list_activities(
     parts: Parts,
@@ -140,6 +148,12 @@ async def get_activity(parts: Parts, activity_id: ActivityId) -> ActivityDetail:
 async def get_streams(parts: Parts, activity_id: ActivityId) -> Streams:
     """404 says whether they are pending (still to come) or absent (Strava has none)."""
     return await parts.insights.streams(activity_id)
+
+
+@get("/activities/{activity_id:int}/photos", responses=ONE, summary="The photos of an activity")
+async def list_photos(parts: Parts, activity_id: ActivityId) -> Photos:
+    """Fetched where FETCH_PHOTOS is set. While they are pending, those of before are shown, if any."""
+    return await parts.insights.photos(activity_id)
 
 
 @get("/events", responses=LIST, summary="Webhook events, newest first")
@@ -261,9 +275,11 @@ def api_router(guard: Guard) -> Router:
             get_status,
             list_athletes,
             get_athlete,
+            list_gear,
             list_activities,
             get_activity,
             get_streams,
+            list_photos,
             list_events,
             list_jobs,
             list_changes,

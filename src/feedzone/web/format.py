@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from jinja2 import Environment
 
+from ..domain.athlete import SEATS_WARN
 from ..errors import InvalidInput
 from ..views import Pulse
 
@@ -102,6 +103,11 @@ def _wanting(pulse: Pulse) -> list[str]:
         found.append(f"{_count(lost, 'athlete')} must connect again.")
     if lost := pulse.athletes.get("needs_scope", 0):
         found.append(f"{_count(lost, 'athlete')} did not let us read activities.")
+    if pulse.seats is not None and pulse.seats_used >= SEATS_WARN * pulse.seats:
+        found.append(
+            f"{pulse.seats_used} of {_count(pulse.seats, 'seat')} of the Strava application are taken: "
+            "without a free one nobody else can connect."
+        )
     if pulse.subscription is None:
         found.append("Strava sends no events, and is asked instead: run feedzone subscription ensure.")
     if 0 < pulse.quiet_sweeps < QUIET_IS_BAD:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
@@ -14,13 +14,16 @@ SCHEDULE_EVERY_S = 30.0
 
 
 class Scheduler:
-    """`schedule` enqueues what is due and returns how many jobs that were."""
+    """Each of `schedules` enqueues what is due and returns how many jobs that were."""
 
-    def __init__(self, schedule: Schedule) -> None:
-        self._schedule = schedule
+    def __init__(self, schedules: Mapping[str, Schedule]) -> None:
+        self._schedules = schedules
 
     async def run_once(self) -> int:
-        count = await self._schedule()
-        if count:
-            log.info("comparisons_scheduled", count=count)
-        return count
+        total = 0
+        for name, schedule in self._schedules.items():
+            count = await schedule()
+            if count:
+                log.info(f"{name}_scheduled", count=count)
+            total += count
+        return total

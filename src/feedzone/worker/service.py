@@ -37,7 +37,7 @@ class WorkerService:
         batch_size: int,
         poll_s: float,
         job_limit_s: float,
-        schedule: Schedule | None = None,
+        schedules: Mapping[str, Schedule] | None = None,
         prune: Prune | None = None,
         notes: Notes | None = None,
     ) -> None:
@@ -50,8 +50,8 @@ class WorkerService:
         self.rescuer = Rescuer(queue, self.producer.held)
         self._producing = Loop("producer", self.producer.run_once, self.producer.pause)
         self._duties = [Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))]
-        if schedule is not None:
-            step = Scheduler(schedule).run_once
+        if schedules:
+            step = Scheduler(schedules).run_once
             self._duties.append(Loop("scheduler", step, lambda: clock.sleep(SCHEDULE_EVERY_S)))
         if prune is not None:
             step = Pruner(prune).run_once

@@ -11,11 +11,24 @@ import sqlite3
 from feedzone.sandbox import World
 
 from ..ledger import Ledger
-from . import acknowledged, dead_letters, departures, equality, forgeries, limits, tokens, waiting
+from . import (
+    acknowledged,
+    dead_letters,
+    departures,
+    equality,
+    forgeries,
+    gear,
+    limits,
+    photos,
+    tokens,
+    waiting,
+)
 from .evidence import Evidence
 
 CHECKERS = (
     equality.check,
+    gear.check,
+    photos.check,
     acknowledged.check,
     limits.check,
     departures.check,

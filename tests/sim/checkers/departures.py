@@ -6,7 +6,15 @@ from collections.abc import Iterator
 
 from .evidence import Evidence
 
-TABLES = ("jobs", "strava_activities", "activity_streams", "activity_changes", "token_uses")
+TABLES = (
+    "jobs",
+    "strava_activities",
+    "activity_streams",
+    "activity_changes",
+    "token_uses",
+    "strava_gear",
+    "activity_photos",
+)
 
 
 def check(evidence: Evidence) -> Iterator[str]:

@@ -1,0 +1,27 @@
+"""Read models of what belongs to athletes and activities: gear, photos."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import Connection
+
+from .store import gear as gear_store
+from .store import photos as photo_store
+from .views import Gear, GearPage, Photos
+
+
+def gear(connection: Connection, athlete_id: int) -> GearPage:
+    columns = [name for name in Gear.__struct_fields__ if name != "raw"]
+    return GearPage(
+        [
+            Gear(**{name: row._mapping[name] for name in columns}, raw=msgspec.Raw(row.raw.encode()))
+            for row in gear_store.listing(connection, athlete_id)
+        ]
+    )
+
+
+def photos(connection: Connection, activity_id: int) -> Photos:
+    held = photo_store.get(connection, activity_id)
+    if held is None:
+        return Photos(None, [])
+    return Photos(held.state, msgspec.json.decode(held.photos or "[]"))

@@ -1,0 +1,41 @@
+"""Many activities were announced at once: one list call shows them before each is fetched (pain 29)."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..domain.comparison import refresh
+from ..domain.effect import StoreAnnounced
+from ..domain.job import Job
+from ..domain.outcome import Done, Outcome, Snooze
+from ..errors import StravaError
+from ..ports import Clock, StravaApi
+from .failures import ending
+
+PER_PAGE = 200
+FUTURE = timedelta(days=2)
+
+
+@dataclass(frozen=True)
+class ListActivities:
+    """Handles `list_activities`. A convenience: what fails here is left to the jobs of the activities."""
+
+    api: StravaApi
+    clock: Clock
+    rng: random.Random
+
+    async def __call__(self, job: Job) -> Outcome:
+        now = self.clock.now()
+        try:
+            # With `before` Strava lists the newest first (contract section 6).
+            listed = await self.api.activities(
+                job.athlete_id, after=None, before=int((now + FUTURE).timestamp()), page=1, per_page=PER_PAGE
+            )
+        except StravaError as error:
+            outcome = ending(error, job.athlete_id, now, self.rng)
+            return outcome if isinstance(outcome, Snooze) else Done(note=f"not listed: {error}")
+        mine = tuple(record for record in listed if record.athlete_id == job.athlete_id)
+        jobs = tuple(refresh(job.athlete_id, record.id, now) for record in mine)
+        return Done((StoreAnnounced(job.athlete_id, mine, jobs),))

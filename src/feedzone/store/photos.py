@@ -1,0 +1,81 @@
+"""Photos of activities: the list as received, or whether it is still to come (pain 22)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, literal, select, update
+
+from ..domain.effect import AskForPhotos, StorePhotos
+from ..domain.freshness import next_photo_look
+from ..domain.job import photos_key
+from ..domain.photos import HeldPhotos, photos_refresh
+from . import jobs
+from .dialect import insert_into
+from .schema import activity_photos
+from .types import Instant
+
+_columns = activity_photos.c
+
+
+def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
+    """The detail says how many photos there are: have them fetched, unless we hold those.
+
+    What is waited for already keeps its pace; what was absent gets one look whenever the activity does.
+    """
+    # Jobs are locked before what they write (jobs.lock).
+    jobs.lock(connection, [photos_key(wanted.activity_id)])
+    held = get(connection, wanted.activity_id)
+    if wanted.count < 1:
+        gone = {"state": "absent", "photo_count": 0, "photos": None, "asked_at": None}
+        connection.execute(_of(wanted.activity_id).values(**gone))
+        return
+    news = held is None or held.photo_count != wanted.count
+    if held is not None and not news and held.state == "present":
+        return
+    if news:
+        _expect(connection, wanted)
+    due = now
+    if held is not None and not news and held.state == "pending" and held.asked_at is not None:
+        due = next_photo_look(held.asked_at, now) or now
+    spec = photos_refresh(wanted.athlete_id, wanted.activity_id, wanted.lane, due)
+    jobs.enqueue(connection, [spec], now)
+
+
+def _expect(connection: Connection, wanted: AskForPhotos) -> None:
+    """Another number of photos: those that are stored are shown until there are better ones."""
+    values = {"athlete_id": wanted.athlete_id, "state": "pending", "photo_count": wanted.count}
+    connection.execute(
+        insert_into(connection, activity_photos)
+        .values(activity_id=wanted.activity_id, **values)
+        .on_conflict_do_update(index_elements=["activity_id"], set_=values | {"asked_at": None})
+    )
+
+
+def store(connection: Connection, photos: StorePhotos, now: datetime) -> None:
+    """Write what came. Without a row there is no such activity any more, and nothing is written."""
+    values: dict[str, Any] = {
+        "state": photos.state,
+        "asked_at": func.coalesce(_columns.asked_at, literal(now, Instant)),
+    }
+    if photos.photos is not None:
+        values |= {"photos": photos.photos, "fetched_at": now}
+    connection.execute(_of(photos.activity_id).values(**values))
+
+
+def _of(activity_id: int) -> Any:
+    return update(activity_photos).where(_columns.activity_id == activity_id)
+
+
+def forget(connection: Connection, activity_id: int) -> None:
+    connection.execute(delete(activity_photos).where(_columns.activity_id == activity_id))
+
+
+def get(connection: Connection, activity_id: int) -> Row[Any] | None:
+    return connection.execute(select(activity_photos).where(_columns.activity_id == activity_id)).first()
+
+
+def held(connection: Connection, activity_id: int) -> HeldPhotos | None:
+    row = get(connection, activity_id)
+    return None if row is None else HeldPhotos(row.state, row.asked_at, row.photos is not None)

@@ -1,0 +1,165 @@
+"""The whole engine in one process: real rows, a sandbox without sockets, and a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+from sqlalchemy import Row, Table, select
+
+from feedzone import sandbox
+from feedzone.app import App, build, front_door
+from feedzone.domain import ids
+from feedzone.errors import CallOverdue, TransportFailure
+from feedzone.ports import Request, Response
+from feedzone.sandbox import UNLIMITED, Behaviour, ConnectionDroppedError, Event, Limits, Sender, World
+from feedzone.settings import Settings
+from feedzone.store.database import Database
+
+ALL = ("read", "activity:read", "activity:read_all")
+DETAIL, STREAMS, LIST = "/activities/{id}", "/activities/{id}/streams", "/athlete/activities"
+JSON = {"Content-Type": "application/json"}
+
+
+class Line:
+    """Carries calls to the sandbox. `cut` is asked before each call, and again when its answer has come."""
+
+    def __init__(self, world: World, app: Any, cut: Callable[[Request, bool], None] | None = None) -> None:
+        self._world = world
+        self._app = app
+        self.cut = cut
+
+    async def send(self, request: Request, timeout: float) -> Response:
+        if self.cut is not None:
+            self.cut(request, False)
+        query = f"?{urlencode(request.params)}" if request.params else ""
+        body = urlencode(request.form).encode() if request.form is not None else b""
+        path = urlsplit(request.url).path + query
+        try:
+            got = await sandbox.request(self._app, request.method, path, body, dict(request.headers))
+        except ConnectionDroppedError as drop:
+            if drop.kind == "timeout":
+                raise CallOverdue(f"no answer within {timeout:g} s") from None
+            raise TransportFailure("lost connection") from None
+        if self.cut is not None:
+            self.cut(request, True)
+        return Response(got.status, got.headers, got.body)
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Engine:
+    """One installation. Nothing happens by itself: a test delivers, works, and lets time pass."""
+
+    world: World
+    database: Database
+    clock: Any
+    home: Path
+    strava: Any
+    app: App = field(init=False)
+    heard: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        ids._last = 0  # ids never go back, but the clock of the next test does
+        self.world.on_event = lambda _, event: self.heard.append(event)
+        self.app = self.process()
+
+    def process(self, **more: Any) -> App:
+        """A process's worth of feedzone on this database."""
+        values: dict[str, Any] = {
+            "_env_file": None,
+            "strava_client_id": "12345",
+            "strava_client_secret": "sandbox-secret",
+            "strava_api_base_url": "https://strava.test/api/v3",
+            "strava_oauth_base_url": "https://strava.test/oauth",
+            "api_key": "test-api-key",
+            "feedzone_home": self.home,
+        }
+        return build(
+            Settings(**values | more),
+            transport=Line(self.world, self.strava),
+            clock=self.clock,
+            rng=random.Random(5),
+            database=self.database,
+        )
+
+    async def connect(self, athlete_id: int, scopes: Iterable[str] = ALL) -> None:
+        """Consent at Strava and come back."""
+        chosen = frozenset(scopes)
+        code = self.world.grants.authorize(athlete_id, chosen, self.world.clock())
+        await self.app.athletes.connect(code, ",".join(sorted(chosen)))
+
+    async def deliver(self, *events: Event | dict[str, Any]) -> list[int]:
+        """Post these to the webhook; returns how they were answered."""
+        door, path = front_door(self.app), self.app.settings.webhook_path
+        answers = []
+        for one in events:
+            body = one if isinstance(one, dict) else one.payload(120_475)
+            answer = await sandbox.request(door, "POST", path, msgspec.json.encode(body), JSON)
+            answers.append(answer.status)
+        return answers
+
+    async def hear(self) -> None:
+        """Deliver all that Strava has announced meanwhile."""
+        announced, self.heard[:] = list(self.heard), []
+        assert set(await self.deliver(*announced)) <= {200}
+
+    async def work(self, *apps: App) -> None:
+        """Run jobs until none is due."""
+        await asyncio.gather(*(_work(app) for app in apps or (self.app,)))
+
+    async def pass_by(self, **time: float) -> None:
+        self.clock.advance(**time)
+        await self.work()
+
+    async def compare(self, athlete_id: int) -> Counter[str]:
+        """A full comparison and all that it causes; returns what that asked of Strava."""
+        before = len(self.calls)
+        await self.app.reconciliation.verify(athlete_id)
+        await self.work()
+        return self.asked(before)
+
+    @property
+    def calls(self) -> list[sandbox.Call]:
+        return list(self.world.journal.calls)
+
+    def asked(self, since: int = 0) -> Counter[str]:
+        """How often each path was asked for, but for the first `since` calls."""
+        return Counter(call.path for call in self.calls[since:])
+
+    async def rows(self, table: Table, **where: Any) -> list[Row[Any]]:
+        query = select(table).where(*(table.c[name] == value for name, value in where.items()))
+        return await self.database.read(lambda c: list(c.execute(query).all()))
+
+
+async def _work(app: App) -> None:
+    producer = app.worker.producer
+    while await producer.run_once() or producer.running:
+        if producer.running:
+            await asyncio.wait(list(producer.running), return_when=asyncio.FIRST_COMPLETED)
+
+
+def make_engine(
+    database: Database,
+    clock: Any,
+    home: Path,
+    *,
+    limits: Limits = UNLIMITED,
+    behaviour: Behaviour | None = None,
+    athletes: int = 1,
+) -> tuple[Engine, list[int]]:
+    """An engine, and athletes without a history whom it does not know yet."""
+    world = World(7, lambda: clock.now().timestamp(), limits, behaviour=behaviour)
+    people = [world.add_athlete(history_days=0).id for _ in range(athletes)]
+    for spec in list(world.activities.values()):
+        world.delete(spec.id)
+    app = sandbox.create_app(world, Sender(world, sandbox.HttpWire(), clock.sleep))
+    return Engine(world, database, clock, home, app), people

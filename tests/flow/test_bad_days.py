@@ -1,0 +1,201 @@
+"""Strava fails, refuses or lies: nothing is lost, nothing is deleted, and it is said."""
+
+from __future__ import annotations
+
+import pytest
+from engine import DETAIL, make_engine
+from sqlalchemy import select
+
+from feedzone.store.schema import job_attempts, jobs, metadata, strava_activities, strava_athletes
+from feedzone.telemetry import configure_logging
+from feedzone.web.format import verdict
+
+KINDS = ("error_500", "html_502", "status_597", "reset_before", "reset_after", "timeout_after")
+
+
+@pytest.fixture
+async def engine(sqlite_database, clock, tmp_path):
+    made, (athlete,) = make_engine(sqlite_database, clock, tmp_path)
+    await made.connect(athlete)
+    await made.work()
+    made.athlete = athlete
+    return made
+
+
+async def stored(engine) -> set[int]:
+    return {row.id for row in await engine.rows(strava_activities, sync_status="synced")}
+
+
+async def test_of_thirty_percent_faults_of_every_kind_nothing_is_left_over(engine):
+    """Pain 49: server errors, HTML, broken connections and timeouts."""
+    engine.app = engine.process(queue_batch_size=1)  # so that the same faults meet the same calls
+    specs = {engine.world.record(engine.athlete, minutes=2).id for _ in range(40)}
+    await engine.hear()
+    engine.world.faults.change(dict.fromkeys(KINDS, 0.05))
+    for _ in range(12):
+        await engine.pass_by(minutes=15)
+    assert sum(engine.world.journal.by_status[status] for status in (0, 500, 502, 597)) > 30
+    assert await stored(engine) == specs
+    assert await engine.rows(jobs, state="dead") == []
+
+
+async def test_one_poisoned_activity_fails_with_its_body_and_all_others_are_stored(engine):
+    """Pain 48: one id always answers 500."""
+    specs = [engine.world.record(engine.athlete, minutes=10, manual=True).id for _ in range(30)]
+    poisoned = specs[7]
+    engine.world.faults.poison.add(poisoned)
+    await engine.hear()
+    for _ in range(10):
+        await engine.pass_by(minutes=15)
+    assert await stored(engine) == set(specs) - {poisoned}
+    (dead,) = await engine.rows(jobs, state="dead")
+    assert dead.key == f"activity:{poisoned}"
+    tries = await engine.rows(job_attempts, job_id=dead.id)
+    assert len(tries) == engine.app.settings.max_sync_retries
+    assert all("500 error" in one.error for one in tries)
+    engine.world.faults.poison.clear()
+    await engine.app.dead_letters.retry(dead.id)
+    await engine.work()
+    assert await stored(engine) == set(specs)
+
+
+async def test_while_the_application_is_switched_off_nothing_is_deleted_and_health_is_red(engine):
+    """Trap 11: 403 for every call, while deletes, deauthorizations and comparisons go on."""
+    specs = {engine.world.record(engine.athlete, minutes=10, manual=True).id for _ in range(5)}
+    await engine.hear()
+    await engine.work()
+    before = await stored(engine)
+    assert before == specs
+    engine.world.faults.inactive = True
+    forged = {"subscription_id": 120_475, "owner_id": engine.athlete, "event_time": 1_790_000_000}
+    deletes = [
+        forged | {"object_type": "activity", "object_id": one, "aspect_type": "delete", "updates": {}}
+        for one in specs
+    ]
+    left = {"object_type": "athlete", "object_id": engine.athlete, "aspect_type": "update"}
+    await engine.deliver(*deletes, forged | left | {"updates": {"authorized": "false"}})
+    await engine.app.reconciliation.verify(engine.athlete)
+    for _ in range(30):
+        await engine.pass_by(hours=1)
+    held = await engine.rows(strava_activities)
+    assert {row.id for row in held if row.sync_status != "deleted"} == specs
+    (athlete,) = await engine.rows(strava_athletes)
+    assert athlete.status == "active"
+    assert athlete.refresh_token_encrypted
+    waiting = await engine.rows(jobs)
+    assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
+    told = verdict(await engine.app.insights.pulse())
+    assert told.level == "bad"
+    assert "switched this application off" in told.text
+
+
+async def test_a_missing_scope_marks_the_athlete_keeps_the_token_and_is_not_asked_about_again(engine):
+    """Pains 6, 31: nobody asks again until the athlete connects again."""
+    spec = engine.world.record(engine.athlete, minutes=10, manual=True)
+    engine.world.grants.live[engine.athlete].scopes = frozenset({"read"})
+    await engine.hear()
+    before = len(engine.calls)
+    for _ in range(20):
+        await engine.pass_by(minutes=15)
+    assert engine.asked(before)[DETAIL] == 1
+    (athlete,) = await engine.rows(strava_athletes)
+    assert athlete.status == "needs_scope"
+    assert "activity:read" in athlete.status_reason
+    assert athlete.refresh_token_encrypted
+    engine.world.deauthorize(engine.athlete)
+    engine.heard.clear()
+    await engine.connect(engine.athlete)
+    await engine.work()
+    assert await stored(engine) == {spec.id}
+
+
+async def test_a_process_that_dies_with_a_rotated_token_in_hand_says_exactly_that(engine):
+    """Pain 34: killed after Strava's answer and before it was stored."""
+    engine.clock.advance(hours=7)
+    line = engine.app.transport
+
+    class KilledError(BaseException):
+        """Stands for SIGKILL: no handler of the process may see it."""
+
+    def cut(asked, answered):
+        if answered and asked.url.endswith("/token"):
+            raise KilledError
+
+    line.cut = cut
+    engine.world.record(engine.athlete, minutes=10, manual=True)
+    await engine.hear()
+    job = (await engine.app.queue.lease(1, "dead/1", 30))[0]
+    with pytest.raises(KilledError):
+        await engine.app.api.activity(job.athlete_id, job.object_id)
+    engine.app = engine.process()
+    for _ in range(4):
+        engine.clock.advance(minutes=1)
+        await engine.app.queue.rescue()
+        await engine.work()
+    (athlete,) = await engine.rows(strava_athletes)
+    assert athlete.status == "needs_reauth"
+    assert "got no answer; Strava has probably rotated the token: connect again" in athlete.status_reason
+
+
+async def test_removing_an_athlete_is_done_at_once_and_told_to_strava_for_as_long_as_it_takes(engine):
+    """Pains 37, 38: the local purge waits for nobody; one revocation that works is the last."""
+    engine.world.record(engine.athlete, minutes=10, manual=True)
+    await engine.hear()
+    await engine.work()
+    engine.world.faults.change({"html_502": 1.0})
+    await engine.app.athletes.disconnect(engine.athlete)
+    await engine.work()
+    assert await engine.rows(strava_activities) == []
+    (gone,) = await engine.rows(strava_athletes)
+    assert (gone.status, gone.refresh_token_encrypted, gone.access_token_encrypted) == (
+        "deauthorized",
+        None,
+        None,
+    )
+    assert engine.athlete in engine.world.grants.live
+    for _ in range(3):
+        await engine.pass_by(minutes=10)
+    (waiting,) = await engine.rows(jobs)
+    assert (waiting.kind, waiting.state, waiting.attempts) == ("revoke_athlete", "queued", 0)
+    engine.world.faults.change({"html_502": 0.0})
+    before = len(engine.calls)
+    for _ in range(3):
+        await engine.pass_by(minutes=10)
+    assert engine.asked(before) == {"/oauth/revoke": 1}
+    assert engine.athlete not in engine.world.grants.live
+    (receipt,) = await engine.app.insights.receipts(engine.athlete)
+    assert receipt.revoked_at is not None
+
+
+async def test_no_token_reaches_a_log_line_an_error_or_a_table(engine, capsys):
+    """Pain 39: connect, refresh, fail in every way, and leave; all that was ever a token is looked for."""
+    configure_logging("DEBUG", "json", engine.app.settings.secrets())
+    seen: set[str] = set()
+    grant = engine.world.grants.live[engine.athlete]
+
+    def remember(*_):
+        seen.update((grant.access_token, grant.refresh_token))
+
+    engine.app.transport.cut = remember
+    engine.world.faults.change(dict.fromkeys(KINDS, 0.12) | {"token_calls_too": False})
+    for _ in range(4):
+        for _ in range(5):
+            engine.world.record(engine.athlete, minutes=10, manual=True)
+        await engine.hear()
+        await engine.pass_by(hours=7)
+    remember()
+    said = [row.error for row in await engine.rows(job_attempts)]
+    engine.world.faults.change(dict.fromkeys(KINDS, 0.0))
+    await engine.app.athletes.disconnect(engine.athlete)
+    written = []
+    for table in metadata.sorted_tables:
+        rows = await engine.database.read(lambda c, t=table: c.execute(select(t)).all())
+        written += [str(tuple(row)) for row in rows]
+    await engine.work()
+    logged = capsys.readouterr()
+    assert len(seen) > 4
+    assert "job_finished" in logged.err
+    told = logged.err + logged.out + "\n".join(said) + "\n".join(written)
+    assert [token for token in seen if token in told] == []
+    assert engine.app.settings.strava_client_secret.get_secret_value() not in told
+    assert not any(token in str(call) for token in seen for call in engine.calls)

@@ -1,0 +1,139 @@
+"""What the rate limit does to work: it waits, costs nothing, and goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from engine import DETAIL, LIST, make_engine
+
+from feedzone.domain.job import JobSpec, Lane, RefreshHint
+from feedzone.sandbox import Limits
+from feedzone.store import jobs as job_store
+from feedzone.store.schema import jobs, strava_activities
+
+ROOMY = Limits(100_000, 1_000_000, 100_000, 1_000_000)
+
+
+@pytest.fixture
+async def engine(sqlite_database, clock, tmp_path):
+    made, (athlete,) = make_engine(sqlite_database, clock, tmp_path, limits=ROOMY)
+    await made.connect(athlete)
+    await made.work()
+    made.athlete = athlete
+    return made
+
+
+async def test_three_days_without_quota_cost_no_attempt_and_leave_no_dead_letter(engine):
+    """Trap 10: others who use the application spend all of it, every day at once."""
+    world = engine.world
+    world.meter.limits = Limits(200, 2000, 100, 1000)
+    specs = [world.record(engine.athlete, minutes=10, manual=True) for _ in range(30)]
+    await engine.hear()
+    before = engine.world.journal.answered_429
+    for _ in range(3 * 24 * 4):
+        world.consume(1000)
+        await engine.work()
+        engine.clock.advance(minutes=15)
+    waiting = await engine.rows(jobs, kind="refresh_activity")
+    assert len(waiting) == 30
+    assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
+    assert world.journal.answered_429 - before <= 4 * engine.app.settings.queue_batch_size
+    engine.clock.advance(days=1)
+    await engine.work()
+    stored = await engine.rows(strava_activities, sync_status="synced")
+    assert {row.id for row in stored} == {spec.id for spec in specs}
+
+
+async def test_after_a_429_shortly_before_the_quarter_calls_go_on_just_after_it(engine):
+    """Pain 42: nobody sleeps on it, and no longer than the window lasts."""
+    engine.clock._now = datetime(2026, 11, 4, 12, 14, 50, tzinfo=UTC)
+    engine.world.meter.limits = Limits(200, 20_000, 100, 10_000)
+    specs = [engine.world.record(engine.athlete, minutes=10, manual=True) for _ in range(8)]
+    await engine.hear()
+    engine.world.consume(100)
+    await engine.work()  # returns: no worker waits for the window
+    assert engine.world.journal.answered_429
+    opens = datetime(2026, 11, 4, 12, 15, tzinfo=UTC)
+    due = [job.due_at for job in await engine.rows(jobs, kind="refresh_activity")]
+    assert len(due) == len(specs)
+    assert opens <= min(due)
+    assert max(due) <= opens + timedelta(seconds=5)
+    before = len(engine.calls)
+    engine.clock._now = opens - timedelta(seconds=1)
+    await engine.work()
+    assert len(engine.calls) == before
+    engine.clock._now = opens + timedelta(seconds=5)
+    await engine.work()
+    assert engine.asked(before) == {DETAIL: len(specs)}
+
+
+async def test_eight_workers_that_reach_the_limit_together_are_refused_once_at_most(engine):
+    """Pain 41: three windows' worth of work, and eight processes that share one budget."""
+    world = engine.world
+    world.meter.limits = Limits(40, 20_000, 20, 10_000)
+    await engine.compare(engine.athlete)  # its answers tell the limit
+    engine.clock.advance(minutes=15)
+    workers = [engine.app, *(engine.process() for _ in range(7))]
+    specs = [world.record(engine.athlete, minutes=10, manual=True) for _ in range(60)]
+    await engine.hear()
+    for _ in range(4):
+        await engine.work(*workers)
+        engine.clock.advance(minutes=15, seconds=10)
+        assert world.journal.answered_429 <= 1
+    stored = await engine.rows(strava_activities, sync_status="synced")
+    assert {row.id for row in stored} == {spec.id for spec in specs}
+
+
+async def test_while_the_window_is_spent_an_athlete_can_still_log_in(engine):
+    """Pain 45: token calls are never blocked by a read latch."""
+    world = engine.world
+    world.meter.limits = Limits(200, 20_000, 100, 10_000)
+    world.record(engine.athlete, minutes=10, manual=True)
+    await engine.hear()
+    world.consume(100)
+    await engine.work()
+    assert world.journal.answered_429
+    late = world.add_athlete(history_days=0).id
+    await engine.connect(late)
+    assert (await engine.app.insights.athlete(late)).status == "active"
+
+
+async def test_a_webhook_is_fetched_in_the_next_free_slot_before_5000_backfill_jobs(engine):
+    """Pain 45."""
+    now = engine.clock.now()
+    history = [
+        JobSpec(
+            "refresh_activity",
+            f"activity:{number}",
+            engine.athlete,
+            RefreshHint(cause="backfill"),
+            0,
+            Lane.BACKFILL,
+            rank=-number,
+        )
+        for number in range(1, 5001)
+    ]
+    await engine.database.write(lambda c: job_store.enqueue(c, history, now))
+    producer = engine.app.worker.producer
+    assert await producer.run_once() == engine.app.settings.queue_batch_size  # every slot is taken
+    spec = engine.world.record(engine.athlete, minutes=10, manual=True)
+    await engine.hear()
+    await asyncio.wait(list(producer.running), return_when=asyncio.FIRST_COMPLETED)
+    await producer.run_once()
+    await producer.drain(30)
+    (row,) = await engine.rows(strava_activities, id=spec.id)
+    assert row.sync_status == "synced"
+    done_before = 5000 - len(await engine.rows(jobs, kind="refresh_activity"))
+    assert done_before <= 2 * engine.app.settings.queue_batch_size
+
+
+async def test_streams_without_limit_headers_are_counted_all_the_same(engine):
+    """Pain 43: our own count is what stands when an answer says nothing."""
+    engine.world.record(engine.athlete, minutes=2)
+    await engine.hear()
+    await engine.work()
+    windows = {window.name: window.used for window in await engine.app.budget.windows()}
+    assert windows["read_15min"] == engine.world.meter.usage(engine.world.clock())["read_short"]
+    assert engine.asked()[LIST] + engine.asked()[DETAIL] < windows["read_15min"]

@@ -1,0 +1,252 @@
+"""Gear as the profile lists it: unused, retired and deleted; asked for once a day of who lets us."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import text
+from store_makers import OTHER, OWNER, Store, detail, fetched
+
+from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.effect import MarkAthlete, PurgeAthlete, StoreGear
+from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.job import Lane
+from feedzone.domain.outcome import Done
+from feedzone.store import athletes, gear, upgrade
+from feedzone.store.database import open_database
+from feedzone.store.schedule import BATCH, GearSchedule
+from feedzone.store.schema import jobs, strava_athletes, strava_gear
+
+ALL = "activity:read,activity:read_all,profile:read_all,read"
+
+
+class Bell:
+    """A wakeup that counts how often it was rung."""
+
+    def __init__(self) -> None:
+        self.rung = 0
+
+    def notify(self) -> None:
+        self.rung += 1
+
+    async def wait(self, timeout: float) -> bool:
+        return False
+
+
+def item(number: int, name: str = "Slate", *, kind: str = "bike", **changes) -> GearRecord:
+    letter = "b" if kind == "bike" else "g"
+    members = {"is_primary": False, "retired": False, "distance": 1000.0 * number} | changes
+    raw = f'{{"id":"{letter}{number}", "name":"{name}","more":{len(changes)}}}'
+    return GearRecord(f"{letter}{number}", kind, name, None, raw=raw, **members)
+
+
+def told(*bikes: GearRecord, shoes=(), athlete_id: int = OWNER) -> StoreGear:
+    return StoreGear(ToldGear(athlete_id, bikes, shoes))
+
+
+async def held(store: Store, athlete_id: int = OWNER):
+    return {row.id: row for row in await store.read(lambda c: gear.listing(c, athlete_id))}
+
+
+async def grant(store: Store, athlete_id: int, scopes: str = ALL) -> None:
+    now = store.clock.now()
+    profile = AthleteProfile(athlete_id, None, "Ada", "Lovelace")
+    await store.write(lambda c: athletes.connect(c, profile, scopes, "active", None, now))
+
+
+# What is held
+
+
+async def test_a_bike_that_no_activity_used_is_there(store, clock):
+    """Pain 57."""
+    await store.apply(fetched(detail(gear_id="b1")), told(item(1), item(2, "Winter Hack"), shoes=()))
+    rows = await held(store)
+    assert list(rows) == ["b1", "b2"]
+    unused = rows["b2"]
+    assert (unused.athlete_id, unused.kind, unused.name, unused.distance) == (
+        OWNER,
+        "bike",
+        "Winter Hack",
+        2000.0,
+    )
+    assert (unused.is_primary, unused.retired, unused.removed_at) == (False, False, None)
+    assert (unused.created_at, unused.updated_at) == (clock.now(), clock.now())
+    assert unused.raw == item(2, "Winter Hack").raw
+
+
+async def test_a_deleted_bike_is_marked_and_an_activity_does_not_resurrect_it(store, clock):
+    """Pain 57."""
+    await store.apply(told(item(1), item(2)))
+    clock.advance(days=1)
+    await store.apply(told(item(1)))
+    gone_at = clock.now()
+    await store.apply(fetched(detail(gear_id="b2")))
+    clock.advance(days=1)
+    await store.apply(told(item(1)))
+    rows = await held(store)
+    assert (rows["b2"].removed_at, rows["b2"].updated_at, rows["b2"].name) == (gone_at, gone_at, "Slate")
+    assert rows["b1"].removed_at is None
+
+
+async def test_a_retired_bike_says_so(store, clock):
+    """Pain 57."""
+    await store.apply(told(item(1)))
+    clock.advance(days=1)
+    await store.apply(told(item(1, retired=True)))
+    row = (await held(store))["b1"]
+    assert (row.retired, row.removed_at, row.updated_at) == (True, None, clock.now())
+    assert row.created_at == clock.now() - timedelta(days=1)
+
+
+async def test_what_did_not_change_is_not_written(store, clock):
+    await store.apply(told(item(1)))
+    before = await held(store)
+    clock.advance(days=1)
+    await store.apply(told(item(1)))
+    assert await held(store) == before
+
+
+async def test_what_comes_back_is_there_again(store, clock):
+    await store.apply(told(item(1)), told(), told(item(1)))
+    assert (await held(store))["b1"].removed_at is None
+
+
+async def test_what_was_not_told_is_not_gone(store):
+    """A profile without profile:read_all has no lists."""
+    await store.apply(told(item(1), shoes=(item(2, kind="shoe"),)))
+    before = await held(store)
+    await store.apply(StoreGear(ToldGear(OWNER, None, None)))
+    assert await held(store) == before
+    await store.apply(StoreGear(ToldGear(OWNER, (), None)))
+    rows = await held(store)
+    assert (rows["b1"].removed_at is None, rows["g2"].removed_at) == (False, None)
+
+
+async def test_the_same_id_of_two_athletes_is_two_rows(store):
+    await store.apply(told(item(1, "Mine")), told(item(1, "Theirs"), athlete_id=OTHER), told())
+    assert (await held(store))["b1"].removed_at is not None
+    assert (await held(store, OTHER))["b1"].name == "Theirs"
+    assert (await held(store, OTHER))["b1"].removed_at is None
+
+
+async def test_who_leaves_leaves_no_gear(store):
+    await store.apply(told(item(1)), told(item(1), athlete_id=OTHER))
+    await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
+    assert [row.athlete_id for row in await store.rows(strava_gear)] == [OTHER]
+
+
+# When it is asked for
+
+
+def schedule(store: Store, bell: Bell | None = None, *, seed: int = 1, database=None) -> GearSchedule:
+    return GearSchedule(database or store.database, store.clock, bell or Bell(), random.Random(seed))
+
+
+@pytest.fixture
+async def readable(store) -> Store:
+    """One of the two athletes lets us read the whole profile."""
+    await grant(store, OWNER)
+    return store
+
+
+async def test_gear_is_asked_for_soon_after_connecting_behind_what_is_urgent(readable):
+    """Pain 57."""
+    bell = Bell()
+    assert await schedule(readable, bell).run() == 1
+    assert bell.rung == 1
+    (one,) = await readable.lease()
+    assert (one.kind, one.athlete_id, one.lane) == ("refresh_gear", OWNER, Lane.REREAD)
+
+
+async def test_then_once_a_day(readable, clock):
+    """Pain 57."""
+    planned, begin, times = schedule(readable), clock.now(), []
+    while clock.now() - begin < timedelta(days=6):
+        await planned.run()
+        for job in await readable.lease(limit=99):
+            times.append(clock.now())
+            await readable.queue.finish(job, Done((told(item(1)),)))
+        clock.advance(minutes=10)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert 5 <= len(gaps) <= 6
+    assert all(timedelta(hours=21) <= gap <= timedelta(hours=24, minutes=10) for gap in gaps)
+    assert len(set(gaps)) > 1  # who connected together is not asked for together for ever
+
+
+async def test_a_look_that_came_to_nothing_is_made_again_tomorrow_and_not_before(readable, clock):
+    await schedule(readable).run()
+    await readable.run(Done(note="gear is left as it was: 404"))
+    clock.advance(hours=20)
+    assert await schedule(readable).run() == 0
+    clock.advance(hours=4)
+    assert await schedule(readable).run() == 1
+
+
+async def test_who_has_not_granted_the_profile_is_not_asked(store, clock):
+    clock.advance(days=3)
+    bell = Bell()
+    assert await schedule(store, bell).run() == 0
+    assert bell.rung == 0
+
+
+@pytest.mark.parametrize("status", ["needs_reauth", "needs_scope", "deauthorized"])
+async def test_who_cannot_be_read_is_not_asked(readable, clock, status):
+    if status == "deauthorized":
+        await readable.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
+    else:
+        await readable.apply(MarkAthlete(OWNER, status, "401"))
+    clock.advance(days=3)
+    assert await schedule(readable).run() == 0
+
+
+async def test_who_comes_back_is_asked_at_once(readable, clock):
+    await schedule(readable).run()
+    await readable.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
+    clock.advance(hours=1)
+    await grant(readable, OWNER)
+    assert await schedule(readable).run() == 1
+
+
+async def test_after_days_of_downtime_it_is_one_look(readable, clock):
+    await schedule(readable).run()
+    await readable.run(Done())
+    clock.advance(days=9)
+    assert await schedule(readable).run() == 1
+    assert await schedule(readable).run() == 0
+
+
+async def test_two_processes_ask_once(postgres_store, second_postgres):
+    await grant(postgres_store, OWNER)
+    await grant(postgres_store, OTHER)
+    ours = [schedule(postgres_store, seed=n) for n in range(3)]
+    theirs = [schedule(postgres_store, seed=n, database=second_postgres) for n in range(3)]
+    counts = await asyncio.gather(*(one.run() for one in (*ours, *theirs)))
+    assert sum(counts) == 2
+    assert {row.version for row in await postgres_store.rows(jobs)} == {1}
+
+
+async def test_everybody_is_asked_however_many_they_are(store, clock):
+    for number in range(BATCH + 7):
+        await grant(store, number + 1)
+    assert await schedule(store).run() == BATCH + 7
+
+
+async def test_an_upgrade_asks_for_the_gear_of_who_is_connected_already(database_url, monkeypatch):
+    opened = open_database(database_url)
+    head = upgrade.command.upgrade
+    monkeypatch.setattr(upgrade.command, "upgrade", lambda config, _revision: head(config, "0001"))
+    await asyncio.to_thread(upgrade.upgrade, opened)
+    at = "2026-11-03T12:00:00.000000Z"
+    for number, status in ((1, "active"), (2, "deauthorized")):
+        row = f"({number}, '{status}', '{at}', '{at}')"
+        insert = f"INSERT INTO strava_athletes (id, status, connected_at, updated_at) VALUES {row}"
+        await opened.write(lambda c, insert=insert: c.execute(text(insert)))
+    monkeypatch.undo()
+    await asyncio.to_thread(upgrade.upgrade, opened)
+    rows = await opened.read(lambda c: c.execute(strava_athletes.select()).all())
+    assert {row.id: row.gear_due_at is not None for row in rows} == {1: True, 2: False}
+    await opened.close()
