@@ -155,10 +155,10 @@ strava_athletes = Table(
     Column("last_synced_at", Instant),
     Column("last_verified_at", Instant, comment="the last full comparison with Strava"),
     Column("reconcile_due_at", Instant, comment="when the next comparison falls due"),
-    Column("wanted_sports", PlainText, comment="sport types to fetch details of, comma-separated; null: all"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("gear_due_at", Instant, comment="when bikes and shoes are asked for again"),
+    Column("wanted_sports", PlainText, comment="sport types to fetch details of, comma-separated; null: all"),
     _one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
 )
 
