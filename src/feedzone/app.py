@@ -13,6 +13,7 @@ import structlog
 from . import __version__
 from .clock import SystemClock
 from .domain.job import JobKind
+from .foresight import Foresight
 from .handlers.registry import handlers
 from .inbox import Inbox
 from .insights import Insights
@@ -133,7 +134,9 @@ def build(
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, journal),
         inbox=Inbox(database, clock, wakeup),
-        insights=Insights(database, clock, budget, seats=settings.strava_seats),
+        insights=Insights(
+            database, clock, _foresight(settings, database, clock, budget), seats=settings.strava_seats
+        ),
         athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
         dead_letters=DeadLetterOperations(database, clock, wakeup),
         reconciliation=ReconciliationOperations(database, clock, wakeup, days),
@@ -141,6 +144,11 @@ def build(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
     )
+
+
+def _foresight(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> Foresight:
+    size, photos = settings.queue_batch_size, settings.fetch_photos
+    return Foresight(database, clock, budget, batch_size=size, photos=photos)
 
 
 def _application(settings: Settings, transport: Transport) -> StravaApplication:

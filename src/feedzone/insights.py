@@ -15,9 +15,11 @@ import msgspec
 from sqlalchemy import Connection, Row
 
 from . import belongings
+from .budget_views import QuotaWindow
 from .domain.athlete import can_read_activities, parse_scopes, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
+from .foresight import Foresight, Queue
 from .paging import change_id, first_id, identifier, page
 from .paging import cursor as place_of
 from .ports import Clock
@@ -36,7 +38,6 @@ from .store import (
     subscriptions,
     sweeps,
 )
-from .store.budget import BudgetTable
 from .store.database import Database
 from .store.stream_blob import decode
 from .views import (
@@ -59,7 +60,6 @@ from .views import (
     Photos,
     Progress,
     Pulse,
-    QuotaWindow,
     Receipt,
     Status,
     Streams,
@@ -93,19 +93,20 @@ class Insights:
     """Answers questions about the database, and changes nothing in it."""
 
     def __init__(
-        self, database: Database, clock: Clock, budget: BudgetTable, *, seats: int | None = None
+        self, database: Database, clock: Clock, foresight: Foresight, *, seats: int | None = None
     ) -> None:
         self._database = database
         self._seats = seats
         self._clock = clock
-        self._budget = budget
+        self.foresight = foresight
 
     async def pulse(self) -> Pulse:
-        now, quota = self._clock.now(), await self._quota()
+        now, quota = self._clock.now(), await self.foresight.quota()
         return await self._database.read(lambda c: Pulse(**self._pulse(c, now, quota)))
 
     async def status(self) -> Status:
-        now, quota = self._clock.now(), await self._quota()
+        now, quota = self._clock.now(), await self.foresight.quota()
+        outlook = await self.foresight.outlook()
 
         def body(connection: Connection) -> Status:
             unknown = events.unknown_owners(connection, 100)
@@ -113,6 +114,7 @@ class Insights:
                 **self._pulse(connection, now, quota),
                 events=events.counts(connection),
                 queue_lag_s=_age(events.oldest_open(connection), now),
+                queue=self.foresight.queue(connection, outlook).whole,
                 unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
                 forged_suspects=events.forged_count(connection),
             )
@@ -121,16 +123,18 @@ class Insights:
 
     async def overview(self) -> Overview:
         """What the first page shows; asked every second, so only syncs that still run are counted."""
-        now, quota = self._clock.now(), await self._quota()
+        now, quota = self._clock.now(), await self.foresight.quota()
+        outlook = await self.foresight.outlook()
 
         def body(connection: Connection) -> Overview:
             people = athletes.listing(connection, limit=ON_FIRST_PAGE)
             running = [row.id for row in people if not row.initial_sync_completed]
             counted = activity_lists.progress_of(connection, running)
             recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
+            queue = self.foresight.queue(connection, outlook)
             return Overview(
                 Pulse(**self._pulse(connection, now, quota)),
-                [_athlete(row, counted.get(row.id, {})) for row in people],
+                [_athlete(row, counted.get(row.id, {}), queue) for row in people],
                 [_activity(row) for row in activity_lists.listing(connection, limit=RECENT)],
                 [_event(row) for row in recent],
             )
@@ -138,16 +142,17 @@ class Insights:
         return await self._database.read(body)
 
     async def athletes(self, limit: int, cursor: str | None = None) -> AthletePage:
-        after = place_of(cursor, Int64)
+        after, outlook = place_of(cursor, Int64), await self.foresight.outlook()
 
         def body(connection: Connection) -> AthletePage:
             rows = athletes.listing(connection, limit=limit + 1, after_id=after)
             counted = activity_lists.progress_of(connection, [row.id for row in rows])
+            queue = self.foresight.queue(connection, outlook)
             return page(
                 AthletePage,
                 rows,
                 limit,
-                lambda row: _athlete(row, counted.get(row.id, {})),
+                lambda row: _athlete(row, counted.get(row.id, {}), queue),
                 lambda row: row.id,
             )
 
@@ -155,10 +160,12 @@ class Insights:
 
     async def athlete(self, athlete_id: int) -> Athlete:
         """Raises NotFound."""
+        outlook = await self.foresight.outlook()
 
         def body(connection: Connection) -> Athlete:
             row = _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
-            return _athlete(row, activity_lists.progress(connection, athlete_id, row.initial_sync_after))
+            counted = activity_lists.progress(connection, athlete_id, row.initial_sync_after)
+            return _athlete(row, counted, self.foresight.queue(connection, outlook))
 
         return await self._database.read(body)
 
@@ -294,12 +301,6 @@ class Insights:
                 yield row.id, row.detail or row.summary or "{}", row.blob
             last = rows[-1].id
 
-    async def _quota(self) -> list[QuotaWindow]:
-        return [
-            QuotaWindow(w.name, w.used, w.quota, w.starts_at, w.ends_at, w.latched)
-            for w in await self._budget.windows()
-        ]
-
     def _pulse(self, connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
         used = athletes.seats_used(connection)
         seats = {"seats_used": used, "seats": seats_of(self._seats, used)}
@@ -331,7 +332,7 @@ def _from(row: Row[Any], kind: type[S], **given: Any) -> S:
     return kind(**{name: columns[name] for name in kind.__struct_fields__ if name not in given}, **given)
 
 
-def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
+def _athlete(row: Row[Any], counted: dict[str, int], queue: Queue) -> Athlete:
     first = Progress(
         found=row.initial_sync_found,
         done=counted.get("synced", 0),
@@ -345,7 +346,14 @@ def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
     )
     scopes = parse_scopes(row.scopes)
     unheard = not can_read_activities(scopes)
-    return _from(row, Athlete, scopes=sorted(scopes), no_events_expected=unheard, progress=first)
+    return _from(
+        row,
+        Athlete,
+        scopes=sorted(scopes),
+        no_events_expected=unheard,
+        progress=first,
+        sync=queue.sync(row.id, counted),
+    )
 
 
 def _activity(row: Row[Any]) -> Activity:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, Row, delete, func, select
 
 from ..domain.budget import ApiCall
 from ..domain.ids import uuid7
+from ..domain.job import Lane
 from ..ports import Clock
 from . import athletes
 from .database import Database
-from .dialect import insert_into
+from .dialect import hour_of_day, insert_into
 from .schema import api_calls
 
 KEPT = timedelta(days=8)
 """A week to learn from, and the day that is just being spent."""
+
+FIRST_LANES = [lane.name.lower() for lane in Lane if lane < Lane.BACKFILL]
+"""Their calls go before those of a backfill."""
 
 MOST_HELD = 10_000
 """How many calls wait in memory for a database that does not answer; then the oldest are forgotten."""
@@ -92,3 +96,45 @@ def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
 def prune(connection: Connection, now: datetime) -> int:
     """Remove calls that are older than KEPT; returns how many."""
     return connection.execute(delete(api_calls).where(api_calls.c.sent_at < now - KEPT)).rowcount
+
+
+class Learned(NamedTuple):
+    """What the journal teaches about the calls of the last days: `calls` by hour of the day."""
+
+    since: datetime
+    calls: dict[int, int]
+    mean_ms: float | None
+    """Of the calls of the last hour; None: there were none."""
+
+
+def learn(connection: Connection, now: datetime) -> Learned:
+    """The demand of the last seven days, or of as many as there are, and how fast calls are now."""
+    calls = api_calls.c
+    week = now - timedelta(days=7)
+    first = connection.execute(select(func.min(calls.sent_at)).where(calls.sent_at >= week)).scalar()
+    hour = hour_of_day(connection, calls.sent_at).label("hour")
+    demand = (
+        select(hour, func.count().label("calls"))
+        .where(calls.sent_at >= week, calls.counted, calls.lane.in_(FIRST_LANES))
+        .group_by(hour)
+    )
+    pace = select(func.avg(calls.ms)).where(
+        calls.sent_at >= now - timedelta(hours=1), calls.status.is_not(None)
+    )
+    mean = connection.execute(pace).scalar()
+    found = {row.hour: row.calls for row in connection.execute(demand)}
+    return Learned(first or now, found, None if mean is None else float(mean))
+
+
+def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
+    """How many `calls` counted since then, by a column, or by the `hour` of the day; the most first."""
+    calls = api_calls.c
+    what = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
+    count = func.count()
+    return connection.execute(
+        select(what.label("what"), count.label("calls"))
+        .where(calls.sent_at >= since, calls.counted)
+        .group_by(what)
+        .order_by(count.desc(), what)
+        .limit(most)
+    ).all()
