@@ -7,8 +7,8 @@ good for the list it came from. Every method may raise StorageUnavailable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -20,7 +20,7 @@ from .domain.athlete import can_read_activities, parse_scopes, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
 from .foresight import Foresight, Queue
-from .paging import change_id, first_id, identifier, page
+from .paging import change_id, first_id, identifier, page, settled
 from .paging import cursor as place_of
 from .ports import Clock
 from .store import (
@@ -67,10 +67,6 @@ from .views import (
     Totals,
     UnknownOwner,
 )
-
-SETTLED = timedelta(seconds=3)
-"""Where several processes write, a change may commit after one with a later id. Younger ones are held
-back, so that whoever follows the feed by id misses none."""
 
 ON_FIRST_PAGE = 50
 RECENT = 20
@@ -265,7 +261,7 @@ class Insights:
             lambda c: activity_lists.changes(c, since_id=last, limit=limit + 1, since=moment)
         )
         if self._database.shares_work:
-            rows = _settled(rows, self._clock.now() - SETTLED)
+            rows = settled(rows, self._clock.now())
         return page(ChangePage, rows, limit, _change, lambda row: row.id)
 
     async def job(self, job_id: str) -> JobStory:
@@ -392,11 +388,6 @@ def _job(row: Row[Any]) -> Job:
 
 def _change(row: Row[Any]) -> Change:
     return _from(row, Change, old_value=_as_received(row.old_value), new_value=_as_received(row.new_value))
-
-
-def _settled(rows: Sequence[Row[Any]], until: datetime) -> Sequence[Row[Any]]:
-    young = next((place for place, row in enumerate(rows) if row.changed_at > until), len(rows))
-    return rows[:young]
 
 
 def _age(since: datetime | None, now: datetime) -> float | None:

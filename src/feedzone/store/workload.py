@@ -54,7 +54,7 @@ def waiting(connection: Connection, now: datetime, *, photos: bool) -> Sequence[
         .subquery()
         .c
     )
-    return connection.execute(
+    rows: Any = connection.execute(
         select(
             line.athlete_id,
             func.sum(line.calls).label("calls"),
@@ -63,6 +63,7 @@ def waiting(connection: Connection, now: datetime, *, photos: bool) -> Sequence[
             func.max(line.lists).label("unlisted"),
         ).group_by(line.athlete_id)
     ).all()
+    return list(rows)
 
 
 def _activity_id() -> Any:
