@@ -24,6 +24,7 @@ ABOUT = {
     "activity_changes": "The audit trail: field by field, from what to what, when, and why.",
     "token_uses": "When tokens were exchanged and refreshed, and what came of it. Never a token.",
     "api_budget": "The four windows of Strava's rate limit, shared by all processes.",
+    "api_calls": "Every call of the last eight days. What spent the quota?",
     "job_attempts": "The story of jobs that failed: every attempt.",
     "application_state": "Whether Strava has switched the application off; one row at most.",
     "sweeps": "Comparisons with Strava, and what they found.",

@@ -13,6 +13,7 @@ import structlog
 from . import __version__
 from .clock import SystemClock
 from .domain.job import JobKind
+from .foresight import Foresight
 from .handlers.registry import handlers
 from .inbox import Inbox
 from .insights import Insights
@@ -27,6 +28,7 @@ from .store import stream_blob, upgrade
 from .store.breaker import Breaker
 from .store.budget import BudgetTable
 from .store.database import Database, PostgresDatabase, open_database
+from .store.journal import Journal
 from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
@@ -103,9 +105,9 @@ def build(
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, clock)
     application = _application(settings, transport)
-    api = _api(
-        settings, Limiter(transport, budget, Breaker(database, clock)), tokens, application, clock, name
-    )
+    journal = Journal(database, clock)
+    limiter = Limiter(transport, budget, Breaker(database, clock), journal, clock)
+    api = _api(settings, limiter, tokens, application, clock, name)
     queue = JobTable(database, clock, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
         api,
@@ -130,9 +132,11 @@ def build(
         application=application,
         api=api,
         queue=queue,
-        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name),
+        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, journal),
         inbox=Inbox(database, clock, wakeup),
-        insights=Insights(database, clock, budget, seats=settings.strava_seats),
+        insights=Insights(
+            database, clock, _foresight(settings, database, clock, budget), seats=settings.strava_seats
+        ),
         athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
         dead_letters=DeadLetterOperations(database, clock, wakeup),
         reconciliation=ReconciliationOperations(database, clock, wakeup, days),
@@ -140,6 +144,11 @@ def build(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
     )
+
+
+def _foresight(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> Foresight:
+    size, photos = settings.queue_batch_size, settings.fetch_photos
+    return Foresight(database, clock, budget, batch_size=size, photos=photos)
 
 
 def _application(settings: Settings, transport: Transport) -> StravaApplication:
@@ -181,6 +190,7 @@ def _worker(
     wakeup: Wakeup,
     rng: random.Random,
     name: str,
+    journal: Journal,
 ) -> WorkerService:
     days = settings.retention_days
     comparisons = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
@@ -195,7 +205,8 @@ def _worker(
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
         schedules={"comparisons": comparisons.run, "gear": gear.run},
-        prune=Retention(database, clock, days).prune if days else None,
+        prune=Retention(database, clock, days).prune,
+        notes=journal,
     )
 
 

@@ -7,18 +7,20 @@ good for the list it came from. Every method may raise StorageUnavailable.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Row
 
 from . import belongings
+from .budget_views import QuotaWindow
 from .domain.athlete import can_read_activities, parse_scopes, parse_sports, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
-from .paging import change_id, first_id, identifier, page
+from .foresight import Foresight, Queue
+from .paging import change_id, first_id, identifier, page, settled
 from .paging import cursor as place_of
 from .ports import Clock
 from .store import (
@@ -36,7 +38,6 @@ from .store import (
     subscriptions,
     sweeps,
 )
-from .store.budget import BudgetTable
 from .store.database import Database
 from .store.stream_blob import decode
 from .views import (
@@ -59,7 +60,6 @@ from .views import (
     Photos,
     Progress,
     Pulse,
-    QuotaWindow,
     Receipt,
     Status,
     Streams,
@@ -67,10 +67,6 @@ from .views import (
     Totals,
     UnknownOwner,
 )
-
-SETTLED = timedelta(seconds=3)
-"""Where several processes write, a change may commit after one with a later id. Younger ones are held
-back, so that whoever follows the feed by id misses none."""
 
 ON_FIRST_PAGE = 50
 RECENT = 20
@@ -93,19 +89,20 @@ class Insights:
     """Answers questions about the database, and changes nothing in it."""
 
     def __init__(
-        self, database: Database, clock: Clock, budget: BudgetTable, *, seats: int | None = None
+        self, database: Database, clock: Clock, foresight: Foresight, *, seats: int | None = None
     ) -> None:
         self._database = database
         self._seats = seats
         self._clock = clock
-        self._budget = budget
+        self.foresight = foresight
 
     async def pulse(self) -> Pulse:
-        now, quota = self._clock.now(), await self._quota()
+        now, quota = self._clock.now(), await self.foresight.quota()
         return await self._database.read(lambda c: Pulse(**self._pulse(c, now, quota)))
 
     async def status(self) -> Status:
-        now, quota = self._clock.now(), await self._quota()
+        now, quota = self._clock.now(), await self.foresight.quota()
+        outlook = await self.foresight.outlook()
 
         def body(connection: Connection) -> Status:
             unknown = events.unknown_owners(connection, 100)
@@ -113,6 +110,7 @@ class Insights:
                 **self._pulse(connection, now, quota),
                 events=events.counts(connection),
                 queue_lag_s=_age(events.oldest_open(connection), now),
+                queue=self.foresight.queue(connection, outlook).whole,
                 unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
                 forged_suspects=events.forged_count(connection),
             )
@@ -121,16 +119,18 @@ class Insights:
 
     async def overview(self) -> Overview:
         """What the first page shows; asked every second, so only syncs that still run are counted."""
-        now, quota = self._clock.now(), await self._quota()
+        now, quota = self._clock.now(), await self.foresight.quota()
+        outlook = await self.foresight.outlook()
 
         def body(connection: Connection) -> Overview:
             people = athletes.listing(connection, limit=ON_FIRST_PAGE)
             running = [row.id for row in people if not row.initial_sync_completed]
             counted = activity_lists.progress_of(connection, running)
             recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
+            queue = self.foresight.queue(connection, outlook)
             return Overview(
                 Pulse(**self._pulse(connection, now, quota)),
-                [_athlete(row, counted.get(row.id, {})) for row in people],
+                [_athlete(row, counted.get(row.id, {}), queue) for row in people],
                 [_activity(row) for row in activity_lists.listing(connection, limit=RECENT)],
                 [_event(row) for row in recent],
             )
@@ -138,16 +138,17 @@ class Insights:
         return await self._database.read(body)
 
     async def athletes(self, limit: int, cursor: str | None = None) -> AthletePage:
-        after = place_of(cursor, Int64)
+        after, outlook = place_of(cursor, Int64), await self.foresight.outlook()
 
         def body(connection: Connection) -> AthletePage:
             rows = athletes.listing(connection, limit=limit + 1, after_id=after)
             counted = activity_lists.progress_of(connection, [row.id for row in rows])
+            queue = self.foresight.queue(connection, outlook)
             return page(
                 AthletePage,
                 rows,
                 limit,
-                lambda row: _athlete(row, counted.get(row.id, {})),
+                lambda row: _athlete(row, counted.get(row.id, {}), queue),
                 lambda row: row.id,
             )
 
@@ -155,10 +156,12 @@ class Insights:
 
     async def athlete(self, athlete_id: int) -> Athlete:
         """Raises NotFound."""
+        outlook = await self.foresight.outlook()
 
         def body(connection: Connection) -> Athlete:
             row = _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
-            return _athlete(row, activity_lists.progress(connection, athlete_id, row.initial_sync_after))
+            counted = activity_lists.progress(connection, athlete_id, row.initial_sync_after)
+            return _athlete(row, counted, self.foresight.queue(connection, outlook))
 
         return await self._database.read(body)
 
@@ -258,7 +261,7 @@ class Insights:
             lambda c: activity_lists.changes(c, since_id=last, limit=limit + 1, since=moment)
         )
         if self._database.shares_work:
-            rows = _settled(rows, self._clock.now() - SETTLED)
+            rows = settled(rows, self._clock.now())
         return page(ChangePage, rows, limit, _change, lambda row: row.id)
 
     async def job(self, job_id: str) -> JobStory:
@@ -294,12 +297,6 @@ class Insights:
                 yield row.id, row.detail or row.summary or "{}", row.blob
             last = rows[-1].id
 
-    async def _quota(self) -> list[QuotaWindow]:
-        return [
-            QuotaWindow(w.name, w.used, w.quota, w.starts_at, w.ends_at, w.latched)
-            for w in await self._budget.windows()
-        ]
-
     def _pulse(self, connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
         used = athletes.seats_used(connection)
         seats = {"seats_used": used, "seats": seats_of(self._seats, used)}
@@ -331,7 +328,7 @@ def _from(row: Row[Any], kind: type[S], **given: Any) -> S:
     return kind(**{name: columns[name] for name in kind.__struct_fields__ if name not in given}, **given)
 
 
-def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
+def _athlete(row: Row[Any], counted: dict[str, int], queue: Queue) -> Athlete:
     first = Progress(
         found=row.initial_sync_found,
         done=counted.get("synced", 0),
@@ -352,6 +349,7 @@ def _athlete(row: Row[Any], counted: dict[str, int]) -> Athlete:
         no_events_expected=not can_read_activities(scopes),
         wanted_sports=None if sports is None else sorted(sports),
         progress=first,
+        sync=queue.sync(row.id, counted),
     )
 
 
@@ -391,11 +389,6 @@ def _job(row: Row[Any]) -> Job:
 
 def _change(row: Row[Any]) -> Change:
     return _from(row, Change, old_value=_as_received(row.old_value), new_value=_as_received(row.new_value))
-
-
-def _settled(rows: Sequence[Row[Any]], until: datetime) -> Sequence[Row[Any]]:
-    young = next((place for place, row in enumerate(rows) if row.changed_at > until), len(rows))
-    return rows[:young]
 
 
 def _age(since: datetime | None, now: datetime) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,6 +15,10 @@ from sqlalchemy import Row
 from .errors import InvalidInput
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+SETTLED = timedelta(seconds=3)
+"""Where several processes write, a change may commit after one with a later id. Younger ones are held
+back, so that whoever follows the feed by id misses none."""
 
 
 def page(
@@ -62,3 +66,10 @@ def first_id(moment: datetime) -> str:
     """The smallest UUID v7 of that millisecond (domain.ids)."""
     milliseconds = min(max(0, int(moment.astimezone(UTC).timestamp() * 1000)), 2**48 - 1)
     return str(UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62))
+
+
+def settled(rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:
+    """The changes before the first one that is younger than SETTLED."""
+    until = now - SETTLED
+    young = next((place for place, row in enumerate(rows) if row.changed_at > until), len(rows))
+    return rows[:young]

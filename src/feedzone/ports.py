@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, HeldActivity
     from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
-    from .domain.budget import Usage
+    from .domain.budget import ApiCall, Usage
     from .domain.gear import ToldGear
     from .domain.job import Job
     from .domain.outcome import Outcome
@@ -119,6 +119,14 @@ class BreakerRows(Protocol):
     async def trip(self, reason: str) -> ApplicationPaused: ...
 
     async def close(self) -> bool: ...
+
+
+class CallJournal(Protocol):
+    """Remembers every call, so that it can be said what spent the rate limit."""
+
+    def note(self, call: ApiCall) -> None:
+        """Remember a finished call. Never waits: it is written later, with others."""
+        ...
 
 
 class StravaApi(Protocol):

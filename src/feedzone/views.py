@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw, Struct
 
+from .budget_views import QueueOutlook, QuotaWindow, SyncOutlook
 from .domain.athlete import AthleteStatus
-from .domain.budget import WindowName
 from .domain.effect import PhotoState, StreamState
 from .domain.gear import GearKind
 from .domain.job import JobKind
@@ -67,6 +67,7 @@ class Athlete(Struct, frozen=True):
         list[str] | None, Meta(description="sport types that are fetched whole; null: all")
     ]
     progress: Progress
+    sync: SyncOutlook
 
     @property
     def name(self) -> str:
@@ -315,17 +316,6 @@ class Receipt(Struct, frozen=True, kw_only=True):
     revoke_detail: str | None
 
 
-class QuotaWindow(Struct, frozen=True):
-    """A rate limit window of Strava's: `used` of `quota` calls, until it begins anew at `ends_at`."""
-
-    window: WindowName
-    used: int
-    quota: int
-    starts_at: datetime
-    ends_at: datetime
-    latched: Annotated[bool, Meta(description="Strava answered 429: closed until it ends")]
-
-
 class Subscription(Struct, frozen=True):
     """A push subscription that we remember as ours."""
 
@@ -372,6 +362,7 @@ class Status(Pulse, frozen=True, kw_only=True):
     queue_lag_s: Annotated[
         float | None, Meta(description="s since the oldest event came whose object is not up to date")
     ]
+    queue: QueueOutlook
     unknown_owners: list[UnknownOwner]
     forged_suspects: Annotated[int, Meta(description="claims of events that Strava denied")]
 

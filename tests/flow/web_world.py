@@ -20,6 +20,7 @@ from feedzone.domain.effect import StoreStreams
 from feedzone.domain.event import parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint
 from feedzone.domain.outcome import Discard
+from feedzone.foresight import Foresight
 from feedzone.insights import Insights
 from feedzone.operations.athletes import AthleteOperations
 from feedzone.operations.dead_letters import DeadLetterOperations
@@ -183,7 +184,7 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
     )
     parts = WebParts(
         chosen,
-        Insights(database, clock, BudgetTable(database, clock)),
+        Insights(database, clock, Foresight(database, clock, BudgetTable(database, clock))),
         AthleteOperations(
             database,
             clock,

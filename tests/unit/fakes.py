@@ -11,7 +11,7 @@ import msgspec
 
 from feedzone.domain.activity import ActivityRecord, HeldActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
-from feedzone.domain.budget import Usage
+from feedzone.domain.budget import ApiCall, Usage
 from feedzone.domain.gear import ToldGear
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
@@ -21,6 +21,16 @@ from feedzone.ports import Clock, Request, Response
 
 ATHLETE, STRANGER, ACTIVITY = 134815, 999, 1360128428
 NOON = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
+
+
+class Parked:
+    """A clock that stands still, and on which nobody who sleeps ever wakes."""
+
+    def now(self):
+        return NOON
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.get_running_loop().create_future()
 
 
 def answer(status: int = 200, body: object = b"{}", **headers: str) -> Response:
@@ -83,6 +93,16 @@ class FakeBudget:
     async def latch(self, usage: Usage | None) -> datetime:
         self.log.append(("latch", usage))
         return NOON + timedelta(minutes=15)
+
+
+class FakeJournal:
+    """Keeps the calls it hears of."""
+
+    def __init__(self) -> None:
+        self.calls: list[ApiCall] = []
+
+    def note(self, call: ApiCall) -> None:
+        self.calls.append(call)
 
 
 class FakeBreaker:

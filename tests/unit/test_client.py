@@ -11,6 +11,7 @@ from fakes import (
     UNAUTHORIZED,
     FakeBreaker,
     FakeBudget,
+    FakeJournal,
     FakeTokenRows,
     FakeTransport,
     answer,
@@ -66,7 +67,7 @@ class Connection:
             timeout_s=3,
         )
         keeper = TokenKeeper(self.rows, clock, refresh, owner="here", patience_s=30)
-        limiter = Limiter(self.transport, self.budget, FakeBreaker())
+        limiter = Limiter(self.transport, self.budget, FakeBreaker(), FakeJournal(), clock)
         self.client = StravaClient(limiter, keeper, application, clock, api_base=BASE, timeout_s=3)
 
     @property

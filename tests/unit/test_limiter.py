@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import timedelta
 
 import pytest
-from fakes import NOON, FakeBreaker, FakeBudget, FakeTransport, answer, refusal, unanswered
+from fakes import (
+    ATHLETE,
+    NOON,
+    FakeBreaker,
+    FakeBudget,
+    FakeJournal,
+    FakeTransport,
+    answer,
+    job,
+    refusal,
+    unanswered,
+)
 
-from feedzone.domain.budget import Reading
+from feedzone.clock import SystemClock
+from feedzone.domain.budget import ApiCall, Reading
+from feedzone.domain.job import Lane, running_job
 from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
 from feedzone.ports import Request
-from feedzone.strava.limiter import Limiter
+from feedzone.strava.limiter import Limiter, endpoint_of
 
 REQUEST = Request("GET", "https://api.test/activities/7")
 HEADERS = {"x_ratelimit_limit": "200,2000", "x_ratelimit_usage": "68,211"}
@@ -20,7 +34,8 @@ SPENT = ("Application", "rate limit", "exceeded")
 
 
 async def send(transport: FakeTransport, budget: FakeBudget, breaker: FakeBreaker | None = None):
-    return await Limiter(transport, budget, breaker or FakeBreaker()).send(REQUEST, 3, "GET activities/7")
+    limiter = Limiter(transport, budget, breaker or FakeBreaker(), FakeJournal(), SystemClock())
+    return await limiter.send(REQUEST, 3, "GET activities/7")
 
 
 async def test_a_call_is_counted_before_it_is_sent():
@@ -169,3 +184,92 @@ async def test_an_outage_says_nothing_of_the_application(failed):
     with contextlib.suppress(QuotaSpent, TransportFailure):
         await send(FakeTransport(failed), FakeBudget(probe=True), breaker)
     assert breaker.log == []
+
+
+# The journal hears of every call
+
+
+async def journaled(clock, *answers, call: str = "GET activities/7", budget: FakeBudget | None = None):
+    journal = FakeJournal()
+    limiter = Limiter(FakeTransport(*answers), budget or FakeBudget(), FakeBreaker(), journal, clock)
+    with contextlib.suppress(TransportFailure, QuotaSpent):
+        await limiter.send(REQUEST, 3, call)
+    return journal.calls
+
+
+async def test_a_call_is_journaled_with_the_job_it_was_made_for(clock):
+    def slow(_request: Request):
+        clock.advance(milliseconds=230)
+        return answer(200, {}, **HEADERS)
+
+    mark = running_job.set(job(lane=Lane.BACKFILL))
+    try:
+        (call,) = await journaled(clock, slow)
+    finally:
+        running_job.reset(mark)
+    assert call == ApiCall(
+        NOON, "backfill", ATHLETE, "GET activities/{id}", 200, ms=230, usage=USAGE, counted=True
+    )
+
+
+async def test_a_call_outside_of_jobs_has_no_lane_and_nobody(clock):
+    (call,) = await journaled(clock, answer())
+    assert (call.lane, call.athlete_id, call.usage) == ("none", None, {})
+
+
+@pytest.mark.parametrize(
+    ("failure", "counted"), [(unanswered(acted=False), False), (unanswered(acted=None), True)]
+)
+async def test_a_call_without_an_answer_is_journaled_and_counts_unless_it_was_surely_not_sent(
+    clock, failure, counted
+):
+    (call,) = await journaled(clock, failure)
+    assert (call.status, call.counted) == (None, counted)
+
+
+async def test_a_call_that_nobody_waited_for_any_longer_is_journaled(clock):
+    class Hangs(FakeTransport):
+        async def send(self, request: Request, timeout: float):
+            self.requests.append(request)
+            await asyncio.Event().wait()
+
+    journal, transport = FakeJournal(), Hangs()
+    limiter = Limiter(transport, FakeBudget(), FakeBreaker(), journal, clock)
+    task = asyncio.create_task(limiter.send(REQUEST, 3, "GET activities/7"))
+    while not transport.requests:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [(call.status, call.counted) for call in journal.calls] == [(None, True)]
+
+
+async def test_what_the_budget_refuses_was_not_sent_and_is_not_journaled(clock):
+    full = FakeBudget(full=QuotaSpent("read_day", NOON))
+    assert await journaled(clock, answer(), budget=full) == []
+
+
+async def test_a_429_is_journaled(clock):
+    (call,) = await journaled(clock, refusal(429, "Rate Limit Exceeded", SPENT))
+    assert (call.status, call.counted) == (429, True)
+
+
+async def test_a_clock_that_is_set_back_makes_no_call_shorter_than_nothing(clock):
+    def earlier(_request: Request):
+        clock.advance(seconds=-5)
+        return answer()
+
+    (call,) = await journaled(clock, earlier)
+    assert call.ms == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "endpoint"),
+    [
+        ("GET activities/1360128428/streams", "GET activities/{id}/streams"),
+        ("GET athlete/activities page 12", "GET athlete/activities"),
+        ("GET gear/b12345678987654321", "GET gear/{id}"),
+        ("GET athlete", "GET athlete"),
+    ],
+)
+def test_an_endpoint_names_nobody(call, endpoint):
+    assert endpoint_of(call) == endpoint

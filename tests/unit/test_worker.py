@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from fakes import NOON, FakeQueue, job, settle
+from fakes import NOON, FakeQueue, Parked, job, settle
 
 from feedzone.domain.job import Job
 from feedzone.domain.outcome import Discard, Done, Outcome, Retry, Snooze
@@ -22,16 +22,6 @@ from feedzone.worker.rescuer import EVERY_S, Rescuer
 from feedzone.worker.service import WorkerService
 
 DOWN = StorageUnavailable("locked")
-
-
-class Parked:
-    """A clock that stands still, and on which nobody who sleeps ever wakes."""
-
-    def now(self):
-        return NOON
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.get_running_loop().create_future()
 
 
 class Work:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -11,7 +12,9 @@ from rich.table import Table
 
 from ..app import App, working
 from ..errors import InvalidInput, NotFound
+from ..views import Athlete
 from . import console
+from .budget import day_and_time, to_go
 from .console import out
 
 app = typer.Typer(help="The connected athletes.", no_args_is_help=True)
@@ -25,9 +28,18 @@ def list_() -> None:
 
     async def command(parts: App) -> None:
         table = Table(
-            "athlete", "name", "status", "first sync", "activities", "last event", "last synced", box=None
+            "athlete",
+            "name",
+            "status",
+            "first sync",
+            "activities",
+            "last event",
+            "last synced",
+            "to go",
+            box=None,
         )
         page = await parts.insights.athletes(limit=200)
+        page_time = parts.clock.now()
         for athlete in page.items:
             progress = athlete.progress
             table.add_row(
@@ -38,6 +50,7 @@ def list_() -> None:
                 str(progress.done),
                 _time(athlete.last_event_at),
                 _time(athlete.last_synced_at),
+                to_go(athlete.sync, page_time) if athlete.sync.calls_needed else "-",
             )
         if page.items:
             out.print(table)
@@ -136,11 +149,20 @@ def sync(
         await parts.athletes.sync(athlete, days=days, everything=everything)
         if no_wait:
             out.print("Queued.")
+            now = await parts.insights.athlete(athlete)
+            out.print(f"{to_go(now.sync, parts.clock.now())}.")
             return
         async with working(parts):
             await _show_progress(parts, athlete)
 
     console.run(command, strava=True)
+
+
+def _doing(athlete: Athlete, now: datetime) -> str:
+    if not athlete.progress.listed:
+        return "listing"
+    sync = athlete.sync
+    return f"fetching, done {day_and_time(sync.done_at, now)}" if sync.done_at else "fetching"
 
 
 async def _show_progress(parts: App, athlete_id: int) -> None:
@@ -154,7 +176,7 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
             progress = athlete.progress
             bar.update(
                 task,
-                description="listing" if not progress.listed else "fetching",
+                description=_doing(athlete, parts.clock.now()),
                 completed=progress.done + progress.failed,
                 total=progress.found or None,
             )

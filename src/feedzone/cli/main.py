@@ -8,7 +8,7 @@ import typer
 
 from .. import __version__
 from ..errors import FeedzoneError, SettingsError
-from . import athletes, conflicts, events, export, maintenance, serving, subscription
+from . import athletes, budget, conflicts, events, export, maintenance, serving, subscription
 from .console import complain, out
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("work")(serving.work)
 app.command("demo")(serving.demo)
 app.command("sandbox")(serving.sandbox)
 app.command("doctor")(maintenance.doctor)
+app.command("budget")(budget.budget)
 app.command("sync")(athletes.sync)
 app.command("export")(export.export)
 app.add_typer(athletes.app, name="athletes")

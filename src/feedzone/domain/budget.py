@@ -30,6 +30,24 @@ class Reading(msgspec.Struct, frozen=True):
 Usage = dict[WindowName, Reading]
 
 
+class ApiCall(msgspec.Struct, frozen=True):
+    """One call that was sent, as the journal remembers it."""
+
+    sent_at: datetime
+    lane: str
+    """Of the job it was made for; `none` for calls outside of jobs."""
+    athlete_id: int | None
+    endpoint: str
+    """`GET activities/{id}`: without ids, so that calls can be counted by it."""
+    status: int | None
+    """None: no answer came."""
+    ms: int
+    usage: Usage
+    """What the answer's headers said of the windows."""
+    counted: bool
+    """Whether it counts against the rate limit: one that surely never reached Strava does not."""
+
+
 def parse_usage(headers: Mapping[str, str]) -> Usage:
     """Read the rate limit headers (lower-case names) of an answer; {} when there are none.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from datetime import datetime
 from enum import IntEnum
 from typing import Any, Literal
@@ -138,6 +139,10 @@ class Job(msgspec.Struct, frozen=True):
     def object_id(self) -> int:
         """The Strava id in the key."""
         return int(self.key.partition(":")[2])
+
+
+running_job: ContextVar[Job | None] = ContextVar("running_job", default=None)
+"""The job that runs in this context: what a call is made for."""
 
 
 def activity_key(activity_id: int) -> str:

@@ -16,6 +16,7 @@ from .schema import (
     activity_changes,
     activity_photos,
     activity_streams,
+    api_calls,
     conflicts,
     deletion_receipts,
     forged_suspects,
@@ -58,6 +59,8 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, kept)
     if kept:
         events.complete_one(connection, kept, now)
+    # What was spent stays in the sum; for whom, nobody needs to know any more.
+    connection.execute(update(api_calls).where(api_calls.c.athlete_id == athlete_id).values(athlete_id=None))
     _blank(connection, athlete_id, effect.reason, now)
     connection.execute(
         deletion_receipts.insert().values(

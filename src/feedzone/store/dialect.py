@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Integer, Table, cast, extract, func
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -16,3 +16,10 @@ def insert_into(connection: Connection, table: Table) -> Any:
 def insert_for(dialect: str, table: Table) -> Any:
     """`insert_into` for a statement that is built once for each dialect."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def hour_of_day(connection: Connection, instant: Any) -> Any:
+    """The hour (UTC) of an instant. Differs because SQLite has it as text, and PostgreSQL in its own zone."""
+    if connection.dialect.name == "postgresql":
+        return cast(extract("hour", func.timezone("UTC", instant)), Integer)
+    return cast(func.substr(instant, len("2026-11-03T") + 1, 2), Integer)

@@ -1,4 +1,4 @@
-"""What is finished and old goes: RETENTION_DAYS."""
+"""What is finished and old goes: RETENTION_DAYS; the journal of calls after its own time."""
 
 from __future__ import annotations
 
@@ -7,23 +7,31 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete
 
 from ..ports import Clock
+from . import journal
 from .database import Database
 from .schema import activity_changes, sweeps, token_uses, webhook_events
 
 
 class Retention:
-    """Keeps finished webhook events, the audit trail, comparisons and the log of token uses for `days`."""
+    """Keeps finished webhook events, the audit trail, comparisons and the log of token uses for `days`.
 
-    def __init__(self, database: Database, clock: Clock, days: int) -> None:
+    None: for ever.
+    """
+
+    def __init__(self, database: Database, clock: Clock, days: int | None) -> None:
         self._database = database
         self._clock = clock
-        self._age = timedelta(days=days)
+        self._age = None if days is None else timedelta(days=days)
 
     async def prune(self) -> int:
         """Remove what is older; returns the number of rows. What waits or failed stays, however old."""
-        before = self._clock.now() - self._age
+        now, age = self._clock.now(), self._age
 
         def body(connection: Connection) -> int:
+            calls = journal.prune(connection, now)
+            if age is None:
+                return calls
+            before = now - age
             finished = webhook_events.c.status.in_(("completed", "ignored"))
             statements = (
                 delete(webhook_events).where(finished, webhook_events.c.processed_at < before),
@@ -31,6 +39,6 @@ class Retention:
                 delete(token_uses).where(token_uses.c.used_at < before),
                 delete(sweeps).where(sweeps.c.ended_at < before),
             )
-            return sum(connection.execute(statement).rowcount for statement in statements)
+            return calls + sum(connection.execute(statement).rowcount for statement in statements)
 
         return await self._database.write(body)

@@ -332,6 +332,21 @@ api_budget = Table(
     Column("updated_at", Instant, nullable=False),
 )
 
+api_calls = Table(
+    "api_calls",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("sent_at", Instant, nullable=False),
+    Column("lane", String(16), nullable=False, comment="of the job it was made for; none: outside of jobs"),
+    Column("athlete_id", BigInt, comment="null: for nobody, or for one who has left"),
+    Column("endpoint", String(64), nullable=False, comment="GET activities/{id}: no ids"),
+    Column("status", Integer, comment="null: no answer"),
+    Column("ms", Integer, nullable=False, comment="from sending to the answer's end"),
+    Column("usage", JsonText, comment="what the rate limit headers said; null: nothing"),
+    Column("counted", Boolean, nullable=False, comment="false: it surely never reached Strava"),
+)
+Index("ix_api_calls_sent_at", api_calls.c.sent_at)
+
 oauth_states = Table(
     "oauth_states",
     metadata,

@@ -10,6 +10,7 @@ from litestar.params import JSONBody, PathParameter, QueryParameter
 from litestar.types import Guard
 from msgspec import Meta, Struct
 
+from ..budget_views import Budget, WhatIf
 from ..errors import InvalidInput, NotFound
 from ..insights import ActivityFilter
 from ..views import (
@@ -46,6 +47,8 @@ OfSport = Annotated[str | None, QueryParameter(max_length=100, description="only
 OfStatus = Annotated[EventStatus | None, QueryParameter(description="only events in this status")]
 # `state` is a word of Litestar's: as an argument it would be the application's state.
 OfState = Annotated[JobState | None, QueryParameter(name="state", description="only jobs in this state")]
+MoreAthletes = Annotated[int, QueryParameter(ge=0, le=100_000, description="how many more athletes")]
+OfEach = Annotated[int, QueryParameter(ge=0, le=100_000, description="how many activities each of them has")]
 Moment = Annotated[str | None, QueryParameter(max_length=64, description="ISO 8601 or epoch seconds")]
 Since = Annotated[
     str | None, QueryParameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")
@@ -103,6 +106,17 @@ class Discarded(Struct, frozen=True):
 @get("/status", responses=problem_specs(401, 503), summary="Everything at a glance")
 async def get_status(parts: Parts) -> Status:
     return await parts.insights.status()
+
+
+@get("/budget", responses=problem_specs(401, 503), summary="The rate limit, and what spent it today")
+async def get_budget(parts: Parts) -> Budget:
+    return await parts.insights.foresight.budget()
+
+
+@get("/budget/forecast", responses=LIST, summary="What more athletes would cost, and when all would be done")
+async def get_forecast(parts: Parts, athletes: MoreAthletes = 1, activities: OfEach = 200) -> WhatIf:
+    """After all that waits already."""
+    return await parts.insights.foresight.what_if(athletes, activities)
 
 
 @get("/athletes", responses=LIST, summary="Athletes, by id")
@@ -291,6 +305,8 @@ def api_router(guard: Guard) -> Router:
         guards=[guard],
         route_handlers=[
             get_status,
+            get_budget,
+            get_forecast,
             list_athletes,
             get_athlete,
             list_gear,

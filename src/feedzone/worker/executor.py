@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from ..domain.job import Job, JobKind
+from ..domain.job import Job, JobKind, running_job
 from ..domain.outcome import Outcome, Retry, Snooze
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue
@@ -32,7 +32,11 @@ class Executor:
 
     async def run(self, job: Job) -> Outcome:
         """Run the job and record its outcome."""
-        outcome = await self._handle(job)
+        mark = running_job.set(job)
+        try:
+            outcome = await self._handle(job)
+        finally:
+            running_job.reset(mark)
         finished = await self._finish(job, outcome)
         log.info(
             "job_finished" if finished else "job_lease_lost",

@@ -13,6 +13,7 @@ from .executor import Executor
 from .loop import Loop
 from .producer import Producer
 from .pruner import PRUNE_EVERY_S, Prune, Pruner
+from .recorder import Notes, Recorder
 from .rescuer import EVERY_S, Rescuer
 from .scheduler import SCHEDULE_EVERY_S, Schedule, Scheduler
 
@@ -38,6 +39,7 @@ class WorkerService:
         job_limit_s: float,
         schedules: Mapping[str, Schedule] | None = None,
         prune: Prune | None = None,
+        notes: Notes | None = None,
     ) -> None:
         self.name = name
         self._queue = queue
@@ -54,6 +56,9 @@ class WorkerService:
         if prune is not None:
             step = Pruner(prune).run_once
             self._duties.append(Loop("pruner", step, lambda: clock.sleep(PRUNE_EVERY_S)))
+        self._recorder = Recorder(notes, clock) if notes is not None else None
+        if self._recorder is not None:
+            self._duties.append(Loop("recorder", self._recorder.run_once, self._recorder.pause))
         self._started = False
 
     async def start(self) -> None:
@@ -71,9 +76,18 @@ class WorkerService:
         await self.producer.drain(GRACE_S)
         for duty in self._duties:
             await duty.stop()
+        await self._write_down()
         try:
             released = await self._queue.release(self.name)
         except StorageUnavailable as problem:
             log.warning("leases_left_behind", error=str(problem))  # they run out by themselves
             released = 0
         log.info("worker_stopped", worker=self.name, released=released)
+
+    async def _write_down(self) -> None:
+        """The calls of the last seconds."""
+        try:
+            if self._recorder is not None:
+                await self._recorder.run_once()
+        except StorageUnavailable as problem:
+            log.warning("calls_not_recorded", error=str(problem))

@@ -1,0 +1,143 @@
+"""Read models of the rate limit: what spent it, and when what waits will be done (domain/forecast.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from .budget_views import (
+    AthleteCalls,
+    Budget,
+    HourCalls,
+    QueueOutlook,
+    QuotaWindow,
+    Spent,
+    SyncOutlook,
+    WhatIf,
+)
+from .domain.budget import window_start
+from .domain.forecast import USUAL_MS, Outlook, Rooms, done_at, first_sync_calls, hourly_demand
+from .ports import Clock
+from .store import journal, workload
+from .store.budget import BudgetTable
+from .store.database import Database
+
+TOP = 20
+LEARNED_FOR = timedelta(minutes=1)
+"""The journal of a week is not read for every look at a page."""
+
+
+class Queue(NamedTuple):
+    """What waits: in all, and by athlete the calls of the sync and when it will be done."""
+
+    whole: QueueOutlook
+    syncs: dict[int, tuple[int, datetime | None]]
+
+    def sync(self, athlete_id: int, counted: dict[str, int]) -> SyncOutlook:
+        """`counted`: the athlete's activities by sync status."""
+        calls, done = self.syncs.get(athlete_id, (0, None))
+        return SyncOutlook(counted.get("synced", 0), sum(counted.values()), calls, done)
+
+
+class Foresight:
+    """`batch_size` is how many jobs a worker runs at once, `photos` whether they are fetched."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        budget: BudgetTable,
+        *,
+        batch_size: int = 10,
+        photos: bool = False,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._budget = budget
+        self._batch_size = batch_size
+        self._photos = photos
+        self._learned: tuple[datetime, journal.Learned] | None = None
+
+    async def quota(self) -> list[QuotaWindow]:
+        """The four windows as they stand now."""
+        return [
+            QuotaWindow(w.name, w.used, w.quota, w.starts_at, w.ends_at, w.latched)
+            for w in await self._budget.windows()
+        ]
+
+    async def outlook(self) -> Outlook:
+        """What forecasts are made of now."""
+        now, windows = self._clock.now(), await self.quota()
+        learned = await self._learn(now)
+        return Outlook(
+            now,
+            _rooms(windows),
+            hourly_demand(learned.calls, learned.since, now),
+            self._batch_size * 1000 / max(1.0, learned.mean_ms or USUAL_MS),
+        )
+
+    async def _learn(self, now: datetime) -> journal.Learned:
+        if self._learned is None or not timedelta(0) <= now - self._learned[0] < LEARNED_FOR:
+            self._learned = now, await self._database.read(lambda c: journal.learn(c, now))
+        return self._learned[1]
+
+    def queue(self, connection: Connection, outlook: Outlook) -> Queue:
+        """What waits, and when it will be done."""
+        rows = workload.waiting(connection, outlook.now, photos=self._photos)
+        syncs = [row for row in rows if row.sync_calls]
+        calls = int(sum(row.calls for row in rows))
+        last, *ends = done_at(outlook, [calls, *(float(row.sync_after) for row in syncs)])
+        return Queue(
+            QueueOutlook(calls, last if calls else None),
+            {
+                row.athlete_id: (int(row.sync_calls), None if row.unlisted else end)
+                for row, end in zip(syncs, ends, strict=True)
+            },
+        )
+
+    async def budget(self) -> Budget:
+        """The windows, and what spent them today."""
+        outlook, windows = await self.outlook(), await self.quota()
+        midnight = window_start("read_day", outlook.now)
+        reads = next(window.used for window in windows if window.window == "read_day")
+        spent, queue = await self._database.read(
+            lambda c: (_spent(c, midnight, reads), self.queue(c, outlook))
+        )
+        return Budget(outlook.now, windows, spent, queue.whole)
+
+    async def what_if(self, athletes: int, activities: int) -> WhatIf:
+        """What `athletes` more, each with `activities`, would cost and when they would be done."""
+        outlook = await self.outlook()
+        queue = await self._database.read(lambda c: self.queue(c, outlook))
+        calls, before = athletes * first_sync_calls(activities), queue.whole.calls_needed
+        (done,) = done_at(outlook, [before + calls])
+        return WhatIf(athletes, activities, calls, before, done)
+
+
+def _spent(connection: Connection, midnight: datetime, reads: int) -> Spent:
+    lanes = journal.spent(connection, midnight, by="lane")
+    people = journal.spent(connection, midnight, by="athlete_id", most=TOP)
+    hours = sorted(journal.spent(connection, midnight, by="hour"), key=lambda row: int(row.what))
+    calls = sum(row.calls for row in lanes)
+    return Spent(
+        calls,
+        {row.what: row.calls for row in lanes},
+        [AthleteCalls(row.what, row.calls) for row in people],
+        [HourCalls(midnight + timedelta(hours=row.what), row.calls) for row in hours],
+        max(0, reads - calls),
+    )
+
+
+def _rooms(windows: Sequence[QuotaWindow]) -> Rooms:
+    """Reads count in all four windows: the tighter one of each length binds."""
+    held = {window.window: window for window in windows}
+    left = {name: 0 if w.latched else max(0, w.quota - w.used) for name, w in held.items()}
+    return Rooms(
+        min(left["overall_15min"], left["read_15min"]),
+        min(held["overall_15min"].quota, held["read_15min"].quota),
+        min(left["overall_day"], left["read_day"]),
+        min(held["overall_day"].quota, held["read_day"].quota),
+    )

@@ -1,0 +1,140 @@
+"""The journal of calls: every one, kept for eight days, so that it can be said what spent the quota."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, func, select
+
+from ..domain.budget import ApiCall
+from ..domain.ids import uuid7
+from ..domain.job import Lane
+from ..ports import Clock
+from . import athletes
+from .database import Database
+from .dialect import hour_of_day, insert_into
+from .schema import api_calls
+
+KEPT = timedelta(days=8)
+"""A week to learn from, and the day that is just being spent."""
+
+FIRST_LANES = [lane.name.lower() for lane in Lane if lane < Lane.BACKFILL]
+"""Their calls go before those of a backfill."""
+
+MOST_HELD = 10_000
+"""How many calls wait in memory for a database that does not answer; then the oldest are forgotten."""
+
+
+class Journal:
+    """The table `api_calls` (ports.CallJournal).
+
+    Calls are noted in memory and written a few seconds later, many in one transaction: a call costs the
+    database nothing of its own. A process that is killed takes its last two seconds of notes with it. The
+    budget itself loses nothing by that: it is counted before a call is sent (budget.py).
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._held: dict[str, ApiCall] = {}
+        self._noted = asyncio.Event()
+        self._flushing = asyncio.Lock()
+
+    def note(self, call: ApiCall) -> None:
+        if len(self._held) >= MOST_HELD:
+            del self._held[next(iter(self._held))]
+        self._held[uuid7(int(call.sent_at.timestamp() * 1000))] = call
+        self._noted.set()
+
+    async def noted(self) -> None:
+        """Wait until there is something to write."""
+        await self._noted.wait()
+
+    async def flush(self) -> int:
+        """Write what was noted; returns how many calls that were."""
+        async with self._flushing:
+            batch = dict(self._held)
+            if not batch:
+                return 0
+            await self._database.write(lambda c: _write(c, batch))
+            for name in batch:
+                self._held.pop(name, None)
+            if not self._held:
+                self._noted.clear()
+            return len(batch)
+
+
+def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
+    # Whoever has left since the call was made stays gone; whoever leaves now waits for us.
+    known = athletes.statuses(connection, {call.athlete_id for call in batch.values() if call.athlete_id})
+    here = {athlete_id for athlete_id, status in known.items() if status != "deauthorized"}
+    rows = [
+        _row(name, call, call.athlete_id if call.athlete_id in here else None) for name, call in batch.items()
+    ]
+    # A flush that was cancelled may have been written all the same; then these are no news.
+    connection.execute(insert_into(connection, api_calls).on_conflict_do_nothing(), rows)
+
+
+def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
+    return {
+        "id": name,
+        "sent_at": call.sent_at,
+        "lane": call.lane,
+        "athlete_id": athlete_id,
+        "endpoint": call.endpoint,
+        "status": call.status,
+        "ms": call.ms,
+        "usage": msgspec.json.encode(call.usage).decode() if call.usage else None,
+        "counted": call.counted,
+    }
+
+
+def prune(connection: Connection, now: datetime) -> int:
+    """Remove calls that are older than KEPT; returns how many."""
+    return connection.execute(delete(api_calls).where(api_calls.c.sent_at < now - KEPT)).rowcount
+
+
+class Learned(NamedTuple):
+    """What the journal teaches about the calls of the last days: `calls` by hour of the day."""
+
+    since: datetime
+    calls: dict[int, int]
+    mean_ms: float | None
+    """Of the calls of the last hour; None: there were none."""
+
+
+def learn(connection: Connection, now: datetime) -> Learned:
+    """The demand of the last seven days, or of as many as there are, and how fast calls are now."""
+    calls = api_calls.c
+    week = now - timedelta(days=7)
+    first = connection.execute(select(func.min(calls.sent_at)).where(calls.sent_at >= week)).scalar()
+    hour = hour_of_day(connection, calls.sent_at).label("hour")
+    demand = (
+        select(hour, func.count().label("calls"))
+        .where(calls.sent_at >= week, calls.counted, calls.lane.in_(FIRST_LANES))
+        .group_by(hour)
+    )
+    pace = select(func.avg(calls.ms)).where(
+        calls.sent_at >= now - timedelta(hours=1), calls.status.is_not(None)
+    )
+    mean = connection.execute(pace).scalar()
+    found = {row.hour: row.calls for row in connection.execute(demand)}
+    return Learned(first or now, found, None if mean is None else float(mean))
+
+
+def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
+    """How many `calls` counted since then, by a column, or by the `hour` of the day; the most first."""
+    calls = api_calls.c
+    what = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
+    count = func.count()
+    return connection.execute(
+        select(what.label("what"), count.label("calls"))
+        .where(calls.sent_at >= since, calls.counted)
+        .group_by(what)
+        .order_by(count.desc(), what)
+        .limit(most)
+    ).all()

@@ -1,0 +1,168 @@
+"""What waits, in calls; and what the journal teaches of those that come without being asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from store_makers import OTHER, OWNER, fetched, spec, summary
+
+from feedzone.domain.budget import ApiCall
+from feedzone.domain.effect import StorePage
+from feedzone.domain.job import BackfillHint, Lane, ReconcileHint, RefreshHint
+from feedzone.domain.outcome import Snooze
+from feedzone.foresight import Foresight
+from feedzone.store import journal, workload
+from feedzone.store.budget import BudgetTable
+from feedzone.store.journal import Journal, Learned
+
+BACKFILL = {"lane": Lane.BACKFILL, "hint": RefreshHint(cause="backfill")}
+
+
+async def waiting(store, *, photos: bool = False):
+    now = store.clock.now()
+    rows = await store.read(lambda c: workload.waiting(c, now, photos=photos))
+    return {row.athlete_id: row for row in rows}
+
+
+async def calls_of(store, one, **options) -> int:
+    await store.enqueue(one)
+    return int((await waiting(store, **options))[OWNER].calls)
+
+
+@pytest.mark.parametrize(
+    ("hint", "kind", "calls"),
+    [
+        (RefreshHint(cause="request"), "refresh_activity", 2),
+        (RefreshHint(cause="reread", streams_only=True), "refresh_activity", 1),
+        (RefreshHint(cause="backfill", detail_version=1), "refresh_activity", 1),
+        (ReconcileHint(days=30), "reconcile_athlete", 2),
+        (ReconcileHint(days=30, full=False), "reconcile_athlete", 1),
+        (BackfillHint(before=9), "backfill_athlete", 2),
+        (BackfillHint(before=9, page=3, found=400), "backfill_athlete", 1),
+    ],
+)
+async def test_what_a_job_will_cost(store, hint, kind, calls):
+    key = "activity:7" if kind == "refresh_activity" else f"athlete:{OWNER}"
+    assert await calls_of(store, spec(kind=kind, key=key, hint=hint)) == calls
+
+
+async def test_a_manual_activity_has_no_streams_to_ask_for(store):
+    await store.apply(StorePage(OWNER, (summary(7, manual=True),), ()))
+    assert await calls_of(store, spec(7)) == 1
+
+
+@pytest.mark.parametrize(("photos", "calls"), [(False, 2), (True, 3)])
+async def test_photos_cost_a_call_where_they_are_fetched(store, photos, calls):
+    await store.apply(StorePage(OWNER, (summary(7, total_photo_count=4),), ()))
+    assert await calls_of(store, spec(7), photos=photos) == calls
+
+
+async def test_a_sync_waits_for_better_lanes_and_for_everybodys_newer_activities(store):
+    await store.enqueue(
+        spec(1, **BACKFILL, rank=-300),
+        spec(2, **BACKFILL, rank=-100),
+        spec(3, **BACKFILL, rank=-200, athlete_id=OTHER),
+        spec(4, lane=Lane.LIVE, athlete_id=OTHER),
+    )
+    found = await waiting(store)
+    mine, others = found[OWNER], found[OTHER]
+    assert (mine.calls, mine.sync_calls, mine.sync_after, mine.unlisted) == (4, 4, 8, 0)
+    assert (others.calls, others.sync_calls, others.sync_after) == (4, 2, 6)
+
+
+async def test_a_sync_that_is_still_being_listed_says_so(store):
+    await store.enqueue(spec(kind="backfill_athlete", key=f"athlete:{OWNER}", hint=BackfillHint(before=9)))
+    assert (await waiting(store))[OWNER].unlisted == 1
+
+
+async def test_what_was_put_off_waits_and_a_later_look_does_not(store, clock):
+    await store.enqueue(spec(1))
+    await store.run(Snooze(clock.now() + timedelta(minutes=15), "the rate limit is spent"))
+    await store.enqueue(spec(2, lane=Lane.REREAD, due_at=clock.now() + timedelta(hours=6)))
+    assert (await waiting(store))[OWNER].calls == 2
+
+
+async def test_who_waits_for_nothing_is_not_among_them(store):
+    await store.apply(fetched(summary(7)))
+    assert await waiting(store) == {}
+
+
+# Learned from the journal
+
+
+async def noted(store, *calls: tuple[float, str, int, bool]) -> None:
+    """Calls so many hours ago: lane, milliseconds, and whether they count."""
+    book = Journal(store.database, store.clock)
+    for hours, lane, ms, counted in calls:
+        at = store.clock.now() - timedelta(hours=hours)
+        book.note(ApiCall(at, lane, OWNER, "GET activities/{id}", 200, ms, {}, counted=counted))
+    await book.flush()
+
+
+async def learned(store) -> Learned:
+    now = store.clock.now()
+    return await store.read(lambda c: journal.learn(c, now))
+
+
+async def test_what_goes_before_a_backfill_is_learned_by_hour_for_a_week(store, clock):
+    await noted(
+        store,
+        (0.5, "live", 200, True),
+        (0.6, "reread", 400, True),
+        (0.7, "backfill", 600, True),
+        (0.8, "live", 800, False),
+        (24.5, "interactive", 9000, True),
+        (3, "reconcile", 9000, True),
+        (7 * 24 + 1, "live", 9000, True),
+    )
+    found = await learned(store)
+    assert found.since == clock.now() - timedelta(hours=24.5)
+    assert found.calls == {11: 3, 9: 1}
+    assert found.mean_ms == 500
+
+
+async def test_an_empty_journal_teaches_nothing(store, clock):
+    assert await learned(store) == Learned(clock.now(), {}, None)
+
+
+async def test_what_spent_todays_quota_is_told_by_lane_athlete_and_hour(store, clock):
+    """Pain 47."""
+    await noted(
+        store,
+        (1, "live", 1, True),
+        (1.5, "backfill", 1, True),
+        (1.6, "backfill", 1, True),
+        (3, "backfill", 1, False),
+        (12.5, "backfill", 1, True),
+    )
+    budget = BudgetTable(store.database, clock)
+    for _ in range(5):
+        await budget.reserve(read=True)
+    told = await Foresight(store.database, clock, budget).budget()
+    assert (told.spent.calls, told.spent.by_lane, told.spent.unexplained) == (
+        3,
+        {"backfill": 2, "live": 1},
+        2,
+    )
+    assert [(one.athlete_id, one.calls) for one in told.spent.by_athlete] == [(OWNER, 3)]
+    assert [(one.hour.hour, one.calls) for one in told.spent.by_hour] == [(10, 2), (11, 1)]
+    assert {window.window: window.used for window in told.windows}["read_day"] == 5
+
+
+async def test_what_more_athletes_would_cost_comes_after_what_waits(store, clock):
+    await store.enqueue(spec(1), spec(2))
+    foresight = Foresight(store.database, clock, BudgetTable(store.database, clock))
+    alone, told = await foresight.what_if(0, 800), await foresight.what_if(1, 50)
+    assert (alone.calls, alone.waiting_before) == (0, 4)
+    assert (told.calls, told.waiting_before) == (102, 4)
+    assert alone.done_at < told.done_at
+    assert told.done_at >= clock.now() + timedelta(minutes=15)  # 106 calls, and 100 a quarter
+    assert (await foresight.what_if(5, 0)).calls == 5
+
+
+async def test_a_closed_window_has_no_room(store, clock):
+    budget = BudgetTable(store.database, clock)
+    await budget.latch(None)
+    outlook = await Foresight(store.database, clock, budget).outlook()
+    assert (outlook.rooms.quarter_left, outlook.rooms.quarter_quota, outlook.rooms.day_left) == (0, 100, 1000)

@@ -1,0 +1,125 @@
+"""A forecast walks window by window: quarters, days, those who go first, and no faster than calls can be."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, first_sync_calls, hourly_demand
+
+EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
+FAST = 1000.0
+PLENTY = Rooms(1_000_000, 1_000_000, 1_000_000_000, 1_000_000_000)
+
+
+def rooms(quarter: int = 100, day: int = 1000, *, left: int | None = None, today: int | None = None) -> Rooms:
+    """Fresh windows, but for what is left of the running ones."""
+    return Rooms(quarter if left is None else left, quarter, day if today is None else today, day)
+
+
+def when(calls: float, held: Rooms, now: datetime = EIGHT, *, demand: float = 0.0, pace: float = FAST):
+    (found,) = done_at(Outlook(now, held, (demand,) * 24, pace), [calls])
+    return found
+
+
+def near(found: datetime | None, expected: datetime, seconds: float = 2) -> bool:
+    return found is not None and abs((found - expected).total_seconds()) <= seconds
+
+
+def test_what_fits_into_the_running_quarter_is_done_in_it():
+    assert near(when(100, rooms()), EIGHT)
+
+
+def test_one_call_more_waits_for_the_next_quarter():
+    assert near(when(101, rooms()), EIGHT + timedelta(minutes=15))
+
+
+def test_quarters_are_the_wall_clocks_and_not_a_quarter_from_now():
+    assert near(when(50, rooms(left=30), EIGHT + timedelta(minutes=14)), EIGHT + timedelta(minutes=15))
+
+
+def test_a_spent_day_goes_on_at_midnight_utc():
+    midnight = datetime(2026, 11, 4, tzinfo=UTC)
+    assert near(when(1, rooms(today=0)), midnight)
+    assert near(when(150, rooms(today=100)), midnight)
+    assert near(when(1200, rooms()), midnight + timedelta(minutes=15))
+
+
+def test_many_days_are_walked_one_by_one():
+    """1000 a day, of which the last hundred take ten quarters from midnight."""
+    assert near(when(3000, rooms()), datetime(2026, 11, 5, 2, 15, tzinfo=UTC))
+
+
+def test_those_who_go_first_take_their_share_of_each_quarter():
+    """40 an hour are 10 a quarter: 90 are left."""
+    assert near(when(90, rooms(), demand=40), EIGHT)
+    assert near(when(91, rooms(), demand=40), EIGHT + timedelta(minutes=15))
+
+
+def test_the_demand_of_each_hour_is_its_own():
+    demand = tuple(400.0 if hour == 8 else 0.0 for hour in range(24))
+    (found,) = done_at(Outlook(EIGHT, rooms(), demand, FAST), [1])
+    assert near(found, EIGHT + timedelta(hours=1))
+
+
+def test_what_others_could_not_ask_for_in_a_spent_day_they_ask_for_first_in_the_next():
+    """Sixteen hours of 10 calls wait at midnight: they fill the first quarter, and part of the second."""
+    found = when(1, rooms(today=0), demand=10)
+    assert near(found, datetime(2026, 11, 4, 0, 15, tzinfo=UTC))
+
+
+def test_with_plenty_of_quota_the_pace_of_calls_is_the_limit():
+    assert near(when(36_000, PLENTY, pace=10), EIGHT + timedelta(hours=1))
+
+
+def test_others_slow_the_pace_too():
+    assert near(when(18_000, PLENTY, pace=10, demand=18_000), EIGHT + timedelta(hours=1))
+
+
+def test_nothing_to_do_is_done_now():
+    assert when(0, rooms()) == EIGHT
+
+
+@pytest.mark.parametrize("held", [rooms(quarter=0), rooms(day=0), rooms(quarter=0, day=0)])
+def test_without_any_quota_there_is_no_end(held):
+    assert when(1, held) is None
+    assert when(0, held) == EIGHT
+
+
+def test_when_others_take_everything_there_is_no_end():
+    assert when(1, rooms(), demand=500) is None
+
+
+def test_what_would_take_longer_than_a_year_has_no_date():
+    assert when(1000 * 2 * HORIZON.days, rooms()) is None
+
+
+def test_several_questions_are_answered_in_one_walk_as_if_asked_alone():
+    needs = [500, 0, 101, 3000, 7]
+    outlook = Outlook(EIGHT, rooms(), (8.0,) * 24, FAST)
+    assert done_at(outlook, needs) == [done_at(outlook, [need])[0] for need in needs]
+
+
+def test_demand_is_learned_by_the_hour_of_the_day():
+    week = EIGHT - timedelta(days=7)
+    found = hourly_demand({8: 70, 23: 7}, week, EIGHT)
+    assert (found[8], found[23], found[0]) == (10, 1, 0)
+
+
+def test_less_history_is_what_there_is_and_unseen_hours_are_average_ones():
+    found = hourly_demand({6: 30, 7: 10}, EIGHT - timedelta(hours=2), EIGHT)
+    assert (found[6], found[7], found[12]) == (30, 10, 20)
+
+
+def test_a_few_calls_in_the_first_minute_are_no_flood():
+    assert max(hourly_demand({8: 5}, EIGHT - timedelta(minutes=1), EIGHT)) == 5
+
+
+def test_without_history_there_is_no_demand():
+    assert hourly_demand({}, EIGHT, EIGHT) == (0.0,) * 24
+
+
+@pytest.mark.parametrize(("activities", "calls"), [(0, 1), (1, 4), (200, 402), (201, 405), (800, 1605)])
+def test_a_first_sync_costs_its_pages_and_two_calls_an_activity(activities, calls):
+    assert first_sync_calls(activities) == calls
