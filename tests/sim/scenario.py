@@ -103,6 +103,8 @@ HOSTILE = Scenario(
     allowed_429=40,
 )
 INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
+NARROW = replace(CALM, name="narrow", processes=2, limits=Limits(30, 1000, 15, 800))
+"""Hardly room for what a first sync asks, and nobody else asks: every refusal is the engine's own fault."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 
-SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, LOST_REFRESH)}
+SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, NARROW, LOST_REFRESH)}
