@@ -96,20 +96,19 @@ class Chaos:
             await process.stop()
             return
         # Dies in the middle of what it does next; if it does nothing for long, then idle.
-        process.light(self._rng.randrange(1, 120))
+        process.light(self._rng.randrange(1, 60))
         self._spawn(self._finish_off(process))
 
     async def _finish_off(self, process: EngineProcess) -> None:
         before = process.app
-        await asyncio.sleep(900)
+        await asyncio.sleep(2 * HOUR_S)
         if process.up and process.app is before:
             process.kill()
 
     async def _stall(self) -> None:
         process = self._rng.choice(self._processes)
-        process.stall()
-        await asyncio.sleep(self._rng.uniform(5, 180))
-        process.wake()
+        if process.up:
+            process.light(self._rng.randrange(1, 60), stall_s=self._rng.choice((10, 35, 45, 120)))
 
     async def _jump(self) -> None:
         self._machine.skew_s = self._rng.uniform(-1, 1) * self._scenario.clock_jump_s

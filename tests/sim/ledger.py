@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .witness import Testimony
+
 Identity = tuple[str, int, str, int, int]
 """Object type, object id, aspect, owner, event time: what an event is known by."""
 
@@ -29,6 +31,10 @@ class Ledger:
     ever_left: set[int] = field(default_factory=set)
     wrongly_cut_off: set[int] = field(default_factory=set)
     """Athletes who were told to connect again although nothing had happened to their pair."""
+    asked: dict[int, list[float]] = field(default_factory=dict)
+    """When Strava answered what it shows of an activity, in order."""
+    testimony: Testimony = field(default_factory=Testimony)
+    """What happened in the database meanwhile."""
     touched: set[int] = field(default_factory=set)
     """Activities that were really hidden or deleted at some time."""
     kills: int = 0

@@ -115,14 +115,6 @@ MUTATIONS = (
         guarantee=2,
     ),
     mutation(
-        "pending create swallows the delete",
-        "the first thing heard of an activity stays what its job is about",
-        "store/jobs.py",
-        '"hint": case((newer, new.hint), else_=old.hint),',
-        '"hint": old.hint,',
-        guarantee=2,
-    ),
-    mutation(
         "abandoned leases stay",
         "nobody runs again what a dead process had leased",
         "worker/rescuer.py",
@@ -169,6 +161,7 @@ MUTATIONS = (
         "return ending(error, job.athlete_id, self.clock.now(), self.rng)",
         "listed, calls = [], 1",
         guarantee=3,
+        scenarios=("inactive",),
     ),
     mutation(
         "budget not reserved",
@@ -218,6 +211,7 @@ MUTATIONS = (
         "or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= now),",
         "",
         guarantee=5,
+        scenarios=("crowd",),
     ),
     mutation(
         "5xx means revoked",

@@ -47,8 +47,16 @@ class Machine:
         self.seed = seed
         self.skew_s = 0.0
         self.busy = 0.0
+        self.processes: list[EngineProcess] = []
+        file.witness.on_rescue = self._rescued
         self.graveyard: list[object] = []
         """What dead processes were doing: kept, for collecting it would run its `finally` blocks."""
+
+
+    def _rescued(self) -> None:
+        """Polling would find the job within seconds; here a queue that nobody notified is looked into seldom."""
+        for process in self.processes:
+            self.loop.call_later(5.0, process.notify, context=self.context)
 
 
 class SimClock:
@@ -86,6 +94,7 @@ class Incarnation:
         self.alive = True
         self.stalled = False
         self.parked: list[asyncio.Handle] = []
+        self.worker = ""
 
     def __str__(self) -> str:
         return self.name
@@ -104,6 +113,8 @@ class EngineProcess:
         self._context: Context | None = None
         self._deaths: set[asyncio.Future[Any]] = set()
         self._fuse: int | None = None
+        self._stall_s = 0.0
+        """0: the fuse kills; else it stalls for so long."""
         self._webhook: Webhook | None = None
 
     @property
@@ -125,6 +136,7 @@ class EngineProcess:
             rng=random.Random(self._rng.random()),
             database=database,
         )
+        life.worker = self.app.worker.name
         settings = machine.settings
         options = WebhookOptions(
             settings.webhook_path, settings.verify_token, settings.signature_mode, settings.signature_keys
@@ -143,14 +155,22 @@ class EngineProcess:
         """Called where the process waits for the database or the network; others run, and a fuse burns."""
         if self._fuse is not None:
             self._fuse -= 1
-            if self._fuse <= 0:
+            if self._fuse <= 0 and self._stall_s:
+                self._fuse = None
+                self.stall(self._stall_s)
+            elif self._fuse <= 0:
                 self.kill()
                 await self._machine.loop.create_future()  # for ever
         await asyncio.sleep(self._rng.random() * 0.002)
 
-    def light(self, awaits: int) -> None:
-        """Let it die after so many more awaits."""
-        self._fuse = awaits
+    def light(self, awaits: int, *, stall_s: float = 0.0) -> None:
+        """Let it die after so many more awaits, or stall for so long."""
+        self._fuse, self._stall_s = awaits, stall_s
+
+    def notify(self) -> None:
+        """There may be work."""
+        if self.up and self.app is not None:
+            self.app.wakeup.notify()
 
     def kill(self) -> None:
         """At once, as kill -9 does: nothing it was doing goes on, and nothing is tidied up."""
@@ -187,10 +207,12 @@ class EngineProcess:
         if life.alive:
             self.kill()
 
-    def stall(self) -> None:
+    def stall(self, seconds: float) -> None:
+        """As if the machine slept, in the middle of what it does."""
         if self.up:
             assert self._life is not None
             self._life.stalled = True
+            self._machine.loop.call_later(seconds, self.wake, context=self._machine.context)
             self._machine.ledger.stalls += 1
             self._machine.trace.note("process", f"{self.name} stalled")
 

@@ -25,6 +25,10 @@ class Scenario:
     sync_days: int = 20
     acts_a_day: float = 8.0
     departures_a_day: float = 0.1
+    removals_in_refresh: float = 0.0
+    """How often the operator removes an athlete whose pair is just being refreshed."""
+    together: float = 0.1
+    """How often an edit is one of several at the same time."""
     stream_delay_s: float = 40.0
     visible_delay_s: float = 3.0
     limits: Limits = field(default_factory=lambda: Limits(2000, 20_000, 1000, 10_000))
@@ -87,24 +91,28 @@ CALM = Scenario()
 HOSTILE = Scenario(
     name="hostile",
     processes=2,
+    departures_a_day=0.25,
+    removals_in_refresh=0.04,
     event_drop=0.1,
     event_duplicate=0.1,
     event_delay=0.1,
     event_reorder_s=20.0,
-    forgeries_a_day=4.0,
+    forgeries_a_day=8.0,
     answer_lost=0.02,
     api_errors=0.1,
     refreshes_lost=0.02,
     shrinks_a_day=1.0,
     kills_an_hour=1.0,
-    stalls_a_day=2.0,
-    database_busy=0.005,
+    stalls_a_day=6.0,
+    database_busy=0.02,
     clock_jumps_a_day=1.0,
     allowed_429=40,
 )
 INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
 NARROW = replace(CALM, name="narrow", processes=2, limits=Limits(30, 1000, 15, 800))
 """Hardly room for what a first sync asks, and nobody else asks: every refusal is the engine's own fault."""
+CROWD = replace(CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, event_reorder_s=0.1)
+"""Nothing goes wrong but that both processes have something to do for the same athlete at the same time."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 
-SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, NARROW, LOST_REFRESH)}
+SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, LOST_REFRESH)}

@@ -11,7 +11,7 @@ import sqlite3
 from feedzone.sandbox import World
 
 from ..ledger import Ledger
-from . import acknowledged, dead_letters, departures, equality, forgeries, limits, tokens, waiting
+from . import acknowledged, dead_letters, departures, equality, forgeries, limits, promises, tokens, waiting
 from .evidence import Evidence
 
 CHECKERS = (
@@ -23,6 +23,7 @@ CHECKERS = (
     dead_letters.check,
     waiting.check,
     forgeries.check,
+    promises.check,
 )
 
 
