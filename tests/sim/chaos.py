@@ -71,7 +71,7 @@ class Chaos:
         self._machine.skew_s = 0.0
         for process in self._processes:
             process.light(10**9)
-            process.wake()
+            process.rest()
             if not process.up:
                 process.start()
         self._trace.note("chaos", "the storm is over")
@@ -108,7 +108,7 @@ class Chaos:
     async def _stall(self) -> None:
         process = self._rng.choice(self._processes)
         if process.up:
-            process.light(self._rng.randrange(1, 60), stall_s=self._rng.choice((10, 35, 45, 120)))
+            process.tire(self._rng.randrange(30), self._rng.uniform(5, 180))
 
     async def _jump(self) -> None:
         self._machine.skew_s = self._rng.uniform(-1, 1) * self._scenario.clock_jump_s

@@ -17,12 +17,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .mutations import MUTATIONS, Mutation, MutationDoesNotFit
 from .runner import run_seeds, seeds_of
-from .scenario import SCENARIOS, Scenario
+from .scenario import SCENARIOS, small
 
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "mutations.md"
@@ -33,11 +33,6 @@ CPU_LIMIT_S = 40
 STOOD_STILL = "the world stood still"
 
 ENGINE = Mutation("(the engine as it is)", "nothing", (), None, tuple(SCENARIOS))
-
-
-def small(name: str) -> Scenario:
-    """Most of a day of two athletes, and the day after it in which everything has to settle."""
-    return replace(SCENARIOS[name], days=0.75, athletes=2, settle_hours=26.0)
 
 
 @dataclass

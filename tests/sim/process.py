@@ -48,6 +48,7 @@ class Machine:
         self.skew_s = 0.0
         self.busy = 0.0
         self.processes: list[EngineProcess] = []
+        self._rng = random.Random(f"{seed}:machine")
         file.witness.on_rescue = self._rescued
         self.graveyard: list[object] = []
         """What dead processes were doing: kept, for collecting it would run its `finally` blocks."""
@@ -57,6 +58,8 @@ class Machine:
         """Polling would find the job within seconds; here a queue that nobody notified is looked into seldom."""
         for process in self.processes:
             self.loop.call_later(5.0, process.notify, context=self.context)
+            # The worst moment to wake up is when somebody else has just got the job, or is about to.
+            self.loop.call_later(self._rng.uniform(0, 7), process.wake, context=self.context)
 
 
 class SimClock:
@@ -113,8 +116,8 @@ class EngineProcess:
         self._context: Context | None = None
         self._deaths: set[asyncio.Future[Any]] = set()
         self._fuse: int | None = None
-        self._stall_s = 0.0
-        """0: the fuse kills; else it stalls for so long."""
+        self._nap: tuple[int, float] | None = None
+        """After how many awaits in which a job runs it stalls, and for how long."""
         self._webhook: Webhook | None = None
 
     @property
@@ -155,17 +158,23 @@ class EngineProcess:
         """Called where the process waits for the database or the network; others run, and a fuse burns."""
         if self._fuse is not None:
             self._fuse -= 1
-            if self._fuse <= 0 and self._stall_s:
-                self._fuse = None
-                self.stall(self._stall_s)
-            elif self._fuse <= 0:
+            if self._fuse <= 0:
                 self.kill()
                 await self._machine.loop.create_future()  # for ever
+        if self._nap is not None and self.app is not None and self.app.worker.producer.running:
+            awaits, seconds = self._nap
+            self._nap = (awaits - 1, seconds) if awaits else None
+            if not awaits:
+                self.stall(seconds)
         await asyncio.sleep(self._rng.random() * 0.002)
 
-    def light(self, awaits: int, *, stall_s: float = 0.0) -> None:
-        """Let it die after so many more awaits, or stall for so long."""
-        self._fuse, self._stall_s = awaits, stall_s
+    def light(self, awaits: int) -> None:
+        """Let it die after so many more awaits."""
+        self._fuse = awaits
+
+    def tire(self, awaits: int, seconds: float) -> None:
+        """Let it stall for so long, after so many more awaits in which it has a job to do."""
+        self._nap = (awaits, seconds)
 
     def notify(self) -> None:
         """There may be work."""
@@ -179,7 +188,7 @@ class EngineProcess:
         machine = self._machine
         assert self._life is not None
         self._life.alive = False
-        self._fuse = None
+        self._fuse = self._nap = None
         self._life.parked.clear()
         machine.graveyard.append((self._main, self.app, list(asyncio.all_tasks(machine.loop))))
         machine.ledger.kills += 1
@@ -220,6 +229,11 @@ class EngineProcess:
         if self.up and self._life is not None and self._life.stalled:
             self._machine.trace.note("process", f"{self.name} goes on")
             self._machine.loop.resume(self._life)
+
+    def rest(self) -> None:
+        """Nothing stalls it any more."""
+        self._nap = None
+        self.wake()
 
     def _note_unstored_pairs(self) -> None:
         """A rotated pair that this process had been given, and the database has not, died with it."""

@@ -116,3 +116,8 @@ CROWD = replace(CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, 
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 
 SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, LOST_REFRESH)}
+
+
+def small(name: str) -> Scenario:
+    """Most of a day of two athletes, and the day after it in which everything has to settle."""
+    return replace(SCENARIOS[name], days=0.75, athletes=2, settle_hours=26.0)

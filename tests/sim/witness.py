@@ -16,7 +16,7 @@ FIRST = """
 CREATE TEMP TABLE seen_leases (at REAL, worker TEXT, holder TEXT, key TEXT, athlete_id INTEGER);
 CREATE TEMP TABLE seen_receipts (event_id TEXT PRIMARY KEY, at REAL);
 CREATE TEMP TABLE seen_answers (
-    at REAL, received REAL, object_id INTEGER, aspect TEXT, note TEXT, live INTEGER
+    at REAL, received REAL, object_id INTEGER, owner_id INTEGER, note TEXT, live INTEGER
 );
 CREATE TEMP TABLE seen_absences (activity_id INTEGER);
 
@@ -38,7 +38,7 @@ CREATE TEMP TRIGGER see_event AFTER INSERT ON main.webhook_events BEGIN
 END;
 CREATE TEMP TRIGGER see_answer AFTER UPDATE OF status ON main.webhook_events
 WHEN NEW.status = 'completed' AND NEW.object_type = 'activity' BEGIN
-    INSERT INTO seen_answers SELECT instant(), r.at, NEW.object_id, NEW.aspect_type, NEW.error_message,
+    INSERT INTO seen_answers SELECT instant(), r.at, NEW.object_id, NEW.owner_id, NEW.error_message,
         EXISTS (SELECT 1 FROM main.strava_activities WHERE id = NEW.object_id AND sync_status <> 'deleted')
         FROM seen_receipts r WHERE r.event_id = NEW.id;
 END;
@@ -68,7 +68,7 @@ class Answer(NamedTuple):
     at: float
     received: float
     object_id: int
-    aspect: str
+    owner_id: int
     note: str | None
     live: int
     """Whether we held the activity, and not as a tombstone, from then on."""

@@ -35,6 +35,9 @@ def _answers(evidence: Evidence) -> Iterator[str]:
         if answer.object_id in deleted and not answer.live:
             continue  # a delete of what is not here needs no question, and takes the events that wait with it
         asked = ledger.asked.get(answer.object_id, [])
+        spec = evidence.world.activities.get(answer.object_id)
+        if spec is not None and spec.athlete_id != answer.owner_id:
+            continue  # a forgery that names another owner: no need to ask
         first = bisect_left(asked, answer.received)
         if first == len(asked) or asked[first] > answer.at:
             yield f"an event was answered without asking Strava after it came: activity {answer.object_id}"
