@@ -116,7 +116,7 @@ class Chaos:
 
     async def _shrink(self) -> None:
         self._world.meter.limits = Limits(
-            60, 2000, self._rng.randrange(10, 40), self._rng.randrange(500, 1000)
+            60, 2000, self._rng.randrange(3, 25), self._rng.randrange(500, 1000)
         )
         self._trace.note("chaos", "the limits shrink")
         await asyncio.sleep(self._rng.uniform(1, 3) * HOUR_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .witness import Testimony
+from .witness import Sightings
 
 Identity = tuple[str, int, str, int, int]
 """Object type, object id, aspect, owner, event time: what an event is known by."""
@@ -33,7 +33,7 @@ class Ledger:
     """Athletes who were told to connect again although nothing had happened to their pair."""
     asked: dict[int, list[float]] = field(default_factory=dict)
     """When Strava answered what it shows of an activity, in order."""
-    testimony: Testimony = field(default_factory=Testimony)
+    sightings: Sightings = field(default_factory=Sightings)
     """What happened in the database meanwhile."""
     touched: set[int] = field(default_factory=set)
     """Activities that were really hidden or deleted at some time."""

@@ -72,7 +72,11 @@ class Life:
 
     async def everybody_connects(self) -> None:
         for number, athlete_id in enumerate(sorted(self._world.athletes)):
-            scopes = READS if number == 0 else self._rng.choices((READS, PUBLIC, NOTHING), (5, 3, 1))[0]
+            scopes = (
+                READS
+                if number == 0
+                else self._rng.choices((READS, PUBLIC, NOTHING), self._scenario.scopes)[0]
+            )
             await self.connect(athlete_id, scopes)
 
     async def connect(self, athlete_id: int, scopes: tuple[str, ...]) -> None:

@@ -59,7 +59,9 @@ def kind_of(message: str) -> str:
         return line.partition(":")[0]
     line = re.sub(r"\(.*", "", line)
     line = re.sub(r"'[^']*'|\bNone\b|\bTrue\b|\bFalse\b", "...", line)
-    line = re.sub(r"\b(title|name|description|visibility|private|[a-z]*_?type|gear_id) is", "a field is", line)
+    line = re.sub(
+        r"\b(title|name|description|visibility|private|[a-z]*_?type|gear_id) is", "a field is", line
+    )
     line = re.sub(r"(stored|left|still \w+|overdue[^:]*|cause|finished): .*", r"\1", line)
     line = re.sub(r"overdue since \S+", "overdue", line)
     return re.sub(r"\b\d[\d.]*\b", "N", line).strip()

@@ -53,9 +53,8 @@ class Machine:
         self.graveyard: list[object] = []
         """What dead processes were doing: kept, for collecting it would run its `finally` blocks."""
 
-
     def _rescued(self) -> None:
-        """Polling would find the job within seconds; here a queue that nobody notified is looked into seldom."""
+        """Polling would find the job within seconds, but here a quiet queue is looked into seldom."""
         for process in self.processes:
             self.loop.call_later(5.0, process.notify, context=self.context)
             # The worst moment to wake up is when somebody else has just got the job, or is about to.

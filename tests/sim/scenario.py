@@ -29,6 +29,8 @@ class Scenario:
     """How often the operator removes an athlete whose pair is just being refreshed."""
     together: float = 0.1
     """How often an edit is one of several at the same time."""
+    scopes: tuple[int, int, int] = (5, 3, 1)
+    """How many of those after the first grant everything, only what is public, and nothing we could use."""
     stream_delay_s: float = 40.0
     visible_delay_s: float = 3.0
     limits: Limits = field(default_factory=lambda: Limits(2000, 20_000, 1000, 10_000))
@@ -111,11 +113,17 @@ HOSTILE = Scenario(
 INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
 NARROW = replace(CALM, name="narrow", processes=2, limits=Limits(30, 1000, 15, 800))
 """Hardly room for what a first sync asks, and nobody else asks: every refusal is the engine's own fault."""
-CROWD = replace(CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, event_reorder_s=0.1)
+CROWD = replace(
+    CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, event_reorder_s=0.1, scopes=(0, 1, 0)
+)
 """Nothing goes wrong but that both processes have something to do for the same athlete at the same time."""
+DEAF = replace(CALM, name="deaf", acts_a_day=12.0, event_drop=0.7, scopes=(1, 1, 0))
+"""Most events never come: what is true must be asked for."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 
-SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, LOST_REFRESH)}
+SCENARIOS = {
+    scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, DEAF, LOST_REFRESH)
+}
 
 
 def small(name: str) -> Scenario:

@@ -176,7 +176,7 @@ class Simulation:
         result.answered_429 = journal.answered_429
         result.hours = self.loop.time() / HOUR_S
         self.ledger.allowed_429 = self.scenario.allowed_429
-        self.ledger.testimony = self._file.witness.testimony()
+        self.ledger.sightings = self._file.witness.sightings()
         if sender.pending:
             result.divergences.append(f"{sender.pending} deliveries are still under way")
         with sqlite3.connect(self.path) as rows:

@@ -1,4 +1,4 @@
-"""The deliberate mutations fit the source, and the world does find them (docs/mutations.md has all figures)."""
+"""The deliberate mutations fit the source, and the world does find them (docs/mutations.md)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ def test_the_table_in_the_documents_has_every_mutation_and_none_that_was_not_fou
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("events deduplicated by object", "acknowledged event was not stored"), ("budget not reserved", "over a limit")],
+    [
+        ("events deduplicated by object", "acknowledged event was not stored"),
+        ("budget not reserved", "over a limit"),
+    ],
 )
 def test_a_mutation_is_found_and_it_is_said_by_what(name, expected):
     verdict = mutants.judge(next(m for m in MUTATIONS if m.name == name), [0])
@@ -79,7 +82,11 @@ def test_a_mutation_that_no_world_finds_makes_the_command_fail(capsys):
 
 
 def test_messages_of_different_worlds_count_as_one_kind():
-    first, second = (mutants.kind_of(f"activity {n}: name is 'Loop {n}' here and 'x' at Strava") for n in (17, 4))
+    first, second = (
+        mutants.kind_of(f"activity {n}: name is 'Loop {n}' here and 'x' at Strava") for n in (17, 4)
+    )
     assert first == second
-    kinds = {mutants.kind_of(f"acknowledged event was not stored: activity {n} create of 7 at 3") for n in (1, 2)}
+    kinds = {
+        mutants.kind_of(f"acknowledged event was not stored: activity {n} create of 7 at 3") for n in (1, 2)
+    }
     assert kinds == {"acknowledged event was not stored"}

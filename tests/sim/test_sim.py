@@ -15,7 +15,15 @@ from .scenario import small
 TESTS = Path(__file__).parents[1]
 SEEDS = int(os.environ.get("FEEDZONE_SIM_SEEDS", "300"))
 CHUNK = 10
-SHARES = {"hostile": 0.5, "calm": 0.05, "inactive": 0.15, "lost_refresh": 0.2, "narrow": 0.05, "crowd": 0.05}
+SHARES = {
+    "hostile": 0.5,
+    "calm": 0.05,
+    "inactive": 0.15,
+    "lost_refresh": 0.15,
+    "narrow": 0.05,
+    "crowd": 0.05,
+    "deaf": 0.05,
+}
 
 
 def chunks() -> list[tuple[str, int, int]]:

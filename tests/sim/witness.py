@@ -74,7 +74,7 @@ class Answer(NamedTuple):
     """Whether we held the activity, and not as a tombstone, from then on."""
 
 
-class Testimony(NamedTuple):
+class Sightings(NamedTuple):
     """What the witness has seen."""
 
     leases: tuple[TakenLease, ...] = ()
@@ -95,11 +95,11 @@ class Witness:
         connection.create_function("rescued", 0, lambda: self.on_rescue())
         connection.executescript(FIRST)
 
-    def testimony(self) -> Testimony:
+    def sightings(self) -> Sightings:
         def rows(table: str) -> list[tuple]:  # type: ignore[type-arg]
             return self._connection.execute(f"SELECT * FROM temp.{table}").fetchall()
 
-        return Testimony(
+        return Sightings(
             tuple(TakenLease(*row) for row in rows("seen_leases")),
             tuple(Answer(*row) for row in rows("seen_answers")),
             frozenset(row[0] for row in rows("seen_absences")),

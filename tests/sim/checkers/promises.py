@@ -22,16 +22,18 @@ def check(evidence: Evidence) -> Iterator[str]:
 def _leases(evidence: Evidence) -> Iterator[str]:
     """Only who holds a job's lease ends it, but for the purge of an athlete."""
     purged = {row[0] for row in evidence.all("SELECT DISTINCT athlete_id FROM deletion_receipts")}
-    for taken in evidence.ledger.testimony.leases:
+    for taken in evidence.ledger.sightings.leases:
         if taken.athlete_id not in purged:
             yield f"a job was ended by a process that did not hold its lease: {taken.key} at {taken.at:.0f}"
 
 
 def _answers(evidence: Evidence) -> Iterator[str]:
-    """An event is answered by what Strava said after it was received; what Strava shows is not called gone."""
+    """An event is answered by what Strava said after it came; what Strava shows is not given up."""
     ledger = evidence.ledger
-    deleted = {one for kind, one, aspect, _, _ in ledger.acknowledged if kind == "activity" and aspect == "delete"}
-    for answer in ledger.testimony.answers:
+    deleted = {
+        one for kind, one, aspect, _, _ in ledger.acknowledged if kind == "activity" and aspect == "delete"
+    }
+    for answer in ledger.sightings.answers:
         if answer.object_id in deleted and not answer.live:
             continue  # a delete of what is not here needs no question, and takes the events that wait with it
         asked = ledger.asked.get(answer.object_id, [])
@@ -47,7 +49,7 @@ def _answers(evidence: Evidence) -> Iterator[str]:
 
 def _absences(evidence: Evidence) -> Iterator[str]:
     """Streams that Strava is still making are not called absent."""
-    for activity_id in sorted(evidence.ledger.testimony.absences):
+    for activity_id in sorted(evidence.ledger.sightings.absences):
         spec = evidence.world.activities.get(activity_id)
         if spec is None or spec.manual or not _always_shown(evidence, activity_id):
             continue
@@ -60,7 +62,8 @@ def _conflicts(evidence: Evidence) -> Iterator[str]:
     for row in evidence.all("SELECT athlete_id, detail FROM conflicts ORDER BY id"):
         missing = msgspec.json.decode(row["detail"])["missing"]
         if any(_always_shown(evidence, activity_id) for activity_id in missing):
-            yield f"a person was asked about missing activities that Strava shows: athlete {row['athlete_id']}"
+            athlete = row["athlete_id"]
+            yield f"a person was asked about missing activities that Strava shows: athlete {athlete}"
 
 
 def _always_shown(evidence: Evidence, activity_id: int) -> bool:
