@@ -106,7 +106,7 @@ HOSTILE = Scenario(
     shrinks_a_day=1.0,
     kills_an_hour=1.0,
     stalls_a_day=6.0,
-    database_busy=0.02,
+    database_busy=0.04,
     clock_jumps_a_day=1.0,
     allowed_429=40,
 )

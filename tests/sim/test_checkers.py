@@ -14,7 +14,7 @@ from .process import EPOCH
 from .scenario import SCENARIOS
 from .simulation import Simulation
 from .storage import make_template
-from .witness import Answer, TakenLease, Sightings
+from .witness import Answer, Sightings, TakenLease
 
 SEED = 2
 
