@@ -30,6 +30,9 @@ TABLE = ROOT / "docs" / "mutations.md"
 CPU_LIMIT_S = 40
 """A seed that needs more of the processor than that, ten times the usual, has got stuck."""
 
+LIMIT_S = 600
+"""And so has one that takes so long, whatever it waits for."""
+
 STOOD_STILL = "the world stood still"
 
 ENGINE = Mutation("(the engine as it is)", "nothing", (), None, tuple(SCENARIOS))
@@ -71,9 +74,10 @@ def kind_of(message: str) -> str:
 
 
 def live(scenario: str, seeds: list[int]) -> None:
-    """Tell each seed's divergences as a line. The processor's clock ends a world that gets stuck."""
+    """Tell each seed's divergences as a line. A world that gets stuck is ended by a signal."""
     for seed in seeds:
         signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
+        signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
         result = run_seeds(small(scenario), [seed])[0]
         print(json.dumps(result.divergences), flush=True)
 
