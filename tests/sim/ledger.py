@@ -23,7 +23,8 @@ class Ledger:
     stale_uses: list[tuple[int, float]] = field(default_factory=list)
     """Athlete and time of each use of a token that had been rotated away."""
     lost_pairs: dict[int, float] = field(default_factory=dict)
-    """Athletes of whom a rotated pair never reached the database: answer lost, or killed before storing."""
+    """Athletes of whom a rotated pair never reached the database: answer lost, or killed or stalled
+    before storing."""
     left: dict[int, float] = field(default_factory=dict)
     """Athletes who are gone from Strava's point of view, and since when."""
     removed: set[int] = field(default_factory=set)

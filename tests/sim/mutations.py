@@ -64,6 +64,7 @@ MUTATIONS = (
         "return await asyncio.shield(done)",
         'return Receipt("", "accepted")',
         guarantee=1,
+        scenarios=("shaky",),
     ),
     Mutation(
         "job in a second transaction",
@@ -82,6 +83,7 @@ MUTATIONS = (
             ),
         ),
         guarantee=1,
+        scenarios=("shaky",),
     ),
     mutation(
         "events deduplicated by object",
@@ -224,6 +226,7 @@ MUTATIONS = (
         "status == 408:\n        return TransientError",
         "status == 408:\n        return TokenRevoked if token_endpoint else TransientError",
         guarantee=5,
+        scenarios=("shaky",),
     ),
     mutation(
         "late refresh revives",
@@ -233,6 +236,7 @@ MUTATIONS = (
         "                    _columns.refresh_lease_owner == owner,\n",
         "",
         guarantee=6,
+        scenarios=("crowd",),
     ),
     mutation(
         "purge keeps streams",

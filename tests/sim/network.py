@@ -105,7 +105,7 @@ class Internet:
             asked_at = asyncio.get_running_loop().time()
             self._ledger.asked.setdefault(int(about[1]), []).append(asked_at)
         if got.status == 200 and path == TOKEN_PATH:
-            reaches = not (loses or answer.done()) and (life is None or life.alive)
+            reaches = not (loses or answer.done()) and (life is None or (life.alive and not life.stalled))
             self._rotation(token, owner, client if reaches else None)
         if loses:
             return

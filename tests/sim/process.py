@@ -222,6 +222,7 @@ class EngineProcess:
             self._life.stalled = True
             self._machine.loop.call_later(seconds, self.wake, context=self._machine.context)
             self._machine.ledger.stalls += 1
+            self._note_unstored_pairs()  # the claim to refresh may run out before they are stored
             self._machine.trace.note("process", f"{self.name} stalled")
 
     def wake(self) -> None:
