@@ -66,7 +66,7 @@ def kind_of(message: str) -> str:
     line = re.sub(
         r"\b(title|name|description|visibility|private|[a-z]*_?type|gear_id) is", "a field is", line
     )
-    line = re.sub(r"(stored|left|still \w+|overdue[^:]*|cause|lease|came|shows|has): .*", r"\1", line)
+    line = re.sub(r"(stored|left|still \w+|overdue[^:]*|cause|lease|came|wait|shows|has): .*", r"\1", line)
     line = re.sub(r"overdue since \S+", "overdue", line)
     return re.sub(r"\b\d[\d.]*\b", "N", line).strip()
 

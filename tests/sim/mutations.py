@@ -185,6 +185,7 @@ MUTATIONS = (
         "if response.status in (429, 403) and",
         "if response.status == 429:\n            return response\n        if",
         guarantee=4,
+        scenarios=("shared",),
     ),
     mutation(
         "breaker never closes",
@@ -236,7 +237,7 @@ MUTATIONS = (
         "                    _columns.refresh_lease_owner == owner,\n",
         "",
         guarantee=6,
-        scenarios=("crowd",),
+        scenarios=("farewell",),
     ),
     mutation(
         "purge keeps streams",
@@ -245,6 +246,7 @@ MUTATIONS = (
         "    activity_streams,\n    activity_changes,\n",
         "    activity_changes,\n",
         guarantee=6,
+        scenarios=("farewell",),
     ),
     mutation(
         "purge keeps payloads",
@@ -253,6 +255,7 @@ MUTATIONS = (
         "events.purge_athlete(connection, athlete_id, kept)",
         "0",
         guarantee=6,
+        scenarios=("farewell",),
     ),
     mutation(
         "early 404 is final",

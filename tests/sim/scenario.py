@@ -114,25 +114,26 @@ INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, k
 NARROW = replace(CALM, name="narrow", processes=2, limits=Limits(30, 1000, 15, 800))
 """Hardly room for what a first sync asks, and nobody else asks: every refusal is the engine's own fault."""
 CROWD = replace(
-    CALM,
-    name="crowd",
-    processes=2,
-    acts_a_day=14.0,
-    together=0.7,
-    event_reorder_s=0.1,
-    scopes=(0, 1, 0),
-    removals_in_refresh=0.1,
+    CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, event_reorder_s=0.1, scopes=(0, 1, 0)
 )
 """Nothing goes wrong but that both processes have something to do for the same athlete at the same time."""
 DEAF = replace(CALM, name="deaf", acts_a_day=12.0, event_drop=0.7, scopes=(1, 1, 0))
 """Most events never come: what is true must be asked for."""
+FAREWELL = replace(
+    CALM, name="farewell", processes=2, departures_a_day=0.5, removals_in_refresh=0.3, scopes=(1, 0, 0)
+)
+"""Athletes leave, and are removed, at the worst moment."""
+SHARED = replace(
+    CALM, name="shared", limits=Limits(40, 9000, 15, 9000), others_calls_an_hour=44.0, allowed_429=60
+)
+"""Others use the application's budget, too: nobody can know before a refusal that it is spent."""
 SHAKY = replace(CALM, name="shaky", processes=2, database_busy=0.15, api_errors=0.2)
 """Nobody is killed, but the database and Strava often fail."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 
 SCENARIOS = {
     scenario.name: scenario
-    for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, DEAF, SHAKY, LOST_REFRESH)
+    for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, DEAF, FAREWELL, SHARED, SHAKY, LOST_REFRESH)
 }
 
 

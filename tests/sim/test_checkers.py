@@ -242,6 +242,19 @@ def test_a_question_about_a_mass_deletion_that_was_none_is_found(evidence):
     assert "asked about missing activities that Strava shows" in found(evidence)
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("GET activities/1 429 Rate Limit Exceeded", True),
+        ("GET activities/1 403 Forbidden (Application/Status/Inactive)", True),
+        ("GET activities/1 502", False),
+    ],
+)
+def test_a_job_that_was_given_up_while_it_only_had_to_wait_is_found(evidence, error, expected):
+    evidence.ledger.sightings = Sightings(deaths=(("activity:1", error),))
+    assert ("only had to wait" in found(evidence)) is expected
+
+
 def test_the_witness_sees_no_wrong_in_a_world_where_nothing_is_wrong(world_at_rest):
     sightings = world_at_rest.ledger.sightings
     assert sightings.leases == ()

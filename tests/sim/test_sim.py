@@ -16,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 SEEDS = int(os.environ.get("FEEDZONE_SIM_SEEDS", "300"))
 CHUNK = 10
 SHARES = {
-    "hostile": 0.5,
+    "hostile": 0.4,
     "calm": 0.05,
     "inactive": 0.15,
     "lost_refresh": 0.1,
@@ -24,6 +24,8 @@ SHARES = {
     "narrow": 0.05,
     "crowd": 0.05,
     "deaf": 0.05,
+    "farewell": 0.05,
+    "shared": 0.05,
 }
 
 

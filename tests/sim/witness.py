@@ -19,6 +19,7 @@ CREATE TEMP TABLE seen_answers (
     at REAL, received REAL, object_id INTEGER, owner_id INTEGER, note TEXT, live INTEGER
 );
 CREATE TEMP TABLE seen_absences (activity_id INTEGER);
+CREATE TEMP TABLE seen_deaths (key TEXT, error TEXT);
 
 CREATE TEMP TRIGGER see_job_deleted AFTER DELETE ON main.jobs
 WHEN OLD.state <> 'dead' AND holds(OLD.lease_owner) = 0 BEGIN
@@ -32,6 +33,9 @@ END;
 CREATE TEMP TRIGGER see_job_rescued AFTER UPDATE OF state ON main.jobs
 WHEN OLD.state = 'running' AND NEW.state = 'queued' AND NEW.due_at = OLD.due_at BEGIN
     SELECT rescued();
+END;
+CREATE TEMP TRIGGER see_job_dead AFTER UPDATE OF state ON main.jobs WHEN NEW.state = 'dead' BEGIN
+    INSERT INTO seen_deaths VALUES (NEW.key, NEW.last_error);
 END;
 CREATE TEMP TRIGGER see_event AFTER INSERT ON main.webhook_events BEGIN
     INSERT INTO seen_receipts VALUES (NEW.id, instant());
@@ -81,6 +85,8 @@ class Sightings(NamedTuple):
     answers: tuple[Answer, ...] = ()
     absences: frozenset[int] = frozenset()
     """Activities whose streams were called absent."""
+    deaths: tuple[tuple[str, str], ...] = ()
+    """Jobs that were given up, and their last error."""
 
 
 class Witness:
@@ -103,6 +109,7 @@ class Witness:
             tuple(TakenLease(*row) for row in rows("seen_leases")),
             tuple(Answer(*row) for row in rows("seen_answers")),
             frozenset(row[0] for row in rows("seen_absences")),
+            tuple(rows("seen_deaths")),
         )
 
 

@@ -54,6 +54,13 @@ class StravaEvent(msgspec.Struct, frozen=True):
         return digest.hexdigest()
 
     @property
+    def redacted(self) -> str:
+        """The body without what its updates say."""
+        payload = msgspec.json.decode(self.raw)
+        payload["updates"] = dict.fromkeys(self.updates)
+        return msgspec.json.encode(payload).decode()
+
+    @property
     def is_deauthorization(self) -> bool:
         """Athlete *update* with `authorized` "false" (string or boolean), and only that."""
         authorized = self.updates.get("authorized")

@@ -45,7 +45,10 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
         spec = job_for(event, event_id, signature, now_ms)
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
-        rows.append(_values(event, signature, event_id, now, ignored))
+        row = _values(event, signature, event_id, now, ignored)
+        if event.object_type == "activity" and not _is_connected(event, status):
+            row["event_data"] = event.redacted  # nothing is kept of who has left, or never came
+        rows.append(row)
     statement = insert_into(connection, webhook_events).on_conflict_do_nothing(index_elements=["dedup_key"])
     new = set(connection.execute(statement.returning(webhook_events.c.id), rows).scalars())
     _cause_work(connection, {key: value for key, value in specs.items() if key in new}, now)
@@ -63,9 +66,13 @@ def _why_ignored(
 ) -> str | None:
     if ours and event.subscription_id not in ours:
         return f"subscription {event.subscription_id} is not ours"
-    if status.get(event.owner_id) in (None, "deauthorized"):
+    if not _is_connected(event, status):
         return f"athlete {event.owner_id} is not connected"
     return "nothing to do" if spec is None else None
+
+
+def _is_connected(event: StravaEvent, status: dict[int, str]) -> bool:
+    return status.get(event.owner_id) not in (None, "deauthorized")
 
 
 def _values(

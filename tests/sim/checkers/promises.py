@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator
 
@@ -10,6 +11,8 @@ import msgspec
 from .evidence import Evidence
 
 DAY_S = 86_400.0
+WAITS = re.compile(r"\b429\b|Inactive|quota|rate limit", re.IGNORECASE)
+"""What costs a job no attempt."""
 
 
 def check(evidence: Evidence) -> Iterator[str]:
@@ -17,6 +20,7 @@ def check(evidence: Evidence) -> Iterator[str]:
     yield from _answers(evidence)
     yield from _absences(evidence)
     yield from _conflicts(evidence)
+    yield from _deaths(evidence)
 
 
 def _leases(evidence: Evidence) -> Iterator[str]:
@@ -64,6 +68,13 @@ def _conflicts(evidence: Evidence) -> Iterator[str]:
         if any(_always_shown(evidence, activity_id) for activity_id in missing):
             athlete = row["athlete_id"]
             yield f"a person was asked about missing activities that Strava shows: athlete {athlete}"
+
+
+def _deaths(evidence: Evidence) -> Iterator[str]:
+    """No job is given up for what it only had to wait for."""
+    for key, error in evidence.ledger.sightings.deaths:
+        if WAITS.search(error or ""):
+            yield f"a job was given up that only had to wait: {key}: {error}"
 
 
 def _always_shown(evidence: Evidence, activity_id: int) -> bool:
