@@ -124,7 +124,7 @@ FAREWELL = replace(
 )
 """Athletes leave, and are removed, at the worst moment."""
 SHARED = replace(
-    CALM, name="shared", limits=Limits(40, 9000, 15, 9000), others_calls_an_hour=44.0, allowed_429=60
+    CALM, name="shared", limits=Limits(40, 9000, 15, 9000), others_calls_an_hour=54.0, allowed_429=60
 )
 """Others use the application's budget, too: nobody can know before a refusal that it is spent."""
 SHAKY = replace(CALM, name="shaky", processes=2, database_busy=0.15, api_errors=0.2)
