@@ -112,7 +112,7 @@ MUTATIONS = (
     ),
     mutation(
         "event swallowed by a live job",
-        "an event that comes while its job runs does not make it run again",
+        "an event that comes while its job runs causes no other run",
         "store/jobs.py",
         '"version": old.version + 1,',
         '"version": old.version,',
