@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row
 
 from . import belongings
 from .budget_views import QuotaWindow
-from .domain.athlete import can_read_activities, parse_scopes, seats_of
+from .domain.athlete import can_read_activities, parse_scopes, parse_sports, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
 from .foresight import Foresight, Queue
@@ -341,12 +341,13 @@ def _athlete(row: Row[Any], counted: dict[str, int], queue: Queue) -> Athlete:
         after=row.initial_sync_after,
     )
     scopes = parse_scopes(row.scopes)
-    unheard = not can_read_activities(scopes)
+    sports = parse_sports(row.wanted_sports)
     return _from(
         row,
         Athlete,
         scopes=sorted(scopes),
-        no_events_expected=unheard,
+        no_events_expected=not can_read_activities(scopes),
+        wanted_sports=None if sports is None else sorted(sports),
         progress=first,
         sync=queue.sync(row.id, counted),
     )

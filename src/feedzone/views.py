@@ -63,6 +63,9 @@ class Athlete(Struct, frozen=True):
     last_synced_at: datetime | None
     connected_at: datetime
     no_events_expected: Annotated[bool, Meta(description="granted no scope for which Strava sends events")]
+    wanted_sports: Annotated[
+        list[str] | None, Meta(description="sport types that are fetched whole; null: all")
+    ]
     progress: Progress
     sync: SyncOutlook
 

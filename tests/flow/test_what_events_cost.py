@@ -144,6 +144,82 @@ async def test_five_updates_within_ten_seconds_are_seen_at_once_and_fetched_once
     assert (row.name, row.sync_status) == ("Title 4", "synced")
 
 
+async def test_updates_that_never_end_are_fetched_all_the_same(engine):
+    """Pain 17: whoever sends one every three seconds puts the truth off for half a minute, and no longer."""
+    spec = engine.world.record(engine.athlete, minutes=10, manual=True)
+    await engine.hear()
+    await engine.work()
+    before = len(engine.calls)
+    for number in range(12):
+        engine.world.rename(spec.id, f"Title {number}")
+        await engine.hear()
+        await engine.pass_by(seconds=3)
+    assert engine.asked(before)[DETAIL] >= 1
+
+
+async def test_a_delete_does_not_wait_for_updates_to_settle(engine):
+    spec = engine.world.record(engine.athlete, minutes=10, manual=True)
+    await engine.hear()
+    await engine.work()
+    engine.world.rename(spec.id, "Not for long")
+    engine.world.delete(spec.id)
+    await engine.hear()
+    await engine.work()
+    assert (await row_of(engine, spec.id)).sync_status == "deleted"
+
+
+async def test_fifty_new_activities_cost_one_list_and_the_details_that_are_wanted(engine):
+    """Pain 29: all rows are there after one call; of other sports than the wanted no detail is fetched."""
+    await engine.app.athletes.keep_sports(engine.athlete, ["Ride"])
+    before = len(engine.calls)
+    sports = ["Ride", "Run", "Walk", "Run", "Swim"] * 10
+    made = [
+        engine.world.record(engine.athlete, sport, minutes=5 + n, manual=True)
+        for n, sport in enumerate(sports)
+    ]
+    await engine.hear()
+    await engine.work()
+    assert engine.asked(before) == {LIST: 1, DETAIL: 10}
+    rows = {row.id: row for row in await engine.rows(strava_activities)}
+    assert {rows[spec.id].sync_status for spec in made} == {"synced"}
+    assert {rows[spec.id].detail is not None for spec in made if spec.sport_type == "Ride"} == {True}
+    assert {rows[spec.id].detail is None for spec in made if spec.sport_type != "Ride"} == {True}
+    assert {row.status for row in await engine.rows(webhook_events)} == {"completed"}
+
+
+async def test_fifty_new_activities_appear_after_the_first_call_and_none_is_fetched_twice(engine):
+    """Pain 29."""
+    before = len(engine.calls)
+    for n in range(50):
+        engine.world.record(engine.athlete, minutes=5 + n, manual=True)
+    await engine.hear()
+    await engine.work()
+    assert engine.asked(before) == {LIST: 1, DETAIL: 50}
+
+
+async def test_what_is_wanted_later_is_fetched_then(engine):
+    await engine.app.athletes.keep_sports(engine.athlete, ["Ride"])
+    made = [engine.world.record(engine.athlete, "Run", minutes=5 + n, manual=True) for n in range(8)]
+    await engine.hear()
+    await engine.work()
+    before = len(engine.calls)
+    await engine.app.athletes.keep_sports(engine.athlete, None)
+    await engine.work()
+    assert engine.asked(before) == {DETAIL: 8}
+    assert {(await row_of(engine, spec.id)).detail is None for spec in made} == {False}
+
+
+async def test_an_activity_whose_sport_is_not_wanted_keeps_its_detail_and_costs_no_streams(engine):
+    """Pain 29: one event says nothing of the sport, so that rules come after the fetch."""
+    await engine.app.athletes.keep_sports(engine.athlete, ["Ride"])
+    before = len(engine.calls)
+    spec = engine.world.record(engine.athlete, "Run", minutes=10)
+    await engine.hear()
+    await engine.work()
+    assert engine.asked(before) == {DETAIL: 1}
+    assert (await row_of(engine, spec.id)).sync_status == "synced"
+
+
 async def test_a_workout_type_that_no_event_told_of_is_noticed_by_a_single_list_call(engine):
     """Pain 18: the quick look, and the fetch that it causes; and by hand, at once."""
     spec = engine.world.record(engine.athlete, minutes=10, manual=True)

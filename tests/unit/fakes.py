@@ -262,8 +262,10 @@ class FakeRecords:
         window: Sequence[int] = (),
         count: int | None = None,
         photos: HeldPhotos | None = None,
+        sports: frozenset[str] | None = None,
     ) -> None:
         self.held = held
+        self.sports = sports
         self.photos = photos
         self.window = list(window)
         self.count = len(self.window) if count is None else count
@@ -274,6 +276,9 @@ class FakeRecords:
 
     async def held_photos(self, activity_id: int) -> HeldPhotos | None:
         return self.photos
+
+    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
+        return self.sports
 
     async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         self.asked.append((athlete_id, after, before))

@@ -104,6 +104,27 @@ async def _revoked(parts: App, athlete_id: int, patience_s: float) -> str | None
 
 
 @app.command()
+def sports(
+    athlete: AthleteId,
+    only: Annotated[
+        str | None, typer.Option(help="Fetch details and streams of these alone: Ride,TrailRun.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Of all sports again.")] = False,
+) -> None:
+    """Which sports of an athlete are fetched whole; of the others the summary is all that is kept."""
+    if only is not None and everything:
+        raise InvalidInput("choose one of --only and --all")
+
+    async def command(parts: App) -> None:
+        if only is not None or everything:
+            await parts.athletes.keep_sports(athlete, None if only is None else only.split(","))
+        wanted = (await parts.insights.athlete(athlete)).wanted_sports
+        out.print("All sports." if wanted is None else f"Only {', '.join(wanted)}.")
+
+    console.run(command)
+
+
+@app.command()
 def verify(athlete: AthleteId) -> None:
     """Compare an athlete's window with Strava now, and fetch what differs; a running feedzone does it."""
 

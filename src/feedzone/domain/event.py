@@ -11,9 +11,9 @@ import msgspec
 from ..errors import InvalidInput
 from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 
-UPDATES_SETTLE = timedelta(seconds=10)
-"""One save at Strava makes several updates. What they say is shown at once; one fetch then confirms all
-of them (pain 17)."""
+UPDATES_SETTLE = timedelta(seconds=4)
+"""One save at Strava makes several updates. What they say is shown at once; when for so long no more have
+come, one fetch confirms all of them (pain 17)."""
 
 Signature = Literal["verified", "mismatch", "absent"]
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

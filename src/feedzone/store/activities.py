@@ -124,9 +124,15 @@ def held_count(connection: Connection, athlete_id: int) -> int:
 def left_summaries(
     connection: Connection, athlete_id: int, sports: frozenset[str] | None
 ) -> list[tuple[int, datetime | None]]:
-    """Id and start of the activities of these sports that were left summaries."""
-    query = select(_columns.id, _columns.start_date).where(
-        _columns.athlete_id == athlete_id, _columns.sync_status == "synced", _columns.detail.is_(None)
+    """Id and start of the activities of these sports whose detail or streams were never asked for."""
+    query = (
+        select(_columns.id, _columns.start_date)
+        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
+        .where(
+            _columns.athlete_id == athlete_id,
+            _columns.sync_status == "synced",
+            activity_streams.c.activity_id.is_(None),
+        )
     )
     if sports is not None:
         query = query.where(_columns.sport_type.in_(sorted(sports)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -114,8 +114,15 @@ LIST_FIRST_FROM = 6
 """So many announced activities of one athlete that wait: one list call shows up to 200 of them."""
 
 
+LIST_HEAD_START = timedelta(seconds=2)
+"""How long the fetches wait for the list."""
+
+
 def _list_first(connection: Connection, athlete_ids: set[int], now: datetime) -> None:
     crowd = events.crowded(connection, athlete_ids, least=LIST_FIRST_FROM)
+    if not crowd:
+        return
+    jobs.let_pass(connection, crowd, now, now + LIST_HEAD_START)
     # Its rank lets it go before the activities that it lists.
     specs = [
         JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, rank=0)

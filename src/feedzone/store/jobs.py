@@ -53,12 +53,22 @@ _LEASED = (
 _EXISTS = select(_columns.id).where(_columns.id == bindparam("job"))
 _CHANGE = update(jobs).where(_columns.id == bindparam("job"))
 _DELETE = delete(jobs).where(_columns.id == bindparam("job"))
+_LIVE_REFRESHES = update(jobs).where(
+    _columns.athlete_id.in_(bindparam("athletes", expanding=True)),
+    _columns.state == "queued",
+    _columns.kind == "refresh_activity",
+    _columns.priority == int(Lane.LIVE),
+)
 _LOCK = (
     select(_columns.id)
     .where(_columns.key.in_(bindparam("keys", expanding=True)), _columns.state != "dead")
     .order_by(_columns.id)
     .with_for_update()
 )
+
+
+SETTLING = 8
+"""So many updates in a row may put off the fetch that confirms them."""
 
 
 def enqueue(
@@ -94,6 +104,16 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
         )
     new, old = statement.excluded, _columns
     newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
+    # Both wait for updates to settle: as long as more come, though not for ever (domain/event.py).
+    settling = and_(
+        new.due_at > new.updated_at,
+        old.due_at > new.updated_at,
+        old.due_at < new.due_at,
+        new.priority == int(Lane.LIVE),
+        old.priority == int(Lane.LIVE),
+        old.last_error.is_(None),
+        old.version < SETTLING,
+    )
     return statement.on_conflict_do_update(
         index_elements=[old.kind, old.key, old.athlete_id],
         index_where=LIVE,
@@ -103,7 +123,7 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
             "hint_time": case((newer, new.hint_time), else_=old.hint_time),
             "priority": case((better, new.priority), else_=old.priority),
             "rank": case((better, new.rank), else_=old.rank),
-            "due_at": case((new.due_at < old.due_at, new.due_at), else_=old.due_at),
+            "due_at": case((or_(settling, new.due_at < old.due_at), new.due_at), else_=old.due_at),
             "updated_at": new.updated_at,
         },
     )
@@ -150,6 +170,18 @@ def lock(connection: Connection, keys: Iterable[str]) -> None:
     Every transaction locks jobs before activities before athletes: two that differed would deadlock.
     """
     connection.execute(_LOCK, {"keys": sorted(keys)}).all()
+
+
+def let_pass(connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime) -> None:
+    """What events caused for these athletes, and is due, waits a moment: a list goes first."""
+    due = _LIVE_REFRESHES.where(_columns.due_at <= now)
+    connection.execute(due, {"athletes": sorted(athlete_ids), "due_at": until})
+
+
+def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """The list is there: what waited for it is due."""
+    waits = _LIVE_REFRESHES.where(_columns.due_at > now, _columns.last_error.is_(None))
+    connection.execute(waits, {"athletes": [athlete_id], "due_at": now})
 
 
 def waiting_hints(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Hint]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from litestar import Router, delete, get, post
+from litestar import Router, delete, get, post, put
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from litestar.types import Guard
 from msgspec import Meta, Struct
@@ -65,6 +65,12 @@ class SyncRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     all: bool = False
+
+
+class SportsRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """The sport types to fetch details and streams of, such as Ride; null: all."""
+
+    only: list[Annotated[str, Meta(min_length=1, max_length=100)]] | None
 
 
 class DiscardRequest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -213,6 +219,18 @@ async def sync_athlete(
     return Accepted()
 
 
+@put(
+    "/athletes/{athlete_id:int}/sports",
+    status_code=202,
+    responses=ONE,
+    summary="Which sports are fetched whole; of the others the summary is all that is kept",
+)
+async def keep_sports(parts: Parts, athlete_id: AthleteId, data: JSONBody[SportsRequest]) -> Accepted:
+    """What is wanted from now on and was left a summary is fetched."""
+    await parts.athletes.keep_sports(athlete_id, data.only)
+    return Accepted()
+
+
 @post(
     "/activities/{activity_id:int}/sync", status_code=202, responses=ONE, summary="Fetch one activity again"
 )
@@ -300,6 +318,7 @@ def api_router(guard: Guard) -> Router:
             list_jobs,
             list_changes,
             sync_athlete,
+            keep_sports,
             sync_activity,
             get_job,
             retry_job,
