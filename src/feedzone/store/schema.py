@@ -7,33 +7,21 @@ from __future__ import annotations
 
 from sqlalchemy import (
     Boolean,
-    CheckConstraint,
     Column,
     Float,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     text,
 )
 
+from .schema_base import metadata as metadata
+from .schema_base import one_of as _one_of
+from .schema_budget import api_budget as api_budget
+from .schema_budget import api_calls as api_calls
 from .types import BigInt, Identifier, Instant, JsonText, PlainText, WallTime
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _one_of(column: str, *values: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
-
 
 webhook_events = Table(
     "webhook_events",
@@ -320,32 +308,6 @@ token_uses = Table(
     Column("outcome", PlainText, nullable=False),
 )
 Index("ix_token_uses_athlete_id", token_uses.c.athlete_id)
-
-api_budget = Table(
-    "api_budget",
-    metadata,
-    Column("window", String(16), primary_key=True),
-    Column("starts_at", Instant, nullable=False),
-    Column("quota", Integer, nullable=False),
-    Column("used", Integer, nullable=False),
-    Column("latched_until", Instant, comment="a 429 closed the window"),
-    Column("updated_at", Instant, nullable=False),
-)
-
-api_calls = Table(
-    "api_calls",
-    metadata,
-    Column("id", Identifier, primary_key=True),
-    Column("sent_at", Instant, nullable=False),
-    Column("lane", String(16), nullable=False, comment="of the job it was made for; none: outside of jobs"),
-    Column("athlete_id", BigInt, comment="null: for nobody, or for one who has left"),
-    Column("endpoint", String(64), nullable=False, comment="GET activities/{id}: no ids"),
-    Column("status", Integer, comment="null: no answer"),
-    Column("ms", Integer, nullable=False, comment="from sending to the answer's end"),
-    Column("usage", JsonText, comment="what the rate limit headers said; null: nothing"),
-    Column("counted", Boolean, nullable=False, comment="false: it surely never reached Strava"),
-)
-Index("ix_api_calls_sent_at", api_calls.c.sent_at)
 
 oauth_states = Table(
     "oauth_states",

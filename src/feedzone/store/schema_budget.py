@@ -1,0 +1,35 @@
+"""The tables of the rate limit: its windows, and the calls that spent them (see schema.py)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Index, Integer, String, Table
+
+from .schema_base import metadata
+from .types import BigInt, Identifier, Instant, JsonText
+
+api_budget = Table(
+    "api_budget",
+    metadata,
+    Column("window", String(16), primary_key=True),
+    Column("starts_at", Instant, nullable=False),
+    Column("quota", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    Column("latched_until", Instant, comment="a 429 closed the window"),
+    Column("updated_at", Instant, nullable=False),
+)
+
+api_calls = Table(
+    "api_calls",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("sent_at", Instant, nullable=False),
+    Column("lane", String(16), nullable=False, comment="of the job it was made for; none: outside of jobs"),
+    Column("athlete_id", BigInt, comment="null: for nobody, or for one who has left"),
+    Column("endpoint", String(64), nullable=False, comment="GET activities/{id}: no ids"),
+    Column("status", Integer, comment="null: no answer"),
+    Column("ms", Integer, nullable=False, comment="from sending to the answer's end"),
+    Column("usage", JsonText, comment="what the rate limit headers said; null: nothing"),
+    Column("counted", Boolean, nullable=False, comment="false: it surely never reached Strava"),
+)
+Index("ix_api_calls_sent_at", api_calls.c.sent_at)
+Index("ix_api_calls_athlete_id", api_calls.c.athlete_id)
