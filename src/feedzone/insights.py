@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -234,17 +235,15 @@ class Insights:
     ) -> EventPage:
         """Newest first."""
         last = identifier(cursor)
-        rows = await self._database.read(
-            lambda c: events.listing(c, status=status, limit=limit + 1, before_id=last)
-        )
+        query = partial(events.listing, status=status, limit=limit + 1, before_id=last)
+        rows = await self._database.read(query)
         return page(EventPage, rows, limit, _event, lambda row: row.id)
 
     async def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
         """Oldest first."""
         last = identifier(cursor)
-        rows = await self._database.read(
-            lambda c: jobs.listing(c, state=state, limit=limit + 1, after_id=last)
-        )
+        query = partial(jobs.listing, state=state, limit=limit + 1, after_id=last)
+        rows = await self._database.read(query)
         return page(JobPage, rows, limit, _job, lambda row: row.id)
 
     async def changes(
@@ -257,9 +256,8 @@ class Insights:
         first = first_id(since) if isinstance(since, datetime) else change_id(since)
         last = identifier(cursor) or first
         moment = since if isinstance(since, datetime) else None
-        rows = await self._database.read(
-            lambda c: activity_lists.changes(c, since_id=last, limit=limit + 1, since=moment)
-        )
+        query = partial(activity_lists.changes, since_id=last, limit=limit + 1, since=moment)
+        rows = await self._database.read(query)
         if self._database.shares_work:
             rows = settled(rows, self._clock.now())
         return page(ChangePage, rows, limit, _change, lambda row: row.id)

@@ -382,7 +382,7 @@ async def test_the_reference_lists_every_endpoint_and_loads_nothing_from_elsewhe
     assert page.headers["content-type"].startswith("text/html")
     assert "http://" not in page.text
     assert "https://" not in page.text
-    assert len(schema["paths"]) == 22
+    assert len(schema["paths"]) == 24
     for path in schema["paths"]:
         assert path.startswith("/api/v1/")
         assert f"<code>{path}</code>" in page.text

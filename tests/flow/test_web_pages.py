@@ -110,7 +110,7 @@ async def test_seats_are_counted_and_their_end_is_told_in_time(
 async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
     await subscribe(world)
     await world.connect()
-    budget = world.parts.insights._budget
+    budget = world.parts.insights.foresight._budget
     await budget.reserve(read=True)
     await budget.latch(None)
     assert "The rate limit is spent: work goes on at 2026-11-03 08:15:00 UTC." in await page(world)

@@ -35,11 +35,9 @@ def list_() -> None:
             "activities",
             "last event",
             "last synced",
-            "to go",
             box=None,
         )
         page = await parts.insights.athletes(limit=200)
-        page_time = parts.clock.now()
         for athlete in page.items:
             progress = athlete.progress
             table.add_row(
@@ -50,10 +48,12 @@ def list_() -> None:
                 str(progress.done),
                 _time(athlete.last_event_at),
                 _time(athlete.last_synced_at),
-                to_go(athlete.sync, page_time) if athlete.sync.calls_needed else "-",
             )
         if page.items:
             out.print(table)
+            for athlete in page.items:
+                if athlete.sync.calls_needed:
+                    out.print(f"{athlete.name}: {to_go(athlete.sync, parts.clock.now())}", soft_wrap=True)
         else:
             out.print(f"Nobody is connected yet. Open {parts.settings.app_url}/connect")
 

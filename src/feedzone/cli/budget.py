@@ -57,7 +57,8 @@ def _spent(now: Budget) -> None:
     if spent.unexplained:
         out.print(
             f"Strava counts {spent.unexplained} more reads than were made from here: "
-            "does another program use this application?"
+            "does another program use this application?",
+            soft_wrap=True,
         )
     for title, counts in (
         ("lane", list(spent.by_lane.items())),
@@ -90,7 +91,8 @@ def _waiting(queue: QueueOutlook, now: datetime) -> str:
 def _what_if(wanted: WhatIf, now: datetime) -> None:
     out.print(
         f"{wanted.athletes} more athletes with {wanted.activities} activities each: "
-        f"{_calls(wanted.calls)}, after those {wanted.waiting_before} {_done(wanted.done_at, now)}."
+        f"{_calls(wanted.calls)}, after those {wanted.waiting_before} {_done(wanted.done_at, now)}.",
+        soft_wrap=True,
     )
 
 

@@ -38,5 +38,5 @@ def upgrade() -> None:
         sa.Column("counted", sa.Boolean(), nullable=False, comment="false: it surely never reached Strava"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_api_calls")),
     )
-    op.create_index("ix_api_calls_sent_at", "api_calls", ["sent_at"], unique=False)
     op.create_index("ix_api_calls_athlete_id", "api_calls", ["athlete_id"], unique=False)
+    op.create_index("ix_api_calls_sent_at", "api_calls", ["sent_at"], unique=False)
