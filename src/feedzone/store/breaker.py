@@ -9,19 +9,22 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from ..domain.outcome import Outcome, Snooze
 from ..errors import ApplicationPaused
 from ..ports import Clock
-from . import jobs
 from .database import Database
 from .dialect import insert_into
-from .schema import application_state
+from .schema import application_state, jobs
 
 PROBE_EVERY = timedelta(hours=1)
 _columns = application_state.c
 _STATE = select(application_state)
+
+
+PAUSED = "Strava has switched this application off"
+"""How the reason of a job begins that waits for the application (errors.ApplicationPaused)."""
 
 
 class Door(NamedTuple):
@@ -49,11 +52,17 @@ def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outco
 
     The lock lets it be seen by whoever closes the breaker meanwhile, or see that it is closed.
     """
-    if not (isinstance(outcome, Snooze) and outcome.reason.startswith(jobs.PAUSED)):
+    if not (isinstance(outcome, Snooze) and outcome.reason.startswith(PAUSED)):
         return outcome
     row = connection.execute(_STATE.with_for_update(read=True)).first()
     is_open = row is not None and row.inactive_since is not None
     return outcome if is_open else msgspec.structs.replace(outcome, until=now)
+
+
+def _hurry_paused(connection: Connection, now: datetime) -> None:
+    """What waited for the application to be switched on again is due now."""
+    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.last_error.startswith(PAUSED))
+    connection.execute(update(jobs).where(waiting).values(due_at=now))
 
 
 class Breaker:
@@ -89,7 +98,7 @@ class Breaker:
             closing = update(application_state).where(is_open).values(inactive_since=None, probe_at=None)
             if not connection.execute(closing).rowcount:
                 return False
-            jobs.hurry_paused(connection, now)
+            _hurry_paused(connection, now)
             return True
 
         return await self._database.write(body)

@@ -141,8 +141,15 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         newer.hint_time,
         better.lane,
         better.rank,
-        min(first.due_at or now, second.due_at or now),
+        _merged_due(first, second, now),
     )
+
+
+def _merged_due(first: JobSpec, second: JobSpec, now: datetime) -> datetime:
+    """The earlier one; of two updates that wait for more to come, the later one."""
+    due = first.due_at or now, second.due_at or now
+    settling = min(due) > now and first.lane == second.lane == Lane.LIVE
+    return max(due) if settling else min(due)
 
 
 def _values(spec: JobSpec, now: datetime) -> dict[str, Any]:
@@ -374,16 +381,6 @@ def listing(
     if after_id:
         query = query.where(jobs.c.id > after_id)
     return connection.execute(query).all()
-
-
-PAUSED = "Strava has switched this application off"
-"""How the reason of a job begins that waits for the application (errors.ApplicationPaused)."""
-
-
-def hurry_paused(connection: Connection, now: datetime) -> None:
-    """What waited for the application to be switched on again is due now."""
-    waiting = and_(_columns.state == "queued", _columns.due_at > now, _columns.last_error.startswith(PAUSED))
-    connection.execute(update(jobs).where(waiting).values(due_at=now))
 
 
 def counts(connection: Connection) -> dict[str, int]:
