@@ -11,7 +11,7 @@ SCENARIO ?= hostile
 SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours ACTS:acts-a-day,\
   $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option))))))
 
-.PHONY: demo test check format docs bench sim clean chromium
+.PHONY: demo test check format docs bench sim mutants clean chromium
 
 demo: $(VENV)/.run  ## everything running: sandbox Strava, feedzone, one link to open
 	@$(BIN)/feedzone demo
@@ -39,6 +39,10 @@ bench: $(VENV)/.dev  ## figures: medians and ratios of one run
 
 sim: $(VENV)/.dev  ## simulated worlds, as many and as large as you like (docs/simulation.md)
 	@PYTHONPATH=tests $(BIN)/python -m sim --seeds $(SEEDS) --scenario $(SCENARIO) --jobs $(WORKERS) $(SIM) $(MORE)
+
+mutants: SEEDS = 0-19
+mutants: $(VENV)/.dev  ## deliberate mistakes in the engine, and which worlds find them: docs/mutations.md
+	@PYTHONPATH=tests $(BIN)/python -m sim.mutants --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
 
 chromium:
 	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || \

@@ -203,8 +203,8 @@ class Insights:
         def body(connection: Connection) -> ActivityDetail:
             row = _activity_row(connection, activity_id)
             states = {
-                "streams": _state(streams.get(connection, activity_id)),
-                "photos": _state(photos.get(connection, activity_id)),
+                "streams": getattr(streams.get(connection, activity_id), "state", None),
+                "photos": getattr(photos.get(connection, activity_id), "state", None),
             }
             return _from(row, ActivityDetail, **states, **_raw(row))
 
@@ -360,10 +360,6 @@ def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:
     if row.sync_status == "deleted":
         raise NotFound(f"activity {activity_id} was deleted, or is not visible to us any more")
     return row
-
-
-def _state(part: Row[Any] | None) -> str | None:
-    return None if part is None else str(part.state)
 
 
 def _raw(row: Row[Any]) -> dict[str, msgspec.Raw | None]:

@@ -6,7 +6,14 @@ import pytest
 from engine import DETAIL, make_engine
 from sqlalchemy import select
 
-from feedzone.store.schema import job_attempts, jobs, metadata, strava_activities, strava_athletes
+from feedzone.store.schema import (
+    job_attempts,
+    jobs,
+    metadata,
+    strava_activities,
+    strava_athletes,
+    webhook_events,
+)
 from feedzone.telemetry import configure_logging
 from feedzone.web.format import verdict
 
@@ -87,6 +94,26 @@ async def test_while_the_application_is_switched_off_nothing_is_deleted_and_heal
     told = verdict(await engine.app.insights.pulse())
     assert told.level == "bad"
     assert "switched this application off" in told.text
+
+
+async def test_five_hundred_waiting_jobs_outlast_six_hours_of_a_switched_off_application(engine):
+    """Pain 35: no attempt is spent, at most seven calls ask whether it is on; then all is done in an hour."""
+    made = {engine.world.record(engine.athlete, minutes=10, manual=True).id for _ in range(500)}
+    engine.world.faults.inactive = True
+    before = len(engine.calls)
+    await engine.hear()
+    for _ in range(6 * 60):
+        await engine.work()
+        engine.clock.advance(minutes=1)
+    assert 1 <= len(engine.calls) - before <= 7
+    waiting = await engine.rows(jobs)
+    assert len(waiting) >= 500
+    assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
+    engine.world.faults.inactive = False
+    for _ in range(60):
+        await engine.pass_by(minutes=1)
+    assert {row.id for row in await engine.rows(strava_activities, sync_status="synced")} == made
+    assert {row.status for row in await engine.rows(webhook_events)} == {"completed"}
 
 
 async def test_a_missing_scope_marks_the_athlete_keeps_the_token_and_is_not_asked_about_again(engine):

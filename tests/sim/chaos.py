@@ -71,7 +71,7 @@ class Chaos:
         self._machine.skew_s = 0.0
         for process in self._processes:
             process.light(10**9)
-            process.wake()
+            process.rest()
             if not process.up:
                 process.start()
         self._trace.note("chaos", "the storm is over")
@@ -96,20 +96,19 @@ class Chaos:
             await process.stop()
             return
         # Dies in the middle of what it does next; if it does nothing for long, then idle.
-        process.light(self._rng.randrange(1, 120))
+        process.light(self._rng.randrange(1, 60))
         self._spawn(self._finish_off(process))
 
     async def _finish_off(self, process: EngineProcess) -> None:
         before = process.app
-        await asyncio.sleep(900)
+        await asyncio.sleep(2 * HOUR_S)
         if process.up and process.app is before:
             process.kill()
 
     async def _stall(self) -> None:
         process = self._rng.choice(self._processes)
-        process.stall()
-        await asyncio.sleep(self._rng.uniform(5, 180))
-        process.wake()
+        if process.up:
+            process.tire(self._rng.randrange(30), self._rng.uniform(5, 180))
 
     async def _jump(self) -> None:
         self._machine.skew_s = self._rng.uniform(-1, 1) * self._scenario.clock_jump_s
@@ -117,7 +116,7 @@ class Chaos:
 
     async def _shrink(self) -> None:
         self._world.meter.limits = Limits(
-            60, 2000, self._rng.randrange(10, 40), self._rng.randrange(500, 1000)
+            60, 2000, self._rng.randrange(3, 25), self._rng.randrange(500, 1000)
         )
         self._trace.note("chaos", "the limits shrink")
         await asyncio.sleep(self._rng.uniform(1, 3) * HOUR_S)

@@ -12,7 +12,15 @@ from .ledger import Ledger
 from .network import ProcessWire, identity
 from .trace import Trace
 
-KINDS = ("delete", "deauthorization", "update", "unknown owner", "wrong subscription", "another's", "create")
+KINDS = {
+    "delete": 3,
+    "deauthorization": 3,
+    "update": 1,
+    "unknown owner": 1,
+    "wrong subscription": 1,
+    "another's": 1,
+    "create": 1,
+}
 
 
 class Forger:
@@ -26,7 +34,7 @@ class Forger:
         self._rng = random.Random(f"{world.seed}:forger")
 
     async def strike(self) -> None:
-        kind = self._rng.choice(KINDS)
+        kind = self._rng.choices(list(KINDS), list(KINDS.values()))[0]
         body = self._forge(kind)
         if body is None or self._world.subscription is None:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .witness import Sightings
+
 Identity = tuple[str, int, str, int, int]
 """Object type, object id, aspect, owner, event time: what an event is known by."""
 
@@ -21,7 +23,8 @@ class Ledger:
     stale_uses: list[tuple[int, float]] = field(default_factory=list)
     """Athlete and time of each use of a token that had been rotated away."""
     lost_pairs: dict[int, float] = field(default_factory=dict)
-    """Athletes of whom a rotated pair never reached the database: answer lost, or killed before storing."""
+    """Athletes of whom a rotated pair never reached the database: answer lost, or killed or stalled
+    before storing."""
     left: dict[int, float] = field(default_factory=dict)
     """Athletes who are gone from Strava's point of view, and since when."""
     removed: set[int] = field(default_factory=set)
@@ -29,6 +32,10 @@ class Ledger:
     ever_left: set[int] = field(default_factory=set)
     wrongly_cut_off: set[int] = field(default_factory=set)
     """Athletes who were told to connect again although nothing had happened to their pair."""
+    asked: dict[int, list[float]] = field(default_factory=dict)
+    """When Strava answered what it shows of an activity, in order."""
+    sightings: Sightings = field(default_factory=Sightings)
+    """What happened in the database meanwhile."""
     touched: set[int] = field(default_factory=set)
     """Activities that were really hidden or deleted at some time."""
     kills: int = 0

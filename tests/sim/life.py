@@ -24,6 +24,12 @@ FRESH_S = 18 * HOUR_S
 BURSTS = 0.35
 """How often one change is followed by others at once."""
 
+REGRETS = 0.4
+"""How often what was hidden is shown again some time later."""
+
+MISTAKES = 0.1
+"""How often an upload is deleted within seconds."""
+
 NAMES = ("Coffee ride", "Not raining, yet", "Recovery, allegedly", "New loop", "With the dog", "Hill repeats")
 WORDS = ("Legs like lead.", "Negative split ☀️", "Headwind both ways.", None, "Coffee after, twice.")
 SPORTS = ("Ride", "GravelRide", "Run", "TrailRun", "Walk", "Hike", "WeightTraining")
@@ -68,7 +74,11 @@ class Life:
 
     async def everybody_connects(self) -> None:
         for number, athlete_id in enumerate(sorted(self._world.athletes)):
-            scopes = READS if number == 0 else self._rng.choices((READS, PUBLIC, NOTHING), (5, 3, 1))[0]
+            scopes = (
+                READS
+                if number == 0
+                else self._rng.choices((READS, PUBLIC, NOTHING), self._scenario.scopes)[0]
+            )
             await self.connect(athlete_id, scopes)
 
     async def connect(self, athlete_id: int, scopes: tuple[str, ...]) -> None:
@@ -133,14 +143,21 @@ class Life:
         hidden = [spec for spec in recent if spec.private]
         if act == "hide" and shown:
             done = self._world.hide(self._touch(self._rng.choice(shown).id))
+            if self._rng.random() < REGRETS:
+                self._spawn(self._show_again(done.id))
         elif act == "show" and hidden:
             done = self._world.unhide(self._rng.choice(hidden).id)
         elif act == "delete" and len(recent) > 3:
             done = self._world.delete(self._touch(self._rng.choice(recent).id))
         elif act in ("rename", "retype", "describe", "regear", "race") and recent:
             done = self._edit(act, recent)
+            if self._rng.random() < self._scenario.together:
+                for _ in range(3):
+                    self._edit("rename", recent)
         else:
             done = self._upload(athlete_id, act)
+            if self._rng.random() < MISTAKES:
+                self._spawn(self._delete_at_once(done.id))
         self._trace.note("life", f"{athlete_id} {act} {done.id if done else '-'}")
         if done and not done.deleted and self._rng.random() < BURSTS:
             self._spawn(self._edit_on(done.id))
@@ -165,6 +182,18 @@ class Life:
                 return
             self._edit(self._rng.choice(("rename", "rename", "retype")), [spec])
             self._trace.note("life", f"{spec.athlete_id} edits on {activity_id}")
+
+    async def _show_again(self, activity_id: int) -> None:
+        await asyncio.sleep(self._rng.uniform(0.01, 2) * HOUR_S)
+        if not self.over and not self._world.activities[activity_id].deleted:
+            self._world.unhide(activity_id)
+            self._trace.note("life", f"{activity_id} is shown again")
+
+    async def _delete_at_once(self, activity_id: int) -> None:
+        await asyncio.sleep(self._rng.uniform(0.05, 15))
+        if not self._world.activities[activity_id].deleted:
+            self._world.delete(self._touch(activity_id))
+            self._trace.note("life", f"{activity_id} is deleted at once")
 
     def _touch(self, activity_id: int) -> int:
         self._ledger.touched.add(activity_id)
@@ -234,6 +263,16 @@ class Life:
             self._ledger.removed.add(athlete_id)
         finally:
             self._busy.discard(athlete_id)
+
+    def during_refresh(self, athlete_id: int) -> None:
+        """The worst moment to be removed: Strava is about to give out a new pair."""
+        rate = self._scenario.removals_in_refresh
+        if self.over or athlete_id in self._busy or not rate or self._rng.random() >= rate:
+            return
+        self._ledger.ever_left.add(athlete_id)
+        self._spawn(self._disconnect(athlete_id))
+        if self._rng.random() < 0.5:
+            self._spawn(self._come_back(athlete_id, READS))
 
     async def _come_back(self, athlete_id: int, scopes: tuple[str, ...]) -> None:
         await asyncio.sleep(self._rng.uniform(0.05, 12) * HOUR_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .process import EngineProcess
 
 TOKEN_PATH = "/oauth/token"
+ACTIVITY_PATH = re.compile(r"/activities/(\d+)$")
 
 
 class Internet:
@@ -40,6 +42,8 @@ class Internet:
         self._context = context
         self._rng = random.Random(f"{world.seed}:internet")
         self.scenario = scenario
+        self.on_refresh: Callable[[int], None] = lambda athlete_id: None
+        """Told when an athlete's pair is about to be refreshed."""
         self.delivered_pairs: dict[int, tuple[str, str]] = {}
         """The newest pair each athlete's client was given: who received it, and the refresh token."""
 
@@ -52,6 +56,8 @@ class Internet:
             self._ledger.stale_uses.append((self._ledger.rotated[token], self._world.clock()))
         loses = token is not None and rng.random() < self.scenario.refreshes_lost
         loop = asyncio.get_running_loop()
+        if owner is not None:
+            loop.call_soon(self.on_refresh, owner, context=self._context)
         answer: asyncio.Future[Response] = loop.create_future()
         serving = self._serve(client, OWNER.get(), asked, path, token, owner, loses, answer)
         task = loop.create_task(serving, context=self._context)
@@ -95,8 +101,11 @@ class Internet:
                 _fail(answer, TransportFailure("lost connection to the sandbox"))
             return
         self._trace.note("call", f"{client} {asked.method} {path} {got.status}")
+        if got.status in (200, 404) and (about := ACTIVITY_PATH.search(path)):
+            asked_at = asyncio.get_running_loop().time()
+            self._ledger.asked.setdefault(int(about[1]), []).append(asked_at)
         if got.status == 200 and path == TOKEN_PATH:
-            reaches = not (loses or answer.done()) and (life is None or life.alive)
+            reaches = not (loses or answer.done()) and (life is None or (life.alive and not life.stalled))
             self._rotation(token, owner, client if reaches else None)
         if loses:
             return

@@ -47,8 +47,18 @@ class Machine:
         self.seed = seed
         self.skew_s = 0.0
         self.busy = 0.0
+        self.processes: list[EngineProcess] = []
+        self._rng = random.Random(f"{seed}:machine")
+        file.witness.on_rescue = self._rescued
         self.graveyard: list[object] = []
         """What dead processes were doing: kept, for collecting it would run its `finally` blocks."""
+
+    def _rescued(self) -> None:
+        """Polling would find the job within seconds, but here a quiet queue is looked into seldom."""
+        for process in self.processes:
+            self.loop.call_later(5.0, process.notify, context=self.context)
+            # The worst moment to wake up is when somebody else has just got the job, or is about to.
+            self.loop.call_later(self._rng.uniform(0, 7), process.wake, context=self.context)
 
 
 class SimClock:
@@ -86,6 +96,7 @@ class Incarnation:
         self.alive = True
         self.stalled = False
         self.parked: list[asyncio.Handle] = []
+        self.worker = ""
 
     def __str__(self) -> str:
         return self.name
@@ -104,6 +115,8 @@ class EngineProcess:
         self._context: Context | None = None
         self._deaths: set[asyncio.Future[Any]] = set()
         self._fuse: int | None = None
+        self._nap: tuple[int, float] | None = None
+        """After how many awaits in which a job runs it stalls, and for how long."""
         self._webhook: Webhook | None = None
 
     @property
@@ -125,6 +138,7 @@ class EngineProcess:
             rng=random.Random(self._rng.random()),
             database=database,
         )
+        life.worker = self.app.worker.name
         settings = machine.settings
         options = WebhookOptions(
             settings.webhook_path, settings.verify_token, settings.signature_mode, settings.signature_keys
@@ -146,11 +160,25 @@ class EngineProcess:
             if self._fuse <= 0:
                 self.kill()
                 await self._machine.loop.create_future()  # for ever
+        if self._nap is not None and self.app is not None and self.app.worker.producer.running:
+            awaits, seconds = self._nap
+            self._nap = (awaits - 1, seconds) if awaits else None
+            if not awaits:
+                self.stall(seconds)
         await asyncio.sleep(self._rng.random() * 0.002)
 
     def light(self, awaits: int) -> None:
         """Let it die after so many more awaits."""
         self._fuse = awaits
+
+    def tire(self, awaits: int, seconds: float) -> None:
+        """Let it stall for so long, after so many more awaits in which it has a job to do."""
+        self._nap = (awaits, seconds)
+
+    def notify(self) -> None:
+        """There may be work."""
+        if self.up and self.app is not None:
+            self.app.wakeup.notify()
 
     def kill(self) -> None:
         """At once, as kill -9 does: nothing it was doing goes on, and nothing is tidied up."""
@@ -159,7 +187,7 @@ class EngineProcess:
         machine = self._machine
         assert self._life is not None
         self._life.alive = False
-        self._fuse = None
+        self._fuse = self._nap = None
         self._life.parked.clear()
         machine.graveyard.append((self._main, self.app, list(asyncio.all_tasks(machine.loop))))
         machine.ledger.kills += 1
@@ -187,17 +215,25 @@ class EngineProcess:
         if life.alive:
             self.kill()
 
-    def stall(self) -> None:
+    def stall(self, seconds: float) -> None:
+        """As if the machine slept, in the middle of what it does."""
         if self.up:
             assert self._life is not None
             self._life.stalled = True
+            self._machine.loop.call_later(seconds, self.wake, context=self._machine.context)
             self._machine.ledger.stalls += 1
+            self._note_unstored_pairs()  # the claim to refresh may run out before they are stored
             self._machine.trace.note("process", f"{self.name} stalled")
 
     def wake(self) -> None:
         if self.up and self._life is not None and self._life.stalled:
             self._machine.trace.note("process", f"{self.name} goes on")
             self._machine.loop.resume(self._life)
+
+    def rest(self) -> None:
+        """Nothing stalls it any more."""
+        self._nap = None
+        self.wake()
 
     def _note_unstored_pairs(self) -> None:
         """A rotated pair that this process had been given, and the database has not, died with it."""

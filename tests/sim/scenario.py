@@ -25,6 +25,12 @@ class Scenario:
     sync_days: int = 20
     acts_a_day: float = 8.0
     departures_a_day: float = 0.1
+    removals_in_refresh: float = 0.0
+    """How often the operator removes an athlete whose pair is just being refreshed."""
+    together: float = 0.1
+    """How often an edit is one of several at the same time."""
+    scopes: tuple[int, int, int] = (5, 3, 1)
+    """How many of those after the first grant everything, only what is public, and nothing we could use."""
     stream_delay_s: float = 40.0
     photo_delay_s: float = 200.0
     visible_delay_s: float = 3.0
@@ -90,22 +96,50 @@ CALM = Scenario()
 HOSTILE = Scenario(
     name="hostile",
     processes=2,
+    departures_a_day=0.25,
+    removals_in_refresh=0.04,
     event_drop=0.1,
     event_duplicate=0.1,
     event_delay=0.2,
     event_reorder_s=20.0,
-    forgeries_a_day=4.0,
+    forgeries_a_day=8.0,
     answer_lost=0.02,
     api_errors=0.1,
     refreshes_lost=0.02,
     shrinks_a_day=1.0,
     kills_an_hour=1.0,
-    stalls_a_day=2.0,
-    database_busy=0.005,
+    stalls_a_day=6.0,
+    database_busy=0.04,
     clock_jumps_a_day=1.0,
     allowed_429=10,
 )
 INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
+NARROW = replace(CALM, name="narrow", processes=2, limits=Limits(30, 1000, 15, 800))
+"""Hardly room for what a first sync asks, and nobody else asks: every refusal is the engine's own fault."""
+CROWD = replace(
+    CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, event_reorder_s=0.1, scopes=(0, 1, 0)
+)
+"""Nothing goes wrong but that both processes have something to do for the same athlete at the same time."""
+DEAF = replace(CALM, name="deaf", acts_a_day=12.0, event_drop=0.7, scopes=(1, 1, 0))
+"""Most events never come: what is true must be asked for."""
+FAREWELL = replace(
+    CALM, name="farewell", processes=2, departures_a_day=0.5, removals_in_refresh=0.3, scopes=(1, 0, 0)
+)
+"""Athletes leave, and are removed, at the worst moment."""
+SHARED = replace(
+    CALM, name="shared", limits=Limits(40, 9000, 15, 9000), others_calls_an_hour=54.0, allowed_429=60
+)
+"""Others use the application's budget, too: nobody can know before a refusal that it is spent."""
+SHAKY = replace(CALM, name="shaky", processes=2, database_busy=0.15, api_errors=0.2)
+"""Nobody is killed, but the database and Strava often fail."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 
-SCENARIOS = {scenario.name: scenario for scenario in (CALM, HOSTILE, INACTIVE, LOST_REFRESH)}
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, DEAF, FAREWELL, SHARED, SHAKY, LOST_REFRESH)
+}
+
+
+def small(name: str) -> Scenario:
+    """Most of a day of two athletes, and the day after it in which everything has to settle."""
+    return replace(SCENARIOS[name], days=0.75, athletes=2, settle_hours=26.0)

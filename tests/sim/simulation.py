@@ -62,7 +62,7 @@ class Simulation:
         self.trace = Trace(self.loop.time, tell)
         self.ledger = Ledger()
         self.path = folder / f"world-{scenario.name}-{seed}.db"
-        self._file = File(template, self.path)
+        self._file = File(template, self.path, self.loop)
         self.world = World(
             seed,
             lambda: EPOCH.timestamp() + self.loop.time(),
@@ -102,7 +102,7 @@ class Simulation:
         sender = Sender(world, wire)
         machine = self._machine(sender, peace)
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(scenario.processes)]
-        wire.processes = processes
+        wire.processes = machine.processes = processes
         for _ in range(scenario.athletes):
             world.add_athlete(scenario.history_days)
         await sender.start()
@@ -110,6 +110,7 @@ class Simulation:
             process.start()
         await self._subscribe(processes[0])
         life = Life(world, scenario, processes, self.ledger, self.trace)
+        machine.internet.on_refresh = life.during_refresh
         forger = Forger(world, wire, self.ledger, self.trace)
         await life.everybody_connects()
         chaos = Chaos(world, scenario, machine, processes, forger, self.trace)
@@ -181,6 +182,7 @@ class Simulation:
         result.answered_429 = journal.answered_429
         result.hours = self.loop.time() / HOUR_S
         self.ledger.allowed_429 = self.scenario.allowed_429
+        self.ledger.sightings = self._file.witness.sightings()
         if sender.pending:
             result.divergences.append(f"{sender.pending} deliveries are still under way")
         with sqlite3.connect(self.path) as rows:

@@ -21,6 +21,9 @@ from feedzone.errors import StorageUnavailable
 from feedzone.store import upgrade
 from feedzone.store.database import Body, SqliteDatabase, T
 
+from .loop import VirtualLoop
+from .witness import Witness
+
 MEMORY = Path("/dev/shm")
 
 
@@ -44,7 +47,7 @@ def make_template(folder: Path) -> Path:
 class File:
     """The database file that all processes of a world share."""
 
-    def __init__(self, template: Path, path: Path) -> None:
+    def __init__(self, template: Path, path: Path, loop: VirtualLoop) -> None:
         shutil.copyfile(template, path)
         self.path = path
         self._database = SqliteDatabase(f"sqlite:///{path}")
@@ -53,6 +56,7 @@ class File:
         raw.execute("PRAGMA synchronous=OFF")  # only the machine's power would need it, and that stays on
         raw.execute("PRAGMA wal_autocheckpoint=0")
         self._raw = raw
+        self.witness = Witness(raw, loop)
         self.transactions = 0
         self._waiters: list[asyncio.Future[None]] = []
 

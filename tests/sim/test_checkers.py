@@ -14,6 +14,7 @@ from .process import EPOCH
 from .scenario import SCENARIOS
 from .simulation import Simulation
 from .storage import make_template
+from .witness import Answer, Sightings, TakenLease
 
 SEED = 2
 
@@ -185,3 +186,88 @@ def test_a_forged_deauthorisation_that_was_believed_is_found(evidence):
         (athlete_id,),
     )
     assert "was purged because of a forged deauthorisation" in found(evidence)
+
+
+def test_a_job_ended_without_its_lease_is_found_unless_the_athlete_was_purged(evidence):
+    evidence.ledger.sightings = Sightings(leases=(TakenLease(5.0, "b", "a/1", "activity:1", 1),))
+    assert "did not hold its lease: activity:1 at 5" in found(evidence)
+    evidence.rows.execute(
+        "INSERT INTO deletion_receipts (id, athlete_id, reason, cause, confirmed_by, purged_at, counts) "
+        "VALUES ('1', 1, 'disconnected', 'operator', 'x', '2026-03-14T08:00:00.000000Z', '{}')"
+    )
+    assert found(evidence) == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "live", "deleted", "expected"),
+    [
+        ([], 1, False, True),
+        ([9.9], 1, False, True),
+        ([12.1], 1, False, True),
+        ([10.5], 1, False, False),
+        ([], 1, True, True),
+        ([], 0, True, False),
+    ],
+)
+def test_an_event_answered_without_a_question_after_it_came_is_found(
+    evidence, asked, live, deleted, expected
+):
+    activity = an_activity(evidence)
+    number, owner = activity["id"], activity["athlete_id"]
+    evidence.ledger.acknowledged = {("activity", number, "delete", owner, 5): 5.0} if deleted else {}
+    evidence.ledger.asked = {number: asked}
+    evidence.ledger.sightings = Sightings(answers=(Answer(12.0, 10.0, number, owner, None, live),))
+    assert ("answered without asking Strava" in found(evidence)) is expected
+
+
+def test_an_activity_that_was_given_up_while_strava_shows_it_is_found(evidence):
+    activity = an_activity(evidence)
+    number, owner = activity["id"], activity["athlete_id"]
+    evidence.ledger.touched.discard(number)
+    evidence.ledger.asked = {number: [10.5]}
+    evidence.ledger.sightings = Sightings(answers=(Answer(12.0, 10.0, number, owner, "not_visible", 0),))
+    assert "given up that Strava shows" in found(evidence)
+    evidence.ledger.touched.add(number)
+    assert found(evidence) == ""
+
+
+def test_streams_called_absent_too_early_are_found(evidence):
+    activity = an_activity(evidence)
+    spec = evidence.world.activities[activity["id"]]
+    evidence.ledger.touched.discard(spec.id)
+    evidence.ledger.sightings = Sightings(absences=frozenset({spec.id}))
+    assert ("called absent that Strava has" in found(evidence)) is (spec.created_at - spec.start < 43_200)
+
+
+def test_a_question_about_a_mass_deletion_that_was_none_is_found(evidence):
+    activity = an_activity(evidence)
+    evidence.ledger.touched.discard(activity["id"])
+    evidence.rows.execute(
+        "INSERT INTO conflicts (id, athlete_id, kind, detail, status, opened_at) "
+        "VALUES ('1', ?, 'mass_deletion', ?, 'settled', '')",
+        (activity["athlete_id"], f'{{"missing": [{activity["id"]}], "held": 9}}'),
+    )
+    assert "asked about missing activities that Strava shows" in found(evidence)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("GET activities/1 429 Rate Limit Exceeded", True),
+        ("GET activities/1 403 Forbidden (Application/Status/Inactive)", True),
+        ("GET activities/1 502", False),
+    ],
+)
+def test_a_job_that_was_given_up_while_it_only_had_to_wait_is_found(evidence, error, expected):
+    evidence.ledger.sightings = Sightings(deaths=(("activity:1", error),))
+    assert ("only had to wait" in found(evidence)) is expected
+
+
+def test_the_witness_sees_no_wrong_in_a_world_where_nothing_is_wrong(world_at_rest):
+    sightings = world_at_rest.ledger.sightings
+    assert sightings.leases == ()
+    assert len(sightings.answers) > 3
+    assert all(answer.at > answer.received for answer in sightings.answers)
+    assert {
+        answer.object_id for answer in sightings.answers if answer.live
+    } <= world_at_rest.ledger.asked.keys()

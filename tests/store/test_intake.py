@@ -96,6 +96,16 @@ async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, cloc
     assert await rows(connected, jobs) == []
 
 
+async def test_an_event_of_somebody_who_is_not_connected_keeps_no_title(connected, clock):
+    """Guarantee 6: what comes after an athlete has left must not tell more of them than that it came."""
+    late = event(owner_id=999, aspect_type="update", updates={"title": "Canary", "private": "true"})
+    assert await deliver(connected, clock, late) == ["ignored"]
+    (stored,) = await rows(connected, webhook_events)
+    assert "Canary" not in stored.event_data
+    assert msgspec.json.decode(stored.event_data)["updates"] == {"title": None, "private": None}
+    assert await deliver(connected, clock, late) == ["duplicate"]
+
+
 async def test_a_foreign_subscription_is_ignored_once_ours_is_known(connected, clock):
     assert await deliver(connected, clock, event()) == ["accepted"]
     await connected.write(lambda c: subscriptions.remember(c, 7, "https://x", clock.now()))

@@ -69,10 +69,22 @@ async def test_a_better_lane_brings_its_rank_and_a_worse_one_changes_neither(sto
 
 async def test_an_earlier_due_time_wins(store, clock):
     later, sooner = clock.now() + timedelta(hours=1), clock.now() + timedelta(minutes=1)
-    await store.enqueue(spec(due_at=later))
-    await store.enqueue(spec(due_at=sooner))
-    await store.enqueue(spec(due_at=later))
+    for due_at in (later, sooner, later):
+        await store.enqueue(spec(due_at=due_at, lane=Lane.REREAD))
     assert (await store.row(jobs_table)).due_at == sooner
+
+
+async def test_updates_that_keep_coming_put_their_fetch_off_and_not_for_ever(store, clock):
+    """Pain 17: what is due at once, or waits for something else, is not put off."""
+    began = clock.now()
+    for number in range(20):
+        await store.enqueue(spec(due_at=clock.now() + timedelta(seconds=4)))
+        if number == 3:
+            assert (await store.row(jobs_table)).due_at == clock.now() + timedelta(seconds=4)
+        clock.advance(seconds=2)
+    assert (await store.row(jobs_table)).due_at <= began + timedelta(seconds=20)
+    await store.enqueue(spec())
+    assert (await store.row(jobs_table)).due_at <= clock.now()
 
 
 SPECS = st.lists(

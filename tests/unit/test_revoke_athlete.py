@@ -61,8 +61,8 @@ async def test_a_forged_one_is_counted_and_nothing_goes(clock):
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
-        (TransientError(503), Retry),
-        (unanswered(), Retry),
+        (TransientError(503), Snooze),
+        (unanswered(), Snooze),
         (QuotaSpent("read_day", NOON + timedelta(hours=12)), Snooze),
         (ApplicationPaused(NOON + timedelta(hours=1)), Snooze),
         (PermanentError(400, "Bad Request"), Discard),
@@ -73,6 +73,19 @@ async def test_while_strava_says_neither_nothing_goes(clock, failure, kind):
     outcome = await run(FakeApi(is_deauthorized=failure), clock, HEARD)
     assert isinstance(outcome, kind)
     assert outcome.effects == ()
+
+
+@pytest.mark.parametrize("failure", [TransientError(500, "error"), unanswered()])
+async def test_whether_the_athlete_left_is_asked_until_strava_can_say_and_for_a_week(clock, failure):
+    """Nobody tells us again, and no comparison finds it out: it must not end as a dead letter."""
+    for _ in range(50):
+        outcome = await run(FakeApi(is_deauthorized=failure), clock, HEARD)
+        assert isinstance(outcome, Snooze)
+        wait = outcome.until - clock.now()
+        assert timedelta(seconds=5) <= wait <= timedelta(minutes=5)
+        clock.advance(seconds=wait.total_seconds())
+    clock.advance(days=GIVE_UP.days)
+    assert isinstance(await run(FakeApi(is_deauthorized=failure), clock, HEARD), Retry)
 
 
 async def test_a_disconnect_is_told_to_strava_with_the_token_that_was_kept(clock):

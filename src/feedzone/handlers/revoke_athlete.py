@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
 from ..domain.job import Job, RevokeHint
@@ -48,6 +48,12 @@ class RevokeAthlete:
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
+        except (TransientError, TransportFailure) as failure:
+            # Nobody tells us again that the athlete has left, and no comparison finds it out.
+            again = self._again(job)
+            if again is None:
+                return ending(failure, job.athlete_id, self.clock.now(), self.rng)
+            return Snooze(again, f"Strava cannot say whether the athlete has left: {failure}")
         except StravaError as error:
             return ending(error, job.athlete_id, self.clock.now(), self.rng)
         if gone:
@@ -58,6 +64,12 @@ class RevokeAthlete:
             "forged: the athlete is still connected at Strava; nothing was deleted",
         )
 
+    def _again(self, job: Job) -> datetime | None:
+        """When to ask again: soon at first, then every few minutes, for a week; None after that."""
+        now = self.clock.now()
+        age = now - job.first_received_at
+        return None if age > GIVE_UP else now + min(AGAIN, max(age, timedelta(seconds=5)))
+
     async def _revoke(self, job: Job, hint: RevokeHint) -> Outcome:
         """The athlete's data is gone here already; this tells Strava, for as long as it takes."""
         if hint.sealed_token is None:
@@ -66,14 +78,12 @@ class RevokeAthlete:
         try:
             await self.api.revoke(self.unseal(hint.sealed_token, job.athlete_id))
         except (TransientError, TransportFailure, AppInactive) as failure:
-            if now - job.first_received_at > GIVE_UP:
+            again = self._again(job)
+            if again is None:
                 return Done(
                     (ConfirmRevoke(job.athlete_id, f"given up after {GIVE_UP.days} days: {failure}"),)
                 )
-            age = now - job.first_received_at
-            return Snooze(
-                now + min(AGAIN, max(age, timedelta(seconds=5))), f"Strava cannot be told: {failure}"
-            )
+            return Snooze(again, f"Strava cannot be told: {failure}")
         except RateLimited as refusal:
             return Snooze(now + AGAIN, f"Strava cannot be told: {refusal}")
         except ApiError as refusal:

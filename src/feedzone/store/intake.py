@@ -62,11 +62,10 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
         spec = job_for(event, event_id, signature, now_ms)
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
-        # Of who has left, nothing is kept: not what later events tell of them, either (guarantee 6).
-        gone = status.get(event.owner_id) == "deauthorized"
-        rows.append(
-            _values(event, signature, event_id, now, ignored, redacted(event.raw) if gone else event.raw)
-        )
+        # Of who has left or never came, nothing is kept that later events tell of them (guarantee 6).
+        stranger = event.object_type == "activity" and not _is_connected(event, status)
+        kept = redacted(event.raw) if stranger else event.raw
+        rows.append(_values(event, signature, event_id, now, ignored, kept))
     new = set(connection.execute(_insert_new(connection.dialect.name), rows).scalars())
     _cause_work(connection, {key: value for key, value in specs.items() if key in new}, now)
     return [
@@ -78,12 +77,16 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     ]
 
 
+def _is_connected(event: StravaEvent, status: dict[int, str]) -> bool:
+    return status.get(event.owner_id) not in (None, "deauthorized")
+
+
 def _why_ignored(
     event: StravaEvent, status: dict[int, str], ours: set[int], spec: JobSpec | None
 ) -> str | None:
     if ours and event.subscription_id not in ours:
         return f"subscription {event.subscription_id} is not ours"
-    if status.get(event.owner_id) in (None, "deauthorized"):
+    if not _is_connected(event, status):
         return f"athlete {event.owner_id} is not connected"
     return "nothing to do" if spec is None else None
 

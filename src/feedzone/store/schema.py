@@ -18,9 +18,10 @@ from sqlalchemy import (
 )
 
 from .schema_base import metadata as metadata
-from .schema_base import one_of as _one_of
-from .schema_budget import api_budget as api_budget
-from .schema_budget import api_calls as api_calls
+from .schema_base import one_of
+from .schema_calls import api_budget as api_budget
+from .schema_calls import api_calls as api_calls
+from .schema_calls import application_state as application_state
 from .types import BigInt, Identifier, Instant, JsonText, PlainText, WallTime
 
 webhook_events = Table(
@@ -43,8 +44,8 @@ webhook_events = Table(
     Column("signature", String(16), nullable=False),
     Column("job_id", Identifier, comment="the job this event caused"),
     Column("job_version", Integer, comment="the version of that job which includes this event"),
-    _one_of("status", "pending", "processing", "completed", "failed", "ignored"),
-    _one_of("signature", "verified", "mismatch", "absent"),
+    one_of("status", "pending", "processing", "completed", "failed", "ignored"),
+    one_of("signature", "verified", "mismatch", "absent"),
 )
 Index("ix_webhook_events_created_at", webhook_events.c.created_at)
 Index("ix_webhook_events_object_id", webhook_events.c.object_id)
@@ -80,7 +81,7 @@ jobs = Table(
     Column("error_class", String(32), comment="by which dead letters are grouped"),
     Column("first_received_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
-    _one_of("state", "queued", "running", "dead"),
+    one_of("state", "queued", "running", "dead"),
 )
 LIVE = text("state <> 'dead'")
 Index(
@@ -147,7 +148,7 @@ strava_athletes = Table(
     Column("updated_at", Instant, nullable=False),
     Column("gear_due_at", Instant, comment="when bikes and shoes are asked for again"),
     Column("wanted_sports", PlainText, comment="sport types to fetch details of, comma-separated; null: all"),
-    _one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
+    one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
 )
 
 strava_gear = Table(
@@ -165,7 +166,7 @@ strava_gear = Table(
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False, comment="when it was last seen to change"),
     Column("raw", JsonText, nullable=False, comment="as received with the athlete"),
-    _one_of("kind", "bike", "shoe"),
+    one_of("kind", "bike", "shoe"),
 )
 
 strava_activities = Table(
@@ -229,7 +230,7 @@ strava_activities = Table(
     Column("deleted_at", Instant),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
-    _one_of("sync_status", "pending", "syncing", "synced", "failed", "deleted"),
+    one_of("sync_status", "pending", "syncing", "synced", "failed", "deleted"),
 )
 Index(
     "ix_strava_activities_athlete_id_start_date",
@@ -255,7 +256,7 @@ activity_streams = Table(
     Column("samples", Integer, nullable=False, server_default="0"),
     Column("blob", LargeBinary, comment="one Parquet file, a column a channel"),
     Column("fetched_at", Instant, nullable=False),
-    _one_of("state", "pending", "present", "absent"),
+    one_of("state", "pending", "present", "absent"),
 )
 Index("ix_activity_streams_athlete_id", activity_streams.c.athlete_id)
 
@@ -269,7 +270,7 @@ activity_photos = Table(
     Column("photos", JsonText, comment="a list, each entry as received; null: none yet"),
     Column("asked_at", Instant, comment="when Strava first answered; it is asked for a day"),
     Column("fetched_at", Instant, comment="when the photos came"),
-    _one_of("state", "pending", "present", "absent"),
+    one_of("state", "pending", "present", "absent"),
 )
 Index("ix_activity_photos_athlete_id", activity_photos.c.athlete_id)
 
@@ -340,15 +341,6 @@ deletion_receipts = Table(
 )
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
 
-application_state = Table(
-    "application_state",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("inactive_since", Instant, comment="Strava has switched the application off"),
-    Column("probe_at", Instant, comment="when one call may ask whether it is on again"),
-    Column("reason", PlainText),
-)
-
 sweeps = Table(
     "sweeps",
     metadata,
@@ -375,6 +367,6 @@ conflicts = Table(
     Column("status", String(16), nullable=False),
     Column("opened_at", Instant, nullable=False),
     Column("resolved_at", Instant),
-    _one_of("status", "open", "accepted", "dismissed", "settled"),
+    one_of("status", "open", "accepted", "dismissed", "settled"),
 )
 Index("ix_conflicts_athlete_id", conflicts.c.athlete_id)

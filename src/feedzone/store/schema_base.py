@@ -1,4 +1,4 @@
-"""What the tables of schema.py share."""
+"""What all tables share: one metadata, and the names of constraints."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from . import (
     gear,
     limits,
     photos,
+    promises,
     tokens,
     waiting,
 )
@@ -36,6 +37,7 @@ CHECKERS = (
     dead_letters.check,
     waiting.check,
     forgeries.check,
+    promises.check,
 )
 
 

@@ -1,11 +1,11 @@
-"""The tables of the rate limit: its windows, and the calls that spent them (see schema.py)."""
+"""The tables of what we ask of Strava: the rate limit windows, the journal of calls, the breaker."""
 
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table
 
 from .schema_base import metadata
-from .types import BigInt, Identifier, Instant, JsonText
+from .types import BigInt, Identifier, Instant, JsonText, PlainText
 
 api_budget = Table(
     "api_budget",
@@ -33,3 +33,12 @@ api_calls = Table(
 )
 Index("ix_api_calls_sent_at", api_calls.c.sent_at)
 Index("ix_api_calls_athlete_id", api_calls.c.athlete_id)
+
+application_state = Table(
+    "application_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("inactive_since", Instant, comment="Strava has switched the application off"),
+    Column("probe_at", Instant, comment="when one call may ask whether it is on again"),
+    Column("reason", PlainText),
+)
