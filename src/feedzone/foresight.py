@@ -102,7 +102,7 @@ class Foresight:
         )
 
     def glance(self, connection: Connection, outlook: Outlook) -> Queue:
-        """The same for who looks every second: with very much in the queue, to add it up takes half of one."""
+        """The same for who looks every second: to add up a very long queue takes half of one."""
         if self._glanced is None or not timedelta(0) <= outlook.now - self._glanced[0] < GLANCED_FOR:
             self._glanced = outlook.now, self.queue(connection, outlook)
         return self._glanced[1]
