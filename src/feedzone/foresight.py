@@ -29,6 +29,8 @@ TOP = 20
 LEARNED_FOR = timedelta(minutes=1)
 """The journal of a week is not read for every look at a page."""
 
+GLANCED_FOR = timedelta(seconds=10)
+
 
 class Queue(NamedTuple):
     """What waits: in all, and by athlete the calls of the sync and when it will be done."""
@@ -59,6 +61,7 @@ class Foresight:
         self._budget = budget
         self._batch_size = batch_size
         self._photos = photos
+        self._glanced: tuple[datetime, Queue] | None = None
         self._learned: tuple[datetime, journal.Learned] | None = None
 
     async def quota(self) -> list[QuotaWindow]:
@@ -97,6 +100,12 @@ class Foresight:
                 for row, end in zip(syncs, ends, strict=True)
             },
         )
+
+    def glance(self, connection: Connection, outlook: Outlook) -> Queue:
+        """The same for who looks every second: to add up a very long queue takes half of one."""
+        if self._glanced is None or not timedelta(0) <= outlook.now - self._glanced[0] < GLANCED_FOR:
+            self._glanced = outlook.now, self.queue(connection, outlook)
+        return self._glanced[1]
 
     async def budget(self) -> Budget:
         """The windows, and what spent them today."""

@@ -128,7 +128,7 @@ class Insights:
             running = [row.id for row in people if not row.initial_sync_completed]
             counted = activity_lists.progress_of(connection, running)
             recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
-            queue = self.foresight.queue(connection, outlook)
+            queue = self.foresight.glance(connection, outlook)
             return Overview(
                 Pulse(**self._pulse(connection, now, quota)),
                 [_athlete(row, counted.get(row.id, {}), queue) for row in people],

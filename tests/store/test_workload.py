@@ -166,3 +166,19 @@ async def test_a_closed_window_has_no_room(store, clock):
     await budget.latch(None)
     outlook = await Foresight(store.database, clock, budget).outlook()
     assert (outlook.rooms.quarter_left, outlook.rooms.quarter_quota, outlook.rooms.day_left) == (0, 100, 1000)
+
+
+async def test_who_looks_every_second_sees_what_was_added_up_within_ten(store, clock):
+    foresight = Foresight(store.database, clock, BudgetTable(store.database, clock))
+
+    async def glance() -> int:
+        outlook = await foresight.outlook()
+        return (await store.read(lambda c: foresight.glance(c, outlook))).whole.calls_needed
+
+    await store.enqueue(spec(1))
+    assert await glance() == 2
+    await store.enqueue(spec(2))
+    clock.advance(seconds=9)
+    assert await glance() == 2
+    clock.advance(seconds=1)
+    assert await glance() == 4
