@@ -47,13 +47,17 @@ class Internet:
         self.delivered_pairs: dict[int, tuple[str, str]] = {}
         """The newest pair each athlete's client was given: who received it, and the refresh token."""
 
+    def leaves(self, asked: Request) -> None:
+        """A client sends this now: note a token that it must know to be replaced."""
+        token = (asked.form or {}).get("refresh_token") if urlsplit(asked.url).path == TOKEN_PATH else None
+        if token in self._ledger.rotated:
+            self._ledger.stale_uses.append((self._ledger.rotated[token], self._world.clock()))
+
     async def call(self, client: str, asked: Request, timeout: float) -> Response:
         """One request, from the client's point of view."""
         path, rng = urlsplit(asked.url).path, self._rng
         token = (asked.form or {}).get("refresh_token") if path == TOKEN_PATH else None
         owner = self._world.grants.owner_of(token) if token else None
-        if token in self._ledger.rotated:
-            self._ledger.stale_uses.append((self._ledger.rotated[token], self._world.clock()))
         loses = token is not None and rng.random() < self.scenario.refreshes_lost
         loop = asyncio.get_running_loop()
         if owner is not None:
@@ -137,6 +141,7 @@ class SimTransport:
         self._pause = pause
 
     async def send(self, request: Request, timeout: float) -> Response:
+        self._internet.leaves(request)
         await self._pause()
         response = await self._internet.call(self._client, request, timeout)
         await self._pause()

@@ -124,6 +124,21 @@ async def test_a_process_that_died_while_refreshing_is_succeeded(expired, clock)
     assert timedelta(seconds=35) <= clock.now() - began < timedelta(seconds=36)
 
 
+async def test_a_process_that_slept_over_its_claim_does_not_use_the_old_token(expired, clock, monkeypatch):
+    """As a laptop does: meanwhile another process has refreshed."""
+    claim, strava = expired.claim_refresh, Strava(clock)
+
+    async def and_sleep(*asked):
+        claimed = await claim(*asked)
+        clock.advance(minutes=10)
+        expired.put(grant("another's", clock.now() + 6 * HOUR))
+        return claimed
+
+    monkeypatch.setattr(expired, "claim_refresh", and_sleep)
+    assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-another's"
+    assert strava.asked == []
+
+
 async def test_a_process_that_never_ends_is_given_up(expired, clock):
     expired.hold("there", 10_000)
     with pytest.raises(TransportFailure, match="another process"):

@@ -16,6 +16,9 @@ REFRESH_BEFORE = timedelta(hours=1)
 
 POLL_S = 0.05
 
+CLAIM_SLACK_S = 5.0
+"""A claim holds for so much longer than a refresh may take."""
+
 SAVE_TRIES = 8
 
 Refresh = Callable[[str], Awaitable[TokenGrant]]
@@ -64,11 +67,15 @@ class TokenKeeper:
                 row = await self._row(stale.athlete_id)
                 if row.generation != stale.generation:
                     return row
-                if await self._rows.claim_refresh(
-                    row.athlete_id, row.generation, self._owner, self._patience_s + 5
-                ):
+                asked = self._clock.now()
+                claimed = await self._rows.claim_refresh(
+                    row.athlete_id, row.generation, self._owner, self._patience_s + CLAIM_SLACK_S
+                )
+                # A process that has slept meanwhile may find that its claim is somebody else's by now.
+                awake = self._clock.now() - asked < timedelta(seconds=CLAIM_SLACK_S)
+                if claimed and awake:
                     return await self._refresh_claimed(row, rejected=rejected)
-                if self._clock.now() >= deadline:
+                if not claimed and self._clock.now() >= deadline:
                     raise TransportFailure("another process holds the token refresh and does not finish it")
                 await self._clock.sleep(POLL_S)
 
