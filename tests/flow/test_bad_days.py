@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
+import structlog
 from engine import DETAIL, make_engine
 from sqlalchemy import select
 
@@ -194,9 +197,24 @@ async def test_removing_an_athlete_is_done_at_once_and_told_to_strava_for_as_lon
     assert receipt.revoked_at is not None
 
 
-async def test_no_token_reaches_a_log_line_an_error_or_a_table(engine, capsys):
-    """Pain 39: connect, refresh, fail in every way, and leave; all that was ever a token is looked for."""
+@pytest.fixture
+def all_is_logged(engine, capsys, monkeypatch):
+    """As the service logs, and undone afterwards: loggers that are in use already must not keep it."""
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False})
+    )
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
     configure_logging("DEBUG", "json", engine.app.settings.secrets())
+    yield
+    configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+async def test_no_token_reaches_a_log_line_an_error_or_a_table(engine, all_is_logged, capsys):
+    """Pain 39: connect, refresh, fail in every way, and leave; all that was ever a token is looked for."""
     seen: set[str] = set()
     grant = engine.world.grants.live[engine.athlete]
 

@@ -153,7 +153,10 @@ async def test_an_inactive_application_stops_all_calls_costs_nothing_and_resumes
     async def all_waiting():
         _, found = await feedzone.api("jobs?state=queued&limit=200")
         waiting = [
-            job for job in found["items"] if "switched this application off" in (job["last_error"] or "")
+            job
+            for job in found["items"]
+            if job["kind"] == "refresh_activity"
+            and "switched this application off" in (job["last_error"] or "")
         ]
         return len(waiting) == 20 and waiting
 
