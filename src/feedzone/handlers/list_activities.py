@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import timedelta
 
 from ..domain.comparison import refresh
 from ..domain.effect import StoreAnnounced
@@ -13,9 +12,7 @@ from ..domain.outcome import Done, Outcome, Snooze
 from ..errors import StravaError
 from ..ports import Clock, StravaApi
 from .failures import ending
-
-PER_PAGE = 200
-FUTURE = timedelta(days=2)
+from .reconcile_athlete import FUTURE, PER_PAGE
 
 
 @dataclass(frozen=True)
