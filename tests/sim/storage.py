@@ -39,6 +39,7 @@ def make_template(folder: Path) -> Path:
     upgrade.prepare(database)
     database.run_sync(lambda c: c.exec_driver_sql("PRAGMA user_version"))
     database._write_engine.dispose()
+    database._brisk_engine.dispose()
     database._read_engine.dispose()
     database._writer.shutdown()
     return path
@@ -116,7 +117,7 @@ class InlineDatabase:
     async def read(self, body: Body[T]) -> T:
         return await self._transaction(body)
 
-    async def write(self, body: Body[T]) -> T:
+    async def write(self, body: Body[T], *, durable: bool = True) -> T:
         if (rate := self._busy()) and self._rng.random() < rate:
             await self._pause()
             raise StorageUnavailable("SQLite: database is locked")
