@@ -58,6 +58,17 @@ _DUE = (
     .limit(bindparam("most"))
 )
 _LOCKED_DUE = _DUE.with_for_update(skip_locked=True)
+_GEAR_DUE = (
+    select(_columns.id)
+    .where(
+        _columns.status == "active",
+        _columns.scopes.contains(GEAR_SCOPE, autoescape=True),
+        _columns.gear_due_at <= bindparam("now"),
+    )
+    .order_by(_columns.gear_due_at)
+    .limit(bindparam("most"))
+)
+_LOCKED_GEAR_DUE = _GEAR_DUE.with_for_update(skip_locked=True)
 
 
 def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
@@ -196,19 +207,8 @@ def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) 
 
 def due_for_gear(connection: Connection, now: datetime, limit: int, *, lock: bool) -> Sequence[int]:
     """Connected athletes whose gear we may read and have not asked for in a day, longest waiting first."""
-    query = (
-        select(_columns.id)
-        .where(
-            _columns.status == "active",
-            _columns.scopes.contains(GEAR_SCOPE, autoescape=True),
-            _columns.gear_due_at <= now,
-        )
-        .order_by(_columns.gear_due_at)
-        .limit(limit)
-    )
-    if lock:
-        query = query.with_for_update(skip_locked=True)
-    return connection.execute(query).scalars().all()
+    query = _LOCKED_GEAR_DUE if lock else _GEAR_DUE
+    return connection.execute(query, {"now": now, "most": limit}).scalars().all()
 
 
 def schedule_gear(connection: Connection, athlete_id: int, due: datetime) -> None:
