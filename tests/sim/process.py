@@ -80,12 +80,15 @@ class SimClock:
         if duty == RESCUER:
             await self._machine.file.until_leased()
         elif duty == SCHEDULER:
-            due = self._machine.file.next_comparison()
-            wait = SCHEDULER_NAP_S if due is None else (due - self.now()).total_seconds()
-            await asyncio.sleep(min(SCHEDULER_NAP_S, max(0.0, wait)))
+            while (wait := self._until_comparison()) > 0:
+                await asyncio.sleep(min(SCHEDULER_NAP_S, wait))
         else:
             return
         await asyncio.sleep(-(loop.time() - began) % seconds)
+
+    def _until_comparison(self) -> float:
+        due = self._machine.file.next_comparison()
+        return SCHEDULER_NAP_S if due is None else (due - self.now()).total_seconds()
 
 
 class Incarnation:
@@ -165,7 +168,7 @@ class EngineProcess:
             self._nap = (awaits - 1, seconds) if awaits else None
             if not awaits:
                 self.stall(seconds)
-        await asyncio.sleep(self._rng.random() * 0.002)
+        await self._machine.loop.moment(self._rng.random() * 0.002)
 
     def light(self, awaits: int) -> None:
         """Let it die after so many more awaits."""
