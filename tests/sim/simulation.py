@@ -61,7 +61,7 @@ class Simulation:
         self.loop = VirtualLoop(random.Random(f"{seed}:schedule"))
         self.trace = Trace(self.loop.time, tell)
         self.ledger = Ledger()
-        self.path = folder / f"world-{scenario.name}-{seed}.db"
+        self.path = folder / "world.db"
         self._file = File(template, self.path, self.loop)
         self.world = World(
             seed,

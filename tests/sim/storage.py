@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,19 @@ def make_template(folder: Path) -> Path:
     return path
 
 
+@cache
+def _database(path: Path) -> SqliteDatabase:
+    """One for all worlds that use this path, one after the other: it remembers what statements compile to."""
+    return SqliteDatabase(f"sqlite:///{path}")
+
+
 class File:
     """The database file that all processes of a world share."""
 
     def __init__(self, template: Path, path: Path, loop: VirtualLoop) -> None:
         shutil.copyfile(template, path)
         self.path = path
-        self._database = SqliteDatabase(f"sqlite:///{path}")
+        self._database = _database(path)
         self._connection = self._database._write_engine.connect()
         raw = self._connection.connection.driver_connection
         raw.execute("PRAGMA synchronous=OFF")  # only the machine's power would need it, and that stays on
