@@ -31,7 +31,7 @@ _STATUSES = (
 )
 _HEARD = (
     update(strava_athletes)
-    .where(_columns.id.in_(bindparam("ids", expanding=True)))
+    .where(_columns.id == bindparam("athlete"))
     .values(last_event_at=bindparam("now"))
 )
 _COMPLETE_SYNC = (
@@ -124,7 +124,9 @@ def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | N
 
 
 def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:
-    connection.execute(_HEARD, {"ids": sorted(ids), "now": now})
+    rows = [{"athlete": athlete_id, "now": now} for athlete_id in sorted(ids)]
+    if rows:
+        connection.execute(_HEARD, rows)
 
 
 def set_subscription(connection: Connection, *, active: bool) -> None:
