@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from feedzone.errors import StorageUnavailable
 from feedzone.store import upgrade
 from feedzone.store.database import Body, SqliteDatabase, T
+from feedzone.store.journal import KEPT
 
 from .loop import VirtualLoop
 from .witness import Witness
@@ -75,19 +76,20 @@ class File:
         except OperationalError as problem:
             raise StorageUnavailable(f"SQLite: {problem.orig}") from problem
         finally:
-            if self._waiters and not self._idle():
+            if self._waiters and not self.idle():
                 waiters, self._waiters = self._waiters, []
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_result(None)
 
-    def _idle(self) -> bool:
+    def idle(self) -> bool:
+        """Whether no job is leased."""
         query = "SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
         return self._raw.execute(query).fetchone() is None
 
     async def until_leased(self) -> None:
         """Return as soon as some job is leased."""
-        if self._idle():
+        if self.idle():
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
@@ -100,6 +102,11 @@ class File:
         )
         (due,) = self._raw.execute(query).fetchone()
         return datetime.fromisoformat(due) if due else None
+
+    def has_old_calls(self, now: datetime) -> bool:
+        """Whether the journal holds what may go."""
+        (first,) = self._raw.execute("SELECT min(sent_at) FROM api_calls").fetchone()
+        return first is not None and datetime.fromisoformat(first) < now - KEPT
 
     def close(self) -> None:
         self._connection.close()
