@@ -215,7 +215,7 @@ MUTATIONS = (
         "refresh without a claim",
         "two processes may use the same refresh token",
         "store/tokens.py",
-        "or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= bindparam(\"now\")),",
+        'or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= bindparam("now")),',
         "",
         guarantee=5,
         scenarios=("crowd",),

@@ -66,7 +66,7 @@ def replay_command(result: Result) -> str:
 
 @cache
 def _ground(_process: int) -> tuple[Path, Path]:
-    """Folder and template of a process, which stay until it ends: to make them takes as long as a short day."""
+    """Folder and template of a process, which stay until it ends: made once, used by all its worlds."""
     folder = workplace()
     Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)
     return folder, make_template(folder)

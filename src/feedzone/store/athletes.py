@@ -30,9 +30,7 @@ _STATUSES = (
     .with_for_update(read=True, key_share=True)
 )
 _HEARD = (
-    update(strava_athletes)
-    .where(_columns.id == bindparam("athlete"))
-    .values(last_event_at=bindparam("now"))
+    update(strava_athletes).where(_columns.id == bindparam("athlete")).values(last_event_at=bindparam("now"))
 )
 _COMPLETE_SYNC = (
     update(strava_athletes)
