@@ -115,7 +115,7 @@ class SqliteDatabase:
         def _begin(connection: Any) -> None:
             connection.driver_connection.execute(f"BEGIN {begin}")
 
-        # The driver begins nothing by itself (isolation_level=None). A listener for the event "begin" would do
+        # The driver begins nothing by itself (isolation_level=None). A listener for "begin" would do
         # it, too, but then SQLAlchemy looks for listeners at every statement.
         setattr(engine.dialect, "do_begin", _begin)  # noqa: B010  (to mypy, a method)
         return engine
