@@ -61,7 +61,7 @@ class Simulation:
         self.loop = VirtualLoop(random.Random(f"{seed}:schedule"))
         self.trace = Trace(self.loop.time, tell)
         self.ledger = Ledger()
-        self.path = folder / f"world-{scenario.name}-{seed}.db"
+        self.path = folder / "world.db"
         self._file = File(template, self.path, self.loop)
         self.world = World(
             seed,
@@ -200,8 +200,7 @@ class Simulation:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):
                 task.get_coro().close()  # type: ignore[union-attr]
-        self.loop._ready.clear()
-        self.loop._scheduled.clear()
+        self.loop.clear()
         self.loop.close()
         for path in self._folder.glob(f"{self.path.name}*"):
             path.unlink()

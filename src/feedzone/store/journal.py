@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, select
 
 from ..domain.budget import ApiCall
 from ..domain.demand import Counted
@@ -16,7 +17,7 @@ from ..domain.ids import uuid7
 from ..ports import Clock
 from . import athletes
 from .database import Database
-from .dialect import hour_of_day, insert_into, quarter_of
+from .dialect import hour_of_day, insert_for, quarter_of
 from .schema import api_calls
 
 KEPT = timedelta(days=8)
@@ -24,6 +25,14 @@ KEPT = timedelta(days=8)
 
 MOST_HELD = 10_000
 """How many calls wait in memory for a database that does not answer; then the oldest are forgotten."""
+
+# What every few seconds and every hour run is built once: to build a statement takes longer than to run it.
+_OLD = delete(api_calls).where(api_calls.c.sent_at < bindparam("before"))
+
+
+@cache
+def _insert_new(dialect: str) -> Any:
+    return insert_for(dialect, api_calls).on_conflict_do_nothing()
 
 
 class Journal:
@@ -73,7 +82,7 @@ def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
         _row(name, call, call.athlete_id if call.athlete_id in here else None) for name, call in batch.items()
     ]
     # A flush that was cancelled may have been written all the same; then these are no news.
-    connection.execute(insert_into(connection, api_calls).on_conflict_do_nothing(), rows)
+    connection.execute(_insert_new(connection.dialect.name), rows)
 
 
 def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
@@ -93,7 +102,7 @@ def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
 
 def prune(connection: Connection, now: datetime) -> int:
     """Remove calls that are older than KEPT; returns how many."""
-    return connection.execute(delete(api_calls).where(api_calls.c.sent_at < now - KEPT)).rowcount
+    return connection.execute(_OLD, {"before": now - KEPT}).rowcount
 
 
 class Seen(NamedTuple):
