@@ -16,15 +16,16 @@ from feedzone.sandbox import Behaviour, Sender
 
 from ..life import Life
 from ..network import ProcessWire
-from ..process import EPOCH, EngineProcess
+from ..process import EPOCH, EngineProcess, Machine
 from ..runner import make_template, workplace
 from ..scenario import CALM, READS
 from ..simulation import Result, Simulation
 from .plan import DAY_S, QUARTER_S, Plan, takes, times, uploads
 from .record import Look, Others, Promise, Read, Record, Story
 
-POLL_MS = 20_000
-"""Four times the engine's own interval: every look at a quiet queue costs the simulation something."""
+POLL_S = 5.0
+"""How often a process looks into the queue by itself. Here it is told in that time when something has changed
+there, which costs less, and looks into a quiet queue once a minute."""
 
 LOOK_S = QUARTER_S / 2
 COUNTED = "/activities", "/athlete", "/gear", "/oauth/deauthorize"
@@ -46,6 +47,10 @@ CREATE TEMP TRIGGER see_streams_later AFTER UPDATE OF state ON main.activity_str
 WHEN NEW.state = 'present' BEGIN
     INSERT OR IGNORE INTO seen_streams VALUES (NEW.activity_id, instant());
 END;
+CREATE TEMP TRIGGER see_job AFTER INSERT ON main.jobs BEGIN SELECT queued(); END;
+CREATE TEMP TRIGGER see_job_later AFTER UPDATE OF due_at, state ON main.jobs WHEN NEW.state = 'queued' BEGIN
+    SELECT queued();
+END;
 """
 LEFT = """
 SELECT athlete_id, count(*), max(kind = 'backfill_athlete') FROM jobs
@@ -58,7 +63,7 @@ class QuotaWorld(Simulation):
     """No faults, no checkers: what is of interest is what was spent, and how long things took."""
 
     behaviour = Behaviour(knot_s=600, sample_s=60)
-    poll_ms = POLL_MS
+    poll_ms = 60_000
 
     def __init__(self, seed: int, plan: Plan, template: Path, folder: Path, tell: Any = None) -> None:
         scenario = replace(
@@ -72,6 +77,9 @@ class QuotaWorld(Simulation):
         self._totals: dict[int, int] = {}
         self._told: set[tuple[int | None, int]] = set()
         self._lanes_until = self.record.times.asked
+        self._engines: Machine | None = None
+        self._poll_is_due = False
+        self._file._raw.create_function("queued", 0, self._queued)
         self._file._raw.executescript(SEEN)
 
     def live(self) -> Record:
@@ -89,7 +97,7 @@ class QuotaWorld(Simulation):
         wire = ProcessWire(self.seed, self.scenario, self.ledger, self.trace)
         sender = Sender(self.world, wire)
         await self._until(at.begin)
-        machine = self._machine(sender, self.scenario)
+        machine = self._engines = self._machine(sender, self.scenario)
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(plan.processes)]
         wire.processes = machine.processes = processes
         people = [
@@ -138,6 +146,17 @@ class QuotaWorld(Simulation):
             await self._until(take.at)
             if taken := self._others.take(self._now(), take.calls):
                 self.record.reads.append(Read(self._now(), taken, ours=False, refused=False))
+
+    def _queued(self) -> None:
+        if not self._poll_is_due and self._engines is not None:
+            self._poll_is_due = True
+            self.loop.call_later(POLL_S, self._poll, context=self._engines.context)
+
+    def _poll(self) -> None:
+        assert self._engines is not None
+        self._poll_is_due = False
+        for process in self._engines.processes:
+            process.notify()
 
     # -- what is seen ---------------------------------------------------------------------------------------
 
