@@ -25,7 +25,7 @@ from .record import Look, Others, Promise, Read, Record, Story
 
 POLL_S = 5.0
 """How often a process looks into the queue by itself. Here it is told in that time when something has changed
-there, which costs less, and looks into a quiet queue once a minute."""
+there or with the budget, which costs less, and looks into a quiet queue every ten minutes."""
 
 LOOK_S = QUARTER_S / 2
 COUNTED = "/activities", "/athlete", "/gear", "/oauth/deauthorize"
@@ -51,6 +51,7 @@ CREATE TEMP TRIGGER see_job AFTER INSERT ON main.jobs BEGIN SELECT queued(); END
 CREATE TEMP TRIGGER see_job_later AFTER UPDATE OF due_at, state ON main.jobs WHEN NEW.state = 'queued' BEGIN
     SELECT queued();
 END;
+CREATE TEMP TRIGGER see_budget AFTER UPDATE ON main.api_budget BEGIN SELECT queued(); END;
 """
 LEFT = """
 SELECT athlete_id, count(*), max(kind = 'backfill_athlete') FROM jobs
@@ -63,7 +64,7 @@ class QuotaWorld(Simulation):
     """No faults, no checkers: what is of interest is what was spent, and how long things took."""
 
     behaviour = Behaviour(knot_s=600, sample_s=60)
-    poll_ms = 60_000
+    poll_ms = 600_000
 
     def __init__(self, seed: int, plan: Plan, template: Path, folder: Path, tell: Any = None) -> None:
         scenario = replace(
