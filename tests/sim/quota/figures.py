@@ -64,6 +64,8 @@ class Figures:
     latencies: list[Latency]
     waits: list[Wait]
     promises: list[Promise]
+    done_a_day: float
+    """Activities that were stored whole in a whole day."""
 
     def percentile(self, share: float, *, gone: bool = False, streams: bool = False) -> float:
         """Of the seconds from delivery to the stored detail, or to the streams. `gone`: of all, also of those
@@ -85,13 +87,16 @@ class Figures:
 
 
 def figures(record: Record) -> Figures:
-    gone = _gone(record)
+    gone, days = _gone(record), _days(record)
+    whole = {day.number for day in days if day.whole}
+    done = sum(int(at // DAY_S) in whole for at in record.done)
     return Figures(
-        _days(record),
+        days,
         _refused(record),
         _latencies(record, gone),
         _waits(record, gone),
         [p for p in record.promises if p.kept_at is not None and p.kept_at - p.begun_at > LONG_S],
+        done / max(1, len(whole)),
     )
 
 
@@ -209,7 +214,7 @@ def summary(record: Record, found: Figures) -> str:
         )
     lanes = ", ".join(f"{lane} {calls}" for lane, calls in record.lanes.most_common())
     lines += [
-        f"  our calls: {lanes}",
+        f"  our calls: {lanes}; {found.done_a_day:.0f} activities done a day",
         f"  429s: at most {found.refused_at_once} in a window, {found.refused_in_a_day} in a day",
         f"  {len(found.latencies)} uploads while history was fetched, "
         f"{sum(each.gone for each in found.latencies)} of them with the day's quota gone",

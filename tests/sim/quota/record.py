@@ -62,6 +62,8 @@ class Record:
     promises: list[Promise] = field(default_factory=list)
     finished: dict[int, float] = field(default_factory=dict)
     """When each athlete's history was fetched."""
+    done: list[float] = field(default_factory=list)
+    """When each activity, new or old, was stored whole: detail and streams."""
     lanes: Counter[str] = field(default_factory=Counter)
     """Our calls since all history was asked for, by the lane of their job."""
     crashes: list[str] = field(default_factory=list)

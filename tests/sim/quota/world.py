@@ -57,6 +57,10 @@ LEFT = """
 SELECT athlete_id, count(*), max(kind = 'backfill_athlete') FROM jobs
 WHERE state IN ('queued', 'running') AND (priority = ? OR kind = 'backfill_athlete') GROUP BY athlete_id
 """
+DONE = """
+SELECT max(d.at, coalesce(s.at, d.at)) FROM temp.seen_details d LEFT JOIN temp.seen_streams s USING (activity_id)
+JOIN main.strava_activities a ON a.id = d.activity_id WHERE s.at IS NOT NULL OR a.manual
+"""
 LANES = "SELECT lane, count(*) FROM api_calls WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
 
 
@@ -101,9 +105,7 @@ class QuotaWorld(Simulation):
         machine = self._engines = self._machine(sender, self.scenario)
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(plan.processes)]
         wire.processes = machine.processes = processes
-        people = [
-            self.world.add_athlete(plan.history_of(n), plan.per_week).id for n in range(plan.athletes)
-        ]
+        people = [self.world.add_athlete(plan.history_of(n), plan.per_week).id for n in range(plan.athletes)]
         await sender.start()
         for process in processes:
             process.start()
@@ -190,7 +192,9 @@ class QuotaWorld(Simulation):
             for athlete_id, total in self._totals.items()
         }
         tenths[None] = 10 * (whole - sum(left.values())) // whole if whole else 10
-        news = {who: tenth for who, tenth in tenths.items() if 0 < tenth < 10 and (who, tenth) not in self._told}
+        news = {
+            who: tenth for who, tenth in tenths.items() if 0 < tenth < 10 and (who, tenth) not in self._told
+        }
         if not news:
             return
         self._told.update(news.items())
@@ -229,6 +233,7 @@ class QuotaWorld(Simulation):
             for activity_id, at in raw.execute(f"SELECT activity_id, at FROM temp.{table}"):
                 if activity_id in record.stories:
                     setattr(record.stories[activity_id], column, start + at)
+        record.done = [start + at for (at,) in raw.execute(DONE)]
         query = "SELECT id, initial_sync_completed_at FROM strava_athletes WHERE initial_sync_completed"
         for athlete_id, at in raw.execute(query):
             record.finished[athlete_id] = datetime.fromisoformat(at).timestamp()
