@@ -1,5 +1,6 @@
-"""All benches, one after the other: medians and ratios of one run. `python -m bench limiters` is one that takes
-minutes, and so runs by itself.
+"""All benches, one after the other: medians and ratios of one run.
+
+`python -m bench limiters` takes minutes, and so runs only when it is named.
 """
 
 from __future__ import annotations

@@ -51,29 +51,32 @@ ABOUT = """\
 
 `python -m bench limiters --write` makes this page.
 
-A simulated week with real windows: {athletes} athletes with {years:g} years of history each, all of which is asked for,
-upload {uploads:g} times a day each, in the morning and evening. The limits are those of a new application: 100 reads a
-quarter of an hour, 1,000 a day. There is more to fetch than that allows, so a limiter can be judged by how
-much of it is used, by what Strava refuses, and by how long a new activity waits behind the old ones.
+A simulated week with real windows: {athletes} athletes with {years:g} years of history each, all of which
+is asked for, upload {uploads:g} times a day each, in the morning and evening. The limits are those of a new
+application: 100 reads a quarter of an hour, 1,000 a day. There is more to fetch than that allows, so a
+limiter can be judged by how much of it is used, by what Strava refuses, and by how long a new activity
+waits behind the old ones.
 
-Counted are whole UTC days. *Reads used* are calls that Strava answered, ours and others', as a share of the day's
-quota; *activities done* have their detail and streams; times are from the event to the stored detail, of all
-events, also of those for which a spent day left nothing.
+Counted are whole UTC days. *Reads used* are calls that Strava answered, ours and others', as a share of the
+day's quota; *activities done* have their detail and streams; times are from the event to the stored detail,
+of all events, also of those for which a spent day left nothing.
 """
 
 HOW = """\
 ## What was modelled, and how
 
-The line of feedzone is the engine itself: {processes} processes on one database, over a simulated network, against the
-sandbox (`tests/sim/quota/`). The others are models (`bench/rivals.py`): one worker process with one queue, in
-which new activities go first, then later looks, then history, against the same counting of calls (the sandbox's
-`Meter`) and the same uploads at the same times. stravalib's limiter is the installed package's own code, run
-with a simulated clock; it sleeps to within a second before a window's end, is refused at each of them, and where
-such a refusal comes back after midnight it takes it for one of the new day, and sleeps through that. Fixed sleeps try again a quarter of an hour after a 429, backoff after 1, 2, 4 ... 900 seconds. All of
-them do the same work: a detail and streams for each activity, three later looks at a new one, a comparison of
-each athlete every six hours, one look a day at the gear. They are treated kindly: they lose nothing, never stop,
-and a refusal always carries the headers that tell them how long to wait. Nobody but feedzone knows on which day of the week how much will be uploaded, and none of them was
-told.
+The line of feedzone is the engine itself: {processes} processes on one database, over a simulated network,
+against the sandbox (`tests/sim/quota/`), after {warm_up:g} days without any history to fetch, in which it
+could learn how much is uploaded at which hour. The others are models (`bench/rivals.py`): one worker
+process with one queue, in which new activities go first, then later looks, then history, against the same
+counting of calls (the sandbox's `Meter`) and the same uploads at the same times. stravalib's limiter is the
+installed package's own code, run with a simulated clock: it wakes within the last second of a window, is
+refused there, and where such a refusal arrives after midnight it is taken for one of the new day, which is
+then slept through. Fixed sleeps try again a quarter of an hour after a 429, backoff after 1, 2, 4 and so on
+up to 900 seconds. All of them do the same work: a detail and streams for each activity, three later looks
+at a new one, a comparison of each athlete every six hours, one look a day at the gear. They are treated
+kindly: they lose nothing, never stop, and a refusal always carries the headers that tell them how long to
+wait.
 """
 
 
@@ -126,9 +129,9 @@ def page(seed: int, plan: Plan, shared: Plan) -> str:
             "## Alone with the application\n",
             compare(seed, plan),
             "## Somebody else takes a third\n",
-            "Silently, in bursts, with the same application; nobody can know of a burst before the next answer.\n",
+            "Silently, in bursts, with the same application: only the next answer tells of a burst.\n",
             compare(seed, shared),
-            HOW.format(processes=plan.processes),
+            HOW.format(processes=plan.processes, warm_up=plan.warm_up_days),
         )
     )
 

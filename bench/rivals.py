@@ -20,18 +20,18 @@ from typing import NamedTuple, Protocol
 from unittest.mock import patch
 
 import arrow
-from sim.quota.plan import DAY_S, HOUR_S, Plan, Take, takes, times, uploads
-from sim.quota.record import Look, Others, Read, Record, Story
-from sim.scenario import CALM
 from stravalib.util import limiter
 
 from feedzone.sandbox.limits import Meter
+from sim.quota.plan import DAY_S, HOUR_S, Plan, Take, takes, times, uploads
+from sim.quota.record import Look, Others, Read, Record, Story
+from sim.scenario import CALM
 
 CALL_S = (0.05, 0.4)
 """How long a call takes, as over the simulated network."""
 
 LOOKS_S = (900, 6 * HOUR_S, 24 * HOUR_S)
-"""Later looks at a new activity, and the comparisons below: what feedzone does, so that the work is the same."""
+"""Later looks at a new activity, and the comparisons below: feedzone does them, so the work is the same."""
 
 VISIBLE_AFTER_S, STREAMS_AFTER_S = CALM.visible_delay_s, CALM.stream_delay_s
 """What is younger is answered with 404, or has no streams yet."""
@@ -92,7 +92,7 @@ class Stravalib:
     """The limiter of stravalib itself, in simulated time. A call that it could not avoid to be refused is
     made again when it has slept."""
 
-    def __init__(self, clock: Clock, priority: str) -> None:
+    def __init__(self, _: Clock, priority: str) -> None:
         self._limit = limiter.DefaultRateLimiter(priority)  # type: ignore[arg-type]
 
     def __call__(self, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""Pains 41 to 47. More history than Strava allows to fetch: all that is allowed is used, and nothing new waits.
+"""Pains 41 to 47. More history than Strava allows to fetch: what is allowed is used, and nothing new waits.
 
 Two fifths of the world that `python -m sim.quota` makes: four athletes, and two fifths of a new application's
 limits, with real windows and days. Plans and figures are tested first, for what follows rests on them.
@@ -42,7 +42,7 @@ def _lived(seed: int, plan: Plan) -> Record:
     return record
 
 
-# -- alone with the application ---------------------------------------------------------------------------------
+# -- alone with the application --------------------------------------------------------------------------
 
 
 def test_of_each_days_reads_99_percent_are_spent_while_work_waits(alone):
@@ -68,7 +68,7 @@ def test_all_histories_advance_alike(alone):
     _assert_nobody_starves(alone)
 
 
-# -- somebody else takes a third --------------------------------------------------------------------------------
+# -- somebody else takes a third -------------------------------------------------------------------------
 
 
 def test_with_others_in_the_application_a_window_has_one_429_at_most(shared):
@@ -93,7 +93,7 @@ def _assert_nobody_starves(found):
     assert max(wait.longest_s for wait in found.waits) <= 3 * HOUR_S
 
 
-# -- histories that end -----------------------------------------------------------------------------------------
+# -- histories that end ----------------------------------------------------------------------------------
 
 
 def test_the_end_of_a_long_history_is_told_from_its_first_tenth_on():
@@ -103,7 +103,7 @@ def test_the_end_of_a_long_history_is_told_from_its_first_tenth_on():
     assert [promise for promise in promises if error(promise) > 0.15] == []
 
 
-# -- what the above rests on ------------------------------------------------------------------------------------
+# -- what the above rests on -----------------------------------------------------------------------------
 
 
 def test_athletes_upload_five_times_a_day_and_mostly_in_the_morning_and_evening():

@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench import rivals
 from bench.limiters import duration, row
 from bench.rivals import Answer, Backoff, Clock, FixedSleep, Queue, Strava, Stravalib, Task, stravalib_time
-from sim.quota.figures import figures
-from sim.quota.plan import DAY_S, QUARTER_S, Plan, Take
 
 from feedzone.sandbox import Limits
+from sim.quota.figures import figures
+from sim.quota.plan import DAY_S, QUARTER_S, Plan, Take
 
 MIDNIGHT = 20_000.0 * DAY_S
 WEEK = Plan(days=2, warm_up_days=0.5, athletes=3, history_days=400, limits=Limits(60, 600, 30, 300))

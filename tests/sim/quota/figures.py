@@ -1,4 +1,4 @@
-"""What a record means: days and windows, 429s, latencies, who waited longest, and which promises were kept."""
+"""What a record means: days and windows, 429s, latencies, who waited longest, which promises were kept."""
 
 from __future__ import annotations
 
@@ -70,11 +70,9 @@ class Figures:
     def percentile(self, share: float, *, gone: bool = False, streams: bool = False) -> float:
         """Of the seconds from delivery to the stored detail, or to the streams. `gone`: of all, also of those
         that came when the day's quota was gone."""
-        found = [each for each in self.latencies if gone or not each.gone]
-        return percentile(
-            [math.inf if at is None else at for each in found for at in [each.streams if streams else each.detail]],
-            share,
-        )  # fmt: skip
+        held = [each for each in self.latencies if gone or not each.gone]
+        found = [each.streams if streams else each.detail for each in held]
+        return percentile([math.inf if took is None else took for took in found], share)
 
     @property
     def refused_in_a_day(self) -> int:
@@ -179,7 +177,8 @@ def _latencies(record: Record, gone: dict[int, float]) -> list[Latency]:
             continue
         detail, streams = (None if t is None else t - at for t in (story.detail_at, story.streams_at))
         late = detail is None or detail > PROMPT_S
-        found.append(Latency(detail, streams, late and _is_gone(gone, at + PROMPT_S)))
+        spent = _is_gone(gone, at) or _is_gone(gone, at + PROMPT_S)
+        found.append(Latency(detail, streams, late and spent))
     return found
 
 

@@ -37,7 +37,7 @@ class Plan:
     uploads_a_day: float = 5.0
     history_days: int = 6 * 365
     staggered: bool = False
-    """The first athlete has a share of that history, the last one all of it, those between them more and more."""
+    """The first athlete has a share of that history, the last one all of it, and each more than the last."""
     per_week: float = 3.9
     processes: int = 4
     limits: Limits = field(default_factory=Limits)
