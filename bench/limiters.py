@@ -129,7 +129,8 @@ def page(seed: int, plan: Plan, shared: Plan) -> str:
             "## Alone with the application\n",
             compare(seed, plan),
             "## Somebody else takes a third\n",
-            "Silently, in bursts, with the same application: only the next answer tells of a burst.\n",
+            "Silently, in bursts, with the same application: only the next answer tells of a burst. They want a\n"
+            "third of each day, all day long, and get what is left.\n",
             compare(seed, shared),
             HOW.format(processes=plan.processes, warm_up=plan.warm_up_days),
         )

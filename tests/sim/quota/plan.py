@@ -106,18 +106,25 @@ def _day(
 
 
 def takes(seed: int, plan: Plan) -> list[Take]:
-    """What somebody else wants: nothing for a while, then a burst; the day's share in the end."""
+    """What somebody else wants: little for a while, then a burst; the day's share in the end.
+
+    They come at each window's begin, as timers do, be it only for what they were refused before, and whenever
+    they like.
+    """
     rng = random.Random(f"{seed}:others")
     begin, _, end = times(seed, plan)
     found: list[Take] = []
+    if not plan.others:
+        return found
     for day in range(int(begin // DAY_S), int(end // DAY_S)):
         weights = [rng.expovariate(1) ** 2 for _ in range(DAY_S // QUARTER_S)]
         unit, owed = plan.others * plan.limits.read_daily / sum(weights), 0.0
         for quarter, weight in enumerate(weights):
             owed += unit * weight
-            cuts = sorted(rng.randrange(int(owed) + 1) for _ in range(rng.randrange(3)))
-            bursts = [b - a for a, b in zip([0, *cuts], [*cuts, int(owed)], strict=True) if b > a]
+            cuts = sorted(rng.randrange(int(owed) + 1) for _ in range(rng.randrange(1, 4)))
+            first, *later = (b - a for a, b in zip([0, *cuts], [*cuts, int(owed)], strict=True))
             start = day * DAY_S + quarter * QUARTER_S
-            found += [Take(start + rng.uniform(1, QUARTER_S - 1), calls) for calls in bursts]
-            owed -= sum(bursts)
+            found.append(Take(start + rng.uniform(0.1, 5), first))
+            found += [Take(start + rng.uniform(5, QUARTER_S - 1), calls) for calls in later if calls]
+            owed -= int(owed)
     return sorted(take for take in found if begin < take.at < end)
