@@ -33,6 +33,9 @@ RIVALS: dict[str, Callable[[rivals.Clock], rivals.Policy]] = {
     "stravalib, priority high (its default)": partial(rivals.Stravalib, priority="high"),
     "stravalib, priority medium": partial(rivals.Stravalib, priority="medium"),
     "stravalib, priority low": partial(rivals.Stravalib, priority="low"),
+    "stravalib, high, were it to wake on time": partial(rivals.StravalibOnTime, priority="high"),
+    "stravalib, medium, on time": partial(rivals.StravalibOnTime, priority="medium"),
+    "stravalib, low, on time": partial(rivals.StravalibOnTime, priority="low"),
     "sleep(0.5) between calls": partial(rivals.FixedSleep, seconds=0.5),
     "sleep(1) between calls": partial(rivals.FixedSleep, seconds=1.0),
     "sleep(9): 100 calls in 15 minutes": partial(rivals.FixedSleep, seconds=9.0),
@@ -72,11 +75,17 @@ process with one queue, in which new activities go first, then later looks, then
 counting of calls (the sandbox's `Meter`) and the same uploads at the same times. stravalib's limiter is the
 installed package's own code, run with a simulated clock: it wakes within the last second of a window, is
 refused there, and where such a refusal arrives after midnight it is taken for one of the new day, which is
-then slept through. Fixed sleeps try again a quarter of an hour after a 429, backoff after 1, 2, 4 and so on
-up to 900 seconds. All of them do the same work: a detail and streams for each activity, three later looks
-at a new one, a comparison of each athlete every six hours, one look a day at the gear. They are treated
-kindly: they lose nothing, never stop, and a refusal always carries the headers that tell them how long to
-wait.
+then slept through; *on time* is the same code for which such a moment lasts until the window ends. Fixed
+sleeps try again a quarter of an hour after a 429, backoff after 1, 2, 4 and so on up to 900 seconds. All of
+them do the same work: a detail and streams for each activity, three later looks at a new one, a comparison
+of each athlete every six hours, one look a day at the gear. They are treated kindly: they lose nothing,
+never stop, and a refusal always carries the headers that tell them how long to wait.
+"""
+
+
+SHARED = """\
+Silently, in bursts, with the same application: only the next answer tells of a burst. They want a third of
+each day, all day long, and get what is left.
 """
 
 
@@ -129,8 +138,7 @@ def page(seed: int, plan: Plan, shared: Plan) -> str:
             "## Alone with the application\n",
             compare(seed, plan),
             "## Somebody else takes a third\n",
-            "Silently, in bursts, with the same application: only the next answer tells of a burst. They want a\n"
-            "third of each day, all day long, and get what is left.\n",
+            SHARED,
             compare(seed, shared),
             HOW.format(processes=plan.processes, warm_up=plan.warm_up_days),
         )

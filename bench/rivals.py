@@ -23,7 +23,7 @@ import arrow
 from stravalib.util import limiter
 
 from feedzone.sandbox.limits import Meter
-from sim.quota.plan import DAY_S, HOUR_S, Plan, Take, takes, times, uploads
+from sim.quota.plan import DAY_S, HOUR_S, QUARTER_S, Plan, Take, takes, times, uploads
 from sim.quota.record import Look, Others, Read, Record, Story
 from sim.scenario import CALM
 
@@ -97,6 +97,22 @@ class Stravalib:
 
     def __call__(self, answer: Answer) -> None:
         self._limit(answer.headers, "GET")
+
+
+class StravalibOnTime(Stravalib):
+    """The same, were it not to wake in the last second of a window, just before what it has waited for."""
+
+    EARLY_S, LATE_S = 1.5, 0.5
+
+    def __init__(self, clock: Clock, priority: str) -> None:
+        super().__init__(clock, priority)
+        self._clock = clock
+
+    def __call__(self, answer: Answer) -> None:
+        super().__call__(answer)
+        left = QUARTER_S - self._clock.now % QUARTER_S
+        if left < self.EARLY_S:
+            self._clock.sleep(left + self.LATE_S)
 
 
 class FixedSleep:

@@ -59,6 +59,17 @@ def test_stravalib_takes_a_refusal_of_yesterday_for_one_of_today_and_sleeps_thro
     assert wait == pytest.approx(DAY_S, abs=2)
 
 
+def test_were_stravalib_to_wake_on_time_it_would_sleep_just_beyond_the_window():
+    clock = Clock(MIDNIGHT + 600.4)
+    policy = rivals.StravalibOnTime(clock, "high")
+    assert slept(clock, policy, Answer(200, usage(99, 99)))[0] == 0
+    slept(clock, policy, Answer(200, usage(100, 100)))
+    assert clock.now == pytest.approx(MIDNIGHT + QUARTER_S + 0.5)
+    clock.now = MIDNIGHT - 600
+    slept(clock, policy, Answer(200, usage(5, 1000)))
+    assert clock.now == pytest.approx(MIDNIGHT + 0.5)
+
+
 def test_stravalib_learns_nothing_from_streams_which_have_no_headers():
     clock = Clock(MIDNIGHT)
     assert slept(clock, Stravalib(clock, "high"), Answer(200, {})) == [0]
