@@ -13,6 +13,8 @@ import uvicorn
 from web_world import API_KEY, KEY, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.budget import Reservation
+from feedzone.domain.job import Lane
 from feedzone.errors import StorageUnavailable
 from feedzone.store import athletes, subscriptions
 from feedzone.store.database import Database
@@ -111,8 +113,8 @@ async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
     await subscribe(world)
     await world.connect()
     budget = world.parts.insights.foresight._budget
-    await budget.reserve(read=True)
-    await budget.latch(None)
+    await budget.answered(await budget.reserve(Lane.LIVE), {})
+    await budget.latch(Reservation(), {})
     assert "The rate limit is spent: work goes on at 2026-11-03 08:15:00 UTC." in await page(world)
 
 
