@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
 from feedzone.domain.demand import OTHERS, QUARTERS, Counted, Demand, learn
 from feedzone.domain.job import Lane
-from feedzone.domain.lanes import MOST_KEPT, kept, room, rooms
+from feedzone.domain.lanes import MOST_KEPT, kept, room
 
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
 NOON = MIDNIGHT + timedelta(hours=12)
@@ -145,7 +145,8 @@ def test_what_is_kept_of_a_day_is_released_quarter_by_quarter():
 def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(used, today, second, rate, spread):
     now = MIDNIGHT + timedelta(seconds=second)
     held = windows(now, used=used, today=max(used, today))
-    told = rooms(held, hourly(spread, live=rate, interactive=1, reconcile=1, reread=2), now)
+    demand = hourly(spread, live=rate, interactive=1, reconcile=1, reread=2)
+    told = {lane: room(held, demand, lane, now) for lane in Lane}
     for better, worse in pairwise(Lane):
         assert told[better].calls >= told[worse].calls >= 0
     assert all(now < one.until <= MIDNIGHT + timedelta(days=1) for one in told.values())

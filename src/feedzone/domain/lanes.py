@@ -7,7 +7,7 @@ seconds of a window nothing is kept at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from math import ceil, sqrt
 
@@ -35,27 +35,25 @@ MOST_KEPT = 0.75
 
 
 class Room(msgspec.Struct, frozen=True):
-    """What a lane may call now; where that is nothing, the window that binds, and when it will be more."""
+    """What a lane may call now, the window that binds it, and when there will be more room."""
 
     calls: int
     window: WindowName
     until: datetime
 
 
-def rooms(windows: Sequence[Window], demand: Demand, now: datetime) -> dict[Lane, Room]:
-    """What each lane may call at `now`, by Strava's clock."""
-    return {lane: room(windows, demand, lane, now) for lane in Lane}
+def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> int:
+    """What this lane may call at `now`, by Strava's clock."""
+    return min(_left(window, demand, lane, now) for window in windows)
 
 
 def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
-    held = {window.name: window for window in windows}
-    tightest = min(
-        windows, key=lambda window: (_left(window, demand, lane, now), -window.ends_at.timestamp())
-    )
-    calls = _left(tightest, demand, lane, now)
-    if calls > 0:
-        return Room(calls, tightest.name, tightest.ends_at)
-    return Room(0, tightest.name, _opens_at(held, demand, lane, now))
+    """The same, and what comes when those calls have been made."""
+    calls = calls_left(windows, demand, lane, now)
+    after = [msgspec.structs.replace(window, used=window.used + calls) for window in windows]
+    spent = [window for window in after if _left(window, demand, lane, now) <= 0]
+    binding = max(spent, key=lambda window: window.ends_at)
+    return Room(calls, binding.name, _opens_at(after, demand, lane, now))
 
 
 def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
@@ -92,18 +90,20 @@ def _left(window: Window, demand: Demand, lane: Lane, now: datetime) -> int:
     return max(0, window.quota - window.used - kept(demand, lane, window, now))
 
 
-def _opens_at(held: Mapping[WindowName, Window], demand: Demand, lane: Lane, now: datetime) -> datetime:
-    """The first time at which this lane will have room, if nobody else calls until then."""
+def _opens_at(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> datetime:
+    """When this lane will have room, if nobody else calls until then; not earlier, though perhaps later."""
     day_end = window_end("read_day", now)
     start = window_start("read_15min", now)
-    windows = list(held.values())
+    parts: tuple[float, ...] = RELEASES
     while start < day_end:
-        for part in RELEASES:
+        for part in parts:
             at = start + part * QUARTER
-            if at > now and all(_left(window, demand, lane, at) > 0 for window in windows):
+            if at > now and calls_left(windows, demand, lane, at) > 0:
                 return at
+        if any(window.full for window in windows if window.is_day):
+            break
         start += QUARTER
         windows = [window if window.is_day else window.anew(start) for window in windows]
-        if all(window.full for window in windows if window.is_day):
-            break
+        # Of quarters to come it is enough to look at their beginning, but for the last one.
+        parts = RELEASES if start + QUARTER == day_end else RELEASES[:1]
     return day_end

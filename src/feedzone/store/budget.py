@@ -151,11 +151,16 @@ class BudgetTable:
             self._learned = now, await self._database.read(lambda c: _learn(c, now))
         return self._learned[1]
 
-    def rooms(self, connection: Connection, demand: Demand) -> dict[Lane, Room]:
-        """What each lane may call now, and when those that may not will be able to, by our own clock."""
-        held = _current(connection, self._clock.now(), lock=False)
-        found = lanes.rooms(list(held.values()), demand, self._clock.now())
-        return {lane: Room(r.calls, r.window, self._clock.ours(r.until)) for lane, r in found.items()}
+    def tight(self, connection: Connection, demand: Demand, most: int) -> dict[Lane, Room]:
+        """The lanes that may make fewer than `most` calls now; their instants are by our own clock."""
+        now = self._clock.now()
+        windows = list(_current(connection, now, lock=False).values())
+        found = {}
+        for lane in Lane:
+            if lanes.calls_left(windows, demand, lane, now) < most:
+                room = lanes.room(windows, demand, lane, now)
+                found[lane] = Room(room.calls, room.window, self._clock.ours(room.until))
+        return found
 
 
 def _by_our_clock(window: Window, clock: StravaClock) -> Window:
@@ -174,9 +179,9 @@ def _reserve(
 ) -> Reservation | Room | Exception | None:
     rows = _locked(connection, now)
     held = _windows(rows, now)
-    room = lanes.room(list(held.values()), demand, lane, now)
-    if room.calls <= 0:
-        return room
+    windows = list(held.values())
+    if lanes.calls_left(windows, demand, lane, now) <= 0:
+        return lanes.room(windows, demand, lane, now)
     first = next(iter(rows.values()))
     if first.alone_until is not None and now < first.alone_until <= now + timedelta(seconds=ALONE_S):
         return None

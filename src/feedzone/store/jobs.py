@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
 
 from ..domain.ids import uuid7
-from ..domain.job import Hint, Job, JobSpec, Lane, decode_hint, encode_hint
+from ..domain.job import Job, JobSpec, Lane, decode_hint, encode_hint
 from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from . import attempts, dead_letters, events, turns
 from .dialect import insert_for
@@ -66,6 +66,7 @@ _LOCK = (
 
 
 ALL_LANES = max(Lane) + 1
+NO_LIMIT: Mapping[Lane, int] = {}
 
 SETTLING = 8
 """So many updates in a row may put off the fetch that confirms them."""
@@ -181,22 +182,23 @@ def lock(connection: Connection, keys: Iterable[str]) -> None:
     connection.execute(_LOCK, {"keys": sorted(keys)}).all()
 
 
-def waiting_hints(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Hint]:
-    """What the live jobs of this kind are about to do, by athlete."""
-    live = select(jobs.c.athlete_id, jobs.c.hint).where(
-        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead"
-    )
-    return {row.athlete_id: decode_hint(row.hint) for row in connection.execute(live)}
-
-
 def lease(
-    connection: Connection, *, limit: int, owner: str, now: datetime, seconds: float, below: int = ALL_LANES
+    connection: Connection,
+    *,
+    limit: int,
+    owner: str,
+    now: datetime,
+    seconds: float,
+    most: Mapping[Lane, int] = NO_LIMIT,
 ) -> list[Job]:
-    """Lease up to `limit` due jobs of the lanes `below`, best lane first, athletes in turns.
+    """Lease up to `limit` due jobs, best lane first, athletes in turns; of a lane no more than `most` says.
 
     Other processes' picks are skipped, not waited for.
     """
-    rows = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
+    below = min((lane for lane, left in most.items() if left <= 0), default=ALL_LANES)
+    picked = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
+    left = dict(most)
+    rows = [row for row in picked if _allowed(left, Lane(row.priority))]
     if not rows:
         return []
     ids = [row.id for row in rows]
@@ -204,6 +206,11 @@ def lease(
     connection.execute(_HOLD, {"picked": ids, "holder": owner, "until": until, "now": now})
     events.mark_processing(connection, ids)
     return [_job(row, owner) for row in rows]
+
+
+def _allowed(left: dict[Lane, int], lane: Lane) -> bool:
+    left[lane] = left.get(lane, 1000) - 1
+    return left[lane] >= 0
 
 
 def _job(row: Row[Any], owner: str) -> Job:

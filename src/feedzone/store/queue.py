@@ -7,11 +7,13 @@ import random
 import socket
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
 from ..domain.backoff import AFTER_WINDOW_S, retry_delay_s
 from ..domain.job import Job, Lane
+from ..domain.lanes import Room
 from ..domain.outcome import Discard, Outcome, Retry
 from ..errors import QuotaSpent
 from ..ports import Clock
@@ -40,19 +42,28 @@ class JobTable:
         now = self._clock.now()
         demand = await self._budget.demand()
 
-        def body(connection: Connection) -> list[Job]:
-            rooms = self._budget.rooms(connection, demand)
-            closed = {lane: rooms[lane] for lane in PATIENT if rooms[lane].calls <= 0}
-            below = min(closed, default=jobs.ALL_LANES)
-            found = jobs.lease(connection, limit=limit, owner=owner, now=now, seconds=seconds, below=below)
-            if len(found) < limit:
-                for lane, room in closed.items():
-                    until = room.until + timedelta(seconds=self._rng.uniform(*AFTER_WINDOW_S))
-                    reason = str(QuotaSpent(room.window, room.until))
-                    waiting.put_off(connection, lane, now, until, reason)
-            return found
+        tight: dict[Lane, Room] = {}
 
-        return await self._database.write(body, durable=False)
+        def body(connection: Connection) -> list[Job]:
+            nonlocal tight
+            tight = self._budget.tight(connection, demand, limit)
+            most = {lane: tight[lane].calls for lane in PATIENT if lane in tight}
+            return jobs.lease(connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most)
+
+        found = await self._database.write(body, durable=False)
+        if len(found) < limit:
+            for lane in PATIENT:
+                if lane in tight:
+                    await self._put_off(lane, tight[lane], now)
+        return found
+
+    async def _put_off(self, lane: Lane, room: Room, now: datetime) -> None:
+        """What is left in a lane is due when there will be room again."""
+        until = room.until + timedelta(seconds=self._rng.uniform(*AFTER_WINDOW_S))
+        reason = str(QuotaSpent(room.window, room.until))
+        step = partial(waiting.put_off, lane=lane, now=now, until=until, reason=reason)
+        while await self._database.write(step, durable=False) == waiting.AT_ONCE:
+            pass
 
     async def finish(self, job: Job, outcome: Outcome) -> bool:
         now = self._clock.now()

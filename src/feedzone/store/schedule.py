@@ -18,7 +18,7 @@ from ..domain.comparison import comparison
 from ..domain.gear import gear_refresh
 from ..domain.job import ReconcileHint, athlete_key
 from ..ports import Clock, Wakeup
-from . import activities, athletes, jobs, subscriptions
+from . import activities, athletes, jobs, subscriptions, waiting
 from .database import Database
 
 FULL_EVERY = timedelta(hours=6)
@@ -63,14 +63,14 @@ class Schedule:
         due = {row.id for row in athletes.due_for_comparison(connection, now, BATCH, lock=False)}
         keys = [athlete_key(number) for number in due]
         jobs.lock(connection, keys)
-        waiting = jobs.waiting_hints(connection, "reconcile_athlete", keys)
+        held = waiting.hints(connection, "reconcile_athlete", keys)
         rows = [r for r in athletes.due_for_comparison(connection, now, BATCH, lock=True) if r.id in due]
         specs = []
         for row, share in zip(rows, spread, strict=False):
             verified = max(row.last_verified_at or row.connected_at, row.connected_at)
             full = verified + FULL_EVERY * (1 - SPREAD) <= now
             if full or polling:
-                hint = waiting.get(row.id)
+                hint = held.get(row.id)
                 # A full one that waits is not narrowed by a quick one.
                 whole = full or (isinstance(hint, ReconcileHint) and hint.full)
                 specs.append(comparison(row.id, self._days, full=whole))

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.job import Lane
+from ..domain.job import Hint, Lane, decode_hint
 from ..errors import QuotaSpent
 from .schema import jobs
 
@@ -54,7 +54,7 @@ def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
 def put_off(connection: Connection, lane: Lane, now: datetime, until: datetime, reason: str) -> int:
     """What is due in a lane without room is due when there will be some; returns how many jobs that were.
 
-    That costs no attempt, and at most AT_ONCE jobs are put off: call it again.
+    That costs no attempt. At most AT_ONCE jobs are put off: call it again as long as they were so many.
     """
     picked = connection.execute(_CLOSED, {"now": now, "lane": int(lane)}).scalars().all()
     if picked:
@@ -70,3 +70,11 @@ def hurry(connection: Connection, now: datetime) -> None:
         _columns.last_error.startswith(QuotaSpent.BEGINNING, autoescape=True),
     )
     connection.execute(waiting.values(due_at=now))
+
+
+def hints(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Hint]:
+    """What the live jobs of this kind are about to do, by athlete."""
+    live = select(jobs.c.athlete_id, jobs.c.hint).where(
+        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead"
+    )
+    return {row.athlete_id: decode_hint(row.hint) for row in connection.execute(live)}
