@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -45,6 +45,13 @@ class Database(Protocol):
 
     async def write(self, body: Body[T]) -> T:
         """Run `body` in one transaction; it is durable when this returns. Raises StorageUnavailable."""
+        ...
+
+    async def stamp(self) -> str:
+        """Differs from an earlier one when something was committed meanwhile, by whichever process.
+
+        The other way round it proves nothing. Cheap enough to be asked several times a second.
+        """
         ...
 
     def run_sync(self, body: Body[T]) -> T:
@@ -94,6 +101,7 @@ class SqliteDatabase:
         self._readers = ThreadPoolExecutor(readers, "sqlite-reader")
         self._write_engine = self._engine("IMMEDIATE")
         self._read_engine = self._engine("DEFERRED")
+        self._watcher: sqlite3.Connection | None = None
 
     def _engine(self, begin: str) -> Engine:
         engine = create_engine(
@@ -129,6 +137,18 @@ class SqliteDatabase:
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(pool, _transaction, engine, body))
 
+    async def stamp(self) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._stamp)
+
+    def _stamp(self) -> str:
+        # The number tells a connection of the commits of others: so it is one that is used for nothing else.
+        try:
+            if self._watcher is None:
+                self._watcher = sqlite3.connect(self.path, check_same_thread=False, timeout=BUSY_MS / 1000)
+            return str(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as problem:
+            raise StorageUnavailable(f"SQLite: {problem}") from problem
+
     def run_sync(self, body: Body[T]) -> T:
         return self._writer.submit(_transaction, self._write_engine, body).result()
 
@@ -137,6 +157,8 @@ class SqliteDatabase:
             await asyncio.to_thread(pool.shutdown)
         self._write_engine.dispose()
         self._read_engine.dispose()
+        if self._watcher is not None:
+            self._watcher.close()
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -181,6 +203,11 @@ class PostgresDatabase:
 
     async def write(self, body: Body[T]) -> T:
         return await self._run(body)
+
+    async def stamp(self) -> str:
+        # Where the log is written to; also other databases of the server write there.
+        position = text("SELECT pg_current_wal_insert_lsn()::text")
+        return await self._run(lambda c: str(c.execute(position).scalar_one()))
 
     async def _run(self, body: Body[T]) -> T:
         for attempt in range(1, TRIES + 1):
