@@ -36,6 +36,7 @@ ADDED_UP_FOR = timedelta(seconds=10)
 """A day's events are not added up for every look at an open page."""
 
 ON_OVERVIEW = 12
+LATEST = 8
 SAMPLE = 2000
 LETTERS = 20
 PEOPLE = 50
@@ -66,7 +67,7 @@ class PageInsights:
             counted = activity_lists.progress_of(connection, [row.id for row in running])
             queue = foresight.glance(connection, outlook)
             rows = events.listing(connection, status=None, limit=ON_OVERVIEW, before_id=None)
-            newest = [_brief(row) for row in dashboard.latest(connection, ON_OVERVIEW)]
+            newest = [_brief(row) for row in dashboard.latest(connection, LATEST)]
             return Front(
                 pulse,
                 whole.active,

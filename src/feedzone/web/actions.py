@@ -9,7 +9,7 @@ from uuid import UUID
 
 from litestar import Request, Response, Router, post
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, PathParameter
+from litestar.params import Body, FromPath, PathParameter
 from litestar.response import Redirect
 from msgspec import Meta, Struct
 
@@ -61,7 +61,8 @@ def _said(problem: FeedzoneError) -> str:
         theirs = problem.theirs
         return (
             f"Strava delivers this application's events to {theirs.callback_url}, and allows "
-            "one subscription. Nothing was changed. To take it over from there: feedzone subscription ensure --replace."
+            "one subscription. Nothing was changed. "
+            "To take it over from there: feedzone subscription ensure --replace."
         )
     if isinstance(problem, SubscriptionRefused):
         return f"Strava refused. {problem.remedy}"
@@ -134,7 +135,7 @@ async def restore(request: Asked, parts: Parts, job_id: Id) -> Response[Any]:
 
 
 @post("/actions/conflicts/{conflict_id:uuid}/{answer:str}", status_code=200)
-async def decide(request: Asked, parts: Parts, conflict_id: Id, answer: str) -> Response[Any]:
+async def decide(request: Asked, parts: Parts, conflict_id: Id, answer: FromPath[str]) -> Response[Any]:
     if answer not in ("accept", "dismiss"):
         return Redirect("/failures#questions", status_code=303)
     asked = await parts.reconciliation.resolve(str(conflict_id), accept=answer == "accept")

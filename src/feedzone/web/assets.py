@@ -10,6 +10,7 @@ import structlog
 from litestar import Request, Response, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 
 from .access import anyone
 
@@ -76,7 +77,7 @@ def assets_router(assets: Assets) -> Router:
 
 def _handler(assets: Assets) -> HTTPRouteHandler:
     @get("/{name:str}", name="static")
-    async def static(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+    async def static(request: Request[Any, Any, Any], name: FromPath[str]) -> Response[bytes]:
         return assets.answer(name, request.headers.get("accept-encoding", ""))
 
     return static

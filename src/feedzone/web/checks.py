@@ -81,7 +81,7 @@ def _work(pulse: Pulse) -> Check:
 
 def _application(pulse: Pulse, options: WebOptions) -> Check:
     if not options.strava_configured:
-        text = "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set: copy them from Strava into .env, and restart."
+        text = "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set: put them into .env, and restart."
         return Check("Application", "bad", text, Remedy("Open Strava's settings", STRAVA_SETTINGS))
     if pulse.paused_since is not None:
         text = (

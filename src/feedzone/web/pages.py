@@ -74,7 +74,7 @@ def setup(front: Front, options: WebOptions) -> list[tuple[bool, str, str, Remed
         (
             options.strava_configured,
             "A Strava application",
-            "Create one at Strava and copy STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET into .env, then restart.",
+            "Create one there, put STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET into .env, and restart.",
             Remedy("Open Strava's settings", "https://www.strava.com/settings/api"),
         ),
         (bool(options.admin_password) or options.is_local, "Who may look", access, None),
@@ -130,7 +130,7 @@ def qr(address: str) -> str:
     """A QR code as SVG; black on white whatever the theme, as cameras want it."""
     code = segno.make(address, error="m")
     return code.svg_inline(
-        scale=4, border=3, light="#fff", dark="#000", svgclass="qr", title=f"QR code: {address}"
+        omitsize=True, border=3, light="#fff", dark="#000", svgclass="qr", title=f"QR code: {address}"
     )
 
 
