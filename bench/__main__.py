@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from . import intake, stream_blob
+from . import intake, pages, stream_blob
 
 print("# deliveries (bench/intake.py)")
 intake.main()
 print("\n# streams (bench/stream_blob.py)")
 stream_blob.main()
+print("\n# pages (bench/pages.py)")
+pages.main()

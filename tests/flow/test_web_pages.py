@@ -50,7 +50,7 @@ async def subscribe(world: World) -> None:
 async def test_an_empty_installation_says_how_to_begin(world: World) -> None:
     text = await page(world)
     assert "Getting started" in text
-    assert "Strava sends no events, and is asked every quarter of an hour instead." in text
+    assert "Welcome: 3 steps to go." in text
     assert "Subscribe to events" in text
     assert "Connect with Strava" in text
     assert "A Strava application (done)" in text
@@ -129,7 +129,7 @@ async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
     await budget.latch(None)
     text = await page(world)
     assert "The rate limit is spent: work goes on by itself in 15 min." in text
-    assert "spent: 1 of 100 until 08:15" in text
+    assert "Reads until 08:15 spent: 1 of 100" in text
 
 
 async def test_activities_and_events_are_shown_as_they_are(world: World) -> None:

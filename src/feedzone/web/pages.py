@@ -44,12 +44,13 @@ async def overview(request: Asked, parts: Parts, reader: WhoReads, show: Shows) 
     async def load() -> dict[str, Any]:
         front = await parts.pages.front()
         found = troubles(checks(front.pulse, parts.options))
-        return {
-            "front": front,
-            "sentence": sentence(front, found),
-            "troubles": found,
-            "steps": setup(front, parts.options),
-        }
+        steps = setup(front, parts.options)
+        if not front.active and not any(check.level == "bad" for check in found):
+            left = sum(not step[0] for step in steps)
+            said, found = (f"Welcome: {count(left, 'step')} to go.", "live"), []
+        else:
+            said = sentence(front, found)
+        return {"front": front, "sentence": said, "troubles": found, "steps": steps}
 
     return await show.page(request, reader, "overview", "Overview", load)
 
@@ -58,8 +59,6 @@ def sentence(front: Front, found: list[Check]) -> tuple[str, str]:
     """One sentence that is true, and its level."""
     if found:
         return found[0].text, found[0].level
-    if not front.active:
-        return "Nobody is connected yet.", "warn"
     people = count(front.active, "athlete")
     if front.complete < front.active:
         return f"{front.complete} of {people} complete; the others are being fetched.", "live"

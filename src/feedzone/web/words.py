@@ -39,10 +39,10 @@ CAUSES: Mapping[str, tuple[str, str]] = {
 """Classes of failure (handlers/failures.py) in words, and what to do."""
 
 WINDOWS: Mapping[str, str] = {
-    "overall_15min": "All calls, this quarter hour",
-    "overall_day": "All calls, today",
-    "read_15min": "Reads, this quarter hour",
-    "read_day": "Reads, today",
+    "overall_15min": "All calls",
+    "overall_day": "All calls",
+    "read_15min": "Reads",
+    "read_day": "Reads",
 }
 
 LANES: Mapping[str, str] = {
