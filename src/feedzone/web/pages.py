@@ -35,6 +35,7 @@ AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 EventId = Annotated[UUID, PathParameter()]
 
 A_PAGE = 50
+A_PAGE_OF_ATHLETES = 25
 STATUSES = ("pending", "processing", "completed", "failed", "ignored")
 SCOPES = tuple(scope for scope in REQUESTED_SCOPES if scope != "read")
 
@@ -110,7 +111,7 @@ async def athletes(
     request: Asked, parts: Parts, reader: WhoReads, show: Shows, cursor: Cursor = None
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        page = await parts.insights.athletes(A_PAGE, cursor)
+        page = await parts.insights.athletes(A_PAGE_OF_ATHLETES, cursor)
         connected = [one for one in page.items if one.status != "deauthorized"]
         return {
             "pulse": await parts.pages.pulse(),
@@ -145,7 +146,7 @@ async def leaving(
             raise NotFound(f"athlete {athlete_id} is not connected")
         return {"leaving": leaves}
 
-    return await show.page(request, reader, "disconnect", "Disconnect", load)
+    return await show.page(request, reader, "disconnect", "Disconnect", load, is_live=False)
 
 
 @get("/events")

@@ -63,7 +63,7 @@ def answer(
     if f"{request.url.path}/".startswith(FOR_PROGRAMS):
         body = Problem("about:blank", title, status, detail)
         return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
-    if is_fragment(request):
+    if is_fragment(request) and request.method != "GET":
         told = {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"}
         notice = Notice(f"{_sentence(detail)} Nothing was changed.", "bad")
         return Template(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,8 +19,8 @@ from .reader import Reader
 
 Load = Callable[[], Awaitable[dict[str, Any]]]
 
-CSRF = "csrf-token-of-the-reader"
-"""Stands in what is rendered for many, where each reader's own token goes."""
+CSRF = f"csrf-{secrets.token_hex(16)}"
+"""Stands in what is rendered for many, where each reader's own token goes; nobody else can write it."""
 
 
 class Show:
@@ -32,8 +33,17 @@ class Show:
         self._clock = clock
 
     async def page(
-        self, request: Request[Any, Any, Any], reader: Reader, name: str, title: str, load: Load
+        self,
+        request: Request[Any, Any, Any],
+        reader: Reader,
+        name: str,
+        title: str,
+        load: Load,
+        *,
+        is_live: bool = True,
     ) -> Response[Any]:
+        """`is_live`: open pages follow what changes; a question that is being read keeps still."""
+
         async def render() -> str:
             context = await load()
             return self.render(f"{name}.html", reader, context)
@@ -51,7 +61,7 @@ class Show:
             "address": address,
             "csrf_mark": CSRF,
         }
-        context |= {"body": body, "now": self._clock.now(), "notice": None}
+        context |= {"body": body, "is_live": is_live, "now": self._clock.now(), "notice": None}
         if is_fragment(request):
             return Template("fragment.html", context=context)
         notice = left_over(request)
