@@ -13,11 +13,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from web_world import API_KEY, KEY, World, web_world
 
+from feedzone.domain.athlete import AthleteProfile
 from feedzone.store.database import Database
 from feedzone.web.notices import local_path
 
 PASSWORD = "correct horse"
-RULES = {"anyone", "operator", "athlete", "api", "metrics"}
+RULES = {"anyone", "operator", "athlete", "member", "api", "metrics"}
 EXAMPLES = {
     "int": "42",
     "uuid": "00000000-0000-7000-8000-000000000001",
@@ -106,7 +107,7 @@ async def test_programs_get_the_api_and_nothing_else(public: World) -> None:
     async with public.browser(headers=KEY) as browser:
         await browser.get("/login")
         for path, handler in handlers(public.site):
-            if handler.opt["access"] not in ("operator", "athlete"):
+            if handler.opt["access"] not in ("operator", "athlete", "member"):
                 continue
             for method in handler.http_methods - {"HEAD"}:
                 answer = await browser.request(method, address(path), headers=csrf(browser))
@@ -230,6 +231,31 @@ async def test_an_operator_sees_an_activitys_name_only_on_the_machine_itself_or_
         await connect(public, browser)
         assert "Secret title" in (await browser.get("/")).text
         assert "Secret title" in (await browser.get(f"/events/{event}")).text
+
+
+async def test_an_athlete_sees_and_removes_what_is_their_own_and_nobody_elses(public: World) -> None:
+    public.desk.profile = AthleteProfile(43, None, "Grace", "Hopper")
+    await public.connect()
+    public.desk.profile = AthleteProfile(42, None, "Ada", "Lovelace")
+    async with public.browser() as browser:
+        assert (await browser.get("/me")).status_code == 303
+        await connect(public, browser)
+        page = (await browser.get("/me")).text
+        assert "Ada Lovelace" in page
+        assert "Grace" not in page
+        assert 'aria-label="Pages"' not in page
+        assert (await browser.post("/me/sync", headers=csrf(browser))).status_code == 303
+        for path in ("/actions/athletes/43/sync", "/actions/athletes/42/disconnect"):
+            assert (await browser.post(path, headers=csrf(browser))).status_code == 401
+        assert "Disconnect yourself?" in (await browser.get("/me/disconnect")).text
+        answer = await browser.post("/me/disconnect", headers=csrf(browser))
+        assert answer.headers["location"] == "/me"
+        page = (await browser.get("/me")).text
+        assert "You are not connected" in page
+        assert "Receipt" in page
+        assert (await browser.get("/me/disconnect")).status_code == 404
+    assert (await public.parts.insights.athlete(42)).status == "deauthorized"
+    assert (await public.parts.insights.athlete(43)).status == "active"
 
 
 async def connect(world: World, browser: httpx.AsyncClient) -> None:

@@ -23,7 +23,7 @@ from .throttle import Throttle
 log = structlog.get_logger("feedzone.access")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
-Rule = Literal["anyone", "operator", "athlete", "api", "metrics"]
+Rule = Literal["anyone", "operator", "athlete", "member", "api", "metrics"]
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 
@@ -45,6 +45,11 @@ def operator() -> dict[str, Rule]:
 def athlete() -> dict[str, Rule]:
     """An athlete who has signed in with Strava, for what is their own."""
     return {"access": "athlete"}
+
+
+def member() -> dict[str, Rule]:
+    """An operator, or an athlete who has signed in: what says nothing of anybody."""
+    return {"access": "member"}
 
 
 def api() -> dict[str, Rule]:
@@ -77,6 +82,8 @@ class Access:
                 self._operator(connection)
             case "athlete":
                 self._athlete(connection)
+            case "member":
+                self._member(connection)
             case "api":
                 self._api(connection)
             case "metrics":
@@ -140,6 +147,10 @@ class Access:
     def _athlete(self, connection: Connection) -> None:
         if self._session(connection).athlete_id is None:
             raise SignInFirst("takes an athlete who has signed in with Strava")
+
+    def _member(self, connection: Connection) -> None:
+        if self._session(connection).athlete_id is None:
+            self._operator(connection)
 
     def _api(self, connection: Connection) -> None:
         challenge = {"WWW-Authenticate": 'Bearer realm="feedzone"'}

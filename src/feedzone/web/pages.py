@@ -19,7 +19,7 @@ from ..domain.event import redacted
 from ..errors import NotFound
 from ..page_views import Front
 from ..views import EventStatus
-from .access import operator
+from .access import member, operator
 from .checks import Check, Remedy, checks, clock_check, count, troubles
 from .live import Live
 from .parts import Parts, WebOptions
@@ -144,7 +144,12 @@ async def leaving(
         leaves = await parts.pages.leaving(athlete_id)
         if leaves.athlete.status == "deauthorized":
             raise NotFound(f"athlete {athlete_id} is not connected")
-        return {"leaving": leaves}
+        return {
+            "leaving": leaves,
+            "action": f"/actions/athletes/{athlete_id}/disconnect",
+            "back": "/athletes",
+            "is_own": False,
+        }
 
     return await show.page(request, reader, "disconnect", "Disconnect", load, is_live=False)
 
@@ -224,7 +229,11 @@ async def health(request: Asked, parts: Parts, reader: WhoReads, show: Shows) ->
 def pages_router() -> Router:
     return Router(
         "/",
-        route_handlers=[overview, live, athletes, leaving, events, event, failures, health],
+        route_handlers=[overview, athletes, leaving, events, event, failures, health],
         opt=operator(),
         include_in_schema=False,
     )
+
+
+def live_router() -> Router:
+    return Router("/", route_handlers=[live], opt=member(), include_in_schema=False)

@@ -26,7 +26,8 @@ from .assets import Assets, assets_router
 from .health import health_router
 from .live import Live
 from .oauth import oauth_router
-from .pages import pages_router
+from .own import own_router
+from .pages import live_router, pages_router
 from .parts import WebOptions, WebParts
 from .problems import HANDLERS
 from .reader import Reader
@@ -55,7 +56,9 @@ def create_litestar(parts: WebParts) -> Litestar:
             oauth_router(),
             signin_router(),
             pages_router(),
+            live_router(),
             actions_router(),
+            own_router(),
             health_router(),
             assets_router(assets),
         ],
