@@ -29,7 +29,7 @@ def installation(home: Path, strava_url: str, **more: str) -> Installation:
     return Installation(home, database, strava_url, port, env, [], aiohttp.ClientSession())
 
 
-async def shoot(browser: Browser, base: str, pages: dict[str, str]) -> None:
+async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents: bool = False) -> None:
     for size, viewport in SIZES.items():
         for theme in ("light", "dark"):
             context = await browser.new_context(
@@ -37,6 +37,10 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str]) -> None:
             )
             page = await context.new_page()
             await page.goto(base)  # the first answer learns the reader's time zone
+            if consents:
+                await page.goto(f"{base}/connect")
+                await page.get_by_role("button", name="Authorize").click()
+                await page.get_by_text("is connected").wait_for()
             for name, path in pages.items():
                 await page.goto(f"{base}{path}")
                 await page.wait_for_load_state("load")
@@ -69,6 +73,8 @@ async def main() -> None:
                 pages["event"] = f"/events/{events['items'][0]['id']}"
                 pages["disconnect"] = f"/athletes/{people['items'][0]['id']}/disconnect"
                 await shoot(browser, full.url, pages | {"api": "/docs"})
+                own = {"me": "/me", "me-disconnect": "/me/disconnect"}
+                await shoot(browser, full.url, own, consents=True)
                 first = {f"empty-{path.strip('/') or 'overview'}": path for path in PAGES}
                 await shoot(browser, empty.url, first)
                 await shoot(browser, closed.url, {"login": "/login", "not-found": "/nothing"})

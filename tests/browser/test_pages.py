@@ -28,6 +28,11 @@ async def test_a_person_connects_and_watches_an_activity_arrive(chromium, sandbo
     assert await violations(page) == []
     await expect(page.get_by_text("The first sync is complete.")).to_be_visible(timeout=30_000)
     athlete = next(iter(sandbox.world.grants.live))
+    await page.get_by_role("link", name="Your data").last.click()
+    await expect(page.get_by_text("all here")).to_be_visible()
+    await settled(page)
+    assert await violations(page) == []
+    assert not await overflows(page)
 
     await page.goto(feedzone.url)
     await expect(page.get_by_text("Live", exact=True)).to_be_visible()

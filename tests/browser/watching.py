@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, ConsoleMessage, Page
 
 from stage import AXE
 
@@ -28,7 +28,13 @@ class Watch:
     def over(self, page: Page) -> None:
         page.on("request", self._requested)
         page.on("pageerror", lambda problem: self.complaints.append(str(problem)))
-        page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
+        page.on("console", self._said)
+
+    def _said(self, line: ConsoleMessage) -> None:
+        """What Chromium says of the sandbox's own pages is not ours."""
+        where = line.location["url"]
+        if line.type == "error" and not where.startswith(self.hosts[1:]):
+            self.complaints.append(f"{line.text} ({where})")
 
     def _requested(self, request: Any) -> None:
         if not request.url.startswith(self.hosts):
