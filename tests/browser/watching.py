@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.async_api import BrowserContext, ConsoleMessage, Page
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, expect
 
 from stage import AXE
 
@@ -62,7 +62,7 @@ async def violations(page: Page) -> list[str]:
 
 async def settled(page: Page) -> None:
     """The page has heard of the present version and shows it."""
-    await page.wait_for_function("document.getElementById('connection')?.dataset.state === 'live'")
+    await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     await page.wait_for_load_state("load")
 
 
