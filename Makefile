@@ -15,7 +15,7 @@ SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:se
 ASSETS := src/feedzone/web/static/manifest.json
 FRONTEND := frontend/package.json frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
 
-.PHONY: demo test check format docs bench sim mutants clean chromium screenshots
+.PHONY: demo test check format docs bench limiters sim quota mutants clean chromium screenshots
 .NOTPARALLEL:
 
 demo: $(VENV)/.run $(ASSETS)  ## everything running: sandbox Strava, feedzone, one link to open
@@ -42,8 +42,15 @@ docs: $(VENV)/.dev  ## docs/reference.md from the code
 bench: $(VENV)/.dev  ## figures: medians and ratios of one run
 	$(BIN)/python -m bench
 
+limiters: $(VENV)/.dev  ## feedzone and other limiters in the same simulated week: docs/limiters.md
+	$(BIN)/python -m bench limiters --write
+
 sim: $(VENV)/.dev  ## simulated worlds, as many and as large as you like (docs/simulation.md)
 	@PYTHONPATH=tests $(BIN)/python -m sim --seeds $(SEEDS) --scenario $(SCENARIO) --jobs $(WORKERS) $(SIM) $(MORE)
+
+quota: SEEDS = 0
+quota: $(VENV)/.dev  ## days in which more waits than Strava allows: what is spent, and how long new activities take
+	@PYTHONPATH=tests $(BIN)/python -m sim.quota --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
 
 mutants: SEEDS = 0-19
 mutants: $(VENV)/.dev  ## deliberate mistakes in the engine, and which worlds find them: docs/mutations.md

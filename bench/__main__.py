@@ -1,8 +1,17 @@
-"""All benches, one after the other: medians and ratios of one run."""
+"""All benches, one after the other: medians and ratios of one run.
+
+`python -m bench limiters` takes minutes, and so runs only when it is named.
+"""
 
 from __future__ import annotations
 
-from . import intake, pages, stream_blob
+import sys
+
+from . import intake, limiters, pages, stream_blob
+
+if sys.argv[1:2] == ["limiters"]:
+    limiters.main(sys.argv[2:])
+    sys.exit(0)
 
 print("# deliveries (bench/intake.py)")
 intake.main()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from . import __version__
-from .clock import SystemClock
+from .clock import StravaClock, SystemClock
 from .domain.job import JobKind
 from .foresight import Foresight
 from .handlers.registry import handlers
@@ -106,12 +106,13 @@ def build(
     transport = transport or HttpTransport(f"feedzone/{__version__}")
     wakeup, name = LocalWakeup(), worker_name()
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
-    tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, clock)
+    strava_clock = StravaClock(clock)
+    tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, strava_clock)
     application = _application(settings, transport)
     journal = Journal(database, clock)
-    limiter = Limiter(transport, budget, Breaker(database, clock), journal, clock)
+    limiter = Limiter(transport, budget, Breaker(database, clock), journal, strava_clock)
     api = _api(settings, limiter, tokens, application, clock, name)
-    queue = JobTable(database, clock, max_attempts=settings.max_sync_retries, rng=rng)
+    queue = JobTable(database, clock, budget, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
         api,
         RecordTable(database),

@@ -1,9 +1,18 @@
-"""The real clock (ports.Clock)."""
+"""The real clock (ports.Clock), and what Strava's shows."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from .ports import Clock
+
+MOST_SKEW = timedelta(days=1)
+"""A date that is further away says nothing about our clock: an answer from a cache, or a recorded one."""
+
+RESOLUTION = timedelta(seconds=1)
+"""Of the Date header."""
 
 
 class SystemClock:
@@ -12,3 +21,38 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class StravaClock:
+    """What Strava's clock shows, as far as answers' Date headers tell: its windows turn by that one.
+
+    A machine whose clock is right keeps it: only a difference that no delay can explain is believed.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.plain = clock
+        """Our own."""
+        self.skew = timedelta(0)
+        """How far Strava's clock is ahead of ours."""
+
+    def now(self) -> datetime:
+        return self.plain.now() + self.skew
+
+    async def sleep(self, seconds: float) -> None:
+        await self.plain.sleep(seconds)
+
+    def ours(self, instant: datetime) -> datetime:
+        """What our own clock shows when Strava's shows `instant`."""
+        return instant - self.skew
+
+    def heard(self, date: str | None, sent_at: datetime, received_at: datetime) -> None:
+        """An answer to a call that was sent and received then, by our clock, bears this Date header."""
+        try:
+            said = parsedate_to_datetime(date or "").astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
+            return
+        # It was written at some instant between the two, and in any part of its second.
+        least, most = said - received_at, said + RESOLUTION - sent_at
+        nearest = min(max(self.skew, least), most)
+        if least <= most and abs(nearest) <= MOST_SKEW:
+            self.skew = timedelta(0) if least <= timedelta(0) <= most else nearest

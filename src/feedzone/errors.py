@@ -126,13 +126,17 @@ class PermanentError(ApiError):
 class QuotaSpent(StravaError):
     """The rate limit leaves no room for this call now.
 
-    `until` is the instant (UTC) at which the window that is spent begins anew.
+    A window is spent, or what is left of it is kept for lanes that go first.
+
+    `until` is the instant (UTC) at which there will be room.
     """
+
+    BEGINNING = "no quota left"
 
     def __init__(self, window: str, until: object) -> None:
         self.window = window
         self.until = until
-        super().__init__(f"no quota left in window {window} before {until}")
+        super().__init__(f"{self.BEGINNING} in window {window} before {until}")
 
 
 class ApplicationPaused(StravaError):

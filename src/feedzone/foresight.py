@@ -19,15 +19,15 @@ from .budget_views import (
     WhatIf,
 )
 from .domain.budget import window_start
-from .domain.forecast import USUAL_MS, Outlook, Rooms, done_at, first_sync_calls, hourly_demand
+from .domain.forecast import USUAL_MS, Outlook, Rooms, done_at, first_sync_calls
 from .ports import Clock
 from .store import journal, workload
 from .store.budget import BudgetTable
 from .store.database import Database
 
 TOP = 20
-LEARNED_FOR = timedelta(minutes=1)
-"""The journal of a week is not read for every look at a page."""
+TIMED_FOR = timedelta(minutes=1)
+"""The journal of an hour is not read for every look at a page."""
 
 GLANCED_FOR = timedelta(seconds=10)
 
@@ -62,7 +62,7 @@ class Foresight:
         self._batch_size = batch_size
         self._photos = photos
         self._glanced: tuple[datetime, Queue] | None = None
-        self._learned: tuple[datetime, journal.Learned] | None = None
+        self._timed: tuple[datetime, float | None] | None = None
 
     async def quota(self) -> list[QuotaWindow]:
         """The four windows as they stand now."""
@@ -74,18 +74,13 @@ class Foresight:
     async def outlook(self) -> Outlook:
         """What forecasts are made of now."""
         now, windows = self._clock.now(), await self.quota()
-        learned = await self._learn(now)
-        return Outlook(
-            now,
-            _rooms(windows),
-            hourly_demand(learned.calls, learned.since, now),
-            self._batch_size * 1000 / max(1.0, learned.mean_ms or USUAL_MS),
-        )
+        pace = self._batch_size * 1000 / max(1.0, await self._mean_ms(now) or USUAL_MS)
+        return Outlook(now, _rooms(windows), await self._budget.demand(), pace)
 
-    async def _learn(self, now: datetime) -> journal.Learned:
-        if self._learned is None or not timedelta(0) <= now - self._learned[0] < LEARNED_FOR:
-            self._learned = now, await self._database.read(lambda c: journal.learn(c, now))
-        return self._learned[1]
+    async def _mean_ms(self, now: datetime) -> float | None:
+        if self._timed is None or not timedelta(0) <= now - self._timed[0] < TIMED_FOR:
+            self._timed = now, await self._database.read(lambda c: journal.mean_ms(c, now))
+        return self._timed[1]
 
     def queue(self, connection: Connection, outlook: Outlook) -> Queue:
         """What waits, and when it will be done."""

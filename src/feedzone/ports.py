@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, HeldActivity
     from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
-    from .domain.budget import ApiCall, Usage
+    from .domain.budget import ApiCall, Reservation, Usage
     from .domain.gear import ToldGear
-    from .domain.job import Job
+    from .domain.job import Job, Lane
     from .domain.outcome import Outcome
     from .domain.photos import HeldPhotos, Photo
     from .errors import ApplicationPaused
@@ -92,23 +92,27 @@ class TokenRows(Protocol):
 class BudgetRows(Protocol):
     """The rate limit windows, shared by all processes."""
 
-    async def reserve(self, *, read: bool) -> bool:
-        """Count one call before it is sent. True for the probe of an application that is switched off.
+    async def reserve(self, lane: Lane) -> Reservation:
+        """Count one call before it is sent.
 
-        Raises, counting nothing: QuotaSpent when a window is full, ApplicationPaused while Strava has
-        the application switched off.
+        Raises, counting nothing: QuotaSpent when a window is full, or what is left is kept for lanes that go
+        before this one; ApplicationPaused while Strava has the application switched off. May wait a moment
+        for the answer to another call.
         """
         ...
 
-    async def release(self, *, read: bool) -> None:
+    async def release(self, reservation: Reservation) -> None:
         """Give back a reservation whose call was never sent."""
         ...
 
-    async def observe(self, usage: Usage) -> None:
-        """Correct limits and usage by what an answer's headers say."""
+    async def answered(self, reservation: Reservation, usage: Usage) -> int:
+        """The call has ended: correct limits and usage by what its headers say, if there were any.
+
+        Returns how many calls of this day Strava has counted that we did not know of.
+        """
         ...
 
-    async def latch(self, usage: Usage | None) -> datetime:
+    async def latch(self, reservation: Reservation, usage: Usage) -> datetime:
         """A 429 came: close the window that is spent, for everyone; return when it opens again."""
         ...
 

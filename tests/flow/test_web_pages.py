@@ -10,6 +10,8 @@ import pytest
 from web_world import REFRESH_TOKEN, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.budget import Reservation
+from feedzone.domain.job import Lane
 from feedzone.store import athletes, subscriptions, sweeps
 from feedzone.store.database import Database
 
@@ -125,8 +127,8 @@ async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
     await subscribe(world)
     await world.connect()
     budget = world.parts.insights.foresight._budget
-    await budget.reserve(read=True)
-    await budget.latch(None)
+    await budget.answered(await budget.reserve(Lane.LIVE), {})
+    await budget.latch(Reservation(), {})
     text = await page(world)
     assert "The rate limit is spent: work goes on by itself in 15 min." in text
     assert "Reads until 08:15 spent: 1 of 100" in text

@@ -241,7 +241,7 @@ async def test_a_workout_type_that_no_event_told_of_is_noticed_by_a_single_list_
 
 def enqueue_quick_look(connection, engine) -> None:
     now = engine.clock.now()
-    queue.enqueue(connection, [comparison(engine.athlete, 30, now, full=False)], now)
+    queue.enqueue(connection, [comparison(engine.athlete, 30, full=False)], now)
 
 
 async def test_a_delete_that_no_event_told_of_costs_one_call_more(engine):

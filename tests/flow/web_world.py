@@ -13,6 +13,7 @@ import httpx
 import msgspec
 from litestar import Litestar
 
+from feedzone.clock import StravaClock
 from feedzone.domain import ids
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile, TokenGrant
@@ -184,7 +185,9 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         }
         | options
     )
-    insights = Insights(database, clock, Foresight(database, clock, BudgetTable(database, clock)))
+    insights = Insights(
+        database, clock, Foresight(database, clock, BudgetTable(database, StravaClock(clock)))
+    )
     parts = WebParts(
         chosen,
         insights,

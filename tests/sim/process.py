@@ -22,8 +22,7 @@ from .trace import Trace
 EPOCH = datetime(2026, 3, 14, 5, 20, tzinfo=UTC)
 """When every world begins."""
 
-RESCUER = "rescuer"
-SCHEDULER = "scheduler"
+RESCUER, SCHEDULER, PRUNER = "rescuer", "scheduler", "pruner"
 SCHEDULER_NAP_S = 3600.0
 """Nobody who connects meanwhile needs a comparison sooner: a first sync has just begun."""
 
@@ -71,21 +70,27 @@ class SimClock:
         return EPOCH + timedelta(seconds=self._machine.loop.time() + self._machine.skew_s)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep. Two duties look into the database every few seconds for nothing: they sleep until there is
+        """Sleep. Some duties look into the database again and again for nothing: they sleep until there is
         something for them, and to the next beat of their own rhythm. This only costs less."""
-        loop, began = self._machine.loop, self._machine.loop.time()
+        file, loop, began = self._machine.file, self._machine.loop, self._machine.loop.time()
         await asyncio.sleep(seconds)
         task = asyncio.current_task()
         duty = task.get_name() if task is not None else ""
         if duty == RESCUER:
-            await self._machine.file.until_leased()
+            while file.idle():
+                await file.until_leased()
+                await asyncio.sleep(-(loop.time() - began) % seconds)
         elif duty == SCHEDULER:
-            due = self._machine.file.next_comparison()
-            wait = SCHEDULER_NAP_S if due is None else (due - self.now()).total_seconds()
-            await asyncio.sleep(min(SCHEDULER_NAP_S, max(0.0, wait)))
-        else:
-            return
-        await asyncio.sleep(-(loop.time() - began) % seconds)
+            while (wait := self._until_comparison()) > 0:
+                await asyncio.sleep(min(SCHEDULER_NAP_S, wait))
+            await asyncio.sleep(-(loop.time() - began) % seconds)
+        elif duty == PRUNER:
+            while not file.has_old_calls(self.now()):
+                await asyncio.sleep(seconds)
+
+    def _until_comparison(self) -> float:
+        due = self._machine.file.next_comparison()
+        return SCHEDULER_NAP_S if due is None else (due - self.now()).total_seconds()
 
 
 class Incarnation:
@@ -165,7 +170,7 @@ class EngineProcess:
             self._nap = (awaits - 1, seconds) if awaits else None
             if not awaits:
                 self.stall(seconds)
-        await asyncio.sleep(self._rng.random() * 0.002)
+        await self._machine.loop.moment(self._rng.random() * 0.002)
 
     def light(self, awaits: int) -> None:
         """Let it die after so many more awaits."""

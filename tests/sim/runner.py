@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import time
@@ -10,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from .scenario import SCENARIOS, Scenario
@@ -61,14 +64,18 @@ def replay_command(result: Result) -> str:
     )
 
 
+@cache
+def _ground(_process: int) -> tuple[Path, Path]:
+    """Folder and template of a process, which stay until it ends: made once, used by all its worlds."""
+    folder = workplace()
+    Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)
+    return folder, make_template(folder)
+
+
 def run_seeds(scenario: Scenario, seeds: list[int]) -> list[Result]:
     """Run them one after the other, in this process."""
-    folder = workplace()
-    try:
-        template = make_template(folder)
-        return [simulate(seed, scenario, template, folder) for seed in seeds]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder, template = _ground(os.getpid())
+    return [simulate(seed, scenario, template, folder) for seed in seeds]
 
 
 def _chunks(seeds: list[int], jobs: int) -> list[list[int]]:

@@ -33,6 +33,7 @@ class Scenario:
     """How many of those after the first grant everything, only what is public, and nothing we could use."""
     stream_delay_s: float = 40.0
     photo_delay_s: float = 200.0
+    fetch_photos: bool = True
     visible_delay_s: float = 3.0
     limits: Limits = field(default_factory=lambda: Limits(2000, 20_000, 1000, 10_000))
 

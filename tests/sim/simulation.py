@@ -55,20 +55,23 @@ class Result:
 class Simulation:
     """A world of its own: its loop, its database file, its sandbox, its processes."""
 
+    behaviour = Behaviour(knot_s=60, sample_s=30)
+    poll_ms = 3_600_000
+
     def __init__(self, seed: int, scenario: Scenario, template: Path, folder: Path, tell: Any = None) -> None:
         self.seed = seed
         self.scenario = scenario
         self.loop = VirtualLoop(random.Random(f"{seed}:schedule"))
         self.trace = Trace(self.loop.time, tell)
         self.ledger = Ledger()
-        self.path = folder / f"world-{scenario.name}-{seed}.db"
+        self.path = folder / "world.db"
         self._file = File(template, self.path, self.loop)
         self.world = World(
             seed,
             lambda: EPOCH.timestamp() + self.loop.time(),
             limits=scenario.limits,
             application=Application(),
-            behaviour=Behaviour(knot_s=60, sample_s=30),
+            behaviour=self.behaviour,
             faults=scenario.calm_faults(),
         )
         self._folder = folder
@@ -132,8 +135,8 @@ class Simulation:
         app = create_app(self.world, sender)
         internet = Internet(self.world, app, peace, self.ledger, self.trace, context)
         return Machine(
-            self.loop, settings_for(self.scenario, self._folder), self._file, internet, self.ledger,
-            self.trace, context, self.seed,
+            self.loop, settings_for(self.scenario, self._folder, self.poll_ms), self._file, internet,
+            self.ledger, self.trace, context, self.seed,
         )  # fmt: skip
 
     async def _subscribe(self, process: EngineProcess) -> None:
@@ -200,14 +203,13 @@ class Simulation:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             with contextlib.suppress(BaseException):
                 task.get_coro().close()  # type: ignore[union-attr]
-        self.loop._ready.clear()
-        self.loop._scheduled.clear()
+        self.loop.clear()
         self.loop.close()
         for path in self._folder.glob(f"{self.path.name}*"):
             path.unlink()
 
 
-def settings_for(scenario: Scenario, folder: Path) -> Settings:
+def settings_for(scenario: Scenario, folder: Path, poll_ms: int) -> Settings:
     """The engine as it comes, but for how often it looks into a quiet database."""
     return Settings(
         _env_file=None,
@@ -219,8 +221,8 @@ def settings_for(scenario: Scenario, folder: Path) -> Settings:
         feedzone_home=folder,
         token_encryption_keys=KEY,
         initial_sync_days=scenario.sync_days,
-        fetch_photos=True,
-        queue_poll_interval=3_600_000,
+        fetch_photos=scenario.fetch_photos,
+        queue_poll_interval=poll_ms,
     )
 
 

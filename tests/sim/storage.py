@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from feedzone.errors import StorageUnavailable
 from feedzone.store import upgrade
 from feedzone.store.database import Body, SqliteDatabase, T
+from feedzone.store.journal import KEPT
 
 from .loop import VirtualLoop
 from .witness import Witness
@@ -39,9 +41,16 @@ def make_template(folder: Path) -> Path:
     upgrade.prepare(database)
     database.run_sync(lambda c: c.exec_driver_sql("PRAGMA user_version"))
     database._write_engine.dispose()
+    database._brisk_engine.dispose()
     database._read_engine.dispose()
     database._writer.shutdown()
     return path
+
+
+@cache
+def _database(path: Path) -> SqliteDatabase:
+    """One for all worlds that use this path, one after the other: it remembers what statements compile to."""
+    return SqliteDatabase(f"sqlite:///{path}")
 
 
 class File:
@@ -50,7 +59,7 @@ class File:
     def __init__(self, template: Path, path: Path, loop: VirtualLoop) -> None:
         shutil.copyfile(template, path)
         self.path = path
-        self._database = SqliteDatabase(f"sqlite:///{path}")
+        self._database = _database(path)
         self._connection = self._database._write_engine.connect()
         raw = self._connection.connection.driver_connection
         raw.execute("PRAGMA synchronous=OFF")  # only the machine's power would need it, and that stays on
@@ -68,19 +77,20 @@ class File:
         except OperationalError as problem:
             raise StorageUnavailable(f"SQLite: {problem.orig}") from problem
         finally:
-            if self._waiters and not self._idle():
+            if self._waiters and not self.idle():
                 waiters, self._waiters = self._waiters, []
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_result(None)
 
-    def _idle(self) -> bool:
+    def idle(self) -> bool:
+        """Whether no job is leased."""
         query = "SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
         return self._raw.execute(query).fetchone() is None
 
     async def until_leased(self) -> None:
         """Return as soon as some job is leased."""
-        if self._idle():
+        if self.idle():
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
@@ -93,6 +103,11 @@ class File:
         )
         (due,) = self._raw.execute(query).fetchone()
         return datetime.fromisoformat(due) if due else None
+
+    def has_old_calls(self, now: datetime) -> bool:
+        """Whether the journal holds what may go."""
+        (first,) = self._raw.execute("SELECT min(sent_at) FROM api_calls").fetchone()
+        return first is not None and datetime.fromisoformat(first) < now - KEPT
 
     def close(self) -> None:
         self._connection.close()
@@ -116,7 +131,7 @@ class InlineDatabase:
     async def read(self, body: Body[T]) -> T:
         return await self._transaction(body)
 
-    async def write(self, body: Body[T]) -> T:
+    async def write(self, body: Body[T], *, durable: bool = True) -> T:
         if (rate := self._busy()) and self._rng.random() < rate:
             await self._pause()
             raise StorageUnavailable("SQLite: database is locked")

@@ -18,8 +18,7 @@ def run(story, rng=None):
     try:
         return loop.run_until_complete(story(loop))
     finally:
-        loop._ready.clear()
-        loop._scheduled.clear()
+        loop.clear()
         loop.close()
 
 

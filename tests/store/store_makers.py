@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, Table, select
 
+from feedzone.clock import StravaClock
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import Effect, StoreDetail, StoreStreams
@@ -20,6 +21,7 @@ from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint, activity_key
 from feedzone.domain.outcome import Outcome
 from feedzone.ports import Clock
 from feedzone.store import athletes, effects, intake, jobs
+from feedzone.store.budget import BudgetTable
 from feedzone.store.database import Database
 from feedzone.store.intake import Delivery, Receipt
 from feedzone.store.queue import JobTable
@@ -135,7 +137,8 @@ class Store:
 
     @classmethod
     def over(cls, database: Database, clock: Clock) -> Store:
-        return cls(database, clock, JobTable(database, clock, max_attempts=3, rng=random.Random(1)))
+        budget = BudgetTable(database, StravaClock(clock))
+        return cls(database, clock, JobTable(database, clock, budget, max_attempts=3, rng=random.Random(1)))
 
     async def connect(self, athlete_id: int) -> None:
         profile = AthleteProfile(athlete_id, "ada", "Ada", "Lovelace")

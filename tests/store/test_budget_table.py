@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading
+from feedzone.clock import StravaClock
+from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading, Reservation
+from feedzone.domain.job import Lane
 from feedzone.errors import QuotaSpent
 from feedzone.store.budget import BudgetTable
 
@@ -17,7 +19,7 @@ MIDNIGHT = datetime(2026, 11, 4, tzinfo=UTC)
 
 @pytest.fixture
 def budget(database, clock) -> BudgetTable:
-    return BudgetTable(database, clock)
+    return BudgetTable(database, StravaClock(clock))
 
 
 async def used(budget):
@@ -28,9 +30,20 @@ def usage(**readings):
     return {name: Reading(*reading) for name, reading in readings.items()}
 
 
-async def spend(budget, times, *, read=True):
+async def call(budget, lane=Lane.LIVE, **readings):
+    """One call, answered at once."""
+    leave = await budget.reserve(lane)
+    await budget.answered(leave, usage(**readings))
+
+
+async def spend(budget, times, lane=Lane.LIVE):
     for _ in range(times):
-        await budget.reserve(read=read)
+        await call(budget, lane)
+
+
+async def heard(budget, readings):
+    """What an answer's headers say."""
+    await budget.answered(Reservation(), readings)
 
 
 async def test_before_the_first_call_the_limits_are_a_new_applications(budget):
@@ -38,25 +51,19 @@ async def test_before_the_first_call_the_limits_are_a_new_applications(budget):
     assert await used(budget) == dict.fromkeys(WINDOWS, 0)
 
 
-async def test_a_read_counts_in_all_four_windows_and_another_call_in_two(budget):
+async def test_a_read_counts_in_all_four_windows(budget):
     await spend(budget, 3)
-    await spend(budget, 2, read=False)
-    assert await used(budget) == {
-        "overall_15min": 5,
-        "overall_day": 5,
-        "read_15min": 3,
-        "read_day": 3,
-    }
+    assert await used(budget) == dict.fromkeys(WINDOWS, 3)
 
 
 async def test_a_call_that_was_never_sent_is_given_back(budget):
     await spend(budget, 2)
-    await budget.release(read=True)
+    await budget.release(Reservation())
     assert await used(budget) == dict.fromkeys(WINDOWS, 1)
 
 
 async def test_giving_back_more_than_was_taken_makes_no_credit(budget):
-    await budget.release(read=True)
+    await budget.release(Reservation())
     assert await used(budget) == dict.fromkeys(WINDOWS, 0)
 
 
@@ -70,36 +77,28 @@ async def test_giving_back_more_than_was_taken_makes_no_credit(budget):
     ],
 )
 async def test_a_spent_window_is_named_with_its_end_and_nothing_is_counted(budget, window, until):
-    await budget.observe(usage(**{window: (2, 1)}))
-    await budget.reserve(read=True)
+    await heard(budget, usage(**{window: (2, 1)}))
+    await budget.reserve(Lane.LIVE)
     before = await used(budget)
     with pytest.raises(QuotaSpent) as spent:
-        await budget.reserve(read=True)
+        await budget.reserve(Lane.LIVE)
     assert (spent.value.window, spent.value.until) == (window, until)
     assert await used(budget) == before
 
 
 async def test_when_several_windows_are_spent_the_one_that_opens_last_is_named(budget):
     """Else a job would wake up each quarter of the day, only to wait again."""
-    await budget.observe(usage(overall_15min=(2, 2), overall_day=(9, 9), read_15min=(1, 1)))
+    await heard(budget, usage(overall_15min=(2, 2), overall_day=(9, 9), read_15min=(1, 1)))
     with pytest.raises(QuotaSpent) as spent:
-        await budget.reserve(read=True)
+        await budget.reserve(Lane.LIVE)
     assert spent.value.until == MIDNIGHT
-
-
-async def test_a_spent_read_limit_does_not_stop_logins(budget):
-    """Pain 45: token calls are never blocked by a read latch."""
-    await budget.observe(usage(read_15min=(100, 100), read_day=(1000, 1000)))
-    with pytest.raises(QuotaSpent):
-        await budget.reserve(read=True)
-    await budget.reserve(read=False)
 
 
 async def test_the_tighter_read_limit_binds_while_the_overall_one_has_room(budget):
     """Pain 44."""
-    await budget.observe(usage(overall_15min=(200, 40), read_15min=(100, 100)))
+    await heard(budget, usage(overall_15min=(200, 40), read_15min=(100, 100)))
     with pytest.raises(QuotaSpent) as spent:
-        await budget.reserve(read=True)
+        await budget.reserve(Lane.LIVE)
     assert spent.value.window == "read_15min"
 
 
@@ -109,7 +108,7 @@ async def test_the_short_windows_turn_at_the_quarter_and_the_days_do_not(budget,
     assert (await used(budget))["read_15min"] == 4
     clock.advance(seconds=1)
     assert await used(budget) == {"overall_15min": 0, "overall_day": 4, "read_15min": 0, "read_day": 4}
-    await budget.reserve(read=True)
+    await budget.reserve(Lane.LIVE)
     assert await used(budget) == {"overall_15min": 1, "overall_day": 5, "read_15min": 1, "read_day": 5}
 
 
@@ -122,93 +121,265 @@ async def test_the_day_turns_at_midnight_utc(budget, clock):
 
 
 async def test_a_spent_window_opens_at_the_very_instant_that_was_named(budget, clock):
-    await budget.observe(usage(read_15min=(1, 1)))
+    await heard(budget, usage(read_15min=(1, 1)))
     with pytest.raises(QuotaSpent) as spent:
-        await budget.reserve(read=True)
+        await budget.reserve(Lane.LIVE)
     clock.advance(seconds=(spent.value.until - clock.now()).total_seconds())
-    await budget.reserve(read=True)
+    await budget.reserve(Lane.LIVE)
 
 
 async def test_of_our_count_and_stravas_the_larger_is_right(budget):
     await spend(budget, 5)
-    await budget.observe(usage(read_15min=(100, 3), read_day=(1000, 77)))
+    await heard(budget, usage(read_15min=(100, 3), read_day=(1000, 77)))
     seen = await used(budget)
     assert (seen["read_15min"], seen["read_day"]) == (5, 77)
 
 
 async def test_limits_follow_the_headers_up_and_down_and_stay(budget, clock):
-    await budget.observe(usage(read_15min=(600, 1), overall_15min=(150, 1)))
+    await heard(budget, usage(read_15min=(600, 1), overall_15min=(150, 1)))
     clock.advance(days=2)
-    await budget.reserve(read=True)
+    await budget.reserve(Lane.LIVE)
     quotas = {window.name: window.quota for window in await budget.windows()}
     assert quotas == DEFAULT_LIMITS | {"read_15min": 600, "overall_15min": 150}
 
 
 async def test_headers_that_say_half_of_it_correct_half_of_it(budget):
     await spend(budget, 2)
-    await budget.observe(usage(read_15min=(None, 7), read_day=(500, None)))
-    await budget.observe({})
+    await heard(budget, usage(read_15min=(None, 7), read_day=(500, None)))
+    await heard(budget, {})
     windows = {window.name: window for window in await budget.windows()}
     assert (windows["read_15min"].quota, windows["read_15min"].used) == (100, 7)
     assert (windows["read_day"].quota, windows["read_day"].used) == (500, 2)
 
 
 async def test_a_429_closes_the_window_that_its_headers_show_as_spent_for_everyone(budget, clock, database):
-    until = await budget.latch(usage(read_15min=(100, 100), read_day=(1000, 400), overall_15min=(200, 100)))
+    until = await budget.latch(
+        Reservation(), usage(read_15min=(100, 100), read_day=(1000, 400), overall_15min=(200, 100))
+    )
     assert until == QUARTER
     assert [window.name for window in await budget.windows() if window.latched] == ["read_15min"]
     with pytest.raises(QuotaSpent):
-        await BudgetTable(database, clock).reserve(read=True)
-    await budget.reserve(read=False)
+        await table(database, clock).reserve(Lane.LIVE)
 
 
 async def test_a_429_that_shows_the_day_as_spent_closes_the_day(budget, clock):
-    assert await budget.latch(usage(read_day=(1000, 1003))) == MIDNIGHT
+    assert await budget.latch(Reservation(), usage(read_day=(1000, 1003))) == MIDNIGHT
     clock.advance(minutes=15)
     with pytest.raises(QuotaSpent) as spent:
-        await budget.reserve(read=True)
+        await budget.reserve(Lane.LIVE)
     assert spent.value.until == MIDNIGHT
 
 
 async def test_a_429_without_headers_closes_the_short_windows(budget, clock):
-    assert await budget.latch(None) == QUARTER
-    for read in (True, False):
-        with pytest.raises(QuotaSpent) as spent:
-            await budget.reserve(read=read)
-        assert spent.value.until == QUARTER
+    assert await budget.latch(Reservation(), {}) == QUARTER
+    with pytest.raises(QuotaSpent) as spent:
+        await budget.reserve(Lane.LIVE)
+    assert spent.value.until == QUARTER
     clock.advance(minutes=15)
-    await budget.reserve(read=True)
+    await budget.reserve(Lane.LIVE)
     assert not any(window.latched for window in await budget.windows())
 
 
 async def test_a_latch_holds_even_if_our_own_count_has_room_and_calls_are_given_back(budget):
-    await budget.latch(None)
-    await budget.release(read=True)
+    await budget.latch(Reservation(), {})
+    await budget.release(Reservation())
     with pytest.raises(QuotaSpent):
-        await budget.reserve(read=True)
+        await budget.reserve(Lane.LIVE)
 
 
 async def rush(*budgets, times=20):
-    """How many of `times` concurrent reservations each budget gets."""
-    calls = [budgets[n % len(budgets)].reserve(read=True) for n in range(times)]
+    """How many of `times` concurrent calls each budget gets leave for."""
+    calls = [call(budgets[n % len(budgets)]) for n in range(times)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(answer) for answer in answers} <= {bool, QuotaSpent}
-    return sum(answer is False for answer in answers)
+    assert {type(answer) for answer in answers} <= {type(None), QuotaSpent}
+    return answers.count(None)
+
+
+def table(database, clock):
+    return BudgetTable(database, StravaClock(clock))
 
 
 async def test_a_rush_of_calls_never_overspends_and_leaves_nothing_over(budget):
-    await budget.observe(usage(read_15min=(13, 0)))
+    await heard(budget, usage(read_15min=(13, 0)))
     assert await rush(budget) == 13
     assert (await used(budget))["read_15min"] == 13
 
 
 async def test_two_processes_never_overspend_together(postgres_database, second_postgres, clock):
-    budgets = BudgetTable(postgres_database, clock), BudgetTable(second_postgres, clock)
-    await budgets[0].observe(usage(read_15min=(13, 0)))
+    budgets = table(postgres_database, clock), table(second_postgres, clock)
+    await heard(budgets[0], usage(read_15min=(13, 0)))
     assert await rush(*budgets, times=30) == 13
 
 
 async def test_two_processes_may_begin_the_budget_at_once(postgres_database, second_postgres, clock):
-    budgets = BudgetTable(postgres_database, clock), BudgetTable(second_postgres, clock)
+    budgets = table(postgres_database, clock), table(second_postgres, clock)
     assert await rush(*budgets) == 20
     assert await used(budgets[0]) == dict.fromkeys(WINDOWS, 20)
+
+
+# Calls that go alone
+
+
+async def under_way(budget, lane=Lane.LIVE):
+    """Leave for a call that is not answered yet; False when it has to wait for another's answer."""
+    asking = asyncio.create_task(budget.reserve(lane))
+    done, _ = await asyncio.wait([asking], timeout=0.4)
+    if not done:
+        asking.cancel()
+        return False
+    return asking.result()
+
+
+class StandingClock:
+    """Sleeping waits for the test to move it."""
+
+    def __init__(self, clock):
+        self.now, self.advance = clock.now, clock.advance
+
+    async def sleep(self, seconds):
+        until = self.now() + timedelta(seconds=seconds)
+        while self.now() < until:
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def standing(database, clock):
+    standing = StandingClock(clock)
+    return BudgetTable(database, StravaClock(standing)), standing
+
+
+async def test_the_first_call_of_a_window_goes_alone_and_the_others_follow_its_answer(standing):
+    """Who has spent the limit or lowered it meanwhile is met by one call, not by all."""
+    budget, _ = standing
+    first = await budget.reserve(Lane.LIVE)
+    assert first.alone
+    assert await under_way(budget) is False
+    await budget.answered(first, {})
+    second, third = await under_way(budget), await under_way(budget)
+    assert (second.alone, third.alone) == (False, False)
+    assert (await used(budget))["read_15min"] == 3
+
+
+async def test_a_first_call_that_is_refused_closes_the_window_for_those_who_waited(standing):
+    budget, clock = standing
+    first = await budget.reserve(Lane.LIVE)
+    waiting = [asyncio.create_task(budget.reserve(Lane.LIVE)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    await budget.latch(first, {})
+    clock.advance(seconds=0.2)
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {QuotaSpent}
+
+
+async def test_a_call_that_never_ends_keeps_the_others_waiting_for_five_seconds_only(standing):
+    budget, clock = standing
+    await budget.reserve(Lane.LIVE)
+    clock.advance(seconds=4.9)
+    assert await under_way(budget) is False
+    clock.advance(seconds=0.2)
+    assert (await under_way(budget)).alone
+
+
+async def test_a_first_call_that_never_left_lets_the_next_one_go_first(standing):
+    budget, _ = standing
+    await budget.release(await budget.reserve(Lane.LIVE))
+    assert (await under_way(budget)).alone
+
+
+async def test_where_others_spend_the_limit_too_the_last_tenth_goes_one_by_one(standing):
+    budget, _ = standing
+    await call(budget, read_15min=(100, 80), read_day=(1000, 80))
+    freely = [await under_way(budget) for _ in range(10)]
+    assert {leave.alone for leave in freely} == {False}
+    narrow = await under_way(budget)
+    assert narrow.alone
+    assert await under_way(budget) is False
+
+
+async def test_alone_with_the_limit_the_last_tenth_goes_at_once(standing):
+    budget, _ = standing
+    await call(budget)
+    assert all([(await under_way(budget)).alone is False for _ in range(99)])
+
+
+async def test_where_others_spend_the_limit_too_a_call_after_a_silence_goes_alone(standing):
+    budget, clock = standing
+    await call(budget, read_15min=(100, 30), read_day=(1000, 30))
+    assert (await under_way(budget)).alone is False
+    clock.advance(seconds=21)
+    assert (await under_way(budget)).alone
+
+
+# Lanes
+
+
+async def test_what_strava_counts_and_we_did_not_make_is_told_once(budget):
+    leave = await budget.reserve(Lane.LIVE)
+    assert await budget.answered(leave, usage(read_15min=(100, 40), read_day=(1000, 140))) == 139
+    leave = await budget.reserve(Lane.LIVE)
+    assert await budget.answered(leave, usage(read_15min=(100, 41), read_day=(1000, 141))) == 0
+    day = next(window for window in await budget.windows() if window.name == "read_day")
+    assert (day.used, day.others) == (141, 139)
+
+
+async def spend_all(budget, lane):
+    """Call until the lane has no room; how many calls that were, and until when it has to wait."""
+    for number in range(1001):
+        try:
+            await call(budget, lane)
+        except QuotaSpent as spent:
+            return number, spent.until
+    raise AssertionError
+
+
+async def test_backfill_leaves_room_for_live_work_until_shortly_before_the_windows_end(budget, clock):
+    """Pain 45."""
+    calls, until = await spend_all(budget, Lane.BACKFILL)
+    assert 80 <= calls < 98
+    assert clock.now() < until < QUARTER
+    assert (await spend_all(budget, Lane.LIVE))[0] == 100 - calls
+
+
+async def test_what_live_work_does_not_need_is_released_to_the_last_call(budget, clock):
+    calls = 0
+    while clock.now() < QUARTER:
+        more, until = await spend_all(budget, Lane.BACKFILL)
+        calls += more
+        clock.advance(seconds=(until - clock.now()).total_seconds())
+    assert calls == 100
+    assert clock.now() == QUARTER
+
+
+async def test_over_a_day_backfill_spends_what_nobody_else_asks_for(budget, clock):
+    """Never idle below the limit: half a day, 1,000 reads, and not one left over."""
+    calls = 0
+    while clock.now() < MIDNIGHT:
+        more, until = await spend_all(budget, Lane.BACKFILL)
+        calls += more
+        clock.advance(seconds=(until - clock.now()).total_seconds())
+    assert calls == 1000
+
+
+async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):
+    await spend(budget, 60)
+    demand = await budget.demand()
+    rooms = await budget._database.read(lambda c: budget.rooms(c, demand))
+    left = [rooms[lane].calls for lane in Lane]
+    assert left == sorted(left, reverse=True)
+    assert left[0] == 40 > left[-1] > 0
+
+
+# Strava's clock
+
+
+@pytest.mark.parametrize("skew", [-400, -3, 3, 400])
+async def test_windows_turn_by_stravas_clock_and_waits_are_told_by_ours(database, clock, skew):
+    strava = StravaClock(clock)
+    said = (clock.now() + timedelta(seconds=skew)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    strava.heard(said, clock.now(), clock.now())
+    budget = BudgetTable(database, strava)
+    await heard(budget, usage(read_15min=(1, 1)))
+    with pytest.raises(QuotaSpent) as spent:
+        await budget.reserve(Lane.LIVE)
+    true = QUARTER - timedelta(minutes=15 if skew < 0 else 0) - timedelta(seconds=skew)
+    assert abs((spent.value.until - true).total_seconds()) <= 1

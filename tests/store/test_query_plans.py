@@ -47,7 +47,7 @@ def _job(n: int, job_id: str, now: Any) -> dict[str, Any]:
         "hint": '{"do":"activity"}',
         "hint_time": 0,
         "priority": 40,
-        "rank": -n,
+        "turn": -n,
         "due_at": now - timedelta(seconds=n),
         "first_received_at": now,
         "updated_at": now,

@@ -17,6 +17,8 @@ from feedzone.domain.job import Lane, RefreshHint
 from feedzone.store import jobs
 from feedzone.store.schema import jobs as jobs_table
 
+THIRD = 271828
+
 NEWS = RefreshHint(action="delete", cause="event:2")
 
 
@@ -59,12 +61,13 @@ async def test_a_request_takes_nothing_from_what_an_event_said(store):
     assert (await store.lease_one()).hint == NEWS
 
 
-async def test_a_better_lane_brings_its_rank_and_a_worse_one_changes_neither(store):
-    await store.enqueue(spec(lane=Lane.BACKFILL, rank=-5))
-    await store.enqueue(spec(lane=Lane.LIVE, rank=7))
-    await store.enqueue(spec(lane=Lane.RECONCILE, rank=-9))
-    row = await store.row(jobs_table)
-    assert (row.priority, row.rank) == (Lane.LIVE, 7)
+async def test_a_better_lane_brings_its_turn_and_a_worse_one_changes_neither(store):
+    await store.enqueue(spec(1, lane=Lane.LIVE))
+    await store.enqueue(spec(2, lane=Lane.BACKFILL))
+    await store.enqueue(spec(2, lane=Lane.LIVE))
+    await store.enqueue(spec(2, lane=Lane.RECONCILE))
+    row = await store.row(jobs_table, key="activity:2")
+    assert (row.priority, row.turn) == (Lane.LIVE, 1)
 
 
 async def test_an_earlier_due_time_wins(store, clock):
@@ -121,23 +124,48 @@ def test_specs_in_one_batch_end_like_the_same_specs_one_by_one(sqlite_database, 
             for batch in batches:
                 jobs.enqueue(connection, batch, now)
             row = connection.execute(jobs_table.select()).one()
-            return row.hint, row.hint_time, row.priority, row.rank, row.due_at
+            return row.hint, row.hint_time, row.priority, row.turn, row.due_at
 
         return sqlite_database.run_sync(body)
 
     assert end([specs]) == end([[one] for one in specs])
 
 
-async def test_jobs_are_leased_by_lane_then_rank_then_age(store):
+async def test_jobs_are_leased_by_lane_and_those_of_an_athlete_in_the_order_in_which_they_came(store):
     """Pain 45."""
     await store.enqueue(
         spec(1, lane=Lane.BACKFILL, rank=-9),
         spec(2, lane=Lane.LIVE, rank=8),
         spec(3, lane=Lane.LIVE, rank=5),
-        spec(4, lane=Lane.INTERACTIVE, rank=0),
+        spec(4, lane=Lane.INTERACTIVE),
     )
-    await store.enqueue(spec(5, lane=Lane.LIVE, rank=5))
-    assert [job.object_id for job in await store.lease()] == [3, 5, 2, 4, 1]
+    await store.enqueue(spec(5, lane=Lane.LIVE, rank=-5))
+    assert [job.object_id for job in await store.lease()] == [3, 2, 5, 4, 1]
+
+
+async def test_within_a_lane_athletes_take_turns(store):
+    """One athlete's ten years of history do not delay another's first week."""
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL, rank=-n) for n in range(1, 2001)))
+    assert len(await store.lease(limit=500)) == 500
+    await store.enqueue(
+        *(spec(n, lane=Lane.BACKFILL, rank=n, athlete_id=OTHER) for n in range(3001, 3004)),
+        *(spec(n, lane=Lane.BACKFILL, rank=n, athlete_id=THIRD) for n in range(4001, 4003)),
+    )
+    order = [job.object_id for job in await store.lease(limit=9)]
+    assert order == [1500, 3001, 4001, 1499, 3002, 4002, 1498, 3003, 1497]
+
+
+async def test_who_enqueues_little_by_little_is_served_like_who_enqueues_at_once(store):
+    for n in range(3):
+        await store.enqueue(spec(n + 1))
+        await store.enqueue(spec(n + 11, athlete_id=OTHER), spec(n + 21, athlete_id=THIRD))
+    assert [job.object_id for job in await store.lease()] == [1, 11, 21, 2, 12, 22, 3, 13, 23]
+
+
+async def test_what_is_to_go_first_does_and_the_rest_keeps_its_order(store):
+    await store.enqueue(spec(1), spec(2, rank=1), spec(3, athlete_id=OTHER))
+    await store.enqueue(spec(9, athlete_id=OTHER, first=True))
+    assert [job.object_id for job in await store.lease()] == [9, 1, 3, 2]
 
 
 async def test_two_thousand_backfill_jobs_do_not_delay_one_webhook(store):

@@ -169,7 +169,7 @@ async def test_who_becomes_active_is_polled_more_often_from_the_next_poll_on(pol
 async def test_a_full_comparison_that_waits_for_its_turn_stays_a_full_one(polling, clock):
     """Asked for by hand while quota is short: a quick poll that falls due must not stand in for it."""
     clock.advance(minutes=20)
-    await polling.enqueue(comparison(OWNER, 30, clock.now()))
+    await polling.enqueue(comparison(OWNER, 30))
     await schedule(polling).run()
     hints = {job.athlete_id: job.hint for job in await polling.lease()}
     assert hints == {OWNER: ReconcileHint(days=30), OTHER: ReconcileHint(days=30, full=False)}
@@ -251,7 +251,7 @@ async def test_a_scheduler_and_a_comparison_that_ends_do_not_lock_each_other_out
 ):
     """Jobs are locked before athletes by all (store/jobs.py): else one of the two waits for PostgreSQL to
     find out and is thrown back."""
-    await postgres_store.enqueue(comparison(OWNER, 30, clock.now()))
+    await postgres_store.enqueue(comparison(OWNER, 30))
     clock.advance(hours=6)
     ends, tries = clock.now(), []
     planned = schedule(postgres_store)

@@ -25,13 +25,12 @@ from feedzone.store.schema import (
 
 
 def sweep(store, *records, missing=(), full=True, calls=2, athlete_id=OWNER):
-    now = store.clock.now()
     return StoreSweep(
         athlete_id,
         full,
         records,
-        tuple(refresh(athlete_id, one.id, now) for one in records),
-        tuple(confirm_deletion(athlete_id, number, now) for number in missing),
+        tuple(refresh(athlete_id, one.id) for one in records),
+        tuple(confirm_deletion(athlete_id, number) for number in missing),
         calls,
     )
 

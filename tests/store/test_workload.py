@@ -7,14 +7,16 @@ from datetime import timedelta
 import pytest
 from store_makers import OTHER, OWNER, fetched, spec, summary
 
-from feedzone.domain.budget import ApiCall
+from feedzone.clock import StravaClock
+from feedzone.domain.budget import ApiCall, Reservation
+from feedzone.domain.demand import OTHERS
 from feedzone.domain.effect import StorePage
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Snooze
 from feedzone.foresight import Foresight
 from feedzone.store import journal, workload
 from feedzone.store.budget import BudgetTable
-from feedzone.store.journal import Journal, Learned
+from feedzone.store.journal import Journal
 
 BACKFILL = {"lane": Lane.BACKFILL, "hint": RefreshHint(cause="backfill")}
 
@@ -67,6 +69,7 @@ async def test_a_sync_waits_for_better_lanes_and_for_everybodys_newer_activities
     )
     found = await waiting(store)
     mine, others = found[OWNER], found[OTHER]
+    # Theirs comes between the two of ours: athletes take turns.
     assert (mine.calls, mine.sync_calls, mine.sync_after, mine.unlisted) == (4, 4, 8, 0)
     assert (others.calls, others.sync_calls, others.sync_after) == (4, 2, 6)
 
@@ -100,30 +103,50 @@ async def noted(store, *calls: tuple[float, str, int, bool]) -> None:
     await book.flush()
 
 
-async def learned(store) -> Learned:
-    now = store.clock.now()
-    return await store.read(lambda c: journal.learn(c, now))
-
-
-async def test_what_goes_before_a_backfill_is_learned_by_hour_for_a_week(store, clock):
+async def test_calls_are_counted_by_lane_and_quarter_for_a_week(store, clock):
     await noted(
         store,
-        (0.5, "live", 200, True),
+        (0.2, "live", 200, True),
+        (0.1, "live", 200, True),
         (0.6, "reread", 400, True),
         (0.7, "backfill", 600, True),
         (0.8, "live", 800, False),
-        (24.5, "interactive", 9000, True),
-        (3, "reconcile", 9000, True),
+        (24.5, "live", 9000, True),
         (7 * 24 + 1, "live", 9000, True),
     )
-    found = await learned(store)
-    assert found.since == clock.now() - timedelta(hours=24.5)
-    assert found.calls == {11: 3, 9: 1}
-    assert found.mean_ms == 500
+    now = clock.now()
+    seen = await store.read(lambda c: journal.counted(c, now))
+    assert seen.since == now - timedelta(hours=24.5)
+    noon = int(now.timestamp()) // 900
+    assert {(row.quarter - noon, row.lane, row.calls) for row in seen.rows} == {
+        (-1, "live", 2),
+        (-3, "reread", 1),
+        (-3, "backfill", 1),
+        (-98, "live", 1),
+    }
+
+
+async def test_how_long_calls_take_is_told_of_the_last_hour(store, clock):
+    await noted(store, (0.5, "live", 200, True), (0.6, "backfill", 600, True), (1.1, "live", 9000, True))
+    now = clock.now()
+    assert await store.read(lambda c: journal.mean_ms(c, now)) == 400
 
 
 async def test_an_empty_journal_teaches_nothing(store, clock):
-    assert await learned(store) == Learned(clock.now(), {}, None)
+    now = clock.now()
+    assert await store.read(lambda c: journal.counted(c, now)) == (None, [])
+    assert await store.read(lambda c: journal.mean_ms(c, now)) is None
+
+
+async def test_what_others_called_is_counted_as_often_as_they_called(store, clock):
+    book = Journal(store.database, clock)
+    book.note(ApiCall(clock.now(), OTHERS, None, "not feedzone's", None, 0, {}, True, 12))
+    await book.flush()
+    now = clock.now()
+    (row,) = (await store.read(lambda c: journal.counted(c, now))).rows
+    assert (row.lane, row.calls) == ("others", 12)
+    told = await Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock))).budget()
+    assert told.spent.by_lane == {"others": 12}
 
 
 async def test_what_spent_todays_quota_is_told_by_lane_athlete_and_hour(store, clock):
@@ -136,9 +159,9 @@ async def test_what_spent_todays_quota_is_told_by_lane_athlete_and_hour(store, c
         (3, "backfill", 1, False),
         (12.5, "backfill", 1, True),
     )
-    budget = BudgetTable(store.database, clock)
+    budget = BudgetTable(store.database, StravaClock(clock))
     for _ in range(5):
-        await budget.reserve(read=True)
+        await budget.answered(await budget.reserve(Lane.LIVE), {})
     told = await Foresight(store.database, clock, budget).budget()
     assert (told.spent.calls, told.spent.by_lane, told.spent.unexplained) == (
         3,
@@ -152,7 +175,7 @@ async def test_what_spent_todays_quota_is_told_by_lane_athlete_and_hour(store, c
 
 async def test_what_more_athletes_would_cost_comes_after_what_waits(store, clock):
     await store.enqueue(spec(1), spec(2))
-    foresight = Foresight(store.database, clock, BudgetTable(store.database, clock))
+    foresight = Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
     alone, told = await foresight.what_if(0, 800), await foresight.what_if(1, 50)
     assert (alone.calls, alone.waiting_before) == (0, 4)
     assert (told.calls, told.waiting_before) == (102, 4)
@@ -162,14 +185,14 @@ async def test_what_more_athletes_would_cost_comes_after_what_waits(store, clock
 
 
 async def test_a_closed_window_has_no_room(store, clock):
-    budget = BudgetTable(store.database, clock)
-    await budget.latch(None)
+    budget = BudgetTable(store.database, StravaClock(clock))
+    await budget.latch(Reservation(), {})
     outlook = await Foresight(store.database, clock, budget).outlook()
     assert (outlook.rooms.quarter_left, outlook.rooms.quarter_quota, outlook.rooms.day_left) == (0, 100, 1000)
 
 
 async def test_who_looks_every_second_sees_what_was_added_up_within_ten(store, clock):
-    foresight = Foresight(store.database, clock, BudgetTable(store.database, clock))
+    foresight = Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
 
     async def glance() -> int:
         outlook = await foresight.outlook()

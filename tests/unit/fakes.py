@@ -11,7 +11,7 @@ import msgspec
 
 from feedzone.domain.activity import ActivityRecord, HeldActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
-from feedzone.domain.budget import ApiCall, Usage
+from feedzone.domain.budget import ApiCall, Reservation, Usage
 from feedzone.domain.gear import ToldGear
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
@@ -73,24 +73,36 @@ class FakeTransport:
 class FakeBudget:
     """Rate limit windows that write down what happened to them; `full` refuses every reservation."""
 
-    def __init__(self, *, full: Exception | None = None, probe: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        full: Exception | None = None,
+        probe: bool = False,
+        alone: bool = False,
+        others: int = 0,
+    ) -> None:
         self.full = full
-        self.probe = probe
+        self.leave = Reservation(probe, alone)
+        self.others = others
         self.log: list[tuple[str, Any]] = []
 
-    async def reserve(self, *, read: bool) -> bool:
+    async def reserve(self, lane: Lane) -> Reservation:
         if self.full is not None:
             raise self.full
-        self.log.append(("reserve", read))
-        return self.probe
+        self.log.append(("reserve", lane))
+        return self.leave
 
-    async def release(self, *, read: bool) -> None:
-        self.log.append(("release", read))
+    async def release(self, reservation: Reservation) -> None:
+        assert reservation is self.leave
+        self.log.append(("release", None))
 
-    async def observe(self, usage: Usage) -> None:
-        self.log.append(("observe", usage))
+    async def answered(self, reservation: Reservation, usage: Usage) -> int:
+        assert reservation is self.leave
+        self.log.append(("answered", usage))
+        return self.others
 
-    async def latch(self, usage: Usage | None) -> datetime:
+    async def latch(self, reservation: Reservation, usage: Usage) -> datetime:
+        assert reservation is self.leave
         self.log.append(("latch", usage))
         return NOON + timedelta(minutes=15)
 

@@ -16,7 +16,6 @@ from feedzone.domain.budget import (
     parse_usage,
     window_end,
     window_start,
-    windows_for,
 )
 
 LIMIT, USAGE = "x-ratelimit-limit", "x-ratelimit-usage"
@@ -132,7 +131,5 @@ def test_every_instant_is_in_exactly_one_window(name, now):
     assert window_start(name, end) == end
 
 
-def test_a_read_counts_in_all_windows_and_a_write_in_two():
-    assert windows_for(read=True) == WINDOWS
-    assert windows_for(read=False) == ("overall_15min", "overall_day")
+def test_a_new_application_has_a_limit_for_every_window():
     assert set(DEFAULT_LIMITS) == set(WINDOWS)

@@ -20,6 +20,7 @@ from fakes import (
     unanswered,
 )
 
+from feedzone.clock import StravaClock
 from feedzone.domain.athlete import TokenGrant
 from feedzone.errors import (
     ApplicationPaused,
@@ -67,7 +68,7 @@ class Connection:
             timeout_s=3,
         )
         keeper = TokenKeeper(self.rows, clock, refresh, owner="here", patience_s=30)
-        limiter = Limiter(self.transport, self.budget, FakeBreaker(), FakeJournal(), clock)
+        limiter = Limiter(self.transport, self.budget, FakeBreaker(), FakeJournal(), StravaClock(clock))
         self.client = StravaClient(limiter, keeper, application, clock, api_base=BASE, timeout_s=3)
 
     @property

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from fakes import ATHLETE, NOON, unanswered
 
+from feedzone.domain.backoff import AFTER_WINDOW_S
 from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure
 from feedzone.domain.outcome import Discard, Retry, Snooze
 from feedzone.errors import (
@@ -26,7 +27,7 @@ from feedzone.errors import (
     TokenRevoked,
     TransientError,
 )
-from feedzone.handlers.failures import WINDOW_JITTER_S, class_of, ending
+from feedzone.handlers.failures import class_of, ending
 
 EFFECTS = (CountForged("event:e1", "delete"),)
 LAST = (NoteFailure(7, ATHLETE, "x", final=True),)
@@ -38,13 +39,13 @@ def end(error, seed: int = 1):
 
 def test_quota_is_waited_for_until_its_window_opens_and_a_little_longer():
     """Pain 42: within five seconds of it, and not all at once."""
-    assert WINDOW_JITTER_S <= 5
+    assert AFTER_WINDOW_S[1] <= 5
     until = NOON + timedelta(minutes=15)
     waits = [end(QuotaSpent("read_15min", until), seed) for seed in range(50)]
     assert all(isinstance(outcome, Snooze) and outcome.effects == EFFECTS for outcome in waits)
     delays = [(outcome.until - until).total_seconds() for outcome in waits]
     assert min(delays) > 0
-    assert max(delays) <= WINDOW_JITTER_S
+    assert max(delays) <= AFTER_WINDOW_S[1]
     assert len(set(delays)) > 40
     assert "read_15min" in waits[0].reason
 
@@ -54,7 +55,7 @@ def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe(
     until = NOON + timedelta(hours=1)
     outcome = end(ApplicationPaused(until, "403 Forbidden (Application/Status/Inactive)"))
     assert isinstance(outcome, Snooze)
-    assert timedelta(0) < outcome.until - until <= timedelta(seconds=WINDOW_JITTER_S)
+    assert timedelta(0) < outcome.until - until <= timedelta(seconds=AFTER_WINDOW_S[1])
     assert outcome.effects == EFFECTS
     assert outcome.reason.startswith("Strava has switched this application off")
     assert "Application/Status/Inactive" in outcome.reason
@@ -64,7 +65,7 @@ def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe(
 def test_an_instant_that_is_past_already_is_waited_for_a_moment_only(wait):
     """The window may open, or the probe fall due, between the refusal and the end of the job."""
     outcome = end(wait("read_15min", NOON - timedelta(minutes=5)))
-    assert timedelta(0) < outcome.until - NOON <= timedelta(seconds=WINDOW_JITTER_S)
+    assert timedelta(0) < outcome.until - NOON <= timedelta(seconds=AFTER_WINDOW_S[1])
 
 
 def test_what_waits_for_the_application_says_so_in_the_words_that_the_queue_looks_for():

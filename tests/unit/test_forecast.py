@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, first_sync_calls, hourly_demand
+from feedzone.domain.demand import QUARTERS, Demand
+from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, first_sync_calls
 
 EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
 FAST = 1000.0
@@ -18,8 +19,13 @@ def rooms(quarter: int = 100, day: int = 1000, *, left: int | None = None, today
     return Rooms(quarter if left is None else left, quarter, day if today is None else today, day)
 
 
+def hourly(calls: float, lane: str = "others") -> Demand:
+    """So many calls an hour, all day."""
+    return Demand({lane: tuple(calls / 4 * n for n in range(QUARTERS + 1))}, spread=1.0)
+
+
 def when(calls: float, held: Rooms, now: datetime = EIGHT, *, demand: float = 0.0, pace: float = FAST):
-    (found,) = done_at(Outlook(now, held, (demand,) * 24, pace), [calls])
+    (found,) = done_at(Outlook(now, held, hourly(demand), pace), [calls])
     return found
 
 
@@ -27,8 +33,18 @@ def near(found: datetime | None, expected: datetime, seconds: float = 2) -> bool
     return found is not None and abs((found - expected).total_seconds()) <= seconds
 
 
+def released(now: datetime = EIGHT) -> datetime:
+    """When the calls that are kept for live work are released, shortly before the quarter's end."""
+    return now + timedelta(minutes=14, seconds=15)
+
+
 def test_what_fits_into_the_running_quarter_is_done_in_it():
-    assert near(when(100, rooms()), EIGHT)
+    assert near(when(98, rooms()), EIGHT)
+
+
+def test_the_calls_that_are_kept_for_live_work_are_made_shortly_before_the_quarters_end():
+    assert near(when(99, rooms()), released())
+    assert near(when(100, rooms()), released())
 
 
 def test_one_call_more_waits_for_the_next_quarter():
@@ -43,24 +59,33 @@ def test_a_spent_day_goes_on_at_midnight_utc():
     midnight = datetime(2026, 11, 4, tzinfo=UTC)
     assert near(when(1, rooms(today=0)), midnight)
     assert near(when(150, rooms(today=100)), midnight)
-    assert near(when(1200, rooms()), midnight + timedelta(minutes=15))
+    assert near(when(1195, rooms()), midnight + timedelta(minutes=15))
 
 
 def test_many_days_are_walked_one_by_one():
-    """1000 a day, of which the last hundred take ten quarters from midnight."""
-    assert near(when(3000, rooms()), datetime(2026, 11, 5, 2, 15, tzinfo=UTC))
+    """1000 a day: 2 are kept all day for live work, and released in its last minute."""
+    assert near(when(2990, rooms()), datetime(2026, 11, 5, 2, 15, tzinfo=UTC))
+    assert near(when(3000, rooms()), released(datetime(2026, 11, 5, 23, 45, tzinfo=UTC)))
 
 
 def test_those_who_go_first_take_their_share_of_each_quarter():
     """40 an hour are 10 a quarter: 90 are left."""
-    assert near(when(90, rooms(), demand=40), EIGHT)
+    assert near(when(88, rooms(), demand=40), EIGHT)
+    assert near(when(90, rooms(), demand=40), released())
     assert near(when(91, rooms(), demand=40), EIGHT + timedelta(minutes=15))
 
 
-def test_the_demand_of_each_hour_is_its_own():
-    demand = tuple(400.0 if hour == 8 else 0.0 for hour in range(24))
-    (found,) = done_at(Outlook(EIGHT, rooms(), demand, FAST), [1])
-    assert near(found, EIGHT + timedelta(hours=1))
+def test_what_will_be_asked_for_first_later_in_the_day_is_left_for_it():
+    """320 more will come today."""
+    midnight = datetime(2026, 11, 4, tzinfo=UTC)
+    assert when(670, rooms(), demand=20) < midnight - timedelta(hours=12)
+    assert when(690, rooms(), demand=20) >= midnight - timedelta(minutes=1)
+
+
+def test_the_demand_of_each_quarter_is_its_own():
+    sums = tuple(400.0 if n > 8 * 4 else 0.0 for n in range(QUARTERS + 1))
+    (found,) = done_at(Outlook(EIGHT, rooms(), Demand({"others": sums}), FAST), [1])
+    assert found >= EIGHT + timedelta(minutes=45)
 
 
 def test_what_others_could_not_ask_for_in_a_spent_day_they_ask_for_first_in_the_next():
@@ -97,27 +122,8 @@ def test_what_would_take_longer_than_a_year_has_no_date():
 
 def test_several_questions_are_answered_in_one_walk_as_if_asked_alone():
     needs = [500, 0, 101, 3000, 7]
-    outlook = Outlook(EIGHT, rooms(), (8.0,) * 24, FAST)
+    outlook = Outlook(EIGHT, rooms(), hourly(8.0, "live"), FAST)
     assert done_at(outlook, needs) == [done_at(outlook, [need])[0] for need in needs]
-
-
-def test_demand_is_learned_by_the_hour_of_the_day():
-    week = EIGHT - timedelta(days=7)
-    found = hourly_demand({8: 70, 23: 7}, week, EIGHT)
-    assert (found[8], found[23], found[0]) == (10, 1, 0)
-
-
-def test_less_history_is_what_there_is_and_unseen_hours_are_average_ones():
-    found = hourly_demand({6: 30, 7: 10}, EIGHT - timedelta(hours=2), EIGHT)
-    assert (found[6], found[7], found[12]) == (30, 10, 20)
-
-
-def test_a_few_calls_in_the_first_minute_are_no_flood():
-    assert max(hourly_demand({8: 5}, EIGHT - timedelta(minutes=1), EIGHT)) == 5
-
-
-def test_without_history_there_is_no_demand():
-    assert hourly_demand({}, EIGHT, EIGHT) == (0.0,) * 24
 
 
 @pytest.mark.parametrize(("activities", "calls"), [(0, 1), (1, 4), (200, 402), (201, 405), (800, 1605)])

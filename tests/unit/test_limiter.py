@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import timedelta
+from email.utils import format_datetime
 
 import pytest
 from fakes import (
@@ -20,7 +21,7 @@ from fakes import (
     unanswered,
 )
 
-from feedzone.clock import SystemClock
+from feedzone.clock import StravaClock, SystemClock
 from feedzone.domain.budget import ApiCall, Reading
 from feedzone.domain.job import Lane, running_job
 from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
@@ -34,7 +35,7 @@ SPENT = ("Application", "rate limit", "exceeded")
 
 
 async def send(transport: FakeTransport, budget: FakeBudget, breaker: FakeBreaker | None = None):
-    limiter = Limiter(transport, budget, breaker or FakeBreaker(), FakeJournal(), SystemClock())
+    limiter = Limiter(transport, budget, breaker or FakeBreaker(), FakeJournal(), StravaClock(SystemClock()))
     return await limiter.send(REQUEST, 3, "GET activities/7")
 
 
@@ -42,7 +43,7 @@ async def test_a_call_is_counted_before_it_is_sent():
     budget = FakeBudget()
 
     def sent(request: Request):
-        assert budget.log == [("reserve", True)]
+        assert budget.log == [("reserve", Lane.INTERACTIVE)]
         return answer(200, {}, **HEADERS)
 
     transport = FakeTransport(sent)
@@ -53,14 +54,14 @@ async def test_a_call_is_counted_before_it_is_sent():
 async def test_what_the_headers_say_corrects_the_count():
     budget = FakeBudget()
     await send(FakeTransport(answer(200, {}, **HEADERS)), budget)
-    assert budget.log == [("reserve", True), ("observe", USAGE)]
+    assert budget.log == [("reserve", Lane.INTERACTIVE), ("answered", USAGE)]
 
 
 async def test_without_headers_our_own_count_stands():
     """Pain 43."""
     budget = FakeBudget()
     await send(FakeTransport(answer(200, {}, x_ratelimit_usage='","')), budget)
-    assert budget.log == [("reserve", True)]
+    assert budget.log == [("reserve", Lane.INTERACTIVE)]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 502])
@@ -68,7 +69,7 @@ async def test_an_error_answer_counts_and_is_handed_on(status):
     budget = FakeBudget()
     got = await send(FakeTransport(answer(status, b"<html>", **HEADERS)), budget)
     assert got.status == status
-    assert budget.log == [("reserve", True), ("observe", USAGE)]
+    assert budget.log == [("reserve", Lane.INTERACTIVE), ("answered", USAGE)]
 
 
 async def test_a_full_window_sends_nothing():
@@ -93,7 +94,7 @@ async def test_only_what_was_surely_not_sent_is_given_back(failure, given_back):
     with pytest.raises(TransportFailure) as caught:
         await send(FakeTransport(failure), budget)
     assert caught.value is failure
-    assert budget.log == [("reserve", True)] + [("release", True)] * given_back
+    assert budget.log == [("reserve", Lane.INTERACTIVE)] + [("release", None)] * given_back
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ async def test_the_refusals_headers_tell_which_window():
 async def test_another_403_closes_nothing():
     budget, breaker = FakeBudget(), FakeBreaker()
     assert (await send(FakeTransport(refusal(403, "Forbidden")), budget, breaker)).status == 403
-    assert (budget.log, breaker.log) == ([("reserve", True)], [])
+    assert (budget.log, breaker.log) == ([("reserve", Lane.INTERACTIVE)], [])
 
 
 INACTIVE = refusal(403, "Forbidden", ("Application", "Status", "Inactive"))
@@ -136,7 +137,7 @@ async def test_an_application_that_is_switched_off_trips_the_breaker_for_everyon
     with pytest.raises(ApplicationPaused) as caught:
         await send(FakeTransport(INACTIVE), budget, breaker)
     assert caught.value.until == NOON + timedelta(hours=1)
-    assert budget.log == [("reserve", True)]  # it was sent, so it counts; no window is closed for it
+    assert budget.log == [("reserve", Lane.INTERACTIVE)]  # it counts; no window is closed
     (tripped,) = breaker.log
     assert "GET activities/7 403" in tripped
     assert "Application/Status/Inactive" in tripped
@@ -147,7 +148,7 @@ async def test_what_the_headers_say_is_heard_also_from_a_switched_off_applicatio
     budget = FakeBudget()
     with pytest.raises(ApplicationPaused):
         await send(FakeTransport(refused), budget)
-    assert budget.log == [("reserve", True), ("observe", USAGE)]
+    assert budget.log == [("reserve", Lane.INTERACTIVE), ("answered", USAGE)]
 
 
 async def test_while_the_application_is_switched_off_nothing_is_sent():
@@ -186,12 +187,54 @@ async def test_an_outage_says_nothing_of_the_application(failed):
     assert breaker.log == []
 
 
+async def test_a_call_has_the_lane_of_the_job_it_is_made_for():
+    budget = FakeBudget()
+    mark = running_job.set(job(lane=Lane.BACKFILL))
+    try:
+        await send(FakeTransport(answer()), budget)
+    finally:
+        running_job.reset(mark)
+    assert budget.log == [("reserve", Lane.BACKFILL)]
+
+
+async def test_others_hear_of_the_end_of_a_call_that_went_alone_however_it_ends():
+    """They wait for it."""
+    for ending in (answer(), unanswered(acted=None), CallOverdue("too late")):
+        budget = FakeBudget(alone=True)
+        with contextlib.suppress(TransportFailure):
+            await send(FakeTransport(ending), budget)
+        assert budget.log[1:] == [("answered", {})]
+
+
+@pytest.mark.parametrize("skew", [-75, 75])
+async def test_an_answers_date_says_what_stravas_clock_shows(clock, skew):
+    strava = StravaClock(clock)
+    limiter = Limiter(
+        FakeTransport(answer(200, {}, date=format_datetime(clock.now() + timedelta(seconds=skew)))),
+        FakeBudget(),
+        FakeBreaker(),
+        FakeJournal(),
+        strava,
+    )
+    await limiter.send(REQUEST, 3, "GET activities/7")
+    assert abs((strava.now() - clock.now()).total_seconds() - skew) <= 1
+
+
 # The journal hears of every call
+
+
+async def test_what_others_called_is_journaled_as_theirs(clock):
+    """Pain 47."""
+    mine, theirs = await journaled(clock, answer(200, {}, **HEADERS), budget=FakeBudget(others=12))
+    assert (mine.lane, mine.calls) == ("none", 1)
+    assert (theirs.lane, theirs.calls, theirs.athlete_id, theirs.counted) == ("others", 12, None, True)
 
 
 async def journaled(clock, *answers, call: str = "GET activities/7", budget: FakeBudget | None = None):
     journal = FakeJournal()
-    limiter = Limiter(FakeTransport(*answers), budget or FakeBudget(), FakeBreaker(), journal, clock)
+    limiter = Limiter(
+        FakeTransport(*answers), budget or FakeBudget(), FakeBreaker(), journal, StravaClock(clock)
+    )
     with contextlib.suppress(TransportFailure, QuotaSpent):
         await limiter.send(REQUEST, 3, call)
     return journal.calls
@@ -234,7 +277,7 @@ async def test_a_call_that_nobody_waited_for_any_longer_is_journaled(clock):
             await asyncio.Event().wait()
 
     journal, transport = FakeJournal(), Hangs()
-    limiter = Limiter(transport, FakeBudget(), FakeBreaker(), journal, clock)
+    limiter = Limiter(transport, FakeBudget(), FakeBreaker(), journal, StravaClock(clock))
     task = asyncio.create_task(limiter.send(REQUEST, 3, "GET activities/7"))
     while not transport.requests:
         await asyncio.sleep(0)

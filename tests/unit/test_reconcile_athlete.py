@@ -90,7 +90,6 @@ async def test_each_listed_activity_has_a_job_for_the_case_that_it_differs(clock
         hint=RefreshHint(cause="sweep"),
         hint_time=0,  # what an event says is newer
         lane=Lane.RECONCILE,
-        rank=int(NOON.timestamp() * 1000),
     )
 
 

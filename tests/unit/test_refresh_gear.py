@@ -175,7 +175,7 @@ async def test_a_refusal_changes_nothing_and_is_no_dead_letter(clock, error):
 
 
 def test_the_look_waits_for_everything_that_somebody_waits_for():
-    spec = gear_refresh(ATHLETE, NOON)
+    spec = gear_refresh(ATHLETE)
     assert (spec.key, spec.athlete_id, spec.due_at) == (f"athlete:{ATHLETE}", ATHLETE, None)
     assert Lane.INTERACTIVE < Lane.RECONCILE < spec.lane < Lane.BACKFILL
     assert decode_hint(encode_hint(spec.hint)) == spec.hint

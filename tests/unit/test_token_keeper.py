@@ -124,6 +124,12 @@ async def test_a_process_that_died_while_refreshing_is_succeeded(expired, clock)
     assert timedelta(seconds=35) <= clock.now() - began < timedelta(seconds=36)
 
 
+async def test_whoever_waits_long_for_another_process_asks_the_database_once_a_second(expired, clock):
+    expired.hold("there", 35)
+    await keeper(expired, Strava(clock)).usable(ATHLETE)
+    assert 35 < expired.log.count("claim") < 60
+
+
 async def test_a_process_that_slept_over_its_claim_does_not_use_the_old_token(expired, clock, monkeypatch):
     """As a laptop does: meanwhile another process has refreshed."""
     claim, strava = expired.claim_refresh, Strava(clock)

@@ -5,6 +5,10 @@ from __future__ import annotations
 FIRST_S = 2.0
 CAP_S = 900.0
 
+AFTER_WINDOW_S = 1.0, 5.0
+"""After a window has opened again, waiting jobs come back so many seconds later, spread. Not at once:
+Strava's clock is known to the second only."""
+
 
 def retry_delay_s(attempt: int, jitter: float) -> float:
     """Seconds to wait after failed attempt number `attempt` (from 1); `jitter` is a random in [0, 1).

@@ -20,6 +20,41 @@ DEFAULT_LIMITS: dict[WindowName, int] = {
 """What a new application gets in 2026. Only a start: the headers win."""
 
 
+class Window(msgspec.Struct, frozen=True):
+    """One rate limit window as it stands: `used` of `quota` calls since `starts_at`, by Strava's clock."""
+
+    name: WindowName
+    starts_at: datetime
+    ends_at: datetime
+    quota: int
+    used: int
+    latched: bool = False
+    others: int = 0
+    """Of `used`: calls that Strava counted and we did not make."""
+
+    @property
+    def is_day(self) -> bool:
+        return self.name.endswith("_day")
+
+    @property
+    def full(self) -> bool:
+        """Whether no call may be made before `ends_at`."""
+        return self.latched or self.used >= self.quota
+
+    def anew(self, start: datetime) -> Window:
+        """The window that begins then."""
+        return Window(self.name, start, window_end(self.name, start), self.quota, 0)
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """Leave to make one call."""
+
+    probe: bool = False
+    """It asks whether an application that was switched off is on again."""
+    alone: bool = False
+    """No other call leaves before this one is answered."""
+
+
 class Reading(msgspec.Struct, frozen=True):
     """What one answer said of one window; None where the header was absent or made no sense."""
 
@@ -35,7 +70,7 @@ class ApiCall(msgspec.Struct, frozen=True):
 
     sent_at: datetime
     lane: str
-    """Of the job it was made for; `none` for calls outside of jobs."""
+    """Of the job it was made for; `none` for calls outside of jobs, `others` for calls that are not ours."""
     athlete_id: int | None
     endpoint: str
     """`GET activities/{id}`: without ids, so that calls can be counted by it."""
@@ -46,6 +81,8 @@ class ApiCall(msgspec.Struct, frozen=True):
     """What the answer's headers said of the windows."""
     counted: bool
     """Whether it counts against the rate limit: one that surely never reached Strava does not."""
+    calls: int = 1
+    """How many calls this stands for: of others we see only how many there were."""
 
 
 def parse_usage(headers: Mapping[str, str]) -> Usage:
@@ -88,8 +125,3 @@ def window_start(name: WindowName, now: datetime) -> datetime:
 
 def window_end(name: WindowName, now: datetime) -> datetime:
     return window_start(name, now) + (timedelta(days=1) if name.endswith("_day") else timedelta(minutes=15))
-
-
-def windows_for(*, read: bool) -> tuple[WindowName, ...]:
-    """The windows that a call counts in: reads count in all four."""
-    return WINDOWS if read else ("overall_15min", "overall_day")

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from .job import JobSpec, Lane, ReconcileHint, RefreshHint, activity_key, athlete_key, job_now
 
 
-def comparison(athlete_id: int, days: int, now: datetime, *, full: bool = True) -> JobSpec:
+def comparison(athlete_id: int, days: int, *, full: bool = True) -> JobSpec:
     """Compare the athlete's last `days` with Strava."""
     hint = ReconcileHint(days=days, full=full)
-    return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.RECONCILE, now)
+    return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.RECONCILE)
 
 
-def refresh(athlete_id: int, activity_id: int, now: datetime) -> JobSpec:
+def refresh(athlete_id: int, activity_id: int) -> JobSpec:
     """The list tells of something that we do not have."""
     hint = RefreshHint(cause="sweep")
-    return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE, now)
+    return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
 
 
-def confirm_deletion(athlete_id: int, activity_id: int, now: datetime) -> JobSpec:
+def confirm_deletion(athlete_id: int, activity_id: int) -> JobSpec:
     """Not in the list: gone only when Strava says so when asked for it."""
     hint = RefreshHint(action="delete", cause="sweep")
-    return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE, now)
+    return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)

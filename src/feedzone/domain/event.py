@@ -117,7 +117,6 @@ def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms
             hint=refresh,
             hint_time=event.event_time,
             lane=Lane.LIVE,
-            rank=received_ms,
             due_at=settled if event.aspect_type == "update" else None,
         )
     if event.is_deauthorization:
@@ -129,7 +128,6 @@ def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms
             hint=revoke,
             hint_time=event.event_time,
             lane=Lane.LIVE,
-            rank=received_ms,
         )
     return None
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from .budget import window_end
+from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
+from .job import Lane
+from .lanes import MOST_KEPT, RELEASES, reserve
 
-HOURS = 24
 HORIZON = timedelta(days=400)
 """What takes longer is not worth a date."""
 
@@ -35,53 +37,68 @@ class Outlook(msgspec.Struct, frozen=True):
 
     now: datetime
     rooms: Rooms
-    demand: tuple[float, ...] = (0.0,) * HOURS
-    """Calls an hour that go first, by hour of the day (UTC): events, requests, comparisons, later looks."""
+    demand: Demand = NOTHING
+    """What goes first: events, requests, comparisons, later looks, and calls that are not ours."""
     pace: float = 10 * 1000 / USUAL_MS
     """Calls a second that one worker makes when nothing holds it back."""
+
+
+class _Quarter(msgspec.Struct, frozen=True):
+    """A quarter of an hour of each day, as far as the forecast needs to know it."""
+
+    first: float
+    """Calls that go first."""
+    kept: float
+    """Calls that are kept in it for them, until shortly before its end."""
+    kept_later: float
+    """Calls of the day that are kept for what goes first after it."""
 
 
 def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
     """For each number of calls, when they will have been made; None: not within HORIZON."""
     found: list[datetime | None] = [outlook.now if need <= 0 else None for need in needs]
     waiting = sorted((need, place) for place, need in enumerate(needs) if need > 0)
-    rooms = outlook.rooms
+    rooms, quarters = outlook.rooms, _quarters(outlook)
     at, made, owed = outlook.now, 0.0, 0.0
     quarter_left, day_left = float(rooms.quarter_left), float(rooms.day_left)
     while waiting and at < outlook.now + HORIZON:
         end = window_end("read_15min", at)
         seconds = (end - at).total_seconds()
+        quarter = quarters[at.hour * 4 + at.minute // 15]
         # What others could not ask for in a spent window they ask for in the next, and first.
-        owed += outlook.demand[at.hour] * seconds / 3600
+        owed += quarter.first * seconds / QUARTER.total_seconds()
         room = min(quarter_left, day_left, outlook.pace * seconds)
         others = min(owed, room)
-        free = room - others
+        free = max(0.0, min(room - others, day_left - others - quarter.kept_later))
+        day_ends = end == window_end("read_day", at)
+        soon = max(0.0, min(free, (min(quarter_left, day_left) if day_ends else quarter_left) - quarter.kept))
         while waiting and waiting[0][0] - made <= free:
             need, place = waiting.pop(0)
-            found[place] = at + timedelta(seconds=(need - made) / (outlook.pace - others / seconds))
+            wait = (need - made) / (outlook.pace - others / seconds)
+            if need - made > soon:
+                wait = max(wait, RELEASES[-1] * seconds)
+            found[place] = at + timedelta(seconds=wait)
         owed -= others
         made += free
-        day_left -= room
+        day_left -= others + free
         quarter_left = rooms.quarter_quota
-        if end == window_end("read_day", at):
+        if day_ends:
             day_left = rooms.day_quota
         at = end
     return found
 
 
-def hourly_demand(calls: Mapping[int, int], since: datetime, now: datetime) -> tuple[float, ...]:
-    """Calls an hour by hour of the day, learned from the `calls` in each that were made since then.
-
-    An hour of the day that has not been seen whole is taken for an average one.
-    """
-    seen = [0.0] * HOURS
-    at = since
-    while at < now:
-        end = min(now, at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
-        seen[at.hour] += (end - at).total_seconds() / 3600
-        at = end
-    mean = sum(calls.values()) / max(1.0, sum(seen))
-    return tuple(calls.get(hour, 0) / seen[hour] if seen[hour] >= 1 else mean for hour in range(HOURS))
+def _quarters(outlook: Outlook) -> list[_Quarter]:
+    demand, rooms = outlook.demand, outlook.rooms
+    first = [lane.name.lower() for lane in Lane if lane < Lane.BACKFILL]
+    return [
+        _Quarter(
+            demand.expected([*first, OTHERS], n, n + 1),
+            min(reserve(demand, Lane.BACKFILL, n, n + 1, day=False), rooms.quarter_quota * MOST_KEPT),
+            min(reserve(demand, Lane.BACKFILL, n + 1, QUARTERS, day=True), rooms.day_quota * MOST_KEPT),
+        )
+        for n in range(QUARTERS)
+    ]
 
 
 def first_sync_calls(activities: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -48,7 +47,7 @@ class ToldGear(msgspec.Struct, frozen=True):
         return (*(self.bikes or ()), *(self.shoes or ()))
 
 
-def gear_refresh(athlete_id: int, now: datetime) -> JobSpec:
+def gear_refresh(athlete_id: int) -> JobSpec:
     """Ask for the athlete's gear. It waits for everything that somebody waits for."""
     return JobSpec(
         kind="refresh_gear",
@@ -57,5 +56,4 @@ def gear_refresh(athlete_id: int, now: datetime) -> JobSpec:
         hint=GearHint(),
         hint_time=0,
         lane=Lane.REREAD,
-        rank=int(now.timestamp() * 1000),
     )

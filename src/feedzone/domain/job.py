@@ -102,15 +102,17 @@ class JobSpec(msgspec.Struct, frozen=True):
     hint_time: int
     """Epoch seconds of the event behind the hint; 0 when no event said it. The newest hint stays."""
     lane: Lane
-    rank: int
-    """Order within the lane, ascending."""
+    rank: int = 0
+    """Order among the athlete's jobs that are enqueued together, ascending."""
     due_at: datetime | None = None
     """None: at once."""
+    first: bool = False
+    """Before all others of the lane."""
 
 
-def job_now(kind: JobKind, key: str, athlete_id: int, hint: Hint, lane: Lane, now: datetime) -> JobSpec:
+def job_now(kind: JobKind, key: str, athlete_id: int, hint: Hint, lane: Lane) -> JobSpec:
     """A job that no event caused, to be done as soon as its lane allows."""
-    return JobSpec(kind, key, athlete_id, hint, 0, lane, int(now.timestamp() * 1000))
+    return JobSpec(kind, key, athlete_id, hint, 0, lane)
 
 
 def backfill_job(athlete_id: int, activity_id: int, started: datetime | None) -> JobSpec:

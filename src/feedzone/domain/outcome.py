@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from .effect import Effect
-from .job import Hint, JobSpec
+from .job import Hint, JobSpec, Lane
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -26,6 +26,8 @@ class Continue(msgspec.Struct, frozen=True):
     effects: tuple[Effect, ...]
     hint: Hint
     """Where the next run begins."""
+    lane: Lane | None = None
+    """The lane of the rest, of which it is the first; None: the same as before."""
 
 
 class Snooze(msgspec.Struct, frozen=True):

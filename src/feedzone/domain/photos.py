@@ -49,6 +49,5 @@ def photos_refresh(athlete_id: int, activity_id: int, lane: Lane, due: datetime)
         hint=PhotosHint(),
         hint_time=0,
         lane=lane,
-        rank=int(due.timestamp() * 1000),
         due_at=due,
     )

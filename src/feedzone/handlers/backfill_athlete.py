@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..domain.effect import FinishListing, StorePage
-from ..domain.job import BackfillHint, Job, backfill_job
+from ..domain.job import BackfillHint, Job, Lane, backfill_job
 from ..domain.outcome import Continue, Done, Outcome
 from ..errors import StravaError
 from ..ports import Clock, StravaApi
@@ -43,4 +43,5 @@ class BackfillAthlete:
             job.athlete_id, mine, tuple(backfill_job(r.athlete_id, r.id, r.start_date) for r in mine)
         )
         rest = msgspec.structs.replace(hint, page=hint.page + 1, found=hint.found + len(mine))
-        return Continue((page,), rest)
+        # The first page, somebody waits for. The others go before the activities: a call shows 200 of them.
+        return Continue((page,), rest, Lane.BACKFILL)

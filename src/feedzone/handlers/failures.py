@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from ..domain.backoff import AFTER_WINDOW_S
 from ..domain.effect import Effect, MarkAthlete
 from ..domain.job import Job
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
@@ -25,9 +26,6 @@ from ..errors import (
     TransportFailure,
 )
 
-WINDOW_JITTER_S = 5.0
-"""After a window opens again, waiting jobs come back within this many seconds, spread."""
-
 
 def ending(
     error: StravaError,
@@ -42,7 +40,7 @@ def ending(
     kind = class_of(error)
     match error:
         case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
-            jitter = timedelta(seconds=rng.uniform(0.2, WINDOW_JITTER_S))
+            jitter = timedelta(seconds=rng.uniform(*AFTER_WINDOW_S))
             return Snooze(max(until, now) + jitter, str(error), effects)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"

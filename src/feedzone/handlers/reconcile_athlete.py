@@ -80,8 +80,8 @@ class ReconcileAthlete:
             athlete_id,
             full,
             tuple(listed),
-            tuple(refresh(athlete_id, record.id, self.clock.now()) for record in listed),
-            tuple(confirm_deletion(athlete_id, number, self.clock.now()) for number in missing),
+            tuple(refresh(athlete_id, record.id) for record in listed),
+            tuple(confirm_deletion(athlete_id, number) for number in missing),
             calls,
             doubtful=bool(doubt),
         )

@@ -185,7 +185,6 @@ class RefreshActivity:
             hint=RefreshHint(cause="reread", streams_only=look.streams_only),
             hint_time=0,
             lane=Lane.REREAD,
-            rank=int(look.at.timestamp() * 1000),
             due_at=look.at,
         )
         return (again,)

@@ -104,9 +104,7 @@ class AthleteOperations:
             before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
         )
         key = athlete_key(athlete_id)
-        jobs.enqueue(
-            connection, [job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE, now)], now
-        )
+        jobs.enqueue(connection, [job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE)], now)
 
     async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:
         """List the activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch what differs.
@@ -138,7 +136,7 @@ class AthleteOperations:
             if held is None:
                 return False
             hint, key = RefreshHint(cause="request"), activity_key(activity_id)
-            spec = job_now("refresh_activity", key, held.athlete_id, hint, Lane.INTERACTIVE, now)
+            spec = job_now("refresh_activity", key, held.athlete_id, hint, Lane.INTERACTIVE)
             jobs.enqueue(connection, [spec], now)
             return True
 
@@ -187,7 +185,7 @@ class AthleteOperations:
             hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
             key = athlete_key(athlete_id)
             jobs.enqueue(
-                connection, [job_now("revoke_athlete", key, athlete_id, hint, Lane.INTERACTIVE, now)], now
+                connection, [job_now("revoke_athlete", key, athlete_id, hint, Lane.INTERACTIVE)], now
             )
             return True
 

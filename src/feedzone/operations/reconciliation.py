@@ -27,7 +27,7 @@ class ReconciliationOperations:
         def body(connection: Connection) -> bool:
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
-            jobs.enqueue(connection, [comparison(athlete_id, self.days, now)], now)
+            jobs.enqueue(connection, [comparison(athlete_id, self.days)], now)
             return True
 
         if not await self.database.write(body):
@@ -46,7 +46,7 @@ class ReconciliationOperations:
             if row is None:
                 return None
             missing = msgspec.json.decode(row.detail)["missing"] if accept else []
-            jobs.enqueue(connection, [confirm_deletion(row.athlete_id, one, now) for one in missing], now)
+            jobs.enqueue(connection, [confirm_deletion(row.athlete_id, one) for one in missing], now)
             return len(missing)
 
         asked = await self.database.write(body)

@@ -65,7 +65,7 @@ _HELD = (
 _STALE = (
     update(_table)
     .where(
-        _columns.id.in_(bindparam("ids", expanding=True)),
+        _columns.id == bindparam("activity"),
         _columns.athlete_id == bindparam("athlete"),
         _columns.sync_status != "deleted",
     )
@@ -141,9 +141,10 @@ def left_summaries(
 
 def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
     """An event said that these changed: they are pending until the truth is fetched."""
-    for athlete_id in sorted({spec.athlete_id for spec in specs}):
-        ids = sorted(int(s.key.partition(":")[2]) for s in specs if s.athlete_id == athlete_id)
-        connection.execute(_STALE, {"ids": ids, "athlete": athlete_id, "now": now})
+    told = sorted({(spec.athlete_id, int(spec.key.partition(":")[2])) for spec in specs})
+    rows = [{"activity": number, "athlete": athlete_id, "now": now} for athlete_id, number in told]
+    if rows:
+        connection.execute(_STALE, rows)
 
 
 def show_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:

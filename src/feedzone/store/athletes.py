@@ -30,9 +30,7 @@ _STATUSES = (
     .with_for_update(read=True, key_share=True)
 )
 _HEARD = (
-    update(strava_athletes)
-    .where(_columns.id.in_(bindparam("ids", expanding=True)))
-    .values(last_event_at=bindparam("now"))
+    update(strava_athletes).where(_columns.id == bindparam("athlete")).values(last_event_at=bindparam("now"))
 )
 _COMPLETE_SYNC = (
     update(strava_athletes)
@@ -58,6 +56,17 @@ _DUE = (
     .limit(bindparam("most"))
 )
 _LOCKED_DUE = _DUE.with_for_update(skip_locked=True)
+_GEAR_DUE = (
+    select(_columns.id)
+    .where(
+        _columns.status == "active",
+        _columns.scopes.contains(GEAR_SCOPE, autoescape=True),
+        _columns.gear_due_at <= bindparam("now"),
+    )
+    .order_by(_columns.gear_due_at)
+    .limit(bindparam("most"))
+)
+_LOCKED_GEAR_DUE = _GEAR_DUE.with_for_update(skip_locked=True)
 
 
 def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
@@ -113,7 +122,9 @@ def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | N
 
 
 def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:
-    connection.execute(_HEARD, {"ids": sorted(ids), "now": now})
+    rows = [{"athlete": athlete_id, "now": now} for athlete_id in sorted(ids)]
+    if rows:
+        connection.execute(_HEARD, rows)
 
 
 def set_subscription(connection: Connection, *, active: bool) -> None:
@@ -196,19 +207,8 @@ def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) 
 
 def due_for_gear(connection: Connection, now: datetime, limit: int, *, lock: bool) -> Sequence[int]:
     """Connected athletes whose gear we may read and have not asked for in a day, longest waiting first."""
-    query = (
-        select(_columns.id)
-        .where(
-            _columns.status == "active",
-            _columns.scopes.contains(GEAR_SCOPE, autoescape=True),
-            _columns.gear_due_at <= now,
-        )
-        .order_by(_columns.gear_due_at)
-        .limit(limit)
-    )
-    if lock:
-        query = query.with_for_update(skip_locked=True)
-    return connection.execute(query).scalars().all()
+    query = _LOCKED_GEAR_DUE if lock else _GEAR_DUE
+    return connection.execute(query, {"now": now, "most": limit}).scalars().all()
 
 
 def schedule_gear(connection: Connection, athlete_id: int, due: datetime) -> None:

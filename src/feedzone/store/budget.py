@@ -2,132 +2,242 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.budget import DEFAULT_LIMITS, WINDOWS, Usage, WindowName, window_end, window_start, windows_for
+from ..clock import StravaClock
+from ..domain import lanes
+from ..domain.budget import (
+    DEFAULT_LIMITS,
+    WINDOWS,
+    Reservation,
+    Usage,
+    Window,
+    WindowName,
+    window_end,
+    window_start,
+)
+from ..domain.demand import OTHERS, QUARTERS, Demand, learn
+from ..domain.job import Lane
+from ..domain.lanes import Room
 from ..errors import QuotaSpent
-from ..ports import Clock
-from . import breaker
+from . import breaker, journal, waiting
 from .database import Database
 from .dialect import insert_into
 from .schema import api_budget
 
+ALONE_S = 5.0
+"""How long others wait for the answer to a call that goes alone."""
+
+ASK_AGAIN_S = 0.1
+
+SILENCE = timedelta(seconds=20)
+"""After so long without a call of ours, others may have spent what we take for left."""
+
+NARROW, WIDEST = 0.1, 50
+"""The last part of a window, and at most so many calls, go one at a time when others spend it, too."""
+
+OTHERS_FROM = 5
+"""So many calls a day that are not ours: somebody else uses the application, too. Fewer may be ours after
+all, counted in a window that was just ending."""
+
+LEARNED_FOR = timedelta(minutes=10)
+"""The journal of a week is not read for every call."""
+
 _ROWS = select(api_budget).order_by(api_budget.c.window)
 _LOCKED = _ROWS.with_for_update()
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
-
-
-class Window(NamedTuple):
-    """One rate limit window as it stands now: `used` of `quota` calls since `starts_at`."""
-
-    name: WindowName
-    starts_at: datetime
-    ends_at: datetime
-    quota: int
-    used: int
-    latched: bool
-
-    @property
-    def full(self) -> bool:
-        """Whether no call may be made before `ends_at`."""
-        return self.latched or self.used >= self.quota
+_ONE_MORE = update(api_budget).values(used=api_budget.c.used + 1, updated_at=bindparam("now"))
+_ONE_LESS = (
+    update(api_budget)
+    .where(api_budget.c.starts_at == bindparam("since"), api_budget.c.used > 0)
+    .values(used=api_budget.c.used - 1)
+)
+_ALONE = update(api_budget).values(alone_until=bindparam("until"))
 
 
 class BudgetTable:
-    """The table `api_budget` (ports.BudgetRows)."""
+    """The table `api_budget` (ports.BudgetRows). Its instants are by Strava's clock."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: StravaClock) -> None:
         self._database = database
         self._clock = clock
+        self._learned: tuple[datetime, Demand] | None = None
+        self._waiting = asyncio.Lock()
 
-    async def reserve(self, *, read: bool) -> bool:
-        now = self._clock.now()
-
-        def body(connection: Connection) -> QuotaSpent | breaker.Door:
-            held = _current(connection, now, lock=True)
-            full = [held[name] for name in windows_for(read=read) if held[name].full]
-            if full:
-                last = max(full, key=lambda window: window.ends_at)
-                return QuotaSpent(last.name, last.ends_at)
-            door = breaker.ask(connection, now)
-            if door.paused is None:
-                one_more = {
-                    name: held[name]._replace(used=held[name].used + 1) for name in windows_for(read=read)
-                }
-                _write(connection, one_more, now)
-            return door
-
-        answer = await self._database.write(body)
-        if isinstance(answer, QuotaSpent):
+    async def reserve(self, lane: Lane) -> Reservation:
+        demand = await self.demand()
+        answer = await self._ask(lane, demand)
+        if answer is None:
+            # One of this process asks again and again; the others stand behind it.
+            async with self._waiting:
+                while (answer := await self._ask(lane, demand)) is None:
+                    await self._clock.sleep(ASK_AGAIN_S)
+        if isinstance(answer, Exception):
             raise answer
-        if answer.paused is not None:
-            raise answer.paused
-        return answer.probe
+        return answer
 
-    async def release(self, *, read: bool) -> None:
+    async def _ask(self, lane: Lane, demand: Demand) -> Reservation | Exception | None:
+        """Leave to call, or why not; None: a call that goes alone is under way."""
+        now = self._clock.now()
+        answer = await self._database.write(lambda c: _reserve(c, lane, demand, now), durable=False)
+        if isinstance(answer, Room):
+            return QuotaSpent(answer.window, self._clock.ours(answer.until))
+        return answer
+
+    async def release(self, reservation: Reservation) -> None:
         now = self._clock.now()
 
         def body(connection: Connection) -> None:
-            held = _current(connection, now, lock=True)
-            names = windows_for(read=read)
-            _write(connection, {n: held[n]._replace(used=max(0, held[n].used - 1)) for n in names}, now)
+            _locked(connection, now)
+            for start in {window_start(name, now) for name in WINDOWS}:
+                connection.execute(_ONE_LESS, {"since": start})
+            if reservation.alone:
+                connection.execute(_ALONE, {"until": None})
 
-        await self._database.write(body)
+        await self._database.write(body, durable=False)
 
-    async def observe(self, usage: Usage) -> None:
+    async def answered(self, reservation: Reservation, usage: Usage) -> int:
         now = self._clock.now()
-        # Alone with the application, Strava counts what we count: then there is nothing to write.
-        if await self._database.read(lambda c: _corrections(_current(c, now, lock=False), usage)):
-            await self._database.write(lambda c: _observe(c, usage, now))
 
-    async def latch(self, usage: Usage | None) -> datetime:
+        def body(connection: Connection) -> int:
+            theirs = _observe(connection, usage, now)
+            if reservation.alone:
+                connection.execute(_ALONE, {"until": None})
+            return theirs
+
+        # Alone with the application, Strava counts what we count: then there is nothing to write.
+        if reservation.alone or await self._database.read(
+            lambda c: bool(_corrections(_current(c, now, lock=False), usage))
+        ):
+            return await self._database.write(body, durable=False)
+        return 0
+
+    async def latch(self, reservation: Reservation, usage: Usage) -> datetime:
         now = self._clock.now()
 
         def body(connection: Connection) -> datetime:
-            _observe(connection, usage or {}, now)
+            _observe(connection, usage, now)
             held = _current(connection, now, lock=True)
             full = [window for window in held.values() if window.used >= window.quota]
             # Without headers to say which window is spent, the shorter ones are: the day would have said so.
-            spent = full or [window for window in held.values() if window.name.endswith("15min")]
+            spent = full or [window for window in held.values() if not window.is_day]
             for window in spent:
                 connection.execute(
                     update(api_budget)
                     .where(api_budget.c.window == window.name)
                     .values(latched_until=window.ends_at)
                 )
+            if reservation.alone:
+                connection.execute(_ALONE, {"until": None})
             return max(window.ends_at for window in spent)
 
-        return await self._database.write(body)
+        return self._clock.ours(await self._database.write(body))
 
     async def windows(self) -> list[Window]:
-        """The four windows as they stand now."""
+        """The four windows as they stand now, by our own clock."""
         now = self._clock.now()
         held = await self._database.read(lambda c: _current(c, now, lock=False))
-        return list(held.values())
+        return [_by_our_clock(window, self._clock) for window in held.values()]
+
+    async def demand(self) -> Demand:
+        """What calls are to be expected, learned from the journal of the last days."""
+        now = self._clock.now()
+        if self._learned is None or not timedelta(0) <= now - self._learned[0] < LEARNED_FOR:
+            self._learned = now, await self._database.read(lambda c: _learn(c, now))
+        return self._learned[1]
+
+    def rooms(self, connection: Connection, demand: Demand) -> dict[Lane, Room]:
+        """What each lane may call now, and when those that may not will be able to, by our own clock."""
+        held = _current(connection, self._clock.now(), lock=False)
+        found = lanes.rooms(list(held.values()), demand, self._clock.now())
+        return {lane: Room(r.calls, r.window, self._clock.ours(r.until)) for lane, r in found.items()}
+
+
+def _by_our_clock(window: Window, clock: StravaClock) -> Window:
+    start, end = clock.ours(window.starts_at), clock.ours(window.ends_at)
+    return Window(window.name, start, end, window.quota, window.used, window.latched, window.others)
+
+
+def _learn(connection: Connection, now: datetime) -> Demand:
+    seen = journal.counted(connection, now)
+    day = _current(connection, now, lock=False)["read_day"]
+    return learn(seen.rows, seen.since, now, day.quota)
+
+
+def _reserve(
+    connection: Connection, lane: Lane, demand: Demand, now: datetime
+) -> Reservation | Room | Exception | None:
+    rows = _locked(connection, now)
+    held = _windows(rows, now)
+    room = lanes.room(list(held.values()), demand, lane, now)
+    if room.calls <= 0:
+        return room
+    first = next(iter(rows.values()))
+    if first.alone_until is not None and now < first.alone_until <= now + timedelta(seconds=ALONE_S):
+        return None
+    door = breaker.ask(connection, now)
+    if door.paused is not None:
+        return door.paused
+    others = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS)
+    alone = _goes_alone(rows, held, now, shared=others >= OTHERS_FROM)
+    if any(rows[name].starts_at != window.starts_at for name, window in held.items()):
+        _write(connection, held.values(), now)
+    connection.execute(_ONE_MORE, {"now": now})
+    if alone:
+        connection.execute(_ALONE, {"until": now + timedelta(seconds=ALONE_S)})
+    return Reservation(door.probe, alone)
+
+
+def _goes_alone(
+    rows: Mapping[str, Any], held: Mapping[WindowName, Window], now: datetime, *, shared: bool
+) -> bool:
+    """Whether this call should tell us where Strava's count stands before others follow.
+
+    The first of a window: it may not have begun at Strava, or have a new limit. Where others spend the
+    limit, too: after a silence, and where little is left.
+    """
+    quarter = rows["read_15min"]
+    if quarter.alone_until is not None:
+        return True  # the call that went alone was never answered
+    if quarter.starts_at != held["read_15min"].starts_at or held["read_15min"].used == 0:
+        return True
+    if not shared:
+        return False
+    narrow = any(w.quota - w.used <= min(WIDEST, NARROW * w.quota) for w in held.values())
+    return narrow or now - quarter.updated_at >= SILENCE
+
+
+def _locked(connection: Connection, now: datetime) -> dict[str, Any]:
+    rows = connection.execute(_LOCKED).all()
+    if len(rows) < len(WINDOWS):
+        _create(connection, now)
+        rows = connection.execute(_LOCKED).all()
+    return {row.window: row for row in rows}
 
 
 def _current(connection: Connection, now: datetime, *, lock: bool) -> dict[WindowName, Window]:
     """The windows at `now`: what was counted in an earlier window is over."""
-    rows = connection.execute(_LOCKED if lock else _ROWS).all()
-    if lock and len(rows) < len(WINDOWS):
-        _create(connection, now)
-        rows = connection.execute(_LOCKED).all()
-    stored = {row.window: row for row in rows}
-    return {name: _window(name, stored.get(name), now) for name in WINDOWS}
+    if lock:
+        return _windows(_locked(connection, now), now)
+    return _windows({row.window: row for row in connection.execute(_ROWS)}, now)
+
+
+def _windows(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
+    return {name: _window(name, rows.get(name), now) for name in WINDOWS}
 
 
 def _window(name: WindowName, row: Any, now: datetime) -> Window:
     start, end = window_start(name, now), window_end(name, now)
     if row is None:
-        return Window(name, start, end, DEFAULT_LIMITS[name], 0, latched=False)
-    used = row.used if row.starts_at == start else 0
-    return Window(
-        name, start, end, row.quota, used, row.latched_until is not None and row.latched_until > now
-    )
+        return Window(name, start, end, DEFAULT_LIMITS[name], 0)
+    used, others = (row.used, row.others) if row.starts_at == start else (0, 0)
+    latched = row.latched_until is not None and row.latched_until > now
+    return Window(name, start, end, row.quota, used, latched, others)
 
 
 def _create(connection: Connection, now: datetime) -> None:
@@ -137,6 +247,7 @@ def _create(connection: Connection, now: datetime) -> None:
             "starts_at": window_start(name, now),
             "quota": DEFAULT_LIMITS[name],
             "used": 0,
+            "others": 0,
             "updated_at": now,
         }
         for name in WINDOWS
@@ -144,16 +255,17 @@ def _create(connection: Connection, now: datetime) -> None:
     connection.execute(insert_into(connection, api_budget).on_conflict_do_nothing(), rows)
 
 
-def _write(connection: Connection, windows: Mapping[WindowName, Window], now: datetime) -> None:
+def _write(connection: Connection, windows: Sequence[Window] | Any, now: datetime) -> None:
     rows = [
         {
             "name": window.name,
             "starts_at": window.starts_at,
             "quota": window.quota,
             "used": window.used,
+            "others": window.others,
             "updated_at": now,
         }
-        for window in windows.values()
+        for window in windows
     ]
     connection.execute(_CHANGE, rows)
 
@@ -165,14 +277,29 @@ def _corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[Window
         window = held[name]
         # The larger count is right: calls of ours may be under way, and others may use the application.
         used = window.used if reading.used is None else max(window.used, reading.used)
-        corrected = window._replace(quota=reading.limit or window.quota, used=used)
+        others = window.others + used - window.used
+        corrected = Window(
+            name,
+            window.starts_at,
+            window.ends_at,
+            reading.limit or window.quota,
+            used,
+            window.latched,
+            others,
+        )
         if corrected != window:
             found[name] = corrected
     return found
 
 
-def _observe(connection: Connection, usage: Usage, now: datetime) -> None:
-    if not usage:
-        return
-    if corrected := _corrections(_current(connection, now, lock=True), usage):
-        _write(connection, corrected, now)
+def _observe(connection: Connection, usage: Usage, now: datetime) -> int:
+    """Write what Strava knows more than we do; returns how many calls of the day were not ours."""
+    held = _current(connection, now, lock=True)
+    corrected = _corrections(held, usage)
+    if not corrected:
+        return 0
+    _write(connection, corrected.values(), now)
+    if any(window.quota > held[name].quota for name, window in corrected.items()):
+        waiting.hurry(connection, now)
+    day = corrected.get("read_day")
+    return day.others - held["read_day"].others if day is not None else 0

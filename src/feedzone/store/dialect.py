@@ -18,6 +18,13 @@ def insert_for(dialect: str, table: Table) -> Any:
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
+def quarter_of(connection: Connection, instant: Any) -> Any:
+    """Quarters of an hour since 1970. Differs for the same reason as `hour_of_day`."""
+    if connection.dialect.name == "postgresql":
+        return cast(func.floor(extract("epoch", instant) / 900), Integer)
+    return cast(func.strftime("%s", instant), Integer) // 900
+
+
 def hour_of_day(connection: Connection, instant: Any) -> Any:
     """The hour (UTC) of an instant. Differs because SQLite has it as text, and PostgreSQL in its own zone."""
     if connection.dialect.name == "postgresql":

@@ -31,7 +31,7 @@ from ..domain.effect import (
     Tombstone,
 )
 from ..domain.job import JobSpec, activity_key
-from . import activities, athletes, departures, gear, jobs, photos, streams, sweeps
+from . import activities, athletes, departures, gear, jobs, photos, streams, sweeps, waiting
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
@@ -100,7 +100,7 @@ def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime
     wanted = _store_new(connection, page.athlete_id, new, "event", now)
     # Whatever was announced has its job.
     jobs.enqueue(connection, (spec for spec in page.jobs if spec.key in wanted), now, unless_live=True)
-    jobs.go_on(connection, page.athlete_id, now)
+    waiting.go_on(connection, page.athlete_id, now)
 
 
 def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> None:

@@ -20,12 +20,12 @@ _columns = webhook_events.c
 # Statements of every job's way are built once: to build one takes longer than to run it.
 _BEGUN = (
     update(webhook_events)
-    .where(_columns.job_id.in_(bindparam("jobs", expanding=True)), _columns.status == "pending")
+    .where(_columns.job_id == bindparam("job"), _columns.status == "pending")
     .values(status="processing", attempts=_columns.attempts + 1)
 )
 _GIVEN_BACK = (
     update(webhook_events)
-    .where(_columns.job_id.in_(bindparam("jobs", expanding=True)), _columns.status == "processing")
+    .where(_columns.job_id == bindparam("job"), _columns.status == "processing")
     .values(status="pending", attempts=_columns.attempts - 1)
 )
 _CROWDED = (
@@ -56,13 +56,14 @@ def crowded(connection: Connection, athlete_ids: Iterable[int], *, least: int) -
 
 
 def mark_processing(connection: Connection, job_ids: Sequence[str]) -> None:
-    connection.execute(_BEGUN, {"jobs": job_ids})
+    if job_ids:
+        connection.execute(_BEGUN, [{"job": job_id} for job_id in job_ids])
 
 
 def mark_pending(connection: Connection, job_ids: Sequence[str]) -> None:
     """The run that had begun does not count: it had to wait, or was given back."""
     if job_ids:
-        connection.execute(_GIVEN_BACK, {"jobs": job_ids})
+        connection.execute(_GIVEN_BACK, [{"job": job_id} for job_id in job_ids])
 
 
 def complete(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from ..domain.event import Signature, StravaEvent, job_for, redacted, visible_update
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, ListHint, athlete_key
-from . import activities, athletes, events, jobs, subscriptions
+from . import activities, athletes, events, jobs, subscriptions, waiting
 from .dialect import insert_for
 from .schema import jobs as jobs_table
 from .schema import webhook_events
@@ -125,10 +125,9 @@ def _list_first(connection: Connection, athlete_ids: set[int], now: datetime) ->
     crowd = events.crowded(connection, athlete_ids, least=LIST_FIRST_FROM)
     if not crowd:
         return
-    jobs.let_pass(connection, crowd, now, now + LIST_HEAD_START)
-    # Its rank lets it go before the activities that it lists.
+    waiting.let_pass(connection, crowd, now, now + LIST_HEAD_START)
     specs = [
-        JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, rank=0)
+        JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, 0, first=True)
         for number in crowd
     ]
     jobs.enqueue(connection, specs, now, unless_live=True)

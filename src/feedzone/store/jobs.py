@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_
 from ..domain.ids import uuid7
 from ..domain.job import Hint, Job, JobSpec, Lane, decode_hint, encode_hint
 from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
-from . import attempts, dead_letters, events
+from . import attempts, dead_letters, events, turns
 from .dialect import insert_for
 from .schema import LIVE, jobs
 
@@ -24,8 +24,12 @@ _columns = jobs.c
 # Statements of every job's way are built once: to build one takes longer than to run it.
 _PICK = (
     select(jobs)
-    .where(_columns.state == "queued", _columns.due_at <= bindparam("now"))
-    .order_by(_columns.priority, _columns.rank, _columns.id)
+    .where(
+        _columns.state == "queued",
+        _columns.due_at <= bindparam("now"),
+        _columns.priority < bindparam("below"),
+    )
+    .order_by(_columns.priority, _columns.turn, _columns.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
@@ -53,12 +57,6 @@ _LEASED = (
 _EXISTS = select(_columns.id).where(_columns.id == bindparam("job"))
 _CHANGE = update(jobs).where(_columns.id == bindparam("job"))
 _DELETE = delete(jobs).where(_columns.id == bindparam("job"))
-_LIVE_REFRESHES = update(jobs).where(
-    _columns.athlete_id.in_(bindparam("athletes", expanding=True)),
-    _columns.state == "queued",
-    _columns.kind == "refresh_activity",
-    _columns.priority == int(Lane.LIVE),
-)
 _LOCK = (
     select(_columns.id)
     .where(_columns.key.in_(bindparam("keys", expanding=True)), _columns.state != "dead")
@@ -66,6 +64,8 @@ _LOCK = (
     .with_for_update()
 )
 
+
+ALL_LANES = max(Lane) + 1
 
 SETTLING = 8
 """So many updates in a row may put off the fetch that confirms them."""
@@ -90,8 +90,9 @@ def enqueue(
     if connection.dialect.name == "postgresql":
         # Differs because only PostgreSQL can wake the workers of other processes; it does so at commit.
         connection.execute(text("NOTIFY feedzone_jobs"))
+    turn = turns.taken(connection, newest.values())
     # Two processes that enqueue the same keys in different order would deadlock on PostgreSQL.
-    rows = [_values(spec, now) for _, spec in sorted(newest.items())]
+    rows = [_values(spec, turn[identity], now) for identity, spec in sorted(newest.items())]
     connection.execute(_upsert(connection.dialect.name, unless_live=unless_live), rows)
 
 
@@ -122,7 +123,7 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
             "hint": case((newer, new.hint), else_=old.hint),
             "hint_time": case((newer, new.hint_time), else_=old.hint_time),
             "priority": case((better, new.priority), else_=old.priority),
-            "rank": case((better, new.rank), else_=old.rank),
+            "turn": case((better, new.turn), else_=old.turn),
             "due_at": case((or_(settling, new.due_at < old.due_at), new.due_at), else_=old.due_at),
             "updated_at": new.updated_at,
         },
@@ -142,6 +143,7 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         better.lane,
         better.rank,
         _merged_due(first, second, now),
+        better.first,
     )
 
 
@@ -152,7 +154,7 @@ def _merged_due(first: JobSpec, second: JobSpec, now: datetime) -> datetime:
     return max(due) if settling else min(due)
 
 
-def _values(spec: JobSpec, now: datetime) -> dict[str, Any]:
+def _values(spec: JobSpec, turn: int, now: datetime) -> dict[str, Any]:
     return {
         "id": uuid7(int(now.timestamp() * 1000)),
         "kind": spec.kind,
@@ -162,7 +164,7 @@ def _values(spec: JobSpec, now: datetime) -> dict[str, Any]:
         "hint": encode_hint(spec.hint),
         "hint_time": spec.hint_time,
         "priority": int(spec.lane),
-        "rank": spec.rank,
+        "turn": turn,
         "due_at": spec.due_at or now,
         "attempts": 0,
         "version": 1,
@@ -179,18 +181,6 @@ def lock(connection: Connection, keys: Iterable[str]) -> None:
     connection.execute(_LOCK, {"keys": sorted(keys)}).all()
 
 
-def let_pass(connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime) -> None:
-    """What events caused for these athletes, and is due, waits a moment: a list goes first."""
-    due = _LIVE_REFRESHES.where(_columns.due_at <= now)
-    connection.execute(due, {"athletes": sorted(athlete_ids), "due_at": until})
-
-
-def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """The list is there: what waited for it is due."""
-    waits = _LIVE_REFRESHES.where(_columns.due_at > now, _columns.last_error.is_(None))
-    connection.execute(waits, {"athletes": [athlete_id], "due_at": now})
-
-
 def waiting_hints(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Hint]:
     """What the live jobs of this kind are about to do, by athlete."""
     live = select(jobs.c.athlete_id, jobs.c.hint).where(
@@ -199,9 +189,14 @@ def waiting_hints(connection: Connection, kind: str, keys: Iterable[str]) -> dic
     return {row.athlete_id: decode_hint(row.hint) for row in connection.execute(live)}
 
 
-def lease(connection: Connection, *, limit: int, owner: str, now: datetime, seconds: float) -> list[Job]:
-    """Lease up to `limit` due jobs, best lane first. Other processes' picks are skipped, not waited for."""
-    rows = connection.execute(_PICK, {"now": now, "most": limit}).all()
+def lease(
+    connection: Connection, *, limit: int, owner: str, now: datetime, seconds: float, below: int = ALL_LANES
+) -> list[Job]:
+    """Lease up to `limit` due jobs of the lanes `below`, best lane first, athletes in turns.
+
+    Other processes' picks are skipped, not waited for.
+    """
+    rows = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
     if not rows:
         return []
     ids = [row.id for row in rows]
@@ -251,10 +246,12 @@ def finish(
             _complete(connection, job, note, overtaken=overtaken, now=now)
             if not overtaken:  # else the run that is due again will say what comes then
                 enqueue(connection, then, now)
-        case Continue(hint=hint):
-            going_on = {"attempts": 0, "last_error": None} | (
-                {} if overtaken else {"hint": encode_hint(hint)}
-            )
+        case Continue(hint=hint, lane=lane):
+            going_on: dict[str, Any] = {"attempts": 0, "last_error": None}
+            if not overtaken:
+                going_on["hint"] = encode_hint(hint)
+            if lane is not None:
+                going_on |= {"priority": int(lane), "turn": turns.first(connection, lane)}
             _requeue(connection, job, now, now, going_on)
             events.mark_pending(connection, [job.id])
         case Snooze(until=until, reason=reason, hint=hint):

@@ -5,28 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, select
 
 from ..domain.budget import ApiCall
+from ..domain.demand import Counted
 from ..domain.ids import uuid7
-from ..domain.job import Lane
 from ..ports import Clock
 from . import athletes
 from .database import Database
-from .dialect import hour_of_day, insert_into
+from .dialect import hour_of_day, insert_for, quarter_of
 from .schema import api_calls
 
 KEPT = timedelta(days=8)
 """A week to learn from, and the day that is just being spent."""
 
-FIRST_LANES = [lane.name.lower() for lane in Lane if lane < Lane.BACKFILL]
-"""Their calls go before those of a backfill."""
-
 MOST_HELD = 10_000
 """How many calls wait in memory for a database that does not answer; then the oldest are forgotten."""
+
+# What every few seconds and every hour run is built once: to build a statement takes longer than to run it.
+_OLD = delete(api_calls).where(api_calls.c.sent_at < bindparam("before"))
+
+
+@cache
+def _insert_new(dialect: str) -> Any:
+    return insert_for(dialect, api_calls).on_conflict_do_nothing()
 
 
 class Journal:
@@ -76,7 +82,7 @@ def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
         _row(name, call, call.athlete_id if call.athlete_id in here else None) for name, call in batch.items()
     ]
     # A flush that was cancelled may have been written all the same; then these are no news.
-    connection.execute(insert_into(connection, api_calls).on_conflict_do_nothing(), rows)
+    connection.execute(_insert_new(connection.dialect.name), rows)
 
 
 def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
@@ -90,51 +96,55 @@ def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
         "ms": call.ms,
         "usage": msgspec.json.encode(call.usage).decode() if call.usage else None,
         "counted": call.counted,
+        "calls": call.calls,
     }
 
 
 def prune(connection: Connection, now: datetime) -> int:
     """Remove calls that are older than KEPT; returns how many."""
-    return connection.execute(delete(api_calls).where(api_calls.c.sent_at < now - KEPT)).rowcount
+    return connection.execute(_OLD, {"before": now - KEPT}).rowcount
 
 
-class Learned(NamedTuple):
-    """What the journal teaches about the calls of the last days: `calls` by hour of the day."""
+class Seen(NamedTuple):
+    """The calls of the last seven days, or of as many as there are, by lane and quarter of an hour."""
 
-    since: datetime
-    calls: dict[int, int]
-    mean_ms: float | None
-    """Of the calls of the last hour; None: there were none."""
+    since: datetime | None
+    rows: list[Counted]
 
 
-def learn(connection: Connection, now: datetime) -> Learned:
-    """The demand of the last seven days, or of as many as there are, and how fast calls are now."""
+def counted(connection: Connection, now: datetime) -> Seen:
     calls = api_calls.c
     week = now - timedelta(days=7)
     first = connection.execute(select(func.min(calls.sent_at)).where(calls.sent_at >= week)).scalar()
-    hour = hour_of_day(connection, calls.sent_at).label("hour")
-    demand = (
-        select(hour, func.count().label("calls"))
-        .where(calls.sent_at >= week, calls.counted, calls.lane.in_(FIRST_LANES))
-        .group_by(hour)
+    quarter = quarter_of(connection, calls.sent_at).label("quarter")
+    sums = (
+        select(quarter, calls.lane, func.sum(calls.calls).label("calls"))
+        .where(calls.sent_at >= week, calls.counted)
+        .group_by(quarter, calls.lane)
     )
-    pace = select(func.avg(calls.ms)).where(
+    return Seen(first, [Counted(row.quarter, row.lane, row.calls) for row in connection.execute(sums)])
+
+
+def mean_ms(connection: Connection, now: datetime) -> float | None:
+    """How long a call of the last hour took; None: there were none."""
+    calls = api_calls.c
+    query = select(func.avg(calls.ms)).where(
         calls.sent_at >= now - timedelta(hours=1), calls.status.is_not(None)
     )
-    mean = connection.execute(pace).scalar()
-    found = {row.hour: row.calls for row in connection.execute(demand)}
-    return Learned(first or now, found, None if mean is None else float(mean))
+    mean = connection.execute(query).scalar()
+    return None if mean is None else float(mean)
 
 
 def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
     """How many `calls` counted since then, by a column, or by the `hour` of the day; the most first."""
     calls = api_calls.c
     what = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
-    count = func.count()
-    return connection.execute(
+    count = func.sum(calls.calls)
+    rows: Any = connection.execute(
         select(what.label("what"), count.label("calls"))
         .where(calls.sent_at >= since, calls.counted)
         .group_by(what)
         .order_by(count.desc(), what)
         .limit(most)
     ).all()
+    return list(rows)

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, literal, select, update
 
 from ..domain.effect import AskForPhotos, StorePhotos
 from ..domain.freshness import next_photo_look
 from ..domain.job import photos_key
 from ..domain.photos import HeldPhotos, photos_refresh
 from . import jobs
-from .dialect import insert_into
+from .dialect import insert_for
 from .schema import activity_photos
 from .types import Instant
 
 _columns = activity_photos.c
+
+# Statements of every activity's way are built once: to build one takes longer than to run it.
+_ROW = select(activity_photos).where(_columns.activity_id == bindparam("activity"))
+_CHANGE = update(activity_photos).where(_columns.activity_id == bindparam("activity"))
+
+
+@cache
+def _expected(dialect: str) -> Any:
+    statement = insert_for(dialect, activity_photos)
+    told = {name: statement.excluded[name] for name in ("athlete_id", "state", "photo_count")}
+    return statement.on_conflict_do_update(index_elements=["activity_id"], set_=told | {"asked_at": None})
 
 
 def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
@@ -29,7 +41,7 @@ def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
     held = get(connection, wanted.activity_id)
     if wanted.count < 1:
         gone = {"state": "absent", "photo_count": 0, "photos": None, "asked_at": None}
-        connection.execute(_of(wanted.activity_id).values(**gone))
+        connection.execute(_CHANGE, {"activity": wanted.activity_id, **gone})
         return
     news = held is None or held.photo_count != wanted.count
     if held is not None and not news and held.state == "present":
@@ -45,12 +57,13 @@ def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
 
 def _expect(connection: Connection, wanted: AskForPhotos) -> None:
     """Another number of photos: those that are stored are shown until there are better ones."""
-    values = {"athlete_id": wanted.athlete_id, "state": "pending", "photo_count": wanted.count}
-    connection.execute(
-        insert_into(connection, activity_photos)
-        .values(activity_id=wanted.activity_id, **values)
-        .on_conflict_do_update(index_elements=["activity_id"], set_=values | {"asked_at": None})
-    )
+    row = {
+        "activity_id": wanted.activity_id,
+        "athlete_id": wanted.athlete_id,
+        "state": "pending",
+        "photo_count": wanted.count,
+    }
+    connection.execute(_expected(connection.dialect.name), row)
 
 
 def store(connection: Connection, photos: StorePhotos, now: datetime) -> None:
@@ -61,11 +74,7 @@ def store(connection: Connection, photos: StorePhotos, now: datetime) -> None:
     }
     if photos.photos is not None:
         values |= {"photos": photos.photos, "fetched_at": now}
-    connection.execute(_of(photos.activity_id).values(**values))
-
-
-def _of(activity_id: int) -> Any:
-    return update(activity_photos).where(_columns.activity_id == activity_id)
+    connection.execute(_CHANGE.values(**values), {"activity": photos.activity_id})
 
 
 def forget(connection: Connection, activity_id: int) -> None:
@@ -73,7 +82,7 @@ def forget(connection: Connection, activity_id: int) -> None:
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:
-    return connection.execute(select(activity_photos).where(_columns.activity_id == activity_id)).first()
+    return connection.execute(_ROW, {"activity": activity_id}).first()
 
 
 def held(connection: Connection, activity_id: int) -> HeldPhotos | None:

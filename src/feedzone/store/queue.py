@@ -10,28 +10,49 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from ..domain.backoff import retry_delay_s
-from ..domain.job import Job
+from ..domain.backoff import AFTER_WINDOW_S, retry_delay_s
+from ..domain.job import Job, Lane
 from ..domain.outcome import Discard, Outcome, Retry
+from ..errors import QuotaSpent
 from ..ports import Clock
-from . import breaker, effects, jobs
+from . import breaker, effects, jobs, waiting
+from .budget import BudgetTable
 from .database import Database
+
+PATIENT = (Lane.RECONCILE, Lane.REREAD, Lane.BACKFILL)
+"""What waits in these is put off together while there is no room for it. In the others a job finds out for
+itself: some need no call."""
 
 
 class JobTable:
     """The table `jobs`, one transaction a call."""
 
-    def __init__(self, database: Database, clock: Clock, *, max_attempts: int, rng: random.Random) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, budget: BudgetTable, *, max_attempts: int, rng: random.Random
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._budget = budget
         self._max_attempts = max_attempts
         self._rng = rng
 
     async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]:
         now = self._clock.now()
-        return await self._database.write(
-            lambda c: jobs.lease(c, limit=limit, owner=owner, now=now, seconds=seconds)
-        )
+        demand = await self._budget.demand()
+
+        def body(connection: Connection) -> list[Job]:
+            rooms = self._budget.rooms(connection, demand)
+            closed = {lane: rooms[lane] for lane in PATIENT if rooms[lane].calls <= 0}
+            below = min(closed, default=jobs.ALL_LANES)
+            found = jobs.lease(connection, limit=limit, owner=owner, now=now, seconds=seconds, below=below)
+            if len(found) < limit:
+                for lane, room in closed.items():
+                    until = room.until + timedelta(seconds=self._rng.uniform(*AFTER_WINDOW_S))
+                    reason = str(QuotaSpent(room.window, room.until))
+                    waiting.put_off(connection, lane, now, until, reason)
+            return found
+
+        return await self._database.write(body, durable=False)
 
     async def finish(self, job: Job, outcome: Outcome) -> bool:
         now = self._clock.now()

@@ -73,7 +73,7 @@ class Schedule:
                 hint = waiting.get(row.id)
                 # A full one that waits is not narrowed by a quick one.
                 whole = full or (isinstance(hint, ReconcileHint) and hint.full)
-                specs.append(comparison(row.id, self._days, now, full=whole))
+                specs.append(comparison(row.id, self._days, full=whole))
             pause = self._pause(connection, row, now) if polling else FULL_EVERY
             begin = now if polling or full else verified
             athletes.schedule_comparison(connection, row.id, begin + pause * share)
@@ -113,5 +113,5 @@ class GearSchedule:
         mine = [one for one in athletes.due_for_gear(connection, now, BATCH, lock=True) if one in due]
         for number, share in zip(mine, spread, strict=False):
             athletes.schedule_gear(connection, number, now + GEAR_EVERY * share)
-        jobs.enqueue(connection, [gear_refresh(number, now) for number in mine], now)
+        jobs.enqueue(connection, [gear_refresh(number) for number in mine], now)
         return len(mine)

@@ -71,7 +71,7 @@ jobs = Table(
     Column("hint", JsonText, nullable=False),
     Column("hint_time", BigInt, nullable=False, comment="event_time of the hint; 0 when no event said it"),
     Column("priority", Integer, nullable=False, comment="the lane; lower goes first"),
-    Column("rank", BigInt, nullable=False, comment="order within the lane"),
+    Column("turn", BigInt, nullable=False, comment="order within the lane, athletes in turns"),
     Column("due_at", Instant, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease_until", Instant),
@@ -94,11 +94,11 @@ Index(
     postgresql_where=LIVE,
 )
 _queued = text("state = 'queued'")
-Index("ix_jobs_queue", jobs.c.priority, jobs.c.rank, sqlite_where=_queued, postgresql_where=_queued)
+Index("ix_jobs_queue", jobs.c.priority, jobs.c.turn, sqlite_where=_queued, postgresql_where=_queued)
 Index("ix_jobs_due_at", jobs.c.due_at, sqlite_where=_queued, postgresql_where=_queued)
 _running = text("state = 'running'")
 Index("ix_jobs_lease_until", jobs.c.lease_until, sqlite_where=_running, postgresql_where=_running)
-Index("ix_jobs_athlete_id", jobs.c.athlete_id)
+Index("ix_jobs_athlete_id", jobs.c.athlete_id, jobs.c.priority, jobs.c.turn)
 Index("ix_jobs_kind_key", jobs.c.kind, jobs.c.key)
 
 job_attempts = Table(

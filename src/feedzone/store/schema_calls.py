@@ -16,6 +16,8 @@ api_budget = Table(
     Column("used", Integer, nullable=False),
     Column("latched_until", Instant, comment="a 429 closed the window"),
     Column("updated_at", Instant, nullable=False),
+    Column("others", Integer, nullable=False, server_default="0", comment="of used: calls that are not ours"),
+    Column("alone_until", Instant, comment="a call whose answer the others wait for"),
 )
 
 api_calls = Table(
@@ -30,6 +32,7 @@ api_calls = Table(
     Column("ms", Integer, nullable=False, comment="from sending to the answer's end"),
     Column("usage", JsonText, comment="what the rate limit headers said; null: nothing"),
     Column("counted", Boolean, nullable=False, comment="false: it surely never reached Strava"),
+    Column("calls", Integer, nullable=False, server_default="1", comment="how many; of others more than one"),
 )
 Index("ix_api_calls_sent_at", api_calls.c.sent_at)
 Index("ix_api_calls_athlete_id", api_calls.c.athlete_id)

@@ -27,6 +27,22 @@ _PAIR = select(
     _columns.refresh_lease_until,
     _columns.refresh_uncertain_at,
 ).where(_columns.id == bindparam("athlete"))
+_CLAIM = (
+    update(strava_athletes)
+    .where(
+        _columns.id == bindparam("athlete"),
+        _columns.token_generation == bindparam("generation"),
+        _columns.refresh_token_encrypted.is_not(None),
+        or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= bindparam("now")),
+    )
+    .values(
+        refresh_lease_owner=bindparam("holder"),
+        refresh_lease_until=bindparam("until"),
+        # Whoever let a claim run out died with it: Strava may have answered all the same.
+        refresh_uncertain_at=func.coalesce(_columns.refresh_uncertain_at, _columns.refresh_lease_until),
+    )
+)
+_NOTE_USE = token_uses.insert()
 
 
 class TokenTable:
@@ -58,24 +74,14 @@ class TokenTable:
 
     async def claim_refresh(self, athlete_id: int, generation: int, owner: str, seconds: float) -> bool:
         now = self._clock.now()
-        claim = (
-            update(strava_athletes)
-            .where(
-                _columns.id == athlete_id,
-                _columns.token_generation == generation,
-                _columns.refresh_token_encrypted.is_not(None),
-                or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= now),
-            )
-            .values(
-                refresh_lease_owner=owner,
-                refresh_lease_until=now + timedelta(seconds=seconds),
-                # Whoever let a claim run out died with it: Strava may have answered all the same.
-                refresh_uncertain_at=func.coalesce(
-                    _columns.refresh_uncertain_at, _columns.refresh_lease_until
-                ),
-            )
-        )
-        return await self._database.write(lambda c: c.execute(claim).rowcount == 1)
+        claim = {
+            "athlete": athlete_id,
+            "generation": generation,
+            "now": now,
+            "holder": owner,
+            "until": now + timedelta(seconds=seconds),
+        }
+        return await self._database.write(lambda c: c.execute(_CLAIM, claim).rowcount == 1)
 
     async def save_rotated(self, athlete_id: int, generation: int, owner: str, grant: TokenGrant) -> bool:
         now = self._clock.now()
@@ -201,13 +207,12 @@ def owner_of(athlete_id: int) -> str:
 def _note_use(
     connection: Connection, athlete_id: int, purpose: str, generation: int, outcome: str, now: datetime
 ) -> None:
-    connection.execute(
-        token_uses.insert().values(
-            id=uuid7(int(now.timestamp() * 1000)),
-            athlete_id=athlete_id,
-            used_at=now,
-            purpose=purpose,
-            generation=generation,
-            outcome=outcome,
-        )
-    )
+    use = {
+        "id": uuid7(int(now.timestamp() * 1000)),
+        "athlete_id": athlete_id,
+        "used_at": now,
+        "purpose": purpose,
+        "generation": generation,
+        "outcome": outcome,
+    }
+    connection.execute(_NOTE_USE, use)

@@ -31,7 +31,8 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         value = value.astimezone(UTC)
-        return value if dialect.name == "postgresql" else value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        # strftime takes ten times as long.
+        return value if dialect.name == "postgresql" else f"{value.isoformat(timespec='microseconds')[:26]}Z"
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
         if value is None or isinstance(value, datetime):

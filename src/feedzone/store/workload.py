@@ -44,7 +44,7 @@ def waiting(connection: Connection, now: datetime, *, photos: bool) -> Sequence[
             calls.label("calls"),
             case((or_(lists, _columns.priority == int(Lane.BACKFILL)), 1), else_=0).label("syncs"),
             case((lists, 1), else_=0).label("lists"),
-            func.sum(calls).over(order_by=(_columns.priority, _columns.rank, _columns.id)).label("after"),
+            func.sum(calls).over(order_by=(_columns.priority, _columns.turn, _columns.id)).label("after"),
         )
         .outerjoin(strava_activities, _activity.id == _activity_id())
         .where(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
-from ..domain.budget import ApiCall, Usage, parse_usage
-from ..domain.job import running_job
+from ..clock import StravaClock
+from ..domain.budget import ApiCall, Reservation, Usage, parse_usage
+from ..domain.demand import OTHERS
+from ..domain.job import Lane, running_job
 from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
-from ..ports import BreakerRows, BudgetRows, CallJournal, Clock, Request, Response, Transport
+from ..ports import BreakerRows, BudgetRows, CallJournal, Request, Response, Transport
 from .answers import error_of
 
 _IDS = re.compile(r"(?<=/)[a-z]?\d+")
@@ -22,7 +24,7 @@ class Limiter:
         budget: BudgetRows,
         breaker: BreakerRows,
         journal: CallJournal,
-        clock: Clock,
+        clock: StravaClock,
     ) -> None:
         self._transport = transport
         self._budget = budget
@@ -32,31 +34,43 @@ class Limiter:
 
     async def send(self, request: Request, timeout: float, call: str) -> Response:
         """Send a counted call. Raises QuotaSpent or ApplicationPaused, without sending, when it must wait."""
-        probe = await self._budget.reserve(read=True)
+        job = running_job.get()
+        # Outside of jobs somebody waits for the answer.
+        leave = await self._budget.reserve(job.lane if job else Lane.INTERACTIVE)
         try:
             response, usage = await self._send(request, timeout, call)
         except TransportFailure as failure:
             if failure.acted is False:
-                await self._budget.release(read=True)
+                await self._budget.release(leave)
+            elif leave.alone:
+                await self._budget.answered(leave, {})
             raise
         if response.status in (429, 403) and isinstance(error_of(response, call), RateLimited):
-            until = await self._budget.latch(usage)
+            until = await self._budget.latch(leave, usage)
             raise QuotaSpent("closed by Strava (429)", until)
-        if usage:
-            await self._budget.observe(usage)
+        await self._answered(leave, usage)
         if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
             raise await self._breaker.trip(str(error))
-        if probe and (response.status < 400 or response.status == 404):
+        if leave.probe and (response.status < 400 or response.status == 404):
             await self._breaker.close()  # whoever is switched off gets 403 for everything
         return response
 
+    async def _answered(self, leave: Reservation, usage: Usage) -> None:
+        if not usage and not leave.alone:
+            return
+        theirs = await self._budget.answered(leave, usage)
+        if theirs > 0:
+            now = self._clock.plain.now()
+            self._journal.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, theirs))
+
     async def _send(self, request: Request, timeout: float, call: str) -> tuple[Response, Usage]:
         """The call itself, which the journal hears of however it ends: also when nobody waits any longer."""
-        sent_at, status, counted = self._clock.now(), None, True
+        sent_at, status, counted = self._clock.plain.now(), None, True
         usage: Usage = {}
         try:
             response = await self._transport.send(request, timeout)
             status, usage = response.status, parse_usage(response.headers)
+            self._clock.heard(response.headers.get("date"), sent_at, self._clock.plain.now())
         except TransportFailure as failure:
             counted = failure.acted is not False
             raise
@@ -70,7 +84,7 @@ class Limiter:
                     endpoint=endpoint_of(call),
                     status=status,
                     # The machine's clock may be set back meanwhile.
-                    ms=max(0, round((self._clock.now() - sent_at).total_seconds() * 1000)),
+                    ms=max(0, round((self._clock.plain.now() - sent_at).total_seconds() * 1000)),
                     usage=usage,
                     counted=counted,
                 )

@@ -15,6 +15,8 @@ REFRESH_BEFORE = timedelta(hours=1)
 """With more than an hour left Strava gives the same access token back (contract section 4)."""
 
 POLL_S = 0.05
+POLL_MOST_S = 0.8
+"""A refresh usually takes less than a second; one that takes longer is asked for ever less often."""
 
 CLAIM_SLACK_S = 5.0
 """A claim holds for so much longer than a refresh may take."""
@@ -63,6 +65,7 @@ class TokenKeeper:
         lock = self._locks.setdefault(stale.athlete_id, asyncio.Lock())
         async with lock:
             deadline = self._clock.now() + timedelta(seconds=self._patience_s * 2)
+            pause = POLL_S
             while True:
                 row = await self._row(stale.athlete_id)
                 if row.generation != stale.generation:
@@ -77,7 +80,8 @@ class TokenKeeper:
                     return await self._refresh_claimed(row, rejected=rejected)
                 if not claimed and self._clock.now() >= deadline:
                     raise TransportFailure("another process holds the token refresh and does not finish it")
-                await self._clock.sleep(POLL_S)
+                await self._clock.sleep(pause)
+                pause = min(POLL_MOST_S, pause * 2)
 
     async def _refresh_claimed(self, row: TokenRow, *, rejected: bool) -> TokenRow:
         try:

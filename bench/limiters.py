@@ -1,0 +1,170 @@
+"""feedzone and what people use today within the same limits, in the same simulated week.
+
+    python -m bench limiters [--days 7] [--seed 0] [--write]
+
+Prints a table for an application of our own, and one in which somebody else takes a third; `--write` writes
+docs/limiters.md. The week of feedzone runs the engine itself and takes some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from sim.quota.figures import Figures, figures  # noqa: E402  (the simulated world is among the tests)
+from sim.quota.plan import Plan  # noqa: E402
+from sim.quota.record import Record  # noqa: E402
+from sim.quota.world import live  # noqa: E402
+
+from . import rivals  # noqa: E402
+
+PAGE = ROOT / "docs" / "limiters.md"
+OTHERS = 0.33
+
+RIVALS: dict[str, Callable[[rivals.Clock], rivals.Policy]] = {
+    "stravalib, priority high (its default)": partial(rivals.Stravalib, priority="high"),
+    "stravalib, priority medium": partial(rivals.Stravalib, priority="medium"),
+    "stravalib, priority low": partial(rivals.Stravalib, priority="low"),
+    "stravalib, high, were it to wake on time": partial(rivals.StravalibOnTime, priority="high"),
+    "stravalib, medium, on time": partial(rivals.StravalibOnTime, priority="medium"),
+    "stravalib, low, on time": partial(rivals.StravalibOnTime, priority="low"),
+    "sleep(0.5) between calls": partial(rivals.FixedSleep, seconds=0.5),
+    "sleep(1) between calls": partial(rivals.FixedSleep, seconds=1.0),
+    "sleep(9): 100 calls in 15 minutes": partial(rivals.FixedSleep, seconds=9.0),
+    "sleep(86.4): 1000 calls in a day": partial(rivals.FixedSleep, seconds=86.4),
+    "exponential backoff on 429": partial(rivals.Backoff, rng=random.Random(1)),
+}
+
+HEAD = """\
+| | reads used of a day's quota: mean (worst day) | answers 429 a day: mean (worst) | activities done a day \
+| a new activity is stored after: median | p99 |
+|---|---|---|---|---|---|
+"""
+
+ABOUT = """\
+# The rate limit: feedzone and what people use today
+
+`python -m bench limiters --write` makes this page.
+
+A simulated week with real windows: {athletes} athletes with {years:g} years of history each, all of which
+is asked for, upload {uploads:g} times a day each, in the morning and evening. The limits are those of a new
+application: 100 reads a quarter of an hour, 1,000 a day. There is more to fetch than that allows, so a
+limiter can be judged by how much of it is used, by what Strava refuses, and by how long a new activity
+waits behind the old ones.
+
+Counted are whole UTC days. *Reads used* are calls that Strava answered, ours and others', as a share of the
+day's quota; *activities done* have their detail and streams; times are from the event to the stored detail,
+of all events, also of those for which a spent day left nothing.
+"""
+
+HOW = """\
+## What was modelled, and how
+
+The line of feedzone is the engine itself: {processes} processes on one database, over a simulated network,
+against the sandbox (`tests/sim/quota/`), after {warm_up:g} days without any history to fetch, in which it
+could learn how much is uploaded at which hour. The others are models (`bench/rivals.py`): one worker
+process with one queue, in which new activities go first, then later looks, then history, against the same
+counting of calls (the sandbox's `Meter`) and the same uploads at the same times. stravalib's limiter is the
+installed package's own code, run with a simulated clock: it wakes within the last second of a window, is
+refused there, and where such a refusal arrives after midnight it is taken for one of the new day, which is
+then slept through; *on time* is the same code for which such a moment lasts until the window ends. Fixed
+sleeps try again a quarter of an hour after a 429, backoff after 1, 2, 4 and so on up to 900 seconds. All of
+them do the same work: a detail and streams for each activity, three later looks at a new one, a comparison
+of each athlete every six hours, one look a day at the gear. They are treated kindly: they lose nothing,
+never stop, and a refusal always carries the headers that tell them how long to wait.
+"""
+
+
+SHARED = """\
+Silently, in bursts, with the same application: only the next answer tells of a burst. They want a third of
+each day, all day long, and get what is left.
+"""
+
+
+def row(name: str, found: Figures) -> str:
+    """One line of the table."""
+    days = [day for day in found.days if day.whole]
+    shares = [day.share for day in days]
+    refused = [day.refused for day in days]
+    cells = (
+        name,
+        f"{sum(shares) / len(days):.1%} ({min(shares):.1%})",
+        f"{sum(refused) / len(days):.1f} ({max(refused)})",
+        f"{found.done_a_day:.0f}",
+        duration(found.percentile(0.5, gone=True)),
+        duration(found.percentile(0.99, gone=True)),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def duration(seconds: float) -> str:
+    """As people say it."""
+    if math.isinf(seconds):
+        return "never"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def compare(seed: int, plan: Plan) -> str:
+    """The table."""
+    lines = [row("**feedzone**", figures(checked(live(seed, plan))))]
+    lines += [row(name, figures(checked(rivals.run(seed, plan, policy)))) for name, policy in RIVALS.items()]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def checked(record: Record) -> Record:
+    """A week in which something failed, or all was fetched, compares nothing."""
+    if record.crashes:
+        sys.exit(f"the simulation failed: {record.crashes[0]}")
+    if not record.looks[-1].left:
+        sys.exit("all history was fetched before the end: take fewer --days")
+    return record
+
+
+def page(seed: int, plan: Plan, shared: Plan) -> str:
+    about = ABOUT.format(athletes=plan.athletes, years=plan.history_days / 365, uploads=plan.uploads_a_day)
+    return "\n".join(
+        (
+            about,
+            "## Alone with the application\n",
+            compare(seed, plan),
+            "## Somebody else takes a third\n",
+            SHARED,
+            compare(seed, shared),
+            HOW.format(processes=plan.processes, warm_up=plan.warm_up_days),
+        )
+    )
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench limiters")
+    parser.add_argument("--days", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--history-days", type=int, default=Plan().history_days)
+    parser.add_argument("--rivals", action="store_true", help="only the models, within seconds")
+    parser.add_argument("--write", action="store_true", help="write docs/limiters.md")
+    chosen = parser.parse_args(arguments)
+    plan = Plan(days=chosen.days, history_days=chosen.history_days)
+    shared = Plan(days=chosen.days, history_days=chosen.history_days, others=OTHERS)
+    if chosen.rivals:
+        for name, policy in RIVALS.items():
+            for one in (plan, shared):
+                print(row(name, figures(checked(rivals.run(chosen.seed, one, policy)))), flush=True)
+        return
+    text = page(chosen.seed, plan, shared)
+    print(text)
+    if chosen.write:
+        PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,72 @@
+"""Jobs that wait although they could run: for a list that goes first, or for room within the rate limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from ..domain.job import Lane
+from ..errors import QuotaSpent
+from .schema import jobs
+
+_columns = jobs.c
+
+_LIVE_REFRESHES = update(jobs).where(
+    _columns.athlete_id.in_(bindparam("athletes", expanding=True)),
+    _columns.state == "queued",
+    _columns.kind == "refresh_activity",
+    _columns.priority == int(Lane.LIVE),
+)
+AT_ONCE = 200
+"""So many jobs are put off in one transaction: nobody who stores an event has to wait long for it."""
+
+_CLOSED = (
+    select(_columns.id)
+    .where(
+        _columns.state == "queued",
+        _columns.due_at <= bindparam("now"),
+        _columns.priority == bindparam("lane"),
+    )
+    .limit(AT_ONCE)
+    .with_for_update(skip_locked=True)
+)
+_PUT_OFF = (
+    update(jobs)
+    .where(_columns.id.in_(bindparam("picked", expanding=True)))
+    .values(due_at=bindparam("until"), last_error=bindparam("reason"), updated_at=bindparam("now"))
+)
+
+
+def let_pass(connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime) -> None:
+    """What events caused for these athletes, and is due, waits a moment: a list goes first."""
+    due = _LIVE_REFRESHES.where(_columns.due_at <= now)
+    connection.execute(due, {"athletes": sorted(athlete_ids), "due_at": until})
+
+
+def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """The list is there: what waited for it is due."""
+    waits = _LIVE_REFRESHES.where(_columns.due_at > now, _columns.last_error.is_(None))
+    connection.execute(waits, {"athletes": [athlete_id], "due_at": now})
+
+
+def put_off(connection: Connection, lane: Lane, now: datetime, until: datetime, reason: str) -> int:
+    """What is due in a lane without room is due when there will be some; returns how many jobs that were.
+
+    That costs no attempt, and at most AT_ONCE jobs are put off: call it again.
+    """
+    picked = connection.execute(_CLOSED, {"now": now, "lane": int(lane)}).scalars().all()
+    if picked:
+        connection.execute(_PUT_OFF, {"picked": picked, "until": until, "reason": reason, "now": now})
+    return len(picked)
+
+
+def hurry(connection: Connection, now: datetime) -> None:
+    """The limit was raised: what waited for the old one is due."""
+    waiting = update(jobs).where(
+        _columns.state == "queued",
+        _columns.due_at > now,
+        _columns.last_error.startswith(QuotaSpent.BEGINNING, autoescape=True),
+    )
+    connection.execute(waiting.values(due_at=now))

@@ -1,0 +1,259 @@
+"""The engine's processes in that world, from the first connection to the last window."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from feedzone.domain.job import Lane
+from feedzone.sandbox import Behaviour, Sender
+
+from ..life import Life
+from ..network import ProcessWire
+from ..process import EPOCH, EngineProcess, Machine
+from ..runner import make_template, workplace
+from ..scenario import CALM, READS
+from ..simulation import Result, Simulation
+from .plan import DAY_S, QUARTER_S, Plan, takes, times, uploads
+from .record import Look, Others, Promise, Read, Record, Story
+
+POLL_S = 5.0
+"""How often a process looks into the queue by itself. Here it is told in that time when something has changed
+there or with the budget, which costs less, and looks into a quiet queue every ten minutes."""
+
+LOOK_S = QUARTER_S / 2
+COUNTED = "/activities", "/athlete", "/gear", "/oauth/deauthorize"
+
+SEEN = """
+CREATE TEMP TABLE seen_details (activity_id INTEGER PRIMARY KEY, at REAL);
+CREATE TEMP TABLE seen_streams (activity_id INTEGER PRIMARY KEY, at REAL);
+CREATE TEMP TRIGGER see_detail AFTER INSERT ON main.strava_activities WHEN NEW.detail IS NOT NULL BEGIN
+    INSERT OR IGNORE INTO seen_details VALUES (NEW.id, instant());
+END;
+CREATE TEMP TRIGGER see_detail_later AFTER UPDATE OF detail ON main.strava_activities
+WHEN NEW.detail IS NOT NULL AND OLD.detail IS NULL BEGIN
+    INSERT OR IGNORE INTO seen_details VALUES (NEW.id, instant());
+END;
+CREATE TEMP TRIGGER see_streams AFTER INSERT ON main.activity_streams WHEN NEW.state = 'present' BEGIN
+    INSERT OR IGNORE INTO seen_streams VALUES (NEW.activity_id, instant());
+END;
+CREATE TEMP TRIGGER see_streams_later AFTER UPDATE OF state ON main.activity_streams
+WHEN NEW.state = 'present' BEGIN
+    INSERT OR IGNORE INTO seen_streams VALUES (NEW.activity_id, instant());
+END;
+CREATE TEMP TRIGGER see_job AFTER INSERT ON main.jobs BEGIN SELECT queued(); END;
+CREATE TEMP TRIGGER see_job_later AFTER UPDATE OF due_at, state ON main.jobs WHEN NEW.state = 'queued' BEGIN
+    SELECT queued();
+END;
+CREATE TEMP TRIGGER see_budget AFTER UPDATE ON main.api_budget BEGIN SELECT queued(); END;
+"""
+LEFT = """
+SELECT athlete_id, count(*), max(kind = 'backfill_athlete') FROM jobs
+WHERE state IN ('queued', 'running') AND (priority = ? OR kind = 'backfill_athlete') GROUP BY athlete_id
+"""
+DONE = """
+SELECT max(d.at, coalesce(s.at, d.at))
+FROM temp.seen_details d LEFT JOIN temp.seen_streams s USING (activity_id)
+JOIN main.strava_activities a ON a.id = d.activity_id WHERE s.at IS NOT NULL OR a.manual
+"""
+LANES = "SELECT lane, count(*) FROM api_calls WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
+
+
+class QuotaWorld(Simulation):
+    """No faults, no checkers: what is of interest is what was spent, and how long things took."""
+
+    behaviour = Behaviour(knot_s=600, sample_s=60)
+    poll_ms = 600_000
+
+    def __init__(self, seed: int, plan: Plan, template: Path, folder: Path, tell: Any = None) -> None:
+        scenario = replace(
+            CALM, name="quota", athletes=plan.athletes, processes=plan.processes, limits=plan.limits,
+            sync_days=30, fetch_photos=False,
+        )  # fmt: skip
+        super().__init__(seed, scenario, template, folder, tell)
+        self.plan = plan
+        self.record = Record(seed, plan, times(seed, plan))
+        self._others = Others(self.world.meter)
+        self._totals: dict[int, int] = {}
+        self._told: set[tuple[int | None, int]] = set()
+        self._lanes_until = self.record.times.asked
+        self._engines: Machine | None = None
+        self._poll_is_due = False
+        self._file._raw.create_function("queued", 0, self._queued)
+        self._file._raw.executescript(SEEN)
+
+    def live(self) -> Record:
+        """Live through it; what was seen."""
+        began = time.process_time()
+        result = self.run()
+        self.record.crashes += result.divergences
+        self.record.seconds = time.process_time() - began
+        return self.record
+
+    # -- what happens ---------------------------------------------------------------------------------------
+
+    async def _story(self, result: Result) -> None:
+        plan, at = self.plan, self.record.times
+        wire = ProcessWire(self.seed, self.scenario, self.ledger, self.trace)
+        sender = Sender(self.world, wire)
+        await self._until(at.begin)
+        machine = self._engines = self._machine(sender, self.scenario)
+        processes = [EngineProcess(f"p{n + 1}", machine) for n in range(plan.processes)]
+        wire.processes = machine.processes = processes
+        people = [self.world.add_athlete(plan.history_of(n), plan.per_week).id for n in range(plan.athletes)]
+        await sender.start()
+        for process in processes:
+            process.start()
+        await self._subscribe(processes[0])
+        life = Life(self.world, self.scenario, processes, self.ledger, self.trace)
+        background = [self.loop.create_task(self._upload(people)), self.loop.create_task(self._take())]
+        for athlete_id in people:
+            await life.connect(athlete_id, READS)
+        await self._until(at.asked)
+        for athlete_id in people:
+            await self._ask_for_all(random.Random(athlete_id).choice(processes), athlete_id)
+        await self._watch(processes)
+        for task in background:
+            task.cancel()
+        for process in processes:
+            await process.stop()
+        self._conclude()
+
+    def _now(self) -> float:
+        return EPOCH.timestamp() + self.loop.time()
+
+    async def _until(self, instant: float) -> None:
+        await asyncio.sleep(max(0.0, instant - self._now()))
+
+    async def _ask_for_all(self, process: EngineProcess, athlete_id: int) -> None:
+        async def sync() -> None:
+            assert process.app is not None
+            await process.app.athletes.sync(athlete_id, everything=True)
+
+        await process.do(sync)
+
+    async def _upload(self, people: list[int]) -> None:
+        for upload in uploads(self.seed, self.plan):
+            await self._until(upload.at)
+            if people[upload.athlete] in self.world.grants.live:
+                spec = self.world.record(people[upload.athlete], upload.sport, upload.minutes)
+                self.record.stories[spec.id] = Story(spec.id, self._now())
+
+    async def _take(self) -> None:
+        for take in takes(self.seed, self.plan):
+            await self._until(take.at)
+            if taken := self._others.take(self._now(), take.calls):
+                self.record.reads.append(Read(self._now(), taken, ours=False, refused=False))
+
+    def _queued(self) -> None:
+        if not self._poll_is_due and self._engines is not None:
+            self._poll_is_due = True
+            self.loop.call_later(POLL_S, self._poll, context=self._engines.context)
+
+    def _poll(self) -> None:
+        assert self._engines is not None
+        self._poll_is_due = False
+        for process in self._engines.processes:
+            process.notify()
+
+    # -- what is seen ---------------------------------------------------------------------------------------
+
+    async def _watch(self, processes: list[EngineProcess]) -> None:
+        """Look a second before each window's end and in its middle, and let people ask for the end."""
+        end = self.record.times.end
+        while True:
+            await self._until((self._now() + 1) // LOOK_S * LOOK_S + LOOK_S - 1)
+            left, listing = self._left()
+            self.record.looks.append(Look(self._now(), left))
+            if (self._now() + 1) % DAY_S == 0:
+                self._count_lanes()
+            if not listing:
+                await self._ask_for_the_end(processes[0], left)
+            done = self.plan.until_done and not left
+            if done or self._now() + LOOK_S > end:
+                return
+
+    def _left(self) -> tuple[dict[int, int], bool]:
+        """How many jobs of each history are left, and whether some history is not all listed yet."""
+        rows = self._file._raw.execute(LEFT, (int(Lane.BACKFILL),)).fetchall()
+        return {athlete_id: count for athlete_id, count, _ in rows}, any(lists for *_, lists in rows)
+
+    async def _ask_for_the_end(self, process: EngineProcess, left: dict[int, int]) -> None:
+        if not self._totals:
+            self._totals = dict(left)
+        whole = sum(self._totals.values())
+        tenths: dict[int | None, int] = {
+            athlete_id: 10 * (total - left.get(athlete_id, 0)) // total
+            for athlete_id, total in self._totals.items()
+        }
+        tenths[None] = 10 * (whole - sum(left.values())) // whole if whole else 10
+        news = {
+            who: tenth for who, tenth in tenths.items() if 0 < tenth < 10 and (who, tenth) not in self._told
+        }
+        if not news:
+            return
+        self._told.update(news.items())
+        assert process.app is not None
+        insights = process.app.insights
+        people = (await process.do(lambda: insights.athletes(50))).items
+        ends: dict[int | None, datetime | None] = {one.id: one.sync.done_at for one in people}
+        ends[None] = (await process.do(insights.foresight.budget)).queue.done_at
+        for who, tenth in news.items():
+            told = ends[who]
+            told_at = told.timestamp() if told is not None else None
+            self.record.promises.append(
+                Promise(who, tenth, self._now(), told_at, begun_at=self.record.times.asked)
+            )
+
+    def _count_lanes(self) -> None:
+        since, until = (_stored(at) for at in (self._lanes_until, self._now()))
+        self.record.lanes.update(dict(self._file._raw.execute(LANES, (since, until)).fetchall()))
+        self._lanes_until = self._now()
+
+    def _conclude(self) -> None:
+        record, start = self.record, EPOCH.timestamp()
+        self._count_lanes()
+        record.reads += [
+            Read(call.at, 1, ours=True, refused=call.status == 429)
+            for call in self.world.journal.calls
+            if call.path.startswith(COUNTED)
+        ]
+        record.reads.sort()
+        raw = self._file._raw
+        for identity, at in self.ledger.acknowledged.items():
+            kind, activity_id, aspect, *_ = identity
+            if kind == "activity" and aspect == "create" and activity_id in record.stories:
+                record.stories[activity_id].delivered_at = start + at
+        for column, table in (("detail_at", "seen_details"), ("streams_at", "seen_streams")):
+            for activity_id, at in raw.execute(f"SELECT activity_id, at FROM temp.{table}"):
+                if activity_id in record.stories:
+                    setattr(record.stories[activity_id], column, start + at)
+        record.done = [start + at for (at,) in raw.execute(DONE)]
+        query = "SELECT id, initial_sync_completed_at FROM strava_athletes WHERE initial_sync_completed"
+        for athlete_id, at in raw.execute(query):
+            record.finished[athlete_id] = datetime.fromisoformat(at).timestamp()
+        for promise in record.promises:
+            if promise.athlete_id is not None:
+                promise.kept_at = record.finished.get(promise.athlete_id)
+            elif len(record.finished) == self.plan.athletes:
+                promise.kept_at = max(record.finished.values())
+
+
+def _stored(epoch: float) -> str:
+    """An instant as it stands in SQLite (store/types.py)."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def live(seed: int, plan: Plan) -> Record:
+    """Live through the world of this seed."""
+    folder = workplace()
+    try:
+        return QuotaWorld(seed, plan, make_template(folder), folder).live()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""What the rate limit has no room for waits together, costs nothing, and comes back when there is room."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from store_makers import OTHER, spec
+
+from feedzone.clock import StravaClock
+from feedzone.domain.budget import Reading, Reservation
+from feedzone.domain.job import Lane
+from feedzone.store.budget import BudgetTable
+from feedzone.store.schema import jobs as jobs_table
+from feedzone.store.waiting import AT_ONCE
+
+
+@pytest.fixture
+def budget(store, clock) -> BudgetTable:
+    return BudgetTable(store.database, StravaClock(clock))
+
+
+async def headers(budget, **readings):
+    await budget.answered(Reservation(), {name: Reading(*reading) for name, reading in readings.items()})
+
+
+async def lease(store, limit=10):
+    return [job.object_id for job in await store.queue.lease(limit, "w/1", 30)]
+
+
+async def waits(store):
+    return sorted((row.due_at - store.clock.now()).total_seconds() for row in await store.rows(jobs_table))
+
+
+async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_attempt(store, budget, clock):
+    """Pains 42 and 45."""
+    await headers(budget, read_15min=(100, 99), read_day=(1000, 99))
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 6)))
+    assert await lease(store) == []
+    released = (14 * 60 + 15) + 1, (14 * 60 + 15) + 5
+    assert all(released[0] <= wait <= released[1] for wait in await waits(store))
+    rows = await store.rows(jobs_table)
+    assert {(row.state, row.attempts) for row in rows} == {("queued", 0)}
+    assert all(row.last_error.startswith("no quota left in window read_15min") for row in rows)
+    clock.advance(minutes=14, seconds=20)
+    assert await lease(store) == [1, 2, 3, 4, 5]
+
+
+async def test_live_work_goes_on_while_backfill_waits(store, budget):
+    await headers(budget, read_15min=(100, 99), read_day=(1000, 99))
+    await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2), spec(3, lane=Lane.INTERACTIVE))
+    assert await lease(store) == [2, 3]
+
+
+async def test_a_spent_day_puts_all_that_can_wait_off_until_midnight(store, budget):
+    """Pain 42: nothing asks again before there can be room."""
+    await headers(budget, read_day=(1000, 1000))
+    lanes = (Lane.RECONCILE, Lane.REREAD, Lane.BACKFILL)
+    await store.enqueue(*(spec(n, lane=lane) for n, lane in enumerate(lanes)))
+    assert await lease(store) == []
+    assert all(12 * 3600 < wait <= 12 * 3600 + 5 for wait in await waits(store))
+
+
+async def test_many_jobs_are_put_off_bit_by_bit_so_that_nobody_waits_for_it(store, budget, clock):
+    await headers(budget, read_day=(1000, 1000))
+    many = AT_ONCE * 2 + 7
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(many)))
+    left = []
+    while (due := await store.queue.next_due()) <= clock.now():
+        assert due <= clock.now()
+        await lease(store)
+        left.append(sum(wait <= 0 for wait in await waits(store)))
+    assert left == [AT_ONCE + 7, 7, 0]
+
+
+async def test_who_is_busy_with_better_work_puts_nothing_off(store, budget):
+    await headers(budget, read_day=(1000, 990))
+    await store.enqueue(*(spec(n) for n in range(1, 4)), spec(9, lane=Lane.BACKFILL))
+    assert await lease(store, limit=3) == [1, 2, 3]
+    assert await waits(store) == [0, 0, 0, 0]
+
+
+async def test_a_raised_limit_calls_back_what_waited_for_the_old_one(store, budget, clock):
+    await headers(budget, read_day=(1000, 1000))
+    await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2, lane=Lane.BACKFILL, athlete_id=OTHER))
+    later = clock.now() + timedelta(hours=6)
+    await store.enqueue(spec(3, lane=Lane.REREAD, due_at=later))
+    assert await lease(store) == []
+    await headers(budget, read_day=(3000, 1000))
+    assert await lease(store) == [1, 2]
+    assert (await store.row(jobs_table, key="activity:3")).due_at == later
+
+
+async def test_a_lowered_limit_puts_off_what_no_longer_fits(store, budget):
+    await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2, lane=Lane.BACKFILL))
+    assert await lease(store, limit=1) == [1]
+    await headers(budget, read_day=(10, 12))
+    assert await lease(store) == []

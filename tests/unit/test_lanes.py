@@ -1,0 +1,213 @@
+"""Who may call: what is expected is learned by the hour, kept for who goes first, and released in time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
+from feedzone.domain.demand import OTHERS, QUARTERS, Counted, Demand, learn
+from feedzone.domain.job import Lane
+from feedzone.domain.lanes import MOST_KEPT, kept, room, rooms
+
+MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
+NOON = MIDNIGHT + timedelta(hours=12)
+QUOTAS = {"overall_15min": 200, "overall_day": 2000, "read_15min": 100, "read_day": 1000}
+
+
+def windows(now: datetime = NOON, *, used: int = 0, today: int | None = None) -> list[Window]:
+    """New windows of a new application, of which so much is used."""
+    counts = {name: (used if today is None else today) if name.endswith("_day") else used for name in WINDOWS}
+    return [
+        Window(name, window_start(name, now), window_end(name, now), QUOTAS[name], counts[name])
+        for name in WINDOWS
+    ]
+
+
+def hourly(spread: float = 1.0, **calls: float) -> Demand:
+    """So many calls an hour of each lane, all day."""
+    sums = {lane: tuple(rate / 4 * n for n in range(QUARTERS + 1)) for lane, rate in calls.items()}
+    return Demand(sums, spread)
+
+
+def at(minutes: float) -> datetime:
+    return NOON + timedelta(minutes=minutes)
+
+
+def day_window(now: datetime = NOON) -> Window:
+    return next(window for window in windows(now) if window.name == "read_day")
+
+
+def quarter_window(now: datetime = NOON) -> Window:
+    return next(window for window in windows(now) if window.name == "read_15min")
+
+
+# What is kept
+
+
+def test_live_work_may_use_everything():
+    assert kept(hourly(live=40, interactive=40), Lane.LIVE, quarter_window(), NOON) == 0
+
+
+def test_more_is_kept_for_live_work_than_is_expected():
+    """Ten are expected in this quarter: three deviations above that are covered."""
+    assert kept(hourly(live=40), Lane.BACKFILL, quarter_window(), NOON) == 20
+
+
+def test_at_least_an_activity_is_kept_where_nothing_is_expected():
+    assert kept(hourly(), Lane.BACKFILL, quarter_window(), NOON) == 2
+
+
+def test_what_is_kept_shrinks_with_the_time_in_which_it_could_be_needed():
+    left = [
+        kept(hourly(live=40), Lane.BACKFILL, quarter_window(), at(m)) for m in (0, 7, 7.5, 11.25, 14.2, 14.25)
+    ]
+    assert left == [20, 20, 12, 8, 8, 0]
+
+
+def test_of_a_day_what_live_work_will_need_until_midnight_is_kept():
+    """Twelve hours of five calls, and two deviations."""
+    assert kept(hourly(live=5), Lane.RECONCILE, day_window(), NOON) == 60 + 16
+    assert kept(hourly(live=5), Lane.RECONCILE, day_window(), at(11 * 60)) == 5 + 5
+
+
+def test_of_a_day_what_patient_lanes_will_need_is_kept_from_those_behind_them():
+    demand = hourly(live=5, reconcile=2, reread=3, backfill=100)
+    held = [kept(demand, lane, day_window(), NOON) for lane in Lane]
+    assert held == [0, 76, 76, 76 + 24, 76 + 24 + 36]
+
+
+def test_of_a_quarter_nothing_is_kept_for_who_can_wait_for_the_next():
+    assert kept(hourly(reconcile=40, reread=40), Lane.BACKFILL, quarter_window(), NOON) == 2
+
+
+def test_calls_of_others_are_expected_too():
+    demand = hourly(**{OTHERS: 20})
+    assert kept(demand, Lane.BACKFILL, quarter_window(), NOON) == 5 + 2
+    assert kept(demand, Lane.BACKFILL, day_window(), NOON) == 240 + 2
+
+
+def test_whatever_was_learned_a_part_is_left_for_everybody():
+    assert kept(hourly(live=1000), Lane.BACKFILL, quarter_window(), NOON) == 100 * MOST_KEPT
+
+
+# What may be called
+
+
+def test_the_tightest_window_binds():
+    now = NOON
+    assert room(windows(now, used=40), hourly(), Lane.LIVE, now).calls == 60
+    assert room(windows(now, used=40, today=990), hourly(), Lane.LIVE, now).calls == 10
+
+
+def test_a_spent_quarter_opens_with_the_next_one():
+    told = room(windows(used=100), hourly(), Lane.LIVE, NOON)
+    assert (told.calls, told.window, told.until) == (0, "read_15min", at(15))
+
+
+def test_a_spent_day_opens_at_midnight():
+    told = room(windows(used=0, today=1000), hourly(), Lane.BACKFILL, NOON)
+    assert (told.calls, told.window, told.until) == (0, "read_day", MIDNIGHT + timedelta(days=1))
+
+
+def test_a_closed_window_opens_when_it_ends():
+    closed = [msgspec.structs.replace(window, latched=not window.is_day) for window in windows()]
+    told = room(closed, hourly(), Lane.LIVE, NOON)
+    assert (told.calls, told.until) == (0, at(15))
+
+
+def test_what_is_kept_in_a_quarter_is_released_within_it():
+    told = room(windows(used=85, today=85), hourly(live=40), Lane.BACKFILL, NOON)
+    assert (told.calls, told.until) == (0, at(7.5))
+
+
+def test_what_is_kept_of_a_day_is_released_quarter_by_quarter():
+    """Of 200 calls, 200 may be needed until midnight; in the next quarter a few less."""
+    demand = hourly(live=14)
+    told = room(windows(used=0, today=1000 - 194), demand, Lane.BACKFILL, NOON)
+    assert told.calls == 0
+    assert NOON < told.until <= at(15)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(0, 100),
+    st.integers(0, 1000),
+    st.integers(0, 24 * 3600 - 1),
+    st.floats(0, 60),
+    st.floats(1, 10),
+)
+def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(used, today, second, rate, spread):
+    now = MIDNIGHT + timedelta(seconds=second)
+    held = windows(now, used=used, today=max(used, today))
+    told = rooms(held, hourly(spread, live=rate, interactive=1, reconcile=1, reread=2), now)
+    for better, worse in pairwise(Lane):
+        assert told[better].calls >= told[worse].calls >= 0
+    assert all(now < one.until <= MIDNIGHT + timedelta(days=1) for one in told.values())
+    assert told[Lane.LIVE].calls == max(0, min(100 - used, 1000 - max(used, today)))
+
+
+@given(st.integers(0, 24 * 3600 - 1), st.floats(0, 60))
+def test_in_the_last_45_seconds_of_a_quarter_all_of_it_is_released(second, rate):
+    now = MIDNIGHT + timedelta(seconds=second // 900 * 900 + 856)
+    assert kept(hourly(live=rate), Lane.BACKFILL, quarter_window(now), now) == 0
+
+
+def test_in_the_last_45_seconds_of_a_day_all_of_it_is_released():
+    now = MIDNIGHT + timedelta(hours=23, minutes=59, seconds=16)
+    assert room(windows(now, used=90, today=990), hourly(live=40), Lane.BACKFILL, now).calls == 10
+
+
+# What is expected
+
+
+def counted(*rows: tuple[int, int, str, int]) -> list[Counted]:
+    """Days ago, quarter of the day, lane, calls."""
+    today = int(MIDNIGHT.timestamp()) // 900
+    return [Counted(today - days * QUARTERS + quarter, lane, calls) for days, quarter, lane, calls in rows]
+
+
+def test_before_anything_was_seen_a_tenth_of_the_day_is_for_live_work():
+    demand = learn([], None, NOON, 1000)
+    assert demand.expected(["live"], 0, QUARTERS) == pytest.approx(100)
+    assert demand.expected(["live"], 0, 24) == pytest.approx(25)
+
+
+def test_after_a_week_the_week_counts():
+    rows = counted(*((day, 40, "live", 14) for day in range(1, 8)))
+    demand = learn(rows, MIDNIGHT - timedelta(days=7), MIDNIGHT, 1000)
+    assert demand.expected(["live"], 40, 44) == pytest.approx(14 * 7 / 8, rel=0.05)
+    assert demand.expected(["live"], 0, 40) == pytest.approx(1.29, rel=0.01)
+
+
+def test_calls_are_expected_at_the_hour_at_which_they_were_made():
+    rows = counted(*((day, 40, "live", 10) for day in range(1, 8)), *((day, 80, OTHERS, 7) for day in (1, 2)))
+    demand = learn(rows, MIDNIGHT - timedelta(days=7), MIDNIGHT, 1000)
+    assert demand.expected(["live"], 40, 44) > 8 * demand.expected(["live"], 44, 48)
+    assert demand.expected([OTHERS], 80, 84) > demand.expected([OTHERS], 40, 44)
+
+
+def test_a_few_calls_in_the_first_minutes_are_no_flood():
+    demand = learn(counted((0, 48, "live", 6)), NOON - timedelta(minutes=5), NOON, 1000)
+    assert demand.expected(["live"], 0, QUARTERS) < 120
+
+
+def test_calls_that_come_in_bunches_scatter_more_than_calls_that_come_one_by_one():
+    def spread(calls: int, every: int) -> float:
+        rows = counted(*((day, q, "live", calls) for day in range(1, 8) for q in range(0, QUARTERS, every)))
+        return learn(rows, MIDNIGHT - timedelta(days=7), MIDNIGHT, 100).spread
+
+    assert spread(1, 1) == 1.0
+    assert spread(8, 8) > 4.0
+
+
+def test_parts_of_a_quarter_are_expected_in_parts():
+    demand = hourly(live=40)
+    assert demand.expected(["live"], 40, 40.5) == pytest.approx(5)
+    assert demand.expected(["live"], 95.5, 96) == pytest.approx(5)
+    assert demand.expected(["nobody"], 0, 96) == 0
