@@ -11,12 +11,17 @@ SCENARIO ?= hostile
 SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours ACTS:acts-a-day,\
   $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option))))))
 
-.PHONY: demo test check format docs bench limiters sim quota mutants clean chromium
+# What pages load is built with the package (hatch_build.py), and again when its sources have changed.
+ASSETS := src/feedzone/web/static/manifest.json
+FRONTEND := frontend/package.json frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
 
-demo: $(VENV)/.run  ## everything running: sandbox Strava, feedzone, one link to open
+.PHONY: demo test check format docs bench limiters sim quota mutants clean chromium screenshots
+.NOTPARALLEL:
+
+demo: $(VENV)/.run $(ASSETS)  ## everything running: sandbox Strava, feedzone, one link to open
 	@$(BIN)/feedzone demo
 
-test: $(VENV)/.dev chromium check  ## everything checked and tested, on both databases, in a real browser
+test: $(VENV)/.dev $(ASSETS) chromium check  ## everything checked and tested, on both databases, in a real browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
@@ -51,6 +56,9 @@ mutants: SEEDS = 0-19
 mutants: $(VENV)/.dev  ## deliberate mistakes in the engine, and which worlds find them: docs/mutations.md
 	@PYTHONPATH=tests $(BIN)/python -m sim.mutants --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
 
+screenshots: $(VENV)/.dev $(ASSETS) chromium  ## every page, on desktop and phone, light and dark, into screenshots/
+	@PYTHONPATH=tests $(BIN)/python tools/screenshots.py
+
 chromium:
 	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
@@ -75,5 +83,9 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.run
 
+$(ASSETS): $(FRONTEND) hatch_build.py | $(VENV)/.run
+	@echo "Building what the pages load"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .demo src/feedzone/web/static frontend/node_modules screenshots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

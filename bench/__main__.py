@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from . import intake, limiters, stream_blob
+from . import intake, limiters, pages, stream_blob
 
 if sys.argv[1:2] == ["limiters"]:
     limiters.main(sys.argv[2:])
@@ -17,3 +17,5 @@ print("# deliveries (bench/intake.py)")
 intake.main()
 print("\n# streams (bench/stream_blob.py)")
 stream_blob.main()
+print("\n# pages (bench/pages.py)")
+pages.main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from .operations.athletes import AthleteOperations
 from .operations.dead_letters import DeadLetterOperations
 from .operations.reconciliation import ReconciliationOperations
 from .operations.subscription import SubscriptionOperations
+from .page_insights import PageInsights
 from .ports import Clock, Handler, Transport, Wakeup
 from .settings import Settings
 from .store import stream_blob, upgrade
@@ -76,6 +78,7 @@ class App:
     worker: WorkerService
     inbox: Inbox
     insights: Insights
+    pages: PageInsights
     athletes: AthleteOperations
     dead_letters: DeadLetterOperations
     reconciliation: ReconciliationOperations
@@ -120,6 +123,9 @@ def build(
         max_attempts=settings.max_sync_retries,
         fetch_photos=settings.fetch_photos,
     )
+    insights = Insights(
+        database, clock, _foresight(settings, database, clock, budget), seats=settings.strava_seats
+    )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(
         settings=settings,
@@ -135,9 +141,8 @@ def build(
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, journal),
         inbox=Inbox(database, clock, wakeup),
-        insights=Insights(
-            database, clock, _foresight(settings, database, clock, budget), seats=settings.strava_seats
-        ),
+        insights=insights,
+        pages=PageInsights(database, clock, insights),
         athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
         dead_letters=DeadLetterOperations(database, clock, wakeup),
         reconciliation=ReconciliationOperations(database, clock, wakeup, days),
@@ -235,22 +240,25 @@ def front_door(app: App) -> FrontDoor:
         app.metrics,
         app.clock,
     )
+    password = settings.admin_password.get_secret_value()
+    secret = settings.strava_client_secret.get_secret_value()
     options = WebOptions(
         app_url=settings.app_url,
         is_local=settings.is_local,
-        admin_password=settings.admin_password.get_secret_value(),
+        admin_password=password,
         api_key=settings.api_key.get_secret_value(),
-        session_key=settings.session_key,
-        strava_configured=bool(
-            settings.strava_client_id and settings.strava_client_secret.get_secret_value()
-        ),
+        # Derived from nothing secret it would be no key: then it lasts as long as the process.
+        session_key=settings.session_key if secret or password else secrets.token_bytes(32),
+        strava_configured=bool(settings.strava_client_id and secret),
     )
     parts = WebParts(
         options,
         app.insights,
+        app.pages,
         app.athletes,
         app.dead_letters,
         app.reconciliation,
+        app.subscription,
         app.metrics,
         app.clock,
     )

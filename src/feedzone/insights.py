@@ -57,7 +57,6 @@ from .views import (
     Job,
     JobPage,
     JobStory,
-    Overview,
     Photos,
     Progress,
     Pulse,
@@ -69,8 +68,6 @@ from .views import (
     UnknownOwner,
 )
 
-ON_FIRST_PAGE = 50
-RECENT = 20
 EXPORTED_AT_ONCE = 50
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -118,26 +115,6 @@ class Insights:
 
         return await self._database.read(body)
 
-    async def overview(self) -> Overview:
-        """What the first page shows; asked every second, so only syncs that still run are counted."""
-        now, quota = self._clock.now(), await self.foresight.quota()
-        outlook = await self.foresight.outlook()
-
-        def body(connection: Connection) -> Overview:
-            people = athletes.listing(connection, limit=ON_FIRST_PAGE)
-            running = [row.id for row in people if not row.initial_sync_completed]
-            counted = activity_lists.progress_of(connection, running)
-            recent = events.listing(connection, status=None, limit=RECENT, before_id=None)
-            queue = self.foresight.glance(connection, outlook)
-            return Overview(
-                Pulse(**self._pulse(connection, now, quota)),
-                [_athlete(row, counted.get(row.id, {}), queue) for row in people],
-                [_activity(row) for row in activity_lists.listing(connection, limit=RECENT)],
-                [_event(row) for row in recent],
-            )
-
-        return await self._database.read(body)
-
     async def athletes(self, limit: int, cursor: str | None = None) -> AthletePage:
         after, outlook = place_of(cursor, Int64), await self.foresight.outlook()
 
@@ -149,7 +126,7 @@ class Insights:
                 AthletePage,
                 rows,
                 limit,
-                lambda row: _athlete(row, counted.get(row.id, {}), queue),
+                lambda row: athlete_view(row, counted.get(row.id, {}), queue),
                 lambda row: row.id,
             )
 
@@ -162,7 +139,7 @@ class Insights:
         def body(connection: Connection) -> Athlete:
             row = _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
             counted = activity_lists.progress(connection, athlete_id, row.initial_sync_after)
-            return _athlete(row, counted, self.foresight.queue(connection, outlook))
+            return athlete_view(row, counted, self.foresight.queue(connection, outlook))
 
         return await self._database.read(body)
 
@@ -237,14 +214,14 @@ class Insights:
         last = identifier(cursor)
         query = partial(events.listing, status=status, limit=limit + 1, before_id=last)
         rows = await self._database.read(query)
-        return page(EventPage, rows, limit, _event, lambda row: row.id)
+        return page(EventPage, rows, limit, event_view, lambda row: row.id)
 
     async def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
         """Oldest first."""
         last = identifier(cursor)
         query = partial(jobs.listing, state=state, limit=limit + 1, after_id=last)
         rows = await self._database.read(query)
-        return page(JobPage, rows, limit, _job, lambda row: row.id)
+        return page(JobPage, rows, limit, job_view, lambda row: row.id)
 
     async def changes(
         self, since: datetime | str | None = None, cursor: str | None = None, limit: int = 50
@@ -268,7 +245,7 @@ class Insights:
         def body(connection: Connection) -> JobStory:
             row = _found(jobs.get(connection, job_id), f"there is no job {job_id}")
             told = [_from(attempt, Attempt) for attempt in attempts.of_job(connection, job_id)]
-            return JobStory(_job(row), told)
+            return JobStory(job_view(row), told)
 
         return await self._database.read(body)
 
@@ -326,7 +303,7 @@ def _from(row: Row[Any], kind: type[S], **given: Any) -> S:
     return kind(**{name: columns[name] for name in kind.__struct_fields__ if name not in given}, **given)
 
 
-def _athlete(row: Row[Any], counted: dict[str, int], queue: Queue) -> Athlete:
+def athlete_view(row: Row[Any], counted: dict[str, int], queue: Queue) -> Athlete:
     first = Progress(
         found=row.initial_sync_found,
         done=counted.get("synced", 0),
@@ -351,10 +328,6 @@ def _athlete(row: Row[Any], counted: dict[str, int], queue: Queue) -> Athlete:
     )
 
 
-def _activity(row: Row[Any]) -> Activity:
-    return _from(row, Activity)
-
-
 def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:
     row = _found(activities.get(connection, activity_id), f"there is no activity {activity_id} here")
     if row.sync_status == "deleted":
@@ -370,11 +343,11 @@ def _as_received(text: str | None) -> msgspec.Raw | None:
     return None if text is None else msgspec.Raw(text.encode())
 
 
-def _event(row: Row[Any]) -> Event:
+def event_view(row: Row[Any]) -> Event:
     return _from(row, Event, event_data=_as_received(row.event_data))
 
 
-def _job(row: Row[Any]) -> Job:
+def job_view(row: Row[Any]) -> Job:
     """Of the hint only what is named here: it may hold a sealed token."""
     hint = decode_hint(row.hint)
     told = (hint.action, hint.cause) if isinstance(hint, RefreshHint | RevokeHint) else (None, None)

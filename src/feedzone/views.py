@@ -61,6 +61,7 @@ class Athlete(Struct, frozen=True):
     webhook_subscription_active: bool
     last_event_at: datetime | None
     last_synced_at: datetime | None
+    last_verified_at: Annotated[datetime | None, Meta(description="the last full comparison with Strava")]
     connected_at: datetime
     no_events_expected: Annotated[bool, Meta(description="granted no scope for which Strava sends events")]
     wanted_sports: Annotated[
@@ -372,15 +373,6 @@ class Totals(Struct, frozen=True):
 
     activities: int
     streams: int
-
-
-class Overview(Struct, frozen=True):
-    """What the first page shows."""
-
-    pulse: Pulse
-    athletes: list[Athlete]
-    activities: list[Activity]
-    events: list[Event]
 
 
 Streams = dict[str, Any]

@@ -9,18 +9,9 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 from flow_fixtures import eventually_fixture, install, sandbox
+from stage import FLAGS
 
 __all__ = ["chromium", "eventually_fixture", "install", "sandbox"]
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture

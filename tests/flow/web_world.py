@@ -26,6 +26,8 @@ from feedzone.insights import Insights
 from feedzone.operations.athletes import AthleteOperations
 from feedzone.operations.dead_letters import DeadLetterOperations
 from feedzone.operations.reconciliation import ReconciliationOperations
+from feedzone.operations.subscription import SubscriptionOperations
+from feedzone.page_insights import PageInsights
 from feedzone.store import activities, jobs, streams
 from feedzone.store.budget import BudgetTable
 from feedzone.store.database import Database
@@ -183,9 +185,13 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         }
         | options
     )
+    insights = Insights(
+        database, clock, Foresight(database, clock, BudgetTable(database, StravaClock(clock)))
+    )
     parts = WebParts(
         chosen,
-        Insights(database, clock, Foresight(database, clock, BudgetTable(database, StravaClock(clock)))),
+        insights,
+        PageInsights(database, clock, insights),
         AthleteOperations(
             database,
             clock,
@@ -197,6 +203,7 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         ),
         DeadLetterOperations(database, clock, wakeup),
         ReconciliationOperations(database, clock, wakeup, 30),
+        SubscriptionOperations(database, clock, desk, f"{chosen.app_url}/api/webhooks/strava", "verify"),  # type: ignore[arg-type]
         Metrics(),
         clock,
     )

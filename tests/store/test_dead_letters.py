@@ -8,9 +8,9 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, Store, detail, even
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Discard, Done, Retry
-from feedzone.store import dead_letters
+from feedzone.store import dead_letters, departures
+from feedzone.store.schema import job_attempts, webhook_events
 from feedzone.store.schema import jobs as jobs_table
-from feedzone.store.schema import webhook_events
 
 
 @pytest.fixture
@@ -192,3 +192,22 @@ async def test_another_athletes_dead_letters_stay(store):
     await store.run(Discard("no access", kind="revoked"))
     assert await store.write(lambda c: dead_letters.revive_denied(c, OTHER, store.clock.now())) == 0
     assert await store.lease() == []
+
+
+async def test_what_was_discarded_comes_back_as_it_was(store, died):
+    before = [await store.rows(table) for table in (jobs_table, job_attempts, webhook_events)]
+    kept = await store.read(lambda c: dead_letters.keep(c, died))
+    await discard(store, died)
+    assert await store.rows(jobs_table) == []
+    assert await store.write(lambda c: dead_letters.restore(c, kept))
+    assert [await store.rows(table) for table in (jobs_table, job_attempts, webhook_events)] == before
+    assert not await store.write(lambda c: dead_letters.restore(c, kept))  # it is back already
+
+
+async def test_what_was_discarded_does_not_come_back_to_who_has_left(store, died, clock):
+    kept = await store.read(lambda c: dead_letters.keep(c, died))
+    await discard(store, died)
+    left = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
+    await store.write(lambda c: departures.purge(c, left, clock.now()))
+    assert not await store.write(lambda c: dead_letters.restore(c, kept))
+    assert await store.rows(jobs_table) == []

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, insert, text
 from store_makers import DETAIL, OWNER, Store, summary
 
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, activity_lists, athletes, events, jobs
+from feedzone.store import activities, activity_lists, athletes, dashboard, events, jobs
 from feedzone.store.schema import jobs as jobs_table
 from feedzone.store.schema import strava_activities, webhook_events
 
@@ -217,3 +217,19 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
     assert "ix_webhook_events_status_id" in plan or "pk_webhook_events" in plan, plan
     assert "Sort" not in plan, plan
     assert "TEMP B-TREE" not in plan, plan
+
+
+@pytest.mark.parametrize(
+    ("question", "index"),
+    [
+        (lambda c: dashboard.latest(c, 8), "ix_strava_activities_start_date_id"),
+        (lambda c: dashboard.durations_since(c, uuid7(1), 2000), "webhook_events"),
+        (lambda c: dashboard.outcomes_since(c, uuid7(1)), "webhook_events"),
+        (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
+        (lambda c: dashboard.lanes(c), "ix_jobs"),
+        (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities_athlete_id_start_date"),
+    ],
+    ids=["latest", "durations", "outcomes", "briefs", "lanes", "holdings"],
+)
+async def test_what_open_pages_ask_is_read_off_an_index(crowded, question, index):
+    stays_on(await plans(crowded, question), index)

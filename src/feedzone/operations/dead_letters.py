@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import dead_letters
-from ..store.database import Database
+from ..store.database import Connection, Database
+
+UNDO_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class DeadLetterOperations:
     database: Database
     clock: Clock
     wakeup: Wakeup
+    _kept: dict[str, tuple[datetime, dead_letters.Kept]] = field(default_factory=dict, repr=False)
 
     async def retry(self, job_id: str) -> None:
         """Run a dead letter again, with all its attempts. Raises NotFound."""
@@ -38,5 +42,26 @@ class DeadLetterOperations:
         if not reason.strip():
             raise InvalidInput("reason: say why, it is kept with the events")
         now = self.clock.now()
-        if not await self.database.write(lambda c: dead_letters.discard(c, job_id, reason.strip(), now)):
+
+        def body(connection: Connection) -> dead_letters.Kept | None:
+            kept = dead_letters.keep(connection, job_id)
+            return kept if dead_letters.discard(connection, job_id, reason.strip(), now) else None
+
+        kept = await self.database.write(body)
+        if kept is None:
             raise NotFound(f"there is no dead letter {job_id}")
+        self._forget_old(now)
+        self._kept[job_id] = now, kept
+
+    async def restore(self, job_id: str) -> bool:
+        """Take `discard` back, within UNDO_FOR and where it was done; False when it is too late.
+
+        What undoing takes is kept in memory: what was discarded may name what nobody wants to keep.
+        """
+        self._forget_old(self.clock.now())
+        _, kept = self._kept.pop(job_id, (None, None))
+        return kept is not None and await self.database.write(lambda c: dead_letters.restore(c, kept))
+
+    def _forget_old(self, now: datetime) -> None:
+        for job_id in [one for one, (since, _) in self._kept.items() if now - since > UNDO_FOR]:
+            del self._kept[job_id]

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -50,6 +50,13 @@ class Database(Protocol):
 
         Not `durable`: the machine's loss of power may undo it, which then must harm nobody. Nothing else
         undoes it, and it is several times faster: nobody waits for the disk.
+        """
+        ...
+
+    async def stamp(self) -> str:
+        """Differs from an earlier one when something was committed meanwhile, by whichever process.
+
+        The other way round it proves nothing. Cheap enough to be asked several times a second.
         """
         ...
 
@@ -101,6 +108,7 @@ class SqliteDatabase:
         self._write_engine = self._engine("IMMEDIATE")
         self._brisk_engine = self._engine("IMMEDIATE", synchronous="NORMAL")
         self._read_engine = self._engine("DEFERRED")
+        self._watcher: sqlite3.Connection | None = None
 
     def _engine(self, begin: str, synchronous: str = "FULL") -> Engine:
         engine = create_engine(
@@ -139,6 +147,18 @@ class SqliteDatabase:
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(pool, _transaction, engine, body))
 
+    async def stamp(self) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._stamp)
+
+    def _stamp(self) -> str:
+        # The number tells a connection of the commits of others: so it is one that is used for nothing else.
+        try:
+            if self._watcher is None:
+                self._watcher = sqlite3.connect(self.path, check_same_thread=False, timeout=BUSY_MS / 1000)
+            return str(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as problem:
+            raise StorageUnavailable(f"SQLite: {problem}") from problem
+
     def run_sync(self, body: Body[T]) -> T:
         return self._writer.submit(_transaction, self._write_engine, body).result()
 
@@ -147,6 +167,8 @@ class SqliteDatabase:
             await asyncio.to_thread(pool.shutdown)
         for engine in (self._write_engine, self._brisk_engine, self._read_engine):
             engine.dispose()
+        if self._watcher is not None:
+            self._watcher.close()
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -196,6 +218,11 @@ class PostgresDatabase:
 
     async def write(self, body: Body[T], *, durable: bool = True) -> T:
         return await self._run(self._engine if durable else self._brisk_engine, body)
+
+    async def stamp(self) -> str:
+        # Where the log is written to; also other databases of the server write there.
+        position = text("SELECT pg_current_wal_insert_lsn()::text")
+        return await self.read(lambda c: str(c.execute(position).scalar_one()))
 
     async def _run(self, engine: AsyncEngine, body: Body[T]) -> T:
         for attempt in range(1, TRIES + 1):

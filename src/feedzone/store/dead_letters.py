@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, case, delete, select, update
 
 from ..domain.job import Job, Lane
-from . import attempts, events
-from .schema import jobs
+from . import athletes, attempts, events
+from .schema import job_attempts, jobs, webhook_events
 
 _columns = jobs.c
 
@@ -92,6 +92,44 @@ def revive_denied(connection: Connection, athlete_id: int, now: datetime) -> int
     )
     letters = connection.execute(denied).scalars().all()
     return sum(revive(connection, letter, now) for letter in letters)
+
+
+class Kept(NamedTuple):
+    """A dead letter as it was before it was discarded."""
+
+    job: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    events: dict[str, dict[str, Any]]
+    """By id, what discarding changes of them."""
+
+
+def keep(connection: Connection, job_id: str) -> Kept | None:
+    row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
+    if row is None:
+        return None
+    told = webhook_events.c
+    caused = select(told.id, told.status, told.processed_at, told.error_message).where(told.job_id == job_id)
+    return Kept(
+        dict(row._mapping),
+        [dict(one._mapping) for one in attempts.of_job(connection, job_id)],
+        {one.id: dict(one._mapping) for one in connection.execute(caused)},
+    )
+
+
+def restore(connection: Connection, kept: Kept) -> bool:
+    """Undo `discard`. False when there is nothing to undo any more: the athlete has left, or it is back."""
+    athlete, number = kept.job["athlete_id"], kept.job["id"]
+    if athletes.statuses(connection, [athlete]).get(athlete) in (None, "deauthorized"):
+        return False
+    if connection.execute(select(_columns.id).where(_columns.id == number)).first():
+        return False
+    connection.execute(jobs.insert().values(kept.job))
+    if kept.attempts:
+        connection.execute(job_attempts.insert(), kept.attempts)
+    for event_id, was in kept.events.items():
+        mine = (webhook_events.c.id == event_id) & (webhook_events.c.job_id == number)
+        connection.execute(update(webhook_events).where(mine).values(was))
+    return True
 
 
 def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from litestar import Router, delete, get, post, put
 from litestar.params import JSONBody, PathParameter, QueryParameter
-from litestar.types import Guard
 from msgspec import Meta, Struct
 
 from ..budget_views import Budget, WhatIf
@@ -31,6 +30,7 @@ from ..views import (
     Status,
     Streams,
 )
+from .access import api
 from .format import parse_moment
 from .parts import Parts
 from .problems import problem_specs
@@ -299,10 +299,10 @@ async def dismiss_conflict(parts: Parts, conflict_id: ConflictId) -> Accepted:
     return Accepted("dismissed")
 
 
-def api_router(guard: Guard) -> Router:
+def api_router() -> Router:
     return Router(
         "/api/v1",
-        guards=[guard],
+        opt=api(),
         route_handlers=[
             get_status,
             get_budget,

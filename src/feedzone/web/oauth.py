@@ -6,7 +6,6 @@ an account. After success the browser is sent on, so that the code does not stay
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from datetime import timedelta
 from typing import Annotated, Any
@@ -28,7 +27,11 @@ from ..errors import (
     StravaError,
 )
 from ..views import Athlete
+from .access import anyone
+from .notices import is_fragment
 from .parts import Parts, WebOptions, WebParts
+from .session import COOKIE as SESSION
+from .session import Session, read_session, session_cookie, sign
 
 log = structlog.get_logger("feedzone.connect")
 
@@ -37,6 +40,8 @@ COOKIE_PATH = "/connect"
 CONSENT_WITHIN = timedelta(hours=1)
 PROGRESS_FOR = timedelta(hours=1)
 """How long the page after the consent shows an athlete's progress to whoever has its address."""
+
+STOP_ASKING = 286
 
 Text = Annotated[str | None, QueryParameter(max_length=500)]
 # `state` and `scope` are words of Litestar's: as arguments they would be the application's and ASGI's.
@@ -55,7 +60,7 @@ async def connect(parts: Parts, force: Text = None) -> Response[Any]:
             "Whoever runs this: copy both from https://www.strava.com/settings/api into .env, and restart.",
         )
     url, state = await parts.athletes.begin_consent(force=force not in (None, "", "0"))
-    cookie = _cookie(parts.options, _sign(parts.options, "consent", state), CONSENT_WITHIN)
+    cookie = _cookie(parts.options, sign(parts.options, "consent", state), CONSENT_WITHIN)
     return Redirect(url, status_code=303, cookies=[cookie])
 
 
@@ -83,16 +88,16 @@ async def callback(
         elif not code:
             response = _page(400, "Strava sent no code", "The answer from Strava was not complete.")
         else:
-            response = await _exchange(parts, code, scope_)
+            response = await _exchange(request, parts, code, scope_)
     except StorageUnavailable as problem:
         log.error("connect_not_stored", error=str(problem))
         response = _page(503, "Not connected", "The database does not answer. Nothing was stored: try again.")
-    response.cookies = [_cookie(parts.options, "", timedelta())]
+    response.cookies.append(_cookie(parts.options, "", timedelta()))
     return response
 
 
 async def _redeemed(parts: WebParts, state: str, bound: str) -> bool:
-    expected = _sign(parts.options, "consent", state)
+    expected = sign(parts.options, "consent", state)
     return hmac.compare_digest(bound.encode(), expected.encode()) and await parts.athletes.redeem_state(state)
 
 
@@ -106,14 +111,26 @@ def _refused(error: str) -> Response[Any]:
     return _page(400, "Strava did not agree", "Strava answered with an error. Nothing was stored.")
 
 
-async def _exchange(parts: WebParts, code: str, scope: str | None) -> Response[Any]:
+async def _exchange(
+    request: Request[Any, Any, Any], parts: WebParts, code: str, scope: str | None
+) -> Response[Any]:
     try:
         connected = await parts.athletes.connect(code, scope)
     except StravaError as problem:
         log.warning("connect_failed", reason=type(problem).__name__)
         return _failed(problem)
     address = sign_progress(parts, connected.athlete.id)
-    return Redirect(f"/connect/done?of={address}", status_code=303)
+    return Redirect(
+        f"/connect/done?of={address}",
+        status_code=303,
+        cookies=[_signed_in(request, parts, connected.athlete.id)],
+    )
+
+
+def _signed_in(request: Request[Any, Any, Any], parts: WebParts, athlete_id: int) -> Cookie:
+    """Strava has just said who this is; an operator stays one."""
+    held = read_session(parts.options, request.cookies.get(SESSION, ""), parts.clock.now())
+    return session_cookie(parts.options, Session(held.is_operator, athlete_id), parts.clock.now())
 
 
 def _failed(problem: StravaError) -> Response[Any]:
@@ -171,10 +188,15 @@ async def done(parts: Parts, of: Text = None) -> Response[Any]:
 
 
 @get("/connect/progress")
-async def progress(parts: Parts, of: Text = None) -> Response[Any]:
-    """The part of that page that changes."""
+async def progress(request: Request[Any, Any, Any], parts: Parts, of: Text = None) -> Response[Any]:
+    """The part of that page that changes; htmx stops asking at STOP_ASKING."""
     athlete = await _athlete_of(parts, of)
-    return Template("progress.html", context={"athlete": athlete, "progress": athlete.progress})
+    finished = athlete.progress.completed or athlete.status != "active"
+    return Template(
+        "progress.html",
+        context={"athlete": athlete, "progress": athlete.progress},
+        status_code=STOP_ASKING if finished and is_fragment(request) else 200,
+    )
 
 
 async def _athlete_of(parts: WebParts, address: str | None) -> Athlete:
@@ -189,7 +211,7 @@ def sign_progress(parts: WebParts, athlete_id: int) -> str:
     """The address of one athlete's progress, good for PROGRESS_FOR."""
     until = int((parts.clock.now() + PROGRESS_FOR).timestamp())
     claim = f"{athlete_id}.{until}"
-    return f"{claim}.{_sign(parts.options, 'progress', claim)}"
+    return f"{claim}.{sign(parts.options, 'progress', claim)}"
 
 
 def read_progress(parts: WebParts, address: str) -> int | None:
@@ -197,15 +219,11 @@ def read_progress(parts: WebParts, address: str) -> int | None:
     claim, _, signature = address.rpartition(".")
     # Without a client secret the session key is no secret, and no address was ever given out.
     if not parts.options.strava_configured or not hmac.compare_digest(
-        signature.encode(), _sign(parts.options, "progress", claim).encode()
+        signature.encode(), sign(parts.options, "progress", claim).encode()
     ):
         return None
     athlete_id, _, until = claim.partition(".")
     return int(athlete_id) if int(until) > parts.clock.now().timestamp() else None
-
-
-def _sign(options: WebOptions, purpose: str, text: str) -> str:
-    return hmac.new(options.session_key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
 
 
 def _cookie(options: WebOptions, value: str, lifetime: timedelta) -> Cookie:
@@ -226,4 +244,6 @@ def _page(status: int, title: str, *lines: str) -> Response[Any]:
 
 
 def oauth_router() -> Router:
-    return Router("/", route_handlers=[connect, callback, done, progress], include_in_schema=False)
+    return Router(
+        "/", route_handlers=[connect, callback, done, progress], opt=anyone(), include_in_schema=False
+    )

@@ -1,143 +1,239 @@
-"""The first page, and how it stays true while it is open."""
+"""The pages: each says what it shows, and Show puts it together."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any
+from uuid import UUID
 
-import structlog
+import msgspec
+import segno
 from litestar import Request, Response, Router, get
 from litestar.di import NamedDependency
-from litestar.params import FromQuery, SkipValidation
-from litestar.response import ServerSentEvent, Template
-from litestar.response.sse import ServerSentEventMessage
-from litestar.types import Guard
+from litestar.params import PathParameter, QueryParameter, SkipValidation
+from litestar.response import ServerSentEvent
 
-from ..ports import Clock
-from ..views import Overview
-from .format import verdict
-from .parts import Parts
+from .. import __version__
+from ..domain.athlete import REQUESTED_SCOPES
+from ..domain.event import redacted
+from ..errors import NotFound
+from ..page_views import Front
+from ..views import EventStatus
+from .access import member, operator
+from .checks import Check, Remedy, checks, clock_check, count, troubles
+from .live import Live
+from .parts import Parts, WebOptions
+from .reader import WhoReads
+from .show import Show
 
-log = structlog.get_logger("feedzone.pages")
+Asked = Request[Any, Any, Any]
+Shows = NamedDependency[SkipValidation[Show]]
+LivePages = NamedDependency[SkipValidation[Live]]
+Cursor = Annotated[str | None, QueryParameter(max_length=200)]
+OfStatus = Annotated[EventStatus | None, QueryParameter()]
+AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
+EventId = Annotated[UUID, PathParameter()]
 
-EVERY_S = 1.0
-HEARTBEAT_S = 15.0
-"""Proxies close a connection on which nothing is said for a minute or so."""
-
-Render = Callable[[], Awaitable[str]]
-
-
-class Live:
-    """Renders the changing part of the page, once for all who look at it, and only while someone does.
-
-    `close` ends every stream: a server that stops would wait for them otherwise.
-    """
-
-    def __init__(self, render: Render, clock: Clock) -> None:
-        self._render = render
-        self._clock = clock
-        self._listeners = 0
-        self._latest: ServerSentEventMessage | None = None
-        self._changed = asyncio.Event()
-        self._poller: asyncio.Task[None] | None = None
-        self._closed = False
-
-    @property
-    def listeners(self) -> int:
-        return self._listeners
-
-    async def follow(self, seen: str | None) -> AsyncGenerator[ServerSentEventMessage, None]:
-        """A message whenever the fragment differs from the one whose digest is `seen`."""
-        self._listeners += 1
-        if self._poller is None and not self._closed:
-            self._poller = asyncio.create_task(self._poll(), name="live page")
-        try:
-            while not self._closed:
-                if self._latest is not None and self._latest.id != seen:
-                    seen = str(self._latest.id)
-                    yield self._latest
-                elif not await _within(self._changed, HEARTBEAT_S):
-                    yield ServerSentEventMessage(data=None, comment="")
-        finally:
-            self._listeners -= 1
-            if self._listeners == 0:
-                self._stop()
-
-    async def _poll(self) -> None:
-        while True:
-            try:
-                fragment = await self._render()
-            except Exception as problem:
-                # The page stays as it is; whoever looks at it must not lose the stream.
-                log.warning("live_page_not_rendered", error=repr(problem))
-            else:
-                self._publish(fragment)
-            await self._clock.sleep(EVERY_S)
-
-    def _publish(self, fragment: str) -> None:
-        name = digest(fragment)
-        if self._latest is None or self._latest.id != name:
-            self._latest = ServerSentEventMessage(data=fragment, id=name)
-            self._wake()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    def _stop(self) -> None:
-        if self._poller is not None:
-            self._poller.cancel()
-            self._poller = None
-        self._latest = None
-
-    def close(self) -> None:
-        """End all streams, now and from now on."""
-        self._closed = True
-        self._wake()
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
-
-
-def digest(fragment: str) -> str:
-    return hashlib.sha256(fragment.encode()).hexdigest()[:16]
-
-
-def context_of(overview: Overview) -> dict[str, Any]:
-    """What page and fragment are rendered from."""
-    return {
-        "overview": overview,
-        "verdict": verdict(overview.pulse),
-        "names": {athlete.id: athlete.name for athlete in overview.athletes},
-    }
-
-
-LivePage = NamedDependency[SkipValidation[Live]]
+A_PAGE = 50
+A_PAGE_OF_ATHLETES = 25
+STATUSES = ("pending", "processing", "completed", "failed", "ignored")
+SCOPES = tuple(scope for scope in REQUESTED_SCOPES if scope != "read")
 
 
 @get("/")
-async def home(request: Request[Any, Any, Any], parts: Parts) -> Template:
-    context = context_of(await parts.insights.overview())
-    fragment = request.app.template_engine.get_template("overview.html").render(context)  # type: ignore[union-attr]
-    return Template("home.html", context={"fragment": fragment, "digest": digest(fragment)})
+async def overview(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+    async def load() -> dict[str, Any]:
+        front = await parts.pages.front()
+        found = troubles(checks(front.pulse, parts.options))
+        steps = setup(front, parts.options)
+        if not front.active and not any(check.level == "bad" for check in found):
+            left = sum(not step[0] for step in steps)
+            said, found = (f"Welcome: {count(left, 'step')} to go.", "live"), []
+        else:
+            said = sentence(front, found)
+        return {"front": front, "sentence": said, "troubles": found, "steps": steps}
+
+    return await show.page(request, reader, "overview", "Overview", load)
+
+
+def sentence(front: Front, found: list[Check]) -> tuple[str, str]:
+    """One sentence that is true, and its level."""
+    if found:
+        return found[0].text, found[0].level
+    people = count(front.active, "athlete")
+    if front.complete < front.active:
+        return f"{front.complete} of {people} complete; the others are being fetched.", "live"
+    return f"All {people} complete" if front.active > 1 else "Your athlete is complete", "good"
+
+
+def setup(front: Front, options: WebOptions) -> list[tuple[bool, str, str, Remedy | None]]:
+    """The setup checklist: done, what, how, what does it. Empty when all is done."""
+    pulse = front.pulse
+    access = "Only people at this machine see these pages; ADMIN_PASSWORD in .env lets you in from elsewhere."
+    steps = [
+        (
+            options.strava_configured,
+            "A Strava application",
+            "Create one there, put STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET into .env, and restart.",
+            Remedy("Open Strava's settings", "https://www.strava.com/settings/api"),
+        ),
+        (bool(options.admin_password) or options.is_local, "Who may look", access, None),
+        (
+            pulse.subscription is not None and pulse.subscription.active,
+            "Events from Strava",
+            "With a push subscription activities come within seconds; without, within a quarter of an hour.",
+            Remedy("Subscribe to events", post="/actions/subscription"),
+        ),
+        (
+            bool(pulse.athletes.get("active")),
+            "A first athlete",
+            "Connect yourself, or send someone the link.",
+            Remedy("Connect with Strava", "/connect"),
+        ),
+        (
+            bool(front.latest),
+            "A first activity",
+            "It comes by itself: the last days are fetched as soon as somebody is connected.",
+            None,
+        ),
+    ]
+    return [] if all(done for done, *_ in steps) else steps
 
 
 @get("/live")
-async def live(
-    request: Request[Any, Any, Any], page: LivePage, seen: FromQuery[str | None] = None
+async def live(pages: LivePages) -> Response[Any]:
+    """Tells open pages that something changed."""
+    return ServerSentEvent(pages.follow(), retry_duration=2000)
+
+
+@get("/athletes")
+async def athletes(
+    request: Asked, parts: Parts, reader: WhoReads, show: Shows, cursor: Cursor = None
 ) -> Response[Any]:
-    """Server-sent events, each with the whole changing part of the page."""
-    last = request.headers.get("last-event-id") or seen
-    return ServerSentEvent(page.follow(last), retry_duration=3000)
+    async def load() -> dict[str, Any]:
+        page = await parts.insights.athletes(A_PAGE_OF_ATHLETES, cursor)
+        connected = [one for one in page.items if one.status != "deauthorized"]
+        return {
+            "pulse": await parts.pages.pulse(),
+            "athletes": connected,
+            "missing": {one.id: [s for s in SCOPES if s not in one.scopes] for one in connected},
+            "next_cursor": page.next_cursor,
+            "receipts": (await parts.insights.receipts())[:10] if cursor is None else [],
+            "qr": qr(parts.options.connect_url),
+        }
+
+    return await show.page(request, reader, "athletes", "Athletes", load)
 
 
-def pages_router(guard: Guard) -> Router:
-    return Router("/", route_handlers=[home, live], guards=[guard], include_in_schema=False)
+@lru_cache(maxsize=8)
+def qr(address: str) -> str:
+    """A QR code as SVG; black on white whatever the theme, as cameras want it."""
+    code = segno.make(address, error="m")
+    return code.svg_inline(
+        omitsize=True, border=3, light="#fff", dark="#000", svgclass="qr", title=f"QR code: {address}"
+    )
+
+
+@get("/athletes/{athlete_id:int}/disconnect")
+async def leaving(
+    request: Asked, parts: Parts, reader: WhoReads, show: Shows, athlete_id: AthleteId
+) -> Response[Any]:
+    """What disconnecting will do, before it does it."""
+
+    async def load() -> dict[str, Any]:
+        leaves = await parts.pages.leaving(athlete_id)
+        if leaves.athlete.status == "deauthorized":
+            raise NotFound(f"athlete {athlete_id} is not connected")
+        return {
+            "leaving": leaves,
+            "action": f"/actions/athletes/{athlete_id}/disconnect",
+            "back": "/athletes",
+            "is_own": False,
+        }
+
+    return await show.page(request, reader, "disconnect", "Disconnect", load, is_live=False)
+
+
+@get("/events")
+async def events(
+    request: Asked,
+    parts: Parts,
+    reader: WhoReads,
+    show: Shows,
+    status: OfStatus = None,
+    cursor: Cursor = None,
+) -> Response[Any]:
+    async def load() -> dict[str, Any]:
+        page = await parts.pages.events(status, cursor, A_PAGE)
+        return {
+            "events": page.items,
+            "next_cursor": page.next_cursor,
+            "status": status,
+            "statuses": STATUSES,
+            "first": cursor is None,
+        }
+
+    return await show.page(request, reader, "events", "Events", load)
+
+
+@get("/events/{event_id:uuid}")
+async def event(
+    request: Asked, parts: Parts, reader: WhoReads, show: Shows, event_id: EventId
+) -> Response[Any]:
+    async def load() -> dict[str, Any]:
+        told = await parts.pages.event(str(event_id))
+        if told is None:
+            raise NotFound(f"there is no event {event_id}")
+        raw = bytes(told.event.event_data).decode()
+        sees = parts.options.is_local or reader.athlete_id == told.event.owner_id
+        return {"told": told, "raw": pretty(raw if sees else redacted(raw)), "is_redacted": not sees}
+
+    return await show.page(request, reader, "event", "Event", load)
+
+
+def pretty(text: str) -> str:
+    return msgspec.json.format(text, indent=2)
+
+
+@get("/failures")
+async def failures(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+    async def load() -> dict[str, Any]:
+        questions = await parts.insights.conflicts()
+        return {
+            "found": await parts.pages.causes(),
+            "questions": questions,
+            "names": await parts.pages.names(one.athlete_id for one in questions),
+        }
+
+    return await show.page(request, reader, "failures", "Failures", load)
+
+
+@get("/health")
+async def health(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+    async def load() -> dict[str, Any]:
+        vitals = await parts.pages.vitals()
+        found = checks(vitals.pulse, parts.options)
+        text = f"{vitals.database} answers."
+        found += [Check("Database", "good", text), clock_check(vitals)]
+        return {
+            "vitals": vitals,
+            "checks": found,
+            "troubles": troubles(found),
+            "version": __version__,
+            "reconnect": f"{parts.options.connect_url}?force=1",
+        }
+
+    return await show.page(request, reader, "health", "Health", load)
+
+
+def pages_router() -> Router:
+    return Router(
+        "/",
+        route_handlers=[overview, athletes, leaving, events, event, failures, health],
+        opt=operator(),
+        include_in_schema=False,
+    )
+
+
+def live_router() -> Router:
+    return Router("/", route_handlers=[live], opt=member(), include_in_schema=False)

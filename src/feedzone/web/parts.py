@@ -11,6 +11,8 @@ from ..insights import Insights
 from ..operations.athletes import AthleteOperations
 from ..operations.dead_letters import DeadLetterOperations
 from ..operations.reconciliation import ReconciliationOperations
+from ..operations.subscription import SubscriptionOperations
+from ..page_insights import PageInsights
 from ..ports import Clock
 from ..telemetry import Metrics
 
@@ -32,14 +34,21 @@ class WebOptions:
     def is_https(self) -> bool:
         return self.app_url.startswith("https://")
 
+    @property
+    def connect_url(self) -> str:
+        """The link to send to someone who is to connect."""
+        return f"{self.app_url}/connect"
+
 
 @dataclass(frozen=True)
 class WebParts:
     options: WebOptions
     insights: Insights
+    pages: PageInsights
     athletes: AthleteOperations
     dead_letters: DeadLetterOperations
     reconciliation: ReconciliationOperations
+    subscription: SubscriptionOperations
     metrics: Metrics
     clock: Clock
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.openapi import ResponseSpec
-from litestar.response import Template
+from litestar.response import Redirect, Template
 from litestar.types import ExceptionHandlersMap
 from msgspec import Struct
 
 from ..errors import FeedzoneError, InvalidInput, NotFound, StorageUnavailable, StravaError
+from .access import SignInFirst
+from .notices import Notice, is_fragment
 
 log = structlog.get_logger("feedzone.web")
 
 PROBLEM_JSON = "application/problem+json"
 FOR_PROGRAMS = ("/api/", "/docs/openapi.json", "/healthz", "/readyz", "/metrics")
 RETRY_AFTER_S = "5"
+CSRF_FAILED = "CSRF token verification failed"
 
 STATUS_OF: tuple[tuple[type[FeedzoneError], int], ...] = (
     (NotFound, 404),
@@ -59,10 +63,30 @@ def answer(
     if f"{request.url.path}/".startswith(FOR_PROGRAMS):
         body = Problem("about:blank", title, status, detail)
         return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
+    if is_fragment(request) and request.method != "GET":
+        told = {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"}
+        notice = Notice(f"{_sentence(detail)} Nothing was changed.", "bad")
+        return Template(
+            "notice.html", context={"notice": notice}, status_code=status, headers=(headers or {}) | told
+        )
     context = {"title": title, "detail": detail, "status": status}
     return Template(
         "problem.html", context=context, status_code=status, headers=headers, media_type=MediaType.HTML
     )
+
+
+def _sentence(detail: str) -> str:
+    return f"{detail[:1].upper()}{detail[1:].rstrip('.')}."
+
+
+def _sign_in(request: Request[Any, Any, Any], problem: SignInFirst) -> Response[Any]:
+    """Pages lead to the sign-in; programs, and pages that are open, are told."""
+    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if is_fragment(request):
+        return Response(None, status_code=401, headers={"HX-Redirect": "/login"})
+    if request.method != "GET" or "text/event-stream" in request.headers.get("accept", ""):
+        return answer(request, 401, problem.detail)
+    return Redirect(f"/login?next={quote(asked, safe='')}" if asked != "/" else "/login", status_code=303)
 
 
 def _http(request: Request[Any, Any, Any], problem: HTTPException) -> Response[Any]:
@@ -74,6 +98,8 @@ def _http(request: Request[Any, Any, Any], problem: HTTPException) -> Response[A
 def _detail(problem: HTTPException) -> str:
     """What Litestar found wrong, named by parameter or member (`state_` stands for `state`)."""
     found = [entry for entry in problem.extra or () if isinstance(entry, dict) and "message" in entry]
+    if problem.detail == CSRF_FAILED:
+        return "this form is too old, or not of this site: reload the page and try again"
     said = "; ".join(f"{entry.get('key', 'input').rstrip('_')}: {entry['message']}" for entry in found)
     return said or problem.detail
 
@@ -98,6 +124,7 @@ def _surprise(request: Request[Any, Any, Any], problem: Exception) -> Response[A
 
 
 HANDLERS: ExceptionHandlersMap = {
+    SignInFirst: _sign_in,
     HTTPException: _http,
     FeedzoneError: _feedzone,
     Exception: _surprise,

@@ -6,63 +6,80 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Litestar, Request
-from litestar.datastructures import CacheControlHeader, MutableScopeHeaders
+from litestar import Litestar, Request, Router
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
 
 from .. import __version__
-from . import format as looks
+from . import words
+from .access import Access, anyone
+from .actions import actions_router
 from .api import api_router
-from .auth import Access
+from .assets import Assets, assets_router
 from .health import health_router
+from .live import Live
 from .oauth import oauth_router
-from .pages import Live, context_of, pages_router
-from .parts import WebParts
+from .own import own_router
+from .pages import live_router, pages_router
+from .parts import WebOptions, WebParts
 from .problems import HANDLERS
+from .reader import Reader
+from .session import sign
+from .show import Show
+from .signin import signin_router
 
 HERE = Path(__file__).parent
 
 CONTENT_POLICY = (
-    "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
 
 
 def create_litestar(parts: WebParts) -> Litestar:
     """The application. `end_streams` must be called on it before its server waits for connections to end."""
     access = Access(parts.options, parts.clock)
-    environment = _environment()
-    page = Live(_renderer(parts, environment), parts.clock)
+    assets = Assets(HERE / "static")
+    environment = _environment(access, assets)
+    live = Live(parts.pages.stamp, parts.clock)
+    show = Show(environment, live, parts.options, parts.clock)
     application = Litestar(
         [
-            api_router(access.api),
+            api_router(),
             oauth_router(),
-            pages_router(access.pages),
-            health_router(access.metrics),
-            create_static_files_router(
-                "/static", [HERE / "static"], cache_control=CacheControlHeader(no_cache=True)
-            ),
+            signin_router(),
+            pages_router(),
+            live_router(),
+            actions_router(),
+            own_router(),
+            health_router(),
+            assets_router(assets),
         ],
+        guards=[access.guard],
         dependencies={
             "parts": Provide(lambda: parts, sync_to_thread=False),
-            "page": Provide(lambda: page, sync_to_thread=False),
+            "show": Provide(lambda: show, sync_to_thread=False),
+            "pages": Provide(lambda: live, sync_to_thread=False),
+            "reader": Provide(_reader, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
         before_send=[_protect],
-        on_shutdown=[page.close],
+        on_shutdown=[live.close],
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
+        csrf_config=_csrf(parts.options),
         openapi_config=_openapi(environment),
         # feedzone configures logging itself (telemetry.py); Litestar would install handlers of its own.
         logging_config=None,
         debug=False,
     )
-    application.state.live = page
+    application.state.update({"live": live, "access": access, "options": parts.options})
     return application
 
 
@@ -71,7 +88,23 @@ def end_streams(application: Litestar) -> None:
     application.state.live.close()
 
 
-def _environment() -> Environment:
+def _reader(request: Request[Any, Any, Any]) -> Reader:
+    access: Access = request.app.state.access
+    return access.reader(request)
+
+
+def _csrf(options: WebOptions) -> CSRFConfig:
+    return CSRFConfig(
+        secret=sign(options, "csrf", ""),
+        cookie_name="feedzone_csrf",
+        cookie_secure=options.is_https,
+        cookie_httponly=True,
+        cookie_samesite="lax",
+        exclude="^/api/",  # programs bring a key, which no browser sends by itself
+    )
+
+
+def _environment(access: Access, assets: Assets) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -79,16 +112,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    looks.register(environment)
+    words.register(environment)
+    environment.globals.update(asset=assets.address, reader_of=access.reader)
     return environment
-
-
-def _renderer(parts: WebParts, environment: Environment) -> Any:
-    async def render() -> str:
-        context = context_of(await parts.insights.overview())
-        return environment.get_template("overview.html").render(context)
-
-    return render
 
 
 async def _protect(message: Message, scope: Scope) -> None:
@@ -110,8 +136,9 @@ class DocsPage(OpenAPIRenderPlugin):
         super().__init__(path="/", favicon="", style="")
         self._environment = environment
 
-    def render(self, _: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return self._environment.get_template("docs.html").render(schema=openapi_schema).encode()
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        context = {"request": request, "schema": openapi_schema}
+        return self._environment.get_template("docs.html").render(context).encode()
 
 
 def _openapi(environment: Environment) -> OpenAPIConfig:
@@ -119,7 +146,7 @@ def _openapi(environment: Environment) -> OpenAPIConfig:
         title="feedzone",
         version=__version__,
         description="Every connected athlete's Strava activities, from your own database.",
-        path="/docs",
+        openapi_router=Router("/docs", route_handlers=[], opt=anyone(), include_in_schema=False),
         render_plugins=[DocsPage(environment), JsonRenderPlugin()],
         use_handler_docstrings=True,
         components=Components(

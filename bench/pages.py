@@ -1,0 +1,171 @@
+"""What pages cost: an answer among many rows, and 50 open pages while nothing happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvicorn
+from sqlalchemy import Connection, insert
+
+from feedzone.app import build, front_door, prepare_database
+from feedzone.domain.athlete import AthleteProfile
+from feedzone.settings import Settings
+from feedzone.store import athletes
+from feedzone.store.schema import strava_activities, webhook_events
+from feedzone.web.routes import end_streams
+
+ACTIVITIES, EVENTS, PEOPLE = 100_000, 1_000_000, 500
+DAYS = 365
+AT_ONCE = 20_000
+ROUNDS = 30
+OPEN_PAGES, WATCHED_S = 50, 40
+PATHS = ("/", "/athletes", "/events", "/events?status=failed", "/failures", "/health")
+
+
+def fill(connection: Connection, now: datetime) -> None:
+    """A year of a large installation."""
+    for number in range(PEOPLE):
+        profile = AthleteProfile(number, f"athlete{number}", "Ada", f"Number {number}")
+        athletes.connect(connection, profile, "activity:read_all", "active", None, now)
+        athletes.finish_listing(connection, number, now)
+    begin = now - timedelta(days=DAYS)
+    for first in range(0, ACTIVITIES, AT_ONCE):
+        rows: list[dict[str, Any]] = [
+            {
+                "id": number,
+                "athlete_id": number % PEOPLE,
+                "name": f"Activity {number}",
+                "sport_type": "Ride",
+                "start_date": begin + timedelta(days=DAYS) * (number / ACTIVITIES),
+                "distance": 20_000.0,
+                "moving_time": 3600,
+                "sync_status": "synced",
+                "created_at": now,
+                "updated_at": now,
+            }
+            for number in range(first, first + AT_ONCE)
+        ]
+        connection.execute(insert(strava_activities), rows)
+    for first in range(0, EVENTS, AT_ONCE):
+        connection.execute(insert(webhook_events), [event(n, begin) for n in range(first, first + AT_ONCE)])
+
+
+def event(number: int, begin: datetime) -> dict[str, Any]:
+    at = begin + timedelta(days=DAYS) * (number / EVENTS)
+    status = "failed" if number % 1000 == 0 else "completed"
+    activity, owner = number % ACTIVITIES, number % PEOPLE
+    body = {"object_id": activity, "object_type": "activity", "aspect_type": "update", "owner_id": owner}
+    stamp = int(at.timestamp() * 1000)
+    return {
+        "id": f"{stamp >> 16:08x}-{stamp & 0xFFFF:04x}-7000-8000-{number:012x}",
+        "event_data": json.dumps(body),
+        "status": status,
+        "created_at": at,
+        "processed_at": at + timedelta(seconds=2),
+        "object_type": "activity",
+        "object_id": activity,
+        "aspect_type": "update",
+        "owner_id": owner,
+        "subscription_id": 1,
+        "event_time": int(at.timestamp()),
+        "dedup_key": f"{number:064x}",
+        "signature": "absent",
+    }
+
+
+async def measure(folder: Path) -> None:
+    settings = Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        feedzone_home=folder,
+        database_url=f"sqlite:///{folder / 'bench.db'}",  # type: ignore[arg-type]
+        strava_client_id="1",
+        strava_client_secret="bench",  # type: ignore[arg-type]
+    )
+    await asyncio.to_thread(prepare_database, settings)
+    app = build(settings)
+    now = datetime.now(UTC)
+    await asyncio.to_thread(app.database.run_sync, lambda c: fill(c, now))
+    door = front_door(app)
+    server = uvicorn.Server(uvicorn.Config(door, port=0, log_config=None, lifespan="on", access_log=False))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as browser:
+        await answers(browser, url)
+        await weight(browser, url)
+        await idle(browser, url)
+    end_streams(door.site)
+    server.should_exit = True
+    await serving
+    await app.close()
+
+
+async def answers(browser: aiohttp.ClientSession, url: str) -> None:
+    for path in PATHS:
+        took = []
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            async with browser.get(f"{url}{path}") as answer:
+                await answer.read()
+                assert answer.status == 200, path
+            took.append((time.perf_counter() - began) * 1000)
+        print(f"{path:22} median {statistics.median(took):6.1f} ms, slowest {max(took):6.1f} ms")
+
+
+async def weight(browser: aiohttp.ClientSession, url: str) -> None:
+    async with browser.get(f"{url}/") as answer:
+        page = await answer.text()
+    size = len(page.encode())
+    for address in set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page)):
+        async with browser.get(f"{url}{address}", headers={"Accept-Encoding": "gzip"}) as answer:
+            size += int(answer.headers["Content-Length"])
+    print(f"first load of the overview: {size / 1000:.0f} kB")
+
+
+async def idle(browser: aiohttp.ClientSession, url: str) -> None:
+    """Pages as browsers keep them: a stream each, and a question whenever it says that time has passed."""
+    asked = 0
+
+    async def follow() -> None:
+        nonlocal asked
+        seen = ""
+        headers = {"HX-Request": "true"}
+        async with browser.get(f"{url}/live", timeout=aiohttp.ClientTimeout(total=None)) as stream:
+            async for line in stream.content:
+                if line.startswith(b"data:"):
+                    asked += 1
+                    async with browser.get(f"{url}/", headers=headers | {"X-Seen": seen}) as answer:
+                        found = re.search(r'data-digest="(\w+)"', await answer.text())
+                        seen = found.group(1) if found else seen
+
+    pages = [asyncio.create_task(follow()) for _ in range(OPEN_PAGES)]
+    await asyncio.sleep(3)
+    asked, cpu, began = 0, time.process_time(), time.perf_counter()
+    await asyncio.sleep(WATCHED_S)
+    share = (time.process_time() - cpu) / (time.perf_counter() - began)
+    for page in pages:
+        page.cancel()
+    print(
+        f"{OPEN_PAGES} open pages while nothing happens: {share:.1%} of a core, "
+        f"this bench's own {OPEN_PAGES} readers included; {asked} questions in {WATCHED_S} s"
+    )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(measure(Path(folder)))
+
+
+if __name__ == "__main__":
+    main()

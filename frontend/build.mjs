@@ -1,0 +1,45 @@
+// Bundles what pages load into src/feedzone/web/static: names carry a digest of the content, so that browsers
+// keep them for good; every file also lies there compressed. manifest.json says which name is which.
+import { createHash } from "node:crypto";
+import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = resolve(here, "../src/feedzone/web/static");
+const sources = process.argv[2] ?? "";
+
+await rm(out, { recursive: true, force: true });
+await mkdir(out, { recursive: true });
+
+const { metafile } = await build({
+  absWorkingDir: here,
+  entryPoints: ["src/app.js", "src/app.css"],
+  entryNames: "[name]-[hash]",
+  outdir: out,
+  bundle: true,
+  minify: true,
+  format: "iife",
+  target: ["es2022"],
+  legalComments: "linked",
+  metafile: true,
+  logLevel: "warning",
+});
+
+const files = {};
+for (const [path, made] of Object.entries(metafile.outputs)) {
+  if (made.entryPoint) files[basename(made.entryPoint)] = relative(out, resolve(here, path));
+}
+const icon = await readFile(join(here, "src/icon.svg"));
+files["icon.svg"] = `icon-${createHash("sha256").update(icon).digest("hex").slice(0, 8)}.svg`;
+await writeFile(join(out, files["icon.svg"]), icon);
+
+for (const name of await readdir(out)) {
+  const content = await readFile(join(out, name));
+  const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
+  await writeFile(join(out, `${name}.br`), brotliCompressSync(content, quality));
+  await writeFile(join(out, `${name}.gz`), gzipSync(content, { level: 9 }));
+}
+await writeFile(join(out, "manifest.json"), `${JSON.stringify({ sources, files }, null, 2)}\n`);

@@ -1,0 +1,12 @@
+// Theme and units answer at once; the cookie tells the server next time. Without scripts the form is sent.
+document.addEventListener("submit", (event) => {
+  const form = event.target.closest("form[data-preference]");
+  if (!form || form.dataset.preference !== "theme") return;
+  event.preventDefault();
+  const { value } = event.submitter;
+  document.documentElement.dataset.theme = value;
+  document.cookie = `feedzone_theme=${value}; path=/; max-age=31536000; samesite=lax`;
+  for (const button of form.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.value === value));
+  }
+});

@@ -1,0 +1,34 @@
+// Times are written by the server in the reader's zone; "12 min ago" goes on counting here.
+const STEPS = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]];
+
+export function span(seconds) {
+  const [unit, size] = STEPS.find(([, size]) => seconds >= size) ?? STEPS[3];
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+function tick() {
+  const now = Date.now() + skew;
+  for (const element of document.querySelectorAll("time[data-ago]")) {
+    const seconds = Math.max(0, (now - Date.parse(element.dateTime)) / 1000);
+    const text = element.dataset.ago === "left" ? "" : seconds < 5 ? "just now" : `${span(seconds)} ago`;
+    if (text && element.textContent !== text) element.textContent = text;
+  }
+}
+
+// A reader's clock that is wrong shall not make ours look wrong.
+const told = Date.parse(document.documentElement.dataset.now ?? "");
+const skew = Number.isNaN(told) ? 0 : told - Date.now();
+
+export function localize() {
+  tick();
+  setInterval(tick, 5000);
+  document.addEventListener("htmx:afterSettle", tick);
+}
+
+// The server writes times in this zone from the next answer on; the first one is asked for again.
+export function tellZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (!zone || zone === document.documentElement.dataset.zone) return;
+  document.cookie = `feedzone_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
+  document.addEventListener("DOMContentLoaded", () => document.body.dispatchEvent(new Event("changed")));
+}

@@ -1,0 +1,305 @@
+"""Who may see what: every route declares it, and is closed to others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+from web_world import API_KEY, KEY, World, web_world
+
+from feedzone.domain.athlete import AthleteProfile
+from feedzone.store.database import Database
+from feedzone.web.notices import local_path
+
+PASSWORD = "correct horse"
+RULES = {"anyone", "operator", "athlete", "member", "api", "metrics"}
+EXAMPLES = {
+    "int": "42",
+    "uuid": "00000000-0000-7000-8000-000000000001",
+    "str": "accept",
+}
+OPEN = {
+    "/connect",
+    "/connect/callback",
+    "/connect/done",
+    "/connect/progress",
+    "/docs",
+    "/docs/openapi.json",
+    "/docs/{path:str}",
+    "/healthz",
+    "/readyz",
+    "/login",
+    "/logout",
+    "/preferences",
+    "/static/{name:str}",
+}
+"""What anyone may have. Whoever adds a route that is open says so here, too."""
+
+
+@pytest.fixture
+async def world(sqlite_database: Database) -> AsyncIterator[World]:
+    async with web_world(sqlite_database) as world:
+        yield world
+
+
+@pytest.fixture
+async def public(sqlite_database: Database) -> AsyncIterator[World]:
+    """An installation that others can reach."""
+    async with web_world(
+        sqlite_database, app_url="https://feedzone.test", is_local=False, admin_password=PASSWORD
+    ) as world:
+        yield world
+
+
+def handlers(site: Litestar) -> list[tuple[str, HTTPRouteHandler]]:
+    """Every route of the application with its handlers, but for what Litestar answers OPTIONS with."""
+    return [
+        (route.path, handler)
+        for route in site.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        if handler.http_methods != {"OPTIONS"}
+    ]
+
+
+def address(path: str) -> str:
+    return re.sub(r"{\w+:(\w+)}", lambda part: EXAMPLES[part.group(1)], path)
+
+
+async def sign_in(browser: httpx.AsyncClient, password: str = PASSWORD, to: str = "/") -> httpx.Response:
+    page = await browser.get("/login", params={"next": to})
+    token = re.search(r'name="_csrf_token" value="([^"]+)"', page.text)
+    form = {"_csrf_token": token.group(1) if token else "", "password": password, "next": to}
+    return await browser.post("/login", data=form)
+
+
+def csrf(browser: httpx.AsyncClient) -> dict[str, str]:
+    return {"x-csrftoken": browser.cookies["feedzone_csrf"]}
+
+
+async def test_every_route_declares_who_may_use_it(world: World) -> None:
+    found = handlers(world.site)
+    assert len(found) > 40
+    for path, handler in found:
+        assert handler.opt.get("access") in RULES, f"{path} declares no rule of access"
+    assert {path for path, handler in found if handler.opt["access"] == "anyone"} == OPEN
+
+
+async def test_what_is_not_open_is_closed_to_strangers(public: World) -> None:
+    async with public.browser() as browser:
+        await browser.get("/login")
+        for path, handler in handlers(public.site):
+            if path in OPEN:
+                continue
+            for method in handler.http_methods - {"HEAD"}:
+                answer = await browser.request(method, address(path), headers=csrf(browser))
+                sent_away = answer.status_code == 303 and answer.headers["location"].startswith("/login")
+                assert answer.status_code in (401, 403) or sent_away, f"{method} {path}: {answer.status_code}"
+
+
+async def test_programs_get_the_api_and_nothing_else(public: World) -> None:
+    async with public.browser(headers=KEY) as browser:
+        await browser.get("/login")
+        for path, handler in handlers(public.site):
+            if handler.opt["access"] not in ("operator", "athlete", "member"):
+                continue
+            for method in handler.http_methods - {"HEAD"}:
+                answer = await browser.request(method, address(path), headers=csrf(browser))
+                assert answer.status_code in (303, 401), f"{method} {path}"
+
+
+async def test_the_password_opens_the_pages_and_not_the_api(public: World) -> None:
+    async with public.browser() as browser:
+        answer = await browser.get("/events?status=failed")
+        assert answer.headers["location"] == "/login?next=%2Fevents%3Fstatus%3Dfailed"
+        for wrong in ("", "Correct horse", f"{PASSWORD} ", "é"):
+            answer = await sign_in(browser, wrong)
+            assert answer.status_code == 401
+            assert "That is not the password." in answer.text
+        answer = await sign_in(browser, to="/events?status=failed")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/events?status=failed")
+        for path in ("/", "/athletes", "/events", "/failures", "/health", "/metrics"):
+            assert (await browser.get(path)).status_code == 200, path
+        assert (await browser.get("/api/v1/status")).status_code == 401
+
+
+async def test_signing_out_ends_the_session(public: World) -> None:
+    async with public.browser() as browser:
+        await sign_in(browser)
+        assert (await browser.get("/")).status_code == 200
+        await browser.post("/logout", headers=csrf(browser))
+        assert (await browser.get("/")).status_code == 303
+
+
+async def test_a_session_ends_by_itself_and_cannot_be_made_up(public: World) -> None:
+    async with public.browser() as browser:
+        await sign_in(browser)
+        real = browser.cookies["feedzone_session"]
+        for forged in ("1..9999999999.x", real[:-1] + ("0" if real[-1] != "0" else "1"), "x", "", "1" + real):
+            headers = {"Cookie": f"feedzone_session={forged}"}
+            async with public.browser(headers=headers) as stranger:
+                assert (await stranger.get("/")).status_code == 303, forged
+        public.clock.pass_by(days=31)
+        assert (await browser.get("/")).status_code == 303
+
+
+async def test_guessing_the_password_is_stopped_for_a_while(public: World) -> None:
+    async with public.browser() as browser:
+        for _ in range(10):
+            assert (await sign_in(browser, "guess")).status_code == 401
+        answer = await sign_in(browser)
+        assert answer.status_code == 429
+        assert answer.headers["retry-after"] == "61"
+        assert (await browser.get("/metrics", auth=("a", PASSWORD))).status_code == 429
+        public.clock.pass_by(minutes=1, seconds=1)
+        assert (await sign_in(browser)).status_code == 303
+
+
+async def test_many_who_guess_together_are_stopped_and_do_not_lock_the_operator_out(public: World) -> None:
+    throttle = public.site.state.access.throttle
+    throttle.succeeded("192.0.2.1")
+    for guesser in range(100):
+        throttle.failed(f"198.51.100.{guesser}")
+    assert throttle.wait_s("203.0.113.5") > 0
+    assert throttle.wait_s("192.0.2.1") == 0
+    public.clock.pass_by(minutes=1, seconds=1)
+    assert throttle.wait_s("203.0.113.5") == 0
+
+
+@pytest.mark.parametrize("path", ["/actions/subscription", "/actions/failures/retry", "/logout", "/login"])
+async def test_a_form_of_another_site_does_nothing(world: World, path: str) -> None:
+    async with world.browser() as browser:
+        answer = await browser.post(path, data={"error_class": ""})
+        assert answer.status_code == 403
+        assert "reload the page" in answer.text
+        await browser.get("/")
+        assert (await browser.post(path, headers={"x-csrftoken": "0" * 128})).status_code == 403
+
+
+async def test_without_a_password_only_this_machine_may_look(sqlite_database: Database) -> None:
+    async with (
+        web_world(sqlite_database, app_url="https://feedzone.test", is_local=False) as world,
+        world.browser() as browser,
+    ):
+        for path in ("/", "/live", "/metrics"):
+            answer = await browser.get(path)
+            assert answer.status_code == 403
+            assert "ADMIN_PASSWORD" in answer.text
+        assert "ADMIN_PASSWORD=" in (await browser.get("/login")).text
+        assert (await sign_in(browser, "")).status_code in (401, 403)
+
+
+async def test_without_a_password_another_machine_sees_nothing_whatever_name_it_uses(world: World) -> None:
+    transport = httpx.ASGITransport(world.site, client=("192.0.2.7", 1234))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as browser:
+        assert (await browser.get("/")).status_code == 403
+
+
+async def test_a_foreign_name_that_leads_to_this_machine_shows_nothing(world: World) -> None:
+    async with world.browser(headers={"Host": "rebound.test"}) as browser:
+        assert (await browser.get("/")).status_code == 403
+    async with world.browser(headers={"Host": "localhost:8000"}) as browser:
+        assert (await browser.get("/")).status_code == 200
+
+
+async def test_an_athlete_who_has_connected_is_no_operator(public: World) -> None:
+    async with public.browser() as browser:
+        await connect(public, browser)
+        assert "feedzone_session" in browser.cookies
+        for path in ("/", "/events", "/metrics", "/athletes/42/disconnect"):
+            assert (await browser.get(path)).status_code in (303, 401), path
+
+
+async def test_an_operator_sees_an_activitys_name_only_on_the_machine_itself_or_when_it_is_their_own(
+    public: World,
+) -> None:
+    """Strava's rules: an athlete's data is for that athlete."""
+    await public.connect()
+    await public.store(1)
+    await public.deliver(1, "update", title="Secret title")
+    event = (await public.parts.pages.events(None, None, 1)).items[0].event.id
+    async with public.browser() as browser:
+        await sign_in(browser)
+        for path in ("/", "/events", f"/events/{event}"):
+            assert "Secret" not in (await browser.get(path)).text
+        await connect(public, browser)
+        assert "Secret title" in (await browser.get("/")).text
+        assert "Secret title" in (await browser.get(f"/events/{event}")).text
+
+
+async def test_an_athlete_sees_and_removes_what_is_their_own_and_nobody_elses(public: World) -> None:
+    public.desk.profile = AthleteProfile(43, None, "Grace", "Hopper")
+    await public.connect()
+    public.desk.profile = AthleteProfile(42, None, "Ada", "Lovelace")
+    async with public.browser() as browser:
+        assert (await browser.get("/me")).status_code == 303
+        await connect(public, browser)
+        page = (await browser.get("/me")).text
+        assert "Ada Lovelace" in page
+        assert "Grace" not in page
+        assert 'aria-label="Pages"' not in page
+        assert (await browser.post("/me/sync", headers=csrf(browser))).status_code == 303
+        for path in ("/actions/athletes/43/sync", "/actions/athletes/42/disconnect"):
+            assert (await browser.post(path, headers=csrf(browser))).status_code == 401
+        assert "Disconnect yourself?" in (await browser.get("/me/disconnect")).text
+        answer = await browser.post("/me/disconnect", headers=csrf(browser))
+        assert answer.headers["location"] == "/me"
+        page = (await browser.get("/me")).text
+        assert "You are not connected" in page
+        assert "Receipt" in page
+        assert (await browser.get("/me/disconnect")).status_code == 404
+    assert (await public.parts.insights.athlete(42)).status == "deauthorized"
+    assert (await public.parts.insights.athlete(43)).status == "active"
+
+
+async def connect(world: World, browser: httpx.AsyncClient) -> None:
+    leaving = await browser.get("/connect")
+    state = re.search(r"state=([^&]+)", leaving.headers["location"]).group(1)
+    answer = await browser.get(
+        "/connect/callback", params={"state": state, "code": "c", "scope": "read,activity:read_all"}
+    )
+    assert answer.status_code == 303
+
+
+async def test_the_reference_and_the_way_to_connect_are_open_to_everyone(public: World) -> None:
+    async with public.browser() as browser:
+        assert (await browser.get("/docs")).status_code == 200
+        assert (await browser.get("/docs/openapi.json")).status_code == 200
+        assert (await browser.get("/connect")).status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("asked", "taken"),
+    [
+        ("/events?status=failed", "/events?status=failed"),
+        ("https://elsewhere.test", "/"),
+        ("//elsewhere.test", "/"),
+        ("/\\elsewhere.test", "/"),
+        ("/a\r\nSet-Cookie: x=1", "/"),
+        (None, "/"),
+    ],
+)
+def test_nobody_is_led_to_another_site(asked: str | None, taken: str) -> None:
+    assert local_path(asked) == taken
+
+
+async def test_answers_forbid_what_pages_do_not_need(world: World) -> None:
+    async with world.browser() as browser:
+        headers = (await browser.get("/")).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert headers["cache-control"] == "no-store"
+    cookie: Any = headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+
+
+def test_the_key_of_the_tests_is_the_one_of_the_world() -> None:
+    assert KEY["Authorization"] == f"Bearer {API_KEY}"

@@ -1,0 +1,106 @@
+"""What machines that watch an installation can rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from web_world import API_KEY, World, web_world
+
+from feedzone.errors import StorageUnavailable
+from feedzone.store.database import Database
+
+PASSWORD = "correct horse"
+
+
+@pytest.fixture
+async def world(sqlite_database: Database) -> AsyncIterator[World]:
+    async with web_world(sqlite_database) as world:
+        yield world
+
+
+@pytest.fixture
+async def public(sqlite_database: Database) -> AsyncIterator[World]:
+    """An installation that others can reach."""
+    async with web_world(
+        sqlite_database, app_url="https://feedzone.test", is_local=False, admin_password=PASSWORD
+    ) as world:
+        yield world
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_health_says_that_the_process_is_up(public: World, method: str) -> None:
+    async with public.browser() as browser:
+        answer = await browser.request(method, "/healthz")
+        assert answer.status_code == 200
+        assert (await browser.request(method, "/readyz")).status_code == 200
+    assert answer.text == ("" if method == "HEAD" else '{"status":"ok"}')
+
+
+async def test_readiness_says_whether_the_inbox_drains(world: World) -> None:
+    async with world.browser() as browser:
+        assert (await browser.get("/readyz")).json() == {
+            "status": "ready",
+            "database": "ok",
+            "oldest_due_s": None,
+            "worker": "keeping up",
+        }
+        await world.connect()
+        world.clock.pass_by(seconds=61)
+        answer = await browser.get("/readyz")
+        assert answer.status_code == 200
+        assert (answer.json()["oldest_due_s"], answer.json()["worker"]) == (61.0, "behind")
+
+
+async def test_without_its_database_it_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away() -> None:
+        raise StorageUnavailable("host db.internal")
+
+    async def hangs() -> None:
+        await asyncio.Event().wait()
+
+    for pulse in (away, hangs):
+        monkeypatch.setattr(world.parts.insights, "pulse", pulse)
+        async with world.browser() as browser:
+            answer = await browser.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "not ready"
+        assert "internal" not in answer.text
+
+
+async def test_metrics_tell_what_was_counted_and_what_the_database_says(public: World) -> None:
+    await public.connect()
+    await public.deliver(1)
+    public.parts.metrics.deliveries.labels("200").inc()
+    public.clock.pass_by(seconds=7)
+    async with public.browser() as browser:
+        assert (await browser.get("/metrics")).status_code == 401
+        assert (await browser.get("/metrics", auth=("a", PASSWORD))).status_code == 200
+        answer = await browser.get("/metrics", headers={"Authorization": f"Bearer {API_KEY}"})
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    told = answer.text.splitlines()
+    for line in (
+        'feedzone_webhook_deliveries_total{answer="200"} 1.0',
+        "feedzone_database_up 1.0",
+        'feedzone_athletes{status="active"} 1.0',
+        'feedzone_webhook_events{status="pending"} 1.0',
+        'feedzone_jobs{state="queued"} 2.0',
+        "feedzone_oldest_due_job_seconds 7.0",
+        'feedzone_quota_limit{window="read_day"} 1000.0',
+        'feedzone_quota_used{window="read_day"} 0.0',
+    ):
+        assert line in told
+
+
+async def test_metrics_are_told_also_while_the_database_is_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise StorageUnavailable
+
+    monkeypatch.setattr(world.parts.insights, "status", away)
+    async with world.browser() as browser:
+        answer = await browser.get("/metrics")
+    assert answer.status_code == 200
+    assert "feedzone_database_up 0.0" in answer.text

@@ -1,0 +1,208 @@
+"""How open pages stay true, and what that costs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+import uvicorn
+from web_world import World, web_world
+
+from feedzone.errors import StorageUnavailable
+from feedzone.store.database import Database
+from feedzone.web.live import Live
+from feedzone.web.routes import end_streams
+
+
+@pytest.fixture
+async def world(sqlite_database: Database) -> AsyncIterator[World]:
+    async with web_world(sqlite_database) as world:
+        yield world
+
+
+class Tide:
+    """A database that changes when the test says so, and counts how often it is looked at."""
+
+    def __init__(self) -> None:
+        self.level = 0
+        self.looks = 0
+        self.is_away = False
+
+    async def __call__(self) -> str:
+        self.looks += 1
+        if self.is_away:
+            raise StorageUnavailable
+        return str(self.level)
+
+
+class Ticks:
+    """A clock whose sleepers wake when the test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, _: float) -> None:
+        self.waiting.append(asyncio.get_running_loop().create_future())
+        await self.waiting[-1]
+
+    async def tick(self) -> None:
+        while not self.waiting:
+            await asyncio.sleep(0)
+        self.waiting.pop().set_result(None)
+        while not self.waiting:
+            await asyncio.sleep(0)
+
+
+async def test_however_many_look_the_database_is_looked_at_once_and_they_hear_only_of_changes() -> None:
+    tide, ticks = Tide(), Ticks()
+    live = Live(tide, ticks)
+    streams = [live.follow() for _ in range(3)]
+    assert [(await anext(stream)).data for stream in streams] == ["0", "0", "0"]
+    waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+    for _ in range(3):
+        await ticks.tick()
+    assert not any(future.done() for future in waiting)
+    tide.is_away = True
+    await ticks.tick()
+    tide.is_away = False
+    tide.level = 1
+    await ticks.tick()
+    assert [(await future).data for future in waiting] == ["1", "1", "1"]
+    assert tide.looks == 6
+    for stream in streams:
+        await stream.aclose()
+
+
+async def test_what_time_alone_changes_is_told_of_too() -> None:
+    tide, ticks = Tide(), Ticks()
+    live = Live(tide, ticks)
+    stream = live.follow()
+    await anext(stream)
+    told = asyncio.ensure_future(anext(stream))
+    rounds = 0
+    while not told.done():
+        await ticks.tick()
+        rounds += 1
+    assert 60 < rounds < 90  # of 0.2 s each
+    await stream.aclose()
+
+
+async def test_nobody_looks_at_the_database_while_no_page_is_open() -> None:
+    tide, ticks = Tide(), Ticks()
+    live = Live(tide, ticks)
+    stream = live.follow()
+    await anext(stream)
+    while not ticks.waiting:
+        await asyncio.sleep(0)
+    await stream.aclose()
+    assert live.listeners == 0
+    await asyncio.sleep(0)
+    assert ticks.waiting[0].cancelled()
+    again = live.follow()
+    assert (await anext(again)).data == "0"
+    await again.aclose()
+
+
+class Painter:
+    """Renders, and counts how often."""
+
+    def __init__(self) -> None:
+        self.painted = 0
+
+    async def __call__(self) -> str:
+        self.painted += 1
+        await asyncio.sleep(0)
+        return f"picture {self.painted}"
+
+
+async def test_who_asks_for_the_same_gets_what_was_rendered_once_until_something_changes() -> None:
+    painter, live = Painter(), Live(Tide(), Ticks())
+    stream = live.follow()
+    await anext(stream)
+    seen = await asyncio.gather(*(live.shared("overview", painter) for _ in range(50)))
+    assert set(seen) == {"picture 1"}
+    assert await live.shared("health", painter) == "picture 2"
+    live.touch()
+    assert await live.shared("overview", painter) == "picture 3"
+    await stream.aclose()
+    assert await live.shared("overview", painter) == "picture 4"  # nobody watches: nothing is taken for true
+
+
+async def test_what_could_not_be_rendered_is_tried_again() -> None:
+    live, painter = Live(Tide(), Ticks()), Painter()
+    stream = live.follow()
+    await anext(stream)
+
+    async def fails() -> str:
+        raise StorageUnavailable
+
+    with pytest.raises(StorageUnavailable):
+        await live.shared("overview", fails)
+    assert await live.shared("overview", painter) == "picture 1"
+    await stream.aclose()
+
+
+async def test_the_stamp_differs_after_a_commit_and_only_then(database: Database) -> None:
+    async with web_world(database) as world:
+        first = await database.stamp()
+        assert await database.stamp() == first
+        await world.connect()
+        assert await database.stamp() != first
+        stamps = []
+        for _ in range(4):  # PostgreSQL notes beside the first rows that it reads what it found of them
+            await world.parts.pages.front()
+            stamps.append(await database.stamp())
+        assert stamps[-1] == stamps[-2]
+
+
+async def listeners(world: World, expected: int) -> None:
+    """Wait until the page has so many."""
+    async with asyncio.timeout(5):
+        while world.site.state.live.listeners != expected:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_open_page_hears_of_changes_and_does_not_keep_the_server_from_stopping(world: World) -> None:
+    server = uvicorn.Server(uvicorn.Config(world.site, port=0, log_config=None, lifespan="on"))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as browser:
+        home = (await browser.get("/")).text
+        path = re.search(r'data-live="([^"]*)"', home).group(1)
+        fragment = {"HX-Request": "true", "X-Seen": re.search(r'data-digest="([^"]*)"', home).group(1)}
+        async with browser.stream("GET", path) as stream:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            lines = stream.aiter_lines()
+            heard = [line async for line in _until(lines, "data: ")]
+            assert (await browser.get("/", headers=fragment)).status_code == 204
+            await world.connect()
+            heard = [line async for line in _until(lines, "data: ")]
+            assert heard[-1] != "data: 0"
+            changed = await browser.get("/", headers=fragment)
+            assert "Ada Lovelace" in changed.text
+            assert "<html" not in changed.text
+            async with browser.stream("GET", path):
+                await listeners(world, 2)
+            await listeners(world, 1)
+            async with asyncio.timeout(5):
+                server.should_exit = True
+                end_streams(world.site)
+                async for _ in lines:
+                    pass
+                await serving
+
+
+async def _until(lines: AsyncIterator[str], start: str) -> AsyncIterator[str]:
+    async for line in lines:
+        yield line
+        if line.startswith(start):
+            return

@@ -1,0 +1,90 @@
+"""Every page, on desktop and phone, light and dark: `make screenshots` writes them to screenshots/."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import aiohttp
+from playwright.async_api import Browser, async_playwright
+
+from feedzone.sandbox import Limits, SandboxOptions, running
+from flow_fixtures import Installation, eventually
+from processes import environment, free_port
+from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, furnish
+
+OUT = Path(__file__).parents[1] / "screenshots"
+SIZES = {"desktop": DESKTOP, "phone": PHONE}
+PASSWORD = "screenshots"
+
+
+def installation(home: Path, strava_url: str, **more: str) -> Installation:
+    port = free_port()
+    home.mkdir()
+    database = f"sqlite:///{home / 'feedzone.db'}"
+    env = environment(home, database, strava_url, port, **more)
+    return Installation(home, database, strava_url, port, env, [], aiohttp.ClientSession())
+
+
+async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents: bool = False) -> None:
+    for size, viewport in SIZES.items():
+        for theme in ("light", "dark"):
+            context = await browser.new_context(
+                viewport=viewport, color_scheme=theme, device_scale_factor=1, timezone_id="Europe/Berlin"
+            )
+            page = await context.new_page()
+            await page.goto(base)  # the first answer learns the reader's time zone
+            if consents:
+                await page.goto(f"{base}/connect")
+                await page.get_by_role("button", name="Authorize").click()
+                await page.get_by_text("is connected").wait_for()
+            for name, path in pages.items():
+                await page.goto(f"{base}{path}")
+                await page.wait_for_load_state("load")
+                await page.screenshot(path=OUT / f"{name}-{size}-{theme}.png", full_page=True)
+            await context.close()
+            print(f"{', '.join(pages)}: {size}, {theme}")
+
+
+async def main() -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        sys.exit("chromium is missing: `make chromium` says how")
+    OUT.mkdir(exist_ok=True)
+    room = Limits(100_000, 1_000_000, 100_000, 1_000_000)
+    world = SandboxOptions(port=0, seed=7, athletes=3, history_days=40, limits=room)
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        async with running(world) as strava, async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+            full = installation(home / "full", strava.url, **RETRIES)
+            empty = installation(home / "empty", strava.url)
+            closed = installation(home / "closed", strava.url, ADMIN_PASSWORD=PASSWORD)
+            try:
+                for one in (full, empty, closed):
+                    await one.start()
+                await furnish(full, strava, eventually)
+                _, events = await full.api("events?limit=1")
+                _, people = await full.api("athletes")
+                pages = {path.strip("/") or "overview": path for path in PAGES}
+                pages["event"] = f"/events/{events['items'][0]['id']}"
+                pages["disconnect"] = f"/athletes/{people['items'][0]['id']}/disconnect"
+                await shoot(browser, full.url, pages | {"api": "/docs"})
+                own = {"me": "/me", "me-disconnect": "/me/disconnect"}
+                await shoot(browser, full.url, own, consents=True)
+                first = {f"empty-{path.strip('/') or 'overview'}": path for path in PAGES}
+                await shoot(browser, empty.url, first)
+                await shoot(browser, closed.url, {"login": "/login", "not-found": "/nothing"})
+            finally:
+                for one in (full, empty, closed):
+                    for process in one.processes:
+                        process.stop()
+                    await one.browser.close()
+            await browser.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
