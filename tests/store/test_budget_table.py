@@ -363,7 +363,7 @@ async def test_over_a_day_backfill_spends_what_nobody_else_asks_for(budget, cloc
 async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):
     await spend(budget, 60)
     demand = await budget.demand()
-    tight = await budget._database.read(lambda c: budget.tight(c, demand, 1000))
+    tight = await budget._database.read(lambda c: budget.tight(c, demand, Lane, 1000))
     left = [tight[lane].calls for lane in Lane]
     assert left == sorted(left, reverse=True)
     assert left[0] == 40 > left[-1] > 0

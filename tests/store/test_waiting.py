@@ -70,7 +70,7 @@ async def test_thousands_of_jobs_are_put_off(store, budget):
 
 async def test_only_as_many_are_leased_as_may_call_and_the_rest_waits_for_more_room(store, budget):
     demand = await budget.demand()
-    left = (await store.read(lambda c: budget.tight(c, demand, 1000)))[Lane.BACKFILL].calls
+    left = (await store.read(lambda c: budget.tight(c, demand, Lane, 1000)))[Lane.BACKFILL].calls
     await headers(budget, read_15min=(100, left - 3))
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 9)))
     assert await lease(store) == [1, 2, 3]

@@ -7,6 +7,7 @@ seconds of a window nothing is kept at all.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime
 from math import ceil, sqrt
@@ -44,24 +45,35 @@ class Room(msgspec.Struct, frozen=True):
 
 def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> int:
     """What this lane may call at `now`, by Strava's clock."""
-    return min(_left(window, demand, lane, now) for window in windows)
+    if any(window.full for window in windows):
+        return 0
+    held = {day: _kept(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
+    left = [w.quota - w.used - _capped(held[w.is_day], w) for w in windows]
+    return max(0, min(left))
 
 
 def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
     """The same, and what comes when those calls have been made."""
     calls = calls_left(windows, demand, lane, now)
     after = [msgspec.structs.replace(window, used=window.used + calls) for window in windows]
-    spent = [window for window in after if _left(window, demand, lane, now) <= 0]
+    spent = [window for window in after if calls_left([window], demand, lane, now) <= 0]
     binding = max(spent, key=lambda window: window.ends_at)
     return Room(calls, binding.name, _opens_at(after, demand, lane, now))
 
 
 def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
     """How many calls of this window are kept at `now` for those who go before `lane`."""
-    midnight = window_start("read_day", now)
-    at = _released(now, midnight)
-    end = float(QUARTERS) if window.is_day else float(int((now - midnight) / QUARTER) + 1)
-    return min(ceil(reserve(demand, lane, at, end, day=window.is_day)), int(window.quota * MOST_KEPT))
+    return _capped(_kept(demand, lane, now, day=window.is_day), window)
+
+
+def _kept(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
+    quarters = (now - window_start("read_day", now)) / QUARTER
+    end = float(QUARTERS) if day else float(int(quarters) + 1)
+    return reserve(demand, lane, _released(quarters), end, day=day)
+
+
+def _capped(calls: float, window: Window) -> int:
+    return min(ceil(calls), int(window.quota * MOST_KEPT))
 
 
 def reserve(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> float:
@@ -76,34 +88,32 @@ def reserve(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> 
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
 
 
-def _released(now: datetime, midnight: datetime) -> float:
-    """The last time at which what is kept was reckoned anew, in quarters since midnight."""
-    quarters = (now - midnight) / QUARTER
+def _released(quarters: float) -> float:
+    """The last time at which what is kept was reckoned anew; times are in quarters since midnight."""
     whole = int(quarters)
     part = max(part for part in RELEASES if part <= quarters - whole)
     return whole + (1.0 if part == RELEASES[-1] else part)
 
 
-def _left(window: Window, demand: Demand, lane: Lane, now: datetime) -> int:
-    if window.full:
-        return 0
-    return max(0, window.quota - window.used - kept(demand, lane, window, now))
-
-
 def _opens_at(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> datetime:
     """When this lane will have room, if nobody else calls until then; not earlier, though perhaps later."""
-    day_end = window_end("read_day", now)
-    start = window_start("read_15min", now)
-    parts: tuple[float, ...] = RELEASES
-    while start < day_end:
-        for part in parts:
-            at = start + part * QUARTER
-            if at > now and calls_left(windows, demand, lane, at) > 0:
-                return at
-        if any(window.full for window in windows if window.is_day):
-            break
-        start += QUARTER
-        windows = [window if window.is_day else window.anew(start) for window in windows]
-        # Of quarters to come it is enough to look at their beginning, but for the last one.
-        parts = RELEASES if start + QUARTER == day_end else RELEASES[:1]
-    return day_end
+    start, day_end = window_start("read_15min", now), window_end("read_day", now)
+    if (at := _in_quarter(windows, demand, lane, start, now)) is not None:
+        return at
+    days = [window for window in windows if window.is_day]
+    if any(window.full for window in days):
+        return day_end
+    # The short windows begin anew: the day binds, and what is kept of it shrinks from quarter to quarter.
+    later = [start + n * QUARTER for n in range(1, int((day_end - start) / QUARTER))]
+    first = bisect_left(later, True, key=lambda at: calls_left(days, demand, lane, at) > 0)
+    if first < len(later):
+        return later[first]
+    return _in_quarter(days, demand, lane, day_end - QUARTER, now) or day_end
+
+
+def _in_quarter(
+    windows: Sequence[Window], demand: Demand, lane: Lane, start: datetime, now: datetime
+) -> datetime | None:
+    """The time after `now` at which this quarter of an hour will have room; None: it will have none."""
+    times = [start + part * QUARTER for part in RELEASES]
+    return next((at for at in times if at > now and calls_left(windows, demand, lane, at) > 0), None)

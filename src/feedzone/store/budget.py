@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -58,6 +59,14 @@ _ONE_LESS = (
     .values(used=api_budget.c.used - 1)
 )
 _ALONE = update(api_budget).values(alone_until=bindparam("until"))
+
+
+class Tight(NamedTuple):
+    """A lane that may make few calls now, or none."""
+
+    calls: int
+    room: Callable[[], Room]
+    """When there will be more: instants by our own clock."""
 
 
 class BudgetTable:
@@ -151,16 +160,22 @@ class BudgetTable:
             self._learned = now, await self._database.read(lambda c: _learn(c, now))
         return self._learned[1]
 
-    def tight(self, connection: Connection, demand: Demand, most: int) -> dict[Lane, Room]:
-        """The lanes that may make fewer than `most` calls now; their instants are by our own clock."""
+    def tight(
+        self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
+    ) -> dict[Lane, Tight]:
+        """Those lanes that may make fewer than `most` calls now."""
         now = self._clock.now()
         windows = list(_current(connection, now, lock=False).values())
-        found = {}
-        for lane in Lane:
-            if lanes.calls_left(windows, demand, lane, now) < most:
-                room = lanes.room(windows, demand, lane, now)
-                found[lane] = Room(room.calls, room.window, self._clock.ours(room.until))
-        return found
+        left = {lane: lanes.calls_left(windows, demand, lane, now) for lane in of}
+        return {
+            lane: Tight(calls, partial(self._room, windows, demand, lane, now))
+            for lane, calls in left.items()
+            if calls < most
+        }
+
+    def _room(self, windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
+        found = lanes.room(windows, demand, lane, now)
+        return Room(found.calls, found.window, self._clock.ours(found.until))
 
 
 def _by_our_clock(window: Window, clock: StravaClock) -> Window:

@@ -18,7 +18,7 @@ from ..domain.outcome import Discard, Outcome, Retry
 from ..errors import QuotaSpent
 from ..ports import Clock
 from . import breaker, effects, jobs, waiting
-from .budget import BudgetTable
+from .budget import BudgetTable, Tight
 from .database import Database
 
 PATIENT = (Lane.RECONCILE, Lane.REREAD, Lane.BACKFILL)
@@ -42,19 +42,19 @@ class JobTable:
         now = self._clock.now()
         demand = await self._budget.demand()
 
-        tight: dict[Lane, Room] = {}
+        tight: dict[Lane, Tight] = {}
 
         def body(connection: Connection) -> list[Job]:
             nonlocal tight
-            tight = self._budget.tight(connection, demand, limit)
-            most = {lane: tight[lane].calls for lane in PATIENT if lane in tight}
+            tight = self._budget.tight(connection, demand, PATIENT, limit)
+            most = {lane: room.calls for lane, room in tight.items()}
             return jobs.lease(connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most)
 
         found = await self._database.write(body, durable=False)
         if len(found) < limit:
-            for lane in PATIENT:
-                if lane in tight:
-                    await self._put_off(lane, tight[lane], now)
+            for lane in tight:
+                if await self._database.read(partial(waiting.any_due, lane=lane, now=now)):
+                    await self._put_off(lane, tight[lane].room(), now)
         return found
 
     async def _put_off(self, lane: Lane, room: Room, now: datetime) -> None:

@@ -22,16 +22,11 @@ _LIVE_REFRESHES = update(jobs).where(
 AT_ONCE = 200
 """So many jobs are put off in one transaction: nobody who stores an event has to wait long for it."""
 
-_CLOSED = (
-    select(_columns.id)
-    .where(
-        _columns.state == "queued",
-        _columns.due_at <= bindparam("now"),
-        _columns.priority == bindparam("lane"),
-    )
-    .limit(AT_ONCE)
-    .with_for_update(skip_locked=True)
+_DUE = select(_columns.id).where(
+    _columns.state == "queued", _columns.due_at <= bindparam("now"), _columns.priority == bindparam("lane")
 )
+_ANY_DUE = _DUE.limit(1)
+_CLOSED = _DUE.limit(AT_ONCE).with_for_update(skip_locked=True)
 _PUT_OFF = (
     update(jobs)
     .where(_columns.id.in_(bindparam("picked", expanding=True)))
@@ -49,6 +44,11 @@ def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
     """The list is there: what waited for it is due."""
     waits = _LIVE_REFRESHES.where(_columns.due_at > now, _columns.last_error.is_(None))
     connection.execute(waits, {"athletes": [athlete_id], "due_at": now})
+
+
+def any_due(connection: Connection, lane: Lane, now: datetime) -> bool:
+    """Whether there is something to put off: to look costs less than to try."""
+    return connection.execute(_ANY_DUE, {"now": now, "lane": int(lane)}).first() is not None
 
 
 def put_off(connection: Connection, lane: Lane, now: datetime, until: datetime, reason: str) -> int:
