@@ -59,7 +59,8 @@ class JobTable:
 
     async def _put_off(self, lane: Lane, room: Room, now: datetime) -> None:
         """What is left in a lane is due when there will be room again."""
-        until = room.until + timedelta(seconds=self._rng.uniform(*AFTER_WINDOW_S))
+        # Together: each instant of its own would have all workers look again.
+        until = room.until + timedelta(seconds=AFTER_WINDOW_S[0])
         reason = str(QuotaSpent(room.window, room.until))
         step = partial(waiting.put_off, lane=lane, now=now, until=until, reason=reason)
         while await self._database.write(step, durable=False) == waiting.AT_ONCE:
