@@ -34,11 +34,14 @@ class Door(NamedTuple):
     probe: bool
 
 
+OPEN = Door(None, probe=False)
+
+
 def ask(connection: Connection, now: datetime) -> Door:
     """Whether a call may leave. While the breaker is open one may, once an hour: the probe."""
     row = connection.execute(_STATE).first()
     if row is None or row.inactive_since is None:
-        return Door(None, probe=False)
+        return OPEN
     probe = update(application_state).where(
         _columns.inactive_since.is_not(None), or_(_columns.probe_at.is_(None), _columns.probe_at <= now)
     )

