@@ -82,18 +82,17 @@ def test_an_upload_counts_against_us_unless_the_days_quota_was_gone():
     assert found.percentile(0.99, gone=True) == float("inf")
 
 
-def test_an_athlete_waits_as_long_as_nothing_of_the_history_is_fetched_while_there_is_quota():
+def test_an_athlete_waits_as_long_as_nothing_of_the_history_is_fetched_while_others_advance():
     record = Record(0, Plan(days=1), times(0, Plan(days=1)))
     midnight = record.times.end - DAY_S
     record.times = record.times._replace(asked=midnight)
-    record.reads = [Read(midnight + 5 * HOUR_S - 1, 1000, ours=True, refused=False)]
     lefts = [(9, 9), (8, 9), (7, 9), (7, 9), (6, 8), (6, 8), (6, 8)]
     record.looks = [
         Look(midnight + n * HOUR_S, {1: first, 2: second}) for n, (first, second) in enumerate(lefts)
     ]
     waits = {wait.athlete_id: wait for wait in figures(record).waits}
-    assert waits[1] == (1, 2, 6, HOUR_S)
-    assert waits[2] == (2, 1, 8, 3 * HOUR_S)
+    assert waits[1] == (1, 3, 6, 0)
+    assert waits[2] == (2, 1, 8, 2 * HOUR_S)
 
 
 def test_a_promise_may_be_wrong_by_a_window_and_is_judged_by_the_time_that_was_left():

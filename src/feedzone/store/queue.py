@@ -59,8 +59,9 @@ class JobTable:
 
     async def _put_off(self, lane: Lane, room: Room, now: datetime) -> None:
         """What is left in a lane is due when there will be room again."""
-        # Together: each instant of its own would have all workers look again.
-        until = room.until + timedelta(seconds=AFTER_WINDOW_S[0])
+        # Together: each instant of its own would have all workers look again. And after those that the limit
+        # stopped half way, or that go first.
+        until = room.until + timedelta(seconds=AFTER_WINDOW_S[1])
         reason = str(QuotaSpent(room.window, room.until))
         step = partial(waiting.put_off, lane=lane, now=now, until=until, reason=reason)
         while await self._database.write(step, durable=False) == waiting.AT_ONCE:

@@ -47,8 +47,8 @@ class Latency(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """An athlete's history: what was fetched of it, and the longest time in which nothing was, in seconds,
-    less the time in which the day's quota was gone."""
+    """An athlete's history: what was fetched of it, and the longest time in which nothing was although others'
+    histories advanced, in seconds: while calls are kept for live work, all histories wait together."""
 
     athlete_id: int
     done: int
@@ -92,7 +92,7 @@ def figures(record: Record) -> Figures:
         days,
         _refused(record),
         _latencies(record, gone),
-        _waits(record, gone),
+        _waits(record),
         [p for p in record.promises if p.kept_at is not None and p.kept_at - p.begun_at > LONG_S],
         done / max(1, len(whole)),
     )
@@ -182,18 +182,19 @@ def _latencies(record: Record, gone: dict[int, float]) -> list[Latency]:
     return found
 
 
-def _waits(record: Record, gone: dict[int, float]) -> list[Wait]:
+def _waits(record: Record) -> list[Wait]:
     """By athlete; a look is every half window, and half a window is as exact as this can be."""
     longest: Counter[int] = Counter()
     waiting: Counter[int] = Counter()
     first: dict[int, int] = {}
     held: dict[int, int] = {}
     for earlier, look in zip(record.looks, record.looks[1:], strict=False):
+        advanced = any(left < earlier.left.get(one, 0) for one, left in look.left.items())
         for athlete_id, left in look.left.items():
             first[athlete_id] = max(first.get(athlete_id, 0), left)
             if left < earlier.left.get(athlete_id, 0):
                 waiting[athlete_id] = 0
-            elif not _is_gone(gone, look.at):
+            elif advanced:
                 waiting[athlete_id] += round(look.at - earlier.at)
             longest[athlete_id] = max(longest[athlete_id], waiting[athlete_id])
         held = look.left
@@ -235,7 +236,7 @@ def _told(waits: Sequence[Wait]) -> str:
     worst = max(wait.longest_s for wait in waits)
     return (
         f"  histories: {sum(done)} jobs done, {min(done)} to {max(done)} an athlete; "
-        f"nothing for {worst / HOUR_S:.1f} h at most while there was quota"
+        f"nothing for {worst / HOUR_S:.1f} h at most while others advanced"
     )
 
 
