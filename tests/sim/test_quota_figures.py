@@ -91,7 +91,7 @@ def test_an_athlete_waits_as_long_as_nothing_of_the_history_is_fetched_while_oth
         Look(midnight + n * HOUR_S, {1: first, 2: second}) for n, (first, second) in enumerate(lefts)
     ]
     waits = {wait.athlete_id: wait for wait in figures(record).waits}
-    assert waits[1] == (1, 3, 6, 0)
+    assert waits[1] == (1, 2, 6, 0)
     assert waits[2] == (2, 1, 8, 2 * HOUR_S)
 
 

@@ -130,6 +130,15 @@ async def test_a_fresh_activity_is_looked_at_again_in_the_lane_of_rereads(clock)
     assert again.hint_time == 0  # no event said so: an event that comes meanwhile is newer
 
 
+@pytest.mark.parametrize(("age", "lane"), [(0, Lane.LIVE), (16, Lane.LIVE), (61, Lane.REREAD)])
+async def test_missing_streams_of_the_last_hour_are_live_work(clock, age, lane):
+    """An upload is there with its streams: no history comes before them."""
+    known = held(ago=timedelta(minutes=age), stream_state="pending")
+    outcome = await run(FakeApi(activity=record(), streams=b"{}"), clock, known)
+    (again,) = outcome.then
+    assert again.lane == lane
+
+
 @pytest.mark.parametrize(
     ("known", "ago", "cause", "again"),
     [

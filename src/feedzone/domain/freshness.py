@@ -32,18 +32,25 @@ def is_fresh(first_seen: datetime, started: datetime | None, *, announced: bool,
     return recent and now - first_seen < FRESH
 
 
+PROMPT = timedelta(hours=1)
+"""For so long somebody waits for the streams of an activity that has just come."""
+
+
 class Look(NamedTuple):
-    """A later look at a fresh activity: when, and whether at its streams alone."""
+    """A later look at a fresh activity: when, whether at its streams alone, and whether somebody waits."""
 
     at: datetime
     streams_only: bool
+    prompt: bool
 
 
 def next_look(first_seen: datetime, now: datetime, *, streams_pending: bool) -> Look | None:
     """The next look at a fresh activity; None when it has been looked at for a day."""
     steps = {*REREADS, *(STREAM_RETRIES if streams_pending else ())}
     ahead = min((step for step in steps if first_seen + step > now), default=None)
-    return None if ahead is None else Look(first_seen + ahead, ahead not in REREADS)
+    if ahead is None:
+        return None
+    return Look(first_seen + ahead, ahead not in REREADS, streams_pending and ahead <= PROMPT)
 
 
 def next_photo_look(first_asked: datetime, now: datetime) -> datetime | None:

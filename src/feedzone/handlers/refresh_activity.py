@@ -184,7 +184,7 @@ class RefreshActivity:
             athlete_id=job.athlete_id,
             hint=RefreshHint(cause="reread", streams_only=look.streams_only),
             hint_time=0,
-            lane=Lane.REREAD,
+            lane=Lane.LIVE if look.prompt else Lane.REREAD,
             due_at=look.at,
         )
         return (again,)

@@ -47,8 +47,8 @@ class Latency(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """An athlete's history: what was fetched of it, and the longest time in which nothing was although others'
-    histories advanced, in seconds: while calls are kept for live work, all histories wait together."""
+    """An athlete's history: what was fetched of it, and the longest time, in seconds, in which nothing was
+    although others advanced. (While calls are kept for live work, all histories wait together.)"""
 
     athlete_id: int
     done: int
