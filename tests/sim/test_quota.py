@@ -92,7 +92,8 @@ def _assert_nobody_starves(found):
     done = [wait.done for wait in found.waits]
     assert len(done) == SMALL.athletes
     assert min(done) > 0.5 * sum(done) / len(done)
-    assert max(wait.longest_s for wait in found.waits) <= HOUR_S
+    # Where a call an hour is left, four take turns.
+    assert max(wait.longest_s for wait in found.waits) <= 3 * HOUR_S
 
 
 # -- histories that end ----------------------------------------------------------------------------------
