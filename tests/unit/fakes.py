@@ -73,17 +73,8 @@ class FakeTransport:
 class FakeBudget:
     """Rate limit windows that write down what happened to them; `full` refuses every reservation."""
 
-    def __init__(
-        self,
-        *,
-        full: Exception | None = None,
-        probe: bool = False,
-        alone: bool = False,
-        others: int = 0,
-    ) -> None:
-        self.full = full
-        self.leave = Reservation(probe, alone)
-        self.others = others
+    def __init__(self, *, full: Exception | None = None, others: int = 0, **leave: bool) -> None:
+        self.full, self.others, self.leave = full, others, Reservation(**leave)
         self.log: list[tuple[str, Any]] = []
 
     async def reserve(self, lane: Lane) -> Reservation:

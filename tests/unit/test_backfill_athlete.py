@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 from fakes import ATHLETE, NOON, STRANGER, FakeApi, job, unanswered
 
-from feedzone.domain.activity import ActivityRecord
+from feedzone.domain.activity import PER_PAGE, ActivityRecord
 from feedzone.domain.effect import FinishListing, MarkAthlete, StorePage
 from feedzone.domain.job import BackfillHint, JobSpec, Lane, RefreshHint
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.errors import NeedsScope, QuotaSpent, TransientError
-from feedzone.handlers.backfill_athlete import PER_PAGE, BackfillAthlete
+from feedzone.handlers.backfill_athlete import BackfillAthlete
 
 HINT = BackfillHint(before=1795000000, after=1792000000)
 

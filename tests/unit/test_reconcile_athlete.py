@@ -11,12 +11,12 @@ from fakes import ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, job, unanswered
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedzone.domain.activity import ActivityRecord
+from feedzone.domain.activity import PER_PAGE, ActivityRecord
 from feedzone.domain.effect import MarkAthlete, OpenConflict, StoreSweep
 from feedzone.domain.job import JobSpec, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import ApplicationPaused, NeedsScope, NotConnected, QuotaSpent, TransientError
-from feedzone.handlers.reconcile_athlete import EDGE, FEW, PER_PAGE, SHARE, ReconcileAthlete
+from feedzone.handlers.reconcile_athlete import EDGE, FEW, SHARE, ReconcileAthlete
 
 FULL, QUICK = ReconcileHint(days=30), ReconcileHint(days=30, full=False)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import msgspec
 
 Level = Literal["summary", "detail"]
+
+PER_PAGE = 200
+"""The most activities that Strava lists at once (contract section 6)."""
+
+FUTURE = timedelta(days=2)
+"""How far ahead of us a list looks: start times may come from clocks that are wrong."""
 
 
 class ActivityRecord(msgspec.Struct, frozen=True):

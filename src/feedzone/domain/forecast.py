@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from .activity import PER_PAGE
 from .budget import window_end
 from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
@@ -18,7 +19,6 @@ HORIZON = timedelta(days=400)
 USUAL_MS = 300.0
 """How long a call takes, as long as none was measured."""
 
-LISTED_AT_ONCE = 200
 CALLS_AN_ACTIVITY = 2
 """The detail and the streams."""
 
@@ -103,5 +103,5 @@ def _quarters(outlook: Outlook) -> list[_Quarter]:
 
 def first_sync_calls(activities: int) -> int:
     """What the first sync of an athlete costs: pages up to the empty one, then each activity."""
-    pages = -(-activities // LISTED_AT_ONCE) + 1
+    pages = -(-activities // PER_PAGE) + 1
     return pages + activities * CALLS_AN_ACTIVITY

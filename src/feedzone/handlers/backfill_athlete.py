@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ..domain.activity import PER_PAGE
 from ..domain.effect import FinishListing, StorePage
 from ..domain.job import BackfillHint, Job, Lane, backfill_job
 from ..domain.outcome import Continue, Done, Outcome
 from ..errors import StravaError
 from ..ports import Clock, StravaApi
 from .failures import ending
-
-PER_PAGE = 200
-"""The most that Strava gives at once (contract section 6)."""
 
 
 @dataclass(frozen=True)

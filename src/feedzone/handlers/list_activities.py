@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from ..domain.activity import FUTURE, PER_PAGE
 from ..domain.comparison import refresh
 from ..domain.effect import StoreAnnounced
 from ..domain.job import Job
@@ -12,7 +13,6 @@ from ..domain.outcome import Done, Outcome, Snooze
 from ..errors import StravaError
 from ..ports import Clock, StravaApi
 from .failures import ending
-from .reconcile_athlete import FUTURE, PER_PAGE
 
 
 @dataclass(frozen=True)

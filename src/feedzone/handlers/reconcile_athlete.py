@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..domain.activity import ActivityRecord
+from ..domain.activity import FUTURE, PER_PAGE, ActivityRecord
 from ..domain.comparison import confirm_deletion, refresh
 from ..domain.effect import Effect, OpenConflict, StoreSweep
 from ..domain.job import Job, ReconcileHint
@@ -15,8 +15,6 @@ from ..errors import StravaError
 from ..ports import Clock, Records, StravaApi
 from .failures import ending
 
-PER_PAGE = 200
-FUTURE = timedelta(days=2)
 EDGE = timedelta(hours=1)
 """Activities this near to the window's start may fall out of the list while it is read."""
 

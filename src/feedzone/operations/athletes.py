@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from ..domain.activity import FUTURE
 from ..domain.athlete import AthleteProfile, TokenGrant, can_read_activities, parse_scopes
 from ..domain.effect import PurgeAthlete
 from ..domain.job import (
@@ -27,9 +28,6 @@ from ..store import activities, athletes, consents, dead_letters, departures, jo
 from ..store.database import Connection, Database
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
-
-FUTURE = timedelta(days=2)
-"""Devices with wrong clocks record activities that begin in the future."""
 
 
 class Connected(msgspec.Struct, frozen=True):

@@ -47,7 +47,7 @@ OTHERS_FROM = 5
 """So many calls a day that are not ours: somebody else uses the application, too. Fewer may be ours after
 all, counted in a window that was just ending."""
 
-LEARNED_FOR = timedelta(minutes=10)
+LEARNED_FOR = timedelta(minutes=30)
 """The journal of a week is not read for every call."""
 
 _ROWS = select(api_budget).order_by(api_budget.c.window)
