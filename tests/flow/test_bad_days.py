@@ -18,7 +18,8 @@ from feedzone.store.schema import (
     webhook_events,
 )
 from feedzone.telemetry import configure_logging
-from feedzone.web.format import verdict
+from feedzone.web.checks import checks, troubles
+from feedzone.web.parts import WebOptions
 
 KINDS = ("error_500", "html_502", "status_597", "reset_before", "reset_after", "timeout_after")
 
@@ -94,9 +95,9 @@ async def test_while_the_application_is_switched_off_nothing_is_deleted_and_heal
     assert athlete.refresh_token_encrypted
     waiting = await engine.rows(jobs)
     assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
-    told = verdict(await engine.app.insights.pulse())
-    assert told.level == "bad"
-    assert "switched this application off" in told.text
+    options = WebOptions("http://127.0.0.1:8000", is_local=True, strava_configured=True, session_key=b"")
+    told = troubles(checks(await engine.app.insights.pulse(), options))
+    assert "switched this application off" in next(one.text for one in told if one.name == "Application")
 
 
 async def test_five_hundred_waiting_jobs_outlast_six_hours_of_a_switched_off_application(engine):
