@@ -56,7 +56,6 @@ def test_the_table_in_the_documents_has_every_mutation_and_none_that_was_not_fou
     ("name", "expected"),
     [
         ("events deduplicated by object", "acknowledged event was not stored"),
-        ("budget not reserved", "over a limit"),
     ],
 )
 def test_a_mutation_is_found_and_it_is_said_by_what(name, expected):
