@@ -23,6 +23,8 @@ class Brief(Struct, frozen=True):
     sync_status: str
     last_sync_error: str | None
     last_fetched_at: datetime | None
+    operator_may_see: bool
+    """Whether the athlete has agreed to that."""
 
 
 class Told(Struct, frozen=True):

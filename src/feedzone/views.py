@@ -67,6 +67,9 @@ class Athlete(Struct, frozen=True):
     wanted_sports: Annotated[
         list[str] | None, Meta(description="sport types that are fetched whole; null: all")
     ]
+    operator_may_see: Annotated[
+        bool, Meta(description="the athlete has agreed that the operator sees the activities on the pages")
+    ]
     progress: Progress
     sync: SyncOutlook
 

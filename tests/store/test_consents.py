@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from feedzone.domain.athlete import Consent
 from feedzone.store import consents
 from feedzone.store.schema import oauth_states
 
@@ -28,7 +31,8 @@ async def test_a_state_is_redeemed_once(store):
 
 async def test_of_many_who_bring_the_same_state_one_is_believed(store):
     await issue(store)
-    assert sum(await asyncio.gather(*(redeem(store) for _ in range(10)))) == 1
+    redeemed = await asyncio.gather(*(redeem(store) for _ in range(10)))
+    assert sum(one is not None for one in redeemed) == 1
 
 
 async def test_a_state_that_was_never_issued_is_not_ours(store):
@@ -64,3 +68,10 @@ async def test_states_that_nobody_redeemed_are_swept_when_the_next_is_issued(sto
 async def test_a_look_at_the_database_does_not_reveal_a_state(store):
     await issue(store)
     assert STATE not in repr(await store.rows(oauth_states))
+
+
+@pytest.mark.parametrize("agreed", [True, False, None])
+async def test_a_state_brings_back_what_was_agreed_to_on_the_way(store, agreed):
+    now = store.clock.now()
+    await store.write(lambda c: consents.issue(c, STATE, now, agreed))
+    assert await redeem(store) == Consent(agreed)

@@ -23,6 +23,13 @@ class AthleteProfile(msgspec.Struct, frozen=True):
     lastname: str | None = None
 
 
+class Consent(msgspec.Struct, frozen=True):
+    """What was agreed to before the browser was sent to Strava."""
+
+    operator_may_see: bool | None = None
+    """Whether the operator may see the activities; None: it was not asked, and stays as it was."""
+
+
 class TokenGrant(msgspec.Struct, frozen=True):
     """A token pair as Strava gave it out. Never printed: its repr hides the tokens."""
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ..domain.activity import FUTURE
-from ..domain.athlete import AthleteProfile, TokenGrant, can_read_activities, parse_scopes
+from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activities, parse_scopes
 from ..domain.effect import PurgeAthlete
 from ..domain.job import (
     BackfillHint,
@@ -48,19 +48,21 @@ class AthleteOperations:
     redirect_uri: str
     initial_sync_days: int
 
-    async def begin_consent(self, *, force: bool = False) -> tuple[str, str]:
+    async def begin_consent(
+        self, *, force: bool = False, operator_may_see: bool | None = None
+    ) -> tuple[str, str]:
         """A consent URL of Strava's and the one-time state in it, which the browser must bring back."""
         state = secrets.token_urlsafe(24)
         now = self.clock.now()
-        await self.database.write(lambda c: consents.issue(c, state, now))
+        await self.database.write(lambda c: consents.issue(c, state, now, operator_may_see))
         return self.application.consent_url(self.redirect_uri, state, force=force), state
 
-    async def redeem_state(self, state: str) -> bool:
-        """True once for each state that was issued."""
+    async def redeem_state(self, state: str) -> Consent | None:
+        """Once for each state that was issued: what was agreed to; else None."""
         now = self.clock.now()
         return await self.database.write(lambda c: consents.redeem(c, state, now))
 
-    async def connect(self, code: str, scope: str | None) -> Connected:
+    async def connect(self, code: str, scope: str | None, consent: Consent | None = None) -> Connected:
         """Exchange the code, store the athlete and the tokens, and begin the first sync, or nothing of it.
 
         Raises SeatsFull, PermanentError (a code that was used before), TransientError, TransportFailure.
@@ -73,6 +75,8 @@ class AthleteOperations:
 
         def body(connection: Connection) -> None:
             self._store(connection, profile, grant, granted, (status, reason), now)
+            if consent is not None and consent.operator_may_see is not None:
+                athletes.let_operator_see(connection, profile.id, consent.operator_may_see, now)
             if readable:
                 dead_letters.revive_denied(connection, profile.id, now)
                 self._enqueue_sync(connection, profile.id, now - timedelta(days=self.initial_sync_days), now)
@@ -141,6 +145,19 @@ class AthleteOperations:
         if not await self.database.write(body):
             raise NotFound(f"activity {activity_id} is not in the database")
         self.wakeup.notify()
+
+    async def let_operator_see(self, athlete_id: int, allowed: bool) -> None:
+        """Whether the operator may see the athlete's activities. Raises NotFound."""
+        now = self.clock.now()
+
+        def body(connection: Connection) -> bool:
+            if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
+                return False
+            athletes.let_operator_see(connection, athlete_id, allowed, now)
+            return True
+
+        if not await self.database.write(body):
+            raise NotFound(f"athlete {athlete_id} is not connected")
 
     async def keep_sports(self, athlete_id: int, sports: Collection[str] | None) -> None:
         """Fetch details and streams of these sport types alone (None: of all); others stay summaries.

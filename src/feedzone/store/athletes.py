@@ -109,6 +109,10 @@ def connect(
     )
 
 
+def let_operator_see(connection: Connection, athlete_id: int, allowed: bool, now: datetime) -> None:
+    connection.execute(_CHANGE, {"athlete": athlete_id, "operator_may_see": allowed, "updated_at": now})
+
+
 def keep_sports(
     connection: Connection, athlete_id: int, sports: frozenset[str] | None, now: datetime
 ) -> None:

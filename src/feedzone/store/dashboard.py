@@ -75,18 +75,23 @@ def names(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, Row[A
 
 def briefs(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row[Any]]:
     """What a line about an activity says."""
-    query = select(
-        _activity.id,
-        _activity.athlete_id,
-        _activity.name,
-        _activity.sport_type,
-        _activity.distance,
-        _activity.moving_time,
-        _activity.start_date,
-        _activity.sync_status,
-        _activity.last_sync_error,
-        _activity.last_fetched_at,
-    ).where(_activity.id.in_(sorted(set(activity_ids))))
+    query = (
+        select(
+            _activity.id,
+            _activity.athlete_id,
+            _activity.name,
+            _activity.sport_type,
+            _activity.distance,
+            _activity.moving_time,
+            _activity.start_date,
+            _activity.sync_status,
+            _activity.last_sync_error,
+            _activity.last_fetched_at,
+            _athlete.operator_may_see,
+        )
+        .join(strava_athletes, _athlete.id == _activity.athlete_id)
+        .where(_activity.id.in_(sorted(set(activity_ids))))
+    )
     rows: Sequence[Row[Any]] = list(connection.execute(query))
     return {row.id: row for row in rows}
 

@@ -148,6 +148,13 @@ strava_athletes = Table(
     Column("updated_at", Instant, nullable=False),
     Column("gear_due_at", Instant, comment="when bikes and shoes are asked for again"),
     Column("wanted_sports", PlainText, comment="sport types to fetch details of, comma-separated; null: all"),
+    Column(
+        "operator_may_see",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="the athlete has agreed that the operator sees the activities on the pages",
+    ),
     one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
 )
 
@@ -315,6 +322,7 @@ oauth_states = Table(
     metadata,
     Column("digest", String(64), primary_key=True, comment="SHA-256 of the one-time state"),
     Column("created_at", Instant, nullable=False),
+    Column("operator_may_see", Boolean, comment="what was agreed to on the way to Strava; null: not asked"),
 )
 
 forged_suspects = Table(

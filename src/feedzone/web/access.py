@@ -6,7 +6,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -60,6 +60,23 @@ def api() -> dict[str, Rule]:
 def metrics() -> dict[str, Rule]:
     """What a monitoring system has (a key, or the password as HTTP Basic), or an operator."""
     return {"access": "metrics"}
+
+
+class Owned(Protocol):
+    """What belongs to an athlete: an activity, say."""
+
+    @property
+    def athlete_id(self) -> int: ...
+    @property
+    def operator_may_see(self) -> bool: ...
+
+
+def sees(options: WebOptions, reader: Reader, owned: Owned) -> bool:
+    """Strava's rules: an athlete's data is for that athlete, and for an operator only with the athlete's
+    consent. On one's own machine one is both."""
+    if options.is_local or reader.athlete_id == owned.athlete_id:
+        return True
+    return reader.is_operator and owned.operator_may_see
 
 
 class Access:

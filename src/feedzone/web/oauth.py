@@ -16,7 +16,7 @@ from litestar.datastructures import Cookie
 from litestar.params import QueryParameter
 from litestar.response import Redirect, Template
 
-from ..domain.athlete import can_read_activities
+from ..domain.athlete import Consent, can_read_activities
 from ..errors import (
     ApiError,
     AppInactive,
@@ -76,7 +76,8 @@ async def callback(
     """Strava sends the browser back here. Whatever comes of it, the cookie has done its work."""
     bound = request.cookies.get(COOKIE, "")
     try:
-        if not state_ or not await _redeemed(parts, state_, bound):
+        consent = await _redeemed(parts, state_, bound) if state_ else None
+        if consent is None:
             response = _page(
                 400,
                 "This link cannot be used",
@@ -88,7 +89,7 @@ async def callback(
         elif not code:
             response = _page(400, "Strava sent no code", "The answer from Strava was not complete.")
         else:
-            response = await _exchange(request, parts, code, scope_)
+            response = await _exchange(request, parts, code, scope_, consent)
     except StorageUnavailable as problem:
         log.error("connect_not_stored", error=str(problem))
         response = _page(503, "Not connected", "The database does not answer. Nothing was stored: try again.")
@@ -96,9 +97,11 @@ async def callback(
     return response
 
 
-async def _redeemed(parts: WebParts, state: str, bound: str) -> bool:
+async def _redeemed(parts: WebParts, state: str, bound: str) -> Consent | None:
     expected = sign(parts.options, "consent", state)
-    return hmac.compare_digest(bound.encode(), expected.encode()) and await parts.athletes.redeem_state(state)
+    if not hmac.compare_digest(bound.encode(), expected.encode()):
+        return None
+    return await parts.athletes.redeem_state(state)
 
 
 def _refused(error: str) -> Response[Any]:
@@ -112,10 +115,10 @@ def _refused(error: str) -> Response[Any]:
 
 
 async def _exchange(
-    request: Request[Any, Any, Any], parts: WebParts, code: str, scope: str | None
+    request: Request[Any, Any, Any], parts: WebParts, code: str, scope: str | None, consent: Consent
 ) -> Response[Any]:
     try:
-        connected = await parts.athletes.connect(code, scope)
+        connected = await parts.athletes.connect(code, scope, consent)
     except StravaError as problem:
         log.warning("connect_failed", reason=type(problem).__name__)
         return _failed(problem)

@@ -19,7 +19,7 @@ from ..domain.event import redacted
 from ..errors import NotFound
 from ..page_views import Front
 from ..views import EventStatus
-from .access import member, operator
+from .access import member, operator, sees
 from .checks import Check, Remedy, checks, clock_check, count, troubles
 from .live import Live
 from .parts import Parts, WebOptions
@@ -185,8 +185,9 @@ async def event(
         if told is None:
             raise NotFound(f"there is no event {event_id}")
         raw = bytes(told.event.event_data).decode()
-        sees = parts.options.is_local or reader.athlete_id == told.event.owner_id
-        return {"told": told, "raw": pretty(raw if sees else redacted(raw)), "is_redacted": not sees}
+        is_own = parts.options.is_local or reader.athlete_id == told.event.owner_id
+        open_to = is_own or (told.activity is not None and sees(parts.options, reader, told.activity))
+        return {"told": told, "raw": pretty(raw if open_to else redacted(raw)), "is_redacted": not open_to}
 
     return await show.page(request, reader, "event", "Event", load)
 

@@ -12,6 +12,7 @@ from litestar import Request, Response
 from litestar.response import Template
 
 from ..ports import Clock
+from .access import Owned, sees
 from .live import Live
 from .notices import heard, is_fragment, left_over
 from .parts import WebOptions
@@ -71,9 +72,8 @@ class Show:
     def render(self, template: str, reader: Reader, context: dict[str, Any]) -> str:
         """A template that knows the reader, but none of the reader's secrets."""
 
-        def may_see(athlete_id: int) -> bool:
-            """Strava's rules: an athlete's data is for that athlete. On one's own machine one is both."""
-            return self._options.is_local or reader.athlete_id == athlete_id
+        def may_see(owned: Owned) -> bool:
+            return sees(self._options, reader, owned)
 
         common = {
             "reader": reader,
