@@ -199,24 +199,26 @@ def test_a_job_ended_without_its_lease_is_found_unless_the_athlete_was_purged(ev
 
 
 @pytest.mark.parametrize(
-    ("asked", "live", "deleted", "expected"),
+    ("asked", "live", "deleted_at", "expected"),
     [
-        ([], 1, False, True),
-        ([9.9], 1, False, True),
-        ([12.1], 1, False, True),
-        ([10.5], 1, False, False),
-        ([], 1, True, True),
-        ([], 0, True, False),
+        ([], 1, None, True),
+        ([9.9], 1, None, True),
+        ([12.1], 1, None, True),
+        ([10.5], 1, None, False),
+        ([], 1, 5.0, True),
+        ([], 0, 5.0, False),
+        ([], 0, 13.0, True),
     ],
 )
 def test_an_event_answered_without_a_question_after_it_came_is_found(
-    evidence, asked, live, deleted, expected
+    evidence, asked, live, deleted_at, expected
 ):
     activity = an_activity(evidence)
     number, owner = activity["id"], activity["athlete_id"]
-    evidence.ledger.acknowledged = {("activity", number, "delete", owner, 5): 5.0} if deleted else {}
     evidence.ledger.asked = {number: asked}
-    evidence.ledger.sightings = Sightings(answers=(Answer(12.0, 10.0, number, owner, None, live),))
+    deletes = {} if deleted_at is None else {number: deleted_at}
+    answers = (Answer(12.0, 10.0, number, owner, None, live),)
+    evidence.ledger.sightings = Sightings(answers=answers, deletes=deletes)
     assert ("answered without asking Strava" in found(evidence)) is expected
 
 

@@ -7,7 +7,8 @@ a rolled back transaction did was never seen.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from .loop import OWNER, VirtualLoop
@@ -15,6 +16,7 @@ from .loop import OWNER, VirtualLoop
 FIRST = """
 CREATE TEMP TABLE seen_leases (at REAL, worker TEXT, holder TEXT, key TEXT, athlete_id INTEGER);
 CREATE TEMP TABLE seen_receipts (event_id TEXT PRIMARY KEY, at REAL);
+CREATE TEMP TABLE seen_deletes (object_id INTEGER, at REAL);
 CREATE TEMP TABLE seen_answers (
     at REAL, received REAL, object_id INTEGER, owner_id INTEGER, note TEXT, live INTEGER
 );
@@ -39,6 +41,10 @@ CREATE TEMP TRIGGER see_job_dead AFTER UPDATE OF state ON main.jobs WHEN NEW.sta
 END;
 CREATE TEMP TRIGGER see_event AFTER INSERT ON main.webhook_events BEGIN
     INSERT INTO seen_receipts VALUES (NEW.id, instant());
+END;
+CREATE TEMP TRIGGER see_delete AFTER INSERT ON main.webhook_events
+WHEN NEW.aspect_type = 'delete' AND NEW.object_type = 'activity' BEGIN
+    INSERT INTO seen_deletes VALUES (NEW.object_id, instant());
 END;
 CREATE TEMP TRIGGER see_answer AFTER UPDATE OF status ON main.webhook_events
 WHEN NEW.status = 'completed' AND NEW.object_type = 'activity' BEGIN
@@ -83,6 +89,9 @@ class Sightings(NamedTuple):
 
     leases: tuple[TakenLease, ...] = ()
     answers: tuple[Answer, ...] = ()
+    deletes: Mapping[int, float] = MappingProxyType({})
+    """Activities of which a delete was stored, and when the first was. Not all of them were answered with 200:
+    a process may die between the commit and its answer."""
     absences: frozenset[int] = frozenset()
     """Activities whose streams were called absent."""
     deaths: tuple[tuple[str, str], ...] = ()
@@ -108,6 +117,7 @@ class Witness:
         return Sightings(
             tuple(TakenLease(*row) for row in rows("seen_leases")),
             tuple(Answer(*row) for row in rows("seen_answers")),
+            {object_id: at for object_id, at in reversed(rows("seen_deletes"))},
             frozenset(row[0] for row in rows("seen_absences")),
             tuple(rows("seen_deaths")),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -34,11 +35,9 @@ def _leases(evidence: Evidence) -> Iterator[str]:
 def _answers(evidence: Evidence) -> Iterator[str]:
     """An event is answered by what Strava said after it came; what Strava shows is not given up."""
     ledger = evidence.ledger
-    deleted = {
-        one for kind, one, aspect, _, _ in ledger.acknowledged if kind == "activity" and aspect == "delete"
-    }
+    deleted = ledger.sightings.deletes
     for answer in ledger.sightings.answers:
-        if answer.object_id in deleted and not answer.live:
+        if not answer.live and deleted.get(answer.object_id, math.inf) <= answer.at:
             continue  # a delete of what is not here needs no question, and takes the events that wait with it
         asked = ledger.asked.get(answer.object_id, [])
         spec = evidence.world.activities.get(answer.object_id)
