@@ -90,8 +90,8 @@ class Sightings(NamedTuple):
     leases: tuple[TakenLease, ...] = ()
     answers: tuple[Answer, ...] = ()
     deletes: Mapping[int, float] = MappingProxyType({})
-    """Activities of which a delete was stored, and when the first was. Not all of them were answered with 200:
-    a process may die between the commit and its answer."""
+    """Activities of which a delete was stored, and when the first was. Not each of these was answered with
+    200: a process may die between the commit and its answer."""
     absences: frozenset[int] = frozenset()
     """Activities whose streams were called absent."""
     deaths: tuple[tuple[str, str], ...] = ()
@@ -117,7 +117,7 @@ class Witness:
         return Sightings(
             tuple(TakenLease(*row) for row in rows("seen_leases")),
             tuple(Answer(*row) for row in rows("seen_answers")),
-            {object_id: at for object_id, at in reversed(rows("seen_deletes"))},
+            dict(reversed(rows("seen_deletes"))),
             frozenset(row[0] for row in rows("seen_absences")),
             tuple(rows("seen_deaths")),
         )

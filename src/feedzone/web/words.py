@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,9 @@ from .checks import count, duration
 from .format import schema_meaning, schema_type
 
 METRES_A_MILE = 1609.344
+
+STATUS = re.compile(r"[A-Z]+ \S+ ([45]\d\d)\b")
+"""An error that tells of an answer begins with the call and the answer's status."""
 
 CAUSES: Mapping[str, tuple[str, str]] = {
     "no_answer": ("Strava did not answer", "Strava or the network was away. Retry when it is back."),
@@ -37,6 +41,17 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     "other": ("Something else went wrong", "Each attempt tells what."),
 }
 """Classes of failure (handlers/failures.py) in words, and what to do."""
+
+SUBJECTS: Mapping[str, str] = {
+    "refresh_activity": "this activity",
+    "refresh_photos": "this activity's photos",
+    "refresh_gear": "this athlete's bikes and shoes",
+    "list_activities": "the list of this athlete's activities",
+    "reconcile_athlete": "the list of this athlete's activities",
+    "backfill_athlete": "the list of this athlete's history",
+    "revoke_athlete": "the end of this athlete's access",
+}
+"""What a job of each kind asks Strava for."""
 
 WINDOWS: Mapping[str, str] = {
     "overall_15min": "All calls",
@@ -127,6 +142,28 @@ def distance(context: Context, metres: float | None) -> str:
     return f"{metres / 1000:.1f} km"
 
 
+@pass_context
+def failure(context: Context, letter: Any) -> Markup:
+    """What has been happening to a dead letter, and since when."""
+    job, subject = letter.job, SUBJECTS.get(letter.job.kind, "this")
+    status = STATUS.match(job.last_error or "")
+    if status:
+        said = f"Strava answers {status[1]} for {subject}"
+    elif job.error_class == "no_answer":
+        said = f"Strava does not answer for {subject}"
+    else:
+        said = f"{CAUSES.get(job.error_class, CAUSES['other'])[0]}, asked for {subject}"
+    first = letter.attempts[0].ended_at if letter.attempts else job.updated_at
+    return Markup("{}, since {}").format(said, _day(context, first))
+
+
+def _day(context: Context, value: datetime) -> str | Markup:
+    """A point in time, by its weekday where that says enough."""
+    local, now = value.astimezone(context["reader"].tz), context["now"].astimezone(context["reader"].tz)
+    days = (now.date() - local.date()).days
+    return _time(context, value, f"{local:%A}") if 0 < days < 7 else moment(context, value)
+
+
 def took(seconds: float | None) -> str:
     """How long a step took."""
     if seconds is None:
@@ -183,6 +220,7 @@ def register(environment: Environment) -> None:
         percent=percent,
         sport=sport,
         happened=happened,
+        failure=failure,
         schema_type=schema_type,
         schema_meaning=schema_meaning,
         number=lambda value: f"{value:,}",

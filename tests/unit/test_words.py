@@ -1,0 +1,57 @@
+"""How failures are told to people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from markupsafe import Markup
+
+from feedzone.page_views import DeadLetter
+from feedzone.views import Attempt, Job
+from feedzone.web.reader import Reader
+from feedzone.web.words import failure
+
+NOW = datetime(2026, 11, 26, 15, 0, tzinfo=UTC)  # a Thursday
+
+
+def letter(error: str, error_class: str, first: datetime, kind: str = "refresh_activity") -> DeadLetter:
+    job = Job(
+        id="1", kind=kind, key="activity:7", athlete_id=42, state="dead", action="refresh", cause=None,
+        lane="live", due_at=NOW, attempts=3, version=1, lease_owner=None, lease_until=None,
+        last_error=error, error_class=error_class, first_received_at=first, updated_at=NOW,
+    )  # fmt: skip
+    return DeadLetter(
+        job, "Ada", [Attempt(1, first, error_class, error), Attempt(2, NOW, error_class, error)]
+    )
+
+
+def told(dead: DeadLetter) -> str:
+    return Markup(failure({"reader": Reader(), "now": NOW}, dead)).striptags()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("first", "since"),
+    [
+        (NOW - timedelta(hours=2), "13:00"),
+        (NOW - timedelta(days=2), "Tuesday"),
+        (NOW - timedelta(days=9), "17 Nov 15:00"),
+    ],
+)
+def test_a_failure_says_what_strava_answers_for_what_and_since_when(first, since):
+    dead = letter('GET activities/7 500 error ({"message":"error"})', "strava_error", first)
+    assert told(dead) == f"Strava answers 500 for this activity, since {since}"
+
+
+@pytest.mark.parametrize(
+    ("error", "error_class", "kind", "words"),
+    [
+        ("no answer within 30 s", "no_answer", "refresh_gear",
+         "Strava does not answer for this athlete's bikes and shoes"),
+        ("token refused", "token_rejected", "refresh_photos",
+         "Strava no longer accepts the athlete's token, asked for this activity's photos"),
+        ("a bug", "crash", "refresh_activity", "Something else went wrong, asked for this activity"),
+    ],
+)  # fmt: skip
+def test_a_failure_without_an_answer_says_what_went_wrong(error, error_class, kind, words):
+    assert told(letter(error, error_class, NOW, kind)) == f"{words}, since 15:00"
