@@ -223,3 +223,8 @@ async def test_a_revoke_proves_who_asks_in_its_header():
     (sent,) = transport.requests
     assert (sent.url, dict(sent.form)) == ("https://oauth.test/revoke", {"token": "the-token"})
     assert sent.headers["Authorization"] == "Basic MTc6dGhlLWNsaWVudC1zZWNyZXQ="
+
+
+def test_an_answer_that_is_nested_without_end_is_an_error_like_any_other():
+    response = Response(502, {}, b"[" * 100_000)
+    assert isinstance(error_of(response, "GET activities/1"), TransientError)

@@ -75,7 +75,7 @@ def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
     """`message` and `errors` of an error body; whatever is missing or odd is left out."""
     try:
         parsed = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", ()
     if not isinstance(parsed, dict):
         return "", ()
