@@ -12,6 +12,9 @@ from ..domain.ids import uuid7
 from ..domain.job import Job
 from .schema import job_attempts
 
+KEPT = 50
+"""What fails for months is asked for with every comparison; its story must not grow for as long."""
+
 _FORGET = delete(job_attempts).where(job_attempts.c.job_id == bindparam("job"))
 
 
@@ -35,8 +38,13 @@ def forget(connection: Connection, job_id: str) -> None:
 
 
 def relink(connection: Connection, old_job: str, new_job: str) -> None:
-    """A later job goes on with the story."""
+    """A later job goes on with the story: how it began, and the latest KEPT attempts."""
     connection.execute(update(job_attempts).where(job_attempts.c.job_id == old_job).values(job_id=new_job))
+    told = job_attempts.c
+    mine = told.job_id == new_job
+    first = select(told.id).where(mine).order_by(told.id).limit(1)
+    latest = select(told.id).where(mine).order_by(told.id.desc()).limit(KEPT)
+    connection.execute(delete(job_attempts).where(mine, told.id.not_in(first), told.id.not_in(latest)))
 
 
 def of_job(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
