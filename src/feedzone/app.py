@@ -13,6 +13,7 @@ import structlog
 
 from . import __version__
 from .clock import StravaClock, SystemClock
+from .domain.budget import limits_of
 from .domain.job import JobKind
 from .foresight import Foresight
 from .handlers.registry import handlers
@@ -28,7 +29,7 @@ from .ports import Clock, Handler, Transport, Wakeup
 from .settings import Settings
 from .store import stream_blob, upgrade
 from .store.breaker import Breaker
-from .store.budget import BudgetTable
+from .store.budget import BudgetTable, begin
 from .store.database import Database, PostgresDatabase, open_database
 from .store.journal import Journal
 from .store.listener import JobListener
@@ -219,9 +220,11 @@ def _worker(
 def prepare_database(settings: Settings) -> None:
     """Create the schema of an empty database; raise SchemaMismatch for one of another version."""
     database = open_database(settings.database)
+    limits = limits_of(settings.strava_rate_limit, settings.strava_read_rate_limit)
     try:
         if upgrade.prepare(database):
             log.info("database_created")
+        database.run_sync(lambda connection: begin(connection, limits, SystemClock().now()))
     finally:
         asyncio.run(database.close())
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
 
@@ -36,6 +36,17 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _rate_limit(value: object) -> object:
+    """As Strava's headers have it: calls in a quarter of an hour, calls in a day."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError("takes the calls of a quarter of an hour and of a day, such as 200,2000")
+    return tuple(int(part) for part in parts)
+
+
+RateLimit = Annotated[tuple[int, int], NoDecode, BeforeValidator(_rate_limit)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 SignatureMode = Literal["auto", "off", "observe", "enforce"]
 
@@ -51,6 +62,8 @@ class Settings(BaseSettings):
     strava_client_secret: SecretStr = SecretStr("")
     strava_verify_token: SecretStr = SecretStr("")
     strava_seats: int | None = Field(default=None, ge=1)
+    strava_rate_limit: RateLimit = (200, 2000)
+    strava_read_rate_limit: RateLimit = (100, 1000)
     webhook_secret: SecretStr = SecretStr("")
     webhook_path_secret: SecretStr = SecretStr("")
     webhook_signature: SignatureMode = "auto"

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedzone.clock import StravaClock
-from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading, Reservation
+from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading, Reservation, limits_of
 from feedzone.domain.job import Lane
 from feedzone.errors import QuotaSpent
-from feedzone.store.budget import BudgetTable
+from feedzone.store.budget import BudgetTable, begin
 
 QUARTER = datetime(2026, 11, 3, 12, 15, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 4, tzinfo=UTC)
@@ -44,6 +44,18 @@ async def spend(budget, times, lane=Lane.LIVE):
 async def heard(budget, readings):
     """What an answer's headers say."""
     await budget.answered(Reservation(), readings)
+
+
+async def test_limits_begin_as_they_are_set_and_what_strava_said_stays(store, budget):
+    now = store.clock.now()
+    await store.write(lambda c: begin(c, limits_of((400, 4000), (200, 2000)), now))
+    assert {window.name: window.quota for window in await budget.windows()} == dict(
+        zip(WINDOWS, (400, 4000, 200, 2000), strict=True)
+    )
+    await heard(budget, {"read_15min": Reading(limit=150, used=1)})
+    await store.write(lambda c: begin(c, DEFAULT_LIMITS, now))
+    quotas = {window.name: window.quota for window in await budget.windows()}
+    assert (quotas["read_15min"], quotas["overall_15min"]) == (150, 400)
 
 
 async def test_before_the_first_call_the_limits_are_a_new_applications(budget):

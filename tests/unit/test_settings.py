@@ -49,9 +49,17 @@ def test_the_defaults_are_those_of_the_design(given):
     assert settings.retention_days is None
 
 
+def test_rate_limits_are_set_as_stravas_headers_have_them(given):
+    settings = given(STRAVA_RATE_LIMIT="400, 4000", STRAVA_READ_RATE_LIMIT="200,2000")
+    assert (settings.strava_rate_limit, settings.strava_read_rate_limit) == ((400, 4000), (200, 2000))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "takes"),
     [
+        ("STRAVA_RATE_LIMIT", "200", "such as 200,2000"),
+        ("STRAVA_READ_RATE_LIMIT", "0,1000", "such as 200,2000"),
+        ("STRAVA_READ_RATE_LIMIT", "a,b", "such as 200,2000"),
         ("QUEUE_BATCH_SIZE", "0", "greater than or equal to 1"),
         ("QUEUE_BATCH_SIZE", "1001", "less than or equal to 1000"),
         ("QUEUE_BATCH_SIZE", "many", "integer"),

@@ -20,6 +20,11 @@ DEFAULT_LIMITS: dict[WindowName, int] = {
 """What a new application gets in 2026. Only a start: the headers win."""
 
 
+def limits_of(overall: tuple[int, int], read: tuple[int, int]) -> dict[WindowName, int]:
+    """The limits of all windows, each given for a quarter of an hour and for a day, as headers have them."""
+    return dict(zip(WINDOWS, (*overall, *read), strict=True))
+
+
 class Window(msgspec.Struct, frozen=True):
     """One rate limit window as it stands: `used` of `quota` calls since `starts_at`, by Strava's clock."""
 

@@ -297,7 +297,7 @@ def _goes_alone(
 def _locked(connection: Connection, now: datetime) -> dict[str, Any]:
     rows = connection.execute(_LOCKED).all()
     if len(rows) < len(WINDOWS):
-        _create(connection, now)
+        begin(connection, DEFAULT_LIMITS, now)
         rows = connection.execute(_LOCKED).all()
     return {row.window: row for row in rows}
 
@@ -322,12 +322,13 @@ def _window(name: WindowName, row: Any, now: datetime) -> Window:
     return Window(name, start, end, row.quota, used, latched, others)
 
 
-def _create(connection: Connection, now: datetime) -> None:
+def begin(connection: Connection, limits: Mapping[WindowName, int], now: datetime) -> None:
+    """What is assumed until an answer tells the limits; what is known already stays."""
     rows = [
         {
             "window": name,
             "starts_at": window_start(name, now),
-            "quota": DEFAULT_LIMITS[name],
+            "quota": limits[name],
             "used": 0,
             "others": 0,
             "updated_at": now,
