@@ -29,7 +29,7 @@ from .ports import Clock, Handler, Transport, Wakeup
 from .settings import Settings
 from .store import stream_blob, upgrade
 from .store.breaker import Breaker
-from .store.budget import BudgetTable, begin
+from .store.budget import BudgetTable
 from .store.database import Database, PostgresDatabase, open_database
 from .store.journal import Journal
 from .store.listener import JobListener
@@ -38,6 +38,7 @@ from .store.records import RecordTable
 from .store.retention import Retention
 from .store.schedule import GearSchedule, Schedule
 from .store.tokens import TokenTable, owner_of
+from .store.windows import begin
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
 from .strava.limiter import Limiter

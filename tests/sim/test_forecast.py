@@ -76,7 +76,7 @@ OVERNIGHT = replace(WORLD, history_days=250, sync_days=270, limits=Limits(140, 1
 BUSY = replace(WORLD, history_days=200, sync_days=220, limits=Limits(60, 4000, 30, 2000), acts_a_day=24.0)
 
 
-@pytest.mark.parametrize(("scenario", "seed"), [(OVERNIGHT, 1), (BUSY, 1)])
+@pytest.mark.parametrize(("scenario", "seed"), [(OVERNIGHT, 1), (OVERNIGHT, 3), (BUSY, 1)])
 def test_the_end_of_a_first_sync_is_told_after_its_first_tenth(scenario, seed):
     made = promises(seed, scenario)
     assert made

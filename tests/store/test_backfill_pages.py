@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from store_makers import OTHER, OWNER, detail, event, fetched, spec, streams, summary
 
+from feedzone.domain.budget import DEFAULT_LIMITS
 from feedzone.domain.effect import FinishListing, NoteFailure, StorePage, Tombstone
 from feedzone.domain.job import BackfillHint, Lane, RefreshHint
 from feedzone.domain.outcome import Continue, Done
@@ -177,9 +178,17 @@ async def test_a_complete_sync_keeps_its_time(syncing, clock):
     assert (await athlete(syncing)).initial_sync_completed_at == completed
 
 
-async def test_a_page_of_two_hundred_is_stored_and_worked_off(syncing):
+async def test_a_page_of_two_hundred_is_stored_and_worked_off(syncing, clock):
+    """No more of it is leased than may be called; the rest is due when there is room again."""
     await syncing.apply(page(*range(1, 201)), FinishListing(OWNER))
-    for job in await syncing.lease(limit=500):
-        await syncing.queue.finish(job, Done((fetched(detail(job.object_id)),)))
+    found = []
+    while (due := await syncing.queue.next_due()) is not None:
+        clock.advance(seconds=max(0.0, (due - clock.now()).total_seconds()))
+        leased = await syncing.lease(limit=500)
+        for job in leased:
+            await syncing.queue.finish(job, Done((fetched(detail(job.object_id)),)))
+        found.append(len(leased))
+    assert sum(found) == 200
+    assert 0 < max(found) <= DEFAULT_LIMITS["read_15min"]
     assert await syncing.read(jobs.counts) == {}
     assert (await athlete(syncing)).initial_sync_completed

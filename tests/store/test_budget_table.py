@@ -11,7 +11,8 @@ from feedzone.clock import StravaClock
 from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading, Reservation, limits_of
 from feedzone.domain.job import Lane
 from feedzone.errors import QuotaSpent
-from feedzone.store.budget import BudgetTable, begin
+from feedzone.store.budget import BudgetTable
+from feedzone.store.windows import begin
 
 QUARTER = datetime(2026, 11, 3, 12, 15, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 4, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from store_makers import OTHER, OWNER, detail, event, fetched, retitled, spec, streams, summary
 
 from feedzone.domain.comparison import confirm_deletion, refresh
-from feedzone.domain.effect import NoteFailure, OpenConflict, StoreSweep, Tombstone
+from feedzone.domain.effect import NoteFailure, OpenConflict, StorePage, StoreSweep, Tombstone
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import sweeps as noted
@@ -138,6 +138,19 @@ async def test_a_later_look_that_waits_still_waits_when_nothing_differs(store, c
     await store.apply(sweep(store, summary(1)))
     row = await store.row(jobs)
     assert (row.due_at, row.version) == (due, 1)
+
+
+async def test_what_waits_as_part_of_a_history_keeps_its_place(store):
+    """Else each comparison would take a month of it past what is kept for live work."""
+    history = spec(1, hint=RefreshHint(cause="backfill"), lane=Lane.BACKFILL)
+    await store.apply(StorePage(OWNER, (summary(1),), (history,)))
+    await store.apply(sweep(store, summary(1), summary(2)))
+    found = await queued(store)
+    assert (found["1"].priority, found["1"].version, found["2"].priority) == (
+        Lane.BACKFILL,
+        2,
+        Lane.RECONCILE,
+    )
 
 
 async def test_an_event_that_waits_keeps_its_hint_and_its_lane(store):

@@ -8,8 +8,8 @@ import pytest
 from store_makers import OTHER, OWNER, fetched, spec, summary
 
 from feedzone.clock import StravaClock
-from feedzone.domain.budget import ApiCall, Reservation
-from feedzone.domain.demand import OTHERS
+from feedzone.domain.budget import ApiCall, Reading, Reservation
+from feedzone.domain.demand import OTHERS, QUARTERS
 from feedzone.domain.effect import StorePage
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Snooze
@@ -72,6 +72,21 @@ async def test_a_sync_waits_for_better_lanes_and_for_everybodys_newer_activities
     # Theirs comes between the two of ours: athletes take turns.
     assert (mine.calls, mine.sync_calls, mine.sync_after, mine.unlisted) == (4, 4, 8, 0)
     assert (others.calls, others.sync_calls, others.sync_after) == (4, 2, 6)
+
+
+async def test_the_photos_of_a_history_come_after_it_and_delay_those_whose_history_is_longer(store):
+    def page(athlete_id, *ids):
+        jobs = (spec(n, **BACKFILL, rank=n, athlete_id=athlete_id) for n in ids)
+        records = (summary(n, athlete_id, total_photo_count=athlete_id == OWNER) for n in ids)
+        return StorePage(athlete_id, tuple(records), tuple(jobs))
+
+    await store.apply(page(OWNER, 1, 2, 3), page(OTHER, 4, 5, 6, 7, 8))
+    found = await waiting(store, photos=True)
+    mine, others = found[OWNER], found[OTHER]
+    assert (mine.calls, mine.sync_calls, others.calls, others.sync_calls) == (9, 6, 10, 10)
+    # Three turns of both; then, in the fourth and fifth, one photo before each of theirs.
+    assert mine.sync_after in (10, 12)
+    assert others.sync_after in (16 + 1, 16 + 2)
 
 
 async def test_a_sync_that_is_still_being_listed_says_so(store):
@@ -182,6 +197,14 @@ async def test_what_more_athletes_would_cost_comes_after_what_waits(store, clock
     assert alone.done_at < told.done_at
     assert told.done_at >= clock.now() + timedelta(minutes=15)  # 106 calls, and 100 a quarter
     assert (await foresight.what_if(5, 0)).calls == 5
+
+
+async def test_what_is_assumed_beforehand_is_a_share_of_the_limit_that_strava_tells(store, clock):
+    budget = BudgetTable(store.database, StravaClock(clock))
+    foresight = Foresight(store.database, clock, budget)
+    assert (await foresight.outlook()).demand.expected(["live"], 0, QUARTERS) == pytest.approx(100)
+    await budget.answered(Reservation(), {"read_day": Reading(30_000, 1), "overall_day": Reading(60_000, 1)})
+    assert (await foresight.outlook()).demand.expected(["live"], 0, QUARTERS) == pytest.approx(3000)
 
 
 async def test_a_closed_window_has_no_room(store, clock):

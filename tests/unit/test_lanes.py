@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
 from feedzone.domain.demand import OTHERS, QUARTERS, Counted, Demand, learn
 from feedzone.domain.job import Lane
-from feedzone.domain.lanes import MOST_KEPT, kept, room
+from feedzone.domain.lanes import MOST_KEPT, RELEASES, kept, room
 
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
 NOON = MIDNIGHT + timedelta(hours=12)
@@ -153,10 +153,18 @@ def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(used,
     assert told[Lane.LIVE].calls == max(0, min(100 - used, 1000 - max(used, today)))
 
 
-@given(st.integers(0, 24 * 3600 - 1), st.floats(0, 60))
-def test_in_the_last_45_seconds_of_a_quarter_all_of_it_is_released(second, rate):
-    now = MIDNIGHT + timedelta(seconds=second // 900 * 900 + 856)
-    assert kept(hourly(live=rate), Lane.BACKFILL, quarter_window(now), now) == 0
+@pytest.mark.parametrize("part", RELEASES[1:])
+def test_at_the_very_instant_of_a_release_it_is_released_in_each_quarter_of_the_day(part):
+    """Whoever waits is told this instant, and would wait in vain: parts of a day are not exact."""
+    demand = hourly(live=40)
+    for number in range(QUARTERS):
+        now = MIDNIGHT + (number + part) * timedelta(minutes=15)
+        before, then = (
+            kept(demand, Lane.BACKFILL, quarter_window(now), when)
+            for when in (now - timedelta(microseconds=1), now)
+        )
+        assert then < before
+        assert (then == 0) == (part == RELEASES[-1])
 
 
 def test_in_the_last_45_seconds_of_a_day_all_of_it_is_released():
@@ -196,6 +204,22 @@ def test_calls_are_expected_at_the_hour_at_which_they_were_made():
 def test_a_few_calls_in_the_first_minutes_are_no_flood():
     demand = learn(counted((0, 48, "live", 6)), NOON - timedelta(minutes=5), NOON, 1000)
     assert demand.expected(["live"], 0, QUARTERS) < 120
+
+
+def test_a_forecast_counts_on_less_than_is_kept_before_anything_was_seen_and_soon_on_what_was():
+    new = learn([], None, NOON, 1000)
+    assert new.foreseen(["live"], 0, QUARTERS) == pytest.approx(50)
+    rows = counted(*((day, q, "live", 3) for day in range(1, 3) for q in range(QUARTERS)))
+    seen = learn(rows, MIDNIGHT - timedelta(days=2), MIDNIGHT, 1000)
+    assert seen.foreseen(["live"], 0, QUARTERS) == pytest.approx(3 * QUARTERS, rel=0.15)
+    assert abs(seen.foreseen(["live"], 0, QUARTERS) - 288) < abs(seen.expected(["live"], 0, QUARTERS) - 288)
+
+
+def test_what_will_have_been_learned_comes_closer_to_what_is_likely():
+    new = learn([], None, NOON, 1000)
+    held = [new.after(hours).expected(["live"], 0, QUARTERS) for hours in (0, 24, 1e6)]
+    assert held == [pytest.approx(100), pytest.approx(75), pytest.approx(50, rel=0.01)]
+    assert hourly(live=9).after(24) == hourly(live=9)
 
 
 def test_calls_that_come_in_bunches_scatter_more_than_calls_that_come_one_by_one():

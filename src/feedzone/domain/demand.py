@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate
 
@@ -19,6 +19,10 @@ PRIOR = {"live": 0.10, "interactive": 0.02, "reconcile": 0.03, "reread": 0.05}
 PRIOR_HOURS = 24.0
 """What is assumed beforehand weighs as much as a day that was seen."""
 
+LIKELY_SHARE, LIKELY_HOURS = 0.5, 6.0
+"""Room is kept with caution; a forecast that counts on as much is always too late. It takes so much of PRIOR
+for likely, and soon believes what it sees."""
+
 PRIOR_SPREAD, MOST_SPREAD = 4.0, 10.0
 
 
@@ -34,15 +38,43 @@ class Demand(msgspec.Struct, frozen=True):
     """By lane, the calls expected from midnight (UTC) to the beginning of each quarter, and to the day's end.
 
     `spread` is how much a quarter's calls of live work scatter: variance by mean, 1 for single calls that
-    come independently of each other.
+    come independently of each other. `likely` is the same as `sums` without caution, where that is known, and
+    `hours` are those that `sums` rests on, what was assumed beforehand among them.
     """
 
     sums: Mapping[str, tuple[float, ...]]
     spread: float = PRIOR_SPREAD
+    likely: Mapping[str, tuple[float, ...]] | None = None
+    hours: float = PRIOR_HOURS
 
     def expected(self, lanes: Iterable[str], start: float, end: float) -> float:
         """Calls of these lanes between two times of one day, both in quarters since midnight."""
-        return sum(_at(sums, end) - _at(sums, start) for lane in lanes if (sums := self.sums.get(lane)))
+        return _between(self.sums, lanes, start, end)
+
+    def foreseen(self, lanes: Iterable[str], start: float, end: float) -> float:
+        """The same, as a forecast counts on them."""
+        return _between(self.sums if self.likely is None else self.likely, lanes, start, end)
+
+    def after(self, hours: float) -> Demand:
+        """What will have been learned by then, if what is likely comes."""
+        if self.likely is None:
+            return self
+        share = hours / (self.hours + hours)
+        return msgspec.structs.replace(
+            self,
+            sums={
+                lane: tuple(
+                    old + share * (new - old) for old, new in zip(sums, self.likely[lane], strict=True)
+                )
+                for lane, sums in self.sums.items()
+            },
+        )
+
+
+def _between(
+    by_lane: Mapping[str, tuple[float, ...]], lanes: Iterable[str], start: float, end: float
+) -> float:
+    return sum(_at(sums, end) - _at(sums, start) for lane in lanes if (sums := by_lane.get(lane)))
 
 
 def _at(sums: tuple[float, ...], quarter: float) -> float:
@@ -56,21 +88,27 @@ NOTHING = Demand({})
 def learn(counted: Iterable[Counted], since: datetime | None, now: datetime, day_quota: int) -> Demand:
     """The demand of the days from `since` on; hours that were not seen are taken for average ones."""
     seen = _hours_seen(since, now)
-    whole = sum(seen)
     by_lane: dict[str, dict[int, int]] = {lane: {} for lane in PRIOR}
     for row in counted:
         quarters = by_lane.setdefault(row.lane, {})
         quarters[row.quarter] = quarters.get(row.quarter, 0) + row.calls
-    sums = {}
+    sums, likely = {}, {}
     for lane, quarters in by_lane.items():
-        total = sum(quarters.values())
-        prior = (PRIOR.get(lane, 0.0) * day_quota + total) / (PRIOR_HOURS + whole)
-        in_hour = [0] * 24
-        for quarter, calls in quarters.items():
-            in_hour[quarter // 4 % 24] += calls
-        rates = [(prior + calls) / (1.0 + hours) for calls, hours in zip(in_hour, seen, strict=True)]
-        sums[lane] = tuple(accumulate((rates[n // 4] / 4 for n in range(QUARTERS)), initial=0.0))
-    return Demand(sums, _spread(by_lane["live"], sums["live"], whole))
+        usual = PRIOR.get(lane, 0.0) * day_quota
+        sums[lane] = _sums(quarters, seen, usual, PRIOR_HOURS)
+        likely[lane] = _sums(quarters, seen, usual * LIKELY_SHARE, LIKELY_HOURS)
+    whole = sum(seen)
+    return Demand(sums, _spread(by_lane["live"], sums["live"], whole), likely, PRIOR_HOURS + whole)
+
+
+def _sums(calls: Mapping[int, int], seen: Sequence[float], usual: float, hours: float) -> tuple[float, ...]:
+    """From midnight to each quarter's begin; `usual` calls a day weigh as much as so many `hours` seen."""
+    mean = (usual * hours / 24 + sum(calls.values())) / (hours + sum(seen))
+    in_hour = [0] * 24
+    for quarter, count in calls.items():
+        in_hour[quarter // 4 % 24] += count
+    rates = [(mean + count) / (1.0 + passed) for count, passed in zip(in_hour, seen, strict=True)]
+    return tuple(accumulate((rates[n // 4] / 4 for n in range(QUARTERS)), initial=0.0))
 
 
 def _hours_seen(since: datetime | None, now: datetime) -> list[float]:

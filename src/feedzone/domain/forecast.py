@@ -23,6 +23,9 @@ CALLS_AN_ACTIVITY = 2
 """The detail and the streams."""
 
 
+HOURS, A_DAY_AND_A_HALF = 24, 36.0
+
+
 class Rooms(msgspec.Struct, frozen=True):
     """What the rate limit leaves in the running quarter of an hour and day, and gives to each later one."""
 
@@ -58,7 +61,8 @@ def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
     """For each number of calls, when they will have been made; None: not within HORIZON."""
     found: list[datetime | None] = [outlook.now if need <= 0 else None for need in needs]
     waiting = sorted((need, place) for place, need in enumerate(needs) if need > 0)
-    rooms, quarters = outlook.rooms, _quarters(outlook)
+    rooms, quarters = outlook.rooms, _today(outlook)
+    later: list[_Quarter] = []
     at, made, owed = outlook.now, 0.0, 0.0
     quarter_left, day_left = float(rooms.quarter_left), float(rooms.day_left)
     while waiting and at < outlook.now + HORIZON:
@@ -84,21 +88,32 @@ def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
         quarter_left = rooms.quarter_quota
         if day_ends:
             day_left = rooms.day_quota
+            quarters = later = later or _day(outlook, [A_DAY_AND_A_HALF] * HOURS)
         at = end
     return found
 
 
-def _quarters(outlook: Outlook) -> list[_Quarter]:
+def _today(outlook: Outlook) -> list[_Quarter]:
+    return _day(outlook, [max(0.0, hour - outlook.now.hour) for hour in range(HOURS)])
+
+
+def _day(outlook: Outlook, ahead: Sequence[float]) -> list[_Quarter]:
+    """The quarters of a day, whose hours are so many hours `ahead`: what is kept in them follows from what
+    will have been learned by then."""
     demand, rooms = outlook.demand, outlook.rooms
     first = [lane.name.lower() for lane in Lane if lane < Lane.BACKFILL]
-    return [
-        _Quarter(
-            demand.expected([*first, OTHERS], n, n + 1),
-            min(reserve(demand, Lane.BACKFILL, n, n + 1, day=False), rooms.quarter_quota * MOST_KEPT),
-            min(reserve(demand, Lane.BACKFILL, n + 1, QUARTERS, day=True), rooms.day_quota * MOST_KEPT),
-        )
-        for n in range(QUARTERS)
-    ]
+    found = []
+    for hour in range(HOURS):
+        then = demand.after(ahead[hour])
+        found += [
+            _Quarter(
+                demand.foreseen([*first, OTHERS], n, n + 1),
+                min(reserve(then, Lane.BACKFILL, n, n + 1, day=False), rooms.quarter_quota * MOST_KEPT),
+                min(reserve(then, Lane.BACKFILL, n + 1, QUARTERS, day=True), rooms.day_quota * MOST_KEPT),
+            )
+            for n in range(hour * 4, hour * 4 + 4)
+        ]
+    return found
 
 
 def first_sync_calls(activities: int) -> int:

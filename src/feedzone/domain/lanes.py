@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil, sqrt
 
 import msgspec
@@ -67,9 +67,10 @@ def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
 
 
 def _kept(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
-    quarters = (now - window_start("read_day", now)) / QUARTER
-    end = float(QUARTERS) if day else float(int(quarters) + 1)
-    return reserve(demand, lane, _released(quarters), end, day=day)
+    start = window_start("read_15min", now)
+    quarter = (start - window_start("read_day", now)) // QUARTER
+    end = float(QUARTERS) if day else quarter + 1.0
+    return reserve(demand, lane, quarter + _released(now - start), end, day=day)
 
 
 def _capped(calls: float, window: Window) -> int:
@@ -88,11 +89,11 @@ def reserve(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> 
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
 
 
-def _released(quarters: float) -> float:
-    """The last time at which what is kept was reckoned anew; times are in quarters since midnight."""
-    whole = int(quarters)
-    part = max(part for part in RELEASES if part <= quarters - whole)
-    return whole + (1.0 if part == RELEASES[-1] else part)
+def _released(passed: timedelta) -> float:
+    """The part of a quarter after which what is kept was last reckoned anew."""
+    # Instants are compared, not parts of a day: those are never exactly what they should be.
+    part = max(part for part in RELEASES if part * QUARTER <= passed)
+    return 1.0 if part == RELEASES[-1] else part
 
 
 def _opens_at(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> datetime:

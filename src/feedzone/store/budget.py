@@ -1,4 +1,4 @@
-"""The rate limit windows: one row a window, shared by all processes (guarantee 4)."""
+"""Leave to call, within the rate limit that all processes share (guarantee 4)."""
 
 from __future__ import annotations
 
@@ -9,28 +9,18 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, update
 
 from ..clock import StravaClock
 from ..domain import lanes
-from ..domain.budget import (
-    DEFAULT_LIMITS,
-    WINDOWS,
-    Reservation,
-    Usage,
-    Window,
-    WindowName,
-    window_end,
-    window_start,
-)
+from ..domain.budget import WINDOWS, Reservation, Usage, Window, WindowName, window_start
 from ..domain.demand import OTHERS, QUARTERS, Demand, learn
 from ..domain.job import Lane
 from ..domain.lanes import Room
 from ..errors import QuotaSpent
-from . import breaker, journal, waiting
+from . import breaker, journal, windows
 from .database import Database
-from .dialect import insert_into
-from .schema import api_budget, application_state
+from .schema import api_budget
 
 ALONE_S = 5.0
 """How long others wait for the answer to a call that goes alone."""
@@ -50,11 +40,6 @@ all, counted in a window that was just ending."""
 LEARNED_FOR = timedelta(minutes=30)
 """The journal of a week is not read for every call."""
 
-_ROWS = select(api_budget).order_by(api_budget.c.window)
-# With whether the application is switched off: a look of its own would be one more way to the database.
-_SINCE = select(application_state.c.inactive_since).scalar_subquery()
-_LOCKED = _ROWS.add_columns(_SINCE.label("inactive_since")).with_for_update(of=api_budget)
-_CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
 _MORE = update(api_budget).values(
     used=api_budget.c.used + bindparam("calls"), updated_at=bindparam("now"), alone_until=bindparam("until")
 )
@@ -78,13 +63,19 @@ class Tight(NamedTuple):
     """When there will be more: instants by our own clock."""
 
 
+class _Learned(NamedTuple):
+    at: datetime
+    day_quota: int
+    demand: Demand
+
+
 class BudgetTable:
     """The table `api_budget` (ports.BudgetRows). Its instants are by Strava's clock."""
 
     def __init__(self, database: Database, clock: StravaClock) -> None:
         self._database = database
         self._clock = clock
-        self._learned: tuple[datetime, Demand] | None = None
+        self._learned: _Learned | None = None
         self._waiting = asyncio.Lock()
         self._asking: list[tuple[Lane, asyncio.Future[Answer]]] = []
         self._granting: asyncio.Task[None] | None = None
@@ -142,7 +133,7 @@ class BudgetTable:
         now = self._clock.now()
 
         def body(connection: Connection) -> None:
-            _locked(connection, now)
+            windows.locked(connection, now)
             for start in {window_start(name, now) for name in WINDOWS}:
                 connection.execute(_ONE_LESS, {"since": start})
             if reservation.alone:
@@ -154,14 +145,14 @@ class BudgetTable:
         now = self._clock.now()
 
         def body(connection: Connection) -> int:
-            theirs = _observe(connection, usage, now)
+            theirs = windows.observe(connection, usage, now)
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
             return theirs
 
         # Alone with the application, Strava counts what we count: then there is nothing to write.
         if reservation.alone or await self._database.read(
-            lambda c: bool(_corrections(_current(c, now, lock=False), usage))
+            lambda c: bool(windows.corrections(windows.current(c, now, lock=False), usage))
         ):
             return await self._database.write(body, durable=False)
         return 0
@@ -170,8 +161,8 @@ class BudgetTable:
         now = self._clock.now()
 
         def body(connection: Connection) -> datetime:
-            _observe(connection, usage, now)
-            held = _current(connection, now, lock=True)
+            windows.observe(connection, usage, now)
+            held = windows.current(connection, now, lock=True)
             full = [window for window in held.values() if window.used >= window.quota]
             # Without headers to say which window is spent, the shorter ones are: the day would have said so.
             spent = full or [window for window in held.values() if not window.is_day]
@@ -190,31 +181,39 @@ class BudgetTable:
     async def windows(self) -> list[Window]:
         """The four windows as they stand now, by our own clock."""
         now = self._clock.now()
-        held = await self._database.read(lambda c: _current(c, now, lock=False))
+        held = await self._database.read(lambda c: windows.current(c, now, lock=False))
+        self._forget_if_other(held["read_day"].quota)
         return [_by_our_clock(window, self._clock) for window in held.values()]
 
     async def demand(self) -> Demand:
         """What calls are to be expected, learned from the journal of the last days."""
-        now = self._clock.now()
-        if self._learned is None or not timedelta(0) <= now - self._learned[0] < LEARNED_FOR:
-            self._learned = now, await self._database.read(lambda c: _learn(c, now))
-        return self._learned[1]
+        now, known = self._clock.now(), self._learned
+        if known is None or not timedelta(0) <= now - known.at < LEARNED_FOR:
+            known = self._learned = await self._database.read(lambda c: _learn(c, now))
+        return known.demand
+
+    def _forget_if_other(self, day_quota: int) -> None:
+        """What is assumed beforehand is a share of the day's quota, which Strava's first answer tells."""
+        if self._learned is not None and self._learned.day_quota != day_quota:
+            self._learned = None
 
     def tight(
         self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
     ) -> dict[Lane, Tight]:
         """Those lanes that may make fewer than `most` calls now."""
         now = self._clock.now()
-        windows = list(_current(connection, now, lock=False).values())
-        left = {lane: lanes.calls_left(windows, demand, lane, now) for lane in of}
+        held = windows.current(connection, now, lock=False)
+        self._forget_if_other(held["read_day"].quota)
+        every = list(held.values())
+        left = {lane: lanes.calls_left(every, demand, lane, now) for lane in of}
         return {
-            lane: Tight(calls, partial(self._room, windows, demand, lane, now))
+            lane: Tight(calls, partial(self._room, every, demand, lane, now))
             for lane, calls in left.items()
             if calls < most
         }
 
-    def _room(self, windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
-        found = lanes.room(windows, demand, lane, now)
+    def _room(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
+        found = lanes.room(held, demand, lane, now)
         return Room(found.calls, found.window, self._clock.ours(found.until))
 
 
@@ -223,16 +222,16 @@ def _by_our_clock(window: Window, clock: StravaClock) -> Window:
     return Window(window.name, start, end, window.quota, window.used, window.latched, window.others)
 
 
-def _learn(connection: Connection, now: datetime) -> Demand:
+def _learn(connection: Connection, now: datetime) -> _Learned:
     seen = journal.counted(connection, now)
-    day = _current(connection, now, lock=False)["read_day"]
-    return learn(seen.rows, seen.since, now, day.quota)
+    day = windows.current(connection, now, lock=False)["read_day"]
+    return _Learned(now, day.quota, learn(seen.rows, seen.since, now, day.quota))
 
 
 def _reserve(connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime) -> list[Answer]:
     """An answer for each lane that asks, the better ones first."""
-    rows = _locked(connection, now)
-    held = _windows(rows, now)
+    rows = windows.locked(connection, now)
+    held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
     until = rows["read_15min"].alone_until
     busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S)
@@ -246,7 +245,7 @@ def _reserve(connection: Connection, asked: Sequence[Lane], demand: Demand, now:
     if given := [answer for answer in answers if isinstance(answer, Reservation)]:
         alone = {"until": now + timedelta(seconds=ALONE_S) if any(leave.alone for leave in given) else until}
         if any(rows[name].starts_at != window.starts_at for name, window in held.items()):
-            _write(connection, held.values(), now)
+            windows.write(connection, held.values(), now)
             connection.execute(_ALONE, alone)
         else:
             connection.execute(_MORE, {"calls": len(given), "now": now, **alone})
@@ -264,9 +263,9 @@ def _leave(
     busy: bool,
     shared: bool,
 ) -> Answer:
-    windows = list(held.values())
-    if lanes.calls_left(windows, demand, lane, now) <= 0:
-        return lanes.room(windows, demand, lane, now)
+    every = list(held.values())
+    if lanes.calls_left(every, demand, lane, now) <= 0:
+        return lanes.room(every, demand, lane, now)
     if busy:
         return None
     door = breaker.ask(connection, now) if rows["read_15min"].inactive_since is not None else breaker.OPEN
@@ -292,97 +291,3 @@ def _goes_alone(
         return False
     narrow = any(w.quota - w.used <= min(WIDEST, NARROW * w.quota) for w in held.values())
     return narrow or now - quarter.updated_at >= SILENCE
-
-
-def _locked(connection: Connection, now: datetime) -> dict[str, Any]:
-    rows = connection.execute(_LOCKED).all()
-    if len(rows) < len(WINDOWS):
-        begin(connection, DEFAULT_LIMITS, now)
-        rows = connection.execute(_LOCKED).all()
-    return {row.window: row for row in rows}
-
-
-def _current(connection: Connection, now: datetime, *, lock: bool) -> dict[WindowName, Window]:
-    """The windows at `now`: what was counted in an earlier window is over."""
-    if lock:
-        return _windows(_locked(connection, now), now)
-    return _windows({row.window: row for row in connection.execute(_ROWS)}, now)
-
-
-def _windows(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
-    return {name: _window(name, rows.get(name), now) for name in WINDOWS}
-
-
-def _window(name: WindowName, row: Any, now: datetime) -> Window:
-    start, end = window_start(name, now), window_end(name, now)
-    if row is None:
-        return Window(name, start, end, DEFAULT_LIMITS[name], 0)
-    used, others = (row.used, row.others) if row.starts_at == start else (0, 0)
-    latched = row.latched_until is not None and row.latched_until > now
-    return Window(name, start, end, row.quota, used, latched, others)
-
-
-def begin(connection: Connection, limits: Mapping[WindowName, int], now: datetime) -> None:
-    """What is assumed until an answer tells the limits; what is known already stays."""
-    rows = [
-        {
-            "window": name,
-            "starts_at": window_start(name, now),
-            "quota": limits[name],
-            "used": 0,
-            "others": 0,
-            "updated_at": now,
-        }
-        for name in WINDOWS
-    ]
-    connection.execute(insert_into(connection, api_budget).on_conflict_do_nothing(), rows)
-
-
-def _write(connection: Connection, windows: Sequence[Window] | Any, now: datetime) -> None:
-    rows = [
-        {
-            "name": window.name,
-            "starts_at": window.starts_at,
-            "quota": window.quota,
-            "used": window.used,
-            "others": window.others,
-            "updated_at": now,
-        }
-        for window in windows
-    ]
-    connection.execute(_CHANGE, rows)
-
-
-def _corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:
-    """The windows of which Strava knows more than we do."""
-    found = {}
-    for name, reading in usage.items():
-        window = held[name]
-        # The larger count is right: calls of ours may be under way, and others may use the application.
-        used = window.used if reading.used is None else max(window.used, reading.used)
-        others = window.others + used - window.used
-        corrected = Window(
-            name,
-            window.starts_at,
-            window.ends_at,
-            reading.limit or window.quota,
-            used,
-            window.latched,
-            others,
-        )
-        if corrected != window:
-            found[name] = corrected
-    return found
-
-
-def _observe(connection: Connection, usage: Usage, now: datetime) -> int:
-    """Write what Strava knows more than we do; returns how many calls of the day were not ours."""
-    held = _current(connection, now, lock=True)
-    corrected = _corrections(held, usage)
-    if not corrected:
-        return 0
-    _write(connection, corrected.values(), now)
-    if any(window.quota > held[name].quota for name, window in corrected.items()):
-        waiting.hurry(connection, now)
-    day = corrected.get("read_day")
-    return day.others - held["read_day"].others if day is not None else 0

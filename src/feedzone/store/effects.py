@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import assert_never
 
+from msgspec import structs
 from sqlalchemy import Connection
 
 from ..domain.activity import ActivityRecord
@@ -30,7 +31,7 @@ from ..domain.effect import (
     StoreSweep,
     Tombstone,
 )
-from ..domain.job import JobSpec, activity_key
+from ..domain.job import JobSpec, Lane, activity_key
 from . import activities, athletes, departures, gear, jobs, photos, streams, sweeps, waiting
 
 
@@ -126,14 +127,17 @@ def _store_list(
 ) -> activities.Comparison:
     """New rows appear at once from their summaries; only what differs from what we hold causes a fetch.
 
-    A row that we hold is not overwritten by a summary: it may be older than the last detail.
+    A row that we hold is not overwritten by a summary: it may be older than the last detail. What waits as
+    part of a history keeps its place: a comparison that finds it has learned nothing new.
     """
-    jobs.lock(connection, (spec.key for spec in specs))
+    lanes = jobs.lock(connection, (spec.key for spec in specs))
     found = activities.compare(connection, records, now, given_up=given_up)
     wanted = _store_new(connection, athlete_id, found.new, cause, now)
     activities.mark_pending(connection, (record.id for record in found.changed), now)
     wanted |= {activity_key(record.id) for record in found.changed}
-    jobs.enqueue(connection, (spec for spec in specs if spec.key in wanted), now)
+    waits = {key for key, lane in lanes.items() if lane is Lane.BACKFILL}
+    placed = (structs.replace(spec, lane=Lane.BACKFILL) if spec.key in waits else spec for spec in specs)
+    jobs.enqueue(connection, (spec for spec in placed if spec.key in wanted), now)
     return found
 
 

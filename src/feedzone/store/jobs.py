@@ -58,7 +58,7 @@ _EXISTS = select(_columns.id).where(_columns.id == bindparam("job"))
 _CHANGE = update(jobs).where(_columns.id == bindparam("job"))
 _DELETE = delete(jobs).where(_columns.id == bindparam("job"))
 _LOCK = (
-    select(_columns.id)
+    select(_columns.key, _columns.priority)
     .where(_columns.key.in_(bindparam("keys", expanding=True)), _columns.state != "dead")
     .order_by(_columns.id)
     .with_for_update()
@@ -174,12 +174,12 @@ def _values(spec: JobSpec, turn: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def lock(connection: Connection, keys: Iterable[str]) -> None:
-    """Lock the live jobs of these objects.
+def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
+    """Lock the live jobs of these objects; returns their lanes.
 
     Every transaction locks jobs before activities before athletes: two that differed would deadlock.
     """
-    connection.execute(_LOCK, {"keys": sorted(keys)}).all()
+    return {row.key: Lane(row.priority) for row in connection.execute(_LOCK, {"keys": sorted(keys)})}
 
 
 def lease(

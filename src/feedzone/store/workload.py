@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Text, and_, case, cast, func, or_, select
+from sqlalchemy import Connection, Text, and_, case, cast, func, literal, or_, select
 
 from ..domain.job import Lane
 from .schema import jobs, strava_activities
@@ -17,34 +18,80 @@ _activity = strava_activities.c
 _KEY = len("activity:")
 
 
-def waiting(connection: Connection, now: datetime, *, photos: bool) -> Sequence[Row[Any]]:
-    """By athlete: `calls` of all their jobs, `sync_calls` of a first or longer sync, `sync_after` calls of
-    anybody's it is done, and whether all of it is `unlisted`.
+class Waiting(NamedTuple):
+    """What waits of one athlete: the calls of it all, and those of a first or longer sync, which is done
+    after `sync_after` calls of anybody's. `unlisted`: how many of it there are, only the list will tell."""
 
-    Counted is what is due, or put off by a spent window or a failure. Later looks at fresh activities that
-    are not due yet belong to what is learned from the journal.
+    athlete_id: int
+    calls: int
+    sync_calls: int
+    sync_after: int
+    unlisted: bool
+
+
+def waiting(connection: Connection, now: datetime, *, photos: bool) -> list[Waiting]:
+    """By athlete, what is due, or put off by a spent window or a failure.
+
+    Later looks at fresh activities that are not due yet belong to what is learned from the journal.
     """
+    rows = connection.execute(_query(now, photos=photos)).all()
+    lines = [(row.line_ends, int(row.photos)) for row in rows if row.photos]
+    later = _photos_before(lines, {row.sync_ends for row in rows if row.sync_ends is not None})
+    return [
+        Waiting(
+            row.athlete_id,
+            int(row.calls + row.photos),
+            int(row.sync_calls),
+            int(row.sync_after) + later.get(row.sync_ends, 0),
+            bool(row.unlisted),
+        )
+        for row in rows
+    ]
+
+
+def _photos_before(lines: Iterable[tuple[int, int]], turns: Iterable[int]) -> dict[int, int]:
+    """How many photos come before each of these turns: they will be asked for in the turns after the end of
+    their athlete's line."""
+    bends = Counter[int]()
+    for ends, photos in lines:
+        bends[ends + 1] += 1
+        bends[ends + 1 + photos] -= 1
+    found, asking, made, at = {}, 0, 0, 0
+    for turn in sorted({*bends, *turns}):
+        made, at = made + asking * (turn - at), turn
+        asking += bends[turn]
+        found[turn] = made
+    return found
+
+
+def _query(now: datetime, *, photos: bool) -> Any:
     hint = cast(_columns.hint, Text)
-    with_photos = case((_activity.total_photo_count > 0, 1), else_=0) if photos else 0
-    kind = _columns.kind
+    kind, lane = _columns.kind, _columns.priority
+    lists, history = kind == "backfill_athlete", lane == int(Lane.BACKFILL)
+    # Those of a history are asked for by jobs that take their places when all of it is there.
+    with_photos = case((_activity.total_photo_count > 0, 1), else_=0) if photos else literal(0)
+    streams = or_(hint.contains('"streams_only":true'), hint.contains('"detail_version":'))
+    later = case((and_(kind == "refresh_activity", history, ~streams), with_photos), else_=0)
+    at_once = case((history, 0), else_=with_photos)
     calls = case(
-        (and_(kind == "refresh_activity", hint.contains('"streams_only":true')), 1),
-        (and_(kind == "refresh_activity", hint.contains('"detail_version":')), 1),
-        (and_(kind == "refresh_activity", _activity.manual.is_(True)), 1 + with_photos),
-        (kind == "refresh_activity", 2 + with_photos),
+        (and_(kind == "refresh_activity", streams), 1),
+        (and_(kind == "refresh_activity", _activity.manual.is_(True)), 1 + at_once),
+        (kind == "refresh_activity", 2 + at_once),
         # At least the page and the empty one after it; how many pages there are, only the end tells.
         (and_(kind == "backfill_athlete", ~hint.contains('"page":')), 2),
         (and_(kind == "reconcile_athlete", ~hint.contains('"full":false')), 2),
         else_=1,
     )
-    lists = kind == "backfill_athlete"
     line = (
         select(
             _columns.athlete_id,
             calls.label("calls"),
-            case((or_(lists, _columns.priority == int(Lane.BACKFILL)), 1), else_=0).label("syncs"),
+            later.label("photos"),
+            case((history, _columns.turn)).label("turn"),
+            # A sync is complete without its photos.
+            case((or_(lists, and_(history, kind != "refresh_photos")), 1), else_=0).label("syncs"),
             case((lists, 1), else_=0).label("lists"),
-            func.sum(calls).over(order_by=(_columns.priority, _columns.turn, _columns.id)).label("after"),
+            func.sum(calls).over(order_by=(lane, _columns.turn, _columns.id)).label("after"),
         )
         .outerjoin(strava_activities, _activity.id == _activity_id())
         .where(
@@ -54,16 +101,16 @@ def waiting(connection: Connection, now: datetime, *, photos: bool) -> Sequence[
         .subquery()
         .c
     )
-    rows: Any = connection.execute(
-        select(
-            line.athlete_id,
-            func.sum(line.calls).label("calls"),
-            func.sum(line.calls * line.syncs).label("sync_calls"),
-            func.max(line.after * line.syncs).label("sync_after"),
-            func.max(line.lists).label("unlisted"),
-        ).group_by(line.athlete_id)
-    ).all()
-    return list(rows)
+    return select(
+        line.athlete_id,
+        func.sum(line.calls).label("calls"),
+        func.sum(line.photos).label("photos"),
+        func.sum(line.calls * line.syncs).label("sync_calls"),
+        func.max(line.after * line.syncs).label("sync_after"),
+        func.max(line.turn).label("line_ends"),
+        func.max(case((line.syncs == 1, line.turn))).label("sync_ends"),
+        func.max(line.lists).label("unlisted"),
+    ).group_by(line.athlete_id)
 
 
 def _activity_id() -> Any:

@@ -1,0 +1,114 @@
+"""The rate limit windows as rows: read, begun anew, and corrected by what Strava says (guarantee 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from ..domain.budget import DEFAULT_LIMITS, WINDOWS, Usage, Window, WindowName, window_end, window_start
+from . import waiting
+from .dialect import insert_into
+from .schema import api_budget, application_state
+
+_ROWS = select(api_budget).order_by(api_budget.c.window)
+# With whether the application is switched off: a look of its own would be one more way to the database.
+_SINCE = select(application_state.c.inactive_since).scalar_subquery()
+_LOCKED = _ROWS.add_columns(_SINCE.label("inactive_since")).with_for_update(of=api_budget)
+_CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
+
+
+def locked(connection: Connection, now: datetime) -> dict[str, Any]:
+    rows = connection.execute(_LOCKED).all()
+    if len(rows) < len(WINDOWS):
+        begin(connection, DEFAULT_LIMITS, now)
+        rows = connection.execute(_LOCKED).all()
+    return {row.window: row for row in rows}
+
+
+def current(connection: Connection, now: datetime, *, lock: bool) -> dict[WindowName, Window]:
+    """The windows at `now`: what was counted in an earlier window is over."""
+    if lock:
+        return of(locked(connection, now), now)
+    return of({row.window: row for row in connection.execute(_ROWS)}, now)
+
+
+def of(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
+    return {name: _window(name, rows.get(name), now) for name in WINDOWS}
+
+
+def _window(name: WindowName, row: Any, now: datetime) -> Window:
+    start, end = window_start(name, now), window_end(name, now)
+    if row is None:
+        return Window(name, start, end, DEFAULT_LIMITS[name], 0)
+    used, others = (row.used, row.others) if row.starts_at == start else (0, 0)
+    latched = row.latched_until is not None and row.latched_until > now
+    return Window(name, start, end, row.quota, used, latched, others)
+
+
+def begin(connection: Connection, limits: Mapping[WindowName, int], now: datetime) -> None:
+    """What is assumed until an answer tells the limits; what is known already stays."""
+    rows = [
+        {
+            "window": name,
+            "starts_at": window_start(name, now),
+            "quota": limits[name],
+            "used": 0,
+            "others": 0,
+            "updated_at": now,
+        }
+        for name in WINDOWS
+    ]
+    connection.execute(insert_into(connection, api_budget).on_conflict_do_nothing(), rows)
+
+
+def write(connection: Connection, windows: Iterable[Window], now: datetime) -> None:
+    rows = [
+        {
+            "name": window.name,
+            "starts_at": window.starts_at,
+            "quota": window.quota,
+            "used": window.used,
+            "others": window.others,
+            "updated_at": now,
+        }
+        for window in windows
+    ]
+    connection.execute(_CHANGE, rows)
+
+
+def corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:
+    """The windows of which Strava knows more than we do."""
+    found = {}
+    for name, reading in usage.items():
+        window = held[name]
+        # The larger count is right: calls of ours may be under way, and others may use the application.
+        used = window.used if reading.used is None else max(window.used, reading.used)
+        others = window.others + used - window.used
+        corrected = Window(
+            name,
+            window.starts_at,
+            window.ends_at,
+            reading.limit or window.quota,
+            used,
+            window.latched,
+            others,
+        )
+        if corrected != window:
+            found[name] = corrected
+    return found
+
+
+def observe(connection: Connection, usage: Usage, now: datetime) -> int:
+    """Write what Strava knows more than we do; returns how many calls of the day were not ours."""
+    held = current(connection, now, lock=True)
+    corrected = corrections(held, usage)
+    if not corrected:
+        return 0
+    write(connection, corrected.values(), now)
+    if any(window.quota > held[name].quota for name, window in corrected.items()):
+        waiting.hurry(connection, now)
+    day = corrected.get("read_day")
+    return day.others - held["read_day"].others if day is not None else 0
