@@ -6,6 +6,7 @@ import { drawMap } from "./map.js";
 let drawn = null;
 
 async function draw() {
+  document.title = `${document.querySelector("main h1").textContent} · feedzone`;
   const places = ["map", "curves"].map((id) => document.getElementById(id));
   const [map, curves] = places;
   const wanted = (map ?? curves)?.dataset.kept ?? null;

@@ -75,6 +75,7 @@ async def test_an_operator_sees_how_it_fares_and_not_what_it_says_without_consen
         assert "canal" not in answer.text
         assert "10.00 km" not in text
         assert "sketch" not in answer.text
+        assert "60 samples" not in text
         assert "they have not agreed that the operator sees it" in text
         assert "Strava said: it was changed" in text
         assert "Description" in text

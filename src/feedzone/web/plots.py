@@ -147,9 +147,17 @@ def sketch(points: Sequence[Point]) -> Sketch | None:
     least = radians(0.0005) / cos(radians(_tame(points[0][0])))
     scale = BOX / max(across, down, least)
     placed = [(round((x - west) * scale), round((y - north) * scale)) for x, y in flat]
-    kept = [place for index, place in enumerate(placed) if index == 0 or place != placed[index - 1]]
-    path = "M" + "L".join(f"{x} {y}" for x, y in kept)
+    path = "M" + "L".join(f"{x} {y}" for x, y in _apart(placed))
     return Sketch(max(1, round(across * scale)), max(1, round(down * scale)), path, placed[0], placed[-1])
+
+
+def _apart(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Without those that nobody could tell from the one before."""
+    kept = [places[0]]
+    for x, y in places[1:-1]:
+        if abs(x - kept[-1][0]) > 1 or abs(y - kept[-1][1]) > 1:
+            kept.append((x, y))
+    return [*kept, places[-1]]
 
 
 def _tame(lat: float) -> float:

@@ -88,7 +88,7 @@ def story(told: ActivityFile, measures: Measures, now: datetime, *, open_to: boo
         *(_asked(call) for call in told.calls),
         *(Entry(one.ended_at, f"Attempt {one.attempt} failed", one.error, "bad") for one in told.attempts),
         *_changes(told, measures, open_to=open_to),
-        *_states(told),
+        *_states(told, open_to=open_to),
         *(_next(job, now) for job in told.jobs),
     ]
     return sorted(entries, key=lambda entry: (entry.is_ahead, entry.at))
@@ -189,19 +189,16 @@ def _measure(field: str, measures: Measures) -> Measure | None:
     return kinds.get(field)
 
 
-def _states(told: ActivityFile) -> Iterator[Entry]:
+def _states(told: ActivityFile, *, open_to: bool) -> Iterator[Entry]:
     one, held = told.activity, told.streams
     if one is not None and not any(change.changed_at == one.created_at for change in told.changes):
         yield Entry(one.created_at, "First stored here", level="good")
     if held is None:
         return
     if held.state == "present":
-        yield Entry(
-            held.fetched_at,
-            "Streams stored",
-            f"{held.samples:,} samples of {len(held.channels)} channels",
-            "good",
-        )
+        # How many there are would tell how long it took.
+        size = f"{held.samples:,} samples of {len(held.channels)} channels" if open_to else ""
+        yield Entry(held.fetched_at, "Streams stored", size, "good")
     elif held.state == "absent":
         yield Entry(held.fetched_at, "There are no streams", "as Strava has it")
     elif not held.samples:
