@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import statistics
 import tempfile
@@ -18,9 +19,12 @@ from sqlalchemy import Connection, insert
 
 from feedzone.app import build, front_door, prepare_database
 from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.effect import StoreDetail, StoreStreams
 from feedzone.settings import Settings
-from feedzone.store import athletes
+from feedzone.store import athletes, effects
 from feedzone.store.schema import strava_activities, webhook_events
+from feedzone.store.stream_blob import encode
+from feedzone.strava.payloads import activity
 from feedzone.web.routes import end_streams
 
 ACTIVITIES, EVENTS, PEOPLE = 100_000, 1_000_000, 500
@@ -28,7 +32,18 @@ DAYS = 365
 AT_ONCE = 20_000
 ROUNDS = 30
 OPEN_PAGES, WATCHED_S = 50, 40
-PATHS = ("/", "/athletes", "/events", "/events?status=failed", "/failures", "/health")
+SAMPLES = 13_000
+RIDE = ACTIVITIES - 1
+PATHS = (
+    "/",
+    "/athletes",
+    "/events",
+    "/events?status=failed",
+    "/failures",
+    "/health",
+    f"/activities/{RIDE}",
+    f"/activities/{RIDE}/curves",
+)
 
 
 def fill(connection: Connection, now: datetime) -> None:
@@ -57,6 +72,29 @@ def fill(connection: Connection, now: datetime) -> None:
         connection.execute(insert(strava_activities), rows)
     for first in range(0, EVENTS, AT_ONCE):
         connection.execute(insert(webhook_events), [event(n, begin) for n in range(first, first + AT_ONCE)])
+
+
+def ride(connection: Connection, now: datetime) -> None:
+    """One of them whole: a detail with laps, and streams of hours."""
+    shape = [math.sin(n / 300) for n in range(SAMPLES)]
+    streams: dict[str, list[Any]] = {
+        "time": list(range(SAMPLES)),
+        "distance": [round(7.7 * n, 1) for n in range(SAMPLES)],
+        "latlng": [[round(47 + s / 10, 6), round(8 + n / 1e5, 6)] for n, s in enumerate(shape)],
+        "altitude": [round(500 + 80 * s, 1) for s in shape],
+        "velocity_smooth": [round(7.7 + 2 * s, 3) for s in shape],
+        "heartrate": [round(140 + 20 * s) for s in shape],
+        "watts": [round(200 + 90 * s) for s in shape],
+        "cadence": [round(85 + 5 * s) for s in shape],
+        "temp": [round(15 + 3 * s) for s in shape],
+    }
+    packed = encode(json.dumps({name: {"data": data} for name, data in streams.items()}).encode())
+    laps = [{"name": f"Lap {n}", "distance": 5000.0, "moving_time": 650} for n in range(1, 21)]
+    body = {"id": RIDE, "athlete": {"id": RIDE % PEOPLE}, "name": "The long one", "laps": laps}
+    body |= {"sport_type": "Ride", "start_date": "2026-11-03T06:00:00Z", "distance": 100_000.0}
+    record = activity(json.dumps(body).encode(), "detail", "bench")
+    held = StoreStreams(RIDE, RIDE % PEOPLE, "present", packed.blob, packed.channels, packed.samples)
+    effects.apply(connection, [StoreDetail(record, "sweep", None, complete=True), held], now)
 
 
 def event(number: int, begin: datetime) -> dict[str, Any]:
@@ -94,6 +132,7 @@ async def measure(folder: Path) -> None:
     app = build(settings)
     now = datetime.now(UTC)
     await asyncio.to_thread(app.database.run_sync, lambda c: fill(c, now))
+    await asyncio.to_thread(app.database.run_sync, lambda c: ride(c, now))
     door = front_door(app)
     server = uvicorn.Server(uvicorn.Config(door, port=0, log_config=None, lifespan="on", access_log=False))
     serving = asyncio.create_task(server.serve())
@@ -124,13 +163,14 @@ async def answers(browser: aiohttp.ClientSession, url: str) -> None:
 
 
 async def weight(browser: aiohttp.ClientSession, url: str) -> None:
-    async with browser.get(f"{url}/") as answer:
-        page = await answer.text()
-    size = len(page.encode())
-    for address in set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page)):
-        async with browser.get(f"{url}{address}", headers={"Accept-Encoding": "gzip"}) as answer:
-            size += int(answer.headers["Content-Length"])
-    print(f"first load of the overview: {size / 1000:.0f} kB")
+    for path in ("/", f"/activities/{RIDE}"):
+        async with browser.get(f"{url}{path}") as answer:
+            page = await answer.text()
+        size = len(page.encode())
+        for address in set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page)):
+            async with browser.get(f"{url}{address}", headers={"Accept-Encoding": "gzip"}) as answer:
+                size += int(answer.headers["Content-Length"])
+        print(f"first load of {path}: {size / 1000:.0f} kB")
 
 
 async def idle(browser: aiohttp.ClientSession, url: str) -> None:

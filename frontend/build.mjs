@@ -16,7 +16,8 @@ await mkdir(out, { recursive: true });
 
 const { metafile } = await build({
   absWorkingDir: here,
-  entryPoints: ["src/app.js", "src/app.css"],
+  // What only the page of an activity needs is a bundle of its own.
+  entryPoints: ["src/app.js", "src/app.css", "src/activity.js", "src/activity.css"],
   entryNames: "[name]-[hash]",
   outdir: out,
   bundle: true,
@@ -24,6 +25,7 @@ const { metafile } = await build({
   format: "iife",
   target: ["es2022"],
   legalComments: "linked",
+  loader: { ".png": "dataurl" },
   metafile: true,
   logLevel: "warning",
 });

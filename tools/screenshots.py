@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 from playwright.async_api import Browser, async_playwright
 
-from feedzone.sandbox import Limits, SandboxOptions, running
+from feedzone.sandbox import Limits, Running, SandboxOptions, running
 from flow_fixtures import Installation, eventually
 from processes import environment, free_port
 from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, furnish
@@ -44,9 +44,28 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
             for name, path in pages.items():
                 await page.goto(f"{base}{path}")
                 await page.wait_for_load_state("load")
+                if await page.locator("#curves").count():
+                    await page.locator(".curve canvas").last.wait_for()
                 await page.screenshot(path=OUT / f"{name}-{size}-{theme}.png", full_page=True)
             await context.close()
             print(f"{', '.join(pages)}: {size}, {theme}")
+
+
+async def activities(full: Installation, strava: Running) -> dict[str, str]:
+    """The pages of an activity that is whole, of one that failed, and of one that was deleted."""
+    _, held = await full.api("activities?limit=50")
+    whole, *others = held["items"]
+    failed = next(one for one in others if one["sync_status"] == "failed")
+    gone = next(one for one in others if one["sync_status"] == "synced")
+    strava.world.delete(gone["id"])
+
+    async def buried() -> object:
+        status, _ = await full.api(f"activities/{gone['id']}")
+        return status == 404
+
+    await eventually(buried)
+    found = {"": whole, "-failed": failed, "-deleted": gone}
+    return {f"activity{name}": f"/activities/{one['id']}" for name, one in found.items()}
 
 
 async def main() -> None:
@@ -72,6 +91,7 @@ async def main() -> None:
                 pages = {path.strip("/") or "overview": path for path in PAGES}
                 pages["event"] = f"/events/{events['items'][0]['id']}"
                 pages["disconnect"] = f"/athletes/{people['items'][0]['id']}/disconnect"
+                pages |= await activities(full, strava)
                 await shoot(browser, full.url, pages | {"api": "/docs"})
                 own = {"me": "/me", "me-disconnect": "/me/disconnect"}
                 await shoot(browser, full.url, own, consents=True)

@@ -13,6 +13,8 @@ Object.assign(htmx.config, {
 });
 
 const callbacks = {
+  // What a script has drawn into stays as it is, unless there is something else to draw.
+  beforeNodeMorphed: (old, fresh) => !(old.dataset?.kept && old.dataset.kept === fresh.dataset?.kept),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details"),
 };
 

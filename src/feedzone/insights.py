@@ -237,7 +237,7 @@ class Insights:
         rows = await self._database.read(query)
         if self._database.shares_work:
             rows = settled(rows, self._clock.now())
-        return page(ChangePage, rows, limit, _change, lambda row: row.id)
+        return page(ChangePage, rows, limit, change_view, lambda row: row.id)
 
     async def job(self, job_id: str) -> JobStory:
         """One job with the attempts that failed, oldest first. Raises NotFound."""
@@ -354,7 +354,11 @@ def job_view(row: Row[Any]) -> Job:
     return _from(row, Job, action=told[0], cause=told[1] or None, lane=Lane(row.priority).name.lower())
 
 
-def _change(row: Row[Any]) -> Change:
+def activity_view(row: Row[Any]) -> Activity:
+    return _from(row, Activity)
+
+
+def change_view(row: Row[Any]) -> Change:
     return _from(row, Change, old_value=_as_received(row.old_value), new_value=_as_received(row.new_value))
 
 

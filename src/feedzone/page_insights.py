@@ -9,7 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from .activity_files import CurveShelf, file_of
+from .activity_views import ActivityFile
 from .budget_views import Budget
+from .domain.curves import Drawn
 from .domain.job import Lane
 from .insights import Insights, athlete_view, event_view, job_view
 from .page_views import (
@@ -51,6 +54,7 @@ class PageInsights:
         self._insights = insights
         self._delivery: tuple[datetime, Delivery] | None = None
         self._budget: tuple[datetime, Budget] | None = None
+        self._shelf = CurveShelf(database)
 
     async def stamp(self) -> str:
         """Differs when something was committed meanwhile."""
@@ -110,6 +114,14 @@ class PageInsights:
             return None if row is None else _told(connection, [row])[0]
 
         return await self._database.read(body)
+
+    async def activity(self, activity_id: int) -> ActivityFile | None:
+        """None for an activity that nothing is known of."""
+        return await self._database.read(lambda c: file_of(c, activity_id))
+
+    async def curves(self, activity_id: int) -> Drawn | None:
+        """What to draw of an activity's streams; None: they are not here. Raises MalformedStreams."""
+        return await self._shelf.curves(activity_id)
 
     async def causes(self) -> list[Cause]:
         """Dead letters by class of failure, the most frequent first."""

@@ -46,6 +46,18 @@ def _rate_limit(value: object) -> object:
     return tuple(int(part) for part in parts)
 
 
+def _tile_url(value: object) -> object:
+    """A URL for pictures of a map, of one host: pages may load from that one and no other."""
+    if not isinstance(value, str) or not value.strip():
+        return value
+    text = value.strip()
+    host = text.partition("://")[2].partition("/")[0]
+    fits = text.startswith(("http://", "https://")) and re.fullmatch(r"[A-Za-z0-9.:-]+", host)
+    if not fits or not all(part in text for part in ("{z}", "{x}", "{y}")):
+        raise ValueError("takes a URL of one host such as https://tiles.example.org/{z}/{x}/{y}.png")
+    return text
+
+
 RateLimit = Annotated[tuple[int, int], NoDecode, BeforeValidator(_rate_limit)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 SignatureMode = Literal["auto", "off", "observe", "enforce"]
@@ -82,6 +94,8 @@ class Settings(BaseSettings):
     strava_api_base_url: BaseUrl = "https://www.strava.com/api/v3"
     strava_oauth_base_url: BaseUrl = "https://www.strava.com/oauth"
     retention_days: int | None = Field(default=None, ge=1)
+    map_tile_url: Annotated[str, BeforeValidator(_tile_url)] = ""
+    map_tile_attribution: str = ""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
     log_format: Literal["console", "json"] = "console"
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from store_makers import OTHER, OWNER
+from store_makers import ACTIVITY, OTHER, OWNER
 
 from feedzone.domain.budget import ApiCall, Reading
 from feedzone.domain.effect import PurgeAthlete
@@ -142,6 +142,17 @@ async def test_of_who_leaves_the_calls_stay_and_not_for_whom_they_were(store, jo
     await journal.flush()
     await store.apply(LEFT)
     assert [row.athlete_id for row in await store.rows(api_calls)] == [None, OTHER]
+
+
+async def test_of_who_leaves_no_call_says_which_activity_it_was_for(store, journal, call):
+    journal.note(call(activity_id=ACTIVITY))
+    journal.note(call(athlete_id=OTHER, activity_id=7))
+    await journal.flush()
+    assert [row.activity_id for row in await store.rows(api_calls)] == [ACTIVITY, 7]
+    await store.apply(LEFT)
+    journal.note(call(activity_id=ACTIVITY))
+    await journal.flush()
+    assert [row.activity_id for row in await store.rows(api_calls)] == [None, 7, None]
 
 
 async def test_a_call_that_is_written_after_its_athlete_has_left_names_nobody(store, journal, call, clock):

@@ -13,9 +13,15 @@ from sqlalchemy import Connection, event, insert, text
 from store_makers import DETAIL, OWNER, Store, summary
 
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, activity_lists, athletes, dashboard, events, jobs
+from feedzone.store import activities, activity_lists, athletes, dashboard, events, jobs, stories
+from feedzone.store.schema import (
+    activity_changes,
+    api_calls,
+    job_attempts,
+    strava_activities,
+    webhook_events,
+)
 from feedzone.store.schema import jobs as jobs_table
-from feedzone.store.schema import strava_activities, webhook_events
 
 ROWS = 1000
 STATUSES = ["pending", "processing", "failed", "ignored"] + ["completed"] * 6
@@ -31,6 +37,9 @@ async def crowded(store: Store) -> Store:
         connection.execute(insert(jobs_table), [_job(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(webhook_events), [_event(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(strava_activities), [_activity(n, now) for n in range(ROWS)])
+        connection.execute(insert(api_calls), [_call(n, ids[n], now) for n in range(ROWS)])
+        connection.execute(insert(activity_changes), [_change(n, ids[n], now) for n in range(ROWS)])
+        connection.execute(insert(job_attempts), [_attempt(n, ids[n], now) for n in range(ROWS)])
         connection.exec_driver_sql("ANALYZE")
 
     await store.write(fill)
@@ -82,6 +91,21 @@ def _activity(n: int, now: Any) -> dict[str, Any]:
         "created_at": now,
         "updated_at": now,
     }
+
+
+def _call(n: int, name: str, now: Any) -> dict[str, Any]:
+    asked = {"endpoint": "GET activities/{id}", "status": 200, "ms": 9, "counted": True, "activity_id": n}
+    return asked | {"id": name, "sent_at": now, "lane": "live", "athlete_id": n}
+
+
+def _change(n: int, name: str, now: Any) -> dict[str, Any]:
+    told = {"id": name, "activity_id": n, "athlete_id": n, "field": "name", "changed_at": now}
+    return told | {"old_value": "null", "new_value": "null", "cause": "sweep"}
+
+
+def _attempt(n: int, name: str, now: Any) -> dict[str, Any]:
+    failed = {"attempt": 1, "error_class": "other", "error": "500", "ended_at": now}
+    return failed | {"id": name, "job_id": name, "athlete_id": n}
 
 
 async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: bool = True) -> str:
@@ -228,8 +252,25 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
         (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities_athlete_id_start_date"),
+        (lambda c: stories.events_of(c, 7), "ix_webhook_events_object_id"),
+        (lambda c: stories.calls_of(c, 7), "ix_api_calls_activity_id"),
+        (lambda c: stories.changes_of(c, 7), "ix_activity_changes_activity_id"),
+        (lambda c: stories.jobs_of(c, 7), "jobs"),
+        (lambda c: stories.attempts_of(c, [uuid7(1)]), "ix_job_attempts_job_id"),
     ],
-    ids=["latest", "durations", "outcomes", "briefs", "lanes", "holdings"],
+    ids=[
+        "latest",
+        "durations",
+        "outcomes",
+        "briefs",
+        "lanes",
+        "holdings",
+        "events of an activity",
+        "calls of an activity",
+        "changes of an activity",
+        "jobs of an activity",
+        "attempts of an activity",
+    ],
 )
 async def test_what_open_pages_ask_is_read_off_an_index(crowded, question, index):
     stays_on(await plans(crowded, question), index)

@@ -26,7 +26,7 @@ from feedzone.domain.budget import ApiCall, Reading
 from feedzone.domain.job import Lane, running_job
 from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
 from feedzone.ports import Request
-from feedzone.strava.limiter import Limiter, endpoint_of
+from feedzone.strava.limiter import Limiter, activity_of, endpoint_of
 
 REQUEST = Request("GET", "https://api.test/activities/7")
 HEADERS = {"x_ratelimit_limit": "200,2000", "x_ratelimit_usage": "68,211"}
@@ -251,7 +251,15 @@ async def test_a_call_is_journaled_with_the_job_it_was_made_for(clock):
     finally:
         running_job.reset(mark)
     assert call == ApiCall(
-        NOON, "backfill", ATHLETE, "GET activities/{id}", 200, ms=230, usage=USAGE, counted=True
+        NOON,
+        "backfill",
+        ATHLETE,
+        "GET activities/{id}",
+        200,
+        ms=230,
+        usage=USAGE,
+        counted=True,
+        activity_id=7,
     )
 
 
@@ -316,3 +324,16 @@ async def test_a_clock_that_is_set_back_makes_no_call_shorter_than_nothing(clock
 )
 def test_an_endpoint_names_nobody(call, endpoint):
     assert endpoint_of(call) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("call", "activity"),
+    [
+        ("GET activities/1360128428/streams", 1360128428),
+        ("GET activities/7", 7),
+        ("GET athlete/activities page 12", None),
+        ("GET gear/b12345678987654321", None),
+    ],
+)
+def test_the_journal_says_which_activity_was_asked_for(call, activity):
+    assert activity_of(call) == activity

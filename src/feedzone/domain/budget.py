@@ -88,6 +88,8 @@ class ApiCall(msgspec.Struct, frozen=True):
     """Whether it counts against the rate limit: one that surely never reached Strava does not."""
     calls: int = 1
     """How many calls this stands for: of others we see only how many there were."""
+    activity_id: int | None = None
+    """The activity that was asked for, if it was one."""
 
 
 def parse_usage(headers: Mapping[str, str]) -> Usage:

@@ -87,9 +87,10 @@ def briefs(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row
             _activity.sync_status,
             _activity.last_sync_error,
             _activity.last_fetched_at,
-            _athlete.operator_may_see,
+            func.coalesce(_athlete.operator_may_see, False).label("operator_may_see"),
         )
-        .join(strava_athletes, _athlete.id == _activity.athlete_id)
+        # An outer join: with few athletes, a planner would begin with all of their activities.
+        .outerjoin(strava_athletes, _athlete.id == _activity.athlete_id)
         .where(_activity.id.in_(sorted(set(activity_ids))))
     )
     rows: Sequence[Row[Any]] = list(connection.execute(query))

@@ -59,8 +59,9 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, kept)
     if kept:
         events.complete_one(connection, kept, now)
-    # What was spent stays in the sum; for whom, nobody needs to know any more.
-    connection.execute(update(api_calls).where(api_calls.c.athlete_id == athlete_id).values(athlete_id=None))
+    # What was spent stays in the sum; for whom and for what, nobody needs to know any more.
+    nobodys = {"athlete_id": None, "activity_id": None}
+    connection.execute(update(api_calls).where(api_calls.c.athlete_id == athlete_id).values(nobodys))
     _blank(connection, athlete_id, effect.reason, now)
     connection.execute(
         deletion_receipts.insert().values(

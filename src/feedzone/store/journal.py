@@ -78,25 +78,25 @@ def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
     # Whoever has left since the call was made stays gone; whoever leaves now waits for us.
     known = athletes.statuses(connection, {call.athlete_id for call in batch.values() if call.athlete_id})
     here = {athlete_id for athlete_id, status in known.items() if status != "deauthorized"}
-    rows = [
-        _row(name, call, call.athlete_id if call.athlete_id in here else None) for name, call in batch.items()
-    ]
+    rows = [_row(name, call, known=call.athlete_id in here) for name, call in batch.items()]
     # A flush that was cancelled may have been written all the same; then these are no news.
     connection.execute(_insert_new(connection.dialect.name), rows)
 
 
-def _row(name: str, call: ApiCall, athlete_id: int | None) -> dict[str, Any]:
+def _row(name: str, call: ApiCall, *, known: bool) -> dict[str, Any]:
+    """For whom, and of which activity, is told of athletes who are here alone."""
     return {
         "id": name,
         "sent_at": call.sent_at,
         "lane": call.lane,
-        "athlete_id": athlete_id,
+        "athlete_id": call.athlete_id if known else None,
         "endpoint": call.endpoint,
         "status": call.status,
         "ms": call.ms,
         "usage": msgspec.json.encode(call.usage).decode() if call.usage else None,
         "counted": call.counted,
         "calls": call.calls,
+        "activity_id": call.activity_id if known else None,
     }
 
 

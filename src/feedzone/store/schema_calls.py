@@ -33,9 +33,11 @@ api_calls = Table(
     Column("usage", JsonText, comment="what the rate limit headers said; null: nothing"),
     Column("counted", Boolean, nullable=False, comment="false: it surely never reached Strava"),
     Column("calls", Integer, nullable=False, server_default="1", comment="how many; of others more than one"),
+    Column("activity_id", BigInt, comment="that was asked for; null: none, or of an athlete who has left"),
 )
 Index("ix_api_calls_sent_at", api_calls.c.sent_at)
 Index("ix_api_calls_athlete_id", api_calls.c.athlete_id)
+Index("ix_api_calls_activity_id", api_calls.c.activity_id)
 
 application_state = Table(
     "application_state",

@@ -13,6 +13,7 @@ from ..ports import BreakerRows, BudgetRows, CallJournal, Request, Response, Tra
 from .answers import error_of
 
 _IDS = re.compile(r"(?<=/)[a-z]?\d+")
+_ACTIVITY = re.compile(r"GET activities/(\d+)")
 
 
 class Limiter:
@@ -87,6 +88,7 @@ class Limiter:
                     ms=max(0, round((self._clock.plain.now() - sent_at).total_seconds() * 1000)),
                     usage=usage,
                     counted=counted,
+                    activity_id=activity_of(call),
                 )
             )
         return response, usage
@@ -95,3 +97,9 @@ class Limiter:
 def endpoint_of(call: str) -> str:
     """What was asked, without whose: `GET activities/7/streams` is `GET activities/{id}/streams`."""
     return _IDS.sub("{id}", call).partition(" page ")[0]
+
+
+def activity_of(call: str) -> int | None:
+    """Which activity was asked for: 7 of `GET activities/7/streams`; None for calls that ask for none."""
+    found = _ACTIVITY.match(call)
+    return int(found.group(1)) if found else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -29,10 +30,20 @@ class WebOptions:
     """Signs what is put into browsers."""
     admin_password: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
+    tiles: str = ""
+    """Where maps get their pictures from: a URL with {z}, {x} and {y}. Empty: from nowhere."""
+    tiles_by: str = ""
+    """Whom the pictures' host wants to be named."""
 
     @property
     def is_https(self) -> bool:
         return self.app_url.startswith("https://")
+
+    @property
+    def tile_host(self) -> str:
+        """All that pages may load from elsewhere."""
+        parts = urlsplit(self.tiles)
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
     @property
     def connect_url(self) -> str:

@@ -21,6 +21,7 @@ from .. import __version__
 from . import words
 from .access import Access, anyone
 from .actions import actions_router
+from .activity import activity_router
 from .api import api_router
 from .assets import Assets, assets_router
 from .health import health_router
@@ -38,8 +39,8 @@ from .signin import signin_router
 HERE = Path(__file__).parent
 
 CONTENT_POLICY = (
-    "default-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data:{tiles}; base-uri 'none'; object-src 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -59,6 +60,7 @@ def create_litestar(parts: WebParts) -> Litestar:
             live_router(),
             actions_router(),
             own_router(),
+            activity_router(),
             health_router(),
             assets_router(assets),
         ],
@@ -79,7 +81,8 @@ def create_litestar(parts: WebParts) -> Litestar:
         logging_config=None,
         debug=False,
     )
-    application.state.update({"live": live, "access": access, "options": parts.options})
+    policy = CONTENT_POLICY.format(tiles=f" {parts.options.tile_host}".rstrip())
+    application.state.update({"live": live, "access": access, "options": parts.options, "policy": policy})
     return application
 
 
@@ -122,7 +125,7 @@ async def _protect(message: Message, scope: Scope) -> None:
     if message["type"] != "http.response.start":
         return
     headers = MutableScopeHeaders.from_message(message)
-    headers["Content-Security-Policy"] = CONTENT_POLICY
+    headers["Content-Security-Policy"] = scope["litestar_app"].state.policy
     headers["Referrer-Policy"] = "no-referrer"
     headers["X-Content-Type-Options"] = "nosniff"
     if not scope["path"].startswith("/static/"):

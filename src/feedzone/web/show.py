@@ -42,8 +42,10 @@ class Show:
         load: Load,
         *,
         is_live: bool = True,
+        bundle: str | None = None,
     ) -> Response[Any]:
-        """`is_live`: open pages follow what changes; a question that is being read keeps still."""
+        """`is_live`: open pages follow what changes; a question that is being read keeps still. `bundle`:
+        what this page alone loads."""
 
         async def render() -> str:
             context = await load()
@@ -61,6 +63,7 @@ class Show:
             "digest": digest,
             "address": address,
             "csrf_mark": CSRF,
+            "bundle": bundle,
         }
         context |= {"body": body, "is_live": is_live, "now": self._clock.now(), "notice": None}
         if is_fragment(request):

@@ -115,6 +115,16 @@ def moment(context: Context, value: datetime | None, otherwise: str = "never") -
 
 
 @pass_context
+def instant(context: Context, value: datetime) -> str | Markup:
+    """As `moment`, to the second where it is of today: what happened within one minute has an order."""
+    zone = context["reader"].tz
+    local, now = value.astimezone(zone), context["now"].astimezone(zone)
+    return (
+        _time(context, value, f"{local:%H:%M:%S}") if local.date() == now.date() else moment(context, value)
+    )
+
+
+@pass_context
 def ago(context: Context, value: datetime | None, otherwise: str = "never") -> str | Markup:
     """How long ago; it goes on counting in the browser."""
     if value is None:
@@ -212,6 +222,7 @@ def register(environment: Environment) -> None:
     """Make these known to templates."""
     environment.filters.update(
         moment=moment,
+        instant=instant,
         ago=ago,
         distance=distance,
         took=took,

@@ -1,0 +1,196 @@
+// Curves with one cursor for all of them, over distance or time.
+import uPlot from "uplot";
+
+const HEIGHT = 92;
+const GUTTER = 46;
+
+const two = (number) => String(number).padStart(2, "0");
+
+export function clock(seconds) {
+  const whole = Math.round(seconds);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+const say = {
+  time: clock,
+  distance: (value, unit) => `${value.toFixed(2)} ${unit}`,
+  number: (value, digits) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+};
+
+function told(curve, value) {
+  if (value === null || value === undefined) return "–";
+  return `${curve.pace ? clock(value) : say.number(value, curve.digits)} ${curve.unit}`;
+}
+
+// Somebody stands still for a moment: drawn in full, that would flatten everything else. It runs off the edge.
+function span(curve, low, high) {
+  if (low === null || !(curve.pace || curve.name === "cadence")) return pad(low, high);
+  const known = curve.values.filter((value) => value !== null).sort((a, b) => a - b);
+  const at = (share) => known[Math.floor((known.length - 1) * share)];
+  return curve.pace ? pad(low, Math.min(high, at(0.96))) : pad(Math.max(low, at(0.04)), high);
+}
+
+function pad(low, high) {
+  if (low === null || high === null) return [0, 1];
+  const room = (high - low || Math.abs(high) * 0.1 || 1) * 0.08;
+  return [low - room, high + room];
+}
+
+export function drawCurves(box, plot, moved) {
+  const where = box.querySelector(".where");
+  const choice = box.querySelector(".choice");
+  const scrub = box.querySelector(".scrub");
+  const figures = plot.curves.map(({ name }) => box.querySelector(`[data-channel="${name}"]`));
+  const outputs = figures.map((figure) => figure.querySelector("output"));
+  const holders = figures.map((figure) => figure.querySelector(".plot"));
+  const hint = "Move along a curve to see where that was.";
+  const axes = Object.keys(plot.axes);
+  const samples = plot.curves[0].values.length;
+  let axis = axes.includes("distance") ? "distance" : (axes[0] ?? null);
+  let shown = null;
+  let made = [];
+
+  const along = () => (axis ? plot.axes[axis].values : plot.curves[0].values.map((_, index) => index));
+
+  function show(index) {
+    if (index === shown) return;
+    shown = index;
+    moved(index);
+    const places = index === null ? [] : axes.map((name) => say[name](plot.axes[name].values[index], plot.axes[name].unit));
+    where.textContent = places.join(" · ") || hint;
+    outputs.forEach((output, n) => (output.textContent = index === null ? "" : told(plot.curves[n], plot.curves[n].values[index])));
+    if (index === null) return;
+    scrub.value = index;
+    scrub.setAttribute("aria-valuetext", [...places, ...plot.curves.map((curve) => `${curve.label} ${told(curve, curve.values[index])}`)].join(", "));
+  }
+
+  function options(curve, figure, width, last) {
+    const ink = () => getComputedStyle(figure).color;
+    const quiet = () => getComputedStyle(figure.querySelector(".quiet")).color;
+    const line = () => getComputedStyle(figure.querySelector(".plot")).borderTopColor;
+    const font = "12px system-ui, sans-serif";
+    return {
+      width,
+      height: HEIGHT + (last ? 22 : 0),
+      padding: [6, 8, last ? 0 : 6, 0],
+      legend: { show: false },
+      scales: {
+        x: { time: false },
+        y: { dir: curve.pace ? -1 : 1, range: (_, low, high) => span(curve, low, high) },
+      },
+      cursor: {
+        y: false,
+        points: { size: 7 },
+        drag: { x: true, y: false },
+        sync: { key: "activity", setSeries: false },
+      },
+      series: [
+        {},
+        { stroke: ink, width: 1.5, points: { show: false }, spanGaps: false, fill: curve.pace ? undefined : () => fade(ink()) },
+      ],
+      axes: [
+        {
+          show: last,
+          size: 22,
+          font,
+          stroke: quiet,
+          gap: 2,
+          grid: { stroke: line, width: 1 },
+          ticks: { show: false },
+          space: 64,
+          incrs: axis === "time" ? [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 36000] : undefined,
+          values: (_, ticks) => ticks.map((tick) => (axis === "time" ? clock(tick) : `${+tick.toFixed(2)} ${axis ? plot.axes[axis].unit : ""}`)),
+        },
+        {
+          size: GUTTER,
+          font,
+          stroke: quiet,
+          gap: 4,
+          grid: { stroke: line, width: 1 },
+          ticks: { show: false },
+          space: 28,
+          incrs: curve.pace ? [5, 10, 15, 30, 60, 120, 300, 600] : undefined,
+          values: (_, ticks) => ticks.map((tick) => (curve.pace ? clock(tick) : say.number(tick, tick % 1 ? 1 : 0))),
+        },
+      ],
+      hooks: { setCursor: [({ cursor }) => show(cursor.left < 0 ? null : cursor.idx)] },
+    };
+  }
+
+  function make() {
+    clear();
+    made = plot.curves.map((curve, n) => {
+      const holder = holders[n];
+      const width = holder.clientWidth;
+      holder.classList.add("drawn");
+      const chart = new uPlot(options(curve, figures[n], width, n === plot.curves.length - 1), [along(), curve.values], holder);
+      touch(chart);
+      return chart;
+    });
+  }
+
+  // A finger that moves along a curve moves the cursor; one that moves up or down scrolls the page.
+  function touch(chart) {
+    chart.over.addEventListener("pointermove", (event) => {
+      if (event.pointerType !== "touch") return;
+      const { left, top } = chart.over.getBoundingClientRect();
+      chart.setCursor({ left: event.clientX - left, top: event.clientY - top }, true, true);
+    });
+  }
+
+  function jump() {
+    const [chart] = made;
+    const index = Number(scrub.value);
+    chart.setCursor({ left: chart.valToPos(along()[index], "x"), top: 10 }, true, true);
+    show(index);
+  }
+
+  function choose(event) {
+    const button = event.target.closest("[data-axis]");
+    if (!button) return;
+    axis = button.dataset.axis;
+    for (const one of choice.querySelectorAll("button")) one.setAttribute("aria-pressed", String(one === button));
+    make();
+  }
+
+  function clear() {
+    for (const chart of made) chart.destroy();
+    made = [];
+  }
+
+  const redraw = () => made.forEach((chart) => chart.redraw(false));
+  const theme = new MutationObserver(redraw);
+  theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", redraw);
+  const resized = new ResizeObserver(() => made.forEach((chart, n) => chart.setSize({ width: holders[n].clientWidth, height: chart.height })));
+
+  make();
+  where.textContent = hint;
+  resized.observe(box);
+  scrub.max = samples - 1;
+  scrub.hidden = false;
+  scrub.addEventListener("input", jump);
+  if (choice) {
+    choice.hidden = false;
+    choice.addEventListener("click", choose);
+  }
+
+  return {
+    clear() {
+      clear();
+      resized.disconnect();
+      theme.disconnect();
+      dark.removeEventListener("change", redraw);
+      scrub.removeEventListener("input", jump);
+      choice?.removeEventListener("click", choose);
+      for (const holder of holders) holder.classList.remove("drawn");
+    },
+  };
+}
+
+function fade(color) {
+  const parts = color.match(/[\d.]+/g);
+  return color.startsWith("rgb") && parts ? `rgb(${parts.slice(0, 3).join(" ")} / 0.1)` : "transparent";
+}

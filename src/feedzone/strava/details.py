@@ -1,0 +1,50 @@
+"""What a detail has beyond the typed columns (payloads.py): laps, splits, the whole track, the gear."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..domain.laps import Lap, Parts, Split
+
+T = TypeVar("T")
+
+
+class _Map(msgspec.Struct):
+    polyline: str | None = None
+
+
+class _Gear(msgspec.Struct):
+    name: str | None = None
+    nickname: str | None = None
+
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def parts(detail: str) -> Parts:
+    """Read a detail as it was received. What is of an unexpected shape is left out, never fatal."""
+    try:
+        members = _members.decode(detail)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Parts()
+    gear = _member(members, "gear", _Gear, _Gear())
+    return Parts(
+        laps=_member(members, "laps", tuple[Lap, ...], ()),
+        kilometres=_member(members, "splits_metric", tuple[Split, ...], ()),
+        miles=_member(members, "splits_standard", tuple[Split, ...], ()),
+        polyline=_member(members, "map", _Map, _Map()).polyline or None,
+        gear_name=gear.nickname or gear.name or None,
+    )
+
+
+def _member(members: dict[str, msgspec.Raw], name: str, kind: Any, otherwise: T) -> T:
+    raw = members.get(name)
+    if raw is None or bytes(raw) == b"null":
+        return otherwise
+    try:
+        found: T = msgspec.json.decode(raw, type=kind, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return otherwise
+    return found

@@ -1,0 +1,337 @@
+"""What people who look at an activity can rely on: what it shows, and that its story is true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from activity_world import RUN, detail, furnish, stream_set, write
+from test_web_pages import words
+from web_world import World, web_world
+
+from feedzone.domain.activity import ActivityRecord
+from feedzone.domain.budget import ApiCall
+from feedzone.domain.effect import StoreDetail, StoreStreams, Tombstone
+from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.job import JobSpec, Lane, RefreshHint
+from feedzone.store import gear, jobs
+from feedzone.store.database import Database
+from feedzone.store.journal import Journal
+from feedzone.store.stream_blob import encode
+from feedzone.strava.payloads import activity as parse
+
+
+@pytest.fixture
+async def world(sqlite_database: Database) -> AsyncIterator[World]:
+    async with web_world(sqlite_database) as world:
+        await world.connect()
+        yield world
+
+
+async def page(world: World, path: str = f"/activities/{RUN}", **cookies: str) -> str:
+    async with world.browser(cookies=cookies) as browser:
+        answer = await browser.get(path)
+    assert answer.status_code == 200, answer.text
+    return words(answer.text)
+
+
+async def test_an_activity_is_shown_with_its_figures_in_the_readers_units(world: World) -> None:
+    await furnish(world)
+    text = await page(world)
+    for said in (
+        "Run · Ada Lovelace Secret title Monday, 2 November 2026, 22:00 (America/Los Angeles)",
+        "Distance 10.00 km",
+        "Moving time 46:10",
+        "Average pace 4:37 /km",
+        "Elevation gain 120 m",
+        "Average cadence 168 steps/min",
+        "Visible to Followers",
+        "Device Watch 9",
+        "Along &lt;b&gt;the&lt;/b&gt; canal",
+        "View on Strava",
+    ):
+        assert said in text
+    text = await page(world, feedzone_units="imperial")
+    for said in ("Distance 6.21 mi", "Average pace 7:26 /mi", "Elevation gain 394 ft"):
+        assert said in text
+
+
+async def test_a_ride_is_told_in_speed_and_a_swim_in_pace_per_hundred(world: World) -> None:
+    await write(world, detail(sport_type="Ride"))
+    assert "Average speed 13.0 km/h" in await page(world)
+    await write(world, detail(sport_type="Swim", average_speed=0.8))
+    assert "Average pace 2:05 /100 m" in await page(world)
+
+
+async def test_a_start_that_is_hidden_is_said_to_be_hidden(world: World) -> None:
+    await write(world, detail(start_date_local="2026-11-02T00:00:01Z"))
+    assert "Monday, 2 November 2026, time of day hidden by the athlete" in await page(world)
+
+
+async def test_laps_and_splits_are_tables_and_the_last_split_says_what_was_left(world: World) -> None:
+    await furnish(world)
+    text = await page(world)
+    assert "1 4:37 4:36 150" in text
+    assert "0.43 2:00 4:39 152" in text
+    assert "Sprint 5.00 23:05 4:37" in text
+
+
+async def test_gear_is_called_what_the_athlete_calls_it(world: World) -> None:
+    await furnish(world)
+    assert "Gear g1" in await page(world)
+    shoes = GearRecord("g1", "shoe", "Pebble Runner", None, True, False, 1.0, "{}")
+    told = ToldGear(42, (), (shoes,))
+    await world.database.write(lambda c: gear.store(c, told, world.clock.now()))
+    assert "Gear Pebble Runner" in await page(world)
+
+
+async def test_without_scripts_there_are_the_track_and_every_curve(world: World) -> None:
+    await furnish(world)
+    async with world.browser() as browser:
+        text = (await browser.get(f"/activities/{RUN}")).text
+    assert re.search(r'class="sketch" viewBox="0 0 \d+ \d+".*<path d="M\d', text)
+    assert text.count('<div class="plot"><svg') == 3
+    assert "Heart rate 120 to 179 bpm, average 151" in words(text)
+    assert " style=" not in text
+    assert not re.search(r"\son\w+=", text)
+    assert '<a class="strava" href="https://www.strava.com/activities/5001"' in text
+
+
+async def test_scripts_get_the_same_curves_as_numbers(world: World) -> None:
+    await furnish(world)
+    async with world.browser(cookies={"feedzone_units": "imperial"}) as browser:
+        plot = (await browser.get(f"/activities/{RUN}/curves")).json()
+    assert list(plot["axes"]) == ["time", "distance"]
+    assert plot["axes"]["distance"]["unit"] == "mi"
+    by_name = {curve["name"]: curve for curve in plot["curves"]}
+    assert (by_name["altitude"]["unit"], by_name["altitude"]["values"][0]) == ("ft", 1312.3)
+    assert (by_name["velocity_smooth"]["label"], by_name["velocity_smooth"]["pace"]) == ("Pace", True)
+    assert len(plot["track"]) == len(by_name["heartrate"]["values"]) == 60
+    assert plot["track"][1] == [47.0001, 8.0001]
+
+
+async def test_streams_of_hours_come_small_and_lose_no_extreme(world: World) -> None:
+    samples = 13_000
+    beats = [140] * samples
+    beats[7777] = 201
+    long = {"time": {"data": list(range(samples))}, "heartrate": {"data": beats}}
+    await write(world, detail(), stream_set(long))
+    async with world.browser() as browser:
+        answer = await browser.get(f"/activities/{RUN}/curves")
+    curve = answer.json()["curves"][0]
+    assert len(curve["values"]) <= 2100
+    assert max(curve["values"]) == 201
+    assert answer.json()["axes"]["time"]["values"][-1] == samples - 1
+
+
+async def test_a_track_without_streams_is_the_one_that_strava_sketched(world: World) -> None:
+    await write(world, detail())
+    async with world.browser() as browser:
+        plot = (await browser.get(f"/activities/{RUN}/curves")).json()
+        assert 'class="sketch"' in (await browser.get(f"/activities/{RUN}")).text
+    assert plot["curves"] == []
+    assert plot["track"][0] == [38.5, -120.2]
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ([detail(manual=True), stream_set(state="absent")], "It was entered by hand"),
+        ([detail(), stream_set(state="absent")], "Strava has no streams of it"),
+        ([detail(), stream_set(state="pending")], "Strava is still making the streams."),
+        ([detail()], "Its streams are not here yet."),
+        ([detail(), stream_set({"moving": {"data": [True, False]}})], "There is nothing to draw"),
+    ],
+    ids=["manual", "absent", "pending", "none", "nothing to draw"],
+)
+async def test_where_there_are_no_curves_it_is_said_why(world: World, what: list[Any], said: str) -> None:
+    await write(world, *what)
+    assert said in await page(world)
+
+
+async def test_a_summary_is_shown_for_as_long_as_there_is_nothing_else(world: World) -> None:
+    await world.store(RUN, level="summary", status="pending", name="From the list")
+    text = await page(world)
+    assert "From the list" in text
+    assert "Only its summary is here; the whole of it is being fetched." in text
+
+
+async def test_streams_that_cannot_be_read_do_not_take_the_page_away(world: World) -> None:
+    await write(world, detail(), StoreStreams(RUN, 42, "present", b"rubbish", ("time",), 3))
+    text = await page(world)
+    assert "Secret title" in text
+    assert "The streams that are stored cannot be read" in text
+
+
+async def test_the_story_says_what_was_heard_asked_and_changed_in_order(world: World) -> None:
+    journal = Journal(world.database, world.clock)
+    event = await world.deliver(RUN)
+    for endpoint, status in (("GET activities/{id}", 500), ("GET activities/{id}/streams", 404)):
+        world.clock.pass_by(seconds=2)
+        journal.note(ApiCall(world.clock.now(), "live", 42, endpoint, status, 230, {}, True, 1, RUN))
+    journal.note(ApiCall(world.clock.now(), "live", 42, "GET activities/{id}", 200, 9, {}, True, 1, 7))
+    await journal.flush()
+    await furnish(world)
+    world.clock.pass_by(seconds=2)
+    update = await world.deliver(RUN, "update", title="New title")
+    text = await page(world)
+    steps = [
+        "Strava said: there is a new activity",
+        "Asked for the activity 500 in 230 ms; events",
+        "Asked for its streams 404 in 230 ms, not visible to us; events",
+        "First stored here",
+        "Streams stored 60 samples of 6 channels",
+        "Strava said: it was changed",
+        "Changed after an event",
+        "Title: Secret title → New title",
+        "Waits for its turn to ask for it",
+    ]
+    places = [text.find(step) for step in steps]
+    assert -1 not in places, (places, text)
+    assert places == sorted(places)
+    assert "in 9 ms" not in text
+    async with world.browser() as browser:
+        html = (await browser.get(f"/activities/{RUN}")).text
+    assert f'href="/events/{event}"' in html
+    assert f'href="/events/{update}"' in html
+
+
+async def test_what_changed_is_told_in_words_and_units(world: World) -> None:
+    await furnish(world)
+    world.clock.pass_by(hours=1)
+    changed = {
+        "distance": 9000.0,
+        "gear_id": None,
+        "sport_type": "TrailRun",
+        "description": None,
+        "commute": True,
+    }
+    await write(world, detail("sweep", **changed))
+    text = await page(world)
+    assert "Changed a comparison with Strava found it" in text
+    for said in (
+        "Distance: 10.00 km → 9.00 km",
+        "Gear: g1 → none",
+        "Sport: Run → Trail run",
+        "Description: Along &lt;b&gt;the&lt;/b&gt; canal → none",
+        "Commute: none → yes",
+    ):
+        assert said in text
+
+
+async def test_a_failure_is_told_with_every_attempt_and_can_be_tried_again(world: World) -> None:
+    await furnish(world)
+    await world.deliver(RUN, "update")
+    world.clock.pass_by(seconds=10)
+    letter = await world.dead_letter(RUN)
+    text = await page(world)
+    assert "Attempt 1 failed 500 from Strava" in text
+    assert "Given up asking for it after 1 attempt Retry" in text
+    async with world.browser() as browser:
+        assert f'action="/actions/jobs/{letter}/retry"' in (await browser.get(f"/activities/{RUN}")).text
+
+
+async def test_what_was_only_heard_of_has_a_page_with_its_story(world: World) -> None:
+    await world.deliver(777)
+    text = await page(world, "/activities/777")
+    assert "It is known only from what was heard of it" in text
+    assert "Strava said: there is a new activity" in text
+
+
+async def test_a_deleted_activity_says_so_and_tells_its_story_and_nothing_else(world: World) -> None:
+    await furnish(world)
+    world.clock.pass_by(minutes=3)
+    await write(world, Tombstone(RUN, 42, "sweep"))
+    text = await page(world)
+    assert "A deleted activity" in text
+    assert "Deleted here: only its number stays a comparison with Strava found it" in text
+    assert "Secret" not in text
+    assert "View on Strava" not in text
+    async with world.browser() as browser:
+        assert (await browser.get(f"/activities/{RUN}/curves")).status_code == 404
+    world.clock.pass_by(minutes=3)
+    await write(world, detail("request"))
+    assert "It is back somebody asked for it" in await page(world)
+
+
+async def test_a_later_look_is_announced(world: World) -> None:
+    await write(world, detail(), stream_set(state="pending"))
+    again = JobSpec(
+        "refresh_activity",
+        f"activity:{RUN}",
+        42,
+        RefreshHint(cause="reread", streams_only=True),
+        0,
+        Lane.LIVE,
+        due_at=world.clock.now() + timedelta(minutes=5),
+    )
+    await world.database.write(lambda c: jobs.enqueue(c, [again], world.clock.now()))
+    text = await page(world)
+    assert "It is asked again 08:05 ; the curves appear here by themselves." in text
+    assert "08:05:00 Strava will be asked for it again a later look" in text
+
+
+async def test_pages_that_name_an_activity_lead_to_it(world: World) -> None:
+    await furnish(world)
+    event = await world.deliver(RUN, "update")
+    unknown = await world.deliver(778)
+    await world.dead_letter(9)
+    link = f'href="/activities/{RUN}"'
+    async with world.browser() as browser:
+        for path in ("/", "/events", f"/events/{event}"):
+            assert link in (await browser.get(path)).text, path
+        assert 'href="/activities/778"' in (await browser.get(f"/events/{unknown}")).text
+        assert 'href="/activities/' in (await browser.get("/failures")).text
+
+
+async def test_what_the_page_loads_is_small_and_the_others_do_not_load_it(world: World) -> None:
+    await furnish(world)
+    async with world.browser(headers={"Accept-Encoding": "gzip"}) as browser:
+        text = (await browser.get(f"/activities/{RUN}")).text
+        loads = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', text))
+        size = len(text.encode())
+        for address in loads:
+            answer = await browser.get(address)
+            assert answer.status_code == 200
+            size += int(answer.headers["content-length"])
+        assert size < 150_000
+        others = set(re.findall(r'(?:src|href)="(/static/[^"]*)"', (await browser.get("/")).text))
+    assert {address.partition("-")[0] for address in loads - others} == {"/static/activity"}
+
+
+@pytest.mark.parametrize("state", ["whole", "deleted", "heard of"])
+async def test_the_page_is_read_from_both_databases(database: Database, state: str) -> None:
+    async with web_world(database) as world:
+        await world.connect()
+        await world.deliver(RUN)
+        if state != "heard of":
+            await furnish(world)
+        if state == "deleted":
+            await write(world, Tombstone(RUN, 42, "sweep"))
+        await page(world)
+
+
+async def test_a_recorded_marathon_is_shown(world: World, recorded: Path) -> None:
+    record = parse((recorded / "activity_run_detailed.json").read_bytes(), "detail", "GET activities/1")
+    mine = ActivityRecord(record.id, 42, "detail", record.columns, record.raw)
+    packed = encode((recorded / "activity_run_streams_distance.json").read_bytes())
+    held = StoreStreams(record.id, 42, "present", packed.blob, packed.channels, packed.samples)
+    await write(world, StoreDetail(mine, "backfill", None, complete=True), held)
+    text = await page(world, f"/activities/{record.id}")
+    for said in (
+        "TCS NYC Marathon 2018",
+        "Sunday, 4 November 2018, 09:53 (America/New York)",
+        "Distance 42.27 km",
+        "Moving time 3:38:05",
+        "Average pace 5:15 /km",
+        "Gear Adidas Supernova ST",
+        "All 43: fastest",
+        "There is nothing to draw in what was recorded: distance.",
+    ):
+        assert said in text
+    async with world.browser() as browser:
+        assert len((await browser.get(f"/activities/{record.id}/curves")).json()["track"]) > 500

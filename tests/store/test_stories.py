@@ -1,0 +1,109 @@
+"""The story of an activity, as both databases tell it."""
+
+from __future__ import annotations
+
+import pytest
+from store_makers import ACTIVITY, OTHER, OWNER, Store, detail, event, fetched, retitled, spec, streams
+
+from feedzone.activity_files import CurveShelf, file_of
+from feedzone.domain.budget import ApiCall
+from feedzone.domain.effect import Tombstone
+from feedzone.domain.outcome import Done, Retry
+from feedzone.errors import InvalidInput
+from feedzone.store import stories
+from feedzone.store.journal import Journal
+from feedzone.store.stream_blob import encode
+
+ASKED = "GET activities/{id}"
+PACKED = encode(b'{"time": {"data": [0, 1, 2]}, "watts": {"data": [100, null, 300]}}')
+WATTS = streams(blob=PACKED.blob, channels=PACKED.channels, samples=PACKED.samples)
+
+
+async def told(store: Store, activity_id: int = ACTIVITY):
+    return await store.read(lambda c: file_of(c, activity_id))
+
+
+async def test_nothing_is_told_of_what_nobody_has_heard_of(store):
+    assert await told(store) is None
+
+
+async def test_a_story_has_the_events_calls_changes_and_attempts_of_that_activity_alone(store, clock):
+    journal = Journal(store.database, clock)
+    await store.deliver(event(), event(object_id=ACTIVITY + 1))
+    await store.apply(fetched(detail()), fetched(detail(ACTIVITY + 1)))
+    for number, activity_id in enumerate((ACTIVITY, ACTIVITY + 1, None)):
+        journal.note(ApiCall(clock.now(), "live", OWNER, ASKED, 200 + number, 9, {}, True, 1, activity_id))
+    await journal.flush()
+    clock.advance(minutes=1)
+    await store.apply(fetched(detail(name="Anew")), fetched(detail(ACTIVITY + 1, name="Not this one")))
+    first, second = await store.lease()
+    mine = first if first.object_id == ACTIVITY else second
+    await store.queue.finish(mine, Retry("500 from Strava", kind="strava_error"))
+    file = await told(store)
+    assert (file.athlete, file.athlete_id, file.athlete_status) == ("Ada Lovelace", OWNER, "active")
+    assert [one.object_id for one in file.events] == [ACTIVITY]
+    assert [(call.endpoint, call.status) for call in file.calls] == [(ASKED, 200)]
+    assert [(change.field, bytes(change.new_value)) for change in file.changes] == [("name", b'"Anew"')]
+    assert [(one.attempt, one.error) for one in file.attempts] == [(1, "500 from Strava")]
+    assert [(job.state, job.attempts) for job in file.jobs] == [("queued", 1)]
+
+
+async def test_what_is_known_from_an_event_alone_has_a_story(store):
+    await store.deliver(event())
+    file = await told(store)
+    assert (file.activity, file.streams, file.athlete_id) == (None, None, OWNER)
+    assert len(file.events) == len(file.jobs) == 1
+
+
+async def test_an_event_that_names_another_owner_is_no_part_of_the_story(store):
+    await store.apply(fetched(detail()))
+    await store.deliver(retitled("Forged", owner_id=OTHER))
+    file = await told(store)
+    assert (file.athlete_id, file.events, file.jobs) == (OWNER, [], [])
+
+
+async def test_a_long_story_is_cut_to_its_latest_part_and_says_so(store, clock, monkeypatch):
+    monkeypatch.setattr(stories, "MOST", 3)
+    monkeypatch.setattr(stories, "_CHANGES", stories._CHANGES.limit(3))
+    await store.apply(fetched(detail()))
+    for number in range(4):
+        clock.advance(minutes=1)
+        await store.apply(fetched(detail(name=f"Name {number}")))
+    file = await told(store)
+    assert [bytes(change.new_value) for change in file.changes] == [b'"Name 3"', b'"Name 2"', b'"Name 1"']
+    assert file.cut
+
+
+async def test_a_tombstone_tells_that_it_went_and_nothing_it_said(store):
+    await store.apply(fetched(detail()), WATTS, Tombstone(ACTIVITY, OWNER, "sweep"))
+    file = await told(store)
+    assert file.is_deleted
+    assert (file.activity.name, file.streams, file.detailed) == (None, None, False)
+    assert [change.field for change in file.changes] == ["sync_status"]
+
+
+async def test_curves_are_drawn_once_for_the_streams_that_are_stored(store, clock):
+    shelf = CurveShelf(store.database)
+    assert await shelf.curves(ACTIVITY) is None
+    await store.apply(fetched(detail()), WATTS)
+    drawn = await shelf.curves(ACTIVITY)
+    assert (drawn.axes, drawn.channels) == ({"time": [0, 1, 2]}, {"watts": [100, None, 300]})
+    assert await shelf.curves(ACTIVITY) is drawn
+    clock.advance(minutes=1)
+    await store.apply(WATTS)
+    assert await shelf.curves(ACTIVITY) is not drawn
+    await store.apply(Tombstone(ACTIVITY, OWNER, "sweep"))
+    assert await shelf.curves(ACTIVITY) is None
+
+
+async def test_streams_that_are_damaged_are_said_to_be(store):
+    await store.apply(fetched(detail()), streams(blob=b"rubbish"))
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        await CurveShelf(store.database).curves(ACTIVITY)
+
+
+async def test_a_job_that_is_done_leaves_no_attempts_behind(store):
+    await store.enqueue(spec())
+    await store.run(Done((fetched(detail()),)))
+    file = await told(store)
+    assert (file.jobs, file.attempts) == ([], [])

@@ -1,0 +1,90 @@
+"""Streams made small: nothing that a reader would look for is lost, and nothing malformed is fatal."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from feedzone.domain.curves import MOST, draw, thinned
+from feedzone.domain.track import decode_polyline
+
+
+def channel(*values):
+    return {"data": list(values)}
+
+
+def test_short_streams_are_drawn_as_they_are():
+    drawn = draw(
+        {"time": channel(0, 1, 5), "watts": channel(10, None, 30), "moving": channel(True, True, True)}
+    )
+    assert (drawn.samples, drawn.axes, drawn.track) == (3, {"time": [0, 1, 5]}, [])
+    assert drawn.channels == {"watts": [10, None, 30]}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(), st.integers(MOST + 1, 9000), st.floats(0, 0.9))
+def test_long_streams_keep_their_ends_and_the_extremes_of_every_channel(seed, samples, gaps):
+    dice = random.Random(seed)
+    wholes = {
+        name: [None if dice.random() < gaps else dice.gauss(100, 30) for _ in range(samples)]
+        for name in ("watts", "heartrate", "altitude")
+    }
+    streams = {"time": channel(*range(samples))} | {name: channel(*values) for name, values in wholes.items()}
+    drawn = draw(streams)
+    assert len(drawn.axes["time"]) <= MOST + 2
+    assert (drawn.axes["time"][0], drawn.axes["time"][-1]) == (0, samples - 1)
+    for name, values in wholes.items():
+        known, kept = ([one for one in some if one is not None] for some in (values, drawn.channels[name]))
+        assert (min(kept), max(kept)) == (min(known), max(known))
+        assert len(drawn.channels[name]) == len(drawn.axes["time"])
+
+
+def test_an_axis_never_goes_back_and_has_no_gaps():
+    assert draw({"distance": channel(0, 5, None, 4, 9), "watts": channel(*range(5))}).axes == {
+        "distance": [0, 5, 5, 5, 9]
+    }
+
+
+def test_channels_of_different_length_are_filled_up():
+    drawn = draw({"time": channel(0, 1, 2), "watts": channel(7), "latlng": channel([1.0, 2.0])})
+    assert drawn.channels["watts"] == [7, None, None]
+    assert drawn.track == [(1.0, 2.0), None, None]
+
+
+@pytest.mark.parametrize(
+    "streams",
+    [
+        {},
+        {"watts": None},
+        {"watts": {"data": None}},
+        {"watts": channel("much", True, [1])},
+        {"latlng": channel([0, 0], [91.0, 0.0], ["a", 1], None, 5)},
+    ],
+)
+def test_what_is_no_number_and_no_place_is_a_gap(streams):
+    drawn = draw(streams)
+    assert (drawn.channels, drawn.track) == ({}, [])
+
+
+def test_a_thinned_curve_keeps_its_extremes():
+    values = [float(n % 97) for n in range(5000)] + [None, 1000.0, -5.0]
+    points = thinned(values, 200)
+    assert len(points) <= 202
+    assert {max(v for _, v in points), min(v for _, v in points)} == {1000.0, -5.0}
+    assert [index for index, _ in points] == sorted(index for index, _ in points)
+
+
+def test_a_polyline_is_the_one_that_its_inventors_show():
+    assert decode_polyline("_p~iF~ps|U_ulLnnqC_mqNvxq`@") == [
+        (38.5, -120.2),
+        (40.7, -120.95),
+        (43.252, -126.453),
+    ]
+
+
+@given(st.text(max_size=60))
+def test_a_damaged_polyline_gives_places_on_earth_or_none(text):
+    assert all(abs(lat) <= 90 and abs(lng) <= 180 for lat, lng in decode_polyline(text))
