@@ -250,6 +250,8 @@ def front_door(app: App) -> FrontDoor:
         # Derived from nothing secret it would be no key: then it lasts as long as the process.
         session_key=settings.session_key if secret or password else secrets.token_bytes(32),
         strava_configured=bool(settings.strava_client_id and secret),
+        retention_days=settings.retention_days,
+        fetch_photos=settings.fetch_photos,
     )
     parts = WebParts(
         options,

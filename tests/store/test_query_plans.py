@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,12 @@ from sqlalchemy import Connection, event, insert, text
 from store_makers import DETAIL, OWNER, Store, summary
 
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, activity_lists, athletes, dashboard, events, jobs
+from feedzone.store import activities, activity_lists, athletes, dashboard, diary, events, inventory, jobs
 from feedzone.store.schema import jobs as jobs_table
-from feedzone.store.schema import strava_activities, webhook_events
+from feedzone.store.schema import strava_activities, strava_athletes, webhook_events
 
 ROWS = 1000
+YEAR = date(2026, 1, 1), date(2026, 12, 31)
 STATUSES = ["pending", "processing", "failed", "ignored"] + ["completed"] * 6
 
 
@@ -31,6 +32,7 @@ async def crowded(store: Store) -> Store:
         connection.execute(insert(jobs_table), [_job(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(webhook_events), [_event(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(strava_activities), [_activity(n, now) for n in range(ROWS)])
+        connection.execute(insert(strava_athletes), [_athlete(n, now) for n in range(ROWS)])
         connection.exec_driver_sql("ANALYZE")
 
     await store.write(fill)
@@ -71,6 +73,10 @@ def _event(n: int, job_id: str, now: Any) -> dict[str, Any]:
         "job_id": job_id,
         "job_version": 1,
     }
+
+
+def _athlete(n: int, now: Any) -> dict[str, Any]:
+    return {"id": n + 1, "status": "deauthorized", "connected_at": now, "updated_at": now}
 
 
 def _activity(n: int, now: Any) -> dict[str, Any]:
@@ -227,9 +233,23 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.outcomes_since(c, uuid7(1)), "webhook_events"),
         (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
-        (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities_athlete_id_start_date"),
+        (lambda c: diary.sums(c, OWNER, *YEAR), "ix_strava_activities"),
+        (lambda c: diary.span(c, OWNER), "ix_strava_activities"),
+        (lambda c: diary.sports(c, OWNER), "ix_strava_activities"),
+        (lambda c: diary.listing(c, OWNER, between=YEAR, limit=31), "ix_strava_activities"),
+        (lambda c: diary.listing(c, OWNER, search="ride", limit=31), "ix_strava_activities"),
+        (lambda c: diary.undated(c, OWNER, (), 20), "ix_strava_activities"),
+        (lambda c: diary.fetched(c, OWNER, 8), "ix_strava_activities"),
+        (lambda c: inventory.documents(c, OWNER, after_id=0, limit=50), "strava_activities"),
+        (lambda c: inventory.photos(c, OWNER, after_id=0, limit=50), "activity_photos"),
+        (lambda c: inventory.changes(c, OWNER, after_id=uuid7(1), limit=50), "activity_changes"),
+        (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities"),
     ],
-    ids=["latest", "durations", "outcomes", "briefs", "lanes", "holdings"],
+    ids=[
+        *("latest", "durations", "outcomes", "briefs", "lanes"),
+        *("sums", "span", "sports", "year", "search", "undated", "fetched"),
+        *("documents", "photos", "changes", "holdings"),
+    ],
 )
 async def test_what_open_pages_ask_is_read_off_an_index(crowded, question, index):
     stays_on(await plans(crowded, question), index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -29,6 +30,9 @@ class WebOptions:
     """Signs what is put into browsers."""
     admin_password: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
+    retention_days: int | None = None
+    """How long events and the audit trail are kept; None: for as long as the athlete is connected."""
+    fetch_photos: bool = False
 
     @property
     def is_https(self) -> bool:
@@ -36,8 +40,18 @@ class WebOptions:
 
     @property
     def connect_url(self) -> str:
-        """The link to send to someone who is to connect."""
+        """Straight to Strava: for who connects again, and for programs."""
         return f"{self.app_url}/connect"
+
+    @property
+    def join_url(self) -> str:
+        """The link to send to someone who is to connect: it says first what that means."""
+        return f"{self.app_url}/join"
+
+    @property
+    def host(self) -> str:
+        """Where this is, as people say it."""
+        return urlsplit(self.app_url).hostname or self.app_url
 
 
 @dataclass(frozen=True)
