@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from . import belongings
 from .activity_views import ActivityFile, Call, StreamsHeld
 from .domain.curves import Drawn, draw
 from .domain.laps import Parts
-from .insights import activity_view, change_view, event_view, job_view
+from .insights import activity_view, event_view, job_view
 from .store import activities, stories, streams
 from .store.database import Database
 from .store.stream_blob import decode
@@ -51,7 +52,7 @@ def file_of(connection: Connection, activity_id: int) -> ActivityFile | None:
         # Whoever forges an event names another athlete: that is no part of this one's story.
         events=[event_view(event) for event in events if event.owner_id == owner],
         calls=[Call(one.sent_at, one.lane, one.endpoint, one.status, one.ms) for one in calls],
-        changes=[change_view(change) for change in changes],
+        changes=[belongings.change(change) for change in changes],
         jobs=[job_view(job) for job in mine],
         attempts=[Attempt(one.attempt, one.ended_at, one.error_class, one.error) for one in attempts],
         cut=stories.MOST in map(len, (events, calls, changes, attempts)),

@@ -256,6 +256,8 @@ def front_door(app: App) -> FrontDoor:
         strava_configured=bool(settings.strava_client_id and secret),
         tiles=settings.map_tile_url,
         tiles_by=settings.map_tile_attribution,
+        retention_days=settings.retention_days,
+        fetch_photos=settings.fetch_photos,
     )
     parts = WebParts(
         options,

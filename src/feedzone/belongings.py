@@ -1,13 +1,15 @@
-"""Read models of what belongs to athletes and activities: gear, photos."""
+"""Read models of what belongs to athletes and activities: gear, photos, changes."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from .store import gear as gear_store
 from .store import photos as photo_store
-from .views import Gear, GearPage, Photos
+from .views import Change, Gear, GearPage, Photos
 
 
 def gear(connection: Connection, athlete_id: int) -> GearPage:
@@ -25,3 +27,10 @@ def photos(connection: Connection, activity_id: int) -> Photos:
     if held is None:
         return Photos(None, [])
     return Photos(held.state, msgspec.json.decode(held.photos or "[]"))
+
+
+def change(row: Row[Any]) -> Change:
+    values = {name: row._mapping[name] for name in Change.__struct_fields__}
+    for name in ("old_value", "new_value"):
+        values[name] = None if values[name] is None else msgspec.Raw(values[name].encode())
+    return Change(**values)

@@ -20,6 +20,7 @@ from .budget_views import QuotaWindow
 from .domain.athlete import can_read_activities, parse_scopes, parse_sports, seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
+from .export import Piece, pieces
 from .foresight import Foresight, Queue
 from .paging import change_id, first_id, identifier, page, settled
 from .paging import cursor as place_of
@@ -48,7 +49,6 @@ from .views import (
     Athlete,
     AthletePage,
     Attempt,
-    Change,
     ChangePage,
     Conflict,
     Event,
@@ -67,8 +67,6 @@ from .views import (
     Totals,
     UnknownOwner,
 )
-
-EXPORTED_AT_ONCE = 50
 
 S = TypeVar("S", bound=msgspec.Struct)
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -237,7 +235,7 @@ class Insights:
         rows = await self._database.read(query)
         if self._database.shares_work:
             rows = settled(rows, self._clock.now())
-        return page(ChangePage, rows, limit, change_view, lambda row: row.id)
+        return page(ChangePage, rows, limit, belongings.change, lambda row: row.id)
 
     async def job(self, job_id: str) -> JobStory:
         """One job with the attempts that failed, oldest first. Raises NotFound."""
@@ -262,15 +260,9 @@ class Insights:
     async def totals(self) -> Totals:
         return await self._database.read(lambda c: Totals(*inventory.totals(c)))
 
-    async def export(self, athlete_id: int) -> AsyncIterator[tuple[int, str, bytes | None]]:
-        """Each activity's id, its JSON as received (detail, else summary), and its streams' Parquet file."""
-        last = 0
-        while rows := await self._database.read(
-            lambda c, last=last: inventory.documents(c, athlete_id, after_id=last, limit=EXPORTED_AT_ONCE)  # type: ignore[misc]
-        ):
-            for row in rows:
-                yield row.id, row.detail or row.summary or "{}", row.blob
-            last = rows[-1].id
+    def export(self, athlete_id: int) -> AsyncIterator[Piece]:
+        """The athlete's data as files. Raises NotFound."""
+        return pieces(self, self._database, athlete_id)
 
     def _pulse(self, connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
         used = athletes.seats_used(connection)
@@ -356,10 +348,6 @@ def job_view(row: Row[Any]) -> Job:
 
 def activity_view(row: Row[Any]) -> Activity:
     return _from(row, Activity)
-
-
-def change_view(row: Row[Any]) -> Change:
-    return _from(row, Change, old_value=_as_received(row.old_value), new_value=_as_received(row.new_value))
 
 
 def _age(since: datetime | None, now: datetime) -> float | None:

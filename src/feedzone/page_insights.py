@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
+from . import diary
 from .activity_files import CurveShelf, file_of
 from .activity_views import ActivityFile
 from .budget_views import Budget
+from .diary import Diary, Entry, Wanted
 from .domain.curves import Drawn
 from .domain.job import Lane
 from .insights import Insights, athlete_view, event_view, job_view
@@ -31,6 +33,7 @@ from .page_views import (
 from .paging import first_id, identifier, page
 from .ports import Clock
 from .store import activity_lists, attempts, dashboard, events
+from .store import diary as diary_store
 from .store.database import Database
 from .views import Attempt, Pulse
 
@@ -155,6 +158,19 @@ class PageInsights:
         athlete = await self._insights.athlete(athlete_id)
         rows = await self._database.read(lambda c: dashboard.holdings(c, athlete_id))
         return Leaving(athlete, rows)
+
+    async def diary(self, athlete_id: int, wanted: Wanted, today: date) -> Diary:
+        """Raises InvalidInput."""
+        return await self._database.read(lambda c: diary.read(c, athlete_id, wanted, today))
+
+    async def by_state(self, athlete_id: int) -> dict[str, int]:
+        """How many of the athlete's activities are in each state."""
+        return await self._database.read(lambda c: activity_lists.progress(c, athlete_id, None))
+
+    async def fetched(self, athlete_id: int) -> list[Entry]:
+        """What of the athlete was fetched, the latest first."""
+        rows = await self._database.read(lambda c: diary_store.fetched(c, athlete_id, LATEST))
+        return [diary.entry(row) for row in rows]
 
     async def names(self, athlete_ids: Iterable[int]) -> dict[int, str]:
         wanted = list(athlete_ids)

@@ -74,6 +74,11 @@ class Athlete(Struct, frozen=True):
     sync: SyncOutlook
 
     @property
+    def athlete_id(self) -> int:
+        """Whose this is, as of whatever belongs to an athlete."""
+        return self.id
+
+    @property
     def name(self) -> str:
         """What people call the athlete."""
         full = " ".join(part for part in (self.firstname, self.lastname) if part)

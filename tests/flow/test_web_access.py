@@ -28,7 +28,7 @@ OPEN = {
     "/connect",
     "/connect/callback",
     "/connect/done",
-    "/connect/progress",
+    "/join",
     "/docs",
     "/docs/openapi.json",
     "/docs/{path:str}",

@@ -56,7 +56,8 @@ async def test_who_connects_is_stored_and_sees_the_first_sync_run(world: World) 
     page, state = await consent(world, code=CODE, scope=ALL)
     assert page.status_code == 200
     assert "Ada is connected" in page.text
-    assert "0 found, 0 done, 0 failed" in page.text
+    assert "Strava is listing your activities" in page.text
+    assert "<strong>0</strong> of 0 activities stored" in page.text
     athlete = await world.parts.insights.athlete(42)
     assert (athlete.status, athlete.name) == ("active", "Ada Lovelace")
     for secret in (CODE, state, ACCESS_TOKEN, REFRESH_TOKEN):
@@ -68,13 +69,12 @@ async def test_the_page_can_be_reloaded_and_its_progress_moves(world: World) -> 
     async with world.browser() as browser:
         state = (await leave(browser))["state"]
         page = (await come_back(browser, state=state, code=CODE, scope=ALL)).headers["location"]
-        address = parse_qs(urlsplit(page).query)["of"][0]
         await world.store(1)
         await world.store(2, status="failed")
-        for path in (page, page, f"/connect/progress?of={address}"):
-            answer = await browser.get(path)
+        for headers in ({}, {}, {"HX-Request": "true"}):
+            answer = await browser.get(page, headers=headers)
             assert answer.status_code == 200
-            assert "0 found, 1 done, 1 failed" in answer.text
+            assert "<strong>1</strong> of 2 activities stored, 1 failed" in answer.text
         assert "<html" not in answer.text
 
 
@@ -83,7 +83,7 @@ async def test_progress_is_for_whoever_has_the_address_and_not_for_ever(world: W
     address = parse_qs(page.url.query.decode())["of"][0]
     async with world.browser() as browser:
         for forged in ("", "42", "42.9999999999.", f"43{address[2:]}", address[:-1] + "é", "a.b.c"):
-            answer = await browser.get("/connect/progress", params={"of": forged})
+            answer = await browser.get("/connect/done", params={"of": forged})
             assert answer.status_code == 404
             assert "Ada" not in answer.text
         world.clock.pass_by(hours=1, seconds=1)
@@ -200,7 +200,7 @@ async def test_an_unticked_box_is_explained_with_a_way_to_tick_it(
 
 
 async def test_full_consent_is_not_asked_for_again(world: World) -> None:
-    page, _ = await consent(world, code=CODE, scope=ALL)
+    page, _ = await consent(world, code=CODE, scope=f"{ALL},profile:read_all")
     assert "force=1" not in page.text
 
 
@@ -244,7 +244,7 @@ async def test_what_strava_refuses_is_explained_and_leaves_nothing_half_created(
 
 async def test_every_page_is_private_to_this_browser_and_loads_only_from_here(world: World) -> None:
     async with world.browser() as browser:
-        for path in ("/connect", "/connect/callback", "/connect/done", "/connect/progress?of=x"):
+        for path in ("/join", "/connect", "/connect/callback", "/connect/done", "/connect/done?of=x"):
             headers = (await browser.get(path)).headers
             assert headers["referrer-policy"] == "no-referrer"
             assert headers["cache-control"] == "no-store"

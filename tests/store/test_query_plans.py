@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -13,17 +13,29 @@ from sqlalchemy import Connection, event, insert, text
 from store_makers import DETAIL, OWNER, Store, summary
 
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, activity_lists, athletes, dashboard, events, jobs, stories
+from feedzone.store import (
+    activities,
+    activity_lists,
+    athletes,
+    dashboard,
+    diary,
+    events,
+    inventory,
+    jobs,
+    stories,
+)
 from feedzone.store.schema import (
     activity_changes,
     api_calls,
     job_attempts,
     strava_activities,
+    strava_athletes,
     webhook_events,
 )
 from feedzone.store.schema import jobs as jobs_table
 
 ROWS = 1000
+YEAR = date(2026, 1, 1), date(2026, 12, 31)
 STATUSES = ["pending", "processing", "failed", "ignored"] + ["completed"] * 6
 
 
@@ -40,6 +52,7 @@ async def crowded(store: Store) -> Store:
         connection.execute(insert(api_calls), [_call(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(activity_changes), [_change(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(job_attempts), [_attempt(n, ids[n], now) for n in range(ROWS)])
+        connection.execute(insert(strava_athletes), [_athlete(n, now) for n in range(ROWS)])
         connection.exec_driver_sql("ANALYZE")
 
     await store.write(fill)
@@ -80,6 +93,10 @@ def _event(n: int, job_id: str, now: Any) -> dict[str, Any]:
         "job_id": job_id,
         "job_version": 1,
     }
+
+
+def _athlete(n: int, now: Any) -> dict[str, Any]:
+    return {"id": n + 1, "status": "deauthorized", "connected_at": now, "updated_at": now}
 
 
 def _activity(n: int, now: Any) -> dict[str, Any]:
@@ -251,25 +268,29 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.outcomes_since(c, uuid7(1)), "webhook_events"),
         (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
-        (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities_athlete_id_start_date"),
         (lambda c: stories.events_of(c, 7), "ix_webhook_events_object_id"),
         (lambda c: stories.calls_of(c, 7), "ix_api_calls_activity_id"),
         (lambda c: stories.changes_of(c, 7), "ix_activity_changes_activity_id"),
         (lambda c: stories.jobs_of(c, 7), "jobs"),
         (lambda c: stories.attempts_of(c, [uuid7(1)]), "ix_job_attempts_job_id"),
+        (lambda c: diary.sums(c, OWNER, *YEAR), "ix_strava_activities"),
+        (lambda c: diary.span(c, OWNER), "ix_strava_activities"),
+        (lambda c: diary.sports(c, OWNER), "ix_strava_activities"),
+        (lambda c: diary.listing(c, OWNER, between=YEAR, limit=31), "ix_strava_activities"),
+        (lambda c: diary.listing(c, OWNER, search="ride", limit=31), "ix_strava_activities"),
+        (lambda c: diary.undated(c, OWNER, (), 20), "ix_strava_activities"),
+        (lambda c: diary.fetched(c, OWNER, 8), "ix_strava_activities"),
+        (lambda c: inventory.documents(c, OWNER, after_id=0, limit=50), "strava_activities"),
+        (lambda c: inventory.photos(c, OWNER, after_id=0, limit=50), "activity_photos"),
+        (lambda c: inventory.changes(c, OWNER, after_id=uuid7(1), limit=50), "activity_changes"),
+        (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities"),
     ],
     ids=[
-        "latest",
-        "durations",
-        "outcomes",
-        "briefs",
-        "lanes",
-        "holdings",
-        "events of an activity",
-        "calls of an activity",
-        "changes of an activity",
-        "jobs of an activity",
-        "attempts of an activity",
+        *("latest", "durations", "outcomes", "briefs", "lanes"),
+        *("events of an activity", "calls of an activity", "changes of an activity"),
+        *("jobs of an activity", "attempts of an activity"),
+        *("sums", "span", "sports", "year", "search", "undated", "fetched"),
+        *("documents", "photos", "changes", "holdings"),
     ],
 )
 async def test_what_open_pages_ask_is_read_off_an_index(crowded, question, index):

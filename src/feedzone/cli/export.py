@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from ..app import App
@@ -20,22 +19,19 @@ def export(
 ) -> None:
     """Write an athlete's activities: <id>.json as received from Strava, and <id>.parquet with the streams.
 
-    Bikes and shoes are in gear.json.
+    Bikes and shoes are in gear.json, what changed in changes.jsonl, what is what in about.txt.
     """
 
     async def command(parts: App) -> tuple[int, int]:
-        await parts.insights.athlete(athlete)  # raises NotFound
-        to.mkdir(parents=True, exist_ok=True)
-        gear = await parts.insights.gear(athlete)
-        (to / "gear.json").write_bytes(msgspec.json.encode(gear.items))
-        activities = streams = 0
-        async for activity_id, document, blob in parts.insights.export(athlete):
-            (to / f"{activity_id}.json").write_text(document, encoding="utf-8")
-            activities += 1
-            if blob is not None:
-                (to / f"{activity_id}.parquet").write_bytes(blob)
-                streams += 1
-        return activities, streams
+        begun: set[str] = set()
+        async for name, content in parts.insights.export(athlete):
+            if name not in begun:
+                to.mkdir(parents=True, exist_ok=True)
+            with (to / Path(name).name).open("ab" if name in begun else "wb") as file:
+                file.write(content)
+            begun.add(name)
+        folders = [name.partition("/")[0] for name in begun]
+        return folders.count("activities"), folders.count("streams")
 
     activities, streams = console.run(command)
     out.print(f"{activities} activities and {streams} streams are in {to}/")

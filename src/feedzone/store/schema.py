@@ -245,6 +245,18 @@ Index(
     strava_activities.c.start_date,
 )
 Index("ix_strava_activities_start_date_id", strava_activities.c.start_date, strava_activities.c.id)
+Index(
+    "ix_strava_activities_diary",  # all that store/diary.py adds up, so that it need not read the rows
+    strava_activities.c.athlete_id,
+    strava_activities.c.start_date_local,
+    strava_activities.c.id,
+    strava_activities.c.sync_status,
+    strava_activities.c.sport_type,
+    strava_activities.c.distance,
+    strava_activities.c.moving_time,
+    strava_activities.c.total_elevation_gain,
+    strava_activities.c.last_fetched_at,
+)
 _unfinished = text("sync_status IN ('pending', 'syncing')")
 Index(
     "ix_strava_activities_unfinished",
@@ -303,7 +315,7 @@ activity_changes = Table(
     Column("cause", String(64), nullable=False, comment="event:<id>, backfill, request"),
 )
 Index("ix_activity_changes_activity_id", activity_changes.c.activity_id)
-Index("ix_activity_changes_athlete_id", activity_changes.c.athlete_id)
+Index("ix_activity_changes_athlete_id", activity_changes.c.athlete_id, activity_changes.c.id)
 
 token_uses = Table(
     "token_uses",

@@ -18,7 +18,7 @@ from ..operations.dead_letters import UNDO_FOR
 from ..operations.subscription import ForeignSubscription, SubscriptionRefused
 from .access import operator
 from .checks import count, duration
-from .notices import Notice, is_fragment, told
+from .notices import Notice, is_fragment, local_path, told
 from .parts import Parts
 from .words import CAUSES
 
@@ -31,6 +31,13 @@ Short = Annotated[str, Meta(max_length=1000)]
 
 class SyncForm(Struct, frozen=True):
     history: Short = ""
+    back: Short = "/athletes"
+
+
+class BackForm(Struct, frozen=True):
+    """`back`: the page that the form stands on."""
+
+    back: Short = "/athletes"
 
 
 class ReasonForm(Struct, frozen=True):
@@ -77,14 +84,16 @@ async def sync(
     await parts.athletes.sync(athlete_id, everything=everything)
     span = "whole history is" if everything else f"last {parts.athletes.initial_sync_days} days are"
     text = f"The {span} being listed; what differs is fetched. {await _name(parts, athlete_id)}"
-    return told(request, Notice(text), "/athletes")
+    return told(request, Notice(text), local_path(data.back, "/athletes"))
 
 
 @post("/actions/athletes/{athlete_id:int}/verify", status_code=200)
-async def verify(request: Asked, parts: Parts, athlete_id: AthleteId) -> Response[Any]:
+async def verify(
+    request: Asked, parts: Parts, athlete_id: AthleteId, data: Annotated[BackForm, FORM]
+) -> Response[Any]:
     await parts.reconciliation.verify(athlete_id)
     text = f"A comparison with Strava is queued. {await _name(parts, athlete_id)}"
-    return told(request, Notice(text), "/athletes")
+    return told(request, Notice(text), local_path(data.back, "/athletes"))
 
 
 async def _name(parts: Parts, athlete_id: int) -> str:

@@ -16,19 +16,17 @@ from litestar.datastructures import Cookie
 from litestar.params import QueryParameter
 from litestar.response import Redirect, Template
 
-from ..domain.athlete import Consent, can_read_activities
+from ..domain.athlete import Consent
 from ..errors import (
     ApiError,
     AppInactive,
-    NotFound,
     PermanentError,
     SeatsFull,
     StorageUnavailable,
     StravaError,
 )
-from ..views import Athlete
 from .access import anyone
-from .notices import is_fragment
+from .arrival import done, join, sign_progress
 from .parts import Parts, WebOptions, WebParts
 from .session import COOKIE as SESSION
 from .session import Session, read_session, session_cookie, sign
@@ -38,10 +36,8 @@ log = structlog.get_logger("feedzone.connect")
 COOKIE = "feedzone_connect"
 COOKIE_PATH = "/connect"
 CONSENT_WITHIN = timedelta(hours=1)
-PROGRESS_FOR = timedelta(hours=1)
-"""How long the page after the consent shows an athlete's progress to whoever has its address."""
 
-STOP_ASKING = 286
+SHARES = {"yes": True, "no": False}
 
 Text = Annotated[str | None, QueryParameter(max_length=500)]
 # `state` and `scope` are words of Litestar's: as arguments they would be the application's and ASGI's.
@@ -50,8 +46,14 @@ GrantedScope = Annotated[str | None, QueryParameter(name="scope", max_length=500
 
 
 @get("/connect")
-async def connect(parts: Parts, force: Text = None) -> Response[Any]:
-    """Send the browser to Strava; `?force=1` makes Strava ask again for what was not granted."""
+async def connect(
+    request: Request[Any, Any, Any], parts: Parts, force: Text = None, share: Text = None
+) -> Response[Any]:
+    """Send the browser to Strava; `?force=1` makes Strava ask again for what was not granted.
+
+    `?share=yes` or `no`: whether the operator may see the activities. Without it that stays as it was; so it
+    does when another site leads here, because Strava asks nothing of those who have agreed before.
+    """
     if not parts.options.strava_configured:
         return _page(
             503,
@@ -59,9 +61,16 @@ async def connect(parts: Parts, force: Text = None) -> Response[Any]:
             "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set.",
             "Whoever runs this: copy both from https://www.strava.com/settings/api into .env, and restart.",
         )
-    url, state = await parts.athletes.begin_consent(force=force not in (None, "", "0"))
+    url, state = await parts.athletes.begin_consent(
+        force=force not in (None, "", "0"),
+        operator_may_see=None if _is_led(request) else SHARES.get(share or ""),
+    )
     cookie = _cookie(parts.options, sign(parts.options, "consent", state), CONSENT_WITHIN)
     return Redirect(url, status_code=303, cookies=[cookie])
+
+
+def _is_led(request: Request[Any, Any, Any]) -> bool:
+    return request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
 
 
 @get("/connect/callback")
@@ -175,60 +184,6 @@ def _seats_full() -> Response[Any]:
     )
 
 
-@get("/connect/done")
-async def done(parts: Parts, of: Text = None) -> Response[Any]:
-    """Who connected, what was not granted, and how far the first sync is; can be reloaded."""
-    athlete = await _athlete_of(parts, of)
-    granted = frozenset(athlete.scopes)
-    context = {
-        "athlete": athlete,
-        "progress": athlete.progress,
-        "readable": can_read_activities(granted),
-        "all_readable": "activity:read_all" in granted,
-        "address": of,
-    }
-    return Template("connected.html", context=context)
-
-
-@get("/connect/progress")
-async def progress(request: Request[Any, Any, Any], parts: Parts, of: Text = None) -> Response[Any]:
-    """The part of that page that changes; htmx stops asking at STOP_ASKING."""
-    athlete = await _athlete_of(parts, of)
-    finished = athlete.progress.completed or athlete.status != "active"
-    return Template(
-        "progress.html",
-        context={"athlete": athlete, "progress": athlete.progress},
-        status_code=STOP_ASKING if finished and is_fragment(request) else 200,
-    )
-
-
-async def _athlete_of(parts: WebParts, address: str | None) -> Athlete:
-    athlete_id = read_progress(parts, address or "")
-    athlete = None if athlete_id is None else await parts.insights.athlete(athlete_id)
-    if athlete is None or athlete.status == "deauthorized":
-        raise NotFound("this link has expired; the sync goes on")
-    return athlete
-
-
-def sign_progress(parts: WebParts, athlete_id: int) -> str:
-    """The address of one athlete's progress, good for PROGRESS_FOR."""
-    until = int((parts.clock.now() + PROGRESS_FOR).timestamp())
-    claim = f"{athlete_id}.{until}"
-    return f"{claim}.{sign(parts.options, 'progress', claim)}"
-
-
-def read_progress(parts: WebParts, address: str) -> int | None:
-    """Whose address this is; None when it is not ours, or too old."""
-    claim, _, signature = address.rpartition(".")
-    # Without a client secret the session key is no secret, and no address was ever given out.
-    if not parts.options.strava_configured or not hmac.compare_digest(
-        signature.encode(), sign(parts.options, "progress", claim).encode()
-    ):
-        return None
-    athlete_id, _, until = claim.partition(".")
-    return int(athlete_id) if int(until) > parts.clock.now().timestamp() else None
-
-
 def _cookie(options: WebOptions, value: str, lifetime: timedelta) -> Cookie:
     return Cookie(
         COOKIE,
@@ -247,6 +202,4 @@ def _page(status: int, title: str, *lines: str) -> Response[Any]:
 
 
 def oauth_router() -> Router:
-    return Router(
-        "/", route_handlers=[connect, callback, done, progress], opt=anyone(), include_in_schema=False
-    )
+    return Router("/", route_handlers=[join, connect, callback, done], opt=anyone(), include_in_schema=False)

@@ -5,19 +5,38 @@ Who has just consented at Strava is signed in as that athlete; `/connect` is als
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get, post
+from litestar.enums import RequestEncodingType
+from litestar.params import Body
+from litestar.response import Stream
+from msgspec import Meta, Struct
 
-from ..errors import NotFound
+from ..errors import InvalidInput, NotFound
+from ..export import zipped
 from .access import athlete
+from .athlete import DiaryWanted, Shows, looking, page_of
 from .checks import count
-from .notices import Notice, is_fragment, told
-from .pages import SCOPES, Shows
+from .notices import Notice, is_fragment, local_path, told
 from .parts import Parts
 from .reader import Reader, WhoReads
 
 Asked = Request[Any, Any, Any]
+FORM = Body(media_type=RequestEncodingType.URL_ENCODED)
+Short = Annotated[str, Meta(max_length=500)]
+
+
+class SyncForm(Struct, frozen=True):
+    history: Short = ""
+    back: Short = "/me"
+
+
+class SharingForm(Struct, frozen=True):
+    """`share`: yes or no."""
+
+    share: Short = ""
+    back: Short = "/me"
 
 
 def own(reader: Reader) -> int:
@@ -28,15 +47,12 @@ def own(reader: Reader) -> int:
 
 
 @get("/me")
-async def me(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+async def me(
+    request: Asked, parts: Parts, reader: WhoReads, show: Shows, wanted: DiaryWanted
+) -> Response[Any]:
     async def load() -> dict[str, Any]:
         mine = await parts.insights.athlete(own(reader))
-        left = mine.status == "deauthorized"
-        return {
-            "athlete": mine,
-            "missing": [scope for scope in SCOPES if scope not in mine.scopes],
-            "receipts": (await parts.insights.receipts(mine.id))[:3] if left else [],
-        }
+        return await page_of(request, parts, reader, mine, wanted, "/me")
 
     return await show.page(request, reader, "me", "Your data", load)
 
@@ -54,11 +70,48 @@ async def leave(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> 
     return await show.page(request, reader, "disconnect", "Disconnect", load, is_live=False)
 
 
+@get("/me/download")
+async def download(parts: Parts, reader: WhoReads) -> Response[Any]:
+    """Everything that is kept of the athlete, as an archive that is sent while it is being made."""
+    mine = await parts.insights.athlete(own(reader))
+    if mine.status == "deauthorized":
+        raise NotFound("you are not connected: nothing of yours is kept here")
+    now = parts.clock.now()
+    archive = zipped(parts.insights.export(mine.id), now)
+    name = f"feedzone-{mine.id}-{now:%Y-%m-%d}.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Stream(archive, media_type="application/zip", headers=headers)
+
+
 @post("/me/sync", status_code=200)
-async def sync(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
-    await parts.athletes.sync(own(reader))
+async def sync(
+    request: Asked, parts: Parts, reader: WhoReads, data: Annotated[SyncForm, FORM]
+) -> Response[Any]:
+    everything = data.history == "all"
+    await parts.athletes.sync(own(reader), everything=everything)
     days = parts.athletes.initial_sync_days
-    return told(request, Notice(f"Your last {days} days are being listed; what differs is fetched."), "/me")
+    span = "Your whole history is" if everything else f"Your last {days} days are"
+    return told(
+        request, Notice(f"{span} being listed; what differs is fetched."), local_path(data.back, "/me")
+    )
+
+
+@post("/me/verify", status_code=200)
+async def verify(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
+    await parts.reconciliation.verify(own(reader))
+    return told(request, Notice("A comparison with Strava is queued."), "/me")
+
+
+@post("/me/sharing", status_code=200)
+async def sharing(
+    request: Asked, parts: Parts, reader: WhoReads, data: Annotated[SharingForm, FORM]
+) -> Response[Any]:
+    if data.share not in ("yes", "no"):
+        raise InvalidInput("share: takes yes or no")
+    allowed = data.share == "yes"
+    await parts.athletes.let_operator_see(own(reader), allowed)
+    can = "can see your activities from now on" if allowed else "does not see your activities any more"
+    return told(request, Notice(f"The operator {can}."), local_path(data.back, "/me"))
 
 
 @post("/me/disconnect", status_code=200)
@@ -75,4 +128,10 @@ async def left(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
 
 
 def own_router() -> Router:
-    return Router("/", route_handlers=[me, leave, sync, left], opt=athlete(), include_in_schema=False)
+    return Router(
+        "/",
+        route_handlers=[me, leave, download, sync, verify, sharing, left],
+        opt=athlete(),
+        dependencies=looking(),
+        include_in_schema=False,
+    )

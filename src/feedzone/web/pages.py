@@ -88,7 +88,7 @@ def setup(front: Front, options: WebOptions) -> list[tuple[bool, str, str, Remed
             bool(pulse.athletes.get("active")),
             "A first athlete",
             "Connect yourself, or send someone the link.",
-            Remedy("Connect with Strava", "/connect"),
+            Remedy("Connect with Strava", "/join"),
         ),
         (
             bool(front.latest),
@@ -119,7 +119,7 @@ async def athletes(
             "missing": {one.id: [s for s in SCOPES if s not in one.scopes] for one in connected},
             "next_cursor": page.next_cursor,
             "receipts": (await parts.insights.receipts())[:10] if cursor is None else [],
-            "qr": qr(parts.options.connect_url),
+            "qr": qr(parts.options.join_url),
         }
 
     return await show.page(request, reader, "athletes", "Athletes", load)

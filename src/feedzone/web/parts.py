@@ -34,6 +34,9 @@ class WebOptions:
     """Where maps get their pictures from: a URL with {z}, {x} and {y}. Empty: from nowhere."""
     tiles_by: str = ""
     """Whom the pictures' host wants to be named."""
+    retention_days: int | None = None
+    """How long events and the audit trail are kept; None: for as long as the athlete is connected."""
+    fetch_photos: bool = False
 
     @property
     def is_https(self) -> bool:
@@ -47,8 +50,18 @@ class WebOptions:
 
     @property
     def connect_url(self) -> str:
-        """The link to send to someone who is to connect."""
+        """Straight to Strava: for who connects again, and for programs."""
         return f"{self.app_url}/connect"
+
+    @property
+    def join_url(self) -> str:
+        """The link to send to someone who is to connect: it says first what that means."""
+        return f"{self.app_url}/join"
+
+    @property
+    def host(self) -> str:
+        """Where this is, as people say it."""
+        return urlsplit(self.app_url).hostname or self.app_url
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
 
 from .. import __version__
-from . import words
+from . import diary_words, words
 from .access import Access, anyone
 from .actions import actions_router
 from .activity import activity_router
 from .api import api_router
 from .assets import Assets, assets_router
+from .athlete import athlete_router
 from .health import health_router
 from .live import Live
 from .oauth import oauth_router
@@ -57,6 +58,7 @@ def create_litestar(parts: WebParts) -> Litestar:
             oauth_router(),
             signin_router(),
             pages_router(),
+            athlete_router(),
             live_router(),
             actions_router(),
             own_router(),
@@ -116,6 +118,7 @@ def _environment(access: Access, assets: Assets) -> Environment:
         lstrip_blocks=True,
     )
     words.register(environment)
+    diary_words.register(environment)
     environment.globals.update(asset=assets.address, reader_of=access.reader)
     return environment
 

@@ -1,0 +1,158 @@
+"""An athlete's activities by day, as people look for them: by the wall clock of where it happened.
+
+What is added up is read from one index, `ix_strava_activities_diary`: a row of the table drags along what
+Strava sent, and a year of rows would be read for a few sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, func, literal, or_, select, tuple_
+
+from .schema import strava_activities
+from .types import WallTime
+
+_columns = strava_activities.c
+_local = _columns.start_date_local
+
+UNFINISHED = ("pending", "syncing")
+LINE: tuple[Any, ...] = (
+    _columns.id,
+    _columns.athlete_id,
+    _columns.name,
+    _columns.sport_type,
+    _columns.distance,
+    _columns.moving_time,
+    _columns.total_elevation_gain,
+    _local,
+    _columns.sync_status,
+)
+"""What a line of the list says."""
+
+
+class Group(NamedTuple):
+    """What one day has of one sport in one state."""
+
+    day: date
+    sport_type: str | None
+    sync_status: str
+    activities: int
+    distance: float
+    moving_time: int
+    climb: float
+
+
+def sums(connection: Connection, athlete_id: int, first: date, last: date) -> list[Group]:
+    """Of the days from `first` to `last`, each sport and state for itself."""
+    # Differs because SQLite has no dates: its function gives text, PostgreSQL's a date.
+    day = func.date(_local, type_=String)
+    query = (
+        select(
+            day,
+            _columns.sport_type,
+            _columns.sync_status,
+            func.count(),
+            func.coalesce(func.sum(_columns.distance), 0.0),
+            func.coalesce(func.sum(_columns.moving_time), 0),
+            func.coalesce(func.sum(_columns.total_elevation_gain), 0.0),
+        )
+        .where(_of(athlete_id), *_between(first, last))
+        .group_by(day, _columns.sport_type, _columns.sync_status)
+    )
+    return [
+        Group(one[0] if isinstance(one[0], date) else date.fromisoformat(one[0]), *one[1:])
+        for one in connection.execute(query)
+    ]
+
+
+def span(connection: Connection, athlete_id: int) -> tuple[datetime, datetime] | None:
+    """Wall time of the first and the last activity; None: there is none."""
+    ends = [
+        connection.execute(select(end(_local)).where(_of(athlete_id))).scalar()
+        for end in (func.min, func.max)
+    ]
+    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
+
+
+def sports(connection: Connection, athlete_id: int) -> list[str]:
+    """Every sport type there is, the most frequent first."""
+    query = (
+        select(_columns.sport_type)
+        .where(_of(athlete_id), _columns.sport_type.is_not(None))
+        .group_by(_columns.sport_type)
+        .order_by(func.count().desc(), _columns.sport_type)
+    )
+    return [str(one) for one in connection.execute(query).scalars()]
+
+
+def listing(
+    connection: Connection,
+    athlete_id: int,
+    *,
+    between: tuple[date, date] | None = None,
+    search: str = "",
+    sport_type: str | None = None,
+    states: Sequence[str] = (),
+    cursor: tuple[datetime, int] | None = None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """The latest day first; `cursor` is the last one of the page before."""
+    wanted = [_of(athlete_id), _local.is_not(None), *_narrowed(search, sport_type, states)]
+    if between is not None:
+        wanted += _between(*between)
+    if cursor is not None:
+        at, last = cursor
+        wanted.append(tuple_(_local, _columns.id) < tuple_(literal(at, WallTime), literal(last)))
+    query = select(*LINE).where(*wanted).order_by(_local.desc(), _columns.id.desc()).limit(limit)
+    return connection.execute(query).all()
+
+
+def undated(connection: Connection, athlete_id: int, states: Sequence[str], limit: int) -> Sequence[Row[Any]]:
+    """What was announced and not fetched yet, or could not be: nothing but an id is known of it."""
+    query = (
+        select(*LINE)
+        .where(_of(athlete_id), _local.is_(None), *_narrowed("", None, states))
+        .order_by(_columns.id.desc())
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def fetched(connection: Connection, athlete_id: int, limit: int) -> Sequence[Row[Any]]:
+    """What was fetched, the latest first."""
+    newest = (
+        select(_columns.id)
+        .where(_of(athlete_id), _columns.sync_status == "synced", _columns.last_fetched_at.is_not(None))
+        .order_by(_columns.last_fetched_at.desc(), _columns.id.desc())
+        .limit(limit)
+    )
+    ids = connection.execute(newest).scalars().all()
+    if not ids:
+        return []
+    rows: Sequence[Row[Any]] = connection.execute(select(*LINE).where(_columns.id.in_(ids))).all()
+    return sorted(rows, key=lambda row: ids.index(row.id))
+
+
+def _of(athlete_id: int) -> ColumnElement[bool]:
+    return and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
+
+
+def _between(first: date, last: date) -> list[ColumnElement[bool]]:
+    begin, end = (datetime.combine(day, time()) for day in (first, last + timedelta(days=1)))
+    return [_local >= begin, _local < end]
+
+
+def _narrowed(search: str, sport_type: str | None, states: Sequence[str]) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if search:
+        # SQLite knows of a and A that they are one letter, but not of é and É.
+        spellings = dict.fromkeys((search, search.lower(), search.upper(), search.capitalize()))
+        wanted.append(or_(*(_columns.name.icontains(one, autoescape=True) for one in spellings)))
+    if sport_type is not None:
+        wanted.append(_columns.sport_type == sport_type)
+    if states:
+        wanted.append(_columns.sync_status.in_(states))
+    return wanted

@@ -1,0 +1,107 @@
+"""How days, weeks and sums of a diary look to people (words.py has the rest)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from jinja2 import Environment, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+from ..diary import Day, State, Sum, Week
+from .checks import count
+from .words import METRES_A_MILE, distance
+
+METRES_A_FOOT = 0.3048
+LEVELS_S = (45 * 60, 90 * 60, 150 * 60)
+"""From so many seconds in motion on, a day is darker."""
+
+STATES: dict[State, str] = {"synced": "stored", "pending": "waiting", "failed": "failed"}
+BAR, GAP, HIGH = 10, 3, 72
+
+
+@pass_context
+def far(context: Context, metres: float) -> str:
+    """A distance that was added up."""
+    imperial = context["reader"].units == "imperial"
+    number, unit = (metres / METRES_A_MILE, "mi") if imperial else (metres / 1000, "km")
+    return f"{number:,.0f} {unit}" if number >= 100 else f"{number:.1f} {unit}"
+
+
+@pass_context
+def climb(context: Context, metres: float | None) -> str:
+    if context["reader"].units == "imperial":
+        return f"{(metres or 0) / METRES_A_FOOT:,.0f} ft"
+    return f"{metres or 0:,.0f} m"
+
+
+def hours(seconds: int) -> str:
+    """1 h 05 min; of many hours the minutes say nothing."""
+    whole, minutes = seconds // 3600, seconds % 3600 // 60
+    if whole >= 20:
+        return f"{seconds / 3600:,.0f} h"
+    return f"{whole} h {minutes:02} min" if whole else f"{minutes} min"
+
+
+def level(total: Sum) -> int:
+    """How dark a day is: 0 to 4."""
+    return sum(total.moving_time >= least for least in LEVELS_S) + 1 if total.activities else 0
+
+
+@pass_context
+def told_day(context: Context, day: Day) -> str:
+    """All that a day of the calendar shows by its place and colour, in words."""
+    parts = [count(day.sum.activities, "activity", "activities")]
+    parts += [hours(day.sum.moving_time)] if day.sum.moving_time else []
+    parts += [distance(context, day.sum.distance)] if day.sum.distance else []
+    parts += [STATES[day.state]] if day.state != "synced" else []
+    return f"{day.date:%A} {day.date.day} {day.date:%B}: {', '.join(parts)}"
+
+
+@pass_context
+def wall(context: Context, value: datetime | date, *, clock: bool = False) -> Markup:
+    """A day, or a time as the clock on the wall showed it: in no zone, and so in the reader's words alone."""
+    this_year = value.year == context["now"].astimezone(context["reader"].tz).year
+    text = f"{value:%a} {value.day} {value:%b}" + ("" if this_year else f" {value.year}")
+    if clock and isinstance(value, datetime):
+        text += f" {value:%H:%M}"
+    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), text)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A week in a chart of bars, in the chart's own units."""
+
+    week: Week
+    x: int
+    y: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    bars: list[Bar]
+    width: int
+    height: int
+    most: Week
+
+
+def chart(weeks: Sequence[Week]) -> Chart:
+    """Seconds in motion, week by week."""
+    most = max(weeks, key=lambda week: week.sum.moving_time)
+    scale = HIGH / max(1, most.sum.moving_time)
+    tall = [week.sum.moving_time * scale for week in weeks]
+    bars = [
+        Bar(week, place * (BAR + GAP), round(HIGH - height, 1), round(height, 1))
+        for place, (week, height) in enumerate(zip(weeks, tall, strict=True))
+    ]
+    return Chart(bars, len(weeks) * (BAR + GAP) - GAP, HIGH, most)
+
+
+def register(environment: Environment) -> None:
+    """Make these known to templates."""
+    environment.filters.update(
+        far=far, climb=climb, hours=hours, level=level, told_day=told_day, wall=wall, chart=chart
+    )
