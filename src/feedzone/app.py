@@ -36,7 +36,7 @@ from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
 from .store.retention import Retention
-from .store.schedule import GearSchedule, Schedule
+from .store.schedule import Chances, GearSchedule, Schedule
 from .store.tokens import TokenTable, owner_of
 from .store.windows import begin
 from .strava.application import StravaApplication
@@ -212,7 +212,11 @@ def _worker(
         batch_size=settings.queue_batch_size,
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
-        schedules={"comparisons": comparisons.run, "gear": gear.run},
+        schedules={
+            "comparisons": comparisons.run,
+            "gear": gear.run,
+            "chances": Chances(database, clock, wakeup, days=settings.initial_sync_days).run,
+        },
         prune=Retention(database, clock, days).prune,
         notes=journal,
     )

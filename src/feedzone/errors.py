@@ -153,5 +153,16 @@ class ApplicationPaused(StravaError):
         )
 
 
+class StravaFails(ApplicationPaused):
+    """Strava has failed at one call after the other; all calls wait, but for one that asks again, until it
+    answers."""
+
+    def __init__(self, until: object, reason: str = "") -> None:
+        StravaError.__init__(
+            self, f"Strava fails; next try {until}" + (f"; last: {reason}" if reason else "")
+        )
+        self.until = until
+
+
 class NotConnected(StravaError):
     """The athlete has no usable connection to Strava."""

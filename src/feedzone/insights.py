@@ -34,6 +34,7 @@ from .store import (
     events,
     health,
     inventory,
+    job_lists,
     jobs,
     photos,
     streams,
@@ -217,7 +218,7 @@ class Insights:
     async def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
         """Oldest first."""
         last = identifier(cursor)
-        query = partial(jobs.listing, state=state, limit=limit + 1, after_id=last)
+        query = partial(job_lists.listing, state=state, limit=limit + 1, after_id=last)
         rows = await self._database.read(query)
         return page(JobPage, rows, limit, job_view, lambda row: row.id)
 
@@ -273,14 +274,14 @@ class Insights:
 def _signs(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
     held = subscriptions.listing(connection)
     newest = max(held, key=lambda row: (row.is_active, row.created_at), default=None)
-    by_state = jobs.counts(connection)
+    by_state = job_lists.counts(connection)
     last = events.last_received(connection)
     return {
         "now": now,
         "athletes": athletes.counts(connection),
         "jobs": by_state,
         "dead_letters": by_state.get("dead", 0),
-        "oldest_due_s": _age(jobs.oldest_due(connection, now), now),
+        "oldest_due_s": _age(job_lists.oldest_due(connection, now), now),
         "subscription": newest
         and Subscription(newest.subscription_id, newest.callback_url, newest.is_active, newest.created_at),
         "last_event_at": last,

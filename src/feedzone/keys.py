@@ -21,7 +21,8 @@ def load_vault(setting: str, home: Path) -> Vault:
     try:
         return Vault.parse(text)
     except VaultError as problem:
-        raise SettingsError(f"{source}: {problem}") from None
+        said = str(problem).removeprefix("TOKEN_ENCRYPTION_KEYS").removeprefix(": ").strip()
+        raise SettingsError(f"{source}: {said}") from None
 
 
 def _key_file(path: Path) -> str:

@@ -118,9 +118,13 @@ class BudgetRows(Protocol):
 
 
 class BreakerRows(Protocol):
-    """Whether Strava has switched the application off, shared by all processes."""
+    """Whether all calls wait, shared by all processes: the application is switched off, or Strava fails."""
 
     async def trip(self, reason: str) -> ApplicationPaused: ...
+
+    async def fail(self, reason: str) -> ApplicationPaused: ...
+
+    async def probe_soon(self) -> None: ...
 
     async def close(self) -> bool: ...
 

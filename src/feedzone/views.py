@@ -355,7 +355,8 @@ class Pulse(Struct, frozen=True, kw_only=True):
     quota: list[QuotaWindow]
     polling: Annotated[bool, Meta(description="no push subscription is known: Strava is asked instead")]
     paused_since: Annotated[datetime | None, Meta(description="Strava has switched the application off")]
-    probe_at: Annotated[datetime | None, Meta(description="when Strava is asked whether it is on again")]
+    failing_since: Annotated[datetime | None, Meta(description="Strava fails at one call after the other")]
+    probe_at: Annotated[datetime | None, Meta(description="when one call may ask whether that has passed")]
     pause_reason: str | None
     unannounced: Annotated[int, Meta(description="activities of the last day that no event told of")]
     quiet_sweeps: Annotated[int, Meta(description="comparisons that found such activities")]

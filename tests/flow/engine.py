@@ -22,6 +22,7 @@ from feedzone.ports import Request, Response
 from feedzone.sandbox import UNLIMITED, Behaviour, ConnectionDroppedError, Event, Limits, Sender, World
 from feedzone.settings import Settings
 from feedzone.store.database import Database
+from feedzone.store.schedule import Chances
 
 ALL = ("read", "activity:read", "activity:read_all")
 DETAIL, STREAMS, LIST = "/activities/{id}", "/activities/{id}/streams", "/athlete/activities"
@@ -118,6 +119,11 @@ class Engine:
 
     async def pass_by(self, **time: float) -> None:
         self.clock.advance(**time)
+        await self.work()
+
+    async def chances(self) -> None:
+        """What is done every half minute about dead letters whose failure may have passed."""
+        await Chances(self.database, self.clock, self.app.wakeup, days=30).run()
         await self.work()
 
     async def compare(self, athlete_id: int) -> Counter[str]:

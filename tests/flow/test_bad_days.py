@@ -245,3 +245,27 @@ async def test_no_token_reaches_a_log_line_an_error_or_a_table(engine, all_is_lo
     assert [token for token in seen if token in told] == []
     assert engine.app.settings.strava_client_secret.get_secret_value() not in told
     assert not any(token in str(call) for token in seen for call in engine.calls)
+
+
+async def test_an_outage_of_strava_costs_few_calls_and_leaves_nothing_over(engine):
+    """Pain 49: for two hours every call fails; when it is over everything lands, within minutes."""
+    specs = {engine.world.record(engine.athlete, minutes=2).id for _ in range(60)}
+    engine.world.faults.change({"error_500": 1.0})
+    await engine.hear()
+    before = len(engine.calls)
+    for _ in range(240):
+        await engine.pass_by(seconds=30)
+        await engine.chances()
+    assert len(engine.calls) - before < 500
+    assert "failing at every call" in await health(engine)
+    engine.world.faults.change({"error_500": 0.0})
+    for _ in range(20):
+        await engine.pass_by(seconds=30)
+        await engine.chances()
+    assert await stored(engine) == specs
+    assert await engine.rows(jobs, state="dead") == []
+
+
+async def health(engine) -> str:
+    options = WebOptions("http://127.0.0.1", True, True, b"")
+    return " ".join(check.text for check in checks(await engine.app.insights.pulse(), options))

@@ -96,10 +96,13 @@ class File:
             await waiter
 
     def next_comparison(self) -> datetime | None:
-        """When the next athlete is to be compared with Strava, or their gear to be asked for."""
+        """When the next athlete is to be compared with Strava, or their gear to be asked for, or a dead
+        letter to be tried again."""
         query = (
-            "SELECT min(min(reconcile_due_at, iif(scopes LIKE '%profile:read_all%', "
-            "gear_due_at, reconcile_due_at))) FROM strava_athletes WHERE status = 'active'"
+            "SELECT min(due) FROM (SELECT min(min(reconcile_due_at, iif(scopes LIKE '%profile:read_all%', "
+            "gear_due_at, reconcile_due_at))) AS due FROM strava_athletes WHERE status = 'active' "
+            "UNION ALL SELECT min(due_at) FROM jobs WHERE state = 'dead' "
+            "AND error_class IN ('no_answer', 'strava_error', 'rate_limited'))"
         )
         (due,) = self._raw.execute(query).fetchone()
         return datetime.fromisoformat(due) if due else None
@@ -143,6 +146,9 @@ class InlineDatabase:
             return self._file.run(body)
         finally:
             await self._pause()
+
+    async def scrub(self) -> None:
+        """Nobody reads this file but we."""
 
     def run_sync(self, body: Body[T]) -> T:
         return self._file.run(body)

@@ -13,7 +13,7 @@ from feedzone.clock import StravaClock
 from feedzone.domain.budget import Reading, Reservation
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Retry, Snooze
-from feedzone.errors import ApplicationPaused, QuotaSpent
+from feedzone.errors import ApplicationPaused, QuotaSpent, StravaFails
 from feedzone.handlers.failures import ending
 from feedzone.store.breaker import PROBE_EVERY, Breaker
 from feedzone.store.budget import BudgetTable
@@ -200,3 +200,47 @@ async def test_six_hours_cost_no_attempt_and_seven_probes_at_most(store, breaker
     assert await store.rows(job_attempts) == []
     assert {row.status for row in await store.rows(webhook_events)} == {"processing"}
     assert {row.attempts for row in await store.rows(webhook_events)} == {1}
+
+
+BROKEN = "GET activities/7 503 (<html>)"
+
+
+async def test_while_strava_fails_one_call_in_half_a_minute_asks_and_the_others_wait(breaker, budget, clock):
+    """Pain 49: a circuit breaker on errors."""
+    paused = await breaker.fail(BROKEN)
+    assert isinstance(paused, StravaFails)
+    assert {type(one) for one in await answers(budget, times=5)} == {StravaFails}
+    for _ in range(3):
+        clock.advance(seconds=30)
+        assert (await answers(budget, times=9)).count(True) == 1
+    assert await breaker.close()
+    assert await answers(budget, times=5) == [False] * 5
+
+
+async def test_what_waited_while_strava_failed_goes_on_at_once_when_it_answers(store, breaker, clock):
+    await store.enqueue(spec())
+    refusal = await breaker.fail(BROKEN)
+    outcome = ending(refusal, OWNER, clock.now(), random.Random(1))
+    await store.queue.finish(await store.lease_one(), outcome)
+    assert await store.lease() == []
+    assert (await store.row(jobs)).attempts == 0
+    await breaker.close()
+    assert len(await store.lease()) == 1
+
+
+async def test_an_application_that_is_switched_off_is_not_taken_for_an_outage(breaker, budget, clock):
+    await breaker.trip(SAID)
+    held = await breaker.fail(BROKEN)
+    assert (type(held), held.until) == (ApplicationPaused, clock.now() + PROBE_EVERY)
+    clock.advance(minutes=5)
+    assert {type(one) for one in await answers(budget, times=3)} == {ApplicationPaused}
+
+
+async def test_a_probe_that_strava_failed_at_is_soon_followed_by_another(breaker, budget, clock):
+    """Pain 35: an activity that Strava cannot show must not keep the application off for an hour more."""
+    await breaker.trip(SAID)
+    clock.advance(hours=1)
+    assert await answers(budget) == [True]
+    await breaker.probe_soon()
+    clock.advance(minutes=1)
+    assert await answers(budget) == [True]

@@ -211,3 +211,58 @@ async def test_what_was_discarded_does_not_come_back_to_who_has_left(store, died
     await store.write(lambda c: departures.purge(c, left, clock.now()))
     assert not await store.write(lambda c: dead_letters.restore(c, kept))
     assert await store.rows(jobs_table) == []
+
+
+async def give_up(store, kind="strava_error"):
+    """All attempts of the one job there is."""
+    for _ in range(3):
+        job = await store.run(Retry("502", kind=kind))
+        store.clock.advance(minutes=1)
+    return job
+
+
+async def chances(store) -> int:
+    now = store.clock.now()
+    return await store.write(lambda c: dead_letters.give_chances(c, now, 100))
+
+
+async def test_what_was_given_up_while_strava_failed_is_tried_again_by_itself(store):
+    """Pain 33: an outage leaves nothing for people to do."""
+    await store.enqueue(spec(lane=Lane.BACKFILL))
+    job = await give_up(store)
+    assert await chances(store) == 0
+    assert not await store.read(lambda c: dead_letters.any_chance(c, store.clock.now()))
+    store.clock.advance(minutes=5)
+    assert await store.read(lambda c: dead_letters.any_chance(c, store.clock.now()))
+    assert await chances(store) == 1
+    again = await store.lease_one()
+    assert (again.id, again.attempts, again.lane) == (job.id, 0, Lane.BACKFILL)
+
+
+async def test_what_fails_again_is_tried_ever_later(store):
+    await store.enqueue(spec())
+    waits = []
+    for _ in range(9):
+        began = (await give_up(store)) and store.clock.now()
+        while not await chances(store):
+            store.clock.advance(minutes=1)
+        waits.append((store.clock.now() - began).total_seconds() / 60)
+    assert waits == sorted(waits)
+    assert waits[0] <= 5
+    assert waits[-1] == pytest.approx(360, abs=2)
+
+
+@pytest.mark.parametrize("kind", ["needs_scope", "refused", "revoked", "other"])
+async def test_what_does_not_pass_by_itself_waits_for_people(store, kind):
+    await store.enqueue(spec())
+    await store.run(Discard("no", kind=kind))
+    store.clock.advance(days=30)
+    assert await chances(store) == 0
+
+
+async def test_what_another_job_is_about_to_bring_up_to_date_is_left_to_it(store):
+    await store.enqueue(spec())
+    await give_up(store)
+    await store.enqueue(spec())
+    store.clock.advance(hours=1)
+    assert await chances(store) == 0

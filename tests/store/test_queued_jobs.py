@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from store_makers import ACTIVITY, OTHER, OWNER, Store, event, spec
 
 from feedzone.domain.job import Lane, RefreshHint
-from feedzone.store import jobs
+from feedzone.store import job_lists, jobs
 from feedzone.store.schema import jobs as jobs_table
 
 THIRD = 271828
@@ -178,7 +178,7 @@ async def test_two_thousand_backfill_jobs_do_not_delay_one_webhook(store):
 async def test_a_lease_takes_no_more_than_its_limit(store):
     await store.enqueue(*(spec(n) for n in range(25)))
     assert len(await store.lease(limit=10)) == 10
-    assert await store.read(jobs.counts) == {"queued": 15, "running": 10}
+    assert await store.read(job_lists.counts) == {"queued": 15, "running": 10}
 
 
 async def test_a_leased_job_is_not_leased_again(store):
@@ -212,12 +212,12 @@ async def test_a_leased_job_carries_all_that_a_handler_needs(store, clock):
 
 
 async def test_the_queue_can_say_how_long_the_oldest_due_job_has_waited(store, clock):
-    assert await store.read(lambda c: jobs.oldest_due(c, clock.now())) is None
+    assert await store.read(lambda c: job_lists.oldest_due(c, clock.now())) is None
     since = clock.now()
     await store.enqueue(spec(1))
     clock.advance(minutes=2)
     await store.enqueue(spec(2), spec(3, due_at=clock.now() + timedelta(days=1)))
-    assert await store.read(lambda c: jobs.oldest_due(c, clock.now())) == since
+    assert await store.read(lambda c: job_lists.oldest_due(c, clock.now())) == since
 
 
 async def test_jobs_are_listed_by_age_page_by_page(store):
@@ -226,7 +226,7 @@ async def test_jobs_are_listed_by_age_page_by_page(store):
     await store.lease(limit=2)
 
     def page(state, after):
-        return lambda c: jobs.listing(c, state=state, limit=2, after_id=after)
+        return lambda c: job_lists.listing(c, state=state, limit=2, after_id=after)
 
     first = await store.read(page("queued", None))
     rest = await store.read(page("queued", first[-1].id))

@@ -77,7 +77,7 @@ async def test_what_is_no_longer_private_stays_hidden_until_strava_says_who_may_
     await held.deliver(updated(0, private="true"))
     await held.deliver(updated(1, private="false"))
     row = await held.row(strava_activities)
-    assert (row.private, row.visibility) == (False, "only_me")
+    assert (row.private, row.visibility) == (True, "only_me")
 
 
 async def test_a_new_type_is_shown_as_type_and_sport_type(held):

@@ -16,7 +16,7 @@ from feedzone.domain.gear import ToldGear
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
 from feedzone.domain.photos import HeldPhotos, Photo
-from feedzone.errors import ApplicationPaused, TransportFailure
+from feedzone.errors import ApplicationPaused, StravaFails, TransportFailure
 from feedzone.ports import Clock, Request, Response
 
 ATHLETE, STRANGER, ACTIVITY = 134815, 999, 1360128428
@@ -109,7 +109,7 @@ class FakeJournal:
 
 
 class FakeBreaker:
-    """The breaker of a switched-off application, which writes down what happened to it."""
+    """A breaker that writes down what happened to it."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -117,6 +117,13 @@ class FakeBreaker:
     async def trip(self, reason: str) -> ApplicationPaused:
         self.log.append(f"trip: {reason}")
         return ApplicationPaused(NOON + timedelta(hours=1), reason)
+
+    async def fail(self, reason: str) -> ApplicationPaused:
+        self.log.append(f"fail: {reason}")
+        return StravaFails(NOON, reason)
+
+    async def probe_soon(self) -> None:
+        self.log.append("probe soon")
 
     async def close(self) -> bool:
         self.log.append("close")

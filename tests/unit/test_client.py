@@ -31,14 +31,16 @@ from feedzone.errors import (
     NotConnected,
     NotVisible,
     QuotaSpent,
+    StravaFails,
     TokenRevoked,
     TransientError,
     TransportFailure,
 )
 from feedzone.strava.application import StravaApplication
-from feedzone.strava.client import PAUSES_S, STREAM_KEYS, StravaClient
+from feedzone.strava.client import STREAM_KEYS, StravaClient
 from feedzone.strava.limiter import Limiter
 from feedzone.strava.tokens import TokenKeeper
+from feedzone.strava.transport import PAUSES_S
 
 BASE = "https://api.test/v3"
 DETAIL = answer(200, {"id": 7, "athlete": {"id": ATHLETE}, "name": "Ride", "description": None})
@@ -273,3 +275,21 @@ async def test_no_token_stands_in_any_url(clock):
         told = sent.url + msgspec.json.encode(dict(sent.params)).decode()
         assert "access-" not in told
         assert "refresh-" not in told
+
+
+async def test_a_job_that_asked_while_strava_fails_says_so_and_does_not_ask_for_ever(clock):
+    """The breaker opens at its own call: the next try must wait, and the job has had its attempt."""
+    here = Connection(clock, answer(500, {"message": "error"}))
+    reserve = here.budget.reserve
+
+    async def once(lane):
+        if here.transport.requests:
+            raise StravaFails(clock.now() + timedelta(seconds=30))
+        return await reserve(lane)
+
+    here.budget.reserve = once
+    with pytest.raises(TransientError):
+        await here.client.activity(ATHLETE, 7)
+    assert len(here.transport.requests) == 1
+    with pytest.raises(StravaFails):
+        await here.client.activity(ATHLETE, 7)

@@ -26,7 +26,7 @@ from feedzone.domain.budget import ApiCall, Reading
 from feedzone.domain.job import Lane, running_job
 from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
 from feedzone.ports import Request
-from feedzone.strava.limiter import Limiter, activity_of, endpoint_of
+from feedzone.strava.limiter import FAILURES, Limiter, activity_of, endpoint_of
 
 REQUEST = Request("GET", "https://api.test/activities/7")
 HEADERS = {"x_ratelimit_limit": "200,2000", "x_ratelimit_usage": "68,211"}
@@ -184,6 +184,40 @@ async def test_an_outage_says_nothing_of_the_application(failed):
     breaker = FakeBreaker()
     with contextlib.suppress(QuotaSpent, TransportFailure):
         await send(FakeTransport(failed), FakeBudget(probe=True), breaker)
+    assert "close" not in breaker.log
+    assert not any(line.startswith("trip") for line in breaker.log)
+
+
+def limiter_of(transport: FakeTransport, breaker: FakeBreaker) -> Limiter:
+    return Limiter(transport, FakeBudget(), breaker, FakeJournal(), StravaClock(SystemClock()))
+
+
+async def ask(limiter: Limiter, *numbers: int) -> None:
+    for number in numbers:
+        with contextlib.suppress(TransportFailure):
+            await limiter.send(Request("GET", "https://strava.test"), 1.0, f"GET activities/{number}")
+
+
+@pytest.mark.parametrize("failed", [answer(503, b"<html>"), unanswered(), unanswered(acted=False)])
+async def test_when_strava_fails_at_one_call_after_the_other_all_calls_are_stopped(failed):
+    """Pain 49."""
+    breaker = FakeBreaker()
+    await ask(limiter_of(FakeTransport(failed), breaker), *range(FAILURES - 1), 1)
+    assert [line.partition(":")[0] for line in breaker.log] == ["fail"]
+
+
+async def test_activities_that_strava_cannot_show_stop_nobody_else():
+    """Pain 48."""
+    breaker = FakeBreaker()
+    await ask(limiter_of(FakeTransport(answer(500, {"message": "error"})), breaker), *[1, 2] * FAILURES)
+    assert breaker.log == []
+
+
+async def test_an_answer_between_failures_begins_their_count_anew():
+    breaker = FakeBreaker()
+    failed = [answer(500, {})] * (FAILURES - 1)
+    limiter = limiter_of(FakeTransport(*failed, answer(404, b""), *failed), breaker)
+    await ask(limiter, *range(2 * FAILURES - 1))
     assert breaker.log == []
 
 

@@ -154,14 +154,14 @@ async def test_a_process_that_never_ends_is_given_up(expired, clock):
 
 @pytest.mark.parametrize("failure", [OUTAGE, unanswered(acted=False), unanswered()])
 async def test_an_outage_leaves_the_athlete_connected_and_the_old_token_in_use(ending, clock, failure):
-    pair = await keeper(ending, Strava(clock, failure)).usable(ATHLETE)
+    pair = await keeper(ending, Strava(clock, *[failure] * 3)).usable(ATHLETE)
     assert pair.access_token == "access-1"
     assert (ending.row.status, ending.row.generation, ending.holder) == ("active", 1, None)
 
 
 async def test_three_outages_and_then_an_answer_and_still_connected(expired, clock):
     """Pain 33."""
-    strava = Strava(clock, OUTAGE, OUTAGE, OUTAGE)
+    strava = Strava(clock, *[OUTAGE] * 9)
     one = keeper(expired, strava)
     for _ in range(3):
         with pytest.raises(TransientError):
@@ -173,7 +173,22 @@ async def test_three_outages_and_then_an_answer_and_still_connected(expired, clo
 async def test_a_rejected_token_is_not_given_out_again_in_an_outage(clock):
     rows = FakeTokenRows(clock, left=5 * HOUR)
     with pytest.raises(TransientError):
-        await keeper(rows, Strava(clock, OUTAGE)).replace(rows.row)
+        await keeper(rows, Strava(clock, *[OUTAGE] * 3)).replace(rows.row)
+
+
+async def test_an_error_of_the_token_address_costs_a_second_try_and_not_an_attempt_of_the_job(expired, clock):
+    """Pain 33: what Strava has answered with an error it has not carried out."""
+    strava = Strava(clock, OUTAGE, OUTAGE)
+    assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-2"
+    assert len(strava.asked) == 3
+
+
+async def test_a_refresh_without_an_answer_is_not_blindly_repeated(expired, clock):
+    """Pain 34."""
+    strava = Strava(clock, unanswered())
+    with pytest.raises(TransportFailure):
+        await keeper(expired, strava).usable(ATHLETE)
+    assert len(strava.asked) == 1
 
 
 @pytest.mark.parametrize(

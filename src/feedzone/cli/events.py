@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ..app import App
 from ..errors import InvalidInput
+from ..views import EventStatus
 from . import console
 from .console import out
 
@@ -18,9 +19,7 @@ app = typer.Typer(help="Webhook events and dead letters.", no_args_is_help=True)
 @app.command("list")
 def list_(
     failed: Annotated[bool, typer.Option("--failed", help="Only dead letters, with their reasons.")] = False,
-    status: Annotated[
-        str | None, typer.Option(help="pending, processing, completed, failed or ignored.")
-    ] = None,
+    status: Annotated[EventStatus | None, typer.Option(help="Only events in this state.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
 ) -> None:
     """List events, newest first; with --failed the jobs that were given up."""
@@ -31,7 +30,7 @@ def list_(
     console.run(command)
 
 
-async def _list_events(parts: App, status: str | None, limit: int) -> None:
+async def _list_events(parts: App, status: EventStatus | None, limit: int) -> None:
     page = await parts.insights.events(status=status, limit=limit)
     table = Table("received", "event", "of", "status", "attempts", "note", box=None)
     for event in page.items:

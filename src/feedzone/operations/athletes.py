@@ -206,4 +206,5 @@ class AthleteOperations:
 
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
+        await self.database.scrub()
         self.wakeup.notify()

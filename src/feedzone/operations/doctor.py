@@ -15,6 +15,7 @@ from .subscription import SubscriptionOperations, remedy_for
 
 if TYPE_CHECKING:
     from ..insights import Insights
+    from ..views import Pulse
 
 HANDSHAKE_WITHIN_S = 2.0
 
@@ -33,6 +34,7 @@ async def examine(
         _address(app_url),
         await _handshake(transport, subscription),
         *await _subscription(subscription),
+        *_application(await insights.pulse()),
         *await _athletes(insights),
     ]
 
@@ -100,6 +102,21 @@ async def _subscription(subscription: SubscriptionOperations) -> list[Finding]:
                 )
             )
     return found
+
+
+def _application(pulse: Pulse) -> list[Finding]:
+    """Strava takes the id and secret of a switched-off application all the same."""
+    if pulse.paused_since is not None:
+        what = f"Strava has switched this application off since {pulse.paused_since:%Y-%m-%d %H:%M} UTC"
+        remedy = (
+            "Its owner needs a paid Strava subscription: https://www.strava.com/settings/api. "
+            "All calls wait; feedzone asks every hour whether it is on again."
+        )
+        return [Finding("fail", what, remedy)]
+    if pulse.failing_since is not None:
+        what = f"Strava has been failing at every call since {pulse.failing_since:%Y-%m-%d %H:%M} UTC"
+        return [Finding("warn", what, "Nothing is lost; feedzone goes on by itself when Strava answers.")]
+    return []
 
 
 async def _athletes(insights: Insights) -> list[Finding]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from ..errors import ApiError, FeedzoneError, StravaError
+from ..errors import ApiError, AppInactive, FeedzoneError, StravaError
 from ..ports import Clock
 from ..store import subscriptions
 from ..store.database import Database
@@ -54,9 +54,9 @@ class SubscriptionOperations:
 
         Strava calls our server back meanwhile, so that must be running. A list that fails changes
         nothing anywhere. Raises ForeignSubscription, SubscriptionRefused, and the StravaError of a
-        list that failed.
+        list that failed in passing.
         """
-        listed = await self.application.subscriptions()
+        listed = await self._listed()
         for existing in listed:
             if existing.callback_url == self.callback_url:
                 await self._remember(existing)
@@ -71,6 +71,14 @@ class SubscriptionOperations:
             raise SubscriptionRefused(refusal, remedy_for(refusal, self.callback_url)) from refusal
         await self._remember(created)
         return created, True
+
+    async def _listed(self) -> list[Subscription]:
+        try:
+            return await self.application.subscriptions()
+        except ApiError as refusal:
+            if refusal.status not in (401, 403):
+                raise
+            raise SubscriptionRefused(refusal, remedy_for(refusal, self.callback_url)) from refusal
 
     async def _remember(self, subscription: Subscription) -> None:
         created = _instant(subscription.created_at, self.clock.now())
@@ -160,6 +168,8 @@ def remedy_for(refusal: ApiError, url: str) -> str:
     for sign, remedy in REMEDIES:
         if sign in said:
             return remedy.format(url=url)
+    if isinstance(refusal, AppInactive):
+        return "Its owner needs a paid Strava subscription: see https://www.strava.com/settings/api."
     if refusal.status in (401, 403):
         return "Strava does not accept the application: check STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET."
     return "See https://developers.strava.com/docs/webhooks/ for what the callback must do."

@@ -148,7 +148,8 @@ def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) 
 
 
 def show_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:
-    """Show at once what an event says, unless a newer event was shown already."""
+    """Show at once what an event says, unless a newer event was shown already. That an activity is private
+    is believed; that it no longer is, Strava itself must say: events can be forged (guarantee 3)."""
     row = connection.execute(
         select(_table).where(
             _columns.id == shown.activity_id,
@@ -166,10 +167,8 @@ def show_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> 
         values["type"] = values["sport_type"] = clean_text(shown.type)
         if row.type == shown.type:
             del values["sport_type"]  # the event only knows the coarse type; the finer one still fits
-    if shown.private is not None:
-        values["private"] = shown.private
-        if shown.private:
-            values["visibility"] = "only_me"
+    if shown.private:
+        values |= {"private": True, "visibility": "only_me"}
     _log_changes(connection, row, values, f"event:{shown.event_id}", now)
     connection.execute(
         update(_table)

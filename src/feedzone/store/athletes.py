@@ -109,6 +109,12 @@ def connect(
     )
 
 
+def last_active(connection: Connection) -> int | None:
+    """Of those who are connected, one of whom something was stored lately."""
+    query = select(_columns.id).where(_columns.status == "active")
+    return connection.execute(query.order_by(_columns.last_synced_at.desc().nulls_last()).limit(1)).scalar()
+
+
 def let_operator_see(connection: Connection, athlete_id: int, allowed: bool, now: datetime) -> None:
     connection.execute(_CHANGE, {"athlete": athlete_id, "operator_may_see": allowed, "updated_at": now})
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from ..domain.ids import uuid7
 from ..domain.job import Job
 from .schema import job_attempts
 
 KEPT = 50
-"""What fails for months is asked for with every comparison; its story must not grow for as long."""
+"""What fails for months is asked for every few hours; its story must not grow for as long."""
 
 _FORGET = delete(job_attempts).where(job_attempts.c.job_id == bindparam("job"))
 
@@ -37,11 +37,20 @@ def forget(connection: Connection, job_id: str) -> None:
     connection.execute(_FORGET, {"job": job_id})
 
 
+def count(connection: Connection, job_id: str) -> int:
+    query = select(func.count()).select_from(job_attempts).where(job_attempts.c.job_id == job_id)
+    return connection.execute(query).scalar_one()
+
+
 def relink(connection: Connection, old_job: str, new_job: str) -> None:
-    """A later job goes on with the story: how it began, and the latest KEPT attempts."""
+    """A later job goes on with the story."""
     connection.execute(update(job_attempts).where(job_attempts.c.job_id == old_job).values(job_id=new_job))
+
+
+def shorten(connection: Connection, job_id: str) -> None:
+    """Keep how the story began, and its latest attempts."""
     told = job_attempts.c
-    mine = told.job_id == new_job
+    mine = told.job_id == job_id
     first = select(told.id).where(mine).order_by(told.id).limit(1)
     latest = select(told.id).where(mine).order_by(told.id.desc()).limit(KEPT)
     connection.execute(delete(job_attempts).where(mine, told.id.not_in(first), told.id.not_in(latest)))

@@ -268,7 +268,7 @@ def _leave(
         return lanes.room(every, demand, lane, now)
     if busy:
         return None
-    door = breaker.ask(connection, now) if rows["read_15min"].inactive_since is not None else breaker.OPEN
+    door = breaker.ask(connection, now) if rows["read_15min"].paused_since is not None else breaker.OPEN
     if door.paused is not None:
         return door.paused
     return Reservation(door.probe, _goes_alone(rows, held, now, shared=shared))

@@ -9,6 +9,7 @@ deadlock or a busy database, so it must not change anything but the database.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import time
@@ -31,6 +32,8 @@ Body = Callable[[Connection], T]
 
 BUSY_MS = 5000
 """How long SQLite waits for another process's write before it says busy."""
+
+SCRUB_S = 0.5
 
 TRIES = 5
 
@@ -58,6 +61,10 @@ class Database(Protocol):
 
         The other way round it proves nothing. Cheap enough to be asked several times a second.
         """
+        ...
+
+    async def scrub(self) -> None:
+        """See to it that what was deleted stands in no file of ours any more (guarantee 6)."""
         ...
 
     def run_sync(self, body: Body[T]) -> T:
@@ -115,6 +122,7 @@ class SqliteDatabase:
             f"sqlite:///{self.path}",
             json_serializer=_text,
             json_deserializer=_text,
+            hide_parameters=True,  # an error may stand in logs, which outlive who is in it
             pool_size=4,
             connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False, "isolation_level": None},
         )
@@ -158,6 +166,18 @@ class SqliteDatabase:
             return str(self._watcher.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as problem:
             raise StorageUnavailable(f"SQLite: {problem}") from problem
+
+    async def scrub(self) -> None:
+        """Old pages stand in the write-ahead log until it is emptied. Whoever reads meanwhile is not waited
+        for long: the pruner comes again."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._empty_log)
+
+    def _empty_log(self) -> None:
+        with (
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(sqlite3.connect(self.path, timeout=SCRUB_S)) as connection,
+        ):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def run_sync(self, body: Body[T]) -> T:
         return self._writer.submit(_transaction, self._write_engine, body).result()
@@ -208,6 +228,7 @@ class PostgresDatabase:
             self.url,
             json_serializer=_text,
             json_deserializer=_text,
+            hide_parameters=True,  # an error may stand in logs, which outlive who is in it
             pool_size=pool_size,
             pool_pre_ping=ping,
             connect_args={"timeout": 10, "server_settings": options},
@@ -223,6 +244,9 @@ class PostgresDatabase:
         # Where the log is written to; also other databases of the server write there.
         position = text("SELECT pg_current_wal_insert_lsn()::text")
         return await self.read(lambda c: str(c.execute(position).scalar_one()))
+
+    async def scrub(self) -> None:
+        """The server's own vacuum and archive are its operator's (docs/operating.md)."""
 
     async def _run(self, engine: AsyncEngine, body: Body[T]) -> T:
         for attempt in range(1, TRIES + 1):
@@ -243,7 +267,9 @@ class PostgresDatabase:
 
     def run_sync(self, body: Body[T]) -> T:
         async def once() -> T:
-            engine = create_async_engine(self.url, json_serializer=_text, json_deserializer=_text)
+            engine = create_async_engine(
+                self.url, json_serializer=_text, json_deserializer=_text, hide_parameters=True
+            )
             try:
                 async with engine.begin() as connection:
                     return await connection.run_sync(body)

@@ -6,19 +6,26 @@ An object has at most one, and a later job that brings the object up to date res
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, or_, select, update
 
 from ..domain.job import Job, Lane
 from . import athletes, attempts, events
-from .schema import job_attempts, jobs, webhook_events
+from .schema import application_state, job_attempts, jobs, webhook_events
 
 _columns = jobs.c
+_others = jobs.alias("live")
 
 NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
 """Classes of failure (handlers/failures.py) that end when the athlete connects again."""
+
+PASSING = ("no_answer", "strava_error", "rate_limited")
+"""Classes of failure that pass by themselves, and not by what anybody here does."""
+
+CHANCE_AFTER, CHANCE_MOST = timedelta(minutes=5), timedelta(hours=6)
+"""A dead letter of these is tried again unasked: `due_at` says when, each time later."""
 
 _TWINS = select(_columns.id).where(
     _columns.kind == bindparam("kind"),
@@ -41,12 +48,56 @@ def resolve(connection: Connection, job: Job, now: datetime) -> None:
         events.complete(connection, twin, None, "brought up to date by a later job", now)
 
 
-def absorb(connection: Connection, job: Job) -> None:
-    """The job is given up, too: the events and the story of an earlier dead letter go on in this one."""
+def absorb(connection: Connection, job: Job, kind: str, now: datetime) -> datetime:
+    """The job is given up, too: the events and the story of an earlier dead letter go on in this one.
+
+    Returns when it is tried again unasked, should its failure be one that passes: ever later, for what fails
+    for days shall not cost the calls of those days.
+    """
     for twin in _twins(connection, job):
         events.relink(connection, twin, job.id)
         attempts.relink(connection, twin, job.id)
         connection.execute(delete(jobs).where(_columns.id == twin))
+    attempts.shorten(connection, job.id)
+    if kind not in PASSING:
+        return now
+    rounds = attempts.count(connection, job.id) // (job.attempts + 1) - 1
+    wait: timedelta = CHANCE_AFTER * 2 ** max(0, min(rounds, 10))
+    return now + min(CHANCE_MOST, wait)
+
+
+def _chances(now: datetime) -> Select[Any]:
+    """Those whose failure may have passed, and whose object no live job is about to bring up to date.
+
+    None while all calls wait (store/breaker.py): an outage must not use up their chances.
+    """
+    live = _others.c
+    followed = exists().where(
+        live.kind == _columns.kind,
+        live.key == _columns.key,
+        live.athlete_id == _columns.athlete_id,
+        live.state != "dead",
+    )
+    state = application_state.c
+    paused = exists().where(or_(state.inactive_since.is_not(None), state.failing_since.is_not(None)))
+    return select(_columns.id).where(
+        _columns.state == "dead",
+        _columns.error_class.in_(PASSING),
+        _columns.due_at <= now,
+        ~followed,
+        ~paused,
+    )
+
+
+def any_chance(connection: Connection, now: datetime) -> bool:
+    return connection.execute(_chances(now).limit(1)).first() is not None
+
+
+def give_chances(connection: Connection, now: datetime, limit: int) -> int:
+    """Try again, in its lane, what was given up for what may have passed; returns how many jobs that were."""
+    due = _chances(now).order_by(_columns.due_at, _columns.id).limit(limit)
+    letters: Sequence[str] = connection.execute(due).scalars().all()
+    return sum(revive(connection, letter, now, sooner=False) for letter in letters)
 
 
 def listing(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
@@ -57,8 +108,11 @@ def listing(connection: Connection, error_class: str | None = None) -> Sequence[
     return connection.execute(query).all()
 
 
-def revive(connection: Connection, job_id: str, now: datetime) -> bool:
-    """Run a dead letter again, with all its attempts before it; False when there is no such dead letter."""
+def revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
+    """Run a dead letter again, with all its attempts before it, `sooner` than its lane would have it.
+
+    False when there is no such dead letter.
+    """
     row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
     if row is None:
         return False
@@ -75,11 +129,10 @@ def revive(connection: Connection, job_id: str, now: datetime) -> bool:
     if connection.execute(live).rowcount:
         # The object has a live job again, whose end resolves this one.
         return True
-    sooner = case((_columns.priority > Lane.INTERACTIVE, int(Lane.INTERACTIVE)), else_=_columns.priority)
+    lane = case((_columns.priority > Lane.INTERACTIVE, int(Lane.INTERACTIVE)), else_=_columns.priority)
+    values = {"state": "queued", "attempts": 0, "due_at": now, "updated_at": now}
     connection.execute(
-        update(jobs)
-        .where(_columns.id == job_id)
-        .values(state="queued", attempts=0, due_at=now, priority=sooner, updated_at=now)
+        update(jobs).where(_columns.id == job_id).values(values | ({"priority": lane} if sooner else {}))
     )
     events.reopen(connection, job_id)
     return True

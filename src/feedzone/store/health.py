@@ -18,6 +18,7 @@ class Signs(NamedTuple):
 
     polling: bool
     paused_since: datetime | None
+    failing_since: datetime | None
     probe_at: datetime | None
     pause_reason: str | None
     unannounced: int
@@ -28,12 +29,13 @@ class Signs(NamedTuple):
 def signs(connection: Connection, now: datetime) -> Signs:
     polling = not subscriptions.active_ids(connection)
     state = connection.execute(select(application_state)).first()
-    paused = state is not None and state.inactive_since is not None
+    paused = state is not None and (state.inactive_since or state.failing_since) is not None
     unannounced, quiet = sweeps.unannounced_since(connection, now - QUIET_WITHIN)
     still_open = select(func.count()).select_from(conflicts).where(conflicts.c.status == "open")
     return Signs(
         polling,
         state.inactive_since if state is not None else None,
+        state.failing_since if state is not None else None,
         state.probe_at if state is not None and paused else None,
         state.reason if state is not None and paused else None,
         0 if polling else unannounced,

@@ -304,9 +304,9 @@ def _failed(
     attempts.note(connection, job, error, kind, now)
     changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error, "error_class": kind}
     if dead and not overtaken:
-        dead_letters.absorb(connection, job)
+        chance = dead_letters.absorb(connection, job, kind, now)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
-        connection.execute(_CHANGE, {"job": job.id, **changes})
+        connection.execute(_CHANGE, {"job": job.id, "due_at": chance, **changes})
     else:
         # What came meanwhile deserves attempts of its own.
         _requeue(connection, job, now, now, changes | ({"attempts": 0} if overtaken and dead else {}))
@@ -371,29 +371,9 @@ def next_due(connection: Connection) -> datetime | None:
     return connection.execute(_NEXT_DUE).scalar()
 
 
+def any_running(connection: Connection) -> bool:
+    return connection.execute(_RUNNING.limit(1)).first() is not None
+
+
 def get(connection: Connection, job_id: str) -> Row[Any] | None:
     return connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
-
-
-def listing(
-    connection: Connection, *, state: str | None, limit: int, after_id: str | None
-) -> Sequence[Row[Any]]:
-    """Jobs by id, oldest first."""
-    query = select(jobs).order_by(jobs.c.id).limit(limit)
-    if state:
-        query = query.where(jobs.c.state == state)
-    if after_id:
-        query = query.where(jobs.c.id > after_id)
-    return connection.execute(query).all()
-
-
-def counts(connection: Connection) -> dict[str, int]:
-    """How many jobs are in each state."""
-    query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def oldest_due(connection: Connection, now: datetime) -> datetime | None:
-    """Since when the longest waiting job has been due."""
-    query = select(func.min(jobs.c.due_at)).where(jobs.c.state == "queued", jobs.c.due_at <= now)
-    return connection.execute(query).scalar()

@@ -12,6 +12,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from ..domain.backoff import AFTER_WINDOW_S, retry_delay_s
+from ..domain.effect import PurgeAthlete
 from ..domain.job import Job, Lane
 from ..domain.lanes import Room
 from ..domain.outcome import Discard, Outcome, Retry
@@ -86,7 +87,10 @@ class JobTable:
                 apply=apply,
             )
 
-        return await self._database.write(body)
+        finished = await self._database.write(body)
+        if any(isinstance(effect, PurgeAthlete) for effect in outcome.effects):
+            await self._database.scrub()
+        return finished
 
     async def renew(self, owners: Sequence[str], seconds: float) -> int:
         until = self._clock.now() + timedelta(seconds=seconds)

@@ -41,4 +41,6 @@ class Retention:
             )
             return calls + sum(connection.execute(statement).rowcount for statement in statements)
 
-        return await self._database.write(body)
+        removed = await self._database.write(body)
+        await self._database.scrub()
+        return removed

@@ -18,7 +18,7 @@ from ..domain.comparison import comparison
 from ..domain.gear import gear_refresh
 from ..domain.job import ReconcileHint, athlete_key
 from ..ports import Clock, Wakeup
-from . import activities, athletes, jobs, subscriptions, waiting
+from . import activities, athletes, breaker, dead_letters, jobs, subscriptions, waiting
 from .database import Database
 
 FULL_EVERY = timedelta(hours=6)
@@ -115,3 +115,46 @@ class GearSchedule:
             athletes.schedule_gear(connection, number, now + GEAR_EVERY * share)
         jobs.enqueue(connection, [gear_refresh(number) for number in mine], now)
         return len(mine)
+
+
+class Chances:
+    """Tries again what was given up while Strava failed: it may answer now.
+
+    While it fails at all calls nothing is tried again, but somebody must ask whether that has passed: when
+    no job is about to, a quick look at one athlete's list does.
+    """
+
+    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, *, days: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._wakeup = wakeup
+        self._days = days
+
+    async def run(self) -> int:
+        """Returns how many jobs were enqueued."""
+        now, count = self._clock.now(), 0
+        if await self._database.read(lambda c: _nobody_asks(c, now)):
+            count += await self._database.write(lambda c: self._look(c, now))
+        while await self._database.read(lambda c: dead_letters.any_chance(c, now)):
+            given = await self._database.write(lambda c: dead_letters.give_chances(c, now, BATCH))
+            count += given
+            if given < BATCH:
+                break
+        if count:
+            self._wakeup.notify()
+        return count
+
+    def _look(self, connection: Connection, now: datetime) -> int:
+        latest = athletes.last_active(connection)
+        if latest is None:
+            return 0
+        jobs.enqueue(connection, [comparison(latest, self._days, full=False)], now, unless_live=True)
+        return 1
+
+
+def _nobody_asks(connection: Connection, now: datetime) -> bool:
+    """Whether Strava fails at all calls, and no job will soon find out that it answers again."""
+    if not breaker.is_failing(connection):
+        return False
+    due = jobs.next_due(connection)
+    return (due is None or due > now + breaker.TRY_EVERY) and not jobs.any_running(connection)

@@ -46,4 +46,5 @@ application_state = Table(
     Column("inactive_since", Instant, comment="Strava has switched the application off"),
     Column("probe_at", Instant, comment="when one call may ask whether it is on again"),
     Column("reason", PlainText),
+    Column("failing_since", Instant, comment="Strava has failed at one call after the other"),
 )

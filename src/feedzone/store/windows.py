@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from ..domain.budget import DEFAULT_LIMITS, WINDOWS, Usage, Window, WindowName, window_end, window_start
 from . import waiting
@@ -14,9 +14,11 @@ from .dialect import insert_into
 from .schema import api_budget, application_state
 
 _ROWS = select(api_budget).order_by(api_budget.c.window)
-# With whether the application is switched off: a look of its own would be one more way to the database.
-_SINCE = select(application_state.c.inactive_since).scalar_subquery()
-_LOCKED = _ROWS.add_columns(_SINCE.label("inactive_since")).with_for_update(of=api_budget)
+# With whether the breaker is open: a look of its own would be one more way to the database.
+_SINCE = select(
+    func.coalesce(application_state.c.inactive_since, application_state.c.failing_since)
+).scalar_subquery()
+_LOCKED = _ROWS.add_columns(_SINCE.label("paused_since")).with_for_update(of=api_budget)
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
 
 

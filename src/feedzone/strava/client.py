@@ -14,6 +14,7 @@ from ..errors import (
     CallOverdue,
     NeedsRefresh,
     NotConnected,
+    StravaFails,
     TokenRevoked,
     TransientError,
     TransportFailure,
@@ -23,15 +24,13 @@ from . import answers, payloads
 from .application import StravaApplication
 from .limiter import Limiter
 from .tokens import TokenKeeper
+from .transport import PAUSES_S
 
 STREAM_KEYS = "time,distance,latlng,altitude,velocity_smooth,heartrate,cadence,watts,temp,moving,grade_smooth"
 """All of contract section 7; without `keys` only `distance` comes back."""
 
 PHOTO_PARAMS = {"size": "5000", "photo_sources": "true"}
 """Without a size there are thumbnails or placeholders only (pain 22); without sources, at times, nothing."""
-
-PAUSES_S = (0.5, 1.5)
-"""Between the tries of one call: 5xx and broken connections usually pass at once."""
 
 
 class StravaClient:
@@ -119,14 +118,23 @@ class StravaClient:
         headers = {"Authorization": f"Bearer {pair.access_token}"}
         request = Request("GET", f"{self._api_base}{path}", headers, params)
         pauses = list(PAUSES_S)
+        failed: Response | TransportFailure | None = None
         while True:
             try:
-                response = await self._limiter.send(request, self._timeout_s, call)
+                failed = response = await self._limiter.send(request, self._timeout_s, call)
                 if response.status < 500 or not pauses:
                     return response
             except TransportFailure as failure:
+                failed = failure
                 if isinstance(failure, CallOverdue):
                     del pauses[1:]  # two long waits are as much as a run has time for
                 if not pauses:
                     raise
+            except StravaFails:
+                # A job that has asked says what came of it, lest it wait and ask for ever.
+                if failed is None:
+                    raise
+                if isinstance(failed, Response):
+                    return failed
+                raise failed from None
             await self._clock.sleep(pauses.pop(0))

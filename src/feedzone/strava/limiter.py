@@ -12,6 +12,9 @@ from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
 from ..ports import BreakerRows, BudgetRows, CallJournal, Request, Response, Transport
 from .answers import error_of
 
+FAILURES, CALLS = 9, 3
+"""So many failures in a row, at so many different calls: no single activity that Strava cannot show."""
+
 _IDS = re.compile(r"(?<=/)[a-z]?\d+")
 _ACTIVITY = re.compile(r"GET activities/(\d+)")
 
@@ -32,6 +35,9 @@ class Limiter:
         self._breaker = breaker
         self._journal = journal
         self._clock = clock
+        self._failures = 0
+        self._failed: set[str] = set()
+        """How often Strava has failed since it last answered, and at which calls."""
 
     async def send(self, request: Request, timeout: float, call: str) -> Response:
         """Send a counted call. Raises QuotaSpent or ApplicationPaused, without sending, when it must wait."""
@@ -45,16 +51,33 @@ class Limiter:
                 await self._budget.release(leave)
             elif leave.alone:
                 await self._budget.answered(leave, {})
+            await self._struck(leave, call, str(failure))
             raise
         if response.status in (429, 403) and isinstance(error_of(response, call), RateLimited):
             until = await self._budget.latch(leave, usage)
             raise QuotaSpent("closed by Strava (429)", until)
         await self._answered(leave, usage)
+        if response.status >= 500:
+            await self._struck(leave, call, str(error_of(response, call)))
+            return response
+        self._failures = 0
+        self._failed.clear()
         if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
             raise await self._breaker.trip(str(error))
         if leave.probe and (response.status < 400 or response.status == 404):
             await self._breaker.close()  # whoever is switched off gets 403 for everything
         return response
+
+    async def _struck(self, leave: Reservation, call: str, reason: str) -> None:
+        """Strava failed at a call. At one call after the other: then it fails at all of them (pain 49)."""
+        self._failures += 1
+        self._failed.add(call)
+        if leave.probe:
+            await self._breaker.probe_soon()
+        elif self._failures >= FAILURES and len(self._failed) >= CALLS:
+            self._failures = 0
+            self._failed.clear()
+            await self._breaker.fail(reason)
 
     async def _answered(self, leave: Reservation, usage: Usage) -> None:
         if not usage and not leave.alone:

@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
 from ..domain.athlete import TokenGrant, TokenRow
-from ..errors import NotConnected, StorageUnavailable, StravaError, TokenRevoked, TransportFailure
+from ..errors import (
+    NotConnected,
+    StorageUnavailable,
+    StravaError,
+    TokenRevoked,
+    TransientError,
+    TransportFailure,
+)
 from ..ports import Clock, TokenRows
+from .transport import PAUSES_S
 
 REFRESH_BEFORE = timedelta(hours=1)
 """With more than an hour left Strava gives the same access token back (contract section 4)."""
@@ -85,7 +93,7 @@ class TokenKeeper:
 
     async def _refresh_claimed(self, row: TokenRow, *, rejected: bool) -> TokenRow:
         try:
-            grant = await self._refresh(row.refresh_token)
+            grant = await self._ask(row.refresh_token)
         except TokenRevoked as verdict:
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=False)
             return await self._judge(row, verdict)
@@ -105,6 +113,19 @@ class TokenKeeper:
                 raise TransportFailure("the claim to refresh the token was lost")
             return newer
         return await self._row(row.athlete_id)
+
+    async def _ask(self, refresh_token: str) -> TokenGrant:
+        """Ask for a new pair, again at once where Strava answers with an error of its own. Where no answer
+        came it may have ended the old token: that is not asked again blindly (pain 34)."""
+        began = self._clock.now()
+        for pause in PAUSES_S:
+            try:
+                return await self._refresh(refresh_token)
+            except TransientError:
+                if self._clock.now() - began > timedelta(seconds=CLAIM_SLACK_S / 2):
+                    raise  # the claim must outlast the last try
+                await self._clock.sleep(pause)
+        return await self._refresh(refresh_token)
 
     async def _save(self, row: TokenRow, grant: TokenGrant) -> bool:
         """The old refresh token may be dead already: a busy database is no reason to lose the new one."""

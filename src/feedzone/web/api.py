@@ -246,7 +246,9 @@ async def retry_job(parts: Parts, job_id: JobId) -> Accepted:
 
 
 @post("/jobs/{job_id:uuid}/discard", status_code=200, responses=ONE, summary="Give a dead letter up")
-async def discard_job(parts: Parts, job_id: JobId, data: JSONBody[DiscardRequest]) -> Discarded:
+async def discard_job(parts: Parts, job_id: JobId, data: JSONBody[DiscardRequest | None] = None) -> Discarded:
+    if data is None:
+        raise InvalidInput('takes a body that says why: {"reason": "..."}')
     await parts.dead_letters.discard(str(job_id), data.reason)
     return Discarded()
 

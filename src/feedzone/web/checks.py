@@ -89,6 +89,13 @@ def _application(pulse: Pulse, options: WebOptions) -> Check:
             "Nothing is lost; feedzone asks every hour whether it is on again."
         )
         return Check("Application", "bad", text, Remedy("Open Strava's settings", STRAVA_SETTINGS))
+    if pulse.failing_since is not None:
+        since = duration((pulse.now - pulse.failing_since).total_seconds())
+        text = (
+            f"Strava has been failing at every call for {since}. Nothing is lost; feedzone asks every half "
+            "minute, and goes on by itself."
+        )
+        return Check("Application", "warn", text)
     return Check("Application", "good", "Strava answers this application.")
 
 
