@@ -250,11 +250,12 @@ def standing(database, clock):
 
 async def test_the_first_call_of_a_window_goes_alone_and_the_others_follow_its_answer(standing):
     """Who has spent the limit or lowered it meanwhile is met by one call, not by all."""
-    budget, _ = standing
+    budget, clock = standing
     first = await budget.reserve(Lane.LIVE)
     assert first.alone
     assert await under_way(budget) is False
     await budget.answered(first, {})
+    clock.advance(seconds=0.1)
     second, third = await under_way(budget), await under_way(budget)
     assert (second.alone, third.alone) == (False, False)
     assert (await used(budget))["read_15min"] == 3
@@ -286,17 +287,41 @@ async def test_a_first_call_that_never_left_lets_the_next_one_go_first(standing)
     assert (await under_way(budget)).alone
 
 
-async def test_where_others_spend_the_limit_too_the_last_tenth_goes_one_by_one(standing):
-    budget, _ = standing
-    await call(budget, read_15min=(100, 80), read_day=(1000, 80))
+async def test_where_others_could_spend_what_is_left_at_once_calls_go_one_by_one(standing):
+    """Pain 41: of two calls under way both could be refused."""
+    budget, clock = standing
+    await call(budget, read_15min=(1000, 790), read_day=(30_000, 7900), overall_15min=(2000, 790))
     freely = [await under_way(budget) for _ in range(10)]
     assert {leave.alone for leave in freely} == {False}
-    narrow = await under_way(budget)
-    assert narrow.alone
+    close = await under_way(budget)
+    assert close.alone
     assert await under_way(budget) is False
+    await budget.latch(close, usage(read_15min=(1000, 1001)))
+    clock.advance(seconds=0.1)
+    with pytest.raises(QuotaSpent):
+        await budget.reserve(Lane.LIVE)
 
 
-async def test_alone_with_the_limit_the_last_tenth_goes_at_once(standing):
+async def test_who_waits_for_an_answer_goes_by_lane_and_not_by_who_came_first(standing):
+    budget, clock = standing
+    first = await budget.reserve(Lane.BACKFILL)
+    order = []
+
+    async def ask(lane):
+        leave = await budget.reserve(lane)
+        order.append(lane)
+        await budget.answered(leave, usage(read_15min=(100, 50), read_day=(1000, 50)))
+
+    asking = [asyncio.create_task(ask(lane)) for lane in (Lane.BACKFILL, Lane.REREAD, Lane.LIVE)]
+    await asyncio.sleep(0.05)
+    await budget.answered(first, usage(read_15min=(100, 50), read_day=(1000, 50)))
+    while not all(task.done() for task in asking):
+        clock.advance(seconds=0.1)
+        await asyncio.sleep(0.01)
+    assert order == [Lane.LIVE, Lane.REREAD, Lane.BACKFILL]
+
+
+async def test_alone_with_the_limit_the_last_calls_go_at_once(standing):
     budget, _ = standing
     await call(budget)
     assert all([(await under_way(budget)).alone is False for _ in range(99)])
@@ -304,10 +329,31 @@ async def test_alone_with_the_limit_the_last_tenth_goes_at_once(standing):
 
 async def test_where_others_spend_the_limit_too_a_call_after_a_silence_goes_alone(standing):
     budget, clock = standing
-    await call(budget, read_15min=(100, 30), read_day=(1000, 30))
+    await call(budget, read_15min=(1000, 30), read_day=(30_000, 30), overall_15min=(2000, 30))
     assert (await under_way(budget)).alone is False
     clock.advance(seconds=21)
     assert (await under_way(budget)).alone
+
+
+# Answers that a window's end has overtaken
+
+
+@pytest.mark.parametrize("at", [MIDNIGHT - timedelta(seconds=1), QUARTER - timedelta(seconds=1)])
+async def test_what_an_answer_says_of_a_window_that_has_ended_does_not_close_the_next(budget, clock, at):
+    """Sent in a day's last instant, received in the next day's first: else that day would be lost."""
+    leave = await budget.reserve(Lane.LIVE)
+    clock.advance(seconds=(at - clock.now()).total_seconds() + 1.5)
+    await budget.answered(leave, usage(read_15min=(100, 100), read_day=(1000, 1000)), at)
+    full = {window.name for window in await budget.windows() if window.full}
+    assert full == (set() if at.hour == 23 else {"read_day"})
+
+
+async def test_a_refusal_in_a_window_that_has_ended_closes_nothing(budget, clock):
+    leave = await budget.reserve(Lane.LIVE)
+    clock.advance(seconds=(QUARTER - clock.now()).total_seconds() + 0.5)
+    until = await budget.latch(leave, {}, QUARTER - timedelta(seconds=1))
+    assert until == clock.now()
+    await budget.reserve(Lane.LIVE)
 
 
 # Lanes
