@@ -48,7 +48,7 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     """What this lane may call at `now`, by Strava's clock."""
     if any(window.full for window in windows):
         return 0
-    held = {day: _kept(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
+    held = {day: kept_from(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
     left = [w.quota - w.used - _capped(held[w.is_day], w) for w in windows]
     return max(0, min(left))
 
@@ -64,10 +64,10 @@ def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -
 
 def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
     """How many calls of this window are kept at `now` for those who go before `lane`."""
-    return _capped(_kept(demand, lane, now, day=window.is_day), window)
+    return _capped(kept_from(demand, lane, now, day=window.is_day), window)
 
 
-def _kept(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
+def kept_from(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
     start = window_start("read_15min", now)
     quarter = (start - window_start("read_day", now)) // QUARTER
     end = float(QUARTERS) if day else quarter + 1.0

@@ -18,7 +18,7 @@ from ..domain.demand import OTHERS, QUARTERS, Demand, learn
 from ..domain.job import Lane
 from ..domain.lanes import Room
 from ..errors import QuotaSpent
-from . import breaker, journal, windows
+from . import at_once, breaker, journal, windows
 from .database import Database
 from .schema import api_budget
 
@@ -122,7 +122,10 @@ class BudgetTable:
         now, asked = self._clock.now(), [one.lane for one in group]
         try:
             demand = await self.demand()
-            answers = await self._database.write(lambda c: _reserve(c, asked, demand, now), durable=False)
+            if asked and asked[0] == asked[-1] and await self._take(asked, demand, now):
+                answers: Sequence[Answer | None] = [Reservation()] * len(asked)
+            else:
+                answers = await self._database.write(lambda c: _reserve(c, asked, demand, now), durable=False)
         except Exception as problem:
             for one in group:
                 if not one.answered.done():
@@ -136,6 +139,11 @@ class BudgetTable:
             elif isinstance(answer, Reservation):
                 await self.release(answer)  # nobody waits for it any longer
         return [one for one, answer in zip(group, answers, strict=True) if answer is None]
+
+    async def _take(self, asked: Sequence[Lane], demand: Demand, now: datetime) -> bool:
+        return await self._database.at_once(
+            lambda c: at_once.take(c, asked[0], len(asked), demand, now, OTHERS_FROM)
+        )
 
     async def release(self, reservation: Reservation) -> None:
         now = self._clock.now()
