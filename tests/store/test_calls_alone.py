@@ -127,3 +127,22 @@ async def test_where_others_spend_the_limit_too_a_call_after_a_silence_goes_alon
     assert (await under_way(budget)).alone is False
     clock.advance(seconds=21)
     assert (await under_way(budget)).alone
+
+
+async def test_a_look_at_the_clock_just_before_somebody_went_alone_lets_nobody_follow(database, clock):
+    """Two processes: the one reads the clock, the other goes alone, and then the first one asks."""
+    early, late = StravaClock(StandingClock(clock)), StravaClock(StandingClock(clock))
+    late.skew = timedelta(milliseconds=300)
+    assert (await BudgetTable(database, late).reserve(Lane.LIVE)).alone
+    assert await under_way(BudgetTable(database, early)) is False
+
+
+async def test_a_look_at_the_clock_just_before_a_window_begins_does_not_undo_it(database, clock):
+    early, late = StravaClock(clock), StravaClock(clock)
+    late.skew = timedelta(milliseconds=300)
+    clock.advance(minutes=14, seconds=59.8)
+    old, new = BudgetTable(database, early), BudgetTable(database, late)
+    await call(new)
+    await old.answered(await old.reserve(Lane.LIVE), usage(read_day=(1000, 7)))
+    held = {window.name: window for window in await new.windows()}
+    assert (held["read_15min"].used, held["read_day"].used) == (2, 7)

@@ -251,7 +251,8 @@ def _reserve(
     held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
     until = rows["read_15min"].alone_until
-    busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S)
+    # Whoever goes alone may have read the clock after us. Later still, it was set back meanwhile.
+    busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
     answers: list[Answer | None] = []
     for lane in asked:
         leave = _leave(connection, rows, held, lane, demand, now, busy=busy, shared=shared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -18,6 +18,9 @@ _ROWS = select(api_budget).order_by(api_budget.c.window)
 _SINCE = select(application_state.c.inactive_since).scalar_subquery()
 _LOCKED = _ROWS.add_columns(_SINCE.label("inactive_since")).with_for_update(of=api_budget)
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
+
+JUST_NOW = timedelta(seconds=5)
+"""So long may pass between a look at the clock and the transaction that it was for."""
 
 
 def locked(connection: Connection, now: datetime) -> dict[str, Any]:
@@ -36,6 +39,9 @@ def current(connection: Connection, now: datetime, *, lock: bool) -> dict[Window
 
 
 def of(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
+    # Another process may have read the clock after us, and begun a window that to us is still to come.
+    begun = max((row.starts_at for row in rows.values()), default=now)
+    now = begun if now < begun <= now + JUST_NOW else now
     short = window_start("read_15min", now), window_end("read_15min", now)
     day = window_start("read_day", now), window_end("read_day", now)
     return {
