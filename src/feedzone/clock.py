@@ -45,14 +45,19 @@ class StravaClock:
         """What our own clock shows when Strava's shows `instant`."""
         return instant - self.skew
 
-    def heard(self, date: str | None, sent_at: datetime, received_at: datetime) -> None:
-        """An answer to a call that was sent and received then, by our clock, bears this Date header."""
+    def heard(self, date: str | None, sent_at: datetime, received_at: datetime) -> datetime:
+        """An answer to a call that was sent and received then, by our clock, bears this Date header.
+
+        Returns when it was written, by Strava's clock; where that is not known, when it was asked for.
+        """
         try:
             said = parsedate_to_datetime(date or "").astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
-            return
+            return sent_at + self.skew
         # It was written at some instant between the two, and in any part of its second.
         least, most = said - received_at, said + RESOLUTION - sent_at
         nearest = min(max(self.skew, least), most)
-        if least <= most and abs(nearest) <= MOST_SKEW:
-            self.skew = timedelta(0) if least <= timedelta(0) <= most else nearest
+        if least > most or abs(nearest) > MOST_SKEW:
+            return sent_at + self.skew
+        self.skew = timedelta(0) if least <= timedelta(0) <= most else nearest
+        return said

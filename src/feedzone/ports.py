@@ -105,14 +105,16 @@ class BudgetRows(Protocol):
         """Give back a reservation whose call was never sent."""
         ...
 
-    async def answered(self, reservation: Reservation, usage: Usage) -> int:
+    async def answered(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> int:
         """The call has ended: correct limits and usage by what its headers say, if there were any.
+
+        They were true `at` that instant, by Strava's clock: a window may have ended since.
 
         Returns how many calls of this day Strava has counted that we did not know of.
         """
         ...
 
-    async def latch(self, reservation: Reservation, usage: Usage) -> datetime:
+    async def latch(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> datetime:
         """A 429 came: close the window that is spent, for everyone; return when it opens again."""
         ...
 

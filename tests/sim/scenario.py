@@ -115,8 +115,11 @@ HOSTILE = Scenario(
     allowed_429=10,
 )
 INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
-NARROW = replace(CALM, name="narrow", processes=2, limits=Limits(30, 1000, 15, 800))
-"""Hardly room for what a first sync asks, and nobody else asks: every refusal is the engine's own fault."""
+NARROW = replace(
+    CALM, name="narrow", processes=2, limits=Limits(24, 1000, 12, 800), acts_a_day=24.0, together=0.5
+)
+"""Hardly room for what a first sync and busy athletes ask, and nobody else asks: every refusal is the
+engine's own fault. Live work finds out for itself that it must wait: what can wait is not even leased."""
 CROWD = replace(
     CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, event_reorder_s=0.1, scopes=(0, 1, 0)
 )

@@ -140,6 +140,9 @@ class InlineDatabase:
             raise StorageUnavailable("SQLite: database is locked")
         return await self._transaction(body)
 
+    async def at_once(self, body: Body[bool]) -> bool:
+        return False
+
     async def _transaction(self, body: Body[T]) -> T:
         await self._pause()
         try:

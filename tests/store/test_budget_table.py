@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from store_makers import call, usage
 
 from feedzone.clock import StravaClock
 from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading, Reservation, limits_of
@@ -25,16 +26,6 @@ def budget(database, clock) -> BudgetTable:
 
 async def used(budget):
     return {window.name: window.used for window in await budget.windows()}
-
-
-def usage(**readings):
-    return {name: Reading(*reading) for name, reading in readings.items()}
-
-
-async def call(budget, lane=Lane.LIVE, **readings):
-    """One call, answered at once."""
-    leave = await budget.reserve(lane)
-    await budget.answered(leave, usage(**readings))
 
 
 async def spend(budget, times, lane=Lane.LIVE):
@@ -230,97 +221,25 @@ async def test_two_processes_may_begin_the_budget_at_once(postgres_database, sec
     assert await used(budgets[0]) == dict.fromkeys(WINDOWS, 20)
 
 
-# Calls that go alone
+# Answers that a window's end has overtaken
 
 
-async def under_way(budget, lane=Lane.LIVE):
-    """Leave for a call that is not answered yet; False when it has to wait for another's answer."""
-    asking = asyncio.create_task(budget.reserve(lane))
-    done, _ = await asyncio.wait([asking], timeout=0.4)
-    if not done:
-        asking.cancel()
-        return False
-    return asking.result()
+@pytest.mark.parametrize("at", [MIDNIGHT - timedelta(seconds=1), QUARTER - timedelta(seconds=1)])
+async def test_what_an_answer_says_of_a_window_that_has_ended_does_not_close_the_next(budget, clock, at):
+    """Sent in a day's last instant, received in the next day's first: else that day would be lost."""
+    leave = await budget.reserve(Lane.LIVE)
+    clock.advance(seconds=(at - clock.now()).total_seconds() + 1.5)
+    await budget.answered(leave, usage(read_15min=(100, 100), read_day=(1000, 1000)), at)
+    full = {window.name for window in await budget.windows() if window.full}
+    assert full == (set() if at.hour == 23 else {"read_day"})
 
 
-class StandingClock:
-    """Sleeping waits for the test to move it."""
-
-    def __init__(self, clock):
-        self.now, self.advance = clock.now, clock.advance
-
-    async def sleep(self, seconds):
-        until = self.now() + timedelta(seconds=seconds)
-        while self.now() < until:
-            await asyncio.sleep(0.001)
-
-
-@pytest.fixture
-def standing(database, clock):
-    standing = StandingClock(clock)
-    return BudgetTable(database, StravaClock(standing)), standing
-
-
-async def test_the_first_call_of_a_window_goes_alone_and_the_others_follow_its_answer(standing):
-    """Who has spent the limit or lowered it meanwhile is met by one call, not by all."""
-    budget, _ = standing
-    first = await budget.reserve(Lane.LIVE)
-    assert first.alone
-    assert await under_way(budget) is False
-    await budget.answered(first, {})
-    second, third = await under_way(budget), await under_way(budget)
-    assert (second.alone, third.alone) == (False, False)
-    assert (await used(budget))["read_15min"] == 3
-
-
-async def test_a_first_call_that_is_refused_closes_the_window_for_those_who_waited(standing):
-    budget, clock = standing
-    first = await budget.reserve(Lane.LIVE)
-    waiting = [asyncio.create_task(budget.reserve(Lane.LIVE)) for _ in range(5)]
-    await asyncio.sleep(0.05)
-    await budget.latch(first, {})
-    clock.advance(seconds=0.2)
-    answers = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {type(answer) for answer in answers} == {QuotaSpent}
-
-
-async def test_a_call_that_never_ends_keeps_the_others_waiting_for_five_seconds_only(standing):
-    budget, clock = standing
+async def test_a_refusal_in_a_window_that_has_ended_closes_nothing(budget, clock):
+    leave = await budget.reserve(Lane.LIVE)
+    clock.advance(seconds=(QUARTER - clock.now()).total_seconds() + 0.5)
+    until = await budget.latch(leave, {}, QUARTER - timedelta(seconds=1))
+    assert until == clock.now()
     await budget.reserve(Lane.LIVE)
-    clock.advance(seconds=4.9)
-    assert await under_way(budget) is False
-    clock.advance(seconds=0.2)
-    assert (await under_way(budget)).alone
-
-
-async def test_a_first_call_that_never_left_lets_the_next_one_go_first(standing):
-    budget, _ = standing
-    await budget.release(await budget.reserve(Lane.LIVE))
-    assert (await under_way(budget)).alone
-
-
-async def test_where_others_spend_the_limit_too_the_last_tenth_goes_one_by_one(standing):
-    budget, _ = standing
-    await call(budget, read_15min=(100, 80), read_day=(1000, 80))
-    freely = [await under_way(budget) for _ in range(10)]
-    assert {leave.alone for leave in freely} == {False}
-    narrow = await under_way(budget)
-    assert narrow.alone
-    assert await under_way(budget) is False
-
-
-async def test_alone_with_the_limit_the_last_tenth_goes_at_once(standing):
-    budget, _ = standing
-    await call(budget)
-    assert all([(await under_way(budget)).alone is False for _ in range(99)])
-
-
-async def test_where_others_spend_the_limit_too_a_call_after_a_silence_goes_alone(standing):
-    budget, clock = standing
-    await call(budget, read_15min=(100, 30), read_day=(1000, 30))
-    assert (await under_way(budget)).alone is False
-    clock.advance(seconds=21)
-    assert (await under_way(budget)).alone
 
 
 # Lanes

@@ -87,12 +87,12 @@ class FakeBudget:
         assert reservation is self.leave
         self.log.append(("release", None))
 
-    async def answered(self, reservation: Reservation, usage: Usage) -> int:
+    async def answered(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> int:
         assert reservation is self.leave
         self.log.append(("answered", usage))
         return self.others
 
-    async def latch(self, reservation: Reservation, usage: Usage) -> datetime:
+    async def latch(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> datetime:
         assert reservation is self.leave
         self.log.append(("latch", usage))
         return NOON + timedelta(minutes=15)
@@ -103,9 +103,7 @@ class FakeJournal:
 
     def __init__(self) -> None:
         self.calls: list[ApiCall] = []
-
-    def note(self, call: ApiCall) -> None:
-        self.calls.append(call)
+        self.note = self.calls.append
 
 
 class FakeBreaker:

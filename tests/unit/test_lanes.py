@@ -219,7 +219,7 @@ def test_what_will_have_been_learned_comes_closer_to_what_is_likely():
     new = learn([], None, NOON, 1000)
     held = [new.after(hours).expected(["live"], 0, QUARTERS) for hours in (0, 24, 1e6)]
     assert held == [pytest.approx(100), pytest.approx(75), pytest.approx(50, rel=0.01)]
-    assert hourly(live=9).after(24) == hourly(live=9)
+    assert (plain := hourly(live=9)).after(24) is plain
 
 
 def test_calls_that_come_in_bunches_scatter_more_than_calls_that_come_one_by_one():

@@ -46,6 +46,10 @@ class Window(msgspec.Struct, frozen=True):
         """Whether no call may be made before `ends_at`."""
         return self.latched or self.used >= self.quota
 
+    def holds(self, instant: datetime) -> bool:
+        """Whether that is within the window."""
+        return self.starts_at <= instant < self.ends_at
+
     def anew(self, start: datetime) -> Window:
         """The window that begins then."""
         return Window(self.name, start, window_end(self.name, start), self.quota, 0)

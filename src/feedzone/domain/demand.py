@@ -34,7 +34,7 @@ class Counted(msgspec.Struct, frozen=True):
     calls: int
 
 
-class Demand(msgspec.Struct, frozen=True):
+class Demand(msgspec.Struct, frozen=True, eq=False):
     """By lane, the calls expected from midnight (UTC) to the beginning of each quarter, and to the day's end.
 
     `spread` is how much a quarter's calls of live work scatter: variance by mean, 1 for single calls that

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from math import ceil, sqrt
 
 import msgspec
@@ -47,7 +48,7 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     """What this lane may call at `now`, by Strava's clock."""
     if any(window.full for window in windows):
         return 0
-    held = {day: _kept(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
+    held = {day: kept_from(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
     left = [w.quota - w.used - _capped(held[w.is_day], w) for w in windows]
     return max(0, min(left))
 
@@ -63,14 +64,14 @@ def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -
 
 def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
     """How many calls of this window are kept at `now` for those who go before `lane`."""
-    return _capped(_kept(demand, lane, now, day=window.is_day), window)
+    return _capped(kept_from(demand, lane, now, day=window.is_day), window)
 
 
-def _kept(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
+def kept_from(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
     start = window_start("read_15min", now)
     quarter = (start - window_start("read_day", now)) // QUARTER
     end = float(QUARTERS) if day else quarter + 1.0
-    return reserve(demand, lane, quarter + _released(now - start), end, day=day)
+    return _reserve(demand, lane, quarter + _released(now - start), end, day)
 
 
 def _capped(calls: float, window: Window) -> int:
@@ -87,6 +88,12 @@ def reserve(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> 
     calls = max(LEAST_KEPT, expected + caution * sqrt(demand.spread * expected))
     patient = [other.name.lower() for other in Lane if other not in PROMPT and other < lane]
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
+
+
+@lru_cache(256)
+def _reserve(demand: Demand, lane: Lane, at: float, end: float, day: bool) -> float:
+    """Every call asks the same until the next release."""
+    return reserve(demand, lane, at, end, day=day)
 
 
 def _released(passed: timedelta) -> float:

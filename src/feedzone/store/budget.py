@@ -18,7 +18,7 @@ from ..domain.demand import OTHERS, QUARTERS, Demand, learn
 from ..domain.job import Lane
 from ..domain.lanes import Room
 from ..errors import QuotaSpent
-from . import breaker, journal, windows
+from . import at_once, breaker, journal, windows
 from .database import Database
 from .schema import api_budget
 
@@ -30,8 +30,9 @@ ASK_AGAIN_S = 0.1
 SILENCE = timedelta(seconds=20)
 """After so long without a call of ours, others may have spent what we take for left."""
 
-NARROW, WIDEST = 0.1, 50
-"""The last part of a window, and at most so many calls, go one at a time when others spend it, too."""
+SURPRISE = 200
+"""So many calls others may make before the next answer tells of them. Where they use the application, too,
+calls go one by one while less is left: then one is refused at most, and none after it."""
 
 OTHERS_FROM = 5
 """So many calls a day that are not ours: somebody else uses the application, too. Fewer may be ours after
@@ -48,11 +49,23 @@ _ONE_LESS = (
     .where(api_budget.c.starts_at == bindparam("since"), api_budget.c.used > 0)
     .values(used=api_budget.c.used - 1)
 )
+_LATCH = (
+    update(api_budget)
+    .where(api_budget.c.window == bindparam("name"))
+    .values(latched_until=bindparam("until"))
+)
 _ALONE = update(api_budget).values(alone_until=bindparam("until"))
 
 
-Answer = Reservation | Room | Exception | None
-"""Leave to call, or when there will be room, or why not; None: another call goes alone."""
+Answer = Reservation | Room | Exception
+"""Leave to call, or when there will be room, or why not."""
+
+
+class _Asker(NamedTuple):
+    """Somebody who wants to call."""
+
+    lane: Lane
+    answered: asyncio.Future[Answer]
 
 
 class Tight(NamedTuple):
@@ -76,58 +89,61 @@ class BudgetTable:
         self._database = database
         self._clock = clock
         self._learned: _Learned | None = None
-        self._waiting = asyncio.Lock()
-        self._asking: list[tuple[Lane, asyncio.Future[Answer]]] = []
+        self._asking: list[_Asker] = []
         self._granting: asyncio.Task[None] | None = None
 
     async def reserve(self, lane: Lane) -> Reservation:
-        demand = await self.demand()
-        answer = await self._ask(lane, demand)
-        if answer is None:
-            # One of this process asks again and again; the others stand behind it.
-            async with self._waiting:
-                while (answer := await self._ask(lane, demand)) is None:
-                    await self._clock.sleep(ASK_AGAIN_S)
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._asking.append(_Asker(lane, answered))
+        if self._granting is None:
+            self._granting = asyncio.create_task(self._grant(), name="reservations")
+        answer = await answered
+        if isinstance(answer, Room):
+            raise QuotaSpent(answer.window, self._clock.ours(answer.until))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def _ask(self, lane: Lane, demand: Demand) -> Reservation | Exception | None:
-        """Leave to call, or why not; None: a call that goes alone is under way.
-
-        While one transaction commits, those who ask meanwhile gather for the next.
-        """
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asking.append((lane, answered))
-        if self._granting is None:
-            self._granting = asyncio.create_task(self._grant(demand), name="reservations")
-        answer = await answered
-        if isinstance(answer, Room):
-            return QuotaSpent(answer.window, self._clock.ours(answer.until))
-        return answer
-
-    async def _grant(self, demand: Demand) -> None:
+    async def _grant(self) -> None:
+        """While one transaction commits, those who ask meanwhile gather for the next; better lanes first."""
         try:
             while self._asking:
-                group, self._asking = sorted(self._asking, key=lambda one: one[0]), []
-                await self._answer(group, demand)
+                asking, self._asking = self._asking, []
+                group = sorted((one for one in asking if not one.answered.done()), key=lambda one: one.lane)
+                if waiting := await self._answer(group):
+                    # A call that goes alone is under way.
+                    self._asking = waiting + self._asking
+                    await self._clock.sleep(ASK_AGAIN_S)
         finally:
             self._granting = None
 
-    async def _answer(self, group: list[tuple[Lane, asyncio.Future[Answer]]], demand: Demand) -> None:
-        now, asked = self._clock.now(), [lane for lane, _ in group]
+    async def _answer(self, group: Sequence[_Asker]) -> list[_Asker]:
+        """Answers those who ask, but for those who have to wait: they are returned."""
+        now, asked = self._clock.now(), [one.lane for one in group]
         try:
-            answers = await self._database.write(lambda c: _reserve(c, asked, demand, now), durable=False)
+            demand = await self.demand()
+            if asked and asked[0] == asked[-1] and await self._take(asked, demand, now):
+                answers: Sequence[Answer | None] = [Reservation()] * len(asked)
+            else:
+                answers = await self._database.write(lambda c: _reserve(c, asked, demand, now), durable=False)
         except Exception as problem:
-            for _, answered in group:
-                if not answered.done():
-                    answered.set_exception(problem)
-            return
-        for (_, answered), answer in zip(group, answers, strict=True):
-            if not answered.done():
-                answered.set_result(answer)
+            for one in group:
+                if not one.answered.done():
+                    one.answered.set_exception(problem)
+            return []
+        for one, answer in zip(group, answers, strict=True):
+            if answer is None:
+                continue
+            if not one.answered.done():
+                one.answered.set_result(answer)
             elif isinstance(answer, Reservation):
                 await self.release(answer)  # nobody waits for it any longer
+        return [one for one, answer in zip(group, answers, strict=True) if answer is None]
+
+    async def _take(self, asked: Sequence[Lane], demand: Demand, now: datetime) -> bool:
+        return await self._database.at_once(
+            lambda c: at_once.take(c, asked[0], len(asked), demand, now, OTHERS_FROM)
+        )
 
     async def release(self, reservation: Reservation) -> None:
         now = self._clock.now()
@@ -141,8 +157,9 @@ class BudgetTable:
 
         await self._database.write(body, durable=False)
 
-    async def answered(self, reservation: Reservation, usage: Usage) -> int:
+    async def answered(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> int:
         now = self._clock.now()
+        usage = windows.still_true(usage, at or now, now)
 
         def body(connection: Connection) -> int:
             theirs = windows.observe(connection, usage, now)
@@ -157,24 +174,22 @@ class BudgetTable:
             return await self._database.write(body, durable=False)
         return 0
 
-    async def latch(self, reservation: Reservation, usage: Usage) -> datetime:
-        now = self._clock.now()
+    async def latch(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> datetime:
+        now, said_at = self._clock.now(), at or self._clock.now()
 
         def body(connection: Connection) -> datetime:
-            windows.observe(connection, usage, now)
+            windows.observe(connection, windows.still_true(usage, said_at, now), now)
             held = windows.current(connection, now, lock=True)
             full = [window for window in held.values() if window.used >= window.quota]
             # Without headers to say which window is spent, the shorter ones are: the day would have said so.
-            spent = full or [window for window in held.values() if not window.is_day]
+            short = [window for window in held.values() if not window.is_day and window.holds(said_at)]
+            spent = full or short
             for window in spent:
-                connection.execute(
-                    update(api_budget)
-                    .where(api_budget.c.window == window.name)
-                    .values(latched_until=window.ends_at)
-                )
+                connection.execute(_LATCH, {"name": window.name, "until": window.ends_at})
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
-            return max(window.ends_at for window in spent)
+            # Else the window that was spent has ended meanwhile.
+            return max((window.ends_at for window in spent), default=now)
 
         return self._clock.ours(await self._database.write(body))
 
@@ -228,14 +243,17 @@ def _learn(connection: Connection, now: datetime) -> _Learned:
     return _Learned(now, day.quota, learn(seen.rows, seen.since, now, day.quota))
 
 
-def _reserve(connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime) -> list[Answer]:
-    """An answer for each lane that asks, the better ones first."""
+def _reserve(
+    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime
+) -> list[Answer | None]:
+    """An answer for each lane that asks, the better ones first; None: another call goes alone."""
     rows = windows.locked(connection, now)
     held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
     until = rows["read_15min"].alone_until
-    busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S)
-    answers: list[Answer] = []
+    # Whoever goes alone may have read the clock after us. Later still, it was set back meanwhile.
+    busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
+    answers: list[Answer | None] = []
     for lane in asked:
         leave = _leave(connection, rows, held, lane, demand, now, busy=busy, shared=shared)
         answers.append(leave)
@@ -262,7 +280,7 @@ def _leave(
     *,
     busy: bool,
     shared: bool,
-) -> Answer:
+) -> Answer | None:
     every = list(held.values())
     if lanes.calls_left(every, demand, lane, now) <= 0:
         return lanes.room(every, demand, lane, now)
@@ -280,7 +298,7 @@ def _goes_alone(
     """Whether this call should tell us where Strava's count stands before others follow.
 
     The first of a window: it may not have begun at Strava, or have a new limit. Where others spend the
-    limit, too: after a silence, and where little is left.
+    limit, too: after a silence, and where they could spend what is left at once.
     """
     quarter = rows["read_15min"]
     if quarter.alone_until is not None:
@@ -289,5 +307,5 @@ def _goes_alone(
         return True
     if not shared:
         return False
-    narrow = any(w.quota - w.used <= min(WIDEST, NARROW * w.quota) for w in held.values())
-    return narrow or now - quarter.updated_at >= SILENCE
+    close = any(window.quota - window.used <= SURPRISE for window in held.values())
+    return close or now - quarter.updated_at >= SILENCE

@@ -56,6 +56,11 @@ class Database(Protocol):
         """
         ...
 
+    async def at_once(self, body: Body[bool]) -> bool:
+        """Run one statement in a transaction of its own, which is not durable; False, having done nothing,
+        where that is no faster than `write`."""
+        ...
+
     async def stamp(self) -> str:
         """Differs from an earlier one when something was committed meanwhile, by whichever process.
 
@@ -150,6 +155,9 @@ class SqliteDatabase:
         engine = self._write_engine if durable else self._brisk_engine
         return await self._in(self._writer, engine, body)
 
+    async def at_once(self, body: Body[bool]) -> bool:  # noqa: ARG002  (each statement is as fast as any)
+        return False
+
     async def _in(self, pool: ThreadPoolExecutor, engine: Engine, body: Body[T]) -> T:
         # A transaction that was begun runs to its end even when the caller is cancelled.
         loop = asyncio.get_running_loop()
@@ -222,6 +230,8 @@ class PostgresDatabase:
         self._engine = self._open(pool_size)
         # Those who write without waiting for the disk wait for each other's rows: two connections will do.
         self._brisk_engine = self._open(BRISK, ping=False, synchronous_commit="off")
+        # To begin and to end a transaction are ways to the server and back.
+        self._lone_engine = self._brisk_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _open(self, pool_size: int, *, ping: bool = True, **options: str) -> AsyncEngine:
         return create_async_engine(
@@ -240,6 +250,9 @@ class PostgresDatabase:
     async def write(self, body: Body[T], *, durable: bool = True) -> T:
         return await self._run(self._engine if durable else self._brisk_engine, body)
 
+    async def at_once(self, body: Body[bool]) -> bool:
+        return await self._run(self._lone_engine, body)
+
     async def stamp(self) -> str:
         # Where the log is written to; also other databases of the server write there.
         position = text("SELECT pg_current_wal_insert_lsn()::text")
@@ -255,7 +268,7 @@ class PostgresDatabase:
                     return await connection.run_sync(body)
             except DBAPIError as problem:
                 # Without a ping it is the first statement that finds the server restarted.
-                stale = engine is self._brisk_engine and problem.connection_invalidated
+                stale = engine is not self._engine and problem.connection_invalidated
                 if not (_lost_a_race(problem) or stale) or attempt == TRIES:
                     if _cannot_serve(problem):
                         raise StorageUnavailable(f"PostgreSQL: {problem.orig}") from problem

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select, update
@@ -20,6 +20,9 @@ _SINCE = select(
 ).scalar_subquery()
 _LOCKED = _ROWS.add_columns(_SINCE.label("paused_since")).with_for_update(of=api_budget)
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
+
+JUST_NOW = timedelta(seconds=5)
+"""So long may pass between a look at the clock and the transaction that it was for."""
 
 
 def locked(connection: Connection, now: datetime) -> dict[str, Any]:
@@ -38,11 +41,18 @@ def current(connection: Connection, now: datetime, *, lock: bool) -> dict[Window
 
 
 def of(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
-    return {name: _window(name, rows.get(name), now) for name in WINDOWS}
+    # Another process may have read the clock after us, and begun a window that to us is still to come.
+    begun = max((row.starts_at for row in rows.values()), default=now)
+    now = begun if now < begun <= now + JUST_NOW else now
+    short = window_start("read_15min", now), window_end("read_15min", now)
+    day = window_start("read_day", now), window_end("read_day", now)
+    return {
+        name: _window(name, rows.get(name), now, *(day if name.endswith("_day") else short))
+        for name in WINDOWS
+    }
 
 
-def _window(name: WindowName, row: Any, now: datetime) -> Window:
-    start, end = window_start(name, now), window_end(name, now)
+def _window(name: WindowName, row: Any, now: datetime, start: datetime, end: datetime) -> Window:
     if row is None:
         return Window(name, start, end, DEFAULT_LIMITS[name], 0)
     used, others = (row.used, row.others) if row.starts_at == start else (0, 0)
@@ -79,6 +89,13 @@ def write(connection: Connection, windows: Iterable[Window], now: datetime) -> N
         for window in windows
     ]
     connection.execute(_CHANGE, rows)
+
+
+def still_true(usage: Usage, at: datetime, now: datetime) -> Usage:
+    """What was said then of windows that have not ended since: a spent one must not close the next."""
+    return {
+        name: reading for name, reading in usage.items() if window_start(name, at) == window_start(name, now)
+    }
 
 
 def corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:

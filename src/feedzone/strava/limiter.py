@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from ..clock import StravaClock
 from ..domain.budget import ApiCall, Reservation, Usage, parse_usage
@@ -45,7 +46,7 @@ class Limiter:
         # Outside of jobs somebody waits for the answer.
         leave = await self._budget.reserve(job.lane if job else Lane.INTERACTIVE)
         try:
-            response, usage = await self._send(request, timeout, call)
+            response, usage, at = await self._send(request, timeout, call)
         except TransportFailure as failure:
             if failure.acted is False:
                 await self._budget.release(leave)
@@ -54,9 +55,9 @@ class Limiter:
             await self._struck(leave, call, str(failure))
             raise
         if response.status in (429, 403) and isinstance(error_of(response, call), RateLimited):
-            until = await self._budget.latch(leave, usage)
+            until = await self._budget.latch(leave, usage, at)
             raise QuotaSpent("closed by Strava (429)", until)
-        await self._answered(leave, usage)
+        await self._answered(leave, usage, at)
         if response.status >= 500:
             await self._struck(leave, call, str(error_of(response, call)))
             return response
@@ -79,22 +80,25 @@ class Limiter:
             self._failed.clear()
             await self._breaker.fail(reason)
 
-    async def _answered(self, leave: Reservation, usage: Usage) -> None:
+    async def _answered(self, leave: Reservation, usage: Usage, at: datetime) -> None:
         if not usage and not leave.alone:
             return
-        theirs = await self._budget.answered(leave, usage)
+        theirs = await self._budget.answered(leave, usage, at)
         if theirs > 0:
             now = self._clock.plain.now()
             self._journal.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, theirs))
 
-    async def _send(self, request: Request, timeout: float, call: str) -> tuple[Response, Usage]:
-        """The call itself, which the journal hears of however it ends: also when nobody waits any longer."""
+    async def _send(self, request: Request, timeout: float, call: str) -> tuple[Response, Usage, datetime]:
+        """The call itself, which the journal hears of however it ends: also when nobody waits any longer.
+
+        Returns what its headers say of the windows, and at which instant of Strava's clock they said so.
+        """
         sent_at, status, counted = self._clock.plain.now(), None, True
         usage: Usage = {}
         try:
             response = await self._transport.send(request, timeout)
             status, usage = response.status, parse_usage(response.headers)
-            self._clock.heard(response.headers.get("date"), sent_at, self._clock.plain.now())
+            at = self._clock.heard(response.headers.get("date"), sent_at, self._clock.plain.now())
         except TransportFailure as failure:
             counted = failure.acted is not False
             raise
@@ -114,7 +118,7 @@ class Limiter:
                     activity_id=activity_of(call),
                 )
             )
-        return response, usage
+        return response, usage, at
 
 
 def endpoint_of(call: str) -> str:

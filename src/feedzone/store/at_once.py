@@ -1,0 +1,73 @@
+"""Leave to call in one statement, for PostgreSQL: each statement is a way to the server and back.
+
+Differs because SQLite is in the process: there a statement more costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from math import ceil
+
+from sqlalchemy import Connection, Integer, and_, bindparam, case, func, or_, select, update
+
+from ..domain import lanes
+from ..domain.budget import WINDOWS, window_start
+from ..domain.demand import OTHERS, QUARTERS, Demand
+from ..domain.job import Lane
+from .schema import api_budget, application_state
+from .types import Instant
+
+_HELD = select(api_budget).order_by(api_budget.c.window).with_for_update().cte("held")
+_held = _HELD.c
+_IS_DAY = _held.window.like("%_day")
+_KEPT = func.least(
+    case(
+        (_IS_DAY, bindparam("kept_of_day", type_=Integer)), else_=bindparam("kept_of_quarter", type_=Integer)
+    ),
+    func.floor(_held.quota * lanes.MOST_KEPT),
+)
+_PLAIN = and_(
+    _held.starts_at
+    == case((_IS_DAY, bindparam("day", type_=Instant)), else_=bindparam("quarter", type_=Instant)),
+    or_(_held.latched_until.is_(None), _held.latched_until <= bindparam("now", type_=Instant)),
+    _held.alone_until.is_(None),
+    _held.used > 0,
+    _held.used + bindparam("calls") + _KEPT <= _held.quota,
+    or_(_held.window != "read_day", _held.others < bindparam("others_below")),
+)
+_SWITCHED_OFF = select(application_state.c.inactive_since).scalar_subquery()
+_FITS = (
+    select(
+        and_(
+            func.count() == len(WINDOWS), func.coalesce(func.bool_and(_PLAIN), False), _SWITCHED_OFF.is_(None)
+        ).label("ok")
+    )
+    .select_from(_HELD)
+    .cte("fits")
+)
+_TAKE = (
+    update(api_budget)
+    .where(select(_FITS.c.ok).scalar_subquery())
+    .values(used=api_budget.c.used + bindparam("calls"), updated_at=bindparam("now", type_=Instant))
+    .returning(api_budget.c.window)
+)
+
+
+def take(
+    connection: Connection, lane: Lane, calls: int, demand: Demand, now: datetime, others_from: int
+) -> bool:
+    """Count so many calls of one lane, if there is room for them and nothing else to consider.
+
+    False, counting nothing, when a window is spent or begins, somebody goes alone, or others call, too.
+    """
+    kept = {day: ceil(lanes.kept_from(demand, lane, now, day=day)) for day in (False, True)}
+    values = {
+        "calls": calls,
+        "now": now,
+        "quarter": window_start("read_15min", now),
+        "day": window_start("read_day", now),
+        "kept_of_quarter": kept[False],
+        "kept_of_day": kept[True],
+        "others_below": ceil(others_from - demand.expected((OTHERS,), 0, QUARTERS)),
+    }
+    return len(connection.execute(_TAKE, values).all()) == len(WINDOWS)
