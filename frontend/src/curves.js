@@ -164,7 +164,12 @@ export function drawCurves(box, plot, moved) {
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", redraw);
-  const resized = new ResizeObserver(() => made.forEach((chart, n) => chart.setSize({ width: holders[n].clientWidth, height: chart.height })));
+  // Of another width only: a curve that is drawn anew loses its cursor.
+  const fit = (chart, n) => {
+    const width = holders[n].clientWidth;
+    if (width && width !== chart.width) chart.setSize({ width, height: chart.height });
+  };
+  const resized = new ResizeObserver(() => made.forEach(fit));
 
   make();
   where.textContent = hint;

@@ -86,7 +86,10 @@ async def test_a_finger_along_a_curve_moves_the_cursor(chromium, ridden):
     await drawn(page, f"{feedzone.url}/activities/{number}")
     over = page.locator(".curve .u-over").nth(1)
     await over.scroll_into_view_if_needed()
+    before = await over.bounding_box()
     await over.tap(position={"x": 120, "y": 40})
+    await page.wait_for_function("document.querySelector('.curve output').textContent !== ''")
+    assert await over.bounding_box() == before
     assert await marker(page)
     await expect(page.locator("#map")).to_be_in_viewport()
     assert watch.complaints == []
