@@ -28,35 +28,51 @@ DAYS = 365
 AT_ONCE = 20_000
 ROUNDS = 30
 OPEN_PAGES, WATCHED_S = 50, 40
-PATHS = ("/", "/athletes", "/events", "/events?status=failed", "/failures", "/health")
+BUSY, BUSY_ACTIVITIES, BUSY_YEARS = PEOPLE, 5000, 10
+"""One athlete with many activities, in ten years, each with as much of Strava's JSON as a ride of an hour."""
+
+SENT = json.dumps({"splits": "x" * 15_000})
+PATHS = ("/", "/athletes", "/events", "/events?status=failed", "/failures", "/health", "/athletes/7")
+BUSY_PATHS = ("", "?year=2025", "?q=999", "?sport=Run&state=failed")
 
 
 def fill(connection: Connection, now: datetime) -> None:
     """A year of a large installation."""
-    for number in range(PEOPLE):
+    for number in range(PEOPLE + 1):
         profile = AthleteProfile(number, f"athlete{number}", "Ada", f"Number {number}")
         athletes.connect(connection, profile, "activity:read_all", "active", None, now)
         athletes.finish_listing(connection, number, now)
     begin = now - timedelta(days=DAYS)
     for first in range(0, ACTIVITIES, AT_ONCE):
-        rows: list[dict[str, Any]] = [
-            {
-                "id": number,
-                "athlete_id": number % PEOPLE,
-                "name": f"Activity {number}",
-                "sport_type": "Ride",
-                "start_date": begin + timedelta(days=DAYS) * (number / ACTIVITIES),
-                "distance": 20_000.0,
-                "moving_time": 3600,
-                "sync_status": "synced",
-                "created_at": now,
-                "updated_at": now,
-            }
+        rows = [
+            activity(number, number % PEOPLE, begin + timedelta(days=DAYS) * (number / ACTIVITIES), now)
             for number in range(first, first + AT_ONCE)
         ]
         connection.execute(insert(strava_activities), rows)
+    for number in range(BUSY_ACTIVITIES):
+        at = now - timedelta(days=DAYS * BUSY_YEARS) * (number / BUSY_ACTIVITIES)
+        row = activity(ACTIVITIES + number, BUSY, at, now) | {"detail": SENT, "summary": SENT[:3000]}
+        connection.execute(insert(strava_activities), [row])
     for first in range(0, EVENTS, AT_ONCE):
         connection.execute(insert(webhook_events), [event(n, begin) for n in range(first, first + AT_ONCE)])
+
+
+def activity(number: int, athlete_id: int, at: datetime, now: datetime) -> dict[str, Any]:
+    return {
+        "id": number,
+        "athlete_id": athlete_id,
+        "name": f"Activity {number}",
+        "sport_type": ("Ride", "Run", "Swim")[number % 3],
+        "start_date": at,
+        "start_date_local": at.replace(tzinfo=None),
+        "distance": 20_000.0,
+        "moving_time": 3600,
+        "total_elevation_gain": 250.0,
+        "sync_status": "synced",
+        "last_fetched_at": now,
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 def event(number: int, begin: datetime) -> dict[str, Any]:
@@ -112,7 +128,7 @@ async def measure(folder: Path) -> None:
 
 
 async def answers(browser: aiohttp.ClientSession, url: str) -> None:
-    for path in PATHS:
+    for path in (*PATHS, *(f"/athletes/{BUSY}{query}" for query in BUSY_PATHS)):
         took = []
         for _ in range(ROUNDS):
             began = time.perf_counter()
@@ -120,17 +136,18 @@ async def answers(browser: aiohttp.ClientSession, url: str) -> None:
                 await answer.read()
                 assert answer.status == 200, path
             took.append((time.perf_counter() - began) * 1000)
-        print(f"{path:22} median {statistics.median(took):6.1f} ms, slowest {max(took):6.1f} ms")
+        print(f"{path:34} median {statistics.median(took):6.1f} ms, slowest {max(took):6.1f} ms")
 
 
 async def weight(browser: aiohttp.ClientSession, url: str) -> None:
-    async with browser.get(f"{url}/") as answer:
-        page = await answer.text()
-    size = len(page.encode())
-    for address in set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page)):
-        async with browser.get(f"{url}{address}", headers={"Accept-Encoding": "gzip"}) as answer:
-            size += int(answer.headers["Content-Length"])
-    print(f"first load of the overview: {size / 1000:.0f} kB")
+    for name, path in (("the overview", "/"), ("an athlete", f"/athletes/{BUSY}")):
+        async with browser.get(f"{url}{path}") as answer:
+            page = await answer.text()
+        size = len(page.encode())
+        for address in set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page)):
+            async with browser.get(f"{url}{address}", headers={"Accept-Encoding": "gzip"}) as answer:
+                size += int(answer.headers["Content-Length"])
+        print(f"first load of {name}: {size / 1000:.0f} kB")
 
 
 async def idle(browser: aiohttp.ClientSession, url: str) -> None:
