@@ -14,7 +14,13 @@ Object.assign(htmx.config, {
 
 const callbacks = {
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details"),
+  beforeNodeMorphed: (node) => !(node.localName === "form" && "begun" in node.dataset),
 };
+
+// What somebody has begun to fill in is theirs until it is sent.
+document.addEventListener("input", ({ target }) => {
+  if (target.form) target.form.dataset.begun = "";
+});
 
 htmx.defineExtension("morph", {
   isInlineSwap: (style) => style === "morph",

@@ -19,6 +19,11 @@ LEVELS_S = (45 * 60, 90 * 60, 150 * 60)
 """From so many seconds in motion on, a day is darker."""
 
 STATES: dict[State, str] = {"synced": "stored", "pending": "waiting", "failed": "failed"}
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 BAR, GAP, HIGH = 10, 3, 72
 
 
@@ -52,11 +57,15 @@ def level(total: Sum) -> int:
 
 def told_day(context: Context, day: Day) -> str:
     """All that a day of the calendar shows by its place and colour, in words."""
-    parts = [count(day.sum.activities, "activity", "activities")]
-    parts += [hours(day.sum.moving_time)] if day.sum.moving_time else []
-    parts += [distance(context, day.sum.distance)] if day.sum.distance else []
-    parts += [STATES[day.state]] if day.state != "synced" else []
-    return f"{day.date:%A} {day.date.day} {day.date:%B}: {', '.join(parts)}"
+    total = day.sum
+    parts = [
+        count(total.activities, "activity", "activities"),
+        hours(total.moving_time) if total.moving_time else "",
+        distance(context, total.distance),
+        STATES[day.state] if day.state != "synced" else "",
+    ]
+    said = ", ".join(part for part in parts if part)
+    return f"{WEEKDAYS[day.date.weekday()]} {day.date.day} {MONTHS[day.date.month - 1]}: {said}"
 
 
 @pass_context
@@ -85,8 +94,9 @@ def _cell(context: Context, day: Day, address: str, on: str, today: date) -> str
 @pass_context
 def wall(context: Context, value: datetime | date, *, clock: bool = False) -> Markup:
     """A day, or a time as the clock on the wall showed it: in no zone, and so in the reader's words alone."""
-    this_year = value.year == context["now"].astimezone(context["reader"].tz).year
-    text = f"{value:%a} {value.day} {value:%b}" + ("" if this_year else f" {value.year}")
+    this_year = value.year == context["now"].year
+    text = f"{WEEKDAYS[value.weekday()][:3]} {value.day} {MONTHS[value.month - 1][:3]}"
+    text += "" if this_year else f" {value.year}"
     if clock and isinstance(value, datetime):
         text += f" {value:%H:%M}"
     return Markup(f'<time datetime="{value.isoformat()}">{text}</time>')  # noqa: S704  (digits and names of days)
