@@ -24,7 +24,7 @@ from feedzone.settings import Settings
 from feedzone.store import athletes, effects
 from feedzone.store.schema import strava_activities, webhook_events
 from feedzone.store.stream_blob import encode
-from feedzone.strava.payloads import activity
+from feedzone.strava import payloads
 from feedzone.web.routes import end_streams
 
 ACTIVITIES, EVENTS, PEOPLE = 100_000, 1_000_000, 500
@@ -43,33 +43,32 @@ PATHS = (
     "/health",
     f"/activities/{RIDE}",
     f"/activities/{RIDE}/curves",
+    "/athletes/7",
 )
+BUSY, BUSY_ACTIVITIES, BUSY_YEARS = PEOPLE, 5000, 10
+"""One athlete with many activities, in ten years, each with as much of Strava's JSON as a ride of an hour."""
+
+SENT = json.dumps({"splits": "x" * 15_000})
+BUSY_PATHS = ("", "?year=2025", "?q=999", "?sport=Run&state=failed")
 
 
 def fill(connection: Connection, now: datetime) -> None:
     """A year of a large installation."""
-    for number in range(PEOPLE):
+    for number in range(PEOPLE + 1):
         profile = AthleteProfile(number, f"athlete{number}", "Ada", f"Number {number}")
         athletes.connect(connection, profile, "activity:read_all", "active", None, now)
         athletes.finish_listing(connection, number, now)
     begin = now - timedelta(days=DAYS)
     for first in range(0, ACTIVITIES, AT_ONCE):
-        rows: list[dict[str, Any]] = [
-            {
-                "id": number,
-                "athlete_id": number % PEOPLE,
-                "name": f"Activity {number}",
-                "sport_type": "Ride",
-                "start_date": begin + timedelta(days=DAYS) * (number / ACTIVITIES),
-                "distance": 20_000.0,
-                "moving_time": 3600,
-                "sync_status": "synced",
-                "created_at": now,
-                "updated_at": now,
-            }
+        rows = [
+            activity(number, number % PEOPLE, begin + timedelta(days=DAYS) * (number / ACTIVITIES), now)
             for number in range(first, first + AT_ONCE)
         ]
         connection.execute(insert(strava_activities), rows)
+    for number in range(BUSY_ACTIVITIES):
+        at = now - timedelta(days=DAYS * BUSY_YEARS) * (number / BUSY_ACTIVITIES)
+        row = activity(ACTIVITIES + number, BUSY, at, now) | {"detail": SENT, "summary": SENT[:3000]}
+        connection.execute(insert(strava_activities), [row])
     for first in range(0, EVENTS, AT_ONCE):
         connection.execute(insert(webhook_events), [event(n, begin) for n in range(first, first + AT_ONCE)])
 
@@ -92,9 +91,27 @@ def ride(connection: Connection, now: datetime) -> None:
     laps = [{"name": f"Lap {n}", "distance": 5000.0, "moving_time": 650} for n in range(1, 21)]
     body = {"id": RIDE, "athlete": {"id": RIDE % PEOPLE}, "name": "The long one", "laps": laps}
     body |= {"sport_type": "Ride", "start_date": "2026-11-03T06:00:00Z", "distance": 100_000.0}
-    record = activity(json.dumps(body).encode(), "detail", "bench")
+    record = payloads.activity(json.dumps(body).encode(), "detail", "bench")
     held = StoreStreams(RIDE, RIDE % PEOPLE, "present", packed.blob, packed.channels, packed.samples)
     effects.apply(connection, [StoreDetail(record, "sweep", None, complete=True), held], now)
+
+
+def activity(number: int, athlete_id: int, at: datetime, now: datetime) -> dict[str, Any]:
+    return {
+        "id": number,
+        "athlete_id": athlete_id,
+        "name": f"Activity {number}",
+        "sport_type": ("Ride", "Run", "Swim")[number % 3],
+        "start_date": at,
+        "start_date_local": at.replace(tzinfo=None),
+        "distance": 20_000.0,
+        "moving_time": 3600,
+        "total_elevation_gain": 250.0,
+        "sync_status": "synced",
+        "last_fetched_at": now,
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 def event(number: int, begin: datetime) -> dict[str, Any]:
@@ -151,7 +168,7 @@ async def measure(folder: Path) -> None:
 
 
 async def answers(browser: aiohttp.ClientSession, url: str) -> None:
-    for path in PATHS:
+    for path in (*PATHS, *(f"/athletes/{BUSY}{query}" for query in BUSY_PATHS)):
         took = []
         for _ in range(ROUNDS):
             began = time.perf_counter()
@@ -159,11 +176,11 @@ async def answers(browser: aiohttp.ClientSession, url: str) -> None:
                 await answer.read()
                 assert answer.status == 200, path
             took.append((time.perf_counter() - began) * 1000)
-        print(f"{path:22} median {statistics.median(took):6.1f} ms, slowest {max(took):6.1f} ms")
+        print(f"{path:34} median {statistics.median(took):6.1f} ms, slowest {max(took):6.1f} ms")
 
 
 async def weight(browser: aiohttp.ClientSession, url: str) -> None:
-    for path in ("/", f"/activities/{RIDE}"):
+    for path in ("/", f"/activities/{RIDE}", f"/athletes/{BUSY}"):
         async with browser.get(f"{url}{path}") as answer:
             page = await answer.text()
         size = len(page.encode())

@@ -90,14 +90,22 @@ async def main() -> None:
                 _, people = await full.api("athletes")
                 pages = {path.strip("/") or "overview": path for path in PAGES}
                 pages["event"] = f"/events/{events['items'][0]['id']}"
-                pages["disconnect"] = f"/athletes/{people['items'][0]['id']}/disconnect"
+                first_one, *others = (f"/athletes/{one['id']}" for one in people["items"])
+                pages |= {"disconnect": f"{first_one}/disconnect", "athlete": first_one}
+                pages |= {
+                    "athlete-search": f"{first_one}?q=along",
+                    "athlete-scopes": others[0],
+                    "join": "/join",
+                }
                 pages |= await activities(full, strava)
                 await shoot(browser, full.url, pages | {"api": "/docs"})
-                own = {"me": "/me", "me-disconnect": "/me/disconnect"}
+                own = {"connected": "/connect/done", "me": "/me", "me-disconnect": "/me/disconnect"}
                 await shoot(browser, full.url, own, consents=True)
                 first = {f"empty-{path.strip('/') or 'overview'}": path for path in PAGES}
                 await shoot(browser, empty.url, first)
-                await shoot(browser, closed.url, {"login": "/login", "not-found": "/nothing"})
+                await shoot(
+                    browser, closed.url, {"login": "/login", "not-found": "/nothing", "invited": "/join"}
+                )
             finally:
                 for one in (full, empty, closed):
                     for process in one.processes:

@@ -16,7 +16,13 @@ const callbacks = {
   // What a script has drawn into stays as it is, unless there is something else to draw.
   beforeNodeMorphed: (old, fresh) => !(old.dataset?.kept && old.dataset.kept === fresh.dataset?.kept),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details"),
+  beforeNodeMorphed: (node) => !(node.localName === "form" && "begun" in node.dataset),
 };
+
+// What somebody has begun to fill in is theirs until it is sent.
+document.addEventListener("input", ({ target }) => {
+  if (target.form) target.form.dataset.begun = "";
+});
 
 htmx.defineExtension("morph", {
   isInlineSwap: (style) => style === "morph",

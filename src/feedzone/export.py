@@ -51,6 +51,7 @@ async def pieces(insights: Insights, database: Database, athlete_id: int) -> Asy
         yield piece
     async for lines in _photos(database, athlete_id):
         yield "photos.jsonl", lines
+    yield "changes.jsonl", b""  # there, even if nothing has changed
     async for lines in _changes(database, athlete_id):
         yield "changes.jsonl", lines
 

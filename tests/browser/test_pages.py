@@ -23,6 +23,7 @@ async def test_a_person_connects_and_watches_an_activity_arrive(chromium, sandbo
 
     await page.goto(feedzone.url)
     await page.get_by_role("link", name="Connect with Strava").first.click()
+    await page.locator(".strava:visible").click()
     await page.get_by_role("button", name="Authorize").click()
     await expect(page.get_by_text("is connected")).to_be_visible()
     assert await violations(page) == []

@@ -111,7 +111,7 @@ def listing(
 
 
 def undated(connection: Connection, athlete_id: int, states: Sequence[str], limit: int) -> Sequence[Row[Any]]:
-    """What was announced and not fetched yet, or could not be: nothing but an id is known of it."""
+    """What Strava sent without a time of its own; in no place of the list, and not to be lost."""
     query = (
         select(*LINE)
         .where(_of(athlete_id), _local.is_(None), *_narrowed("", None, states))

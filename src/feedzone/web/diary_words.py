@@ -8,9 +8,9 @@ from datetime import date, datetime
 
 from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from ..diary import Day, State, Sum, Week
+from ..diary import Day, Month, State, Sum, Week
 from .checks import count
 from .words import METRES_A_MILE, distance
 
@@ -19,6 +19,11 @@ LEVELS_S = (45 * 60, 90 * 60, 150 * 60)
 """From so many seconds in motion on, a day is darker."""
 
 STATES: dict[State, str] = {"synced": "stored", "pending": "waiting", "failed": "failed"}
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 BAR, GAP, HIGH = 10, 3, 72
 
 
@@ -50,24 +55,51 @@ def level(total: Sum) -> int:
     return sum(total.moving_time >= least for least in LEVELS_S) + 1 if total.activities else 0
 
 
-@pass_context
 def told_day(context: Context, day: Day) -> str:
     """All that a day of the calendar shows by its place and colour, in words."""
-    parts = [count(day.sum.activities, "activity", "activities")]
-    parts += [hours(day.sum.moving_time)] if day.sum.moving_time else []
-    parts += [distance(context, day.sum.distance)] if day.sum.distance else []
-    parts += [STATES[day.state]] if day.state != "synced" else []
-    return f"{day.date:%A} {day.date.day} {day.date:%B}: {', '.join(parts)}"
+    total = day.sum
+    parts = [
+        count(total.activities, "activity", "activities"),
+        hours(total.moving_time) if total.moving_time else "",
+        distance(context, total.distance),
+        STATES[day.state] if day.state != "synced" else "",
+    ]
+    said = ", ".join(part for part in parts if part)
+    return f"{WEEKDAYS[day.date.weekday()]} {day.date.day} {MONTHS[day.date.month - 1]}: {said}"
+
+
+@pass_context
+def cells(context: Context, month: Month, address: str, on: str, today: date) -> Markup:
+    """The days of a month as list items; `address` takes the day at its end.
+
+    Written here, because a template takes ten times as long for a year of them.
+    """
+    address = escape(address)
+    return Markup("\n").join(Markup(_cell(context, day, address, on, today)) for day in month.days)  # noqa: S704
+
+
+def _cell(context: Context, day: Day, address: str, on: str, today: date) -> str:
+    place = f"w{day.date.isoweekday()}" if day.date.day == 1 else ""
+    if not day.sum.activities:
+        return f'<li aria-hidden="true" class="{place}{" later" if day.date > today else ""}"></li>'
+    iso = day.date.isoformat()
+    state = "" if day.state == "synced" else f" {day.state}"
+    chosen = ' aria-current="true"' if on == iso else ""
+    return (
+        f'<li class="{place}"><a class="l{level(day.sum)}{state}" href="{address}{iso}#activities" '
+        f'aria-label="{told_day(context, day)}"{chosen}></a></li>'
+    )
 
 
 @pass_context
 def wall(context: Context, value: datetime | date, *, clock: bool = False) -> Markup:
     """A day, or a time as the clock on the wall showed it: in no zone, and so in the reader's words alone."""
-    this_year = value.year == context["now"].astimezone(context["reader"].tz).year
-    text = f"{value:%a} {value.day} {value:%b}" + ("" if this_year else f" {value.year}")
+    this_year = value.year == context["now"].year
+    text = f"{WEEKDAYS[value.weekday()][:3]} {value.day} {MONTHS[value.month - 1][:3]}"
+    text += "" if this_year else f" {value.year}"
     if clock and isinstance(value, datetime):
         text += f" {value:%H:%M}"
-    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), text)
+    return Markup(f'<time datetime="{value.isoformat()}">{text}</time>')  # noqa: S704  (digits and names of days)
 
 
 @dataclass(frozen=True)
@@ -102,6 +134,4 @@ def chart(weeks: Sequence[Week]) -> Chart:
 
 def register(environment: Environment) -> None:
     """Make these known to templates."""
-    environment.filters.update(
-        far=far, climb=climb, hours=hours, level=level, told_day=told_day, wall=wall, chart=chart
-    )
+    environment.filters.update(far=far, climb=climb, hours=hours, cells=cells, wall=wall, chart=chart)
