@@ -137,6 +137,26 @@ async def test_the_doctor_finds_what_is_wrong_and_then_nothing(sandbox, install)
     assert "bare host: 127.0.0.1" in well.stdout
 
 
+async def test_the_doctor_knows_that_strava_has_switched_the_application_off(sandbox, install, eventually):
+    """Pain 35."""
+    feedzone = install(sandbox.url)
+    await feedzone.start()
+    await feedzone.run("subscription", "ensure")
+    await feedzone.connect(sandbox.world.add_athlete(history_days=3).id)
+    sandbox.world.faults.inactive = True
+
+    async def paused():
+        _, status = await feedzone.api("status")
+        return status["paused_since"]
+
+    _, people = await feedzone.api("athletes")
+    await feedzone.api(f"athletes/{people['items'][0]['id']}/sync", method="POST")
+    await eventually(paused)
+    said = await feedzone.run("doctor")
+    assert said.returncode == 1
+    assert "switched this application off" in said.stdout
+
+
 async def test_a_dead_letter_can_be_listed_retried_and_discarded(sandbox, install, eventually):
     feedzone = install(sandbox.url, MAX_SYNC_RETRIES="1")
     await feedzone.start()

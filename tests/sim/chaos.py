@@ -54,6 +54,8 @@ class Chaos:
             self._spawn(self._repeat(scenario.others_calls_an_hour * 24, self._other_call))
         if scenario.inactive_hours:
             self._spawn(self._switch_off(scenario.inactive_hours))
+        if scenario.outage_hours:
+            self._spawn(self._go_down(scenario.outage_hours))
         for process in self._processes:
             self._spawn(self._supervise(process))
 
@@ -125,6 +127,14 @@ class Chaos:
 
     async def _other_call(self) -> None:
         self._world.consume(1)
+
+    async def _go_down(self, hours: float) -> None:
+        await asyncio.sleep(self._rng.uniform(0.1, 0.5) * self._scenario.days * DAY_S)
+        self._world.faults.change({"error_500": 1.0})
+        self._trace.note("chaos", "Strava fails at every call")
+        await asyncio.sleep(hours * HOUR_S)
+        self._world.faults.change({"error_500": 0.0})
+        self._trace.note("chaos", "Strava answers again")
 
     async def _switch_off(self, hours: float) -> None:
         await asyncio.sleep(self._rng.uniform(0.1, 0.5) * self._scenario.days * DAY_S)

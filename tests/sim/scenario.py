@@ -49,6 +49,8 @@ class Scenario:
     token_faults: bool = True
     refreshes_lost: float = 0.0
     inactive_hours: float = 0.0
+    outage_hours: float = 0.0
+    """How long Strava fails at every call."""
     shrinks_a_day: float = 0.0
     others_calls_an_hour: float = 0.0
 
@@ -115,6 +117,7 @@ HOSTILE = Scenario(
     allowed_429=10,
 )
 INACTIVE = replace(CALM, name="inactive", inactive_hours=6.0, event_drop=0.05, kills_an_hour=0.1, processes=2)
+OUTAGE = replace(CALM, name="outage", outage_hours=3.0, kills_an_hour=0.1, processes=2)
 NARROW = replace(
     CALM, name="narrow", processes=2, limits=Limits(24, 1000, 12, 800), acts_a_day=24.0, together=0.5
 )
@@ -140,10 +143,22 @@ LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_h
 
 SCENARIOS = {
     scenario.name: scenario
-    for scenario in (CALM, HOSTILE, INACTIVE, NARROW, CROWD, DEAF, FAREWELL, SHARED, SHAKY, LOST_REFRESH)
+    for scenario in (
+        CALM,
+        HOSTILE,
+        INACTIVE,
+        OUTAGE,
+        NARROW,
+        CROWD,
+        DEAF,
+        FAREWELL,
+        SHARED,
+        SHAKY,
+        LOST_REFRESH,
+    )
 }
 
 
 def small(name: str) -> Scenario:
     """Most of a day of two athletes, and the day after it in which everything has to settle."""
-    return replace(SCENARIOS[name], days=0.75, athletes=2, settle_hours=26.0)
+    return replace(SCENARIOS[name], days=0.75, athletes=2, settle_hours=26.0, history_days=6)

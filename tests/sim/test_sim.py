@@ -16,7 +16,8 @@ TESTS = Path(__file__).parents[1]
 SEEDS = int(os.environ.get("FEEDZONE_SIM_SEEDS", "300"))
 CHUNK = 10
 SHARES = {
-    "hostile": 0.4,
+    "hostile": 0.35,
+    "outage": 0.05,
     "calm": 0.05,
     "inactive": 0.15,
     "lost_refresh": 0.1,

@@ -253,14 +253,15 @@ async def test_an_athlete_without_any_data_can_leave_too(store):
     assert set(msgspec.json.decode((await store.row(deletion_receipts)).counts).values()) == {0}
 
 
-async def test_who_leaves_leaves_the_sqlite_file_too(sqlite_database, clock):
+async def test_who_leaves_leaves_the_sqlite_files_too_while_everything_runs_on(sqlite_database, clock):
     store = Store.over(sqlite_database, clock)
     await store.connect(OWNER)
     await store.connect(OTHER)
     await fill(store, TokenTable(sqlite_database, Vault([b"k" * 32]), clock), OWNER, 100)
     sealed = (await store.row(strava_athletes, id=OWNER)).refresh_token_encrypted
-    await store.apply(LEFT, PurgeAthlete(OTHER, "disconnected", "request", "the operator"))
-    await sqlite_database.close()
+    others = PurgeAthlete(OTHER, "disconnected", "request", "the operator")
+    (job, *_) = await store.lease()
+    assert await store.queue.finish(job, Done((LEFT, others)))
     written = b"".join(path.read_bytes() for path in sqlite_database.path.parent.glob("feedzone.db*"))
     assert b"deletion_receipts" in written
     for canary in (b"Canary", b"Lovelace", sealed.encode()):

@@ -304,3 +304,12 @@ def test_a_grant_says_when_it_ends_and_hides_its_tokens(recorded):
     assert (grant.access_token, grant.refresh_token) == ("new-access-token", "new-refresh-token")
     assert grant.expires_at == datetime(2018, 11, 23, 2, 29, 59, tzinfo=UTC)
     assert "new-" not in repr(grant)
+
+
+@pytest.mark.parametrize("number", [2**31, -(2**31) - 1, 2**70, 1e300])
+def test_a_number_that_fits_no_column_is_left_out_and_the_others_stay(number):
+    """Pain 56: PostgreSQL would refuse the whole activity."""
+    members = {"elapsed_time": number, "workout_type": number, "utc_offset": number}
+    columns = read(name="Long", **members)
+    assert columns["name"] == "Long"
+    assert not columns.keys() & members.keys()
