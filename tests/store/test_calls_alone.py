@@ -146,3 +146,23 @@ async def test_a_look_at_the_clock_just_before_a_window_begins_does_not_undo_it(
     await old.answered(await old.reserve(Lane.LIVE), usage(read_day=(1000, 7)))
     held = {window.name: window for window in await new.windows()}
     assert (held["read_15min"].used, held["read_day"].used) == (2, 7)
+
+
+async def test_who_has_waited_long_for_others_comes_back_later(standing):
+    """A run that takes too long costs its job an attempt; waiting costs none."""
+    budget, clock = standing
+    asking = asyncio.create_task(budget.reserve(Lane.BACKFILL))
+    first, began = await asking, clock.now()
+    waiting = asyncio.create_task(budget.reserve(Lane.BACKFILL))
+    for _ in range(8):
+        # Others of its process go first, and each answer takes its time.
+        better = asyncio.create_task(budget.reserve(Lane.LIVE))
+        await budget.answered(first, usage(read_15min=(100, 50), read_day=(1000, 50)))
+        await asyncio.sleep(0.02)
+        clock.advance(seconds=0.1)
+        first = await better
+        clock.advance(seconds=4)
+        await asyncio.sleep(0.02)
+    with pytest.raises(QuotaSpent) as told:
+        await waiting
+    assert timedelta(seconds=30) < told.value.until - began < timedelta(seconds=40)

@@ -27,6 +27,9 @@ ALONE_S = 5.0
 
 ASK_AGAIN_S = 0.1
 
+PATIENCE = timedelta(seconds=30)
+"""Who has waited so long for others' answers comes back later: a run that takes too long costs an attempt."""
+
 SILENCE = timedelta(seconds=20)
 """After so long without a call of ours, others may have spent what we take for left."""
 
@@ -66,6 +69,7 @@ class _Asker(NamedTuple):
 
     lane: Lane
     answered: asyncio.Future[Answer]
+    since: datetime
 
 
 class Tight(NamedTuple):
@@ -94,7 +98,7 @@ class BudgetTable:
 
     async def reserve(self, lane: Lane) -> Reservation:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asking.append(_Asker(lane, answered))
+        self._asking.append(_Asker(lane, answered, self._clock.now()))
         if self._granting is None:
             self._granting = asyncio.create_task(self._grant(), name="reservations")
         answer = await answered
@@ -131,14 +135,15 @@ class BudgetTable:
                 if not one.answered.done():
                     one.answered.set_exception(problem)
             return []
+        waiting = []
         for one, answer in zip(group, answers, strict=True):
-            if answer is None:
-                continue
-            if not one.answered.done():
-                one.answered.set_result(answer)
+            if answer is None and now - one.since < PATIENCE:
+                waiting.append(one)
+            elif not one.answered.done():
+                one.answered.set_result(answer or Room(0, "read_15min", now + timedelta(seconds=ALONE_S)))
             elif isinstance(answer, Reservation):
                 await self.release(answer)  # nobody waits for it any longer
-        return [one for one, answer in zip(group, answers, strict=True) if answer is None]
+        return waiting
 
     async def _take(self, asked: Sequence[Lane], demand: Demand, now: datetime) -> bool:
         return await self._database.at_once(
