@@ -1,4 +1,5 @@
-"""Every page, on desktop and phone, light and dark: `make screenshots` writes them to screenshots/."""
+"""Every page, on desktop and phone, light and dark: `make screenshots` writes them to screenshots/,
+and three of them to docs/images/, for the README."""
 
 from __future__ import annotations
 
@@ -17,6 +18,10 @@ from processes import environment, free_port
 from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, furnish
 
 OUT = Path(__file__).parents[1] / "screenshots"
+IMAGES = Path(__file__).parents[1] / "docs/images"
+IN_README = ("overview", "activity", "athlete")
+"""Of these the part that is seen first is kept with the documents."""
+
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 PASSWORD = "screenshots"
 
@@ -47,6 +52,9 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
                 if await page.locator("#curves").count():
                     await page.locator(".curve canvas").last.wait_for()
                 await page.screenshot(path=OUT / f"{name}-{size}-{theme}.png", full_page=True)
+                if name in IN_README and (size, theme) == ("desktop", "light"):
+                    picture = IMAGES / f"{name}.jpg"
+                    await page.screenshot(path=picture, type="jpeg", quality=80)
             await context.close()
             print(f"{', '.join(pages)}: {size}, {theme}")
 
@@ -73,6 +81,7 @@ async def main() -> None:
     if chromium is None:
         sys.exit("chromium is missing: `make chromium` says how")
     OUT.mkdir(exist_ok=True)
+    IMAGES.mkdir(exist_ok=True)
     room = Limits(100_000, 1_000_000, 100_000, 1_000_000)
     world = SandboxOptions(port=0, seed=7, athletes=3, history_days=40, limits=room)
     with tempfile.TemporaryDirectory() as folder:
