@@ -142,6 +142,11 @@ class Insights:
 
         return await self._database.read(body)
 
+    async def seats(self) -> tuple[int, int | None]:
+        """How many athletes Strava counts as connected, and how many it allows; None: not known."""
+        used = await self._database.read(athletes.seats_used)
+        return used, seats_of(self._seats, used)
+
     async def gear(self, athlete_id: int) -> GearPage:
         """Raises NotFound."""
         await self.athlete(athlete_id)

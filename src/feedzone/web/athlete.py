@@ -111,7 +111,7 @@ async def athlete(
     async def load() -> dict[str, Any]:
         one = await parts.insights.athlete(athlete_id)  # raises NotFound
         return await page_of(request, parts, reader, one, wanted, f"/athletes/{athlete_id}") | {
-            "pulse": await parts.pages.pulse(),
+            "seats": await parts.insights.seats(),
             "reconnect": f"{parts.options.connect_url}?force=1",
         }
 
