@@ -13,11 +13,18 @@ Object.assign(htmx.config, {
 });
 
 const callbacks = {
-  // What a script has drawn into stays as it is, unless there is something else to draw.
-  beforeNodeMorphed: (old, fresh) => !(old.dataset?.kept && old.dataset.kept === fresh.dataset?.kept),
+  beforeNodeMorphed: (old, fresh) => !isDrawn(old, fresh) && !isBegun(old),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details"),
-  beforeNodeMorphed: (node) => !(node.localName === "form" && "begun" in node.dataset),
 };
+
+// What a script has drawn into stays as it is, unless there is something else to draw.
+function isDrawn(old, fresh) {
+  return Boolean(old.dataset?.kept) && old.dataset.kept === fresh.dataset?.kept;
+}
+
+function isBegun(old) {
+  return old.localName === "form" && "begun" in old.dataset;
+}
 
 // What somebody has begun to fill in is theirs until it is sent.
 document.addEventListener("input", ({ target }) => {

@@ -11,7 +11,7 @@ from feedzone.domain.budget import DEFAULT_LIMITS
 from feedzone.domain.effect import FinishListing, NoteFailure, StorePage, Tombstone
 from feedzone.domain.job import BackfillHint, Lane, RefreshHint
 from feedzone.domain.outcome import Continue, Done
-from feedzone.store import athletes, effects, jobs
+from feedzone.store import athletes, effects, job_lists
 from feedzone.store.schema import jobs as jobs_table
 from feedzone.store.schema import strava_activities, strava_athletes
 
@@ -190,5 +190,5 @@ async def test_a_page_of_two_hundred_is_stored_and_worked_off(syncing, clock):
         found.append(len(leased))
     assert sum(found) == 200
     assert 0 < max(found) <= DEFAULT_LIMITS["read_15min"]
-    assert await syncing.read(jobs.counts) == {}
+    assert await syncing.read(job_lists.counts) == {}
     assert (await athlete(syncing)).initial_sync_completed

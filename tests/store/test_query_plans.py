@@ -21,6 +21,7 @@ from feedzone.store import (
     diary,
     events,
     inventory,
+    job_lists,
     jobs,
     stories,
 )
@@ -200,7 +201,7 @@ async def test_the_events_of_a_job_are_found_by_their_job(crowded, clock, step):
 async def test_the_next_due_job_and_the_longest_waiting_one_are_read_off_an_index(crowded, clock):
     now = clock.now()
     stays_on(await plans(crowded, jobs.next_due), "ix_jobs_due_at")
-    stays_on(await plans(crowded, lambda c: jobs.oldest_due(c, now)), "ix_jobs_due_at")
+    stays_on(await plans(crowded, lambda c: job_lists.oldest_due(c, now)), "ix_jobs_due_at")
 
 
 async def test_rescuing_looks_at_running_jobs_only(crowded, clock):

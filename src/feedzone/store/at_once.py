@@ -14,8 +14,9 @@ from ..domain import lanes
 from ..domain.budget import WINDOWS, window_start
 from ..domain.demand import OTHERS, QUARTERS, Demand
 from ..domain.job import Lane
-from .schema import api_budget, application_state
+from .schema import api_budget
 from .types import Instant
+from .windows import PAUSED_SINCE
 
 _HELD = select(api_budget).order_by(api_budget.c.window).with_for_update().cte("held")
 _held = _HELD.c
@@ -35,11 +36,10 @@ _PLAIN = and_(
     _held.used + bindparam("calls") + _KEPT <= _held.quota,
     or_(_held.window != "read_day", _held.others < bindparam("others_below")),
 )
-_SWITCHED_OFF = select(application_state.c.inactive_since).scalar_subquery()
 _FITS = (
     select(
         and_(
-            func.count() == len(WINDOWS), func.coalesce(func.bool_and(_PLAIN), False), _SWITCHED_OFF.is_(None)
+            func.count() == len(WINDOWS), func.coalesce(func.bool_and(_PLAIN), False), PAUSED_SINCE.is_(None)
         ).label("ok")
     )
     .select_from(_HELD)

@@ -15,10 +15,10 @@ from .schema import api_budget, application_state
 
 _ROWS = select(api_budget).order_by(api_budget.c.window)
 # With whether the breaker is open: a look of its own would be one more way to the database.
-_SINCE = select(
+PAUSED_SINCE = select(
     func.coalesce(application_state.c.inactive_since, application_state.c.failing_since)
 ).scalar_subquery()
-_LOCKED = _ROWS.add_columns(_SINCE.label("paused_since")).with_for_update(of=api_budget)
+_LOCKED = _ROWS.add_columns(PAUSED_SINCE.label("paused_since")).with_for_update(of=api_budget)
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
 
 JUST_NOW = timedelta(seconds=5)
