@@ -98,7 +98,7 @@ async def test_without_scripts_there_are_the_track_and_every_curve(world: World)
     assert "Heart rate 120 to 179 bpm, average 151" in words(text)
     assert " style=" not in text
     assert not re.search(r"\son\w+=", text)
-    assert '<a class="strava" href="https://www.strava.com/activities/5001"' in text
+    assert '<a class="on-strava" href="https://www.strava.com/activities/5001"' in text
 
 
 async def test_scripts_get_the_same_curves_as_numbers(world: World) -> None:
