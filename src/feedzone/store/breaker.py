@@ -28,6 +28,7 @@ TRY_EVERY = timedelta(seconds=30)
 
 _columns = application_state.c
 _STATE = select(application_state)
+IS_OPEN = or_(_columns.inactive_since.is_not(None), _columns.failing_since.is_not(None))
 
 PAUSED = "Strava has switched this application off"
 FAILS = "Strava fails"
@@ -60,7 +61,7 @@ def ask(connection: Connection, now: datetime) -> Door:
         return OPEN
     every = TRY_EVERY if isinstance(paused, StravaFails) else PROBE_EVERY
     probe = update(application_state).where(
-        or_(_columns.inactive_since.is_not(None), _columns.failing_since.is_not(None)),
+        IS_OPEN,
         or_(_columns.probe_at.is_(None), _columns.probe_at <= now),
     )
     if connection.execute(probe.values(probe_at=now + every)).rowcount:
@@ -137,9 +138,8 @@ class Breaker:
         now = self._clock.now()
 
         def body(connection: Connection) -> bool:
-            is_open = or_(_columns.inactive_since.is_not(None), _columns.failing_since.is_not(None))
             closed = {"inactive_since": None, "failing_since": None, "probe_at": None}
-            if not connection.execute(update(application_state).where(is_open).values(closed)).rowcount:
+            if not connection.execute(update(application_state).where(IS_OPEN).values(closed)).rowcount:
                 return False
             _hurry_paused(connection, now)
             return True

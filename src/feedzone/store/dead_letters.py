@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, select, update
 
 from ..domain.job import Job, Lane
 from . import athletes, attempts, events
-from .schema import application_state, job_attempts, jobs, webhook_events
+from .breaker import IS_OPEN
+from .schema import job_attempts, jobs, webhook_events
 
 _columns = jobs.c
 _others = jobs.alias("live")
@@ -78,8 +79,7 @@ def _chances(now: datetime) -> Select[Any]:
         live.athlete_id == _columns.athlete_id,
         live.state != "dead",
     )
-    state = application_state.c
-    paused = exists().where(or_(state.inactive_since.is_not(None), state.failing_since.is_not(None)))
+    paused = exists().where(IS_OPEN)
     return select(_columns.id).where(
         _columns.state == "dead",
         _columns.error_class.in_(PASSING),

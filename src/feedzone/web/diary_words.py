@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from ..diary import Day, Month, State, Sum, Week
 from .checks import count
-from .words import METRES_A_MILE, distance
+from .measures import METRES_A_MILE
+from .words import distance
 
 METRES_A_FOOT = 0.3048
 LEVELS_S = (45 * 60, 90 * 60, 150 * 60)

@@ -13,8 +13,7 @@ from markupsafe import Markup
 
 from .checks import count, duration
 from .format import schema_meaning, schema_type
-
-METRES_A_MILE = 1609.344
+from .measures import METRES_A_MILE
 
 STATUS = re.compile(r"[A-Z]+ \S+ ([45]\d\d)\b")
 """An error that tells of an answer begins with the call and the answer's status."""
