@@ -160,5 +160,5 @@ SCENARIOS = {
 
 
 def small(name: str) -> Scenario:
-    """Most of a day of two athletes, and the day after it in which everything has to settle."""
-    return replace(SCENARIOS[name], days=0.75, athletes=2, settle_hours=26.0, history_days=6)
+    """Half a day of two athletes, and the day after it in which everything has to settle."""
+    return replace(SCENARIOS[name], days=0.5, athletes=2, settle_hours=26.0, history_days=6)

@@ -16,14 +16,14 @@ TESTS = Path(__file__).parents[1]
 SEEDS = int(os.environ.get("FEEDZONE_SIM_SEEDS", "300"))
 CHUNK = 10
 SHARES = {
-    "hostile": 0.35,
+    "hostile": 0.37,
     "outage": 0.05,
     "calm": 0.05,
     "inactive": 0.15,
     "lost_refresh": 0.1,
     "shaky": 0.05,
-    "narrow": 0.05,
-    "crowd": 0.05,
+    "narrow": 0.04,
+    "crowd": 0.04,
     "deaf": 0.05,
     "farewell": 0.05,
     "shared": 0.05,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -27,6 +27,7 @@ from ..domain.effect import (
 from ..domain.freshness import is_fresh, next_look
 from ..domain.job import Job, JobSpec, Lane, RefreshHint
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
+from ..domain.readiness import SHOWN_AFTER, STREAMED_WITHIN, Readiness
 from ..errors import InvalidInput, NotVisible, StravaError, TransientError
 from ..ports import Clock, Records, StravaApi
 from .failures import ending
@@ -56,6 +57,8 @@ class RefreshActivity:
     rng: random.Random
     encode_streams: Encode
     fetch_photos: bool = False
+    shown: Readiness = field(default_factory=Readiness)
+    streamed: Readiness = field(default_factory=Readiness)
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -82,6 +85,8 @@ class RefreshActivity:
         sports = await self.records.wanted_sports(job.athlete_id)
         if sports is not None and await self._is_unwanted(job, hint, sports):
             return Done((KeepSummary(job.object_id, job.athlete_id),), "its sport is not among the wanted")
+        if await self._is_too_early(job, hint):
+            return Snooze(job.first_received_at + SHOWN_AFTER, "not ready: of late none was, so soon")
         try:
             record = await self.api.activity(job.athlete_id, job.object_id)
         except NotVisible as absent:
@@ -98,6 +103,18 @@ class RefreshActivity:
             received = job.first_received_at if hint.cause.startswith("event:") else None
             return Done((StoreDetail(record, hint.cause, received, complete=True), *claim))
         return await self._with_streams(job, hint, record, claim)
+
+    def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
+        """Whether an event has told of the activity just now."""
+        announced = hint.action == "refresh" and hint.cause.startswith("event:")
+        return announced and self.clock.now() < job.first_received_at + within
+
+    async def _is_too_early(self, job: Job, hint: RefreshHint) -> bool:
+        """Whether Strava will probably not show it yet."""
+        if not self._is_news(job, hint, SHOWN_AFTER) or self.shown.ask_at_once():
+            return False
+        held = await self.records.held_activity(job.object_id)
+        return held is None or not held.detailed
 
     async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
         """Whether a summary that is newer than what asked for this fetch tells of an unwanted sport."""
@@ -117,6 +134,8 @@ class RefreshActivity:
         now = self.clock.now()
         if not hint.cause.startswith("event:"):
             return Done(note="not_visible")
+        if self._is_news(job, hint, SHOWN_AFTER):
+            self.shown.note(ready=False)
         delay = not_ready_delay_s((now - job.first_received_at).total_seconds())
         if delay is None:
             return Done(note="not_visible: Strava does not show us this activity")
@@ -129,6 +148,8 @@ class RefreshActivity:
         received = job.first_received_at if announced else None
         held = await self.records.held_activity(job.object_id)
         seen = self._first_seen(held, record.start_date, announced=announced)
+        if (held is None or not held.detailed) and self._is_news(job, hint, SHOWN_AFTER):
+            self.shown.note(ready=True)
         note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
         claim = (*claim, *self._photos(job, record))
         if record.manual or _has_streams(held, record):
@@ -137,13 +158,26 @@ class RefreshActivity:
             return Done((detail, *none, *claim), note, self._later(job, seen, streams_pending=False))
         detail = StoreDetail(record, hint.cause, received, complete=False)
         try:
-            streams = await self._fetch_streams(job, seen)
+            streams = await self._streams_of(job, hint, held, seen)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
             rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
             return _going_on(self._failed(job, error, (detail, *claim)), rest)
         pending = streams.state == "pending"
         return Done((detail, streams, *claim), note, self._later(job, seen, streams_pending=pending))
+
+    async def _streams_of(
+        self, job: Job, hint: RefreshHint, held: HeldActivity | None, seen: datetime | None
+    ) -> StoreStreams:
+        """Fetch them. Where an announced activity never has any yet, that call is left for later."""
+        unasked = held is None or held.stream_state is None
+        first = unasked and seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
+        if first and not self.streamed.ask_at_once():
+            return StoreStreams(job.object_id, job.athlete_id, "pending")
+        streams = await self._fetch_streams(job, seen)
+        if first:
+            self.streamed.note(ready=streams.state != "pending")
+        return streams
 
     def _photos(self, job: Job, record: ActivityRecord) -> tuple[Effect, ...]:
         """A job of their own fetches them, so that the activity never waits for them (pain 22)."""

@@ -67,7 +67,7 @@ def absorb(connection: Connection, job: Job, kind: str, now: datetime) -> dateti
     return now + min(CHANCE_MOST, wait)
 
 
-def _chances(now: datetime) -> Select[Any]:
+def _chances() -> Select[Any]:
     """Those whose failure may have passed, and whose object no live job is about to bring up to date.
 
     None while all calls wait (store/breaker.py): an outage must not use up their chances.
@@ -83,20 +83,24 @@ def _chances(now: datetime) -> Select[Any]:
     return select(_columns.id).where(
         _columns.state == "dead",
         _columns.error_class.in_(PASSING),
-        _columns.due_at <= now,
+        _columns.due_at <= bindparam("now"),
         ~followed,
         ~paused,
     )
 
 
+# What the scheduler asks all the time is built once: to build a statement takes longer than to run it.
+_ANY_CHANCE = _chances().limit(1)
+_CHANCES = _chances().order_by(_columns.due_at, _columns.id).limit(bindparam("most"))
+
+
 def any_chance(connection: Connection, now: datetime) -> bool:
-    return connection.execute(_chances(now).limit(1)).first() is not None
+    return connection.execute(_ANY_CHANCE, {"now": now}).first() is not None
 
 
 def give_chances(connection: Connection, now: datetime, limit: int) -> int:
     """Try again, in its lane, what was given up for what may have passed; returns how many jobs that were."""
-    due = _chances(now).order_by(_columns.due_at, _columns.id).limit(limit)
-    letters: Sequence[str] = connection.execute(due).scalars().all()
+    letters: Sequence[str] = connection.execute(_CHANCES, {"now": now, "most": limit}).scalars().all()
     return sum(revive(connection, letter, now, sooner=False) for letter in letters)
 
 

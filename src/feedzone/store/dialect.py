@@ -18,9 +18,9 @@ def insert_for(dialect: str, table: Table) -> Any:
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-def quarter_of(connection: Connection, instant: Any) -> Any:
+def quarter_of(dialect: str, instant: Any) -> Any:
     """Quarters of an hour since 1970. Differs for the same reason as `hour_of_day`."""
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         return cast(func.floor(extract("epoch", instant) / 900), Integer)
     return cast(func.strftime("%s", instant), Integer) // 900
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, delete, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select
 
 from ..domain.budget import ApiCall
 from ..domain.demand import Counted
@@ -28,11 +28,23 @@ MOST_HELD = 10_000
 
 # What every few seconds and every hour run is built once: to build a statement takes longer than to run it.
 _OLD = delete(api_calls).where(api_calls.c.sent_at < bindparam("before"))
+_FIRST = select(func.min(api_calls.c.sent_at)).where(api_calls.c.sent_at >= bindparam("since"))
 
 
 @cache
 def _insert_new(dialect: str) -> Any:
     return insert_for(dialect, api_calls).on_conflict_do_nothing()
+
+
+@cache
+def _by_quarter(dialect: str) -> Select[Any]:
+    calls = api_calls.c
+    quarter = quarter_of(dialect, calls.sent_at).label("quarter")
+    return (
+        select(quarter, calls.lane, func.sum(calls.calls).label("calls"))
+        .where(calls.sent_at >= bindparam("since"), calls.counted)
+        .group_by(quarter, calls.lane)
+    )
 
 
 class Journal:
@@ -113,16 +125,10 @@ class Seen(NamedTuple):
 
 
 def counted(connection: Connection, now: datetime) -> Seen:
-    calls = api_calls.c
-    week = now - timedelta(days=7)
-    first = connection.execute(select(func.min(calls.sent_at)).where(calls.sent_at >= week)).scalar()
-    quarter = quarter_of(connection, calls.sent_at).label("quarter")
-    sums = (
-        select(quarter, calls.lane, func.sum(calls.calls).label("calls"))
-        .where(calls.sent_at >= week, calls.counted)
-        .group_by(quarter, calls.lane)
-    )
-    return Seen(first, [Counted(row.quarter, row.lane, row.calls) for row in connection.execute(sums)])
+    week = {"since": now - timedelta(days=7)}
+    first = connection.execute(_FIRST, week).scalar()
+    sums = connection.execute(_by_quarter(connection.dialect.name), week)
+    return Seen(first, [Counted(row.quarter, row.lane, row.calls) for row in sums])
 
 
 def mean_ms(connection: Connection, now: datetime) -> float | None:
