@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 from activity_world import RUN, detail, furnish, write
-from test_web_access import PASSWORD, connect, csrf, sign_in
-from test_web_pages import words
-from web_world import World, web_world
+from browsing import connect, csrf, sign_in, words
+from web_world import PASSWORD, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.store import athletes
@@ -17,20 +14,15 @@ from feedzone.store.database import Database
 
 
 @pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        await world.connect()
-        yield world
+async def world(world: World) -> World:
+    await world.connect()
+    return world
 
 
 @pytest.fixture
-async def public(sqlite_database: Database) -> AsyncIterator[World]:
-    """An installation that others can reach."""
-    async with web_world(
-        sqlite_database, app_url="https://feedzone.test", is_local=False, admin_password=PASSWORD
-    ) as world:
-        await world.connect()
-        yield world
+async def public(public: World) -> World:
+    await public.connect()
+    return public
 
 
 async def ask(world: World, browser: httpx.AsyncClient, number: int = RUN) -> httpx.Response:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from activity_world import RUN, detail, furnish, stream_set, write
-from test_web_pages import words
+from browsing import words
 from web_world import World, web_world
 
 from feedzone.domain.activity import ActivityRecord
@@ -26,10 +25,9 @@ from feedzone.strava.payloads import activity as parse
 
 
 @pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        await world.connect()
-        yield world
+async def world(world: World) -> World:
+    await world.connect()
+    return world
 
 
 async def page(world: World, path: str = f"/activities/{RUN}", **cookies: str) -> str:

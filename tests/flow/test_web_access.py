@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
+from browsing import connect, csrf, sign_in
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
-from web_world import API_KEY, KEY, World, web_world
+from web_world import API_KEY, KEY, PASSWORD, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.store.database import Database
 from feedzone.web.notices import local_path
 
-PASSWORD = "correct horse"
 RULES = {"anyone", "operator", "athlete", "member", "api", "metrics"}
 EXAMPLES = {
     "int": "42",
@@ -42,21 +41,6 @@ OPEN = {
 """What anyone may have. Whoever adds a route that is open says so here, too."""
 
 
-@pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        yield world
-
-
-@pytest.fixture
-async def public(sqlite_database: Database) -> AsyncIterator[World]:
-    """An installation that others can reach."""
-    async with web_world(
-        sqlite_database, app_url="https://feedzone.test", is_local=False, admin_password=PASSWORD
-    ) as world:
-        yield world
-
-
 def handlers(site: Litestar) -> list[tuple[str, HTTPRouteHandler]]:
     """Every route of the application with its handlers, but for what Litestar answers OPTIONS with."""
     return [
@@ -70,17 +54,6 @@ def handlers(site: Litestar) -> list[tuple[str, HTTPRouteHandler]]:
 
 def address(path: str) -> str:
     return re.sub(r"{\w+:(\w+)}", lambda part: EXAMPLES[part.group(1)], path)
-
-
-async def sign_in(browser: httpx.AsyncClient, password: str = PASSWORD, to: str = "/") -> httpx.Response:
-    page = await browser.get("/login", params={"next": to})
-    token = re.search(r'name="_csrf_token" value="([^"]+)"', page.text)
-    form = {"_csrf_token": token.group(1) if token else "", "password": password, "next": to}
-    return await browser.post("/login", data=form)
-
-
-def csrf(browser: httpx.AsyncClient) -> dict[str, str]:
-    return {"x-csrftoken": browser.cookies["feedzone_csrf"]}
 
 
 async def test_every_route_declares_who_may_use_it(world: World) -> None:
@@ -256,15 +229,6 @@ async def test_an_athlete_sees_and_removes_what_is_their_own_and_nobody_elses(pu
         assert (await browser.get("/me/disconnect")).status_code == 404
     assert (await public.parts.insights.athlete(42)).status == "deauthorized"
     assert (await public.parts.insights.athlete(43)).status == "active"
-
-
-async def connect(world: World, browser: httpx.AsyncClient) -> None:
-    leaving = await browser.get("/connect")
-    state = re.search(r"state=([^&]+)", leaving.headers["location"]).group(1)
-    answer = await browser.get(
-        "/connect/callback", params={"state": state, "code": "c", "scope": "read,activity:read_all"}
-    )
-    assert answer.status_code == 303
 
 
 async def test_the_reference_and_the_way_to_connect_are_open_to_everyone(public: World) -> None:

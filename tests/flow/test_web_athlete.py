@@ -14,8 +14,7 @@ import httpx
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from test_web_access import PASSWORD, connect, csrf, sign_in
-from test_web_pages import act, words
+from browsing import act, connect, csrf, sign_in, words
 from web_world import DETAIL, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
@@ -29,20 +28,11 @@ SECRETS = ("Évian loop", "42.2 km", "26.2 mi", "Fjord Gravel", "Tue 3 Nov", "20
 
 
 @pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        yield world
-
-
-@pytest.fixture
-async def public(sqlite_database: Database) -> AsyncIterator[World]:
-    """An installation that others can reach, with an athlete who has a ride and a bike."""
-    async with web_world(
-        sqlite_database, app_url="https://feedzone.test", is_local=False, admin_password=PASSWORD
-    ) as world:
-        await world.connect()
-        await furnish(world)
-        yield world
+async def public(public: World) -> World:
+    """With an athlete who has a ride and a bike."""
+    await public.connect()
+    await furnish(public)
+    return public
 
 
 async def furnish(world: World) -> None:

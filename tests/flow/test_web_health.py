@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-from web_world import API_KEY, World, web_world
+from web_world import API_KEY, PASSWORD, World
 
 from feedzone.errors import StorageUnavailable
-from feedzone.store.database import Database
-
-PASSWORD = "correct horse"
-
-
-@pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        yield world
-
-
-@pytest.fixture
-async def public(sqlite_database: Database) -> AsyncIterator[World]:
-    """An installation that others can reach."""
-    async with web_world(
-        sqlite_database, app_url="https://feedzone.test", is_local=False, admin_password=PASSWORD
-    ) as world:
-        yield world
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -18,12 +18,6 @@ from feedzone.web.live import Live
 from feedzone.web.routes import end_streams
 
 
-@pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        yield world
-
-
 class Tide:
     """A database that changes when the test says so, and counts how often it is looked at."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -22,12 +21,6 @@ from feedzone.errors import (
 from feedzone.store.database import Database
 
 CODE = "canary-code"
-
-
-@pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        yield world
 
 
 async def leave(browser: httpx.AsyncClient, path: str = "/connect") -> dict[str, str]:

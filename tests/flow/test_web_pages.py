@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 
-import httpx
 import pytest
+from browsing import act, words
 from web_world import REFRESH_TOKEN, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
@@ -18,31 +17,12 @@ from feedzone.store.database import Database
 PAGES = ("/", "/athletes", "/events", "/failures", "/health")
 
 
-@pytest.fixture
-async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    async with web_world(sqlite_database) as world:
-        yield world
-
-
 async def page(world: World, path: str = "/", **cookies: str) -> str:
     """What a person reads there."""
     async with world.browser(cookies=cookies) as browser:
         answer = await browser.get(path)
     assert answer.status_code == 200, answer.text
     return words(answer.text)
-
-
-def words(html: str) -> str:
-    html = re.sub(r"<head>.*?</head>", "", html, flags=re.S)
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split()).replace(" .", ".").replace(" ,", ",")
-
-
-async def act(browser: httpx.AsyncClient, path: str, **form: str) -> str:
-    """Send a form as a browser without scripts does, and read the page that follows."""
-    await browser.get("/health")
-    answer = await browser.post(path, data=form | {"_csrf_token": browser.cookies["feedzone_csrf"]})
-    assert answer.status_code == 303, answer.text
-    return words((await browser.get(answer.headers["location"])).text)
 
 
 async def subscribe(world: World) -> None:

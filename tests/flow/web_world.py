@@ -41,6 +41,7 @@ from feedzone.web.parts import WebOptions, WebParts
 from feedzone.web.routes import create_litestar
 
 BEGIN = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
+PASSWORD = "correct horse"
 API_KEY = "key-of-the-api"
 KEY = {"Authorization": f"Bearer {API_KEY}"}
 ACCESS_TOKEN, REFRESH_TOKEN = "canary-access-token", "canary-refresh-token"

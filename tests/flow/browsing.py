@@ -1,0 +1,42 @@
+"""What people do with the pages in a browser without scripts."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+from web_world import PASSWORD, World
+
+
+def words(html: str) -> str:
+    """What a page says to who reads it."""
+    html = re.sub(r"<head>.*?</head>", "", html, flags=re.S)
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split()).replace(" .", ".").replace(" ,", ",")
+
+
+async def act(browser: httpx.AsyncClient, path: str, **form: str) -> str:
+    """Send a form as a browser without scripts does, and read the page that follows."""
+    await browser.get("/health")
+    answer = await browser.post(path, data=form | {"_csrf_token": browser.cookies["feedzone_csrf"]})
+    assert answer.status_code == 303, answer.text
+    return words((await browser.get(answer.headers["location"])).text)
+
+
+async def sign_in(browser: httpx.AsyncClient, password: str = PASSWORD, to: str = "/") -> httpx.Response:
+    page = await browser.get("/login", params={"next": to})
+    token = re.search(r'name="_csrf_token" value="([^"]+)"', page.text)
+    form = {"_csrf_token": token.group(1) if token else "", "password": password, "next": to}
+    return await browser.post("/login", data=form)
+
+
+def csrf(browser: httpx.AsyncClient) -> dict[str, str]:
+    return {"x-csrftoken": browser.cookies["feedzone_csrf"]}
+
+
+async def connect(world: World, browser: httpx.AsyncClient) -> None:
+    leaving = await browser.get("/connect")
+    state = re.search(r"state=([^&]+)", leaving.headers["location"]).group(1)
+    answer = await browser.get(
+        "/connect/callback", params={"state": state, "code": "c", "scope": "read,activity:read_all"}
+    )
+    assert answer.status_code == 303
