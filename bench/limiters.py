@@ -1,9 +1,9 @@
 """feedzone and what people use today within the same limits, in the same simulated week.
 
-    python -m bench limiters [--days 7] [--seed 0] [--write]
+    python -m bench limiters [--days 7] [--seed 0] [--others 0.33] [--write]
 
-Prints a table for an application of our own, and one in which somebody else takes a third; `--write` writes
-docs/limiters.md. The week of feedzone runs the engine itself and takes some minutes.
+Prints a table; `--write` writes docs/limiters.md. The week of feedzone runs the engine itself and takes some
+minutes. With `--others`, somebody else uses the same application.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from sim.quota.world import live  # noqa: E402
 from . import rivals  # noqa: E402
 
 PAGE = ROOT / "docs" / "limiters.md"
-OTHERS = 0.33
 
 RIVALS: dict[str, Callable[[rivals.Clock], rivals.Policy]] = {
     "stravalib, priority high (its default)": partial(rivals.Stravalib, priority="high"),
@@ -52,7 +51,7 @@ HEAD = """\
 ABOUT = """\
 # The rate limit: feedzone and what people use today
 
-`python -m bench limiters --write` makes this page.
+`python -m bench limiters --write` (`make limiters`) makes this page.
 
 A simulated week with real windows: {athletes} athletes with {years:g} years of history each, all of which
 is asked for, upload {uploads:g} times a day each, in the morning and evening. The limits are those of a new
@@ -80,12 +79,10 @@ sleeps try again a quarter of an hour after a 429, backoff after 1, 2, 4 and so 
 them do the same work: a detail and streams for each activity, three later looks at a new one, a comparison
 of each athlete every six hours, one look a day at the gear. They are treated kindly: they lose nothing,
 never stop, and a refusal always carries the headers that tell them how long to wait.
-"""
 
-
-SHARED = """\
-Silently, in bursts, with the same application: only the next answer tells of a burst. They want a third of
-each day, all day long, and get what is left.
+Where somebody else uses the same application (`--others 0.33`), whoever asks in bursts at a window's begin
+takes the calls that the other wanted. feedzone does not: it makes one call at a time then, meets at most one
+429 a window, and what the other takes is missing in what it can do.
 """
 
 
@@ -130,19 +127,10 @@ def checked(record: Record) -> Record:
     return record
 
 
-def page(seed: int, plan: Plan, shared: Plan) -> str:
+def page(seed: int, plan: Plan) -> str:
     about = ABOUT.format(athletes=plan.athletes, years=plan.history_days / 365, uploads=plan.uploads_a_day)
-    return "\n".join(
-        (
-            about,
-            "## Alone with the application\n",
-            compare(seed, plan),
-            "## Somebody else takes a third\n",
-            SHARED,
-            compare(seed, shared),
-            HOW.format(processes=plan.processes, warm_up=plan.warm_up_days),
-        )
-    )
+    how = HOW.format(processes=plan.processes, warm_up=plan.warm_up_days)
+    return "\n".join((about, compare(seed, plan), how))
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -150,17 +138,18 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--history-days", type=int, default=Plan().history_days)
+    parser.add_argument("--others", type=float, default=0.0, help="the share that somebody else wants")
     parser.add_argument("--rivals", action="store_true", help="only the models, within seconds")
     parser.add_argument("--write", action="store_true", help="write docs/limiters.md")
     chosen = parser.parse_args(arguments)
-    plan = Plan(days=chosen.days, history_days=chosen.history_days)
-    shared = Plan(days=chosen.days, history_days=chosen.history_days, others=OTHERS)
+    plan = Plan(days=chosen.days, history_days=chosen.history_days, others=chosen.others)
     if chosen.rivals:
         for name, policy in RIVALS.items():
-            for one in (plan, shared):
-                print(row(name, figures(checked(rivals.run(chosen.seed, one, policy)))), flush=True)
+            print(row(name, figures(checked(rivals.run(chosen.seed, plan, policy)))), flush=True)
         return
-    text = page(chosen.seed, plan, shared)
+    if chosen.write and plan.others:
+        parser.error("--write: the page is about an application of our own")
+    text = page(chosen.seed, plan)
     print(text)
     if chosen.write:
         PAGE.write_text(text)
