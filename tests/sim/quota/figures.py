@@ -23,6 +23,7 @@ class Day(NamedTuple):
 
     number: int
     whole: bool
+    """A whole day that is counted."""
     ours: int
     others: int
     refused: int
@@ -65,7 +66,7 @@ class Figures:
     waits: list[Wait]
     promises: list[Promise]
     done_a_day: float
-    """Activities that were stored whole in a whole day."""
+    """Activities that were stored whole in a counted day."""
 
     def percentile(self, share: float, *, gone: bool = False, streams: bool = False) -> float:
         """Of the seconds from delivery to the stored detail, or to the streams. `gone`: of all, also of those
@@ -84,8 +85,9 @@ class Figures:
         return max(self.refused_in_window.values(), default=0)
 
 
-def figures(record: Record) -> Figures:
-    gone, days = _gone(record), _days(record)
+def figures(record: Record, *, first: int = 0) -> Figures:
+    """`first` whole days are not counted."""
+    gone, days = _gone(record), _days(record, first)
     whole = {day.number for day in days if day.whole}
     done = sum(int(at // DAY_S) in whole for at in record.done)
     return Figures(
@@ -116,7 +118,7 @@ def error(promise: Promise) -> float:
     return missed / max(promise.kept_at - promise.made_at, WINDOW_TOLERANCE_S)
 
 
-def _days(record: Record) -> list[Day]:
+def _days(record: Record, uncounted: int) -> list[Day]:
     counted: defaultdict[int, Counter[str]] = defaultdict(Counter)
     before: Counter[int] = Counter()
     in_window = 0
@@ -130,15 +132,23 @@ def _days(record: Record) -> list[Day]:
     left_at = {int(look.at // DAY_S): sum(look.left.values()) for look in record.looks}
     found = []
     for number, left in sorted(left_at.items()):
-        limits, first = record.plan.limits, number == int(asked // DAY_S)
+        limits, since = record.plan.limits, number - int(asked // DAY_S)
         possible = limits.read_daily
-        if first:
+        if since == 0:
             later = ((number + 1) * DAY_S - asked) // QUARTER_S
             room = limits.read_short * (later + 1) - in_window
             possible = int(min(possible, before[number] + room))
         day = counted[number]
         found.append(
-            Day(number, not first, day["ours"], day["others"], day["refused"], possible, waited=left > 0)
+            Day(
+                number,
+                since > uncounted,
+                day["ours"],
+                day["others"],
+                day["refused"],
+                possible,
+                waited=left > 0,
+            )
         )
     return found
 
