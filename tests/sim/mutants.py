@@ -144,7 +144,7 @@ INTRODUCTION = """\
 # Deliberate mutations
 
 Does the [simulated world](simulation.md) bite? Each row is the engine with one deliberate mistake
-(`tests/sim/mutations.py`), and how many small worlds (most of a day, two athletes) found it. The number is
+(`tests/sim/mutations.py`), and how many small worlds (half a day, two athletes) found it. The number is
 that of the guarantee in [ARCHITECTURE.md](../ARCHITECTURE.md) which it breaks. The first row is the engine as
 it is. `make mutants` writes this table, and fails when a mutation is found by no world.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, and_, case, cast, func, literal, or_, select
+from sqlalchemy import Connection, Select, Text, and_, bindparam, case, cast, func, literal, or_, select
 
 from ..domain.job import Lane
 from .schema import jobs, strava_activities
@@ -34,7 +35,7 @@ def waiting(connection: Connection, now: datetime, *, photos: bool) -> list[Wait
 
     Later looks at fresh activities that are not due yet belong to what is learned from the journal.
     """
-    rows = connection.execute(_query(now, photos=photos)).all()
+    rows = connection.execute(_query(photos=photos), {"now": now}).all()
     lines = [(row.line_ends, int(row.photos)) for row in rows if row.photos]
     later = _photos_before(lines, {row.sync_ends for row in rows if row.sync_ends is not None})
     return [
@@ -64,7 +65,8 @@ def _photos_before(lines: Iterable[tuple[int, int]], turns: Iterable[int]) -> di
     return found
 
 
-def _query(now: datetime, *, photos: bool) -> Any:
+@cache
+def _query(*, photos: bool) -> Select[Any]:
     hint = cast(_columns.hint, Text)
     kind, lane = _columns.kind, _columns.priority
     lists, history = kind == "backfill_athlete", lane == int(Lane.BACKFILL)
@@ -96,7 +98,11 @@ def _query(now: datetime, *, photos: bool) -> Any:
         .outerjoin(strava_activities, _activity.id == _activity_id())
         .where(
             _columns.state.in_(("queued", "running")),
-            or_(_columns.due_at <= now, _columns.last_error.is_not(None), _columns.state == "running"),
+            or_(
+                _columns.due_at <= bindparam("now"),
+                _columns.last_error.is_not(None),
+                _columns.state == "running",
+            ),
         )
         .subquery()
         .c
