@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from feedzone.domain.demand import QUARTERS, Demand
+from feedzone.domain.demand import EPOCH, QUARTERS, Demand
 from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, first_sync_calls
 
 EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
@@ -20,8 +20,9 @@ def rooms(quarter: int = 100, day: int = 1000, *, left: int | None = None, today
 
 
 def hourly(calls: float, lane: str = "others") -> Demand:
-    """So many calls an hour, all day."""
-    return Demand({lane: tuple(calls / 4 * n for n in range(QUARTERS + 1))}, spread=1.0)
+    """So many calls an hour, all day; until eight they came as expected."""
+    sums = tuple(calls / 4 * n for n in range(QUARTERS + 1))
+    return Demand({lane: sums}, spread=1.0, day=(EIGHT - EPOCH).days, spent=8 * calls)
 
 
 def when(calls: float, held: Rooms, now: datetime = EIGHT, *, demand: float = 0.0, pace: float = FAST):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
-from feedzone.domain.demand import OTHERS, QUARTERS, Counted, Demand, learn
+from feedzone.domain.demand import EPOCH, OTHERS, QUARTERS, Counted, Demand, learn
 from feedzone.domain.job import Lane
 from feedzone.domain.lanes import MOST_KEPT, RELEASES, kept, room
 
@@ -30,9 +30,10 @@ def windows(now: datetime = NOON, *, used: int = 0, today: int | None = None) ->
 
 
 def hourly(spread: float = 1.0, **calls: float) -> Demand:
-    """So many calls an hour of each lane, all day."""
+    """So many calls an hour of each lane, all day; until noon they came as expected."""
     sums = {lane: tuple(rate / 4 * n for n in range(QUARTERS + 1)) for lane, rate in calls.items()}
-    return Demand(sums, spread)
+    spent = sum(12 * rate for lane, rate in calls.items() if lane != "backfill")
+    return Demand(sums, spread, day=(NOON - EPOCH).days, spent=spent)
 
 
 def at(minutes: float) -> datetime:
@@ -79,7 +80,7 @@ def test_of_a_day_what_live_work_will_need_until_midnight_is_kept():
 def test_of_a_day_what_patient_lanes_will_need_is_kept_from_those_behind_them():
     demand = hourly(live=5, reconcile=2, reread=3, backfill=100)
     held = [kept(demand, lane, day_window(), NOON) for lane in Lane]
-    assert held == [0, 76, 76, 76 + 24, 76 + 24 + 36]
+    assert held == [0, 76, 76, 76 + 24, 76 + 24 + 36 + 6]  # from histories, the caution of a whole day
 
 
 def test_of_a_quarter_nothing_is_kept_for_who_can_wait_for_the_next():
@@ -126,12 +127,40 @@ def test_what_is_kept_in_a_quarter_is_released_within_it():
     assert (told.calls, told.until) == (0, at(7.5))
 
 
-def test_what_is_kept_of_a_day_is_released_quarter_by_quarter():
+def test_what_is_kept_of_a_day_from_comparisons_is_released_quarter_by_quarter():
     """Of 200 calls, 200 may be needed until midnight; in the next quarter a few less."""
+    told = room(windows(used=0, today=1000 - 194), hourly(live=14), Lane.RECONCILE, NOON)
+    assert told.calls == 0
+    assert NOON < told.until <= at(15)
+
+
+def test_what_a_day_turns_out_not_to_need_is_released_for_histories_in_its_last_hours():
+    """Else it would come now and then all day long, and nobody could tell when a history will be done."""
     demand = hourly(live=14)
     told = room(windows(used=0, today=1000 - 194), demand, Lane.BACKFILL, NOON)
     assert told.calls == 0
-    assert NOON < told.until <= at(15)
+    assert MIDNIGHT + timedelta(hours=21) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
+    held = [kept(demand, Lane.BACKFILL, day_window(), MIDNIGHT + timedelta(hours=h)) for h in range(12, 24)]
+    assert held == sorted(held, reverse=True)
+    assert len(set(held[:10])) == 1
+    last = kept(demand, Lane.BACKFILL, day_window(), MIDNIGHT + timedelta(hours=23, minutes=45))
+    assert last == kept(demand, Lane.RECONCILE, day_window(), MIDNIGHT + timedelta(hours=23, minutes=45))
+
+
+def test_what_was_spent_on_live_work_is_no_longer_kept_for_it():
+    """So a history gets as much of a day, whenever the day's uploads come."""
+    quiet = msgspec.structs.replace(hourly(live=14), spent=0.0)
+    early = msgspec.structs.replace(quiet, spent=200.0)
+    held = [kept(one, Lane.BACKFILL, day_window(), NOON) for one in (quiet, early)]
+    assert held[0] - held[1] > 168
+    assert held[1] == kept(early, Lane.RECONCILE, day_window(), NOON)  # what may be needed from now on
+
+
+def test_what_was_spent_yesterday_counts_no_more_today():
+    demand = hourly(live=14)
+    tomorrow = day_window(NOON + timedelta(days=1))
+    whole = kept(demand, Lane.BACKFILL, tomorrow, NOON + timedelta(days=1))
+    assert whole == kept(demand, Lane.BACKFILL, tomorrow, MIDNIGHT + timedelta(days=1))
 
 
 @settings(deadline=None)
@@ -185,6 +214,12 @@ def test_before_anything_was_seen_a_tenth_of_the_day_is_for_live_work():
     demand = learn([], None, NOON, 1000)
     assert demand.expected(["live"], 0, QUARTERS) == pytest.approx(100)
     assert demand.expected(["live"], 0, 24) == pytest.approx(25)
+
+
+def test_of_a_day_that_began_unseen_as_much_is_taken_for_spent_as_was_to_be_expected():
+    assert learn([], None, NOON, 1000).spent == pytest.approx(100)  # half of what all lanes are taken to need
+    rows = counted((0, 50, "live", 30), (0, 50, "backfill", 90), (0, 51, OTHERS, 7), (1, 50, "live", 99))
+    assert learn(rows, MIDNIGHT - timedelta(days=2), NOON + timedelta(hours=1), 1000).spent == 37
 
 
 def test_after_a_week_the_week_counts():

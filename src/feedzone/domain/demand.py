@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 import msgspec
 
+from .job import Lane
+
 QUARTERS = 96
 QUARTER = timedelta(minutes=15)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OTHERS = "others"
 """The lane, in the journal, of calls that Strava counted and we did not make."""
+
+HISTORY = Lane.BACKFILL.name.lower()
 
 PRIOR = {"live": 0.10, "interactive": 0.02, "reconcile": 0.03, "reread": 0.05}
 """Of the day's quota, what each lane is taken to need before a day has been seen."""
@@ -39,13 +44,16 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
 
     `spread` is how much a quarter's calls of live work scatter: variance by mean, 1 for single calls that
     come independently of each other. `likely` is the same as `sums` without caution, where that is known, and
-    `hours` are those that `sums` rests on, what was assumed beforehand among them.
+    `hours` are those that `sums` rests on, what was assumed beforehand among them. `spent` is what the day
+    `day` (days since 1970) had cost by then without histories.
     """
 
     sums: Mapping[str, tuple[float, ...]]
     spread: float = PRIOR_SPREAD
     likely: Mapping[str, tuple[float, ...]] | None = None
     hours: float = PRIOR_HOURS
+    day: int = 0
+    spent: float = 0.0
 
     def expected(self, lanes: Iterable[str], start: float, end: float) -> float:
         """Calls of these lanes between two times of one day, both in quarters since midnight."""
@@ -98,7 +106,18 @@ def learn(counted: Iterable[Counted], since: datetime | None, now: datetime, day
         sums[lane] = _sums(quarters, seen, usual, PRIOR_HOURS)
         likely[lane] = _sums(quarters, seen, usual * LIKELY_SHARE, LIKELY_HOURS)
     whole = sum(seen)
-    return Demand(sums, _spread(by_lane["live"], sums["live"], whole), likely, PRIOR_HOURS + whole)
+    spread = _spread(by_lane["live"], sums["live"], whole)
+    demand = Demand(sums, spread, likely, PRIOR_HOURS + whole, (now - EPOCH).days)
+    return msgspec.structs.replace(demand, spent=_spent(demand, by_lane, since or now))
+
+
+def _spent(demand: Demand, by_lane: Mapping[str, Mapping[int, int]], since: datetime) -> float:
+    """Of the day; for its hours that were not seen, what is expected of them."""
+    begin = demand.day * QUARTERS
+    lanes = [lane for lane in by_lane if lane != HISTORY]
+    seen = sum(calls for lane in lanes for quarter, calls in by_lane[lane].items() if quarter >= begin)
+    unseen = min(max(0.0, (since - EPOCH) / QUARTER - begin), float(QUARTERS))
+    return seen + demand.expected(lanes, 0.0, unseen)
 
 
 def _sums(calls: Mapping[int, int], seen: Sequence[float], usual: float, hours: float) -> tuple[float, ...]:

@@ -9,9 +9,9 @@ import msgspec
 
 from .activity import PER_PAGE
 from .budget import window_end
-from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
+from .demand import EPOCH, NOTHING, OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
-from .lanes import MOST_KEPT, RELEASES, reserve
+from .lanes import MOST_KEPT, RELEASES, kept_in_quarter, kept_of_day
 
 HORIZON = timedelta(days=400)
 """What takes longer is not worth a date."""
@@ -94,25 +94,29 @@ def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
 
 
 def _today(outlook: Outlook) -> list[_Quarter]:
-    return _day(outlook, [max(0.0, hour - outlook.now.hour) for hour in range(HOURS)])
+    now, demand = outlook.now, outlook.demand
+    spent = demand.spent if demand.day == (now - EPOCH).days else 0.0
+    return _day(outlook, [max(0.0, hour - now.hour) for hour in range(HOURS)], now.hour * 4, spent)
 
 
-def _day(outlook: Outlook, ahead: Sequence[float]) -> list[_Quarter]:
+def _day(outlook: Outlook, ahead: Sequence[float], begin: int = 0, spent: float = 0.0) -> list[_Quarter]:
     """The quarters of a day, whose hours are so many hours `ahead`: what is kept in them follows from what
-    will have been learned by then."""
+    will have been learned by then, and `spent` until the quarter `begin` and then."""
     demand, rooms = outlook.demand, outlook.rooms
-    first = [lane.name.lower() for lane in Lane if lane < Lane.BACKFILL]
+    lanes = [*(lane.name.lower() for lane in Lane if lane < Lane.BACKFILL), OTHERS]
     found = []
-    for hour in range(HOURS):
-        then = demand.after(ahead[hour])
-        found += [
+    for n in range(QUARTERS):
+        then = demand.after(ahead[n // 4])
+        first = demand.foreseen(lanes, n, n + 1)
+        spent += first if n >= begin else 0.0
+        later = kept_of_day(then, Lane.BACKFILL, n + 1.0, spent)
+        found.append(
             _Quarter(
-                demand.foreseen([*first, OTHERS], n, n + 1),
-                min(reserve(then, Lane.BACKFILL, n, n + 1, day=False), rooms.quarter_quota * MOST_KEPT),
-                min(reserve(then, Lane.BACKFILL, n + 1, QUARTERS, day=True), rooms.day_quota * MOST_KEPT),
+                first,
+                min(kept_in_quarter(then, Lane.BACKFILL, n, n + 1), rooms.quarter_quota * MOST_KEPT),
+                min(later, rooms.day_quota * MOST_KEPT),
             )
-            for n in range(hour * 4, hour * 4 + 4)
-        ]
+        )
     return found
 
 

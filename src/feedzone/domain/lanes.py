@@ -1,8 +1,8 @@
 """Who may call now: what is left in the windows, less what is kept for the lanes that go first.
 
 Live work is never late because of what can wait, and what can wait gets every call that live work turns out
-not to need: what is kept shrinks with the time that is left in which it could be needed, and in the last
-seconds of a window nothing is kept at all.
+not to need: what is kept shrinks with the time that is left in which it could be needed, for histories in the
+last hours of a day, and in the last seconds of a window nothing is kept at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from math import ceil, sqrt
 import msgspec
 
 from .budget import Window, WindowName, window_end, window_start
-from .demand import OTHERS, QUARTER, QUARTERS, Demand
+from .demand import EPOCH, OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
 
 PROMPT = (Lane.LIVE, Lane.INTERACTIVE)
@@ -31,6 +31,12 @@ QUARTER_CAUTION, DAY_CAUTION = 3.0, 2.0
 
 LEAST_KEPT = 2.0
 """An activity: its detail and its streams."""
+
+LET_GO = 84.0, 95.0
+"""What turns out not to be needed of a day is kept from histories until 21:00 UTC, and then let go bit by bit
+until 23:45. It would come free all day long, a call now and then, whenever somebody uploads less than
+expected: too little to be of use, and nobody could tell when a history will be done. So that hangs on what is
+known at midnight."""
 
 MOST_KEPT = 0.75
 """Of a window: whatever was learned, the rest is for everybody."""
@@ -68,18 +74,41 @@ def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
 
 
 def kept_from(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
-    start = window_start("read_15min", now)
-    quarter = (start - window_start("read_day", now)) // QUARTER
-    end = float(QUARTERS) if day else quarter + 1.0
-    return _reserve(demand, lane, quarter + _released(now - start), end, day)
+    start, midnight = window_start("read_15min", now), window_start("read_day", now)
+    quarter = (start - midnight) // QUARTER
+    at = quarter + _released(now - start)
+    if not day:
+        return _kept_in_quarter(demand, lane, at, quarter + 1.0)
+    return _kept_of_day(demand, lane, at, demand.spent if demand.day == (midnight - EPOCH).days else 0.0)
 
 
 def _capped(calls: float, window: Window) -> int:
     return min(ceil(calls), int(window.quota * MOST_KEPT))
 
 
-def reserve(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> float:
-    """What those who go before `lane` may need between two times of one day, in quarters since midnight."""
+def kept_in_quarter(demand: Demand, lane: Lane, at: float, end: float) -> float:
+    """What is kept for those who go before `lane` up to the end of a quarter; times in quarters since
+    midnight, as below."""
+    return _needed(demand, lane, at, end, day=False)
+
+
+def kept_of_day(demand: Demand, lane: Lane, at: float, spent: float) -> float:
+    """What is kept for them at that time of the rest of a day, of which they have `spent` so many calls."""
+    end = float(QUARTERS)
+    calls = _needed(demand, lane, at, end, day=True)
+    if lane is not Lane.BACKFILL or at >= end:
+        return calls
+    held = min(1.0, (LET_GO[1] - at) / (LET_GO[1] - LET_GO[0]))
+    return max(calls, held * (_needed(demand, lane, 0.0, end, day=True) - spent))
+
+
+# Every call asks the same until the next release.
+_kept_in_quarter = lru_cache(256)(kept_in_quarter)
+_kept_of_day = lru_cache(256)(kept_of_day)
+
+
+def _needed(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> float:
+    """What those who go before `lane` may need between two times."""
     prompt = [other.name.lower() for other in PROMPT if other < lane]
     if at >= end or not prompt:
         return 0.0
@@ -88,12 +117,6 @@ def reserve(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> 
     calls = max(LEAST_KEPT, expected + caution * sqrt(demand.spread * expected))
     patient = [other.name.lower() for other in Lane if other not in PROMPT and other < lane]
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
-
-
-@lru_cache(256)
-def _reserve(demand: Demand, lane: Lane, at: float, end: float, day: bool) -> float:
-    """Every call asks the same until the next release."""
-    return reserve(demand, lane, at, end, day=day)
 
 
 def _released(passed: timedelta) -> float:
