@@ -160,6 +160,6 @@ SCENARIOS = {
 
 
 def small(name: str) -> Scenario:
-    """Half a day of two athletes, less where they are busier, and the day after it in which all settles."""
+    """Near half a day of two athletes, less where they are busy, and the day after it in which all settles."""
     whole = SCENARIOS[name]
-    return replace(whole, days=min(0.5, 7 / whole.acts_a_day), athletes=2, settle_hours=26.0, history_days=6)
+    return replace(whole, days=min(0.45, 6 / whole.acts_a_day), athletes=2, settle_hours=26.0, history_days=5)
