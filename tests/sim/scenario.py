@@ -160,6 +160,6 @@ SCENARIOS = {
 
 
 def small(name: str) -> Scenario:
-    """Near half a day of two athletes, less where they are busy, and the day after it in which all settles."""
+    """Half a day of two athletes, less where they are busy, and the day after it in which all settles."""
     whole = SCENARIOS[name]
     return replace(whole, days=min(0.45, 6 / whole.acts_a_day), athletes=2, settle_hours=26.0, history_days=5)
