@@ -32,7 +32,7 @@ from .page_views import (
 )
 from .paging import first_id, identifier, page
 from .ports import Clock
-from .store import activity_lists, attempts, dashboard, events
+from .store import activity_lists, attempts, dashboard, dead_letters, events
 from .store import diary as diary_store
 from .store.database import Database
 from .views import Attempt, Pulse
@@ -131,7 +131,10 @@ class PageInsights:
 
         def body(connection: Connection) -> list[Cause]:
             counts = dashboard.causes(connection)
-            return [Cause(kind, count, _letters(connection, kind)) for kind, count in counts.items()]
+            return [
+                Cause(kind, count, _letters(connection, kind), kind in dead_letters.PASSING)
+                for kind, count in counts.items()
+            ]
 
         return await self._database.read(body)
 

@@ -124,6 +124,8 @@ class Cause(Struct, frozen=True):
     error_class: str
     count: int
     letters: list[DeadLetter]
+    passes: bool
+    """The failure passes by itself: each letter is tried again when its job falls due."""
 
 
 class Leaving(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from browsing import act, words
@@ -11,6 +12,7 @@ from web_world import REFRESH_TOKEN, World, web_world
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.budget import Reservation
 from feedzone.domain.job import Lane
+from feedzone.domain.outcome import Retry
 from feedzone.store import athletes, subscriptions, sweeps
 from feedzone.store.database import Database
 
@@ -231,6 +233,18 @@ async def test_a_failure_is_told_in_words_and_can_be_run_again(world: World) -> 
     assert "It runs again, with all its attempts." in said
     assert "Nothing has failed for good." in said
     assert (await world.parts.insights.job(letter)).job.state == "queued"
+
+
+async def test_a_failure_that_passes_says_when_it_is_tried_again(world: World) -> None:
+    await world.connect()
+    error = "GET activities/1 500 error"
+    await world.dead_letter(1, Retry(error, kind="strava_error"))
+    text = await page(world, "/failures")
+    assert "Strava answers 500 for this activity" in text
+    due = world.clock.now() + timedelta(minutes=5)
+    assert f"Tried again by itself at {due:%H:%M}" in text
+    world.clock.pass_by(minutes=6)
+    assert "Tried again by itself soon" in await page(world, "/failures")
 
 
 async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) -> None:

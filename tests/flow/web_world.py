@@ -20,7 +20,7 @@ from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.domain.effect import StoreStreams
 from feedzone.domain.event import parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint
-from feedzone.domain.outcome import Discard
+from feedzone.domain.outcome import Discard, Outcome
 from feedzone.foresight import Foresight
 from feedzone.insights import Insights
 from feedzone.operations.athletes import AthleteOperations
@@ -147,7 +147,7 @@ class World:
         effect = StoreStreams(activity_id, 42, state, packed.blob, packed.channels, packed.samples)  # type: ignore[arg-type]
         await self.database.write(lambda c: streams.store(c, effect, self.clock.now()))
 
-    async def dead_letter(self, activity_id: int) -> str:
+    async def dead_letter(self, activity_id: int, outcome: Outcome | None = None) -> str:
         """A job that was given up; returns its id."""
 
         def body(connection: Any) -> str:
@@ -159,9 +159,9 @@ class World:
             jobs.finish(
                 connection,
                 leased[0],
-                Discard("500 from Strava"),
+                outcome or Discard("500 from Strava"),
                 now=now,
-                max_attempts=3,
+                max_attempts=1,
                 retry_delay=timedelta(),
                 apply=lambda *_: None,
             )

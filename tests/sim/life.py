@@ -7,6 +7,7 @@ import contextlib
 import random
 from typing import Any
 
+from feedzone.domain.event import UPDATES_SETTLE
 from feedzone.errors import FeedzoneError
 from feedzone.sandbox import World
 
@@ -20,9 +21,6 @@ DAY_S = 86_400.0
 RECENT = 14
 FRESH_S = 18 * HOUR_S
 """Descriptions change without an event and stand in no list: only re-reads of fresh activities see them."""
-
-BURSTS = 0.35
-"""How often one change is followed by others at once."""
 
 REGRETS = 0.4
 """How often what was hidden is shown again some time later."""
@@ -159,7 +157,7 @@ class Life:
             if self._rng.random() < MISTAKES:
                 self._spawn(self._delete_at_once(done.id))
         self._trace.note("life", f"{athlete_id} {act} {done.id if done else '-'}")
-        if done and not done.deleted and self._rng.random() < BURSTS:
+        if done and not done.deleted and self._rng.random() < self._scenario.bursts:
             self._spawn(self._edit_on(done.id))
 
     def _shop(self, athlete_id: int) -> None:
@@ -174,9 +172,10 @@ class Life:
         self._trace.note("life", f"{athlete_id} shop {done}")
 
     async def _edit_on(self, activity_id: int) -> None:
-        """More edits within seconds, while the engine is busy with the first."""
+        """More edits within seconds: together with the first, or just while the engine asks for that."""
         for _ in range(self._rng.randrange(1, 4)):
-            await asyncio.sleep(self._rng.uniform(0.05, 1.2))
+            settled = self._rng.choice((0.0, UPDATES_SETTLE.total_seconds()))
+            await asyncio.sleep(settled + self._rng.uniform(0.05, 1.2))
             spec = self._world.activities[activity_id]
             if spec.deleted:
                 return

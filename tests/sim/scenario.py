@@ -27,6 +27,8 @@ class Scenario:
     departures_a_day: float = 0.1
     removals_in_refresh: float = 0.0
     """How often the operator removes an athlete whose pair is just being refreshed."""
+    bursts: float = 0.35
+    """How often a change is followed by edits of the same activity within seconds."""
     together: float = 0.1
     """How often an edit is one of several at the same time."""
     scopes: tuple[int, int, int] = (5, 3, 1)
@@ -124,7 +126,14 @@ NARROW = replace(
 """Hardly room for what a first sync and busy athletes ask, and nobody else asks: every refusal is the
 engine's own fault. Live work finds out for itself that it must wait: what can wait is not even leased."""
 CROWD = replace(
-    CALM, name="crowd", processes=2, acts_a_day=14.0, together=0.7, event_reorder_s=0.1, scopes=(0, 1, 0)
+    CALM,
+    name="crowd",
+    processes=2,
+    acts_a_day=14.0,
+    together=0.7,
+    bursts=1.0,
+    event_reorder_s=0.1,
+    scopes=(0, 1, 0),
 )
 """Nothing goes wrong but that both processes have something to do for the same athlete at the same time."""
 DEAF = replace(CALM, name="deaf", acts_a_day=12.0, event_drop=0.7, scopes=(1, 1, 0))

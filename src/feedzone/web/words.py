@@ -19,12 +19,15 @@ STATUS = re.compile(r"[A-Z]+ \S+ ([45]\d\d)\b")
 """An error that tells of an answer begins with the call and the answer's status."""
 
 CAUSES: Mapping[str, tuple[str, str]] = {
-    "no_answer": ("Strava did not answer", "Strava or the network was away. Retry when it is back."),
+    "no_answer": (
+        "Strava did not answer",
+        "Strava or the network was away. It is tried again by itself, or now, if you like.",
+    ),
     "strava_error": (
         "Strava answered with an error of its own",
-        "It usually passes: retry later. What fails for days is Strava's fault, and can be discarded.",
+        "It usually passes, and is tried again by itself. What fails for days can be discarded.",
     ),
-    "rate_limited": ("The rate limit was spent", "Retry: feedzone waits for room."),
+    "rate_limited": ("The rate limit was spent", "It is tried again by itself, when there is room."),
     "needs_scope": (
         "The athlete did not grant what is needed",
         "Send them the link to connect again; then it runs by itself.",
