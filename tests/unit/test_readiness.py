@@ -38,7 +38,7 @@ async def announced(handler: RefreshActivity, times: int = 1):
 # What is learned
 
 
-def test_all_is_asked_for_at_once_until_five_in_a_row_came_too_early():
+def test_all_is_asked_for_at_once_until_eight_in_a_row_came_too_early():
     seen = Readiness()
     for _ in range(ENOUGH):
         assert seen.ask_at_once()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-ENOUGH = 5
+ENOUGH = 8
 """After so many questions in a row that came too early, the next ones wait."""
 
 TRY_EVERY = 16
