@@ -109,6 +109,19 @@ async def test_all_of_the_window_is_compared_every_six_hours(webhook):
         assert all(timedelta(hours=5) <= gap <= 6 * HOUR + 10 * MINUTE for gap in found)
 
 
+async def test_the_first_comparison_of_a_day_and_one_that_comes_late_look_for_the_lists_end(webhook, clock):
+    """Pain 51: the others believe a short page that shows just what we hold."""
+    to_end, planned = [], schedule(webhook)
+    for hours in (6.1, 6, 6, 6, 9):  # from noon: six past 18:00, midnight, 06:00, noon, and nine hours later
+        clock.advance(hours=hours)
+        await planned.run()
+        found = await webhook.lease(limit=99)
+        to_end.append({job.hint.to_end for job in found})
+        for job in found:
+            await webhook.queue.finish(job, Done((StoreSweep(job.athlete_id, True, (), ()),)))
+    assert to_end == [{True}, {True}, {False}, {False}, {True}]
+
+
 async def test_nothing_is_due_just_after_connecting(webhook, clock):
     """The first sync is just listing everything."""
     assert await schedule(webhook).run() == 0

@@ -46,7 +46,7 @@ def test_all_is_asked_for_at_once_until_eight_in_a_row_came_too_early():
     assert not seen.ask_at_once()
 
 
-def test_one_in_sixteen_is_asked_for_at_once_all_the_same_and_an_answer_ends_the_waiting():
+def test_one_in_thirty_two_is_asked_for_at_once_all_the_same_and_an_answer_ends_the_waiting():
     seen = Readiness()
     for _ in range(ENOUGH):
         seen.note(ready=False)

@@ -19,6 +19,7 @@ from feedzone.errors import ApplicationPaused, NeedsScope, NotConnected, QuotaSp
 from feedzone.handlers.reconcile_athlete import EDGE, FEW, SHARE, ReconcileAthlete
 
 FULL, QUICK = ReconcileHint(days=30), ReconcileHint(days=30, full=False)
+SHORT = ReconcileHint(days=30, to_end=False)
 
 
 def record(number: int, athlete: int = ATHLETE) -> ActivityRecord:
@@ -57,6 +58,25 @@ async def test_an_unchanged_window_costs_its_list_calls_and_nothing_else(clock, 
     assert api.asked == ["activities"] * calls
     assert (stored.calls, stored.full, stored.missing) == (calls, True, ())
     assert (stored.athlete_id, len(stored.records)) == (ATHLETE, sum(sizes))
+
+
+@pytest.mark.parametrize(("sizes", "calls"), [((), 1), ((1,), 1), ((199,), 1), ((200,), 2), ((200, 1), 2)])
+async def test_a_short_page_that_shows_just_what_we_hold_may_be_taken_for_all(clock, sizes, calls):
+    """So an unchanged window of less than 200 costs one call; once a day the list's end is looked for."""
+    api = FakeApi(activities=pages(*sizes))
+    stored = await sweep(api, clock, SHORT, window=range(1, sum(sizes) + 1))
+    assert api.asked == ["activities"] * calls
+    assert (stored.calls, stored.full, stored.missing) == (calls, True, ())
+
+
+@pytest.mark.parametrize(
+    ("window", "calls"), [(range(1, 101), 2), (range(1, 3), 3), (range(2, 4), 3), ((), 3)]
+)
+async def test_a_page_that_shows_less_or_something_new_is_never_taken_for_all(clock, window, calls):
+    """Pain 51: the page may be a short one in the middle."""
+    api = FakeApi(activities=pages(3, 97))
+    stored = await sweep(api, clock, SHORT, window=window)
+    assert (stored.calls, len(stored.records), stored.missing) == (calls, 100, ())
 
 
 async def test_the_window_is_of_start_dates_and_the_same_on_every_page(clock):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from .job import JobSpec, Lane, ReconcileHint, RefreshHint, activity_key, athlete_key, job_now
 
 
-def comparison(athlete_id: int, days: int, *, full: bool = True) -> JobSpec:
+def comparison(athlete_id: int, days: int, *, full: bool = True, to_end: bool = True) -> JobSpec:
     """Compare the athlete's last `days` with Strava."""
-    hint = ReconcileHint(days=days, full=full)
+    hint = ReconcileHint(days=days, full=full, to_end=to_end)
     return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.RECONCILE)
 
 

@@ -71,10 +71,12 @@ class BackfillHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="d
 
 class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="reconcile"):
     """Compare a window of start times with Strava. `full` lists all of it and finds deletions, too;
-    otherwise one call looks at the latest page only."""
+    otherwise one call looks at the latest page only. Only an empty page is the list's end; unless it must go
+    `to_end`, a short page that shows all that we hold and nothing else is taken for all there is."""
 
     days: int
     full: bool = True
+    to_end: bool = True
 
 
 class ListHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="list"):

@@ -12,7 +12,7 @@ from datetime import timedelta
 ENOUGH = 8
 """After so many questions in a row that came too early, the next ones wait."""
 
-TRY_EVERY = 16
+TRY_EVERY = 32
 """One in so many is asked at once all the same: it may have changed. The first that is answered ends it."""
 
 SHOWN_AFTER = timedelta(seconds=4)

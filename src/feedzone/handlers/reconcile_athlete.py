@@ -40,7 +40,7 @@ class ReconcileAthlete:
         # Read before the list: what appears in our rows while we list is not missing from it.
         held = await self.records.held_between(job.athlete_id, after + EDGE, before) if hint.full else []
         try:
-            listed, calls = await self._list(job.athlete_id, after, before, full=hint.full)
+            listed, calls = await self._list(job.athlete_id, after, before, hint, set(held))
         except StravaError as error:
             return ending(error, job.athlete_id, self.clock.now(), self.rng)
         seen = {record.id for record in listed}
@@ -48,9 +48,9 @@ class ReconcileAthlete:
         return Done(await self._effects(job.athlete_id, listed, missing, calls, full=hint.full))
 
     async def _list(
-        self, athlete_id: int, after: datetime, before: datetime, *, full: bool
+        self, athlete_id: int, after: datetime, before: datetime, hint: ReconcileHint, held: set[int]
     ) -> tuple[list[ActivityRecord], int]:
-        """All pages of the window, until an empty one; or the latest page alone."""
+        """The window's pages until an empty one, or one that may be the last; or the latest page alone."""
         listed: dict[int, ActivityRecord] = {}
         page = 0
         while True:
@@ -63,7 +63,8 @@ class ReconcileAthlete:
                 per_page=PER_PAGE,
             )
             listed |= {record.id: record for record in found if record.athlete_id == athlete_id}
-            if not found or not full:
+            unchanged = len(found) < PER_PAGE and listed.keys() == held and not hint.to_end
+            if not found or unchanged or not hint.full:
                 return list(listed.values()), page
 
     async def _effects(

@@ -72,8 +72,10 @@ class Schedule:
             if full or polling:
                 hint = held.get(row.id)
                 # A full one that waits is not narrowed by a quick one.
-                whole = full or (isinstance(hint, ReconcileHint) and hint.full)
-                specs.append(comparison(row.id, self._days, full=whole))
+                waits = hint if isinstance(hint, ReconcileHint) and hint.full else None
+                to_end = _goes_to_end(row.last_verified_at, now) or (waits is not None and waits.to_end)
+                whole = full or waits is not None
+                specs.append(comparison(row.id, self._days, full=whole, to_end=to_end))
             pause = self._pause(connection, row, now) if polling else FULL_EVERY
             begin = now if polling or full else verified
             athletes.schedule_comparison(connection, row.id, begin + pause * share)
@@ -83,6 +85,11 @@ class Schedule:
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.held_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
         return POLL_ACTIVE_EVERY if active else POLL_QUIET_EVERY
+
+
+def _goes_to_end(verified: datetime | None, now: datetime) -> bool:
+    """Whether a comparison must see the list's end: the first of a day (UTC), and one that comes late."""
+    return verified is None or verified.date() < now.date() or verified + FULL_EVERY * (1 + SPREAD) <= now
 
 
 class GearSchedule:

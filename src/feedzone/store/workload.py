@@ -81,7 +81,12 @@ def _query(*, photos: bool) -> Select[Any]:
         (kind == "refresh_activity", 2 + at_once),
         # At least the page and the empty one after it; how many pages there are, only the end tells.
         (and_(kind == "backfill_athlete", ~hint.contains('"page":')), 2),
-        (and_(kind == "reconcile_athlete", ~hint.contains('"full":false')), 2),
+        (
+            and_(
+                kind == "reconcile_athlete", ~hint.contains('"full":false'), ~hint.contains('"to_end":false')
+            ),
+            2,
+        ),
         else_=1,
     )
     line = (
