@@ -27,6 +27,10 @@ class Scenario:
     departures_a_day: float = 0.1
     removals_in_refresh: float = 0.0
     """How often the operator removes an athlete whose pair is just being refreshed."""
+    meetings: bool = False
+    """Whether both processes have something to do for an athlete whose token must be renewed."""
+    batch: int = 10
+    """How many jobs a process runs at a time (QUEUE_BATCH_SIZE)."""
     bursts: float = 0.35
     """How often a change is followed by edits of the same activity within seconds."""
     together: float = 0.1
@@ -132,6 +136,8 @@ CROWD = replace(
     acts_a_day=14.0,
     together=0.7,
     bursts=1.0,
+    batch=1,
+    meetings=True,
     event_reorder_s=0.1,
     scopes=(0, 1, 0),
 )
@@ -168,7 +174,11 @@ SCENARIOS = {
 }
 
 
+SMALL_DAYS = {"narrow": 0.25, "crowd": 0.75}
+"""Busy people need less time, and two processes that must meet need more."""
+
+
 def small(name: str) -> Scenario:
-    """Half a day of two athletes, less where they are busy, and the day after it in which all settles."""
-    whole = SCENARIOS[name]
-    return replace(whole, days=min(0.45, 6 / whole.acts_a_day), athletes=2, settle_hours=26.0, history_days=5)
+    """Half a day of two athletes, and the day after it in which all settles."""
+    days = SMALL_DAYS.get(name, 0.45)
+    return replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=5)

@@ -222,6 +222,7 @@ def settings_for(scenario: Scenario, folder: Path, poll_ms: int) -> Settings:
         token_encryption_keys=KEY,
         initial_sync_days=scenario.sync_days,
         fetch_photos=scenario.fetch_photos,
+        queue_batch_size=scenario.batch,
         queue_poll_interval=poll_ms,
     )
 
