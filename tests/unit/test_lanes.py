@@ -139,7 +139,7 @@ def test_what_a_day_turns_out_not_to_need_is_released_for_histories_in_its_last_
     demand = hourly(live=14)
     told = room(windows(used=0, today=1000 - 194), demand, Lane.BACKFILL, NOON)
     assert told.calls == 0
-    assert MIDNIGHT + timedelta(hours=21) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
+    assert MIDNIGHT + timedelta(hours=22) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
     held = [kept(demand, Lane.BACKFILL, day_window(), MIDNIGHT + timedelta(hours=h)) for h in range(12, 24)]
     assert held == sorted(held, reverse=True)
     assert len(set(held[:10])) == 1

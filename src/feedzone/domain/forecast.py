@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from .activity import PER_PAGE
-from .budget import window_end
+from .budget import window_end, window_start
 from .demand import EPOCH, NOTHING, OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
 from .lanes import MOST_KEPT, RELEASES, kept_in_quarter, kept_of_day
@@ -96,19 +96,20 @@ def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
 def _today(outlook: Outlook) -> list[_Quarter]:
     now, demand = outlook.now, outlook.demand
     spent = demand.spent if demand.day == (now - EPOCH).days else 0.0
-    return _day(outlook, [max(0.0, hour - now.hour) for hour in range(HOURS)], now.hour * 4, spent)
+    begin = (now - window_start("read_day", now)) / QUARTER
+    return _day(outlook, [max(0.0, hour - now.hour) for hour in range(HOURS)], begin, spent)
 
 
-def _day(outlook: Outlook, ahead: Sequence[float], begin: int = 0, spent: float = 0.0) -> list[_Quarter]:
+def _day(outlook: Outlook, ahead: Sequence[float], begin: float = 0.0, spent: float = 0.0) -> list[_Quarter]:
     """The quarters of a day, whose hours are so many hours `ahead`: what is kept in them follows from what
-    will have been learned by then, and `spent` until the quarter `begin` and then."""
+    will have been learned by then, and from what was `spent` until `begin` (in quarters) and will be."""
     demand, rooms = outlook.demand, outlook.rooms
     lanes = [*(lane.name.lower() for lane in Lane if lane < Lane.BACKFILL), OTHERS]
     found = []
     for n in range(QUARTERS):
         then = demand.after(ahead[n // 4])
         first = demand.foreseen(lanes, n, n + 1)
-        spent += first if n >= begin else 0.0
+        spent += first * min(1.0, max(0.0, n + 1 - begin))
         later = kept_of_day(then, Lane.BACKFILL, n + 1.0, spent)
         found.append(
             _Quarter(

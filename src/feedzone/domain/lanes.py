@@ -32,8 +32,8 @@ QUARTER_CAUTION, DAY_CAUTION = 3.0, 2.0
 LEAST_KEPT = 2.0
 """An activity: its detail and its streams."""
 
-LET_GO = 84.0, 95.0
-"""What turns out not to be needed of a day is kept from histories until 21:00 UTC, and then let go bit by bit
+LET_GO = 88.0, 95.0
+"""What turns out not to be needed of a day is kept from histories until 22:00 UTC, and then let go bit by bit
 until 23:45. It would come free all day long, a call now and then, whenever somebody uploads less than
 expected: too little to be of use, and nobody could tell when a history will be done. So that hangs on what is
 known at midnight."""
