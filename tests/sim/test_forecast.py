@@ -71,7 +71,7 @@ def promises(seed: int, scenario: Scenario) -> list[Promise]:
     return list(world.promises.values())
 
 
-WORLD = replace(CALM, athletes=2, days=0.9, settle_hours=10.0, departures_a_day=0.0)
+WORLD = replace(CALM, athletes=2, days=0.9, settle_hours=26.0, departures_a_day=0.0)
 OVERNIGHT = replace(WORLD, history_days=250, sync_days=270, limits=Limits(140, 1400, 70, 700))
 BUSY = replace(WORLD, history_days=200, sync_days=220, limits=Limits(60, 4000, 30, 2000), acts_a_day=24.0)
 
