@@ -18,7 +18,7 @@ from .quota.record import Record
 from .quota.world import live
 
 SMALL = Plan(
-    days=1, warm_up_days=1.0, athletes=4, history_days=340, processes=4, limits=Limits(80, 800, 40, 400)
+    days=2, warm_up_days=1.0, athletes=4, history_days=340, processes=4, limits=Limits(80, 800, 40, 400)
 )
 SHARED = replace(SMALL, days=1, others=0.33)
 FINITE = replace(SMALL, days=5, history_days=270, staggered=True, until_done=True)
