@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, String, and_, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
 
 from .schema import strava_activities
 from .types import WallTime
@@ -45,47 +57,50 @@ class Group(NamedTuple):
     climb: float
 
 
+_MINE = and_(_columns.athlete_id == bindparam("athlete"), _columns.sync_status != "deleted")
+
+# Differs because SQLite has no dates: its function gives text, PostgreSQL's a date.
+_DAY = func.date(_local, type_=String)
+_SUMS = (
+    select(
+        _DAY,
+        _columns.sport_type,
+        _columns.sync_status,
+        func.count(),
+        func.coalesce(func.sum(_columns.distance), 0.0),
+        func.coalesce(func.sum(_columns.moving_time), 0),
+        func.coalesce(func.sum(_columns.total_elevation_gain), 0.0),
+    )
+    .where(_MINE, _local >= bindparam("since"), _local < bindparam("until"))
+    .group_by(_DAY, _columns.sport_type, _columns.sync_status)
+)
+_ENDS = [select(end(_local)).where(_MINE) for end in (func.min, func.max)]
+_SPORTS = (
+    select(_columns.sport_type)
+    .where(_MINE, _columns.sport_type.is_not(None))
+    .group_by(_columns.sport_type)
+    .order_by(func.count().desc(), _columns.sport_type)
+)
+
+
 def sums(connection: Connection, athlete_id: int, first: date, last: date) -> list[Group]:
     """Of the days from `first` to `last`, each sport and state for itself."""
-    # Differs because SQLite has no dates: its function gives text, PostgreSQL's a date.
-    day = func.date(_local, type_=String)
-    query = (
-        select(
-            day,
-            _columns.sport_type,
-            _columns.sync_status,
-            func.count(),
-            func.coalesce(func.sum(_columns.distance), 0.0),
-            func.coalesce(func.sum(_columns.moving_time), 0),
-            func.coalesce(func.sum(_columns.total_elevation_gain), 0.0),
-        )
-        .where(_of(athlete_id), *_between(first, last))
-        .group_by(day, _columns.sport_type, _columns.sync_status)
-    )
+    since, until = _ends(first, last)
     return [
         Group(one[0] if isinstance(one[0], date) else date.fromisoformat(one[0]), *one[1:])
-        for one in connection.execute(query)
+        for one in connection.execute(_SUMS, {"athlete": athlete_id, "since": since, "until": until})
     ]
 
 
 def span(connection: Connection, athlete_id: int) -> tuple[datetime, datetime] | None:
     """Wall time of the first and the last activity; None: there is none."""
-    ends = [
-        connection.execute(select(end(_local)).where(_of(athlete_id))).scalar()
-        for end in (func.min, func.max)
-    ]
-    return None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
+    first, last = (connection.execute(end, {"athlete": athlete_id}).scalar() for end in _ENDS)
+    return None if first is None or last is None else (first, last)
 
 
 def sports(connection: Connection, athlete_id: int) -> list[str]:
     """Every sport type there is, the most frequent first."""
-    query = (
-        select(_columns.sport_type)
-        .where(_of(athlete_id), _columns.sport_type.is_not(None))
-        .group_by(_columns.sport_type)
-        .order_by(func.count().desc(), _columns.sport_type)
-    )
-    return [str(one) for one in connection.execute(query).scalars()]
+    return [str(one) for one in connection.execute(_SPORTS, {"athlete": athlete_id}).scalars()]
 
 
 def listing(
@@ -141,8 +156,12 @@ def _of(athlete_id: int) -> ColumnElement[bool]:
 
 
 def _between(first: date, last: date) -> list[ColumnElement[bool]]:
-    begin, end = (datetime.combine(day, time()) for day in (first, last + timedelta(days=1)))
+    begin, end = _ends(first, last)
     return [_local >= begin, _local < end]
+
+
+def _ends(first: date, last: date) -> tuple[datetime, datetime]:
+    return datetime.combine(first, time()), datetime.combine(last + timedelta(days=1), time())
 
 
 def _narrowed(search: str, sport_type: str | None, states: Sequence[str]) -> list[ColumnElement[bool]]:
