@@ -79,9 +79,12 @@ installed package's own code, run with a simulated clock: it wakes within the la
 refused there, and where such a refusal arrives after midnight it is taken for one of the new day, which is
 then slept through; *on time* is the same code for which such a moment lasts until the window ends. Fixed
 sleeps try again a quarter of an hour after a 429, backoff after 1, 2, 4 and so on up to 900 seconds. All of
-them do the same work: a detail and streams for each activity, three later looks at a new one, a comparison
-of each athlete every six hours, one look a day at the gear. They are treated kindly: they lose nothing,
-never stop, and a refusal always carries the headers that tell them how long to wait.
+them have the same to do: a detail and streams for each activity, three later looks at a new one, a comparison
+of each athlete every six hours, one look a day at the gear. A rival's comparison is two list calls; three of
+four of feedzone's are one, as long as nothing has changed, and it has learned before not to ask at once for
+what is never there yet. Without those two savings it did 338 activities a day, counted from the first day on,
+where the best rival did 391. Rivals are treated kindly: they lose nothing, never stop, and a refusal always
+carries the headers that tell them how long to wait.
 
 Where somebody else uses the same application (`--others 0.33`), whoever asks in bursts at a window's begin
 takes the calls that the other wanted. feedzone does not: it makes one call at a time then, meets at most one
