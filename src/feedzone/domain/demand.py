@@ -63,6 +63,10 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
         """The same, as a forecast counts on them."""
         return _between(self.sums if self.likely is None else self.likely, lanes, start, end)
 
+    def spent_on(self, now: datetime) -> float:
+        """What is known to have been spent of this day: nothing, when that was learned of another."""
+        return self.spent if self.day == _day_of(now) else 0.0
+
     def after(self, hours: float) -> Demand:
         """What will have been learned by then, if what is likely comes."""
         if self.likely is None:
@@ -107,8 +111,13 @@ def learn(counted: Iterable[Counted], since: datetime | None, now: datetime, day
         likely[lane] = _sums(quarters, seen, usual * LIKELY_SHARE, LIKELY_HOURS)
     whole = sum(seen)
     spread = _spread(by_lane["live"], sums["live"], whole)
-    demand = Demand(sums, spread, likely, PRIOR_HOURS + whole, (now - EPOCH).days)
+    demand = Demand(sums, spread, likely, PRIOR_HOURS + whole, _day_of(now))
     return msgspec.structs.replace(demand, spent=_spent(demand, by_lane, since or now))
+
+
+def _day_of(now: datetime) -> int:
+    """Days since 1970."""
+    return (now - EPOCH).days
 
 
 def _spent(demand: Demand, by_lane: Mapping[str, Mapping[int, int]], since: datetime) -> float:

@@ -9,7 +9,7 @@ import msgspec
 
 from .activity import PER_PAGE
 from .budget import window_end, window_start
-from .demand import EPOCH, NOTHING, OTHERS, QUARTER, QUARTERS, Demand
+from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
 from .lanes import MOST_KEPT, RELEASES, kept_in_quarter, kept_of_day
 
@@ -94,10 +94,11 @@ def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
 
 
 def _today(outlook: Outlook) -> list[_Quarter]:
-    now, demand = outlook.now, outlook.demand
-    spent = demand.spent if demand.day == (now - EPOCH).days else 0.0
+    now = outlook.now
     begin = (now - window_start("read_day", now)) / QUARTER
-    return _day(outlook, [max(0.0, hour - now.hour) for hour in range(HOURS)], begin, spent)
+    return _day(
+        outlook, [max(0.0, hour - now.hour) for hour in range(HOURS)], begin, outlook.demand.spent_on(now)
+    )
 
 
 def _day(outlook: Outlook, ahead: Sequence[float], begin: float = 0.0, spent: float = 0.0) -> list[_Quarter]:

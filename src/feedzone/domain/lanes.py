@@ -16,7 +16,7 @@ from math import ceil, sqrt
 import msgspec
 
 from .budget import Window, WindowName, window_end, window_start
-from .demand import EPOCH, OTHERS, QUARTER, QUARTERS, Demand
+from .demand import OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
 
 PROMPT = (Lane.LIVE, Lane.INTERACTIVE)
@@ -74,12 +74,12 @@ def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
 
 
 def kept_from(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
-    start, midnight = window_start("read_15min", now), window_start("read_day", now)
-    quarter = (start - midnight) // QUARTER
+    start = window_start("read_15min", now)
+    quarter = (start - window_start("read_day", now)) // QUARTER
     at = quarter + _released(now - start)
     if not day:
         return _kept_in_quarter(demand, lane, at, quarter + 1.0)
-    return _kept_of_day(demand, lane, at, demand.spent if demand.day == (midnight - EPOCH).days else 0.0)
+    return _kept_of_day(demand, lane, at, demand.spent_on(now))
 
 
 def _capped(calls: float, window: Window) -> int:

@@ -1,4 +1,4 @@
-"""Whether what has just been announced is there when it is asked for at once (pains 20, 21, 28).
+"""Whether what has just been announced is there when it is asked for at once (pains 20, 21).
 
 An event precedes what it tells of: for seconds Strava may answer 404, and for a minute there may be no
 streams. Asking at once is right where that is rare, as it was among 5,712 recorded events; where it is the

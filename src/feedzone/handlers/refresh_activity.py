@@ -113,8 +113,7 @@ class RefreshActivity:
         """Whether Strava will probably not show it yet."""
         if not self._is_news(job, hint, SHOWN_AFTER) or self.shown.ask_at_once():
             return False
-        held = await self.records.held_activity(job.object_id)
-        return held is None or not held.detailed
+        return not _is_detailed(await self.records.held_activity(job.object_id))
 
     async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
         """Whether a summary that is newer than what asked for this fetch tells of an unwanted sport."""
@@ -148,7 +147,7 @@ class RefreshActivity:
         received = job.first_received_at if announced else None
         held = await self.records.held_activity(job.object_id)
         seen = self._first_seen(held, record.start_date, announced=announced)
-        if (held is None or not held.detailed) and self._is_news(job, hint, SHOWN_AFTER):
+        if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
         note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
         claim = (*claim, *self._photos(job, record))
@@ -263,6 +262,10 @@ class RefreshActivity:
 
     def _note_failure(self, job: Job, error: StravaError, *, final: bool) -> NoteFailure:
         return NoteFailure(job.object_id, job.athlete_id, str(error), final)
+
+
+def _is_detailed(held: HeldActivity | None) -> bool:
+    return held is not None and held.detailed
 
 
 def _has_streams(held: HeldActivity | None, record: ActivityRecord) -> bool:

@@ -58,6 +58,7 @@ class Group(NamedTuple):
 
 
 _MINE = and_(_columns.athlete_id == bindparam("athlete"), _columns.sync_status != "deleted")
+_BETWEEN = and_(_local >= bindparam("since"), _local < bindparam("until"))
 
 # Differs because SQLite has no dates: its function gives text, PostgreSQL's a date.
 _DAY = func.date(_local, type_=String)
@@ -71,10 +72,10 @@ _SUMS = (
         func.coalesce(func.sum(_columns.moving_time), 0),
         func.coalesce(func.sum(_columns.total_elevation_gain), 0.0),
     )
-    .where(_MINE, _local >= bindparam("since"), _local < bindparam("until"))
+    .where(_MINE, _BETWEEN)
     .group_by(_DAY, _columns.sport_type, _columns.sync_status)
 )
-_ENDS = [select(end(_local)).where(_MINE) for end in (func.min, func.max)]
+_FIRST_AND_LAST = [select(end(_local)).where(_MINE) for end in (func.min, func.max)]
 _SPORTS = (
     select(_columns.sport_type)
     .where(_MINE, _columns.sport_type.is_not(None))
@@ -85,16 +86,15 @@ _SPORTS = (
 
 def sums(connection: Connection, athlete_id: int, first: date, last: date) -> list[Group]:
     """Of the days from `first` to `last`, each sport and state for itself."""
-    since, until = _ends(first, last)
     return [
         Group(one[0] if isinstance(one[0], date) else date.fromisoformat(one[0]), *one[1:])
-        for one in connection.execute(_SUMS, {"athlete": athlete_id, "since": since, "until": until})
+        for one in connection.execute(_SUMS, {"athlete": athlete_id, **_days(first, last)})
     ]
 
 
 def span(connection: Connection, athlete_id: int) -> tuple[datetime, datetime] | None:
     """Wall time of the first and the last activity; None: there is none."""
-    first, last = (connection.execute(end, {"athlete": athlete_id}).scalar() for end in _ENDS)
+    first, last = (connection.execute(end, {"athlete": athlete_id}).scalar() for end in _FIRST_AND_LAST)
     return None if first is None or last is None else (first, last)
 
 
@@ -115,53 +115,49 @@ def listing(
     limit: int,
 ) -> Sequence[Row[Any]]:
     """The latest day first; `cursor` is the last one of the page before."""
-    wanted = [_of(athlete_id), _local.is_not(None), *_narrowed(search, sport_type, states)]
+    wanted = [_MINE, _local.is_not(None), *_narrowed(search, sport_type, states)]
+    given: dict[str, Any] = {"athlete": athlete_id}
     if between is not None:
-        wanted += _between(*between)
+        wanted.append(_BETWEEN)
+        given |= _days(*between)
     if cursor is not None:
         at, last = cursor
         wanted.append(tuple_(_local, _columns.id) < tuple_(literal(at, WallTime), literal(last)))
     query = select(*LINE).where(*wanted).order_by(_local.desc(), _columns.id.desc()).limit(limit)
-    return connection.execute(query).all()
+    return connection.execute(query, given).all()
 
 
 def undated(connection: Connection, athlete_id: int, states: Sequence[str], limit: int) -> Sequence[Row[Any]]:
     """What Strava sent without a time of its own; in no place of the list, and not to be lost."""
     query = (
         select(*LINE)
-        .where(_of(athlete_id), _local.is_(None), *_narrowed("", None, states))
+        .where(_MINE, _local.is_(None), *_narrowed("", None, states))
         .order_by(_columns.id.desc())
         .limit(limit)
     )
-    return connection.execute(query).all()
+    return connection.execute(query, {"athlete": athlete_id}).all()
 
 
 def fetched(connection: Connection, athlete_id: int, limit: int) -> Sequence[Row[Any]]:
     """What was fetched, the latest first."""
     newest = (
         select(_columns.id)
-        .where(_of(athlete_id), _columns.sync_status == "synced", _columns.last_fetched_at.is_not(None))
+        .where(_MINE, _columns.sync_status == "synced", _columns.last_fetched_at.is_not(None))
         .order_by(_columns.last_fetched_at.desc(), _columns.id.desc())
         .limit(limit)
     )
-    ids = connection.execute(newest).scalars().all()
+    ids = connection.execute(newest, {"athlete": athlete_id}).scalars().all()
     if not ids:
         return []
     rows: Sequence[Row[Any]] = connection.execute(select(*LINE).where(_columns.id.in_(ids))).all()
     return sorted(rows, key=lambda row: ids.index(row.id))
 
 
-def _of(athlete_id: int) -> ColumnElement[bool]:
-    return and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
-
-
-def _between(first: date, last: date) -> list[ColumnElement[bool]]:
-    begin, end = _ends(first, last)
-    return [_local >= begin, _local < end]
-
-
-def _ends(first: date, last: date) -> tuple[datetime, datetime]:
-    return datetime.combine(first, time()), datetime.combine(last + timedelta(days=1), time())
+def _days(first: date, last: date) -> dict[str, datetime]:
+    return {
+        "since": datetime.combine(first, time()),
+        "until": datetime.combine(last + timedelta(days=1), time()),
+    }
 
 
 def _narrowed(search: str, sport_type: str | None, states: Sequence[str]) -> list[ColumnElement[bool]]:
