@@ -25,7 +25,7 @@ from .views import Gear
 State = Literal["synced", "pending", "failed"]
 WORST_FIRST: tuple[State, ...] = ("failed", "pending", "synced")
 A_PAGE, UNDATED = 30, 20
-WEEK = timedelta(days=7)
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
 YEARS = (1970, 2100)
 
 K = TypeVar("K")
@@ -40,11 +40,11 @@ class Sum(Struct):
     moving_time: int = 0
     climb: float = 0.0
 
-    def add(self, group: Group) -> None:
-        self.activities += group.activities
-        self.distance += group.distance
-        self.moving_time += group.moving_time
-        self.climb += group.climb
+    def add(self, part: Group | Sum) -> None:
+        self.activities += part.activities
+        self.distance += part.distance
+        self.moving_time += part.moving_time
+        self.climb += part.climb
 
 
 class Day(Struct):
@@ -131,7 +131,7 @@ def read(connection: Connection, athlete_id: int, wanted: Wanted, today: date) -
         _months(first, last, groups),
         _weeks(first, min(last, reached), groups),
         dict(sorted(by_sport.items(), key=lambda one: one[1].moving_time, reverse=True)),
-        _summed(("", group) for group in groups).get("", Sum()),
+        _whole(groups),
         [] if span is None else list(range(span[1].year, span[0].year - 1, -1)),
         store.sports(connection, athlete_id),
         _undated(connection, athlete_id, wanted),
@@ -187,20 +187,14 @@ def next_month(day: date) -> date:
 
 
 def _months(first: date, last: date, groups: Sequence[Group]) -> list[Month]:
-    sums = _summed((group.day, group) for group in groups)
-    by_month = _summed((group.day.replace(day=1), group) for group in groups)
-    states = _worst(groups)
+    days = _days(groups)
     months = []
     while first <= last:
         after = next_month(first)
-        days = [first + timedelta(days=n) for n in range((after - first).days)]
-        months.append(
-            Month(
-                first,
-                [Day(day, sums.get(day, Sum()), states.get(day, "synced")) for day in days],
-                by_month.get(first, Sum()),
-            )
-        )
+        its = [
+            days.get(day) or Day(day, Sum()) for day in (first + n * DAY for n in range((after - first).days))
+        ]
+        months.append(Month(first, its, _whole(day.sum for day in its if day.sum.activities)))
         first = after
     return months
 
@@ -222,10 +216,22 @@ def _summed(groups: Iterable[tuple[K, Group]]) -> dict[K, Sum]:
     return sums
 
 
-def _worst(groups: Sequence[Group]) -> dict[date, State]:
-    """By day, the state of what is worst off."""
-    found: dict[date, State] = {}
+def _days(groups: Iterable[Group]) -> dict[date, Day]:
+    """Those on which there is something."""
+    days: dict[date, Day] = {}
     for group in groups:
         state: State = "pending" if group.sync_status in store.UNFINISHED else group.sync_status  # type: ignore[assignment]
-        found[group.day] = min(state, found.get(group.day, state), key=WORST_FIRST.index)
-    return found
+        day = days.get(group.day)
+        if day is None:
+            day = days[group.day] = Day(group.day, Sum(), state)
+        elif state != day.state:
+            day.state = min(state, day.state, key=WORST_FIRST.index)
+        day.sum.add(group)
+    return days
+
+
+def _whole(parts: Iterable[Group | Sum]) -> Sum:
+    whole = Sum()
+    for part in parts:
+        whole.add(part)
+    return whole

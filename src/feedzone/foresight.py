@@ -18,7 +18,7 @@ from .budget_views import (
     SyncOutlook,
     WhatIf,
 )
-from .domain.budget import window_start
+from .domain.budget import Window, window_start
 from .domain.forecast import USUAL_MS, Outlook, Rooms, done_at, first_sync_calls
 from .ports import Clock
 from .store import journal, workload
@@ -73,7 +73,7 @@ class Foresight:
 
     async def outlook(self) -> Outlook:
         """What forecasts are made of now."""
-        now, windows = self._clock.now(), await self.quota()
+        now, windows = self._clock.now(), await self._budget.windows()
         pace = self._batch_size * 1000 / max(1.0, await self._mean_ms(now) or USUAL_MS)
         return Outlook(now, _rooms(windows), await self._budget.demand(), pace)
 
@@ -135,13 +135,14 @@ def _spent(connection: Connection, midnight: datetime, reads: int) -> Spent:
     )
 
 
-def _rooms(windows: Sequence[QuotaWindow]) -> Rooms:
+def _rooms(windows: Sequence[Window]) -> Rooms:
     """Reads count in all four windows: the tighter one of each length binds."""
-    held = {window.window: window for window in windows}
+    held = {window.name: window for window in windows}
     left = {name: 0 if w.latched else max(0, w.quota - w.used) for name, w in held.items()}
     return Rooms(
         min(left["overall_15min"], left["read_15min"]),
         min(held["overall_15min"].quota, held["read_15min"].quota),
         min(left["overall_day"], left["read_day"]),
         min(held["overall_day"].quota, held["read_day"].quota),
+        held["read_day"].used - held["read_day"].history,
     )

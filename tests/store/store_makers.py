@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Table, select
 from feedzone.clock import StravaClock
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.budget import Reading, Usage
+from feedzone.domain.budget import Reading, Reservation, Usage
 from feedzone.domain.effect import Effect, StoreDetail, StoreStreams
 from feedzone.domain.event import Signature, StravaEvent, parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint, activity_key
@@ -196,7 +196,8 @@ def usage(**readings: Any) -> Usage:
     return {name: Reading(*reading) for name, reading in readings.items()}  # type: ignore[misc]
 
 
-async def call(budget: BudgetTable, lane: Lane = Lane.LIVE, **readings: Any) -> None:
+async def call(budget: BudgetTable, lane: Lane = Lane.LIVE, **readings: Any) -> Reservation:
     """One call, answered at once."""
     leave = await budget.reserve(lane)
     await budget.answered(leave, usage(**readings))
+    return leave

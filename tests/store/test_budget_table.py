@@ -9,6 +9,7 @@ import pytest
 from store_makers import call, usage
 
 from feedzone.clock import StravaClock
+from feedzone.domain import lanes
 from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading, Reservation, limits_of
 from feedzone.domain.job import Lane
 from feedzone.errors import QuotaSpent
@@ -195,8 +196,8 @@ async def rush(*budgets, times=20):
     """How many of `times` concurrent calls each budget gets leave for."""
     calls = [call(budgets[n % len(budgets)]) for n in range(times)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(answer) for answer in answers} <= {type(None), QuotaSpent}
-    return answers.count(None)
+    assert {type(answer) for answer in answers} <= {Reservation, QuotaSpent}
+    return sum(isinstance(answer, Reservation) for answer in answers)
 
 
 def table(database, clock):
@@ -290,6 +291,29 @@ async def test_over_a_day_backfill_spends_what_nobody_else_asks_for(budget, cloc
         calls += more
         clock.advance(seconds=(until - clock.now()).total_seconds())
     assert calls == 1000
+
+
+async def test_calls_for_histories_are_counted_apart_and_given_back_apart(budget):
+    """What is still kept of a day for live work hangs on what it has cost so far."""
+    for lane in (Lane.LIVE, Lane.BACKFILL, Lane.BACKFILL, Lane.LIVE):
+        given = await call(budget, lane)
+    assert {(window.used, window.history) for window in await budget.windows()} == {(4, 2)}
+    await budget.release(given)
+    given = await call(budget, Lane.BACKFILL)
+    await budget.release(given)
+    assert {(window.used, window.history) for window in await budget.windows()} == {(3, 2)}
+
+
+async def test_what_live_work_has_cost_is_no_longer_kept_and_what_histories_have_cost_still_is(budget, clock):
+    async def kept_of_day():
+        demand, now = await budget.demand(), clock.now()
+        return [lanes.kept(demand, Lane.BACKFILL, window, now) for window in await budget.windows()][3]
+
+    before = await kept_of_day()
+    await spend(budget, 5, Lane.BACKFILL)
+    assert await kept_of_day() == before
+    await spend(budget, 5)
+    assert await kept_of_day() == before - 5
 
 
 async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):

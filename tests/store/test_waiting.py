@@ -9,7 +9,7 @@ from store_makers import OTHER, spec
 
 from feedzone.clock import StravaClock
 from feedzone.domain.budget import Reading, Reservation
-from feedzone.domain.job import Lane
+from feedzone.domain.job import Lane, RefreshHint
 from feedzone.store.budget import BudgetTable
 from feedzone.store.schema import jobs as jobs_table
 from feedzone.store.waiting import AT_ONCE
@@ -34,7 +34,7 @@ async def waits(store):
 
 async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_attempt(store, budget, clock):
     """Pains 42 and 45."""
-    await headers(budget, read_15min=(100, 98), read_day=(1000, 98))
+    await headers(budget, read_15min=(100, 96), read_day=(1000, 96))
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 3)))
     assert await lease(store) == []
     released = (14 * 60 + 15) + 1, (14 * 60 + 15) + 5
@@ -68,13 +68,37 @@ async def test_thousands_of_jobs_are_put_off(store, budget):
     assert min(await waits(store)) > 12 * 3600
 
 
-async def test_only_as_many_are_leased_as_may_call_and_the_rest_waits_for_more_room(store, budget):
+async def room_for(store, budget, calls):
+    """Spend the quarter, but for so many calls of histories."""
     demand = await budget.demand()
     left = (await store.read(lambda c: budget.tight(c, demand, Lane, 1000)))[Lane.BACKFILL].calls
-    await headers(budget, read_15min=(100, left - 3))
+    await headers(budget, read_15min=(100, left - calls))
+
+
+async def test_only_as_many_are_leased_as_may_call_and_the_rest_waits_for_more_room(store, budget):
+    """An activity costs two calls: what is begun is finished, and so histories end in their order."""
+    await room_for(store, budget, calls=5)
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 9)))
     assert await lease(store) == [1, 2, 3]
     assert [wait <= 0 for wait in await waits(store)] == [True] * 3 + [False] * 5
+
+
+async def test_what_others_have_begun_may_be_finished_and_the_rest_waits_where_it_is(store, budget):
+    await room_for(store, budget, calls=7)
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 9)))
+    assert await lease(store, limit=2) == [1, 2]
+    assert await lease(store) == [3, 4]
+    assert await lease(store) == []
+    assert [wait <= 0 for wait in await waits(store)] == [
+        True
+    ] * 8  # what they do not call may be had at once
+
+
+async def test_what_waits_for_its_streams_alone_costs_one_call(store, budget):
+    await room_for(store, budget, calls=3)
+    hint = RefreshHint(streams_only=True)
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL, hint=hint) for n in range(1, 9)))
+    assert await lease(store) == [1, 2, 3]
 
 
 async def test_who_is_busy_with_better_work_puts_nothing_off(store, budget):

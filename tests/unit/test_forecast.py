@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from feedzone.domain.demand import EPOCH, QUARTERS, Demand
+from feedzone.domain.demand import QUARTERS, Demand
 from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, first_sync_calls
 
 EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
@@ -15,14 +15,15 @@ PLENTY = Rooms(1_000_000, 1_000_000, 1_000_000_000, 1_000_000_000)
 
 
 def rooms(quarter: int = 100, day: int = 1000, *, left: int | None = None, today: int | None = None) -> Rooms:
-    """Fresh windows, but for what is left of the running ones."""
-    return Rooms(quarter if left is None else left, quarter, day if today is None else today, day)
+    """Fresh windows, but for what is left of the running ones; histories had nothing of the day."""
+    today = day if today is None else today
+    return Rooms(quarter if left is None else left, quarter, today, day, day - today)
 
 
 def hourly(calls: float, lane: str = "others") -> Demand:
-    """So many calls an hour, all day; until eight they came as expected."""
+    """So many calls an hour, all day."""
     sums = tuple(calls / 4 * n for n in range(QUARTERS + 1))
-    return Demand({lane: sums}, spread=1.0, day=(EIGHT - EPOCH).days, spent=8 * calls)
+    return Demand({lane: sums}, spread=1.0)
 
 
 def when(calls: float, held: Rooms, now: datetime = EIGHT, *, demand: float = 0.0, pace: float = FAST):
@@ -77,10 +78,15 @@ def test_those_who_go_first_take_their_share_of_each_quarter():
 
 
 def test_what_will_be_asked_for_first_later_in_the_day_is_left_for_it():
-    """320 more will come today."""
+    """160 came until eight, and 320 more will come today."""
     midnight = datetime(2026, 11, 4, tzinfo=UTC)
-    assert when(670, rooms(), demand=20) < midnight - timedelta(hours=12)
-    assert when(690, rooms(), demand=20) >= midnight - timedelta(minutes=1)
+    assert when(510, rooms(today=840), demand=20) < midnight - timedelta(hours=12)
+    assert when(530, rooms(today=840), demand=20) >= midnight - timedelta(minutes=1)
+
+
+def test_what_was_set_aside_and_did_not_come_is_left_in_the_days_last_hour():
+    midnight = datetime(2026, 11, 4, tzinfo=UTC)
+    assert midnight - timedelta(hours=1) <= when(670, rooms(), demand=20) < midnight
 
 
 def test_the_demand_of_each_quarter_is_its_own():

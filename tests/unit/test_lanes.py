@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
 from feedzone.domain.demand import EPOCH, OTHERS, QUARTERS, Counted, Demand, learn
 from feedzone.domain.job import Lane
-from feedzone.domain.lanes import MOST_KEPT, RELEASES, kept, room
+from feedzone.domain.lanes import MOST_KEPT, RELEASES, kept, room, set_aside
 
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
 NOON = MIDNIGHT + timedelta(hours=12)
@@ -30,18 +30,18 @@ def windows(now: datetime = NOON, *, used: int = 0, today: int | None = None) ->
 
 
 def hourly(spread: float = 1.0, **calls: float) -> Demand:
-    """So many calls an hour of each lane, all day; until noon they came as expected."""
+    """So many calls an hour of each lane, all day."""
     sums = {lane: tuple(rate / 4 * n for n in range(QUARTERS + 1)) for lane, rate in calls.items()}
-    spent = sum(12 * rate for lane, rate in calls.items() if lane != "backfill")
-    return Demand(sums, spread, day=(NOON - EPOCH).days, spent=spent)
+    return Demand(sums, spread, day=(NOON - EPOCH).days)
 
 
 def at(minutes: float) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def day_window(now: datetime = NOON) -> Window:
-    return next(window for window in windows(now) if window.name == "read_day")
+def day_window(now: datetime = NOON, used: int = 0, history: int = 0) -> Window:
+    window = next(window for window in windows(now, used=used) if window.name == "read_day")
+    return msgspec.structs.replace(window, history=history)
 
 
 def quarter_window(now: datetime = NOON) -> Window:
@@ -79,8 +79,8 @@ def test_of_a_day_what_live_work_will_need_until_midnight_is_kept():
 
 def test_of_a_day_what_patient_lanes_will_need_is_kept_from_those_behind_them():
     demand = hourly(live=5, reconcile=2, reread=3, backfill=100)
-    held = [kept(demand, lane, day_window(), NOON) for lane in Lane]
-    assert held == [0, 76, 76, 76 + 24, 76 + 24 + 36 + 6]  # from histories, the caution of a whole day
+    held = [kept(demand, lane, day_window(used=200), NOON) for lane in Lane]
+    assert held == [0, 76, 76, 76 + 24, 76 + 24 + 36]
 
 
 def test_of_a_quarter_nothing_is_kept_for_who_can_wait_for_the_next():
@@ -90,7 +90,7 @@ def test_of_a_quarter_nothing_is_kept_for_who_can_wait_for_the_next():
 def test_calls_of_others_are_expected_too():
     demand = hourly(**{OTHERS: 20})
     assert kept(demand, Lane.BACKFILL, quarter_window(), NOON) == 5 + 2
-    assert kept(demand, Lane.BACKFILL, day_window(), NOON) == 240 + 2
+    assert kept(demand, Lane.BACKFILL, day_window(used=240), NOON) == 240 + 2
 
 
 def test_whatever_was_learned_a_part_is_left_for_everybody():
@@ -134,33 +134,61 @@ def test_what_is_kept_of_a_day_from_comparisons_is_released_quarter_by_quarter()
     assert NOON < told.until <= at(15)
 
 
-def test_what_a_day_turns_out_not_to_need_is_released_for_histories_in_its_last_hours():
+def test_what_a_day_turns_out_not_to_need_is_released_for_histories_in_its_last_hour():
     """Else it would come now and then all day long, and nobody could tell when a history will be done."""
     demand = hourly(live=14)
-    told = room(windows(used=0, today=1000 - 194), demand, Lane.BACKFILL, NOON)
+    held = [window.after(632, for_history=True) for window in windows(today=168)]
+    held = [window for window in held if window.is_day]
+    told = room(held, demand, Lane.BACKFILL, NOON)
     assert told.calls == 0
-    assert MIDNIGHT + timedelta(hours=22) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
-    held = [kept(demand, Lane.BACKFILL, day_window(), MIDNIGHT + timedelta(hours=h)) for h in range(12, 24)]
-    assert held == sorted(held, reverse=True)
-    assert len(set(held[:10])) == 1
-    last = kept(demand, Lane.BACKFILL, day_window(), MIDNIGHT + timedelta(hours=23, minutes=45))
-    assert last == kept(demand, Lane.RECONCILE, day_window(), MIDNIGHT + timedelta(hours=23, minutes=45))
+    assert MIDNIGHT + timedelta(hours=23) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
+    window = day_window(used=168)
+    kept_at = [kept(demand, Lane.BACKFILL, window, MIDNIGHT + timedelta(hours=h)) for h in range(12, 24)]
+    assert kept_at == sorted(kept_at, reverse=True)
+    assert len(set(kept_at[:12])) == 1
+    last = kept(demand, Lane.BACKFILL, window, MIDNIGHT + timedelta(hours=23, minutes=45))
+    assert last == kept(demand, Lane.RECONCILE, window, MIDNIGHT + timedelta(hours=23, minutes=45))
 
 
 def test_what_was_spent_on_live_work_is_no_longer_kept_for_it():
     """So a history gets as much of a day, whenever the day's uploads come."""
-    quiet = msgspec.structs.replace(hourly(live=14), spent=0.0)
-    early = msgspec.structs.replace(quiet, spent=200.0)
-    held = [kept(one, Lane.BACKFILL, day_window(), NOON) for one in (quiet, early)]
-    assert held[0] - held[1] > 168
-    assert held[1] == kept(early, Lane.RECONCILE, day_window(), NOON)  # what may be needed from now on
+    demand = hourly(live=14)
+    quiet, early = (kept(demand, Lane.BACKFILL, day_window(used=used), NOON) for used in (0, 250))
+    assert quiet - early > 168
+    # What may be needed from now on:
+    assert early == kept(demand, Lane.RECONCILE, day_window(used=250), NOON)
+
+
+def test_what_histories_spend_takes_nothing_of_what_is_kept_for_live_work():
+    demand = hourly(live=14)
+    fresh, spent = day_window(), day_window(used=500, history=500)
+    assert kept(demand, Lane.BACKFILL, fresh, NOON) == kept(demand, Lane.BACKFILL, spent, NOON)
+
+
+def test_what_a_morning_costs_more_than_was_known_at_midnight_is_not_given_back_before_the_last_hour():
+    """Of 14 calls an hour, 500 came by noon: as much less is left for histories all afternoon."""
+    busy = msgspec.structs.replace(hourly(live=14), passed=tuple(int(500 / 48 * n) for n in range(49)))
+    at_noon = kept(busy, Lane.BACKFILL, day_window(used=500), NOON)
+    at_nine = kept(busy, Lane.BACKFILL, day_window(used=500), NOON + timedelta(hours=9))
+    assert at_noon == at_nine > kept(busy, Lane.RECONCILE, day_window(used=500), NOON + timedelta(hours=9))
+
+
+def test_what_is_learned_in_the_course_of_a_day_changes_nothing_of_what_was_set_aside_at_midnight():
+    rows = counted(*((day, quarter, "live", 3) for day in range(1, 8) for quarter in range(QUARTERS)))
+    since = MIDNIGHT - timedelta(days=7)
+    morning = learn(rows, since, MIDNIGHT + timedelta(minutes=15), 1000)
+    evening = learn(rows, since, MIDNIGHT + timedelta(hours=23), 1000)
+    assert morning.expected(["live"], 0, QUARTERS) > evening.expected(["live"], 0, QUARTERS)
+    assert set_aside(morning) == set_aside(evening)
 
 
 def test_what_was_spent_yesterday_counts_no_more_today():
-    demand = hourly(live=14)
-    tomorrow = day_window(NOON + timedelta(days=1))
-    whole = kept(demand, Lane.BACKFILL, tomorrow, NOON + timedelta(days=1))
-    assert whole == kept(demand, Lane.BACKFILL, tomorrow, MIDNIGHT + timedelta(days=1))
+    passed = tuple(int(500 / 48 * n) for n in range(49))
+    demand, tomorrow = hourly(live=14), NOON + timedelta(days=1)
+    busy = msgspec.structs.replace(demand, passed=passed)
+    assert kept(busy, Lane.BACKFILL, day_window(tomorrow), tomorrow) == kept(
+        demand, Lane.BACKFILL, day_window(tomorrow), tomorrow
+    )
 
 
 @settings(deadline=None)
@@ -216,10 +244,15 @@ def test_before_anything_was_seen_a_tenth_of_the_day_is_for_live_work():
     assert demand.expected(["live"], 0, 24) == pytest.approx(25)
 
 
-def test_of_a_day_that_began_unseen_as_much_is_taken_for_spent_as_was_to_be_expected():
-    assert learn([], None, NOON, 1000).spent == pytest.approx(100)  # half of what all lanes are taken to need
-    rows = counted((0, 50, "live", 30), (0, 50, "backfill", 90), (0, 51, OTHERS, 7), (1, 50, "live", 99))
-    assert learn(rows, MIDNIGHT - timedelta(days=2), NOON + timedelta(hours=1), 1000).spent == 37
+def test_of_a_day_that_began_unseen_only_the_rest_is_set_aside():
+    assert set_aside(learn([], None, NOON, 1000)) < set_aside(learn([], None, MIDNIGHT, 1000))
+
+
+def test_what_a_day_has_cost_is_known_by_the_quarter_and_without_histories():
+    rows = counted((0, 1, "live", 30), (0, 1, "backfill", 90), (0, 2, OTHERS, 7), (1, 50, "live", 99))
+    now = MIDNIGHT + timedelta(minutes=50)
+    assert learn(rows, MIDNIGHT - timedelta(days=2), now, 1000).passed == (0, 0, 30, 37)
+    assert learn(rows[2:3], MIDNIGHT + timedelta(minutes=31), now, 1000).passed == (0, 7)
 
 
 def test_after_a_week_the_week_counts():

@@ -202,6 +202,16 @@ async def test_it_waits_for_the_next_due_job_or_the_poll_interval(clock, due_in,
     await made.drain(0)
 
 
+async def test_what_is_due_and_not_for_it_is_looked_at_again_a_second_later(clock):
+    """Another worker leases it just now, or will make the calls that are left."""
+    queue, wakeup = FakeQueue(clock, *some_jobs(1)), ListeningWakeup()
+    queue.refuses = True
+    made = producer(queue, Work(), clock, wakeup)
+    await made.run_once()
+    await made.pause()
+    assert wakeup.waits == [1]
+
+
 async def test_while_it_is_full_a_due_job_does_not_keep_it_busy(clock):
     queue, wakeup = FakeQueue(clock, *some_jobs(2)), ListeningWakeup()
     made = producer(queue, Work(), clock, wakeup, batch_size=1)

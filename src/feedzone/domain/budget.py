@@ -36,6 +36,8 @@ class Window(msgspec.Struct, frozen=True):
     latched: bool = False
     others: int = 0
     """Of `used`: calls that Strava counted and we did not make."""
+    history: int = 0
+    """Of `used`: calls of ours for histories."""
 
     @property
     def is_day(self) -> bool:
@@ -45,6 +47,11 @@ class Window(msgspec.Struct, frozen=True):
     def full(self) -> bool:
         """Whether no call may be made before `ends_at`."""
         return self.latched or self.used >= self.quota
+
+    def after(self, calls: int, *, for_history: bool) -> Window:
+        """When so many more have been made."""
+        more = calls if for_history else 0
+        return msgspec.structs.replace(self, used=self.used + calls, history=self.history + more)
 
     def holds(self, instant: datetime) -> bool:
         """Whether that is within the window."""
@@ -62,6 +69,7 @@ class Reservation(msgspec.Struct, frozen=True):
     """It asks whether an application that was switched off is on again."""
     alone: bool = False
     """No other call leaves before this one is answered."""
+    for_history: bool = False
 
 
 class Reading(msgspec.Struct, frozen=True):

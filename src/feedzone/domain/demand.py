@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import msgspec
 
+from .budget import window_start
 from .job import Lane
 
 QUARTERS = 96
@@ -44,8 +45,11 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
 
     `spread` is how much a quarter's calls of live work scatter: variance by mean, 1 for single calls that
     come independently of each other. `likely` is the same as `sums` without caution, where that is known, and
-    `hours` are those that `sums` rests on, what was assumed beforehand among them. `spent` is what the day
-    `day` (days since 1970) had cost by then without histories.
+    `hours` are those that `sums` rests on, what was assumed beforehand among them.
+
+    Of the day on which it was learned (`day`, since 1970): what was known when it began (`dawn`), and what it
+    had cost without histories at the beginning of each quarter from the first that was seen (`seen_from`) up
+    to then (`passed`).
     """
 
     sums: Mapping[str, tuple[float, ...]]
@@ -53,7 +57,9 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
     likely: Mapping[str, tuple[float, ...]] | None = None
     hours: float = PRIOR_HOURS
     day: int = 0
-    spent: float = 0.0
+    dawn: Demand | None = None
+    seen_from: int = 0
+    passed: tuple[int, ...] = ()
 
     def expected(self, lanes: Iterable[str], start: float, end: float) -> float:
         """Calls of these lanes between two times of one day, both in quarters since midnight."""
@@ -63,9 +69,9 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
         """The same, as a forecast counts on them."""
         return _between(self.sums if self.likely is None else self.likely, lanes, start, end)
 
-    def spent_on(self, now: datetime) -> float:
-        """What is known to have been spent of this day: nothing, when that was learned of another."""
-        return self.spent if self.day == _day_of(now) else 0.0
+    def is_of(self, now: datetime) -> bool:
+        """Whether it was learned on this day."""
+        return self.day == _day_of(now)
 
     def after(self, hours: float) -> Demand:
         """What will have been learned by then, if what is likely comes."""
@@ -99,6 +105,23 @@ NOTHING = Demand({})
 
 def learn(counted: Iterable[Counted], since: datetime | None, now: datetime, day_quota: int) -> Demand:
     """The demand of the days from `since` on; hours that were not seen are taken for average ones."""
+    counted, midnight = list(counted), window_start("read_day", now)
+    first = (midnight - EPOCH) // QUARTER
+    begun, seen_from = ((at - EPOCH) // QUARTER - first for at in (now, max(midnight, since or now)))
+    calls = [0] * (begun + 1)
+    for row in counted:
+        if row.quarter >= first and row.lane != HISTORY:
+            calls[min(row.quarter - first, begun)] += row.calls
+    return msgspec.structs.replace(
+        _learned(counted, since, now, day_quota),
+        day=_day_of(now),
+        dawn=_learned([row for row in counted if row.quarter < first], since, midnight, day_quota),
+        seen_from=seen_from,
+        passed=tuple(accumulate(calls[seen_from:begun], initial=0)),
+    )
+
+
+def _learned(counted: Iterable[Counted], since: datetime | None, now: datetime, day_quota: int) -> Demand:
     seen = _hours_seen(since, now)
     by_lane: dict[str, dict[int, int]] = {lane: {} for lane in PRIOR}
     for row in counted:
@@ -110,23 +133,12 @@ def learn(counted: Iterable[Counted], since: datetime | None, now: datetime, day
         sums[lane] = _sums(quarters, seen, usual, PRIOR_HOURS)
         likely[lane] = _sums(quarters, seen, usual * LIKELY_SHARE, LIKELY_HOURS)
     whole = sum(seen)
-    spread = _spread(by_lane["live"], sums["live"], whole)
-    demand = Demand(sums, spread, likely, PRIOR_HOURS + whole, _day_of(now))
-    return msgspec.structs.replace(demand, spent=_spent(demand, by_lane, since or now))
+    return Demand(sums, _spread(by_lane["live"], sums["live"], whole), likely, PRIOR_HOURS + whole)
 
 
 def _day_of(now: datetime) -> int:
     """Days since 1970."""
     return (now - EPOCH).days
-
-
-def _spent(demand: Demand, by_lane: Mapping[str, Mapping[int, int]], since: datetime) -> float:
-    """Of the day; for its hours that were not seen, what is expected of them."""
-    begin = demand.day * QUARTERS
-    lanes = [lane for lane in by_lane if lane != HISTORY]
-    seen = sum(calls for lane in lanes for quarter, calls in by_lane[lane].items() if quarter >= begin)
-    unseen = min(max(0.0, (since - EPOCH) / QUARTER - begin), float(QUARTERS))
-    return seen + demand.expected(lanes, 0.0, unseen)
 
 
 def _sums(calls: Mapping[int, int], seen: Sequence[float], usual: float, hours: float) -> tuple[float, ...]:

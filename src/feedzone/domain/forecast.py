@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
+from itertools import repeat
+from math import ceil
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +15,7 @@ from .activity import PER_PAGE
 from .budget import window_end, window_start
 from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
-from .lanes import MOST_KEPT, RELEASES, kept_in_quarter, kept_of_day
+from .lanes import MOST_KEPT, RELEASES, needed_of_day, needed_of_quarter, of_day, set_aside, set_aside_at_dawn
 
 HORIZON = timedelta(days=400)
 """What takes longer is not worth a date."""
@@ -33,6 +37,8 @@ class Rooms(msgspec.Struct, frozen=True):
     quarter_quota: int
     day_left: int
     day_quota: int
+    went_first: int = 0
+    """What the day has cost so far without histories."""
 
 
 class Outlook(msgspec.Struct, frozen=True):
@@ -57,69 +63,125 @@ class _Quarter(msgspec.Struct, frozen=True):
     """Calls of the day that are kept for what goes first after it."""
 
 
+class _Step(NamedTuple):
+    """What a history gets of a quarter of an hour."""
+
+    at: datetime
+    seconds: float
+    made: float
+    """Calls that were made before it."""
+    free: float
+    soon: float
+    """Those of them that need not wait for the quarter's last seconds."""
+    pace: float
+
+    def done(self, need: float) -> datetime:
+        wait = (need - self.made) / self.pace
+        if need - self.made > self.soon:
+            wait = max(wait, RELEASES[-1] * self.seconds)
+        return self.at + timedelta(seconds=wait)
+
+
 def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
     """For each number of calls, when they will have been made; None: not within HORIZON."""
     found: list[datetime | None] = [outlook.now if need <= 0 else None for need in needs]
     waiting = sorted((need, place) for place, need in enumerate(needs) if need > 0)
-    rooms, quarters = outlook.rooms, _today(outlook)
-    later: list[_Quarter] = []
-    at, made, owed = outlook.now, 0.0, 0.0
-    quarter_left, day_left = float(rooms.quarter_left), float(rooms.day_left)
-    while waiting and at < outlook.now + HORIZON:
+    if not waiting:
+        return found
+    walk = _Walk(outlook)
+    while waiting and walk.at < outlook.now + HORIZON:
+        walk.skip(waiting[0][0])
+        step = walk.step()
+        while waiting and waiting[0][0] - step.made <= step.free:
+            need, place = waiting.pop(0)
+            found[place] = step.done(need)
+    return found
+
+
+class _Walk:
+    """Through the windows to come, with what goes first in them."""
+
+    def __init__(self, outlook: Outlook) -> None:
+        rooms = outlook.rooms
+        self._outlook = outlook
+        self._quarters = _today(outlook)
+        self._quarter_left, self._day_left = float(rooms.quarter_left), float(rooms.day_left)
+        self._owed = 0.0
+        self._morning: tuple[float, float] | None = None
+        self._a_day = 0.0
+        self.at, self.made = outlook.now, 0.0
+
+    def step(self) -> _Step:
+        at, made, outlook = self.at, self.made, self._outlook
         end = window_end("read_15min", at)
         seconds = (end - at).total_seconds()
-        quarter = quarters[at.hour * 4 + at.minute // 15]
+        quarter = self._quarters[at.hour * 4 + at.minute // 15]
         # What others could not ask for in a spent window they ask for in the next, and first.
-        owed += quarter.first * seconds / QUARTER.total_seconds()
-        room = min(quarter_left, day_left, outlook.pace * seconds)
-        others = min(owed, room)
-        free = max(0.0, min(room - others, day_left - others - quarter.kept_later))
+        self._owed += quarter.first * seconds / QUARTER.total_seconds()
+        left = min(self._quarter_left, self._day_left)
+        room = min(left, outlook.pace * seconds)
+        others = min(self._owed, room)
+        free = max(0.0, min(room - others, self._day_left - others - quarter.kept_later))
         day_ends = end == window_end("read_day", at)
-        soon = max(0.0, min(free, (min(quarter_left, day_left) if day_ends else quarter_left) - quarter.kept))
-        while waiting and waiting[0][0] - made <= free:
-            need, place = waiting.pop(0)
-            wait = (need - made) / (outlook.pace - others / seconds)
-            if need - made > soon:
-                wait = max(wait, RELEASES[-1] * seconds)
-            found[place] = at + timedelta(seconds=wait)
-        owed -= others
-        made += free
-        day_left -= others + free
-        quarter_left = rooms.quarter_quota
+        soon = max(0.0, min(free, (left if day_ends else self._quarter_left) - quarter.kept))
+        self._owed -= others
+        self._day_left -= others + free
+        self._quarter_left = outlook.rooms.quarter_quota
+        self.at, self.made = end, made + free
         if day_ends:
-            day_left = rooms.day_quota
-            quarters = later = later or _day(outlook, [A_DAY_AND_A_HALF] * HOURS)
-        at = end
-    return found
+            self._begin_day()
+        return _Step(at, seconds, made, free, soon, outlook.pace - others / seconds)
+
+    def _begin_day(self) -> None:
+        rooms = self._outlook.rooms
+        self._day_left = rooms.day_quota
+        self._quarters = _later(self._outlook.demand, rooms.quarter_quota, rooms.day_quota)
+        if self._morning is not None and abs(self._owed - self._morning[1]) < 1e-6:
+            self._a_day = self.made - self._morning[0]
+        self._morning = self.made, self._owed
+
+    def skip(self, need: float) -> None:
+        """The days that are like the one before, up to the one in which so many calls will have been made."""
+        if self._a_day > 0 and self._morning is not None and self.made == self._morning[0]:
+            days = max(0, min(ceil((need - self.made) / self._a_day) - 1, HORIZON.days))
+            self.at += timedelta(days=days)
+            self.made += days * self._a_day
+            self._morning = self.made, self._owed
 
 
 def _today(outlook: Outlook) -> list[_Quarter]:
-    now = outlook.now
+    demand, now, rooms = outlook.demand, outlook.now, outlook.rooms
     begin = (now - window_start("read_day", now)) / QUARTER
-    return _day(
-        outlook, [max(0.0, hour - now.hour) for hour in range(HOURS)], begin, outlook.demand.spent_on(now)
-    )
+    learned = [demand.after(max(0.0, hour - now.hour)) for hour in range(HOURS)]
+    aside = set_aside(demand) if demand.is_of(now) else set_aside_at_dawn(demand)
+    return list(_day(demand, learned, rooms, begin, aside))
 
 
-def _day(outlook: Outlook, ahead: Sequence[float], begin: float = 0.0, spent: float = 0.0) -> list[_Quarter]:
-    """The quarters of a day, whose hours are so many hours `ahead`: what is kept in them follows from what
-    will have been learned by then, and from what was `spent` until `begin` (in quarters) and will be."""
-    demand, rooms = outlook.demand, outlook.rooms
+@lru_cache(4)
+def _later(demand: Demand, quarter_quota: int, day_quota: int) -> list[_Quarter]:
+    learned = demand.after(A_DAY_AND_A_HALF)
+    rooms = Rooms(quarter_quota, quarter_quota, day_quota, day_quota)
+    return list(_day(demand, [learned] * HOURS, rooms, 0.0, set_aside_at_dawn(learned)))
+
+
+def _day(
+    demand: Demand, learned: Sequence[Demand], rooms: Rooms, begin: float, aside: float
+) -> Iterator[_Quarter]:
+    """The quarters of a day, blank before `begin` (in quarters). What is kept in them follows from what will
+    have been `learned` by each hour, and from what is set `aside` for what goes first, or will be."""
     lanes = [*(lane.name.lower() for lane in Lane if lane < Lane.BACKFILL), OTHERS]
-    found = []
-    for n in range(QUARTERS):
-        then = demand.after(ahead[n // 4])
-        first = demand.foreseen(lanes, n, n + 1)
-        spent += first * min(1.0, max(0.0, n + 1 - begin))
-        later = kept_of_day(then, Lane.BACKFILL, n + 1.0, spent)
-        found.append(
-            _Quarter(
-                first,
-                min(kept_in_quarter(then, Lane.BACKFILL, n, n + 1), rooms.quarter_quota * MOST_KEPT),
-                min(later, rooms.day_quota * MOST_KEPT),
-            )
+    yield from repeat(_Quarter(0.0, 0.0, 0.0), int(begin))
+    spent = float(rooms.went_first)
+    for n in range(int(begin), QUARTERS):
+        then, end = learned[n // 4], n + 1.0
+        first = demand.foreseen(lanes, n, end)
+        spent += first * min(1.0, end - begin)
+        aside = max(aside, spent + needed_of_day(then, Lane.BACKFILL, end))
+        yield _Quarter(
+            first,
+            min(needed_of_quarter(then, Lane.BACKFILL, n, end), rooms.quarter_quota * MOST_KEPT),
+            min(of_day(then, Lane.BACKFILL, end, aside).calls(spent), rooms.day_quota * MOST_KEPT),
         )
-    return found
 
 
 def first_sync_calls(activities: int) -> int:

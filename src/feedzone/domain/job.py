@@ -94,6 +94,13 @@ class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
 Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | GearHint | PhotosHint
 
 
+def calls_of(hint: Hint) -> int:
+    """How many calls a job is going to make, as far as its hint tells: at least one."""
+    if isinstance(hint, RefreshHint) and not hint.streams_only and hint.detail_version is None:
+        return 2
+    return 1
+
+
 class JobSpec(msgspec.Struct, frozen=True):
     """A job to be enqueued. One live job per (kind, key): enqueuing it again raises its version."""
 

@@ -26,17 +26,18 @@ RELEASES = (0.0, 0.5, 0.75, 0.95)
 """The parts of a quarter of an hour after which what is kept is reckoned anew; at the last one (45 s before
 the end) nothing is kept: who comes then waits less than a minute."""
 
-QUARTER_CAUTION, DAY_CAUTION = 3.0, 2.0
-"""Standard deviations above what is expected of prompt work."""
+QUARTER_CAUTION, DAY_CAUTION, WHOLE_DAY_CAUTION = 3.0, 2.0, 4.0
+"""Standard deviations above what is expected of prompt work: in a quarter, in the rest of a day, and in a
+whole day, as it is set aside at midnight."""
 
 LEAST_KEPT = 2.0
 """An activity: its detail and its streams."""
 
-LET_GO = 88.0, 95.0
-"""What turns out not to be needed of a day is kept from histories until 22:00 UTC, and then let go bit by bit
+LET_GO = 92.0, 95.0
+"""What turns out not to be needed of a day is kept from histories until 23:00 UTC, and then let go bit by bit
 until 23:45. It would come free all day long, a call now and then, whenever somebody uploads less than
 expected: too little to be of use, and nobody could tell when a history will be done. So that hangs on what is
-known at midnight."""
+known at midnight, and on what costs more than was known then."""
 
 MOST_KEPT = 0.75
 """Of a window: whatever was learned, the rest is for everybody."""
@@ -54,15 +55,14 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     """What this lane may call at `now`, by Strava's clock."""
     if any(window.full for window in windows):
         return 0
-    held = {day: kept_from(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
-    left = [w.quota - w.used - _capped(held[w.is_day], w) for w in windows]
-    return max(0, min(left))
+    held = {day: reserve(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
+    return max(0, min(w.quota - w.used - _capped(held[w.is_day], w) for w in windows))
 
 
 def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
     """The same, and what comes when those calls have been made."""
     calls = calls_left(windows, demand, lane, now)
-    after = [msgspec.structs.replace(window, used=window.used + calls) for window in windows]
+    after = [window.after(calls, for_history=lane is Lane.BACKFILL) for window in windows]
     spent = [window for window in after if calls_left([window], demand, lane, now) <= 0]
     binding = max(spent, key=lambda window: window.ends_at)
     return Room(calls, binding.name, _opens_at(after, demand, lane, now))
@@ -70,50 +70,84 @@ def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -
 
 def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
     """How many calls of this window are kept at `now` for those who go before `lane`."""
-    return _capped(kept_from(demand, lane, now, day=window.is_day), window)
+    return _capped(reserve(demand, lane, now, day=window.is_day), window)
 
 
-def kept_from(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> float:
+class Reserve(msgspec.Struct, frozen=True):
+    """What is kept of a window for those who go before a lane: as much as they may need; from histories also
+    a `share` of what was set `aside` of a day and is not spent."""
+
+    needed: float
+    aside: float = 0.0
+    share: float = 0.0
+
+    def calls(self, spent: float) -> float:
+        """`spent` is what the window has cost without histories."""
+        return max(self.needed, self.share * (self.aside - spent))
+
+
+def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
     start = window_start("read_15min", now)
     quarter = (start - window_start("read_day", now)) // QUARTER
     at = quarter + _released(now - start)
     if not day:
-        return _kept_in_quarter(demand, lane, at, quarter + 1.0)
-    return _kept_of_day(demand, lane, at, demand.spent_on(now))
+        return _quarters(demand, lane, at, quarter + 1.0)
+    if lane is not Lane.BACKFILL:
+        return _days(demand, lane, at, 0.0)
+    return _days(demand, lane, at, set_aside(demand) if demand.is_of(now) else set_aside_at_dawn(demand))
 
 
-def _capped(calls: float, window: Window) -> int:
-    return min(ceil(calls), int(window.quota * MOST_KEPT))
+def _capped(held: Reserve, window: Window) -> int:
+    return min(ceil(held.calls(window.used - window.history)), int(window.quota * MOST_KEPT))
 
 
-def kept_in_quarter(demand: Demand, lane: Lane, at: float, end: float) -> float:
-    """What is kept for those who go before `lane` up to the end of a quarter; times in quarters since
-    midnight, as below."""
-    return _needed(demand, lane, at, end, day=False)
+def _of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> Reserve:
+    return Reserve(needed_of_quarter(demand, lane, at, end))
 
 
-def kept_of_day(demand: Demand, lane: Lane, at: float, spent: float) -> float:
-    """What is kept for them at that time of the rest of a day, of which they have `spent` so many calls."""
-    end = float(QUARTERS)
-    calls = _needed(demand, lane, at, end, day=True)
-    if lane is not Lane.BACKFILL or at >= end:
-        return calls
-    held = min(1.0, (LET_GO[1] - at) / (LET_GO[1] - LET_GO[0]))
-    return max(calls, held * (_needed(demand, lane, 0.0, end, day=True) - spent))
+def of_day(demand: Demand, lane: Lane, at: float, aside: float) -> Reserve:
+    """What is kept at that time of a day, in quarters since midnight."""
+    share = min(1.0, max(0.0, LET_GO[1] - at) / (LET_GO[1] - LET_GO[0])) if aside else 0.0
+    return Reserve(needed_of_day(demand, lane, at), aside, share)
 
 
 # Every call asks the same until the next release.
-_kept_in_quarter = lru_cache(256)(kept_in_quarter)
-_kept_of_day = lru_cache(256)(kept_of_day)
+_quarters, _days = lru_cache(256)(_of_quarter), lru_cache(256)(of_day)
 
 
-def _needed(demand: Demand, lane: Lane, at: float, end: float, *, day: bool) -> float:
-    """What those who go before `lane` may need between two times."""
+def needed_of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> float:
+    """What those who go before `lane` may need up to the end of a quarter."""
+    return _needed(demand, lane, at, end, QUARTER_CAUTION, day=False)
+
+
+def needed_of_day(demand: Demand, lane: Lane, at: float) -> float:
+    """What they may need from that time of a day on."""
+    return _needed(demand, lane, at, float(QUARTERS), DAY_CAUTION, day=True)
+
+
+@lru_cache(16)
+def set_aside(demand: Demand) -> float:
+    """What of the day on which it was learned is not for histories: what was known at midnight, or the most,
+    so far, of what had been spent and what might still be needed."""
+    later = (
+        spent + needed_of_day(demand, Lane.BACKFILL, demand.seen_from + n)
+        for n, spent in enumerate(demand.passed)
+    )
+    return max([set_aside_at_dawn(demand.dawn or demand, demand.seen_from), *later])
+
+
+@lru_cache(16)
+def set_aside_at_dawn(demand: Demand, seen_from: float = 0.0) -> float:
+    """The same of a day of which nothing has passed."""
+    return _needed(demand, Lane.BACKFILL, seen_from, float(QUARTERS), WHOLE_DAY_CAUTION, day=True)
+
+
+def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *, day: bool) -> float:
+    """What those who go before `lane` may need between two times; `caution` in standard deviations."""
     prompt = [other.name.lower() for other in PROMPT if other < lane]
     if at >= end or not prompt:
         return 0.0
     expected = demand.expected(prompt, at, end)
-    caution = DAY_CAUTION if day else QUARTER_CAUTION
     calls = max(LEAST_KEPT, expected + caution * sqrt(demand.spread * expected))
     patient = [other.name.lower() for other in Lane if other not in PROMPT and other < lane]
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)

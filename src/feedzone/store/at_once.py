@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from math import ceil
 
-from sqlalchemy import Connection, Integer, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, Float, Integer, and_, bindparam, case, func, or_, select, update
 
 from ..domain import lanes
 from ..domain.budget import WINDOWS, window_start
@@ -21,10 +21,13 @@ from .windows import PAUSED_SINCE
 _HELD = select(api_budget).order_by(api_budget.c.window).with_for_update().cte("held")
 _held = _HELD.c
 _IS_DAY = _held.window.like("%_day")
+_NOT_FOR_HISTORIES = _held.used - _held.history
+_KEPT_OF_DAY = func.greatest(
+    bindparam("needed_of_day", type_=Float),
+    bindparam("share", type_=Float) * (bindparam("aside", type_=Float) - _NOT_FOR_HISTORIES),
+)
 _KEPT = func.least(
-    case(
-        (_IS_DAY, bindparam("kept_of_day", type_=Integer)), else_=bindparam("kept_of_quarter", type_=Integer)
-    ),
+    func.ceil(case((_IS_DAY, _KEPT_OF_DAY), else_=bindparam("needed_of_quarter", type_=Float))),
     func.floor(_held.quota * lanes.MOST_KEPT),
 )
 _PLAIN = and_(
@@ -48,7 +51,11 @@ _FITS = (
 _TAKE = (
     update(api_budget)
     .where(select(_FITS.c.ok).scalar_subquery())
-    .values(used=api_budget.c.used + bindparam("calls"), updated_at=bindparam("now", type_=Instant))
+    .values(
+        used=api_budget.c.used + bindparam("calls"),
+        history=api_budget.c.history + bindparam("for_histories", type_=Integer),
+        updated_at=bindparam("now", type_=Instant),
+    )
     .returning(api_budget.c.window)
 )
 
@@ -60,14 +67,17 @@ def take(
 
     False, counting nothing, when a window is spent or begins, somebody goes alone, or others call, too.
     """
-    kept = {day: ceil(lanes.kept_from(demand, lane, now, day=day)) for day in (False, True)}
+    quarter, day = (lanes.reserve(demand, lane, now, day=day) for day in (False, True))
     values = {
         "calls": calls,
+        "for_histories": calls if lane is Lane.BACKFILL else 0,
         "now": now,
         "quarter": window_start("read_15min", now),
         "day": window_start("read_day", now),
-        "kept_of_quarter": kept[False],
-        "kept_of_day": kept[True],
+        "needed_of_quarter": quarter.needed,
+        "needed_of_day": day.needed,
+        "aside": day.aside,
+        "share": day.share,
         "others_below": ceil(others_from - demand.expected((OTHERS,), 0, QUARTERS)),
     }
     return len(connection.execute(_TAKE, values).all()) == len(WINDOWS)

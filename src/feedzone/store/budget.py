@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, case, update
 
 from ..clock import StravaClock
 from ..domain import lanes
@@ -45,12 +45,16 @@ LEARNED_FOR = timedelta(minutes=30)
 """The journal of a week is not read for every call."""
 
 _MORE = update(api_budget).values(
-    used=api_budget.c.used + bindparam("calls"), updated_at=bindparam("now"), alone_until=bindparam("until")
+    used=api_budget.c.used + bindparam("calls"),
+    history=api_budget.c.history + bindparam("for_histories"),
+    updated_at=bindparam("now"),
+    alone_until=bindparam("until"),
 )
+_FEWER = case((api_budget.c.history > 0, api_budget.c.history - bindparam("for_histories")), else_=0)
 _ONE_LESS = (
     update(api_budget)
     .where(api_budget.c.starts_at == bindparam("since"), api_budget.c.used > 0)
-    .values(used=api_budget.c.used - 1)
+    .values(used=api_budget.c.used - 1, history=_FEWER)
 )
 _LATCH = (
     update(api_budget)
@@ -127,7 +131,8 @@ class BudgetTable:
         try:
             demand = await self.demand()
             if asked and asked[0] == asked[-1] and await self._take(asked, demand, now):
-                answers: Sequence[Answer | None] = [Reservation()] * len(asked)
+                leave = Reservation(for_history=asked[0] is Lane.BACKFILL)
+                answers: Sequence[Answer | None] = [leave] * len(asked)
             else:
                 answers = await self._database.write(lambda c: _reserve(c, asked, demand, now), durable=False)
         except Exception as problem:
@@ -156,7 +161,7 @@ class BudgetTable:
         def body(connection: Connection) -> None:
             windows.locked(connection, now)
             for start in {window_start(name, now) for name in WINDOWS}:
-                connection.execute(_ONE_LESS, {"since": start})
+                connection.execute(_ONE_LESS, {"since": start, "for_histories": int(reservation.for_history)})
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
 
@@ -208,7 +213,7 @@ class BudgetTable:
     async def demand(self) -> Demand:
         """What calls are to be expected, learned from the journal of the last days."""
         now, known = self._clock.now(), self._learned
-        if known is None or not timedelta(0) <= now - known.at < LEARNED_FOR:
+        if known is None or not known.demand.is_of(now) or not timedelta(0) <= now - known.at < LEARNED_FOR:
             known = self._learned = await self._database.read(lambda c: _learn(c, now))
         return known.demand
 
@@ -239,7 +244,7 @@ class BudgetTable:
 
 def _by_our_clock(window: Window, clock: StravaClock) -> Window:
     start, end = clock.ours(window.starts_at), clock.ours(window.ends_at)
-    return Window(window.name, start, end, window.quota, window.used, window.latched, window.others)
+    return msgspec.structs.replace(window, starts_at=start, ends_at=end)
 
 
 def _learn(connection: Connection, now: datetime) -> _Learned:
@@ -263,7 +268,7 @@ def _reserve(
         leave = _leave(connection, rows, held, lane, demand, now, busy=busy, shared=shared)
         answers.append(leave)
         if isinstance(leave, Reservation):
-            held = {name: msgspec.structs.replace(w, used=w.used + 1) for name, w in held.items()}
+            held = {name: w.after(1, for_history=leave.for_history) for name, w in held.items()}
             busy = busy or leave.alone
     if given := [answer for answer in answers if isinstance(answer, Reservation)]:
         alone = {"until": now + timedelta(seconds=ALONE_S) if any(leave.alone for leave in given) else until}
@@ -271,7 +276,8 @@ def _reserve(
             windows.write(connection, held.values(), now)
             connection.execute(_ALONE, alone)
         else:
-            connection.execute(_MORE, {"calls": len(given), "now": now, **alone})
+            counts = {"calls": len(given), "for_histories": sum(leave.for_history for leave in given)}
+            connection.execute(_MORE, {**counts, "now": now, **alone})
     return answers
 
 
@@ -294,7 +300,7 @@ def _leave(
     door = breaker.ask(connection, now) if rows["read_15min"].paused_since is not None else breaker.OPEN
     if door.paused is not None:
         return door.paused
-    return Reservation(door.probe, _goes_alone(rows, held, now, shared=shared))
+    return Reservation(door.probe, _goes_alone(rows, held, now, shared=shared), lane is Lane.BACKFILL)
 
 
 def _goes_alone(

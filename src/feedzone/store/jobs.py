@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -10,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
 
 from ..domain.ids import uuid7
-from ..domain.job import Job, JobSpec, Lane, decode_hint, encode_hint
+from ..domain.job import Job, JobSpec, Lane, calls_of, decode_hint, encode_hint
 from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from . import attempts, dead_letters, events, turns
 from .dialect import insert_for
@@ -45,6 +46,7 @@ _HOLD = (
 )
 _NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
 _RUNNING = select(_columns.id, _columns.lease_owner, _columns.lease_until).where(_columns.state == "running")
+_UNDER_WAY = select(_columns.priority, _columns.hint).where(_columns.state == "running")
 _LEASED = (
     select(_columns.version)
     .where(
@@ -191,26 +193,38 @@ def lease(
     seconds: float,
     most: Mapping[Lane, int] = NO_LIMIT,
 ) -> list[Job]:
-    """Lease up to `limit` due jobs, best lane first, athletes in turns; of a lane no more than `most` says.
+    """Lease up to `limit` due jobs, best lane first, athletes in turns; of a lane no more than can make the
+    `most` calls, the last one perhaps half way.
 
     Other processes' picks are skipped, not waited for.
     """
     below = min((lane for lane, left in most.items() if left <= 0), default=ALL_LANES)
     picked = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
     left = dict(most)
-    rows = [row for row in picked if _allowed(left, Lane(row.priority))]
-    if not rows:
+    found = [job for row in picked if _allowed(left, job := _job(row, owner))]
+    if not found:
         return []
-    ids = [row.id for row in rows]
+    ids = [job.id for job in found]
     until = now + timedelta(seconds=seconds)
     connection.execute(_HOLD, {"picked": ids, "holder": owner, "until": until, "now": now})
     events.mark_processing(connection, ids)
-    return [_job(row, owner) for row in rows]
+    return found
 
 
-def _allowed(left: dict[Lane, int], lane: Lane) -> bool:
-    left[lane] = left.get(lane, 1000) - 1
-    return left[lane] >= 0
+def _allowed(left: dict[Lane, int], job: Job) -> bool:
+    calls = left.get(job.lane)
+    if calls is None:
+        return True
+    left[job.lane] = calls - calls_of(job.hint)
+    return calls > 0
+
+
+def calls_to_come(connection: Connection) -> dict[Lane, int]:
+    """How many calls the jobs that run now may still make, by lane."""
+    found = Counter[Lane]()
+    for row in connection.execute(_UNDER_WAY):
+        found[Lane(row.priority)] += calls_of(decode_hint(row.hint))
+    return found
 
 
 def _job(row: Row[Any], owner: str) -> Job:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ..domain.backoff import AFTER_WINDOW_S, retry_delay_s
 from ..domain.effect import PurgeAthlete
-from ..domain.job import Job, Lane
+from ..domain.job import Job, Lane, calls_of
 from ..domain.lanes import Room
 from ..domain.outcome import Discard, Outcome, Retry
 from ..errors import QuotaSpent
@@ -25,6 +25,11 @@ from .database import Database
 PATIENT = (Lane.RECONCILE, Lane.REREAD, Lane.BACKFILL)
 """What waits in these is put off together while there is no room for it. In the others a job finds out for
 itself: some need no call."""
+
+
+MANY_WORKERS = 16
+"""As many times the calls of the jobs that it leases at once must be left, for a worker not to look at what
+other workers' jobs may still call."""
 
 
 class JobTable:
@@ -47,15 +52,21 @@ class JobTable:
 
         def body(connection: Connection) -> list[Job]:
             nonlocal tight
-            tight = self._budget.tight(connection, demand, PATIENT, limit)
-            most = {lane: room.calls for lane, room in tight.items()}
+            tight = self._budget.tight(connection, demand, PATIENT, limit * MANY_WORKERS)
+            to_come = jobs.calls_to_come(connection) if tight else {}
+            most = {
+                lane: room.calls - sum(to_come.get(other, 0) for other in PATIENT if other <= lane)
+                for lane, room in tight.items()
+            }
             return jobs.lease(connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most)
 
         found = await self._database.write(body, durable=False)
         if len(found) < limit:
-            for lane in tight:
-                if await self._database.read(partial(waiting.any_due, lane=lane, now=now)):
-                    await self._put_off(lane, tight[lane].room(), now)
+            for lane, room in tight.items():
+                if room.calls <= sum(calls_of(job.hint) for job in found if job.lane is lane) and (
+                    await self._database.read(partial(waiting.any_due, lane=lane, now=now))
+                ):
+                    await self._put_off(lane, room.room(), now)
         return found
 
     async def _put_off(self, lane: Lane, room: Room, now: datetime) -> None:

@@ -18,6 +18,7 @@ api_budget = Table(
     Column("updated_at", Instant, nullable=False),
     Column("others", Integer, nullable=False, server_default="0", comment="of used: calls that are not ours"),
     Column("alone_until", Instant, comment="a call whose answer the others wait for"),
+    Column("history", Integer, nullable=False, server_default="0", comment="of used: calls for histories"),
 )
 
 api_calls = Table(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from ..domain.budget import DEFAULT_LIMITS, WINDOWS, Usage, Window, WindowName, window_end, window_start
@@ -55,9 +56,9 @@ def of(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
 def _window(name: WindowName, row: Any, now: datetime, start: datetime, end: datetime) -> Window:
     if row is None:
         return Window(name, start, end, DEFAULT_LIMITS[name], 0)
-    used, others = (row.used, row.others) if row.starts_at == start else (0, 0)
+    used, others, history = (row.used, row.others, row.history) if row.starts_at == start else (0, 0, 0)
     latched = row.latched_until is not None and row.latched_until > now
-    return Window(name, start, end, row.quota, used, latched, others)
+    return Window(name, start, end, row.quota, used, latched, others, history)
 
 
 def begin(connection: Connection, limits: Mapping[WindowName, int], now: datetime) -> None:
@@ -84,6 +85,7 @@ def write(connection: Connection, windows: Iterable[Window], now: datetime) -> N
             "quota": window.quota,
             "used": window.used,
             "others": window.others,
+            "history": window.history,
             "updated_at": now,
         }
         for window in windows
@@ -106,15 +108,8 @@ def corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowN
         # The larger count is right: calls of ours may be under way, and others may use the application.
         used = window.used if reading.used is None else max(window.used, reading.used)
         others = window.others + used - window.used
-        corrected = Window(
-            name,
-            window.starts_at,
-            window.ends_at,
-            reading.limit or window.quota,
-            used,
-            window.latched,
-            others,
-        )
+        quota = reading.limit or window.quota
+        corrected = msgspec.structs.replace(window, quota=quota, used=used, others=others)
         if corrected != window:
             found[name] = corrected
     return found

@@ -75,8 +75,8 @@ def cells(context: Context, month: Month, address: str, on: str, today: date) ->
 
     Written here, because a template takes ten times as long for a year of them.
     """
-    address = escape(address)
-    return Markup("\n").join(Markup(_cell(context, day, address, on, today)) for day in month.days)  # noqa: S704
+    address = str(escape(address))
+    return Markup("\n".join(_cell(context, day, address, on, today) for day in month.days))  # noqa: S704
 
 
 def _cell(context: Context, day: Day, address: str, on: str, today: date) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -16,6 +16,8 @@ log = structlog.get_logger("feedzone.worker")
 
 LEASE_S = 30.0
 """A dead worker's jobs run again after this; a live one renews its leases long before (rescuer.py)."""
+
+AGAIN = timedelta(seconds=1)
 
 
 class Producer:
@@ -56,6 +58,9 @@ class Producer:
         jobs = await self._queue.lease(room, owner, LEASE_S)
         for job in jobs:
             self._spawn(job)
+        if not jobs:
+            # What is due is not for us: others lease it just now, or will make the calls that are left.
+            self._next_due = self._clock.now() + AGAIN
         return len(jobs)
 
     def _spawn(self, job: Job) -> None:
