@@ -17,9 +17,10 @@ import aiohttp
 import uvicorn
 from sqlalchemy import Connection, insert
 
-from feedzone.app import build, front_door, prepare_database
+from feedzone.app import build, prepare_database
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import StoreDetail, StoreStreams
+from feedzone.serve import front_door
 from feedzone.settings import Settings
 from feedzone.store import athletes, effects
 from feedzone.store.schema import strava_activities, webhook_events

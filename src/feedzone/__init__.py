@@ -1,5 +1,15 @@
 """feedzone: the sync engine between Strava and your own database."""
 
-from importlib.metadata import version
+from typing import TYPE_CHECKING
 
-__version__ = version("feedzone")
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name):
+        """`__version__`, looked up when it is asked for: that takes longer than to print the help."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import version
+
+        return version("feedzone")

@@ -1,11 +1,14 @@
-"""The composition root: which concrete part is given to which, and in what order they start and stop."""
+"""The composition root: which concrete part is given to which, and in what order they start and stop.
+
+Without the web room, which `serve.py` puts in front: what only works or answers a command never loads it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import random
-import secrets
+import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -30,9 +33,8 @@ from .settings import Settings
 from .store import stream_blob, upgrade
 from .store.breaker import Breaker
 from .store.budget import BudgetTable
-from .store.database import Database, PostgresDatabase, open_database
+from .store.database import Database, open_database
 from .store.journal import Journal
-from .store.listener import JobListener
 from .store.queue import JobTable, worker_name
 from .store.records import RecordTable
 from .store.retention import Retention
@@ -43,13 +45,8 @@ from .strava.application import StravaApplication
 from .strava.client import StravaClient
 from .strava.limiter import Limiter
 from .strava.tokens import TokenKeeper
-from .strava.transport import HttpTransport
 from .telemetry import Metrics
 from .wakeup import LocalWakeup
-from .web.parts import WebOptions, WebParts
-from .web.routes import create_litestar, end_streams
-from .web.server import FrontDoor, Server, bind, stop_signals
-from .web.webhook import Webhook, WebhookOptions
 from .worker.loop import Loop
 from .worker.service import WorkerService
 
@@ -105,7 +102,7 @@ def build(
     """Build every part. The schema must be there already (prepare_database)."""
     clock, rng = clock or SystemClock(), rng or random.Random()  # noqa: S311  (jitter)
     database = database or open_database(settings.database)
-    transport = transport or HttpTransport(f"feedzone/{__version__}")
+    transport = transport or _http()
     wakeup, name = LocalWakeup(), worker_name()
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
     strava_clock = StravaClock(clock)
@@ -152,6 +149,13 @@ def build(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
     )
+
+
+def _http() -> Transport:
+    # An HTTP client takes long to load: whoever brings another transport does not wait for it.
+    from .strava.transport import HttpTransport
+
+    return HttpTransport(f"feedzone/{__version__}")
 
 
 def _foresight(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> Foresight:
@@ -234,55 +238,10 @@ def prepare_database(settings: Settings) -> None:
         asyncio.run(database.close())
 
 
-def front_door(app: App) -> FrontDoor:
-    """The ASGI application that serves webhook, pages and API."""
-    settings = app.settings
-    webhook = Webhook(
-        app.inbox,
-        WebhookOptions(
-            path=settings.webhook_path,
-            verify_token=settings.verify_token,
-            signature_mode=settings.signature_mode,
-            keys=settings.signature_keys,
-        ),
-        app.metrics,
-        app.clock,
-    )
-    password = settings.admin_password.get_secret_value()
-    secret = settings.strava_client_secret.get_secret_value()
-    options = WebOptions(
-        app_url=settings.app_url,
-        is_local=settings.is_local,
-        admin_password=password,
-        api_key=settings.api_key.get_secret_value(),
-        # Derived from nothing secret it would be no key: then it lasts as long as the process.
-        session_key=settings.session_key if secret or password else secrets.token_bytes(32),
-        strava_configured=bool(settings.strava_client_id and secret),
-        tiles=settings.map_tile_url,
-        tiles_by=settings.map_tile_attribution,
-        retention_days=settings.retention_days,
-        fetch_photos=settings.fetch_photos,
-    )
-    parts = WebParts(
-        options,
-        app.insights,
-        app.pages,
-        app.athletes,
-        app.dead_letters,
-        app.reconciliation,
-        app.subscription,
-        app.metrics,
-        app.clock,
-    )
-    return FrontDoor(webhook, create_litestar(parts))
-
-
 @contextlib.asynccontextmanager
 async def working(app: App) -> AsyncIterator[None]:
     """The worker runs within; on PostgreSQL other processes' jobs wake it."""
-    listener = (
-        JobListener(app.database.url, app.wakeup) if isinstance(app.database, PostgresDatabase) else None
-    )
+    listener = app.database.listener(app.wakeup)
     # The first encoding loads pyarrow, 0.1 s that no delivery shall wait for.
     await asyncio.to_thread(stream_blob.encode, b"{}")
     guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
@@ -299,30 +258,13 @@ async def working(app: App) -> AsyncIterator[None]:
         await app.worker.stop()
 
 
-async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
-    """Serve until SIGINT or SIGTERM. Raises SettingsError when the address cannot be used."""
-    listener = bind(host, port)
-    app = build(settings)
-    stop = stop_signals()
-    door = front_door(app)
-    server = Server(door)
-    try:
-        async with working(app) if worker else contextlib.nullcontext():
-            serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
-            log.info("serving", address=f"http://{host}:{port}", worker=worker, mode=await _mode(app))
-            await asyncio.wait(
-                [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
-            )
-            end_streams(door.site)
-            server.should_exit = True
-            await serving
-    finally:
-        await app.close()
-
-
-async def _mode(app: App) -> str:
-    """How changes reach us: by events, or by asking."""
-    return "polling" if (await app.insights.pulse()).polling else "webhook"
+def stop_signals() -> asyncio.Event:
+    """An event that is set by SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
 
 
 async def work(settings: Settings) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 import aiohttp
 from rich.console import Console
 
-from .app import App, build, front_door, prepare_database, working
+from .app import App, build, prepare_database, stop_signals, working
 from .errors import FeedzoneError, SettingsError
 from .sandbox import Limits, Running, SandboxOptions, running
+from .serve import front_door
 from .settings import Settings
 from .telemetry import configure_logging
 from .web.routes import end_streams
-from .web.server import Server, bind, stop_signals
+from .web.server import Server, bind
 
 HOME = Path(".demo")
 CLIENT_ID, CLIENT_SECRET = "12345", "sandbox-secret"

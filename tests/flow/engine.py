@@ -15,11 +15,12 @@ import msgspec
 from sqlalchemy import Row, Table, select
 
 from feedzone import sandbox
-from feedzone.app import App, build, front_door
+from feedzone.app import App, build
 from feedzone.domain import ids
 from feedzone.errors import CallOverdue, TransportFailure
 from feedzone.ports import Request, Response
 from feedzone.sandbox import UNLIMITED, Behaviour, ConnectionDroppedError, Event, Limits, Sender, World
+from feedzone.serve import front_door
 from feedzone.settings import Settings
 from feedzone.store.database import Database
 from feedzone.store.schedule import Chances

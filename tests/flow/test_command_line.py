@@ -2,10 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
+import subprocess
+import sys
 
 import aiohttp
 import pytest
+
+COMMAND = """
+import sys
+from feedzone.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("loaded:", *sys.modules)
+"""
+STOPPED_AT_ONCE = """
+import asyncio, feedzone.app
+def stopped():
+    stop = asyncio.Event()
+    stop.set()
+    return stop
+feedzone.app.stop_signals = stopped
+"""
+PAGES = {"litestar", "jinja2", "uvicorn", "segno", "feedzone.web"}
+MIGRATIONS = {"alembic", "sqlalchemy.orm"}
+POSTGRESQL = {"asyncpg", "sqlalchemy.dialects.postgresql", "sqlalchemy.ext.asyncio"}
+STRAVA, STREAMS = {"aiohttp"}, {"pyarrow"}
+ENGINE = {"feedzone.app", "sqlalchemy", "pydantic", "structlog"}
+
+
+@pytest.mark.parametrize(
+    ("words", "before", "unused"),
+    [
+        ("--help", "", PAGES | MIGRATIONS | POSTGRESQL | STRAVA | STREAMS | ENGINE),
+        ("db check", "", PAGES | MIGRATIONS | POSTGRESQL | STRAVA | STREAMS | {"feedzone.app"}),
+        ("athletes list", "", PAGES | MIGRATIONS | POSTGRESQL | STRAVA | STREAMS),
+        ("work", STOPPED_AT_ONCE, PAGES | MIGRATIONS | POSTGRESQL),
+    ],
+)
+async def test_a_command_starts_without_waiting_for_what_only_others_use(install, words, before, unused):
+    feedzone = install("http://127.0.0.1:1")
+    assert (await feedzone.run("db", "upgrade")).returncode == 0
+    result = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", before + COMMAND, *words.split()],
+        env=feedzone.env,
+        cwd=feedzone.home,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = result.stdout.partition("loaded: ")[2].split()
+    assert "feedzone.cli.main" in loaded
+    assert unused.isdisjoint(loaded)
 
 
 async def test_init_writes_settings_that_only_the_owner_reads_and_never_overwrites(install):

@@ -19,9 +19,11 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from feedzone.errors import StorageUnavailable
+from feedzone.ports import Wakeup
 from feedzone.store import upgrade
-from feedzone.store.database import Body, SqliteDatabase, T
+from feedzone.store.database import Body, T
 from feedzone.store.journal import KEPT
+from feedzone.store.sqlite import SqliteDatabase
 
 from .loop import VirtualLoop
 from .witness import Witness
@@ -149,6 +151,9 @@ class InlineDatabase:
             return self._file.run(body)
         finally:
             await self._pause()
+
+    def listener(self, wakeup: Wakeup) -> None:
+        """Processes here find each other's jobs by polling."""
 
     async def scrub(self) -> None:
         """Nobody reads this file but we."""

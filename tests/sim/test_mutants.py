@@ -65,7 +65,8 @@ def test_a_mutation_is_found_and_it_is_said_by_what(name, expected):
 
 
 def test_a_world_that_crashes_counts_as_one_that_found_the_mutation():
-    broken = Mutation("broken", "everything", (Edit("__init__.py", "__version__", "raise SystemExit(3)  #"),))
+    crash = Edit("__init__.py", "from typing import TYPE_CHECKING", "raise SystemExit(3)")
+    broken = Mutation("broken", "everything", (crash,))
     verdict = mutants.judge(broken, [0, 1])
     assert (verdict.found, verdict.worlds) == (2, 2)
     assert next(iter(verdict.messages)).startswith(mutants.STOOD_STILL)

@@ -14,8 +14,10 @@ from store_makers import OTHER, OWNER, Store
 
 from feedzone.domain import event
 from feedzone.store import upgrade
-from feedzone.store.database import Database, PostgresDatabase, SqliteDatabase
+from feedzone.store.database import Database
+from feedzone.store.postgres import PostgresDatabase
 from feedzone.store.schema import metadata
+from feedzone.store.sqlite import SqliteDatabase
 
 
 @pytest.fixture(autouse=True)

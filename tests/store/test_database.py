@@ -13,9 +13,12 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from feedzone.errors import SettingsError, StorageUnavailable
-from feedzone.store import database as database_module
-from feedzone.store.database import PostgresDatabase, SqliteDatabase, open_database
+from feedzone.store import postgres, sqlite
+from feedzone.store.database import open_database
+from feedzone.store.postgres import PostgresDatabase
 from feedzone.store.schema import oauth_states
+from feedzone.store.sqlite import SqliteDatabase
+from feedzone.wakeup import LocalWakeup
 
 
 def insert(digest, clock):
@@ -137,7 +140,7 @@ async def test_sqlite_is_set_up_so_that_an_acknowledged_write_survives_a_power_c
 OPEN_TOGETHER = """
 import multiprocessing, sys
 from sqlalchemy import text
-from feedzone.store.database import SqliteDatabase
+from feedzone.store.sqlite import SqliteDatabase
 
 def open_new(path, together, said):
     database = SqliteDatabase(f"sqlite:///{path}")
@@ -192,7 +195,7 @@ async def test_reading_does_not_wait_for_writing(sqlite_database, clock):
 @pytest.fixture
 def impatient(sqlite_database, monkeypatch):
     """The same SQLite file, opened by a process that waits 50 ms for others' writes."""
-    monkeypatch.setattr(database_module, "BUSY_MS", 50)
+    monkeypatch.setattr(sqlite, "BUSY_MS", 50)
     return SqliteDatabase(f"sqlite:///{sqlite_database.path}")
 
 
@@ -301,9 +304,11 @@ async def test_a_deadlock_that_never_ends_is_not_tried_for_ever(postgres_databas
 
     with pytest.raises(Exception, match="deadlock"):
         await postgres_database.write(unlucky)
-    assert len(tries) == database_module.TRIES
+    assert len(tries) == postgres.TRIES
 
 
 def test_what_the_kinds_can_do_is_asked_not_guessed(tmp_path):
     assert open_database(f"sqlite:///{tmp_path / 'x.db'}").shares_work is False
     assert open_database("postgresql://x@127.0.0.1:1/x").shares_work is True
+    assert open_database(f"sqlite:///{tmp_path / 'x.db'}").listener(LocalWakeup()) is None
+    assert open_database("postgresql://x@127.0.0.1:1/x").listener(LocalWakeup()) is not None

@@ -13,7 +13,7 @@ from feedzone.clock import StravaClock
 from feedzone.domain.budget import WINDOWS, Reading, Reservation
 from feedzone.domain.job import Lane
 from feedzone.store.budget import BudgetTable
-from feedzone.store.database import SqliteDatabase
+from feedzone.store.sqlite import SqliteDatabase
 
 PROCESSES = 8
 CALLER = """

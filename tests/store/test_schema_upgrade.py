@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from feedzone.errors import SchemaMismatch
-from feedzone.store import upgrade
+from feedzone.store import migrate, upgrade
 from feedzone.store.database import open_database
 from feedzone.store.schema import metadata
 
@@ -88,6 +89,12 @@ async def test_an_empty_database_gets_the_schema_and_a_second_start_changes_noth
     await in_thread(upgrade.check, empty)
 
 
+def test_the_revisions_are_those_that_alembic_reads_from_the_migrations():
+    migrations = ScriptDirectory(str(migrate.MIGRATIONS))
+    assert upgrade.known_revisions() == [one.revision for one in migrations.walk_revisions()][::-1]
+    assert migrations.get_heads() == [upgrade.newest_revision()]
+
+
 async def test_upgrading_says_from_where_to_where(empty):
     assert await in_thread(upgrade.current_revision, empty) is None
     assert await in_thread(upgrade.upgrade, empty) == (None, upgrade.newest_revision())
@@ -131,7 +138,7 @@ async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty, monkey
         config.attributes["connection"].execute(text("CREATE TABLE half (id INTEGER)"))
         raise RuntimeError("no")
 
-    monkeypatch.setattr(upgrade.command, "upgrade", broken)
+    monkeypatch.setattr(migrate.command, "upgrade", broken)
     with pytest.raises(RuntimeError):
         await in_thread(upgrade.upgrade, empty)
     assert await empty.read(lambda c: inspect(c).get_table_names()) == []

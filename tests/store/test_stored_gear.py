@@ -16,7 +16,7 @@ from feedzone.domain.effect import MarkAthlete, PurgeAthlete, StoreGear
 from feedzone.domain.gear import GearRecord, ToldGear
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Done
-from feedzone.store import athletes, gear, upgrade
+from feedzone.store import athletes, gear, migrate, upgrade
 from feedzone.store.database import open_database
 from feedzone.store.schedule import BATCH, GearSchedule
 from feedzone.store.schema import jobs, strava_athletes, strava_gear
@@ -237,8 +237,8 @@ async def test_everybody_is_asked_however_many_they_are(store, clock):
 
 async def test_an_upgrade_asks_for_the_gear_of_who_is_connected_already(database_url, monkeypatch):
     opened = open_database(database_url)
-    head = upgrade.command.upgrade
-    monkeypatch.setattr(upgrade.command, "upgrade", lambda config, _revision: head(config, "0001"))
+    head = migrate.command.upgrade
+    monkeypatch.setattr(migrate.command, "upgrade", lambda config, _revision: head(config, "0001"))
     await asyncio.to_thread(upgrade.upgrade, opened)
     at = "2026-11-03T12:00:00.000000Z"
     for number, status in ((1, "active"), (2, "deauthorized")):

@@ -36,11 +36,11 @@ from feedzone.errors import (
     TransientError,
     TransportFailure,
 )
+from feedzone.strava.answers import PAUSES_S
 from feedzone.strava.application import StravaApplication
 from feedzone.strava.client import STREAM_KEYS, StravaClient
 from feedzone.strava.limiter import Limiter
 from feedzone.strava.tokens import TokenKeeper
-from feedzone.strava.transport import PAUSES_S
 
 BASE = "https://api.test/v3"
 DETAIL = answer(200, {"id": 7, "athlete": {"id": ATHLETE}, "name": "Ride", "description": None})

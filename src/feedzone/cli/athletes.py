@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ..app import App, working
 from ..errors import InvalidInput, NotFound
-from ..views import Athlete
 from . import console
 from .budget import day_and_time, to_go
 from .console import out
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ..app import App
+    from ..views import Athlete
 
 app = typer.Typer(help="The connected athletes.", no_args_is_help=True)
 
@@ -82,6 +85,8 @@ def disconnect(
         )
 
     async def command(parts: App) -> None:
+        from ..app import working
+
         await parts.athletes.disconnect(athlete)
         out.print(f"Athlete {athlete} is gone from this database.")
         async with working(parts):
@@ -146,6 +151,8 @@ def sync(
         raise InvalidInput("choose one of --days and --all")
 
     async def command(parts: App) -> None:
+        from ..app import working
+
         await parts.athletes.sync(athlete, days=days, everything=everything)
         if no_wait:
             out.print("Queued.")

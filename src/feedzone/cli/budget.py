@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from ..app import App
-from ..budget_views import Budget, QueueOutlook, SyncOutlook, WhatIf
 from . import console
 from .console import out
+
+if TYPE_CHECKING:
+    from ..app import App
+    from ..budget_views import Budget, QueueOutlook, SyncOutlook, WhatIf
 
 WINDOWS = {
     "read_15min": "reads, this quarter of an hour",

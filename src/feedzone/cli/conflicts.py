@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..app import App
 from . import console
 from .console import out
+
+if TYPE_CHECKING:
+    from ..app import App
 
 app = typer.Typer(help="Questions that a person decides.", no_args_is_help=True)
 

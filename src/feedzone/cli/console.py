@@ -1,16 +1,20 @@
-"""What every command shares: settings, an app, output, and errors as one line."""
+"""What every command shares: settings, an app, output, and errors as one line.
+
+Modules of commands load at their head only what `--help` needs, and the rest where a command runs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
-from ..app import App, build, prepare_database
-from ..settings import Settings, load_settings
-from ..telemetry import Redactor, configure_logging
+if TYPE_CHECKING:
+    from ..app import App
+    from ..ports import Request, Response
+    from ..settings import Settings
 
 T = TypeVar("T")
 
@@ -20,6 +24,9 @@ err = Console(stderr=True, highlight=False)
 
 def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
     """Read the settings and set up logging; `quiet` commands log warnings only, they print instead."""
+    from ..settings import load_settings
+    from ..telemetry import configure_logging
+
     loaded = load_settings()
     if strava:
         loaded.require_strava()
@@ -29,12 +36,14 @@ def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
 
 
 def run(command: Callable[[App], Awaitable[T]], *, strava: bool = False) -> T:
-    """Build the app, run one command with it, close it."""
+    """Build the app, run one command with it, close it. Only with `strava` can the command call Strava."""
+    from ..app import build, prepare_database
+
     loaded = settings(quiet=True, strava=strava)
     prepare_database(loaded)
 
     async def body() -> T:
-        app = build(loaded)
+        app = build(loaded, transport=None if strava else _NoTransport())
         try:
             return await command(app)
         finally:
@@ -43,6 +52,17 @@ def run(command: Callable[[App], Awaitable[T]], *, strava: bool = False) -> T:
     return asyncio.run(body())
 
 
+class _NoTransport:
+    """For commands that never call Strava (ports.Transport): they need not load an HTTP client."""
+
+    async def send(self, request: Request, timeout: float) -> Response:  # noqa: ARG002  (nothing is sent)
+        raise AssertionError("a command that calls Strava is run with strava=True")
+
+    async def close(self) -> None: ...
+
+
 def complain(message: str, secrets: list[str] | None = None) -> None:
     """One line on standard error, without secrets."""
+    from ..telemetry import Redactor
+
     err.print(f"feedzone: {Redactor(secrets or []).text(message)}", markup=False, style="red", soft_wrap=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from ..app import App
 from ..errors import InvalidInput
 from ..views import EventStatus
 from . import console
 from .console import out
+
+if TYPE_CHECKING:
+    from ..app import App
 
 app = typer.Typer(help="Webhook events and dead letters.", no_args_is_help=True)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..app import App
 from . import console
 from .athletes import AthleteId
 from .console import out
+
+if TYPE_CHECKING:
+    from ..app import App
 
 
 def export(

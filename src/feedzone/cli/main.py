@@ -6,7 +6,6 @@ import sys
 
 import typer
 
-from .. import __version__
 from ..errors import FeedzoneError, SettingsError
 from . import athletes, budget, conflicts, events, export, maintenance, serving, subscription
 from .console import complain, out
@@ -38,6 +37,8 @@ app.add_typer(maintenance.keys, name="keys")
 @app.command("version")
 def version() -> None:
     """Print the version."""
+    from .. import __version__
+
     out.print(f"feedzone {__version__}")
 
 

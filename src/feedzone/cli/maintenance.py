@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..app import App
-from ..operations.doctor import Finding, examine
-from ..store import upgrade as schema
-from ..store.database import Database, open_database
-from ..vault import new_key
 from . import console
 from .console import out
+
+if TYPE_CHECKING:
+    from ..app import App
+    from ..operations.doctor import Finding
+    from ..store.database import Database
 
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 keys = typer.Typer(help="The keys that encrypt tokens.", no_args_is_help=True)
@@ -44,6 +44,8 @@ def init(
     file: Annotated[Path, typer.Option(help="Where to write.")] = Path(".env"),
 ) -> None:
     """Write a .env with generated secrets; an existing one is left alone."""
+    from ..vault import new_key
+
     text = ENV_FILE.format(
         key=new_key(),
         verify=secrets.token_urlsafe(24),
@@ -66,6 +68,7 @@ def init(
 
 def doctor() -> None:
     """Examine everything that must be right, and say what to do about what is not."""
+    from ..operations.doctor import examine
 
     async def command(app: App) -> list[Finding]:
         return await examine(app.subscription, app.insights, app.transport, app.settings.app_url)
@@ -81,12 +84,16 @@ def doctor() -> None:
 
 
 def _database() -> Database:
+    from ..store.database import open_database
+
     return open_database(console.settings(quiet=True).database)
 
 
 @db.command("upgrade")
 def upgrade() -> None:
     """Bring the schema to this version of feedzone. Back the database up first."""
+    from ..store import upgrade as schema
+
     before, after = schema.upgrade(_database())
     out.print(
         f"Schema {after}, was {before or 'empty'}." if before != after else f"Schema {after}: nothing to do."
@@ -96,6 +103,8 @@ def upgrade() -> None:
 @db.command("check")
 def check() -> None:
     """Say whether the schema is what this version needs; exit code 1 when it is not."""
+    from ..store import upgrade as schema
+
     schema.check(_database())
     out.print(f"Schema {schema.newest_revision()}: as needed.")
 
@@ -103,6 +112,8 @@ def check() -> None:
 @keys.command("new")
 def new() -> None:
     """Print a new key. Put it first in TOKEN_ENCRYPTION_KEYS, keep the old ones behind it, then rotate."""
+    from ..vault import new_key
+
     out.print(new_key(), soft_wrap=True)
 
 

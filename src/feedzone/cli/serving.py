@@ -7,14 +7,7 @@ from collections.abc import Coroutine
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
-from ..app import prepare_database
-from ..app import serve as serve_app
-from ..app import work as work_app
-from ..demo import DemoOptions, run_demo
-from ..sandbox import Limits, SandboxOptions
-from ..sandbox import serve as serve_sandbox
 from . import console
 from .console import out
 
@@ -22,6 +15,8 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
 
@@ -34,6 +29,9 @@ def serve(
     ] = False,
 ) -> None:
     """Receive events, run jobs, serve pages and API."""
+    from ..app import prepare_database
+    from ..serve import serve as serve_app
+
     settings = console.settings()
     prepare_database(settings)
     _run(serve_app(settings, host, port, worker=not no_worker))
@@ -41,6 +39,9 @@ def serve(
 
 def work() -> None:
     """Run jobs without a web server; as many of these as you like on PostgreSQL."""
+    from ..app import prepare_database
+    from ..app import work as work_app
+
     settings = console.settings(strava=True)
     prepare_database(settings)
     _run(work_app(settings))
@@ -54,6 +55,8 @@ def demo(
     pace: Annotated[float, typer.Option(help="Uploads, edits and deletes per hour, in all.")] = 360.0,
 ) -> None:
     """Show feedzone at work with a sandbox Strava: nothing to configure."""
+    from ..demo import DemoOptions, run_demo
+
     _run(run_demo(DemoOptions(port, sandbox_port, seed, athletes, pace), out))
 
 
@@ -70,6 +73,9 @@ def sandbox(
     read_limits: Annotated[str, typer.Option(help="Reads per quarter hour, per day.")] = "100,1000",
 ) -> None:
     """Run a Strava of our own: consent page, API, limits, webhooks, and a page to play with."""
+    from ..sandbox import Limits, SandboxOptions
+    from ..sandbox import serve as serve_sandbox
+
     try:
         short, daily = (int(part) for part in read_limits.split(","))
     except ValueError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Connection, Integer, Table, cast, extract, func
-from sqlalchemy.dialects import postgresql, sqlite
 
 
 def insert_into(connection: Connection, table: Table) -> Any:
@@ -15,7 +14,14 @@ def insert_into(connection: Connection, table: Table) -> Any:
 
 def insert_for(dialect: str, table: Table) -> Any:
     """`insert_into` for a statement that is built once for each dialect."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    # What the engine has loaded already; the other one takes long to load.
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def quarter_of(dialect: str, instant: Any) -> Any:

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from .schema_base import metadata as metadata
-from .schema_base import one_of
+from .schema_base import one_of, partial_index
 from .schema_calls import api_budget as api_budget
 from .schema_calls import api_calls as api_calls
 from .schema_calls import application_state as application_state
@@ -52,13 +52,7 @@ Index("ix_webhook_events_object_id", webhook_events.c.object_id)
 Index("ix_webhook_events_owner_id", webhook_events.c.owner_id)
 Index("ix_webhook_events_status_id", webhook_events.c.status, webhook_events.c.id)
 Index("ix_webhook_events_job_id", webhook_events.c.job_id)
-_pending = text("status = 'pending'")
-Index(
-    "ix_webhook_events_pending",
-    webhook_events.c.owner_id,
-    sqlite_where=_pending,
-    postgresql_where=_pending,
-)
+partial_index("ix_webhook_events_pending", webhook_events.c.owner_id, where=text("status = 'pending'"))
 
 jobs = Table(
     "jobs",
@@ -84,20 +78,10 @@ jobs = Table(
     one_of("state", "queued", "running", "dead"),
 )
 LIVE = text("state <> 'dead'")
-Index(
-    "uq_jobs_live",
-    jobs.c.kind,
-    jobs.c.key,
-    jobs.c.athlete_id,
-    unique=True,
-    sqlite_where=LIVE,
-    postgresql_where=LIVE,
-)
-_queued = text("state = 'queued'")
-Index("ix_jobs_queue", jobs.c.priority, jobs.c.turn, sqlite_where=_queued, postgresql_where=_queued)
-Index("ix_jobs_due_at", jobs.c.due_at, sqlite_where=_queued, postgresql_where=_queued)
-_running = text("state = 'running'")
-Index("ix_jobs_lease_until", jobs.c.lease_until, sqlite_where=_running, postgresql_where=_running)
+partial_index("uq_jobs_live", jobs.c.kind, jobs.c.key, jobs.c.athlete_id, unique=True, where=LIVE)
+partial_index("ix_jobs_queue", jobs.c.priority, jobs.c.turn, where=text("state = 'queued'"))
+partial_index("ix_jobs_due_at", jobs.c.due_at, where=text("state = 'queued'"))
+partial_index("ix_jobs_lease_until", jobs.c.lease_until, where=text("state = 'running'"))
 Index("ix_jobs_athlete_id", jobs.c.athlete_id, jobs.c.priority, jobs.c.turn)
 Index("ix_jobs_kind_key", jobs.c.kind, jobs.c.key)
 
@@ -257,12 +241,10 @@ Index(
     strava_activities.c.total_elevation_gain,
     strava_activities.c.last_fetched_at,
 )
-_unfinished = text("sync_status IN ('pending', 'syncing')")
-Index(
+partial_index(
     "ix_strava_activities_unfinished",
     strava_activities.c.athlete_id,
-    sqlite_where=_unfinished,
-    postgresql_where=_unfinished,
+    where=text("sync_status IN ('pending', 'syncing')"),
 )
 
 activity_streams = Table(

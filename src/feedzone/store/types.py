@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String, Text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import JSON, UUID, BigInteger, DateTime, Dialect, Integer, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 BigInt = BigInteger().with_variant(Integer, "sqlite")
@@ -67,16 +66,14 @@ class Identifier(TypeDecorator[str]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(
-            postgresql.UUID(as_uuid=False) if dialect.name == "postgresql" else String(36)
-        )
+        return dialect.type_descriptor(UUID(as_uuid=False) if dialect.name == "postgresql" else String(36))
 
 
 class JsonText(TypeDecorator[str]):
     """JSON kept and given as the very text that was received.
 
     `json`, not `jsonb`, on PostgreSQL, because jsonb reorders keys and rewrites numbers. The engine's
-    (de)serializers are identity functions (see database.py), so that this type passes text through.
+    (de)serializers are identity functions (database.text_as_it_is), so that this type passes text through.
     """
 
     impl = JSON

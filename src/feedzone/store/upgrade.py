@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
 from ..errors import SchemaMismatch
 from .database import Database
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+VERSIONS = Path(__file__).parent / "migrations/versions"
+
+_REVISION = text("SELECT version_num FROM alembic_version")
 
 
-def _config(connection: Connection | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
+def known_revisions() -> list[str]:
+    """The revisions that this code knows, oldest first: what the names of the migrations begin with."""
+    return sorted(path.name.partition("_")[0] for path in VERSIONS.glob("*.py"))
 
 
 def newest_revision() -> str:
     """The revision that this code needs."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return known_revisions()[-1]
 
 
 def current_revision(database: Database) -> str | None:
@@ -36,8 +30,11 @@ def current_revision(database: Database) -> str | None:
 
 
 def _current(connection: Connection) -> str | None:
-    revision = MigrationContext.configure(connection).get_current_revision()
-    if revision is None and "webhook_events" in inspect(connection).get_table_names():
+    tables = inspect(connection)
+    revision: str | None = None
+    if tables.has_table("alembic_version"):
+        revision = connection.execute(_REVISION).scalar_one_or_none()
+    if revision is None and tables.has_table("webhook_events"):
         raise SchemaMismatch(
             "the database has feedzone's tables but no schema version: it was not made by feedzone"
         )
@@ -49,10 +46,13 @@ def upgrade(database: Database) -> tuple[str | None, str]:
 
     Raises SchemaMismatch when the database is newer than this code.
     """
-    before = current_revision(database)
+    before, needed = current_revision(database), newest_revision()
     _refuse_newer(before)
-    database.run_sync(lambda connection: command.upgrade(_config(connection), "head"))
-    return before, newest_revision()
+    if before != needed:
+        from . import migrate  # Alembic takes long to load, and hardly any start has something to migrate
+
+        database.run_sync(migrate.to_newest)
+    return before, needed
 
 
 def check(database: Database) -> None:
@@ -79,8 +79,7 @@ def prepare(database: Database) -> bool:
 
 
 def _refuse_newer(revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in known_revisions():
         raise SchemaMismatch(
             f"the database is newer than this version of feedzone (schema {revision} is unknown to it): "
             "upgrade feedzone"

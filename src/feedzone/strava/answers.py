@@ -24,6 +24,9 @@ from ..ports import Response
 BODY_KEPT = 2000
 """Characters of an error's body that are kept with it."""
 
+PAUSES_S = (0.5, 1.5)
+"""Between the tries of one call: 5xx and broken connections usually pass at once."""
+
 
 def check(response: Response, call: str, *, token_endpoint: bool = False) -> bytes:
     """The body of a good answer; raises the ApiError that a bad one means."""

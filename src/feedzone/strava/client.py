@@ -24,7 +24,6 @@ from . import answers, payloads
 from .application import StravaApplication
 from .limiter import Limiter
 from .tokens import TokenKeeper
-from .transport import PAUSES_S
 
 STREAM_KEYS = "time,distance,latlng,altitude,velocity_smooth,heartrate,cadence,watts,temp,moving,grade_smooth"
 """All of contract section 7; without `keys` only `distance` comes back."""
@@ -117,7 +116,7 @@ class StravaClient:
         """One GET, tried again at once when it fails in passing, so that a blip costs the job no attempt."""
         headers = {"Authorization": f"Bearer {pair.access_token}"}
         request = Request("GET", f"{self._api_base}{path}", headers, params)
-        pauses = list(PAUSES_S)
+        pauses = list(answers.PAUSES_S)
         failed: Response | TransportFailure | None = None
         while True:
             try:

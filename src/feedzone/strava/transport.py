@@ -9,9 +9,6 @@ from ..ports import Request, Response
 
 CONNECTIONS = 32
 
-PAUSES_S = (0.5, 1.5)
-"""Between the tries of one call: 5xx and broken connections usually pass at once."""
-
 
 class HttpTransport:
     """One pooled session. Redirects are not followed: no Strava endpoint that we call redirects."""

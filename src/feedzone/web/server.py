@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -48,7 +46,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, stopped by our own signal handlers, so that the worker stops in order after it."""
+    """uvicorn, stopped by our own signal handlers (app.py), so that the worker stops in order after it."""
 
     def __init__(self, application: Any) -> None:
         super().__init__(
@@ -69,12 +67,3 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def stop_signals() -> asyncio.Event:
-    """An event that is set by SIGINT or SIGTERM."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop

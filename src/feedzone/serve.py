@@ -1,0 +1,87 @@
+"""The composition root of what serves: the web room, put in front of the app's parts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+
+import structlog
+
+from .app import App, build, stop_signals, working
+from .settings import Settings
+from .web.parts import WebOptions, WebParts
+from .web.routes import create_litestar, end_streams
+from .web.server import FrontDoor, Server, bind
+from .web.webhook import Webhook, WebhookOptions
+
+log = structlog.get_logger("feedzone.app")
+
+
+def front_door(app: App) -> FrontDoor:
+    """The ASGI application that serves webhook, pages and API."""
+    settings = app.settings
+    webhook = Webhook(
+        app.inbox,
+        WebhookOptions(
+            path=settings.webhook_path,
+            verify_token=settings.verify_token,
+            signature_mode=settings.signature_mode,
+            keys=settings.signature_keys,
+        ),
+        app.metrics,
+        app.clock,
+    )
+    password = settings.admin_password.get_secret_value()
+    secret = settings.strava_client_secret.get_secret_value()
+    options = WebOptions(
+        app_url=settings.app_url,
+        is_local=settings.is_local,
+        admin_password=password,
+        api_key=settings.api_key.get_secret_value(),
+        # Derived from nothing secret it would be no key: then it lasts as long as the process.
+        session_key=settings.session_key if secret or password else secrets.token_bytes(32),
+        strava_configured=bool(settings.strava_client_id and secret),
+        tiles=settings.map_tile_url,
+        tiles_by=settings.map_tile_attribution,
+        retention_days=settings.retention_days,
+        fetch_photos=settings.fetch_photos,
+    )
+    parts = WebParts(
+        options,
+        app.insights,
+        app.pages,
+        app.athletes,
+        app.dead_letters,
+        app.reconciliation,
+        app.subscription,
+        app.metrics,
+        app.clock,
+    )
+    return FrontDoor(webhook, create_litestar(parts))
+
+
+async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
+    """Serve until SIGINT or SIGTERM. Raises SettingsError when the address cannot be used."""
+    listener = bind(host, port)
+    app = build(settings)
+    stop = stop_signals()
+    door = front_door(app)
+    server = Server(door)
+    try:
+        async with working(app) if worker else contextlib.nullcontext():
+            serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
+            log.info("serving", address=f"http://{host}:{port}", worker=worker, mode=await _mode(app))
+            await asyncio.wait(
+                [serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED
+            )
+            end_streams(door.site)
+            server.should_exit = True
+            await serving
+    finally:
+        await app.close()
+
+
+async def _mode(app: App) -> str:
+    """How changes reach us: by events, or by asking."""
+    return "polling" if (await app.insights.pulse()).polling else "webhook"
