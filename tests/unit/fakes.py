@@ -342,12 +342,8 @@ class FakeQueue:
         self.released: list[str] = []
         self.failures: list[Exception] = []
         """Raised by the next calls of finish, one each."""
-        self.refuses = False
-        """Leases nothing, whatever is due."""
 
     async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]:
-        if self.refuses:
-            return []
         now = self._clock.now()
         ready = [key for key in self.jobs if key not in self.leases and self.due[key] <= now][:limit]
         for key in ready:

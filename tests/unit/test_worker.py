@@ -202,12 +202,10 @@ async def test_it_waits_for_the_next_due_job_or_the_poll_interval(clock, due_in,
     await made.drain(0)
 
 
-async def test_what_is_due_and_not_for_it_is_looked_at_again_a_second_later(clock):
-    """Another worker leases it just now, or will make the calls that are left."""
+async def test_what_is_due_and_not_for_it_is_looked_at_again_a_second_later(clock, monkeypatch):
     queue, wakeup = FakeQueue(clock, *some_jobs(1)), ListeningWakeup()
-    queue.refuses = True
-    made = producer(queue, Work(), clock, wakeup)
-    await made.run_once()
+    monkeypatch.setattr(queue, "lease", lambda *_: asyncio.sleep(0, []))
+    await (made := producer(queue, Work(), clock, wakeup)).run_once()
     await made.pause()
     assert wakeup.waits == [1]
 
