@@ -87,7 +87,9 @@ async def test_an_edit_of_what_we_have_never_waits_for_new_activities(clock):
     known = RefreshActivity(
         FakeApi(activity=record()), FakeRecords(held), clock, random.Random(1), encode, shown=refresh.shown
     )
-    assert isinstance(await announced(known), Done)
+    assert isinstance(await announced(known, 5), Done)
+    # Nor is one of them taken for the one new activity in thirty-two that is asked for at once.
+    assert [refresh.shown.ask_at_once() for _ in range(TRY_EVERY)].index(True) == TRY_EVERY - 1
 
 
 # Streams

@@ -30,9 +30,14 @@ class Readiness:
         self._too_early = 0
         self._waited = 0
 
+    @property
+    def usual(self) -> bool:
+        """Whether what is asked for at once is mostly there."""
+        return self._too_early < ENOUGH
+
     def ask_at_once(self) -> bool:
         """Whether the next one shall be asked at once."""
-        if self._too_early < ENOUGH:
+        if self.usual:
             return True
         self._waited = (self._waited + 1) % TRY_EVERY
         return self._waited == 0

@@ -111,9 +111,10 @@ class RefreshActivity:
 
     async def _is_too_early(self, job: Job, hint: RefreshHint) -> bool:
         """Whether Strava will probably not show it yet."""
-        if not self._is_news(job, hint, SHOWN_AFTER) or self.shown.ask_at_once():
+        if not self._is_news(job, hint, SHOWN_AFTER) or self.shown.usual:
             return False
-        return not _is_detailed(await self.records.held_activity(job.object_id))
+        new = not _is_detailed(await self.records.held_activity(job.object_id))
+        return new and not self.shown.ask_at_once()
 
     async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
         """Whether a summary that is newer than what asked for this fetch tells of an unwanted sport."""
