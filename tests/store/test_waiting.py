@@ -77,7 +77,7 @@ async def room_for(store, budget, calls):
 
 async def test_only_as_many_are_leased_as_may_call_and_the_rest_waits_for_more_room(store, budget):
     """An activity costs two calls: what is begun is finished, and so histories end in their order."""
-    await room_for(store, budget, calls=5)
+    await room_for(store, budget, calls=6)
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 9)))
     assert await lease(store) == [1, 2, 3]
     assert [wait <= 0 for wait in await waits(store)] == [True] * 3 + [False] * 5
@@ -87,11 +87,18 @@ async def test_what_others_have_begun_may_be_finished_and_the_rest_waits_where_i
     await room_for(store, budget, calls=7)
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 9)))
     assert await lease(store, limit=2) == [1, 2]
-    assert await lease(store) == [3, 4]
+    assert await lease(store) == [3]
     assert await lease(store) == []
     assert [wait <= 0 for wait in await waits(store)] == [
         True
     ] * 8  # what they do not call may be had at once
+
+
+async def test_the_last_call_is_not_lost_the_next_in_turn_goes_half_way_alone(store, budget):
+    await room_for(store, budget, calls=1)
+    await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 4)))
+    assert await lease(store) == [1]
+    assert [wait <= 0 for wait in await waits(store)] == [True, False, False]
 
 
 async def test_what_waits_for_its_streams_alone_costs_one_call(store, budget):

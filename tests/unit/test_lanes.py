@@ -141,13 +141,29 @@ def test_what_a_day_turns_out_not_to_need_is_released_for_histories_in_its_last_
     held = [window for window in held if window.is_day]
     told = room(held, demand, Lane.BACKFILL, NOON)
     assert told.calls == 0
-    assert MIDNIGHT + timedelta(hours=23) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
+    assert MIDNIGHT + timedelta(hours=22) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
     window = day_window(used=168)
     kept_at = [kept(demand, Lane.BACKFILL, window, MIDNIGHT + timedelta(hours=h)) for h in range(12, 24)]
     assert kept_at == sorted(kept_at, reverse=True)
-    assert len(set(kept_at[:12])) == 1
+    assert len(set(kept_at[:11])) == 1
     last = kept(demand, Lane.BACKFILL, window, MIDNIGHT + timedelta(hours=23, minutes=45))
     assert last == kept(demand, Lane.RECONCILE, window, MIDNIGHT + timedelta(hours=23, minutes=45))
+
+
+@pytest.mark.parametrize("rate", [1, 14, 25, 60])
+def test_however_much_was_kept_in_vain_it_is_spent_before_midnight(rate):
+    """Of a quarter no more than a hundred can be: what is kept until the last one would be lost."""
+    now, tomorrow, today, at_begin = MIDNIGHT, MIDNIGHT + timedelta(days=1), 0, dict[datetime, int]()
+    while now < tomorrow:
+        used = today - at_begin.setdefault(window_start("read_15min", now), today)
+        held = [
+            msgspec.structs.replace(window, history=window.used)
+            for window in windows(now, used=used, today=today)
+        ]
+        told = room(held, hourly(live=rate), Lane.BACKFILL, now)
+        today += told.calls
+        now = told.until
+    assert today == 1000
 
 
 def test_what_was_spent_on_live_work_is_no_longer_kept_for_it():

@@ -171,7 +171,7 @@ def _day(
     have been `learned` by each hour, and from what is set `aside` for what goes first, or will be."""
     lanes = [*(lane.name.lower() for lane in Lane if lane < Lane.BACKFILL), OTHERS]
     yield from repeat(_Quarter(0.0, 0.0, 0.0), int(begin))
-    spent = float(rooms.went_first)
+    spent, most_of_day = float(rooms.went_first), rooms.day_quota * MOST_KEPT
     for n in range(int(begin), QUARTERS):
         then, end = learned[n // 4], n + 1.0
         first = demand.foreseen(lanes, n, end)
@@ -180,7 +180,7 @@ def _day(
         yield _Quarter(
             first,
             min(needed_of_quarter(then, Lane.BACKFILL, n, end), rooms.quarter_quota * MOST_KEPT),
-            min(of_day(then, Lane.BACKFILL, end, aside).calls(spent), rooms.day_quota * MOST_KEPT),
+            min(of_day(then, Lane.BACKFILL, end, aside).calls(spent, rooms.day_quota), most_of_day),
         )
 
 

@@ -33,11 +33,11 @@ whole day, as it is set aside at midnight."""
 LEAST_KEPT = 2.0
 """An activity: its detail and its streams."""
 
-LET_GO = 92.0, 95.0
-"""What turns out not to be needed of a day is kept from histories until 23:00 UTC, and then let go bit by bit
-until 23:45. It would come free all day long, a call now and then, whenever somebody uploads less than
-expected: too little to be of use, and nobody could tell when a history will be done. So that hangs on what is
-known at midnight, and on what costs more than was known then."""
+LET_GO_BY, PER_QUARTER = 95.0, 0.05
+"""What turns out not to be needed of a day is kept from histories until its last quarters: as long as it can
+still be spent then, so much of the day's quota in each, but for the last one. It would come free all day
+long, a call now and then, whenever somebody uploads less than expected: too little to be of use, and nobody
+could tell when a history will be done. So that hangs on what is known at midnight, and on what costs more."""
 
 MOST_KEPT = 0.75
 """Of a window: whatever was learned, the rest is for everybody."""
@@ -56,7 +56,7 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     if any(window.full for window in windows):
         return 0
     held = {day: reserve(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
-    return max(0, min(w.quota - w.used - _capped(held[w.is_day], w) for w in windows))
+    return max(0, min(w.quota - w.used - _kept(held[w.is_day], w) for w in windows))
 
 
 def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
@@ -70,20 +70,20 @@ def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -
 
 def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
     """How many calls of this window are kept at `now` for those who go before `lane`."""
-    return _capped(reserve(demand, lane, now, day=window.is_day), window)
+    return _kept(reserve(demand, lane, now, day=window.is_day), window)
 
 
 class Reserve(msgspec.Struct, frozen=True):
-    """What is kept of a window for those who go before a lane: as much as they may need; from histories also
-    a `share` of what was set `aside` of a day and is not spent."""
+    """What is kept of a window for those who go before a lane: as much as they may need. From histories, of a
+    day, also what was set `aside` for them and is not spent, up to a `share` of the quota."""
 
     needed: float
     aside: float = 0.0
     share: float = 0.0
 
-    def calls(self, spent: float) -> float:
+    def calls(self, spent: float, quota: int) -> float:
         """`spent` is what the window has cost without histories."""
-        return max(self.needed, self.share * (self.aside - spent))
+        return max(self.needed, min(self.aside - spent, self.share * quota))
 
 
 def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
@@ -97,8 +97,9 @@ def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
     return _days(demand, lane, at, set_aside(demand) if demand.is_of(now) else set_aside_at_dawn(demand))
 
 
-def _capped(held: Reserve, window: Window) -> int:
-    return min(ceil(held.calls(window.used - window.history)), int(window.quota * MOST_KEPT))
+def _kept(held: Reserve, window: Window) -> int:
+    calls = held.calls(window.used - window.history, window.quota)
+    return min(ceil(calls), int(window.quota * MOST_KEPT))
 
 
 def _of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> Reserve:
@@ -107,7 +108,7 @@ def _of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> Reserve:
 
 def of_day(demand: Demand, lane: Lane, at: float, aside: float) -> Reserve:
     """What is kept at that time of a day, in quarters since midnight."""
-    share = min(1.0, max(0.0, LET_GO[1] - at) / (LET_GO[1] - LET_GO[0])) if aside else 0.0
+    share = PER_QUARTER * max(0.0, LET_GO_BY - at) if aside else 0.0
     return Reserve(needed_of_day(demand, lane, at), aside, share)
 
 

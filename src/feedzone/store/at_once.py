@@ -24,7 +24,9 @@ _IS_DAY = _held.window.like("%_day")
 _NOT_FOR_HISTORIES = _held.used - _held.history
 _KEPT_OF_DAY = func.greatest(
     bindparam("needed_of_day", type_=Float),
-    bindparam("share", type_=Float) * (bindparam("aside", type_=Float) - _NOT_FOR_HISTORIES),
+    func.least(
+        bindparam("aside", type_=Float) - _NOT_FOR_HISTORIES, bindparam("share", type_=Float) * _held.quota
+    ),
 )
 _KEPT = func.least(
     func.ceil(case((_IS_DAY, _KEPT_OF_DAY), else_=bindparam("needed_of_quarter", type_=Float))),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -192,16 +192,17 @@ def lease(
     now: datetime,
     seconds: float,
     most: Mapping[Lane, int] = NO_LIMIT,
+    idle: Collection[Lane] = (),
 ) -> list[Job]:
-    """Lease up to `limit` due jobs, best lane first, athletes in turns; of a lane no more than can make the
-    `most` calls, the last one perhaps half way.
+    """Lease up to `limit` due jobs, best lane first, athletes in turns; of a lane no more than can be done
+    with `most` calls, or half way where nobody else is at work in it (`idle`).
 
     Other processes' picks are skipped, not waited for.
     """
     below = min((lane for lane, left in most.items() if left <= 0), default=ALL_LANES)
     picked = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
     left = dict(most)
-    found = [job for row in picked if _allowed(left, job := _job(row, owner))]
+    found = [job for row in picked if _allowed(left, job := _job(row, owner), most, idle)]
     if not found:
         return []
     ids = [job.id for job in found]
@@ -211,12 +212,16 @@ def lease(
     return found
 
 
-def _allowed(left: dict[Lane, int], job: Job) -> bool:
-    calls = left.get(job.lane)
-    if calls is None:
+def _allowed(left: dict[Lane, int], job: Job, most: Mapping[Lane, int], idle: Collection[Lane]) -> bool:
+    if job.lane not in left:
         return True
-    left[job.lane] = calls - calls_of(job.hint)
-    return calls > 0
+    calls, lane = calls_of(job.hint), job.lane
+    # Of many that cannot all be finished, it would be any one that stops half way.
+    if calls <= left[lane] or (lane in idle and 0 < left[lane] == most[lane]):
+        left[lane] -= calls
+        return True
+    left[lane] = 0
+    return False
 
 
 def calls_to_come(connection: Connection) -> dict[Lane, int]:

@@ -58,7 +58,10 @@ class JobTable:
                 lane: room.calls - sum(to_come.get(other, 0) for other in PATIENT if other <= lane)
                 for lane, room in tight.items()
             }
-            return jobs.lease(connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most)
+            idle = [lane for lane in tight if lane not in to_come]
+            return jobs.lease(
+                connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
+            )
 
         found = await self._database.write(body, durable=False)
         if len(found) < limit:
