@@ -210,6 +210,10 @@ async def test_rescuing_looks_at_running_jobs_only(crowded, clock):
     stays_on(plan, "ix_jobs_lease_until")
 
 
+async def test_what_other_workers_may_still_call_is_read_off_their_running_jobs(crowded):
+    stays_on(await plans(crowded, jobs.calls_to_come), "ix_jobs_lease_until")
+
+
 async def test_an_athletes_activities_are_listed_from_their_own_index(crowded):
     plan = await plans(crowded, lambda c: activity_lists.listing(c, athlete_id=OWNER, limit=20))
     stays_on(plan, "ix_strava_activities_athlete_id_start_date")
