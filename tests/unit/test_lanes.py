@@ -260,6 +260,14 @@ def test_before_anything_was_seen_a_tenth_of_the_day_is_for_live_work():
     assert demand.expected(["live"], 0, 24) == pytest.approx(25)
 
 
+def test_what_was_only_assumed_of_a_day_is_not_kept_with_the_caution_of_what_was_seen():
+    """Else a new installation could not fetch in its first hours what its first day has room for."""
+    seen = msgspec.structs.replace(hourly(live=14), hours=8 * 24.0)
+    assert set_aside(seen) > set_aside(hourly(live=14))
+    needed = kept(hourly(live=14), Lane.RECONCILE, day_window(), MIDNIGHT)
+    assert set_aside(hourly(live=14)) == pytest.approx(needed, abs=1)
+
+
 def test_of_a_day_that_began_unseen_only_the_rest_is_set_aside():
     assert set_aside(learn([], None, NOON, 1000)) < set_aside(learn([], None, MIDNIGHT, 1000))
 

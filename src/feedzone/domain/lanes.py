@@ -16,7 +16,7 @@ from math import ceil, sqrt
 import msgspec
 
 from .budget import Window, WindowName, window_end, window_start
-from .demand import OTHERS, QUARTER, QUARTERS, Demand
+from .demand import OTHERS, PRIOR_HOURS, QUARTER, QUARTERS, Demand
 from .job import Lane
 
 PROMPT = (Lane.LIVE, Lane.INTERACTIVE)
@@ -140,7 +140,10 @@ def set_aside(demand: Demand) -> float:
 @lru_cache(16)
 def set_aside_at_dawn(demand: Demand, seen_from: float = 0.0) -> float:
     """The same of a day of which nothing has passed."""
-    return _needed(demand, Lane.BACKFILL, seen_from, float(QUARTERS), WHOLE_DAY_CAUTION, day=True)
+    # What was only assumed beforehand is cautious enough.
+    seen = 1.0 - PRIOR_HOURS / demand.hours
+    caution = DAY_CAUTION + (WHOLE_DAY_CAUTION - DAY_CAUTION) * seen
+    return _needed(demand, Lane.BACKFILL, seen_from, float(QUARTERS), caution, day=True)
 
 
 def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *, day: bool) -> float:
