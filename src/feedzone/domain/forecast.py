@@ -15,7 +15,15 @@ from .activity import PER_PAGE
 from .budget import window_end, window_start
 from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
 from .job import Lane
-from .lanes import MOST_KEPT, RELEASES, needed_of_day, needed_of_quarter, of_day, set_aside, set_aside_at_dawn
+from .lanes import (
+    MOST_KEPT,
+    RELEASES,
+    needed_of_day,
+    needed_of_quarter,
+    of_day,
+    set_aside_at_dawn,
+    set_aside_on,
+)
 
 HORIZON = timedelta(days=400)
 """What takes longer is not worth a date."""
@@ -153,8 +161,7 @@ def _today(outlook: Outlook) -> list[_Quarter]:
     demand, now, rooms = outlook.demand, outlook.now, outlook.rooms
     begin = (now - window_start("read_day", now)) / QUARTER
     learned = [demand.after(max(0.0, hour - now.hour)) for hour in range(HOURS)]
-    aside = set_aside(demand) if demand.is_of(now) else set_aside_at_dawn(demand)
-    return list(_day(demand, learned, rooms, begin, aside))
+    return list(_day(demand, learned, rooms, begin, set_aside_on(demand, now)))
 
 
 @lru_cache(4)

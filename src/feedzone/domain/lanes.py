@@ -94,7 +94,7 @@ def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
         return _quarters(demand, lane, at, quarter + 1.0)
     if lane is not Lane.BACKFILL:
         return _days(demand, lane, at, 0.0)
-    return _days(demand, lane, at, set_aside(demand) if demand.is_of(now) else set_aside_at_dawn(demand))
+    return _days(demand, lane, at, set_aside_on(demand, now))
 
 
 def _kept(held: Reserve, window: Window) -> int:
@@ -124,6 +124,11 @@ def needed_of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> floa
 def needed_of_day(demand: Demand, lane: Lane, at: float) -> float:
     """What they may need from that time of a day on."""
     return _needed(demand, lane, at, float(QUARTERS), DAY_CAUTION, day=True)
+
+
+def set_aside_on(demand: Demand, now: datetime) -> float:
+    """What of this day is not for histories, be it learned today or before midnight."""
+    return set_aside(demand) if demand.is_of(now) else set_aside_at_dawn(demand)
 
 
 @lru_cache(16)
