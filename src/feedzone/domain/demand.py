@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import msgspec
 
@@ -147,15 +147,16 @@ def _sums(calls: Mapping[int, int], seen: Sequence[float], usual: float, hours: 
     in_hour = [0] * 24
     for quarter, count in calls.items():
         in_hour[quarter // 4 % 24] += count
-    rates = [(mean + count) / (1.0 + passed) for count, passed in zip(in_hour, seen, strict=True)]
-    return tuple(accumulate((rates[n // 4] / 4 for n in range(QUARTERS)), initial=0.0))
+    rates = [(mean + count) / (1.0 + passed) / 4 for count, passed in zip(in_hour, seen, strict=True)]
+    return tuple(accumulate(chain.from_iterable(zip(rates, rates, rates, rates, strict=True)), initial=0.0))
 
 
 def _hours_seen(since: datetime | None, now: datetime) -> list[float]:
     """How often each hour of the day has passed since then."""
-    seen = [0.0] * 24
-    at = since
-    while at is not None and at < now:
+    begun = now if since is None else min(since, now)
+    days = (now - begun).days
+    seen, at = [float(days)] * 24, begun + timedelta(days=days)
+    while at < now:
         end = min(now, at.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
         seen[at.hour] += (end - at).total_seconds() / 3600
         at = end
@@ -173,5 +174,6 @@ def _spread(calls: Mapping[int, int], sums: tuple[float, ...], hours: float) -> 
         expected = sums[quarter % QUARTERS + 1] - sums[quarter % QUARTERS]
         # The quarters without a call would each have added the square of what was expected.
         off += (count - expected) ** 2 - expected**2
-    off += passed * sum((sums[n + 1] - sums[n]) ** 2 for n in range(QUARTERS)) / QUARTERS
+    # Within an hour, one quarter is expected to be like the other.
+    off += passed * sum((sums[n + 1] - sums[n]) ** 2 for n in range(0, QUARTERS, 4)) / 24
     return min(MOST_SPREAD, max(1.0, off / (passed * mean)))
