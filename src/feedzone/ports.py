@@ -170,6 +170,10 @@ class Records(Protocol):
 
     async def held_activity(self, activity_id: int) -> HeldActivity | None: ...
 
+    async def connected_at(self, athlete_id: int) -> datetime | None:
+        """When the athlete consented last; None: never."""
+        ...
+
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         """The sport types whose details are wanted; None: all."""
         ...

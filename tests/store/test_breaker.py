@@ -244,3 +244,20 @@ async def test_a_probe_that_strava_failed_at_is_soon_followed_by_another(breaker
     await breaker.probe_soon()
     clock.advance(minutes=1)
     assert await answers(budget) == [True]
+
+
+@pytest.mark.parametrize("minutes", [-90, 90])
+@pytest.mark.parametrize("stop", ["fail", "trip"])
+async def test_a_machine_whose_clock_is_wrong_asks_no_more_often_and_no_less(database, clock, stop, minutes):
+    """Pains 35 and 49: what waits is due by the machine's clock, and the windows turn by Strava's."""
+    strava = StravaClock(clock)
+    strava.skew = timedelta(minutes=minutes)
+    breaker, budget = Breaker(database, clock), BudgetTable(database, strava)
+    refusal = await (breaker.fail(BROKEN) if stop == "fail" else breaker.trip(SAID))
+    assert True not in await answers(budget, times=5)
+    for _ in range(3):
+        clock.advance(seconds=(refusal.until - clock.now()).total_seconds())
+        told = await answers(budget, times=5)
+        assert told.count(True) == 1
+        refusal = next(one for one in told if one is not True)
+        assert refusal.until > clock.now()

@@ -248,6 +248,18 @@ async def test_who_comes_back_is_connected_again_and_starts_from_nothing(full):
     assert len(await full.rows(deletion_receipts)) == 1
 
 
+async def test_who_comes_back_before_strava_was_told_is_not_revoked_any_more(full):
+    """Pain 40: to end the old pair then could end the new consent, too."""
+    hint = RevokeHint(action="revoke", cause="request", sealed_token="v1.sealed")
+    await full.apply(LEFT)
+    await full.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
+    await full.write(lambda c: departures.forget_revoke(c, OWNER))
+    assert await full.rows(jobs, kind="revoke_athlete") == []
+    receipt = await full.row(deletion_receipts)
+    assert receipt.revoked_at is None
+    assert "connected again" in receipt.revoke_detail
+
+
 async def test_an_athlete_without_any_data_can_leave_too(store):
     await store.apply(LEFT)
     assert set(msgspec.json.decode((await store.row(deletion_receipts)).counts).values()) == {0}

@@ -134,6 +134,17 @@ async def test_a_refresh_that_ends_after_the_athlete_left_leaves_no_row_of_their
     assert await uses(store) == []
 
 
+async def test_a_refresh_that_ends_after_the_athlete_left_has_its_pair_revoked(store, tokens, clock):
+    """Pain 28 and guarantee 6: else Strava keeps a seat for somebody whom nobody here knows any more."""
+    await tokens.claim_refresh(OWNER, 1, "a", 30)
+    await store.apply(LEFT)
+    await tokens.save_rotated(OWNER, 1, "a", granted(clock, "late"))
+    job = await store.row(jobs)
+    assert (job.kind, job.athlete_id) == ("revoke_athlete", OWNER)
+    sealed = decode_hint(job.hint).sealed_token
+    assert Vault([OLD_KEY]).open(sealed, owner=owner_of(OWNER)) == "refresh-canary-late"
+
+
 async def test_a_refused_refresh_frees_the_claim_and_is_noted(store, tokens):
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await tokens.release_refresh(OWNER, "b", uncertain=False)

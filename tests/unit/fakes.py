@@ -262,7 +262,6 @@ class FakeApi:
 
 class FakeRecords:
     """What we hold: one activity; or, for a comparison, the ids of a window and how many there are in all."""
-
     def __init__(
         self,
         held: HeldActivity | None = None,
@@ -284,6 +283,9 @@ class FakeRecords:
 
     async def held_photos(self, activity_id: int) -> HeldPhotos | None:
         return self.photos
+
+    async def connected_at(self, athlete_id: int) -> datetime | None:
+        return NOON - timedelta(days=9)
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return self.sports

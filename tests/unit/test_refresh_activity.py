@@ -124,6 +124,28 @@ async def test_a_verified_delete_costs_no_call(clock, held):
     assert api.calls == []
 
 
+SECOND = int(NOON.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("seen", "believed"),
+    [
+        ({}, True),
+        ({"told_at": SECOND, "fetched": NOON + timedelta(seconds=0.9)}, True),
+        ({"told_at": SECOND + 1}, False),
+        ({"fetched": NOON + timedelta(seconds=1)}, False),
+    ],
+)
+async def test_a_verified_delete_that_is_older_than_what_we_saw_is_asked_about(clock, seen, believed):
+    """Pain 16: made private and public again, an activity outlives the delete that comes late."""
+    api, held = FakeApi(activity=record()), msgspec.structs.replace(HELD, **seen)
+    hint = RefreshHint("delete", verified=True, cause="event:e1")
+    outcome = await run(api, clock, hint, held, hint_time=SECOND)
+    assert api.asked == ([] if believed else ["activity"])
+    assert [type(effect) for effect in outcome.effects] == [Tombstone if believed else StoreDetail]
+    assert outcome.note is None
+
+
 @pytest.mark.parametrize("held", [None, BURIED])
 async def test_a_delete_of_what_we_do_not_have_costs_no_call_and_leaves_a_tombstone(clock, held):
     """Trap 18."""

@@ -6,7 +6,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from fakes import ATHLETE, NOON, FakeApi, job, unanswered
+from fakes import ATHLETE, NOON, FakeApi, FakeRecords, job, unanswered
 
 from feedzone.domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
 from feedzone.domain.job import RevokeHint
@@ -29,18 +29,35 @@ HEARD = RevokeHint("confirm", cause="event:e1")
 OURS = RevokeHint("revoke", sealed_token="sealed")
 
 
+VERIFIED = RevokeHint("confirm", verified=True, cause="event:e1")
+CONNECTED = int((NOON - timedelta(days=9)).timestamp())
+
+
 async def run(
-    api: FakeApi, clock, hint: RevokeHint, unseal=lambda sealed, athlete: f"open-{sealed}-{athlete}"
+    api: FakeApi,
+    clock,
+    hint: RevokeHint,
+    unseal=lambda sealed, athlete: f"open-{sealed}-{athlete}",
+    told_at: int = int(NOON.timestamp()),
 ):
-    handler = RevokeAthlete(api, clock, random.Random(1), unseal)
-    return await handler(job("revoke_athlete", hint))
+    handler = RevokeAthlete(api, FakeRecords(), clock, random.Random(1), unseal)
+    return await handler(job("revoke_athlete", hint, hint_time=told_at))
 
 
 async def test_a_verified_deauthorization_is_believed_without_a_call(clock):
     api = FakeApi()
-    outcome = await run(api, clock, RevokeHint("confirm", verified=True, cause="event:e1"))
+    outcome = await run(api, clock, VERIFIED)
     assert outcome == Done((PurgeAthlete(ATHLETE, "deauthorized", "event:e1", "signature"),))
     assert api.calls == []
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_one_from_before_the_last_consent_is_not_believed_but_asked_about(clock, gone):
+    """Guarantee 2: a delivery that comes late must not remove who has connected again since."""
+    api = FakeApi(is_deauthorized=gone)
+    outcome = await run(api, clock, VERIFIED, told_at=CONNECTED - 1)
+    assert api.calls == [("is_deauthorized", ATHLETE)]
+    assert [type(effect) for effect in outcome.effects] == ([PurgeAthlete] if gone else [])
 
 
 async def test_an_unverified_one_is_believed_when_strava_refuses_our_access(clock):

@@ -63,6 +63,10 @@ class HeldActivity(msgspec.Struct, frozen=True):
     """When our row was made."""
     announced: bool = False
     """Whether an event ever told of it."""
+    told_at: int | None = None
+    """`event_time` of the newest event that was applied to it, epoch seconds."""
+    fetched: datetime | None = None
+    """When Strava showed us its detail."""
     shape: tuple[float | None, int | None, int | None] = (None, None, None)
     """Distance (m), moving and elapsed time (s): as long as these stay, the streams do."""
 

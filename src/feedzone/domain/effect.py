@@ -28,6 +28,8 @@ class StoreDetail(msgspec.Struct, frozen=True):
     """When the event that led here was received; None when no event did."""
     complete: bool
     """False while the streams are still to come: the row says `syncing`."""
+    event_time: int = 0
+    """When that event says it happened, epoch seconds."""
 
 
 class StoreStreams(msgspec.Struct, frozen=True):

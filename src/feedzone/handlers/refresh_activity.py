@@ -70,14 +70,17 @@ class RefreshActivity:
         return await self._refresh(job, hint)
 
     async def _delete(self, job: Job, hint: RefreshHint) -> Outcome:
-        """Believed when its signature proves it, or when there is nothing to lose (guarantee 3)."""
+        """Believed when its signature proves it, or when there is nothing to lose (guarantee 3).
+
+        What we have seen since then says more: shown again, an activity outlives a delete that comes late.
+        """
         held = await self.records.held_activity(job.object_id)
         if held is not None and held.athlete_id != job.athlete_id:
             return Done(
                 (CountForged(hint.cause, "delete"),),
                 f"forged: the activity belongs to athlete {held.athlete_id}",
             )
-        if held is None or not held.live or hint.verified:
+        if held is None or not held.live or (hint.verified and not _seen_since(held, job.hint_time)):
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
         return await self._refresh(job, hint)
 
@@ -97,11 +100,10 @@ class RefreshActivity:
             return Discard(
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
             )
-        hearsay = hint.action == "delete" and hint.cause.startswith("event:")
+        hearsay = hint.action == "delete" and hint.cause.startswith("event:") and not hint.verified
         claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
         if not wants(sports, record.columns.get("sport_type")) and hint.cause != "request":
-            received = job.first_received_at if hint.cause.startswith("event:") else None
-            return Done((StoreDetail(record, hint.cause, received, complete=True), *claim))
+            return Done((self._detail(job, hint, record, complete=True), *claim))
         return await self._with_streams(job, hint, record, claim)
 
     def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
@@ -145,7 +147,6 @@ class RefreshActivity:
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
         announced = hint.cause.startswith("event:")
-        received = job.first_received_at if announced else None
         held = await self.records.held_activity(job.object_id)
         seen = self._first_seen(held, record.start_date, announced=announced)
         if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
@@ -153,10 +154,10 @@ class RefreshActivity:
         note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
         claim = (*claim, *self._photos(job, record))
         if record.manual or _has_streams(held, record):
-            detail = StoreDetail(record, hint.cause, received, complete=True)
+            detail = self._detail(job, hint, record, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
             return Done((detail, *none, *claim), note, self._later(job, seen, streams_pending=False))
-        detail = StoreDetail(record, hint.cause, received, complete=False)
+        detail = self._detail(job, hint, record, complete=False)
         try:
             streams = await self._streams_of(job, hint, held, seen)
         except StravaError as error:
@@ -165,6 +166,11 @@ class RefreshActivity:
             return _going_on(self._failed(job, error, (detail, *claim)), rest)
         pending = streams.state == "pending"
         return Done((detail, streams, *claim), note, self._later(job, seen, streams_pending=pending))
+
+    def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
+        announced = hint.cause.startswith("event:")
+        received, happened = (job.first_received_at, job.hint_time) if announced else (None, 0)
+        return StoreDetail(record, hint.cause, received, complete, happened)
 
     async def _streams_of(
         self, job: Job, hint: RefreshHint, held: HeldActivity | None, seen: datetime | None
@@ -263,6 +269,12 @@ class RefreshActivity:
 
     def _note_failure(self, job: Job, error: StravaError, *, final: bool) -> NoteFailure:
         return NoteFailure(job.object_id, job.athlete_id, str(error), final)
+
+
+def _seen_since(held: HeldActivity, event_time: int) -> bool:
+    """Whether a newer event was applied, or Strava has shown the activity after that second."""
+    told = held.told_at is not None and held.told_at > event_time
+    return told or (held.fetched is not None and held.fetched.timestamp() >= event_time + 1)
 
 
 def _is_detailed(held: HeldActivity | None) -> bool:

@@ -29,7 +29,7 @@ def handlers(
 ) -> Mapping[JobKind, Handler]:
     return {
         "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams, fetch_photos),
-        "revoke_athlete": RevokeAthlete(api, clock, rng, unseal),
+        "revoke_athlete": RevokeAthlete(api, records, clock, rng, unseal),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
         "list_activities": ListActivities(api, clock, rng),

@@ -19,7 +19,7 @@ from ..errors import (
     TransientError,
     TransportFailure,
 )
-from ..ports import Clock, StravaApi
+from ..ports import Clock, Records, StravaApi
 from .failures import ending
 
 AGAIN = timedelta(minutes=5)
@@ -33,6 +33,7 @@ class RevokeAthlete:
     """Handles `revoke_athlete`. `unseal` decrypts the token that a disconnect left in the hint."""
 
     api: StravaApi
+    records: Records
     clock: Clock
     rng: random.Random
     unseal: Unseal
@@ -43,8 +44,12 @@ class RevokeAthlete:
         return await (self._confirm(job, hint) if hint.action == "confirm" else self._revoke(job, hint))
 
     async def _confirm(self, job: Job, hint: RevokeHint) -> Outcome:
-        """Tokens and data go only when Strava itself refuses our access, or the signature proves it."""
-        if hint.verified:
+        """Tokens and data go only when Strava itself refuses our access, or the signature proves it.
+
+        Who has connected again since then may have left before: a delivery can come late.
+        """
+        connected = await self.records.connected_at(job.athlete_id)
+        if hint.verified and (connected is None or job.hint_time + 1 > connected.timestamp()):
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
@@ -59,6 +64,8 @@ class RevokeAthlete:
         if gone:
             confirmed = "Strava no longer accepts the athlete's tokens"
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, confirmed),))
+        if hint.verified:
+            return Done(note="the athlete has connected again since; nothing was deleted")
         return Done(
             (CountForged(hint.cause, "deauthorization"),),
             "forged: the athlete is still connected at Strava; nothing was deleted",

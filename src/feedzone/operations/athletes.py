@@ -95,6 +95,7 @@ class AthleteOperations:
         state: tuple[str, str | None],
         now: datetime,
     ) -> None:
+        departures.forget_revoke(connection, profile.id)
         athletes.connect(connection, profile, ",".join(sorted(granted)), *state, now)
         self.tokens.save_exchanged(connection, profile.id, grant, now)
 
@@ -193,15 +194,17 @@ class AthleteOperations:
             row = athletes.get(connection, athlete_id)
             if row is None or row.status == "deauthorized":
                 return False
-            sealed = row.refresh_token_encrypted
+            sealed, refreshed_by = row.refresh_token_encrypted, row.refresh_lease_until
             departures.purge(
                 connection, PurgeAthlete(athlete_id, "disconnected", "request", "the operator"), now
             )
             hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
             key = athlete_key(athlete_id)
-            jobs.enqueue(
-                connection, [job_now("revoke_athlete", key, athlete_id, hint, Lane.INTERACTIVE)], now
-            )
+            spec = job_now("revoke_athlete", key, athlete_id, hint, Lane.INTERACTIVE)
+            if refreshed_by is not None and refreshed_by > now:
+                # The pair is just being replaced: the new one is to be revoked (TokenTable.save_rotated).
+                spec = msgspec.structs.replace(spec, due_at=refreshed_by)
+            jobs.enqueue(connection, [spec], now)
             return True
 
         if not await self.database.write(body):

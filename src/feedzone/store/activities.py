@@ -54,6 +54,8 @@ _HELD = (
         _columns.start_date,
         _columns.created_at,
         _columns.webhook_received_at,
+        _columns.last_event_time,
+        _columns.last_fetched_at,
         _columns.distance,
         _columns.moving_time,
         _columns.elapsed_time,
@@ -100,6 +102,8 @@ def held(connection: Connection, activity_id: int) -> HeldActivity | None:
         started=row.start_date,
         first_seen=row.created_at,
         announced=row.webhook_received_at is not None,
+        told_at=row.last_event_time,
+        fetched=row.last_fetched_at,
         shape=(row.distance, row.moving_time, row.elapsed_time),
     )
 
@@ -185,6 +189,7 @@ def store(
     received_at: datetime | None,
     status: str,
     now: datetime,
+    event_time: int = 0,
 ) -> None:
     """Write what Strava shows now. A summary touches only what it has; a detail is the whole truth."""
     _claim(connection, [record], now)
@@ -197,6 +202,8 @@ def store(
         changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
     if received_at is not None:
         changes["webhook_received_at"] = received_at
+    if event_time > (row.last_event_time or 0):
+        changes["last_event_time"] = event_time
     if row.sync_status == "deleted":
         _log(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
         changes["deleted_at"] = None

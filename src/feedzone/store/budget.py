@@ -134,7 +134,9 @@ class BudgetTable:
                 leave = Reservation(for_history=asked[0] is Lane.BACKFILL)
                 answers: Sequence[Answer | None] = [leave] * len(asked)
             else:
-                answers = await self._database.write(lambda c: _reserve(c, asked, demand, now), durable=False)
+                answers = await self._database.write(
+                    lambda c: _reserve(c, asked, demand, now, self._clock.ours(now)), durable=False
+                )
         except Exception as problem:
             for one in group:
                 if not one.answered.done():
@@ -254,10 +256,18 @@ def _learn(connection: Connection, now: datetime) -> _Learned:
 
 
 def _reserve(
-    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime
+    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, ours: datetime
 ) -> list[Answer | None]:
-    """An answer for each lane that asks, the better ones first; None: another call goes alone."""
+    """An answer for each lane that asks, the better ones first; None: another call goes alone.
+
+    Windows turn by Strava's clock (`now`). The breaker goes by `ours`, as all that waits for it does.
+    """
     rows = windows.locked(connection, now)
+
+    def door() -> breaker.Door:
+        paused = rows["read_15min"].paused_since is not None
+        return breaker.ask(connection, ours) if paused else breaker.OPEN
+
     held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
     until = rows["read_15min"].alone_until
@@ -265,7 +275,7 @@ def _reserve(
     busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
     answers: list[Answer | None] = []
     for lane in asked:
-        leave = _leave(connection, rows, held, lane, demand, now, busy=busy, shared=shared)
+        leave = _leave(rows, held, lane, demand, now, door, busy=busy, shared=shared)
         answers.append(leave)
         if isinstance(leave, Reservation):
             held = {name: w.after(1, for_history=leave.for_history) for name, w in held.items()}
@@ -282,12 +292,12 @@ def _reserve(
 
 
 def _leave(
-    connection: Connection,
     rows: Mapping[str, Any],
     held: Mapping[WindowName, Window],
     lane: Lane,
     demand: Demand,
     now: datetime,
+    ask: Callable[[], breaker.Door],
     *,
     busy: bool,
     shared: bool,
@@ -297,7 +307,7 @@ def _leave(
         return lanes.room(every, demand, lane, now)
     if busy:
         return None
-    door = breaker.ask(connection, now) if rows["read_15min"].paused_since is not None else breaker.OPEN
+    door = ask()
     if door.paused is not None:
         return door.paused
     return Reservation(door.probe, _goes_alone(rows, held, now, shared=shared), lane is Lane.BACKFILL)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from ..domain.effect import CountForged, PurgeAthlete
 from ..domain.ids import uuid7
+from ..domain.job import RevokeHint, decode_hint
 from . import events
 from .schema import (
     activity_changes,
@@ -103,6 +104,10 @@ def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) 
 
 def confirm_revoke(connection: Connection, athlete_id: int, detail: str, now: datetime) -> None:
     """Note on the newest receipt that Strava has let go, too."""
+    _note_revoke(connection, athlete_id, {"revoked_at": now, "revoke_detail": detail})
+
+
+def _note_revoke(connection: Connection, athlete_id: int, values: dict[str, Any]) -> None:
     newest = (
         select(deletion_receipts.c.id)
         .where(deletion_receipts.c.athlete_id == athlete_id)
@@ -110,11 +115,28 @@ def confirm_revoke(connection: Connection, athlete_id: int, detail: str, now: da
         .limit(1)
         .scalar_subquery()
     )
-    connection.execute(
-        update(deletion_receipts)
-        .where(deletion_receipts.c.id == newest)
-        .values(revoked_at=now, revoke_detail=detail)
-    )
+    connection.execute(update(deletion_receipts).where(deletion_receipts.c.id == newest).values(values))
+
+
+def forget_revoke(connection: Connection, athlete_id: int) -> None:
+    """The athlete connects again before Strava was told of the departure: to revoke the old pair then could
+    end the new consent. The receipt says why nothing was revoked."""
+    waiting = connection.execute(
+        select(jobs.c.id, jobs.c.hint)
+        .where(jobs.c.kind == "revoke_athlete", jobs.c.athlete_id == athlete_id)
+        .with_for_update()
+    ).all()
+    told = [row.id for row in waiting if _is_revoke(row.hint)]
+    if told:
+        connection.execute(delete(job_attempts).where(job_attempts.c.job_id.in_(told)))
+        connection.execute(delete(jobs).where(jobs.c.id.in_(told)))
+        detail = "not revoked: the athlete connected again before Strava could be told"
+        _note_revoke(connection, athlete_id, {"revoke_detail": detail})
+
+
+def _is_revoke(hint: str) -> bool:
+    decoded = decode_hint(hint)
+    return isinstance(decoded, RevokeHint) and decoded.action == "revoke"
 
 
 def count_forged(connection: Connection, effect: CountForged, now: datetime) -> None:

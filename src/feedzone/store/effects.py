@@ -42,13 +42,8 @@ def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> N
 
 def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
     match effect:
-        case StoreDetail(record=record, cause=cause, received_at=received_at, complete=complete):
-            status = "synced" if complete else "syncing"
-            activities.store(connection, record, cause=cause, received_at=received_at, status=status, now=now)
-            if complete:
-                athletes.note_synced(connection, record.athlete_id, now)
-            else:
-                streams.mark_stale(connection, record.id)
+        case StoreDetail():
+            _store_detail(connection, effect, now)
         case StoreStreams():
             streams.store(connection, effect, now)
             activities.finish(connection, effect.activity_id, now)
@@ -88,6 +83,22 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             departures.confirm_revoke(connection, athlete_id, detail, now)
         case _:
             assert_never(effect)
+
+
+def _store_detail(connection: Connection, told: StoreDetail, now: datetime) -> None:
+    activities.store(
+        connection,
+        told.record,
+        cause=told.cause,
+        received_at=told.received_at,
+        status="synced" if told.complete else "syncing",
+        now=now,
+        event_time=told.event_time,
+    )
+    if told.complete:
+        athletes.note_synced(connection, told.record.athlete_id, now)
+    else:
+        streams.mark_stale(connection, told.record.id)
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:

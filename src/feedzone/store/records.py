@@ -17,6 +17,9 @@ class RecordTable:
     async def held_activity(self, activity_id: int) -> HeldActivity | None:
         return await self._database.read(lambda c: activities.held(c, activity_id))
 
+    async def connected_at(self, athlete_id: int) -> datetime | None:
+        return await self._database.read(lambda c: athletes.connected_at(c, athlete_id))
+
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))
 

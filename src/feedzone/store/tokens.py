@@ -10,10 +10,12 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..domain.ids import uuid7
-from ..domain.job import RevokeHint, decode_hint, encode_hint
+from ..domain.job import Lane, RevokeHint, athlete_key, decode_hint, encode_hint, job_now
 from ..ports import Clock
 from ..vault import Vault
+from . import athletes
 from .database import Database
+from .jobs import enqueue
 from .schema import jobs, strava_athletes, token_uses
 
 _columns = strava_athletes.c
@@ -98,9 +100,18 @@ class TokenTable:
             ).rowcount
             if stored:
                 _note_use(connection, athlete_id, "refresh", generation, "ok", now)
+            elif athletes.statuses(connection, [athlete_id]).get(athlete_id) == "deauthorized":
+                self._revoke(connection, athlete_id, grant, now)
             return stored == 1
 
         return await self._database.write(body)
+
+    def _revoke(self, connection: Connection, athlete_id: int, grant: TokenGrant, now: datetime) -> None:
+        """The athlete has left while the pair was replaced: it is this one that Strava must end (pain 28)."""
+        sealed = self._vault.seal(grant.refresh_token, owner=owner_of(athlete_id))
+        hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
+        spec = job_now("revoke_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.INTERACTIVE)
+        enqueue(connection, [spec], now)
 
     def save_exchanged(
         self, connection: Connection, athlete_id: int, grant: TokenGrant, now: datetime
