@@ -28,7 +28,7 @@ from feedzone.operations.dead_letters import DeadLetterOperations
 from feedzone.operations.reconciliation import ReconciliationOperations
 from feedzone.operations.subscription import SubscriptionOperations
 from feedzone.page_insights import PageInsights
-from feedzone.store import activities, jobs, streams
+from feedzone.store import activities, jobs, leases, streams
 from feedzone.store.budget import BudgetTable
 from feedzone.store.database import Database
 from feedzone.store.intake import Delivery, accept
@@ -155,7 +155,7 @@ class World:
             hint = RefreshHint(cause="request")
             spec = JobSpec("refresh_activity", f"activity:{activity_id}", 42, hint, 0, Lane.LIVE, rank=0)
             jobs.enqueue(connection, [spec], now)
-            leased: list[Job] = jobs.lease(connection, limit=1, owner="w/1", now=now, seconds=60)
+            leased: list[Job] = leases.lease(connection, limit=1, owner="w/1", now=now, seconds=60)
             jobs.finish(
                 connection,
                 leased[0],

@@ -23,6 +23,7 @@ from feedzone.store import (
     inventory,
     job_lists,
     jobs,
+    leases,
     stories,
 )
 from feedzone.store.schema import (
@@ -165,7 +166,7 @@ def stays_on(plan: str, *indexes: str) -> None:
 
 async def test_leasing_walks_the_queue_in_order_without_sorting_it(crowded, clock):
     now = clock.now()
-    plan = await plans(crowded, lambda c: jobs.lease(c, limit=10, owner="w/1", now=now, seconds=60))
+    plan = await plans(crowded, lambda c: leases.lease(c, limit=10, owner="w/1", now=now, seconds=60))
     stays_on(plan, "ix_jobs_queue")
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan, plan
 
@@ -206,12 +207,12 @@ async def test_the_next_due_job_and_the_longest_waiting_one_are_read_off_an_inde
 
 async def test_rescuing_looks_at_running_jobs_only(crowded, clock):
     now = clock.now()
-    plan = await plans(crowded, lambda c: jobs.rescue(c, now))
+    plan = await plans(crowded, lambda c: leases.rescue(c, now))
     stays_on(plan, "ix_jobs_lease_until")
 
 
 async def test_what_other_workers_may_still_call_is_read_off_their_running_jobs(crowded):
-    stays_on(await plans(crowded, jobs.calls_to_come), "ix_jobs_lease_until")
+    stays_on(await plans(crowded, leases.calls_to_come), "ix_jobs_lease_until")
 
 
 async def test_an_athletes_activities_are_listed_from_their_own_index(crowded):

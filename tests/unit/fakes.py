@@ -262,6 +262,7 @@ class FakeApi:
 
 class FakeRecords:
     """What we hold: one activity; or, for a comparison, the ids of a window and how many there are in all."""
+
     def __init__(
         self,
         held: HeldActivity | None = None,

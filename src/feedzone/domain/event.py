@@ -12,8 +12,11 @@ from ..errors import InvalidInput
 from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 
 UPDATES_SETTLE = timedelta(seconds=4)
-"""One save at Strava makes several updates. What they say is shown at once; when for so long no more have
-come, one fetch confirms all of them (pain 17)."""
+"""One save at Strava makes several updates: when for so long no more have come, one fetch confirms them all
+(pain 17). Of what an update does not show itself, the first fetch waits no longer than this."""
+
+STORM = timedelta(seconds=30)
+"""Where what is true can be seen already, a storm of updates puts the fetch off up to so long."""
 
 Signature = Literal["verified", "mismatch", "absent"]
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -104,12 +107,19 @@ def parse_event(body: bytes) -> StravaEvent:
     )
 
 
-def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms: int) -> JobSpec | None:
-    """The job that an event of a connected athlete causes; None when there is nothing to do."""
+def job_for(
+    event: StravaEvent, event_id: str, signature: Signature, received_ms: int, *, fetched_lately: bool = False
+) -> JobSpec | None:
+    """The job that an event of a connected athlete causes; None when there is nothing to do.
+
+    `fetched_lately`: within STORM the activity was fetched.
+    """
     if event.object_type == "activity":
         action: Action = "delete" if event.aspect_type == "delete" else "refresh"
         refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")
-        settled = datetime.fromtimestamp(received_ms / 1000, UTC) + UPDATES_SETTLE
+        received, settles = datetime.fromtimestamp(received_ms / 1000, UTC), event.aspect_type == "update"
+        seen = fetched_lately or _shows_all(event)
+        longest = received + (STORM if seen else UPDATES_SETTLE)
         return JobSpec(
             kind="refresh_activity",
             key=activity_key(event.object_id),
@@ -117,7 +127,8 @@ def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms
             hint=refresh,
             hint_time=event.event_time,
             lane=Lane.LIVE,
-            due_at=settled if event.aspect_type == "update" else None,
+            due_at=received + UPDATES_SETTLE if settles else None,
+            settle_until=longest if settles else None,
         )
     if event.is_deauthorization:
         revoke = RevokeHint(action="confirm", verified=signature == "verified", cause=f"event:{event_id}")
@@ -130,6 +141,12 @@ def job_for(event: StravaEvent, event_id: str, signature: Signature, received_ms
             lane=Lane.LIVE,
         )
     return None
+
+
+def _shows_all(event: StravaEvent) -> bool:
+    """Whether everything that an update says is shown before it is fetched (visible_update)."""
+    shown = _flag(event.updates.get("private")) is not False
+    return shown and bool(event.updates) and event.updates.keys() <= {"title", "type", "private"}
 
 
 class VisibleUpdate(msgspec.Struct, frozen=True):

@@ -117,6 +117,8 @@ class JobSpec(msgspec.Struct, frozen=True):
     """None: at once."""
     first: bool = False
     """Before all others of the lane."""
+    settle_until: datetime | None = None
+    """More of the same kind put off `due_at`, but not beyond this. None: they do not."""
 
 
 def job_now(kind: JobKind, key: str, athlete_id: int, hint: Hint, lane: Lane) -> JobSpec:

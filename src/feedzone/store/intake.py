@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.event import Signature, StravaEvent, job_for, redacted, visible_update
+from ..domain.event import STORM, Signature, StravaEvent, job_for, redacted, visible_update
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, ListHint, athlete_key
 from . import activities, athletes, events, jobs, subscriptions, waiting
@@ -56,10 +56,11 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     now_ms = int(now.timestamp() * 1000)
     status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
     ours = subscriptions.active_ids(connection)
+    fetched = _fetched_lately(connection, deliveries, now)
     rows, specs = [], {}
     for event, signature in deliveries:
         event_id = uuid7(now_ms)
-        spec = job_for(event, event_id, signature, now_ms)
+        spec = job_for(event, event_id, signature, now_ms, fetched_lately=event.object_id in fetched)
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
         # Of who has left or never came, nothing is kept that later events tell of them (guarantee 6).
@@ -75,6 +76,12 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
         )
         for row in rows
     ]
+
+
+def _fetched_lately(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> set[int]:
+    """The activities, of those that are updated, that were fetched just now: more may be to come."""
+    updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
+    return activities.fetched_since(connection, updated, now - STORM) if updated else set()
 
 
 def _is_connected(event: StravaEvent, status: dict[int, str]) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
 
+from ..domain.event import STORM
 from ..domain.ids import uuid7
-from ..domain.job import Job, JobSpec, Lane, calls_of, decode_hint, encode_hint
+from ..domain.job import Job, JobSpec, Lane, encode_hint
 from ..domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from . import attempts, dead_letters, events, turns
 from .dialect import insert_for
@@ -23,32 +23,9 @@ Apply = Callable[[Connection, bool], None]
 _columns = jobs.c
 
 # Statements of every job's way are built once: to build one takes longer than to run it.
-_PICK = (
-    select(jobs)
-    .where(
-        _columns.state == "queued",
-        _columns.due_at <= bindparam("now"),
-        _columns.priority < bindparam("below"),
-    )
-    .order_by(_columns.priority, _columns.turn, _columns.id)
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
-_HOLD = (
-    update(jobs)
-    .where(_columns.id.in_(bindparam("picked", expanding=True)))
-    .values(
-        state="running",
-        lease_owner=bindparam("holder"),
-        lease_until=bindparam("until"),
-        updated_at=bindparam("now"),
-    )
-)
 _NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
-_RUNNING = select(_columns.id, _columns.lease_owner, _columns.lease_until).where(_columns.state == "running")
-_UNDER_WAY = select(_columns.priority, _columns.hint).where(_columns.state == "running")
 _LEASED = (
-    select(_columns.version)
+    select(_columns.version, _columns.due_at)
     .where(
         _columns.id == bindparam("job"),
         _columns.state == "running",
@@ -65,13 +42,6 @@ _LOCK = (
     .order_by(_columns.id)
     .with_for_update()
 )
-
-
-ALL_LANES = max(Lane) + 1
-NO_LIMIT: Mapping[Lane, int] = {}
-
-SETTLING = 8
-"""So many updates in a row may put off the fetch that confirms them."""
 
 
 def enqueue(
@@ -108,15 +78,20 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
         )
     new, old = statement.excluded, _columns
     newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
+    # What comes while the job runs says when it is to run again.
+    running = and_(old.state == "running", old.due_at <= new.updated_at)
     # Both wait for updates to settle: as long as more come, though not for ever (domain/event.py).
+    longest = case(
+        (or_(old.settle_until.is_(None), new.settle_until < old.settle_until), new.settle_until),
+        else_=old.settle_until,
+    )
+    later = case((new.due_at < longest, new.due_at), else_=longest)
     settling = and_(
-        new.due_at > new.updated_at,
+        new.settle_until.is_not(None),
         old.due_at > new.updated_at,
-        old.due_at < new.due_at,
-        new.priority == int(Lane.LIVE),
+        old.due_at < later,
         old.priority == int(Lane.LIVE),
         old.last_error.is_(None),
-        old.version < SETTLING,
     )
     return statement.on_conflict_do_update(
         index_elements=[old.kind, old.key, old.athlete_id],
@@ -127,7 +102,10 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
             "hint_time": case((newer, new.hint_time), else_=old.hint_time),
             "priority": case((better, new.priority), else_=old.priority),
             "turn": case((better, new.turn), else_=old.turn),
-            "due_at": case((or_(settling, new.due_at < old.due_at), new.due_at), else_=old.due_at),
+            "due_at": case(
+                (settling, later), (or_(running, new.due_at < old.due_at), new.due_at), else_=old.due_at
+            ),
+            "settle_until": case((running, new.settle_until), else_=longest),
             "updated_at": new.updated_at,
         },
     )
@@ -145,16 +123,10 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         newer.hint_time,
         better.lane,
         better.rank,
-        _merged_due(first, second, now),
+        min(first.due_at or now, second.due_at or now),
         better.first,
+        first.settle_until or second.settle_until,
     )
-
-
-def _merged_due(first: JobSpec, second: JobSpec, now: datetime) -> datetime:
-    """The earlier one; of two updates that wait for more to come, the later one."""
-    due = first.due_at or now, second.due_at or now
-    settling = min(due) > now and first.lane == second.lane == Lane.LIVE
-    return max(due) if settling else min(due)
 
 
 def _values(spec: JobSpec, turn: int, now: datetime) -> dict[str, Any]:
@@ -169,6 +141,7 @@ def _values(spec: JobSpec, turn: int, now: datetime) -> dict[str, Any]:
         "priority": int(spec.lane),
         "turn": turn,
         "due_at": spec.due_at or now,
+        "settle_until": spec.settle_until,
         "attempts": 0,
         "version": 1,
         "first_received_at": now,
@@ -184,70 +157,6 @@ def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
     return {row.key: Lane(row.priority) for row in connection.execute(_LOCK, {"keys": sorted(keys)})}
 
 
-def lease(
-    connection: Connection,
-    *,
-    limit: int,
-    owner: str,
-    now: datetime,
-    seconds: float,
-    most: Mapping[Lane, int] = NO_LIMIT,
-    idle: Collection[Lane] = (),
-) -> list[Job]:
-    """Lease up to `limit` due jobs, best lane first, athletes in turns; of a lane no more than can be done
-    with `most` calls, or half way where nobody else is at work in it (`idle`).
-
-    Other processes' picks are skipped, not waited for.
-    """
-    below = min((lane for lane, left in most.items() if left <= 0), default=ALL_LANES)
-    picked = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
-    left = dict(most)
-    found = [job for row in picked if _allowed(left, job := _job(row, owner), most, idle)]
-    if not found:
-        return []
-    ids = [job.id for job in found]
-    until = now + timedelta(seconds=seconds)
-    connection.execute(_HOLD, {"picked": ids, "holder": owner, "until": until, "now": now})
-    events.mark_processing(connection, ids)
-    return found
-
-
-def _allowed(left: dict[Lane, int], job: Job, most: Mapping[Lane, int], idle: Collection[Lane]) -> bool:
-    if job.lane not in left:
-        return True
-    calls, lane = calls_of(job.hint), job.lane
-    # Of many that cannot all be finished, it would be any one that stops half way.
-    if calls <= left[lane] or (lane in idle and 0 < left[lane] == most[lane]):
-        left[lane] -= calls
-        return True
-    left[lane] = 0
-    return False
-
-
-def calls_to_come(connection: Connection) -> dict[Lane, int]:
-    """How many calls the jobs that run now may still make, by lane."""
-    found = Counter[Lane]()
-    for row in connection.execute(_UNDER_WAY):
-        found[Lane(row.priority)] += calls_of(decode_hint(row.hint))
-    return found
-
-
-def _job(row: Row[Any], owner: str) -> Job:
-    return Job(
-        id=row.id,
-        kind=row.kind,
-        key=row.key,
-        athlete_id=row.athlete_id,
-        hint=decode_hint(row.hint),
-        hint_time=row.hint_time,
-        lane=Lane(row.priority),
-        attempts=row.attempts,
-        version=row.version,
-        first_received_at=row.first_received_at,
-        lease_owner=owner,
-    )
-
-
 def finish(
     connection: Connection,
     job: Job,
@@ -260,16 +169,17 @@ def finish(
 ) -> bool:
     """Complete the job's run and apply its effects; False, changing nothing, when the lease was lost."""
     mine = {"job": job.id, "holder": job.lease_owner}
-    current = connection.execute(_LEASED, mine).scalar_one_or_none()
+    current = connection.execute(_LEASED, mine).one_or_none()
     if current is None:
         return False
-    overtaken = current > job.version
+    overtaken = current.version > job.version
+    again = max(now, current.due_at) if overtaken else now
     apply(connection, is_last_attempt(job, outcome, max_attempts) and not overtaken)
     if connection.execute(_EXISTS, {"job": job.id}).first() is None:
         return True  # its effects removed it: the athlete has left
     match outcome:
         case Done(note=note, then=then):
-            _complete(connection, job, note, overtaken=overtaken, now=now)
+            _complete(connection, job, note, again=again if overtaken else None, now=now)
             if not overtaken:  # else the run that is due again will say what comes then
                 enqueue(connection, then, now)
         case Continue(hint=hint, lane=lane):
@@ -278,21 +188,21 @@ def finish(
                 going_on["hint"] = encode_hint(hint)
             if lane is not None:
                 going_on |= {"priority": int(lane), "turn": turns.first(connection, lane)}
-            _requeue(connection, job, now, now, going_on)
+            _requeue(connection, job, again, now, going_on)
             events.mark_pending(connection, [job.id])
         case Snooze(until=until, reason=reason, hint=hint):
             # A newer hint is not replaced by where the older run stopped.
             changes: dict[str, Any] = {"last_error": reason}
             if hint is not None and not overtaken:
                 changes["hint"] = encode_hint(hint)
-            _requeue(connection, job, now if overtaken else until, now, changes)
+            _requeue(connection, job, again if overtaken else until, now, changes)
             events.mark_pending(connection, [job.id])
         case Retry(error=error, hint=hint, kind=kind):
             dead = job.attempts + 1 >= max_attempts
             _failed(connection, job, error, kind, now, dead=dead, overtaken=overtaken)
             if hint is not None and not overtaken:
                 connection.execute(_CHANGE, {"job": job.id, "hint": encode_hint(hint)})
-            due = now if overtaken else now + retry_delay
+            due = again if overtaken else now + retry_delay
             connection.execute(
                 update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
             )
@@ -306,10 +216,13 @@ def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
     return isinstance(outcome, Discard) or (isinstance(outcome, Retry) and job.attempts + 1 >= max_attempts)
 
 
-def _complete(connection: Connection, job: Job, note: str | None, *, overtaken: bool, now: datetime) -> None:
+def _complete(
+    connection: Connection, job: Job, note: str | None, *, again: datetime | None, now: datetime
+) -> None:
     """Delete the job (or run it again for what came meanwhile); its events, and its dead twins', are done."""
-    if overtaken:
-        _requeue(connection, job, now, now, {"attempts": 0, "last_error": None})
+    if again is not None:
+        calm = {"attempts": 0, "last_error": None, "settle_until": now + STORM}
+        _requeue(connection, job, again, now, calm)
     else:
         connection.execute(_DELETE, {"job": job.id})
         attempts.forget(connection, job.id)
@@ -337,61 +250,9 @@ def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, cha
     connection.execute(_CHANGE, {"job": job.id, **values, **changes})
 
 
-def renew(connection: Connection, owners: Sequence[str], until: datetime) -> int:
-    """Prolong these leases, as far as they are still theirs; returns how many jobs that were."""
-    mine = and_(jobs.c.state == "running", jobs.c.lease_owner.in_(owners))
-    return connection.execute(update(jobs).where(mine).values(lease_until=until)).rowcount
-
-
-def release(connection: Connection, worker: str, now: datetime) -> int:
-    """Give back what this worker holds, as if it had never been leased."""
-    mine = jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True)
-    return _take_back(connection, mine, now)
-
-
-IsGone = Callable[[str], bool]
-
-
-def _abandoned(connection: Connection, now: datetime, is_gone: IsGone | None) -> tuple[bool, list[str]]:
-    """Whether a lease ran out, and which owners `is_gone` says are no more."""
-    rows = connection.execute(_RUNNING).all()
-    owners = sorted({row.lease_owner for row in rows})
-    gone = [owner for owner in owners if is_gone is not None and is_gone(owner)]
-    return any(row.lease_until <= now for row in rows), gone
-
-
-def any_abandoned(connection: Connection, now: datetime, is_gone: IsGone | None = None) -> bool:
-    """Whether there is something to rescue."""
-    expired, gone = _abandoned(connection, now, is_gone)
-    return expired or bool(gone)
-
-
-def rescue(connection: Connection, now: datetime, is_gone: IsGone | None = None) -> int:
-    """Queue again what dead workers held: the lease ran out, or `is_gone` says so of its owner."""
-    _, gone = _abandoned(connection, now, is_gone)
-    expired = _columns.lease_until <= now
-    return _take_back(connection, or_(expired, _columns.lease_owner.in_(gone)) if gone else expired, now)
-
-
-def _take_back(connection: Connection, which: Any, now: datetime) -> int:
-    statement = (
-        update(jobs)
-        .where(jobs.c.state == "running", which)
-        .values(state="queued", lease_owner=None, lease_until=None, updated_at=now)
-        .returning(jobs.c.id)
-    )
-    ids = connection.execute(statement).scalars().all()
-    events.mark_pending(connection, ids)
-    return len(ids)
-
-
 def next_due(connection: Connection) -> datetime | None:
     """When the next queued job falls due."""
     return connection.execute(_NEXT_DUE).scalar()
-
-
-def any_running(connection: Connection) -> bool:
-    return connection.execute(_RUNNING.limit(1)).first() is not None
 
 
 def get(connection: Connection, job_id: str) -> Row[Any] | None:

@@ -18,7 +18,7 @@ from ..domain.lanes import Room
 from ..domain.outcome import Discard, Outcome, Retry
 from ..errors import QuotaSpent
 from ..ports import Clock
-from . import breaker, effects, jobs, waiting
+from . import breaker, effects, jobs, leases, waiting
 from .budget import BudgetTable, Tight
 from .database import Database
 
@@ -53,13 +53,13 @@ class JobTable:
         def body(connection: Connection) -> list[Job]:
             nonlocal tight
             tight = self._budget.tight(connection, demand, PATIENT, limit * MANY_WORKERS)
-            to_come = jobs.calls_to_come(connection) if tight else {}
+            to_come = leases.calls_to_come(connection) if tight else {}
             most = {
                 lane: room.calls - sum(to_come.get(other, 0) for other in PATIENT if other <= lane)
                 for lane, room in tight.items()
             }
             idle = [lane for lane in tight if lane not in to_come]
-            return jobs.lease(
+            return leases.lease(
                 connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
             )
 
@@ -108,19 +108,19 @@ class JobTable:
 
     async def renew(self, owners: Sequence[str], seconds: float) -> int:
         until = self._clock.now() + timedelta(seconds=seconds)
-        return await self._database.write(lambda c: jobs.renew(c, owners, until))
+        return await self._database.write(lambda c: leases.renew(c, owners, until))
 
     async def release(self, owner: str) -> int:
         now = self._clock.now()
-        return await self._database.write(lambda c: jobs.release(c, owner, now))
+        return await self._database.write(lambda c: leases.release(c, owner, now))
 
     async def rescue(self) -> int:
         now = self._clock.now()
         # On a file of this very machine, an owner whose process is no more will never come back.
         is_gone = None if self._database.shares_work else process_is_gone
-        if not await self._database.read(lambda c: jobs.any_abandoned(c, now, is_gone)):
+        if not await self._database.read(lambda c: leases.any_abandoned(c, now, is_gone)):
             return 0
-        return await self._database.write(lambda c: jobs.rescue(c, now, is_gone))
+        return await self._database.write(lambda c: leases.rescue(c, now, is_gone))
 
     async def next_due(self) -> datetime | None:
         return await self._database.read(jobs.next_due)

@@ -18,7 +18,7 @@ from ..domain.comparison import comparison
 from ..domain.gear import gear_refresh
 from ..domain.job import ReconcileHint, athlete_key
 from ..ports import Clock, Wakeup
-from . import activities, athletes, breaker, dead_letters, jobs, subscriptions, waiting
+from . import activities, athletes, breaker, dead_letters, jobs, leases, subscriptions, waiting
 from .database import Database
 
 FULL_EVERY = timedelta(hours=6)
@@ -164,4 +164,4 @@ def _nobody_asks(connection: Connection, now: datetime) -> bool:
     if not breaker.is_failing(connection):
         return False
     due = jobs.next_due(connection)
-    return (due is None or due > now + breaker.TRY_EVERY) and not jobs.any_running(connection)
+    return (due is None or due > now + breaker.TRY_EVERY) and not leases.any_running(connection)

@@ -75,6 +75,7 @@ jobs = Table(
     Column("error_class", String(32), comment="by which dead letters are grouped"),
     Column("first_received_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("settle_until", Instant, comment="more updates put due_at off up to then; null: they do not"),
     one_of("state", "queued", "running", "dead"),
 )
 LIVE = text("state <> 'dead'")
