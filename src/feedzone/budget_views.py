@@ -77,6 +77,24 @@ class Budget(Struct, frozen=True):
     queue: QueueOutlook
 
 
+class WholeHistory(Struct, frozen=True):
+    """What all of an athlete's history would cost. How much there is, Strava does not say before it is
+    listed: so many years at the pace of what we hold.
+
+    `done_at` comes after all that waits already.
+    """
+
+    athlete_id: int
+    years: float
+    held: Annotated[int, Meta(description="activities that we hold")]
+    activities: Annotated[
+        int, Meta(description="that are still to come, as far as one can tell; 0: all is here")
+    ]
+    calls: int
+    waiting_before: Annotated[int, Meta(description="calls of what waits already")]
+    done_at: Annotated[datetime | None, Meta(description="null: the quota will never suffice")]
+
+
 class WhatIf(Struct, frozen=True):
     """What the first sync of so many more athletes, each with so many activities, would cost.
 

@@ -17,9 +17,19 @@ from .budget_views import (
     Spent,
     SyncOutlook,
     WhatIf,
+    WholeHistory,
 )
 from .domain.budget import Window, window_start
-from .domain.forecast import USUAL_MS, Outlook, Rooms, done_at, first_sync_calls
+from .domain.forecast import (
+    CALLS_AN_ACTIVITY,
+    USUAL_MS,
+    Outlook,
+    Rooms,
+    done_at,
+    first_sync_calls,
+    listing_calls,
+)
+from .errors import NotFound
 from .ports import Clock
 from .store import journal, workload
 from .store.budget import BudgetTable
@@ -30,6 +40,8 @@ TIMED_FOR = timedelta(minutes=1)
 """The journal of an hour is not read for every look at a page."""
 
 GLANCED_FOR = timedelta(seconds=10)
+
+DAYS_A_YEAR = 365.25
 
 
 class Queue(NamedTuple):
@@ -111,6 +123,23 @@ class Foresight:
             lambda c: (_spent(c, midnight, reads), self.queue(c, outlook))
         )
         return Budget(outlook.now, windows, spent, queue.whole)
+
+    async def whole_history(self, athlete_id: int, years: float) -> WholeHistory:
+        """What all of an athlete's history, so many `years` of it, would cost and when it would be there.
+
+        Raises NotFound for an athlete who is not connected.
+        """
+        outlook = await self.outlook()
+        pace, queue = await self._database.read(
+            lambda c: (workload.pace(c, athlete_id, outlook.now), self.queue(c, outlook))
+        )
+        if pace is None:
+            raise NotFound(f"athlete {athlete_id} is not connected")
+        more = 0 if pace.a_day is None else max(0, round(pace.a_day * DAYS_A_YEAR * years) - pace.held)
+        calls = listing_calls(pace.held + more) + more * CALLS_AN_ACTIVITY if more else 0
+        before = queue.whole.calls_needed
+        (done,) = done_at(outlook, [before + calls])
+        return WholeHistory(athlete_id, years, pace.held, more, calls, before, done)
 
     async def what_if(self, athletes: int, activities: int) -> WhatIf:
         """What `athletes` more, each with `activities`, would cost and when they would be done."""

@@ -92,6 +92,18 @@ async def test_what_more_athletes_would_cost(world: World) -> None:
     await get(world, "budget/forecast", 400, athletes=-1)
 
 
+async def test_what_all_of_an_athletes_history_would_cost_is_told_before_it_is_asked_for(
+    world: World,
+) -> None:
+    """Pain 47."""
+    (athlete,) = (await get(world, "athletes"))["items"][:1]
+    found = await get(world, f"athletes/{athlete['id']}/forecast", years=10)
+    assert found["years"] == 10
+    assert found["calls"] >= 2 * found["activities"] >= 0
+    await get(world, f"athletes/{athlete['id']}/forecast", 400, years=0)
+    await get(world, "athletes/999/forecast", 404)
+
+
 async def test_the_command_answers_a_stranger(sandbox, install) -> None:
     feedzone = install(sandbox.url)
     await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")

@@ -164,7 +164,7 @@ MUTATIONS = (
         "half a list is a list",
         "a list that could not be read to its end counts as all there is",
         "handlers/reconcile_athlete.py",
-        "return ending(error, job.athlete_id, self.clock.now(), self.rng)",
+        "return ending(error, job, self.clock.now(), self.rng)",
         "listed, calls = [], 1",
         guarantee=3,
         scenarios=("inactive",),

@@ -7,7 +7,7 @@ import random
 from datetime import timedelta
 
 import pytest
-from store_makers import OWNER, event, spec
+from store_makers import event, spec
 
 from feedzone.clock import StravaClock
 from feedzone.domain.budget import Reading, Reservation
@@ -145,14 +145,11 @@ async def test_many_answers_at_once_close_it_once(breaker, clock):
 async def test_what_waited_for_the_application_goes_on_at_once_and_nothing_else_does(store, breaker, clock):
     """Pain 35: it drains after the 200."""
     now, rng = clock.now(), random.Random(1)
-    outcomes = {
-        1: ending(await breaker.trip(SAID), OWNER, now, rng),
-        2: ending(QuotaSpent("read_day", now + timedelta(hours=12)), OWNER, now, rng),
-        3: Retry("502"),
-    }
-    await store.enqueue(*(spec(number) for number in outcomes))
+    refusals = {1: await breaker.trip(SAID), 2: QuotaSpent("read_day", now + timedelta(hours=12))}
+    await store.enqueue(*(spec(number) for number in (1, 2, 3)))
     for job in await store.lease():
-        await store.queue.finish(job, outcomes[job.object_id])
+        refusal = refusals.get(job.object_id)
+        await store.queue.finish(job, ending(refusal, job, now, rng) if refusal else Retry("502"))
     await store.enqueue(spec(4, due_at=now + timedelta(hours=6)))
     before = {row.key: row.due_at for row in await store.rows(jobs)}
     clock.advance(seconds=1)
@@ -170,7 +167,7 @@ async def test_a_job_that_was_refused_just_before_it_closed_does_not_wait_for_th
     job = await store.lease_one()
     refusal = await breaker.trip(SAID)
     await breaker.close()
-    await store.queue.finish(job, ending(refusal, OWNER, clock.now(), random.Random(1)))
+    await store.queue.finish(job, ending(refusal, job, clock.now(), random.Random(1)))
     assert len(await store.lease()) == 1
 
 
@@ -190,7 +187,7 @@ async def test_six_hours_cost_no_attempt_and_seven_probes_at_most(store, breaker
                 await breaker.close()
                 done += 1
                 continue
-            outcome = ending(said, OWNER, clock.now(), random.Random(job.object_id))
+            outcome = ending(said, job, clock.now(), random.Random(job.object_id))
             assert isinstance(outcome, Snooze)
             await store.queue.finish(job, outcome)
         assert {row.attempts for row in await store.rows(jobs)} == {0}
@@ -220,8 +217,8 @@ async def test_while_strava_fails_one_call_in_half_a_minute_asks_and_the_others_
 async def test_what_waited_while_strava_failed_goes_on_at_once_when_it_answers(store, breaker, clock):
     await store.enqueue(spec())
     refusal = await breaker.fail(BROKEN)
-    outcome = ending(refusal, OWNER, clock.now(), random.Random(1))
-    await store.queue.finish(await store.lease_one(), outcome)
+    job = await store.lease_one()
+    await store.queue.finish(job, ending(refusal, job, clock.now(), random.Random(1)))
     assert await store.lease() == []
     assert (await store.row(jobs)).attempts == 0
     await breaker.close()

@@ -47,9 +47,24 @@ async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_a
 
 
 async def test_live_work_goes_on_while_backfill_waits(store, budget):
-    await headers(budget, read_15min=(100, 99), read_day=(1000, 99))
+    await headers(budget, read_15min=(100, 85), read_day=(1000, 85))
     await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2), spec(3, lane=Lane.INTERACTIVE))
     assert await lease(store) == [2, 3]
+
+
+async def test_what_can_wait_does_not_take_the_calls_of_live_work_that_is_due_within_seconds(
+    store, budget, clock
+):
+    """Guarantee 4: when a window opens, what waited for it comes back one after the other."""
+    await headers(budget, read_15min=(100, 70), read_day=(1000, 70))
+    soon = clock.now() + timedelta(seconds=2)
+    await store.enqueue(*(spec(n, due_at=soon) for n in range(1, 13)))
+    await store.enqueue(
+        spec(20, lane=Lane.INTERACTIVE), *(spec(n, lane=Lane.BACKFILL) for n in range(30, 40))
+    )
+    assert await lease(store) == [20]
+    clock.advance(seconds=3)
+    assert await lease(store, 20) == list(range(1, 13))
 
 
 async def test_a_spent_day_puts_all_that_can_wait_off_until_midnight(store, budget):

@@ -13,8 +13,9 @@ from feedzone.domain.demand import OTHERS, QUARTERS
 from feedzone.domain.effect import StorePage
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Snooze
+from feedzone.errors import NotFound
 from feedzone.foresight import Foresight
-from feedzone.store import journal, workload
+from feedzone.store import athletes, journal, workload
 from feedzone.store.budget import BudgetTable
 from feedzone.store.journal import Journal
 
@@ -198,6 +199,24 @@ async def test_what_more_athletes_would_cost_comes_after_what_waits(store, clock
     assert alone.done_at < told.done_at
     assert told.done_at >= clock.now() + timedelta(minutes=15)  # 106 calls, and 100 a quarter
     assert (await foresight.what_if(5, 0)).calls == 5
+
+
+async def test_what_all_of_a_history_would_cost_follows_from_the_pace_of_what_is_held(store, clock):
+    """Pain 47: Strava does not say how much there is before it is listed."""
+    foresight = Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
+    after = clock.now() - timedelta(days=30)
+    await store.write(lambda c: athletes.begin_sync(c, OWNER, after, clock.now()))
+    started = clock.now() - timedelta(days=3)
+    records = tuple(summary(number, start_date=started) for number in range(1, 31))
+    await store.apply(StorePage(OWNER, records, ()))
+    told = await foresight.whole_history(OWNER, 2)
+    assert (told.held, told.activities) == (30, 730 - 30)
+    assert told.calls == 4 + 1 + 2 * 700
+    assert told.done_at > clock.now() + timedelta(hours=12)
+    await store.write(lambda c: athletes.begin_sync(c, OWNER, None, clock.now()))
+    assert ((await foresight.whole_history(OWNER, 2)).activities, told.waiting_before) == (0, 0)
+    with pytest.raises(NotFound, match="not connected"):
+        await foresight.whole_history(999, 2)
 
 
 async def test_what_is_assumed_beforehand_is_a_share_of_the_limit_that_strava_tells(store, clock):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
-from fakes import ATHLETE, NOON, unanswered
+from fakes import ATHLETE, NOON, job, unanswered
 
 from feedzone.domain.backoff import AFTER_WINDOW_S
 from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure
+from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Discard, Retry, Snooze
 from feedzone.errors import (
     AppInactive,
@@ -33,8 +35,8 @@ EFFECTS = (CountForged("event:e1", "delete"),)
 LAST = (NoteFailure(7, ATHLETE, "x", final=True),)
 
 
-def end(error, seed: int = 1):
-    return ending(error, ATHLETE, NOON, random.Random(seed), effects=EFFECTS, if_last=LAST)
+def end(error, seed: int = 1, **changes):
+    return ending(error, job(**changes), NOON, random.Random(seed), effects=EFFECTS, if_last=LAST)
 
 
 def test_quota_is_waited_for_until_its_window_opens_and_a_little_longer():
@@ -48,6 +50,15 @@ def test_quota_is_waited_for_until_its_window_opens_and_a_little_longer():
     assert max(delays) <= AFTER_WINDOW_S[1]
     assert len(set(delays)) > 40
     assert "read_15min" in waits[0].reason
+
+
+def test_what_waited_for_a_window_comes_back_in_the_order_of_lanes_lists_first():
+    """Guarantee 4: live before interactive before what can wait; and one list shows many new rows early."""
+    until = NOON + timedelta(minutes=15)
+    order = [{"kind": "list_activities"}, {}, {"lane": Lane.INTERACTIVE}, {"lane": Lane.BACKFILL}]
+    waits = [[end(QuotaSpent("read_15min", until), seed, **one).until for seed in range(50)] for one in order]
+    for sooner, later in pairwise(waits):
+        assert max(sooner) < min(later)
 
 
 def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe():

@@ -50,6 +50,9 @@ def quarter_window(now: datetime = NOON) -> Window:
 
 # What is kept
 
+ASKED = 4
+"""Kept for who asks for something, where nobody is expected to."""
+
 
 def test_live_work_may_use_everything():
     assert kept(hourly(live=40, interactive=40), Lane.LIVE, quarter_window(), NOON) == 0
@@ -57,18 +60,24 @@ def test_live_work_may_use_everything():
 
 def test_more_is_kept_for_live_work_than_is_expected():
     """Ten are expected in this quarter: three deviations above that are covered."""
-    assert kept(hourly(live=40), Lane.BACKFILL, quarter_window(), NOON) == 20
+    assert kept(hourly(live=40), Lane.RECONCILE, quarter_window(), NOON) == 20 + ASKED
+
+
+def test_who_presses_a_button_finds_room_beside_what_is_kept_for_uploads():
+    """Decision 11: from interactive work, as much is kept for uploads as they may need, and no more."""
+    filled = kept(hourly(live=40), Lane.BACKFILL, quarter_window(), NOON)
+    assert filled - kept(hourly(live=40), Lane.INTERACTIVE, quarter_window(), NOON) == ASKED
 
 
 def test_at_least_an_activity_is_kept_where_nothing_is_expected():
-    assert kept(hourly(), Lane.BACKFILL, quarter_window(), NOON) == 2
+    assert kept(hourly(), Lane.BACKFILL, quarter_window(), NOON) == 2 + ASKED
 
 
 def test_what_is_kept_shrinks_with_the_time_in_which_it_could_be_needed():
     left = [
         kept(hourly(live=40), Lane.BACKFILL, quarter_window(), at(m)) for m in (0, 7, 7.5, 11.25, 14.2, 14.25)
     ]
-    assert left == [20, 20, 12, 8, 8, 0]
+    assert left == [20 + ASKED, 20 + ASKED, 12 + ASKED, 8 + ASKED, 8 + ASKED, 0]
 
 
 def test_of_a_day_what_live_work_will_need_until_midnight_is_kept():
@@ -84,13 +93,13 @@ def test_of_a_day_what_patient_lanes_will_need_is_kept_from_those_behind_them():
 
 
 def test_of_a_quarter_nothing_is_kept_for_who_can_wait_for_the_next():
-    assert kept(hourly(reconcile=40, reread=40), Lane.BACKFILL, quarter_window(), NOON) == 2
+    assert kept(hourly(reconcile=40, reread=40), Lane.BACKFILL, quarter_window(), NOON) == 2 + ASKED
 
 
 def test_calls_of_others_are_expected_too():
     demand = hourly(**{OTHERS: 20})
-    assert kept(demand, Lane.BACKFILL, quarter_window(), NOON) == 5 + 2
-    assert kept(demand, Lane.BACKFILL, day_window(used=240), NOON) == 240 + 2
+    assert kept(demand, Lane.BACKFILL, quarter_window(), NOON) == 5 + 2 + ASKED
+    assert kept(demand, Lane.BACKFILL, day_window(used=240), NOON) == 240 + 2 + ASKED
 
 
 def test_whatever_was_learned_a_part_is_left_for_everybody():
@@ -123,7 +132,7 @@ def test_a_closed_window_opens_when_it_ends():
 
 
 def test_what_is_kept_in_a_quarter_is_released_within_it():
-    told = room(windows(used=85, today=85), hourly(live=40), Lane.BACKFILL, NOON)
+    told = room(windows(used=81, today=81), hourly(live=40), Lane.BACKFILL, NOON)
     assert (told.calls, told.until) == (0, at(7.5))
 
 

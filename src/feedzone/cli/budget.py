@@ -13,7 +13,7 @@ from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
-    from ..budget_views import Budget, QueueOutlook, SyncOutlook, WhatIf
+    from ..budget_views import Budget, QueueOutlook, SyncOutlook, WhatIf, WholeHistory
 
 WINDOWS = {
     "read_15min": "reads, this quarter of an hour",
@@ -27,7 +27,16 @@ More = Annotated[int, typer.Option(min=0, help="How many more athletes would con
 OfEach = Annotated[int, typer.Option(min=0, help="How many activities each of them has in the window.")]
 
 
-def budget(what_if_athletes: More = 0, what_if_activities: OfEach = 200) -> None:
+AllOf = Annotated[int | None, typer.Option(help="An athlete of whom all history would be fetched.")]
+Years = Annotated[float, typer.Option(min=0.1, max=100, help="How many years that history goes back.")]
+
+
+def budget(
+    what_if_athletes: More = 0,
+    what_if_activities: OfEach = 200,
+    what_if_all_of: AllOf = None,
+    what_if_years: Years = 5,
+) -> None:
     """Show Strava's rate limit, what spent it today, and when what waits will be done."""
 
     async def command(parts: App) -> None:
@@ -38,6 +47,8 @@ def budget(what_if_athletes: More = 0, what_if_activities: OfEach = 200) -> None
         out.print(f"\nWaiting: {_waiting(now.queue, now.now)}.")
         if what_if_athletes:
             _what_if(await foresight.what_if(what_if_athletes, what_if_activities), now.now)
+        if what_if_all_of is not None:
+            _whole(await foresight.whole_history(what_if_all_of, what_if_years), now.now)
 
     console.run(command)
 
@@ -96,6 +107,18 @@ def _what_if(wanted: WhatIf, now: datetime) -> None:
         f"{_calls(wanted.calls)}, after those {wanted.waiting_before} {_done(wanted.done_at, now)}.",
         soft_wrap=True,
     )
+
+
+def _whole(wanted: WholeHistory, now: datetime) -> None:
+    if not wanted.activities:
+        said = f"All {wanted.held} activities of athlete {wanted.athlete_id} are here, or on their way."
+    else:
+        said = (
+            f"All history of athlete {wanted.athlete_id}, {wanted.years:g} years at the pace of what is "
+            f"here: {wanted.activities} more activities, {_calls(wanted.calls)}, "
+            f"after those {wanted.waiting_before} {_done(wanted.done_at, now)}."
+        )
+    out.print(said, soft_wrap=True)
 
 
 def _calls(number: int) -> str:

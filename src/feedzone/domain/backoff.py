@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from .job import Job, Lane
+
 FIRST_S = 2.0
 CAP_S = 900.0
 
 AFTER_WINDOW_S = 1.0, 5.0
 """After a window has opened again, waiting jobs come back so many seconds later, spread. Not at once:
 Strava's clock is known to the second only."""
+
+_TURNS = (0.2, 1.2, 1.2, 1.4)
+"""How much of that time is for whom: lists that show many new activities in one call, other live work,
+interactive work, what can wait. They come back one after the other, lest what can wait be first."""
+
+
+def after_window_s(job: Job, share: float) -> float:
+    """Seconds from a window's begin until `job` comes back; `share` is a random in [0, 1)."""
+    turn = 0 if job.kind == "list_activities" else _turn(job.lane)
+    return AFTER_WINDOW_S[0] + sum(_TURNS[:turn]) + share * _TURNS[turn]
+
+
+def last_after_window_s(lane: Lane) -> float:
+    """Seconds from a window's begin until the last of a lane comes back."""
+    return AFTER_WINDOW_S[0] + sum(_TURNS[: _turn(lane) + 1])
+
+
+def _turn(lane: Lane) -> int:
+    return {Lane.LIVE: 1, Lane.INTERACTIVE: 2}.get(lane, 3)
 
 
 def retry_delay_s(attempt: int, jitter: float) -> float:

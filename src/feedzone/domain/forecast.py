@@ -192,6 +192,10 @@ def _day(
 
 
 def first_sync_calls(activities: int) -> int:
-    """What the first sync of an athlete costs: pages up to the empty one, then each activity."""
-    pages = -(-activities // PER_PAGE) + 1
-    return pages + activities * CALLS_AN_ACTIVITY
+    """What the first sync of an athlete costs: the list, then each activity."""
+    return listing_calls(activities) + activities * CALLS_AN_ACTIVITY
+
+
+def listing_calls(activities: int) -> int:
+    """Pages up to the empty one."""
+    return -(-activities // PER_PAGE) + 1

@@ -94,10 +94,14 @@ class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
 Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | GearHint | PhotosHint
 
 
+MOST_CALLS = 2
+"""Of one run: an activity's detail and its streams."""
+
+
 def calls_of(hint: Hint) -> int:
     """How many calls a job is going to make, as far as its hint tells: at least one."""
     if isinstance(hint, RefreshHint) and not hint.streams_only and hint.detail_version is None:
-        return 2
+        return MOST_CALLS
     return 1
 
 

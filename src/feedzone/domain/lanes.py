@@ -30,8 +30,8 @@ QUARTER_CAUTION, DAY_CAUTION, WHOLE_DAY_CAUTION = 3.0, 2.0, 4.0
 """Standard deviations above what is expected of prompt work: in a quarter, in the rest of a day, and in a
 whole day, as it is set aside at midnight."""
 
-LEAST_KEPT = 2.0
-"""An activity: its detail and its streams."""
+LEAST_KEPT = {Lane.LIVE: 2.0, Lane.INTERACTIVE: 4.0}
+"""An upload: its detail and its streams; two activities that somebody asks for, or four first pages."""
 
 LET_GO_BY, PER_QUARTER = 95.0, 0.05
 """What turns out not to be needed of a day is kept from histories until its last quarters: as long as it can
@@ -153,11 +153,15 @@ def set_aside_at_dawn(demand: Demand, seen_from: float = 0.0) -> float:
 
 def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *, day: bool) -> float:
     """What those who go before `lane` may need between two times; `caution` in standard deviations."""
-    prompt = [other.name.lower() for other in PROMPT if other < lane]
+    prompt = [other for other in PROMPT if other < lane]
     if at >= end or not prompt:
         return 0.0
-    expected = demand.expected(prompt, at, end)
-    calls = max(LEAST_KEPT, expected + caution * sqrt(demand.spread * expected))
+    calls = 0.0
+    # In a quarter each for itself: who presses a button must not find that all is kept for uploads.
+    for together in [prompt] if day else [[other] for other in prompt]:
+        least = sum(LEAST_KEPT[other] for other in together)
+        expected = demand.expected([other.name.lower() for other in together], at, end)
+        calls += max(least, expected + caution * sqrt(demand.spread * expected))
     patient = [other.name.lower() for other in Lane if other not in PROMPT and other < lane]
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
 

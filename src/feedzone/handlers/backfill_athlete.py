@@ -32,7 +32,7 @@ class BackfillAthlete:
                 job.athlete_id, after=hint.after, before=hint.before, page=hint.page, per_page=PER_PAGE
             )
         except StravaError as error:
-            return ending(error, job.athlete_id, self.clock.now(), self.rng)
+            return ending(error, job, self.clock.now(), self.rng)
         if not records:
             # Only an empty page is the end: a short one may be followed by more (pain 51).
             return Done((FinishListing(job.athlete_id),))

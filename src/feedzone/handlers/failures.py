@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from ..domain.backoff import AFTER_WINDOW_S
+from ..domain.backoff import after_window_s
 from ..domain.effect import Effect, MarkAthlete
 from ..domain.job import Job
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
@@ -29,22 +29,22 @@ from ..errors import (
 
 def ending(
     error: StravaError,
-    athlete_id: int,
+    job: Job,
     now: datetime,
     rng: random.Random,
     *,
     effects: tuple[Effect, ...] = (),
     if_last: tuple[Effect, ...] = (),
 ) -> Outcome:
-    """The outcome of a job that `error` stopped; `effects` are written whatever it is."""
+    """The outcome of the `job` that `error` stopped; `effects` are written whatever it is."""
     kind = class_of(error)
     match error:
         case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
-            jitter = timedelta(seconds=rng.uniform(*AFTER_WINDOW_S))
+            jitter = timedelta(seconds=after_window_s(job, rng.random()))
             return Snooze(max(until, now) + jitter, str(error), effects)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
-            mark = MarkAthlete(athlete_id, "needs_scope", reason)
+            mark = MarkAthlete(job.athlete_id, "needs_scope", reason)
             return Discard(f"{reason} ({error})", (*effects, mark), if_last, kind)
         case TransientError() | TransportFailure() | RateLimited() | NeedsRefresh() | AppInactive():
             return Retry(str(error), effects, if_last=if_last, kind=kind)
@@ -62,7 +62,7 @@ def optional_ending(
     instead: Callable[[str], Done],
 ) -> Outcome:
     """As `ending`, for what nobody misses if it comes later: never a dead letter, but `instead`."""
-    match ending(error, job.athlete_id, now, rng):
+    match ending(error, job, now, rng):
         case Snooze() as waits:
             return waits
         case Retry() as again if job.attempts + 1 < max_attempts:

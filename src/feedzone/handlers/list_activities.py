@@ -31,7 +31,7 @@ class ListActivities:
                 job.athlete_id, after=None, before=int((now + FUTURE).timestamp()), page=1, per_page=PER_PAGE
             )
         except StravaError as error:
-            outcome = ending(error, job.athlete_id, now, self.rng)
+            outcome = ending(error, job, now, self.rng)
             return outcome if isinstance(outcome, Snooze) else Done(note=f"not listed: {error}")
         mine = tuple(record for record in listed if record.athlete_id == job.athlete_id)
         jobs = tuple(refresh(job.athlete_id, record.id) for record in mine)

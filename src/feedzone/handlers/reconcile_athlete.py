@@ -42,7 +42,7 @@ class ReconcileAthlete:
         try:
             listed, calls = await self._list(job.athlete_id, after, before, hint, set(held))
         except StravaError as error:
-            return ending(error, job.athlete_id, self.clock.now(), self.rng)
+            return ending(error, job, self.clock.now(), self.rng)
         seen = {record.id for record in listed}
         missing = [number for number in held if number not in seen]
         return Done(await self._effects(job.athlete_id, listed, missing, calls, full=hint.full))

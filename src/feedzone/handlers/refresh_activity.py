@@ -255,7 +255,7 @@ class RefreshActivity:
     def _failed(self, job: Job, error: StravaError, effects: tuple[Effect, ...] = ()) -> Outcome:
         outcome = ending(
             error,
-            job.athlete_id,
+            job,
             self.clock.now(),
             self.rng,
             effects=effects,

@@ -57,10 +57,10 @@ class RevokeAthlete:
             # Nobody tells us again that the athlete has left, and no comparison finds it out.
             again = self._again(job)
             if again is None:
-                return ending(failure, job.athlete_id, self.clock.now(), self.rng)
+                return ending(failure, job, self.clock.now(), self.rng)
             return Snooze(again, f"Strava cannot say whether the athlete has left: {failure}")
         except StravaError as error:
-            return ending(error, job.athlete_id, self.clock.now(), self.rng)
+            return ending(error, job, self.clock.now(), self.rng)
         if gone:
             confirmed = "Strava no longer accepts the athlete's tokens"
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, confirmed),))

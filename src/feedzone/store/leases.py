@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
-from ..domain.job import Job, Lane, calls_of, decode_hint
+from ..domain.job import MOST_CALLS, Job, Lane, calls_of, decode_hint
 from . import events
 from .schema import jobs
 
@@ -38,6 +38,15 @@ _HOLD = (
     )
 )
 _RUNNING = select(_columns.id, _columns.lease_owner, _columns.lease_until).where(_columns.state == "running")
+_FIRST = (
+    select(_columns.priority, func.count().label("jobs"))
+    .where(
+        _columns.state == "queued",
+        _columns.priority < int(Lane.RECONCILE),
+        _columns.due_at <= bindparam("before"),
+    )
+    .group_by(_columns.priority)
+)
 _UNDER_WAY = select(_columns.priority, _columns.hint).where(_columns.state == "running")
 
 ALL_LANES = max(Lane) + 1
@@ -90,6 +99,12 @@ def calls_to_come(connection: Connection) -> dict[Lane, int]:
     for row in connection.execute(_UNDER_WAY):
         found[Lane(row.priority)] += calls_of(decode_hint(row.hint))
     return found
+
+
+def calls_that_go_first(connection: Connection, before: datetime) -> dict[Lane, int]:
+    """How many calls prompt jobs may make that wait and are due by then, by lane."""
+    rows = connection.execute(_FIRST, {"before": before})
+    return {Lane(row.priority): row.jobs * MOST_CALLS for row in rows}
 
 
 def _job(row: Row[Any], owner: str) -> Job:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Connection
 
-from ..domain.backoff import AFTER_WINDOW_S, retry_delay_s
+from ..domain.backoff import last_after_window_s, retry_delay_s
 from ..domain.effect import PurgeAthlete
 from ..domain.job import Job, Lane, calls_of
 from ..domain.lanes import Room
@@ -22,10 +22,9 @@ from . import breaker, effects, jobs, leases, waiting
 from .budget import BudgetTable, Tight
 from .database import Database
 
-PATIENT = (Lane.RECONCILE, Lane.REREAD, Lane.BACKFILL)
-"""What waits in these is put off together while there is no room for it. In the others a job finds out for
-itself: some need no call."""
-
+SOON = timedelta(seconds=5)
+"""What goes first and is due so soon has its calls kept: when a window opens, what waited for it comes back
+within seconds, and what can wait must not have spent it by then."""
 
 MANY_WORKERS = 16
 """As many times the calls of the jobs that it leases at once must be left, for a worker not to look at what
@@ -52,13 +51,12 @@ class JobTable:
 
         def body(connection: Connection) -> list[Job]:
             nonlocal tight
-            tight = self._budget.tight(connection, demand, PATIENT, limit * MANY_WORKERS)
-            to_come = leases.calls_to_come(connection) if tight else {}
-            most = {
-                lane: room.calls - sum(to_come.get(other, 0) for other in PATIENT if other <= lane)
-                for lane, room in tight.items()
-            }
-            idle = [lane for lane in tight if lane not in to_come]
+            tight = self._budget.tight(connection, demand, Lane, limit * MANY_WORKERS)
+            left = tight.pop(Lane.LIVE, None)
+            running = leases.calls_to_come(connection) if tight else {}
+            first = leases.calls_that_go_first(connection, now + SOON) if tight else {}
+            most = {lane: _calls(lane, room.calls, left, first, running) for lane, room in tight.items()}
+            idle = [lane for lane in tight if lane not in running]
             return leases.lease(
                 connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
             )
@@ -76,7 +74,7 @@ class JobTable:
         """What is left in a lane is due when there will be room again."""
         # Together: each instant of its own would have all workers look again. And after those that the limit
         # stopped half way, or that go first.
-        until = room.until + timedelta(seconds=AFTER_WINDOW_S[1])
+        until = room.until + timedelta(seconds=last_after_window_s(lane))
         reason = str(QuotaSpent(room.window, room.until))
         step = partial(waiting.put_off, lane=lane, now=now, until=until, reason=reason)
         while await self._database.write(step, durable=False) == waiting.AT_ONCE:
@@ -124,6 +122,17 @@ class JobTable:
 
     async def next_due(self) -> datetime | None:
         return await self._database.read(jobs.next_due)
+
+
+def _calls(
+    lane: Lane, room: int, left: Tight | None, first: Mapping[Lane, int], running: Mapping[Lane, int]
+) -> int:
+    """What a lane may call now, less what others are known to be about to call."""
+    before = sum(calls for other, calls in first.items() if other < lane)
+    # What is kept for uploads is for these, too, where somebody waits for an answer.
+    prompt = left if lane is Lane.INTERACTIVE else None
+    calls = room - before if prompt is None else min(room, prompt.calls - before)
+    return calls - sum(calls for other, calls in running.items() if other <= lane)
 
 
 def worker_name() -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, and_, bindparam, case, cast, func, literal, or_, select
 
 from ..domain.job import Lane
-from .schema import jobs, strava_activities
+from .schema import jobs, strava_activities, strava_athletes
 from .types import BigInt
 
 _columns = jobs.c
 _activity = strava_activities.c
+_athlete = strava_athletes.c
 _KEY = len("activity:")
 
 
@@ -48,6 +49,30 @@ def waiting(connection: Connection, now: datetime, *, photos: bool) -> list[Wait
         )
         for row in rows
     ]
+
+
+class Pace(NamedTuple):
+    """How many activities of an athlete we hold, and how many there were `a_day` in the time that was synced;
+    None: it is all of the athlete's history already."""
+
+    held: int
+    a_day: float | None
+
+
+def pace(connection: Connection, athlete_id: int, now: datetime) -> Pace | None:
+    """None for an athlete who is not connected."""
+    athlete = connection.execute(
+        select(_athlete.status, _athlete.initial_sync_after).where(_athlete.id == athlete_id)
+    ).first()
+    if athlete is None or athlete.status == "deauthorized":
+        return None
+    after = athlete.initial_sync_after
+    held = select(func.count()).where(_activity.athlete_id == athlete_id, _activity.sync_status != "deleted")
+    count = connection.execute(held).scalar_one()
+    if after is None:
+        return Pace(count, None)
+    seen = connection.execute(held.where(_activity.start_date >= after)).scalar_one()
+    return Pace(count, seen / max(1.0, (now - after) / timedelta(days=1)))
 
 
 def _photos_before(lines: Iterable[tuple[int, int]], turns: Iterable[int]) -> dict[int, int]:

@@ -9,7 +9,7 @@ from litestar import Router, delete, get, post, put
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta, Struct
 
-from ..budget_views import Budget, WhatIf
+from ..budget_views import Budget, WhatIf, WholeHistory
 from ..errors import InvalidInput, NotFound
 from ..insights import ActivityFilter
 from ..views import (
@@ -49,6 +49,9 @@ OfStatus = Annotated[EventStatus | None, QueryParameter(description="only events
 OfState = Annotated[JobState | None, QueryParameter(name="state", description="only jobs in this state")]
 MoreAthletes = Annotated[int, QueryParameter(ge=0, le=100_000, description="how many more athletes")]
 OfEach = Annotated[int, QueryParameter(ge=0, le=100_000, description="how many activities each of them has")]
+Years = Annotated[
+    float, QueryParameter(gt=0, le=100, description="how far back it goes: Strava does not say so before")
+]
 Moment = Annotated[str | None, QueryParameter(max_length=64, description="ISO 8601 or epoch seconds")]
 Since = Annotated[
     str | None, QueryParameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")
@@ -117,6 +120,16 @@ async def get_budget(parts: Parts) -> Budget:
 async def get_forecast(parts: Parts, athletes: MoreAthletes = 1, activities: OfEach = 200) -> WhatIf:
     """After all that waits already."""
     return await parts.insights.foresight.what_if(athletes, activities)
+
+
+@get(
+    "/athletes/{athlete_id:int}/forecast",
+    responses=ONE,
+    summary="What all of an athlete's history would cost",
+)
+async def get_whole_history(parts: Parts, athlete_id: AthleteId, years: Years = 5.0) -> WholeHistory:
+    """After all that waits already. See `feedzone sync ATHLETE --all`."""
+    return await parts.insights.foresight.whole_history(athlete_id, years)
 
 
 @get("/athletes", responses=LIST, summary="Athletes, by id")
@@ -309,6 +322,7 @@ def api_router() -> Router:
             get_status,
             get_budget,
             get_forecast,
+            get_whole_history,
             list_athletes,
             get_athlete,
             list_gear,
