@@ -299,6 +299,13 @@ async def test_a_dead_letter_can_be_retried_or_given_up_with_a_reason(world: Wor
     assert (await get(world, "jobs", state="dead"))["items"] == []
 
 
+async def test_a_class_of_failures_that_there_is_not_is_told_those_there_are(world: World) -> None:
+    async with world.browser(headers=KEY) as client:
+        unknown = await client.post("/api/v1/jobs/retry", json={"error_class": "nonsense"})
+    assert unknown.status_code == 400
+    assert "strava_error" in unknown.json()["detail"]
+
+
 async def test_events_are_told_newest_first_with_what_became_of_them(world: World) -> None:
     first = await world.deliver(RIDE)
     world.clock.pass_by(seconds=5)
@@ -382,7 +389,7 @@ async def test_the_reference_lists_every_endpoint_and_loads_nothing_from_elsewhe
     assert page.headers["content-type"].startswith("text/html")
     assert "http://" not in page.text
     assert "https://" not in page.text
-    assert len(schema["paths"]) == 24
+    assert len(schema["paths"]) == 25
     for path in schema["paths"]:
         assert path.startswith("/api/v1/")
         assert f"<code>{path}</code>" in page.text

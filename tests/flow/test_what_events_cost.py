@@ -157,6 +157,35 @@ async def test_updates_that_never_end_are_fetched_all_the_same(engine):
     assert engine.asked(before)[DETAIL] >= 1
 
 
+async def test_what_only_a_fetch_can_show_is_there_five_seconds_into_a_storm_that_costs_two(engine):
+    """Pain 17: also of an activity that came just before."""
+    spec = engine.world.record(engine.athlete, minutes=10, manual=True)
+    await engine.hear()
+    await engine.work()
+    await engine.pass_by(seconds=3)
+    before, fetched = len(engine.calls), []
+    for number in range(20):
+        told = update_of(engine, spec.id, at=number, visibility="everyone")
+        assert await engine.deliver(told) == [200]
+        await engine.pass_by(seconds=1)
+        fetched.append(engine.asked(before).get(DETAIL, 0))
+    assert fetched[4] == 1
+    await engine.pass_by(seconds=5)
+    assert engine.asked(before)[DETAIL] == 2
+
+
+def update_of(engine, activity_id: int, *, at: int, **updates: str) -> dict:
+    return {
+        "object_type": "activity",
+        "object_id": activity_id,
+        "aspect_type": "update",
+        "owner_id": engine.athlete,
+        "subscription_id": 120_475,
+        "event_time": int(engine.clock.now().timestamp()) + at,
+        "updates": updates,
+    }
+
+
 async def test_a_delete_does_not_wait_for_updates_to_settle(engine):
     spec = engine.world.record(engine.athlete, minutes=10, manual=True)
     await engine.hear()

@@ -334,7 +334,7 @@ def job(kind: JobKind = "refresh_activity", hint: Hint | None = None, **changes:
 
 
 class FakeQueue:
-    """Jobs in memory, with the rules of store/jobs.py for leases; no effects are applied."""
+    """Jobs in memory, with the rules of store/leases.py; no effects are applied."""
 
     def __init__(self, clock: Clock, *jobs: Job, due: Mapping[str, datetime] | None = None) -> None:
         self._clock = clock
@@ -370,24 +370,21 @@ class FakeQueue:
 
     async def renew(self, owners: Sequence[str], seconds: float) -> int:
         until = self._clock.now() + timedelta(seconds=seconds)
-        mine = [key for key, (held_by, _) in self.leases.items() if held_by in owners]
-        self.leases |= {key: (self.leases[key][0], until) for key in mine}
+        mine = {key: (by, until) for key, (by, _) in self.leases.items() if by in owners}
+        self.leases |= mine
         return len(mine)
 
     async def release(self, owner: str) -> int:
         self.released.append(owner)
-        return self._take_back(
-            [key for key, (held_by, _) in self.leases.items() if held_by.startswith(f"{owner}/")]
-        )
+        mine = [key for key, (held_by, _) in self.leases.items() if held_by.startswith(f"{owner}/")]
+        return self._take_back(mine)
 
     async def rescue(self) -> int:
         now = self._clock.now()
         return self._take_back([key for key, (_, until) in self.leases.items() if until <= now])
 
     def _take_back(self, keys: list[str]) -> int:
-        for key in keys:
-            del self.leases[key]
-        return len(keys)
+        return len([self.leases.pop(key) for key in keys])
 
     async def next_due(self) -> datetime | None:
         return min((due for key, due in self.due.items() if key not in self.leases), default=None)

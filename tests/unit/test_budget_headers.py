@@ -93,8 +93,9 @@ def test_what_makes_no_sense_is_left_out(usage, short, day):
     assert read == {"overall_15min": Reading(200, short), "overall_day": Reading(2000, day)}
 
 
-def test_a_limit_of_nothing_is_no_limit_we_know():
-    assert parse_usage({LIMIT: "0,2000", USAGE: "1,2"})["overall_15min"] == Reading(None, 1)
+@pytest.mark.parametrize("limit", ["0", "3.1", "0.5", "-3", "many"])
+def test_a_limit_of_nothing_or_of_a_broken_number_is_no_limit_we_know(limit):
+    assert parse_usage({LIMIT: f"{limit},2000", USAGE: "1,2"})["overall_15min"] == Reading(None, 1)
 
 
 @given(st.dictionaries(st.sampled_from([LIMIT, USAGE, READ_LIMIT, READ_USAGE]), st.text()))

@@ -12,7 +12,7 @@ from fakes import ATHLETE, NOON, job, unanswered
 from feedzone.domain.backoff import AFTER_WINDOW_S
 from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure
 from feedzone.domain.job import Lane
-from feedzone.domain.outcome import Discard, Retry, Snooze
+from feedzone.domain.outcome import FAILURES, Discard, Retry, Snooze
 from feedzone.errors import (
     AppInactive,
     ApplicationPaused,
@@ -26,10 +26,11 @@ from feedzone.errors import (
     QuotaSpent,
     RateLimited,
     SeatsFull,
+    StravaError,
     TokenRevoked,
     TransientError,
 )
-from feedzone.handlers.failures import class_of, ending
+from feedzone.handlers.failures import CLASSES, class_of, ending
 
 EFFECTS = (CountForged("event:e1", "delete"),)
 LAST = (NoteFailure(7, ATHLETE, "x", final=True),)
@@ -151,3 +152,7 @@ def test_a_failure_has_a_class_by_which_dead_letters_are_found_together(error, n
     outcome = end(error)
     assert isinstance(outcome, Retry | Discard)
     assert outcome.kind == name
+
+
+def test_every_class_that_a_failure_can_have_can_be_asked_for_by_name():
+    assert {name for _, name in CLASSES} | {class_of(StravaError("?"))} == set(FAILURES)

@@ -108,7 +108,8 @@ def parse_usage(headers: Mapping[str, str]) -> Usage:
     """Read the rate limit headers (lower-case names) of an answer; {} when there are none.
 
     Tolerant of blank halves (`","` was recorded), extra values, decimals, negatives: what makes no
-    sense is left out, never guessed.
+    sense is left out, never guessed. A limit of a broken number of calls makes none: to believe a wrong one
+    would close a whole day.
     """
     usage: Usage = {}
     for scope, prefix in (("overall", "x-ratelimit"), ("read", "x-readratelimit")):
@@ -117,21 +118,24 @@ def parse_usage(headers: Mapping[str, str]) -> Usage:
         for window, limit, count in zip(("15min", "day"), limits, used, strict=True):
             if limit is not None or count is not None:
                 name: WindowName = f"{scope}_{window}"  # type: ignore[assignment]  # one of WINDOWS by construction
-                usage[name] = Reading(limit if limit else None, count)
+                whole = limit is not None and limit >= 1 and limit.is_integer()
+                usage[name] = Reading(
+                    int(limit) if limit and whole else None, None if count is None else int(count)
+                )
     return usage
 
 
-def _pair(text: str | None) -> tuple[int | None, int | None]:
+def _pair(text: str | None) -> tuple[float | None, float | None]:
     parts = (text or "").split(",")
     return _count(parts[0]), _count(parts[1]) if len(parts) > 1 else None
 
 
-def _count(text: str) -> int | None:
+def _count(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
         return None
-    return int(value) if 0 <= value < 1e12 else None
+    return value if 0 <= value < 1e12 else None
 
 
 def window_start(name: WindowName, now: datetime) -> datetime:

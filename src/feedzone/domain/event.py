@@ -11,7 +11,7 @@ import msgspec
 from ..errors import InvalidInput
 from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 
-UPDATES_SETTLE = timedelta(seconds=4)
+UPDATES_SETTLE = timedelta(seconds=3)
 """One save at Strava makes several updates: when for so long no more have come, one fetch confirms them all
 (pain 17). Of what an update does not show itself, the first fetch waits no longer than this."""
 
@@ -108,18 +108,17 @@ def parse_event(body: bytes) -> StravaEvent:
 
 
 def job_for(
-    event: StravaEvent, event_id: str, signature: Signature, received_ms: int, *, fetched_lately: bool = False
+    event: StravaEvent, event_id: str, signature: Signature, received_ms: int, *, in_storm: bool = False
 ) -> JobSpec | None:
     """The job that an event of a connected athlete causes; None when there is nothing to do.
 
-    `fetched_lately`: within STORM the activity was fetched.
+    `in_storm`: within STORM the activity has been updated, and fetched after that.
     """
     if event.object_type == "activity":
         action: Action = "delete" if event.aspect_type == "delete" else "refresh"
         refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")
         received, settles = datetime.fromtimestamp(received_ms / 1000, UTC), event.aspect_type == "update"
-        seen = fetched_lately or _shows_all(event)
-        longest = received + (STORM if seen else UPDATES_SETTLE)
+        longest = received + (STORM if in_storm or _shows_all(event) else UPDATES_SETTLE)
         return JobSpec(
             kind="refresh_activity",
             key=activity_key(event.object_id),

@@ -9,6 +9,20 @@ import msgspec
 from .effect import Effect
 from .job import Hint, JobSpec, Lane
 
+FAILURES = (
+    "no_answer",
+    "strava_error",
+    "rate_limited",
+    "needs_scope",
+    "token_rejected",
+    "revoked",
+    "not_connected",
+    "not_visible",
+    "refused",
+    "other",
+)
+"""Classes of failure, by which people find dead letters together (handlers/failures.py)."""
+
 
 class Done(msgspec.Struct, frozen=True):
     """The object is up to date."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ..domain.outcome import FAILURES
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import dead_letters
@@ -28,7 +29,14 @@ class DeadLetterOperations:
         self.wakeup.notify()
 
     async def retry_all(self, error_class: str | None = None) -> int:
-        """Run every dead letter again, or every one of a class of failure; returns how many."""
+        """Run every dead letter again, or every one of a class of failure; returns how many.
+
+        Raises InvalidInput for a class that there is not.
+        """
+        if error_class is not None and error_class not in FAILURES:
+            raise InvalidInput(
+                f"there is no class {error_class} of failures; there are: {', '.join(FAILURES)}"
+            )
         now = self.clock.now()
         dead = await self.database.read(lambda c: [row.id for row in dead_letters.listing(c, error_class)])
         revived = await self.database.write(

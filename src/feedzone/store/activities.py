@@ -64,9 +64,6 @@ _HELD = (
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
 )
-_FETCHED = select(_columns.id).where(
-    _columns.id.in_(bindparam("ids", expanding=True)), _columns.last_fetched_at >= bindparam("since")
-)
 _STALE = (
     update(_table)
     .where(
@@ -109,11 +106,6 @@ def held(connection: Connection, activity_id: int) -> HeldActivity | None:
         fetched=row.last_fetched_at,
         shape=(row.distance, row.moving_time, row.elapsed_time),
     )
-
-
-def fetched_since(connection: Connection, ids: Iterable[int], since: datetime) -> set[int]:
-    """Those whose detail was fetched since then."""
-    return set(connection.execute(_FETCHED, {"ids": sorted(ids), "since": since}).scalars())
 
 
 def held_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:

@@ -6,7 +6,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, literal, literal_column, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+    update,
+)
 
 from ..domain.event import redacted
 from ..domain.job import Job
@@ -41,6 +53,17 @@ _CROWDED = (
     .group_by(_columns.owner_id)
     .having(func.count(_columns.object_id.distinct()) >= bindparam("least"))
 )
+_IN_STORM = select(strava_activities.c.id).where(
+    strava_activities.c.id.in_(bindparam("ids", expanding=True)),
+    strava_activities.c.last_fetched_at >= bindparam("since"),
+    exists().where(
+        _columns.object_id == strava_activities.c.id,
+        _columns.object_type == "activity",
+        _columns.aspect_type == "update",
+        _columns.created_at >= bindparam("since"),
+        _columns.created_at <= strava_activities.c.last_fetched_at,
+    ),
+)
 _ANSWERED = (
     update(webhook_events)
     .where(_columns.job_id == bindparam("job"), _columns.status.in_((*OPEN, "failed")))
@@ -53,6 +76,12 @@ def crowded(connection: Connection, athlete_ids: Iterable[int], *, least: int) -
     """Athletes of whom at least so many activities were announced, and neither fetched nor listed yet."""
     asked = {"athletes": sorted(athlete_ids), "least": least}
     return list(connection.execute(_CROWDED, asked).scalars())
+
+
+def in_storm(connection: Connection, ids: Iterable[int], since: datetime) -> set[int]:
+    """The activities of which an update came since then, and that were fetched after it: first results are
+    there, and more may be to come."""
+    return set(connection.execute(_IN_STORM, {"ids": sorted(ids), "since": since}).scalars())
 
 
 def mark_processing(connection: Connection, job_ids: Sequence[str]) -> None:

@@ -56,11 +56,12 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     now_ms = int(now.timestamp() * 1000)
     status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
     ours = subscriptions.active_ids(connection)
-    fetched = _fetched_lately(connection, deliveries, now)
+    updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
+    storms = events.in_storm(connection, updated, now - STORM) if updated else set()
     rows, specs = [], {}
     for event, signature in deliveries:
         event_id = uuid7(now_ms)
-        spec = job_for(event, event_id, signature, now_ms, fetched_lately=event.object_id in fetched)
+        spec = job_for(event, event_id, signature, now_ms, in_storm=event.object_id in storms)
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
         # Of who has left or never came, nothing is kept that later events tell of them (guarantee 6).
@@ -76,12 +77,6 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
         )
         for row in rows
     ]
-
-
-def _fetched_lately(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> set[int]:
-    """The activities, of those that are updated, that were fetched just now: more may be to come."""
-    updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
-    return activities.fetched_since(connection, updated, now - STORM) if updated else set()
 
 
 def _is_connected(event: StravaEvent, status: dict[int, str]) -> bool:
