@@ -215,6 +215,18 @@ async def test_what_other_workers_may_still_call_is_read_off_their_running_jobs(
     stays_on(await plans(crowded, leases.calls_to_come), "ix_jobs_lease_until")
 
 
+async def test_what_goes_first_is_counted_along_an_index_and_never_to_its_end(crowded, clock):
+    now = clock.now()
+    plan = await plans(crowded, lambda c: leases.calls_that_go_first(c, now))
+    stays_on(plan, "ix_jobs_")
+    assert "USE TEMP B-TREE" not in plan, plan
+
+
+async def test_whether_an_activity_is_in_a_storm_is_read_off_its_own_events(crowded, clock):
+    now = clock.now()
+    stays_on(await plans(crowded, lambda c: events.in_storm(c, {7, 8}, now)), "ix_webhook_events_")
+
+
 async def test_an_athletes_activities_are_listed_from_their_own_index(crowded):
     plan = await plans(crowded, lambda c: activity_lists.listing(c, athlete_id=OWNER, limit=20))
     stays_on(plan, "ix_strava_activities_athlete_id_start_date")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
 
 from ..domain.job import MOST_CALLS, Job, Lane, calls_of, decode_hint
 from . import events
@@ -38,14 +38,18 @@ _HOLD = (
     )
 )
 _RUNNING = select(_columns.id, _columns.lease_owner, _columns.lease_until).where(_columns.state == "running")
+ENOUGH = 200
+"""So many jobs take more calls than are ever counted one by one (queue.MANY_WORKERS)."""
+
 _FIRST = (
-    select(_columns.priority, func.count().label("jobs"))
+    select(_columns.priority)
     .where(
         _columns.state == "queued",
         _columns.priority < int(Lane.RECONCILE),
         _columns.due_at <= bindparam("before"),
     )
-    .group_by(_columns.priority)
+    .order_by(_columns.priority)
+    .limit(ENOUGH)
 )
 _UNDER_WAY = select(_columns.priority, _columns.hint).where(_columns.state == "running")
 
@@ -103,8 +107,8 @@ def calls_to_come(connection: Connection) -> dict[Lane, int]:
 
 def calls_that_go_first(connection: Connection, before: datetime) -> dict[Lane, int]:
     """How many calls prompt jobs may make that wait and are due by then, by lane."""
-    rows = connection.execute(_FIRST, {"before": before})
-    return {Lane(row.priority): row.jobs * MOST_CALLS for row in rows}
+    lanes = Counter(connection.execute(_FIRST, {"before": before}).scalars())
+    return {Lane(lane): jobs * MOST_CALLS for lane, jobs in lanes.items()}
 
 
 def _job(row: Row[Any], owner: str) -> Job:
