@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
 from feedzone.domain.demand import EPOCH, OTHERS, QUARTERS, Counted, Demand, learn
 from feedzone.domain.job import Lane
-from feedzone.domain.lanes import MOST_KEPT, RELEASES, kept, room, set_aside
+from feedzone.domain.lanes import MOST_KEPT, RELEASES, calls_left, room, set_aside
 
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
 NOON = MIDNIGHT + timedelta(hours=12)
@@ -49,6 +49,12 @@ def quarter_window(now: datetime = NOON) -> Window:
 
 
 # What is kept
+
+
+def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
+    """What is left of a window and not for this lane."""
+    return window.quota - window.used - calls_left([window], demand, lane, now)
+
 
 ASKED = 4
 """Kept for who asks for something, where nobody is expected to."""

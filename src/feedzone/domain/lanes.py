@@ -68,11 +68,6 @@ def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -
     return Room(calls, binding.name, _opens_at(after, demand, lane, now))
 
 
-def kept(demand: Demand, lane: Lane, window: Window, now: datetime) -> int:
-    """How many calls of this window are kept at `now` for those who go before `lane`."""
-    return _kept(reserve(demand, lane, now, day=window.is_day), window)
-
-
 class Reserve(msgspec.Struct, frozen=True):
     """What is kept of a window for those who go before a lane: as much as they may need. From histories, of a
     day, also what was set `aside` for them and is not spent, up to a `share` of the quota."""
