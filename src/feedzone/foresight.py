@@ -20,15 +20,7 @@ from .budget_views import (
     WholeHistory,
 )
 from .domain.budget import Window, window_start
-from .domain.forecast import (
-    CALLS_AN_ACTIVITY,
-    USUAL_MS,
-    Outlook,
-    Rooms,
-    done_at,
-    first_sync_calls,
-    listing_calls,
-)
+from .domain.forecast import USUAL_MS, Outlook, Rooms, done_at, sync_calls
 from .errors import NotFound
 from .ports import Clock
 from .store import journal, workload
@@ -136,7 +128,7 @@ class Foresight:
         if pace is None:
             raise NotFound(f"athlete {athlete_id} is not connected")
         more = 0 if pace.a_day is None else max(0, round(pace.a_day * DAYS_A_YEAR * years) - pace.held)
-        calls = listing_calls(pace.held + more) + more * CALLS_AN_ACTIVITY if more else 0
+        calls = sync_calls(more, pace.held) if more else 0
         before = queue.whole.calls_needed
         (done,) = done_at(outlook, [before + calls])
         return WholeHistory(athlete_id, years, pace.held, more, calls, before, done)
@@ -145,7 +137,7 @@ class Foresight:
         """What `athletes` more, each with `activities`, would cost and when they would be done."""
         outlook = await self.outlook()
         queue = await self._database.read(lambda c: self.queue(c, outlook))
-        calls, before = athletes * first_sync_calls(activities), queue.whole.calls_needed
+        calls, before = athletes * sync_calls(activities), queue.whole.calls_needed
         (done,) = done_at(outlook, [before + calls])
         return WhatIf(athletes, activities, calls, before, done)
 

@@ -156,7 +156,7 @@ MUTATIONS = (
         "deauthorisation believed",
         "an unsigned event purges an athlete who has not left",
         "handlers/revoke_athlete.py",
-        "if hint.verified and (connected is None or job.hint_time + 1 > connected.timestamp()):",
+        "if hint.verified and await self._is_still_true(job):",
         "if True:",
         guarantee=3,
     ),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from feedzone.domain.demand import QUARTERS, Demand
-from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, first_sync_calls
+from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, sync_calls
 
 EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
 FAST = 1000.0
@@ -135,4 +135,4 @@ def test_several_questions_are_answered_in_one_walk_as_if_asked_alone():
 
 @pytest.mark.parametrize(("activities", "calls"), [(0, 1), (1, 4), (200, 402), (201, 405), (800, 1605)])
 def test_a_first_sync_costs_its_pages_and_two_calls_an_activity(activities, calls):
-    assert first_sync_calls(activities) == calls
+    assert sync_calls(activities) == calls

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -113,29 +113,31 @@ def parse_usage(headers: Mapping[str, str]) -> Usage:
     """
     usage: Usage = {}
     for scope, prefix in (("overall", "x-ratelimit"), ("read", "x-readratelimit")):
-        limits = _pair(headers.get(f"{prefix}-limit"))
-        used = _pair(headers.get(f"{prefix}-usage"))
+        limits = _pair(headers.get(f"{prefix}-limit"), _limit)
+        used = _pair(headers.get(f"{prefix}-usage"), _count)
         for window, limit, count in zip(("15min", "day"), limits, used, strict=True):
             if limit is not None or count is not None:
                 name: WindowName = f"{scope}_{window}"  # type: ignore[assignment]  # one of WINDOWS by construction
-                whole = limit is not None and limit >= 1 and limit.is_integer()
-                usage[name] = Reading(
-                    int(limit) if limit and whole else None, None if count is None else int(count)
-                )
+                usage[name] = Reading(limit, count)
     return usage
 
 
-def _pair(text: str | None) -> tuple[float | None, float | None]:
+def _pair(text: str | None, read: Callable[[str], int | None]) -> tuple[int | None, int | None]:
     parts = (text or "").split(",")
-    return _count(parts[0]), _count(parts[1]) if len(parts) > 1 else None
+    return read(parts[0]), read(parts[1]) if len(parts) > 1 else None
 
 
-def _count(text: str) -> float | None:
+def _limit(text: str) -> int | None:
+    count = _count(text)
+    return count if count and count == float(text) else None
+
+
+def _count(text: str) -> int | None:
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if 0 <= value < 1e12 else None
+    return int(value) if 0 <= value < 1e12 else None
 
 
 def window_start(name: WindowName, now: datetime) -> datetime:

@@ -14,7 +14,7 @@ import msgspec
 from .activity import PER_PAGE
 from .budget import window_end, window_start
 from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
-from .job import Lane
+from .job import CALLS_AN_ACTIVITY, Lane
 from .lanes import (
     MOST_KEPT,
     RELEASES,
@@ -30,10 +30,6 @@ HORIZON = timedelta(days=400)
 
 USUAL_MS = 300.0
 """How long a call takes, as long as none was measured."""
-
-CALLS_AN_ACTIVITY = 2
-"""The detail and the streams."""
-
 
 HOURS, A_DAY_AND_A_HALF = 24, 36.0
 
@@ -191,11 +187,8 @@ def _day(
         )
 
 
-def first_sync_calls(activities: int) -> int:
-    """What the first sync of an athlete costs: the list, then each activity."""
-    return listing_calls(activities) + activities * CALLS_AN_ACTIVITY
-
-
-def listing_calls(activities: int) -> int:
-    """Pages up to the empty one."""
-    return -(-activities // PER_PAGE) + 1
+def sync_calls(activities: int, held: int = 0) -> int:
+    """What a sync costs that finds so many new activities beside those we hold: the list's pages, up to the
+    empty one, then each new activity."""
+    pages = -(-(held + activities) // PER_PAGE) + 1
+    return pages + activities * CALLS_AN_ACTIVITY

@@ -94,14 +94,14 @@ class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
 Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | GearHint | PhotosHint
 
 
-MOST_CALLS = 2
-"""Of one run: an activity's detail and its streams."""
+CALLS_AN_ACTIVITY = 2
+"""The detail and the streams."""
 
 
 def calls_of(hint: Hint) -> int:
     """How many calls a job is going to make, as far as its hint tells: at least one."""
     if isinstance(hint, RefreshHint) and not hint.streams_only and hint.detail_version is None:
-        return MOST_CALLS
+        return CALLS_AN_ACTIVITY
     return 1
 
 
@@ -135,6 +135,13 @@ def backfill_job(athlete_id: int, activity_id: int, started: datetime | None) ->
     rank = -int(started.timestamp()) if started else 0
     hint = RefreshHint(cause="backfill")
     return JobSpec("refresh_activity", activity_key(activity_id), athlete_id, hint, 0, Lane.BACKFILL, rank)
+
+
+def revoke_job(athlete_id: int, sealed_token: str | None, due_at: datetime | None = None) -> JobSpec:
+    """Tell Strava that we let go of this token pair, encrypted as it is kept."""
+    hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed_token)
+    key = athlete_key(athlete_id)
+    return JobSpec("revoke_athlete", key, athlete_id, hint, 0, Lane.INTERACTIVE, due_at=due_at)
 
 
 class Job(msgspec.Struct, frozen=True):

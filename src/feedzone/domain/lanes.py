@@ -151,12 +151,14 @@ def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *
     prompt = [other for other in PROMPT if other < lane]
     if at >= end or not prompt:
         return 0.0
-    calls = 0.0
-    # In a quarter each for itself: who presses a button must not find that all is kept for uploads.
-    for together in [prompt] if day else [[other] for other in prompt]:
+
+    def cautiously(together: Sequence[Lane]) -> float:
         least = sum(LEAST_KEPT[other] for other in together)
         expected = demand.expected([other.name.lower() for other in together], at, end)
-        calls += max(least, expected + caution * sqrt(demand.spread * expected))
+        return max(least, expected + caution * sqrt(demand.spread * expected))
+
+    # In a quarter each for itself: who presses a button must not find that all is kept for uploads.
+    calls = cautiously(prompt) if day else sum(cautiously([other]) for other in prompt)
     patient = [other.name.lower() for other in Lane if other not in PROMPT and other < lane]
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
 

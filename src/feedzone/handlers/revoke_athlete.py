@@ -48,8 +48,7 @@ class RevokeAthlete:
 
         Who has connected again since then may have left before: a delivery can come late.
         """
-        connected = await self.records.connected_at(job.athlete_id)
-        if hint.verified and (connected is None or job.hint_time + 1 > connected.timestamp()):
+        if hint.verified and await self._is_still_true(job):
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
@@ -70,6 +69,11 @@ class RevokeAthlete:
             (CountForged(hint.cause, "deauthorization"),),
             "forged: the athlete is still connected at Strava; nothing was deleted",
         )
+
+    async def _is_still_true(self, job: Job) -> bool:
+        """Whether the athlete has not consented again since the second in which it was said."""
+        connected = await self.records.connected_at(job.athlete_id)
+        return connected is None or job.hint_time + 1 > connected.timestamp()
 
     def _again(self, job: Job) -> datetime | None:
         """When to ask again: soon at first, then every few minutes, for a week; None after that."""

@@ -16,11 +16,11 @@ from ..domain.job import (
     BackfillHint,
     Lane,
     RefreshHint,
-    RevokeHint,
     activity_key,
     athlete_key,
     backfill_job,
     job_now,
+    revoke_job,
 )
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
@@ -198,13 +198,9 @@ class AthleteOperations:
             departures.purge(
                 connection, PurgeAthlete(athlete_id, "disconnected", "request", "the operator"), now
             )
-            hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
-            key = athlete_key(athlete_id)
-            spec = job_now("revoke_athlete", key, athlete_id, hint, Lane.INTERACTIVE)
-            if refreshed_by is not None and refreshed_by > now:
-                # The pair is just being replaced: the new one is to be revoked (TokenTable.save_rotated).
-                spec = msgspec.structs.replace(spec, due_at=refreshed_by)
-            jobs.enqueue(connection, [spec], now)
+            # A pair that is just being replaced: it is the new one that is to be revoked (save_rotated).
+            due = refreshed_by if refreshed_by is not None and refreshed_by > now else None
+            jobs.enqueue(connection, [revoke_job(athlete_id, sealed, due)], now)
             return True
 
         if not await self.database.write(body):

@@ -119,10 +119,13 @@ def held_between(connection: Connection, athlete_id: int, after: datetime, befor
     return sorted(connection.execute(query).scalars())
 
 
-def held_count(connection: Connection, athlete_id: int) -> int:
-    """How many live activities of the athlete we hold."""
+def held_count(connection: Connection, athlete_id: int, *, since: datetime | None = None) -> int:
+    """How many live activities of the athlete we hold: all, or those that started since then."""
     alive = and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
-    return connection.execute(select(func.count()).where(alive)).scalar_one()
+    query = select(func.count()).where(alive)
+    if since is not None:
+        query = query.where(_columns.start_date >= since)
+    return connection.execute(query).scalar_one()
 
 
 def left_summaries(

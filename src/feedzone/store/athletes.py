@@ -126,12 +126,6 @@ def keep_sports(
     connection.execute(_CHANGE, {"athlete": athlete_id, "wanted_sports": text, "updated_at": now})
 
 
-def connected_at(connection: Connection, athlete_id: int) -> datetime | None:
-    """When the athlete consented last; None: never."""
-    query = select(strava_athletes.c.connected_at).where(strava_athletes.c.id == athlete_id)
-    return connection.execute(query).scalar()
-
-
 def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | None:
     """The sport types whose details are wanted; None: all."""
     return parse_sports(connection.execute(_WANTED_SPORTS, {"athlete": athlete_id}).scalar())

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from ..domain.effect import CountForged, PurgeAthlete
 from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint
-from . import events
+from . import attempts, events
 from .schema import (
     activity_changes,
     activity_photos,
@@ -128,7 +128,8 @@ def forget_revoke(connection: Connection, athlete_id: int) -> None:
     ).all()
     told = [row.id for row in waiting if _is_revoke(row.hint)]
     if told:
-        connection.execute(delete(job_attempts).where(job_attempts.c.job_id.in_(told)))
+        for job_id in told:
+            attempts.forget(connection, job_id)
         connection.execute(delete(jobs).where(jobs.c.id.in_(told)))
         detail = "not revoked: the athlete connected again before Strava could be told"
         _note_revoke(connection, athlete_id, {"revoke_detail": detail})

@@ -173,13 +173,13 @@ def finish(
     if current is None:
         return False
     overtaken = current.version > job.version
-    again = max(now, current.due_at) if overtaken else now
+    again = max(now, current.due_at) if overtaken else None
     apply(connection, is_last_attempt(job, outcome, max_attempts) and not overtaken)
     if connection.execute(_EXISTS, {"job": job.id}).first() is None:
         return True  # its effects removed it: the athlete has left
     match outcome:
         case Done(note=note, then=then):
-            _complete(connection, job, note, again=again if overtaken else None, now=now)
+            _complete(connection, job, note, again=again, now=now)
             if not overtaken:  # else the run that is due again will say what comes then
                 enqueue(connection, then, now)
         case Continue(hint=hint, lane=lane):
@@ -188,21 +188,21 @@ def finish(
                 going_on["hint"] = encode_hint(hint)
             if lane is not None:
                 going_on |= {"priority": int(lane), "turn": turns.first(connection, lane)}
-            _requeue(connection, job, again, now, going_on)
+            _requeue(connection, job, again or now, now, going_on)
             events.mark_pending(connection, [job.id])
         case Snooze(until=until, reason=reason, hint=hint):
             # A newer hint is not replaced by where the older run stopped.
             changes: dict[str, Any] = {"last_error": reason}
             if hint is not None and not overtaken:
                 changes["hint"] = encode_hint(hint)
-            _requeue(connection, job, again if overtaken else until, now, changes)
+            _requeue(connection, job, again or until, now, changes)
             events.mark_pending(connection, [job.id])
         case Retry(error=error, hint=hint, kind=kind):
             dead = job.attempts + 1 >= max_attempts
             _failed(connection, job, error, kind, now, dead=dead, overtaken=overtaken)
             if hint is not None and not overtaken:
                 connection.execute(_CHANGE, {"job": job.id, "hint": encode_hint(hint)})
-            due = again if overtaken else now + retry_delay
+            due = again or now + retry_delay
             connection.execute(
                 update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
             )

@@ -9,11 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
 
-from ..domain.job import MOST_CALLS, Job, Lane, calls_of, decode_hint
+from ..domain.job import CALLS_AN_ACTIVITY, Job, Lane, calls_of, decode_hint
 from . import events
 from .schema import jobs
 
 _columns = jobs.c
+
+ENOUGH = 200
+"""So many jobs take more calls than are ever counted one by one (queue.MANY_WORKERS)."""
 
 # Statements of every job's way are built once: to build one takes longer than to run it.
 _PICK = (
@@ -38,9 +41,6 @@ _HOLD = (
     )
 )
 _RUNNING = select(_columns.id, _columns.lease_owner, _columns.lease_until).where(_columns.state == "running")
-ENOUGH = 200
-"""So many jobs take more calls than are ever counted one by one (queue.MANY_WORKERS)."""
-
 _FIRST = (
     select(_columns.priority)
     .where(
@@ -108,7 +108,7 @@ def calls_to_come(connection: Connection) -> dict[Lane, int]:
 def calls_that_go_first(connection: Connection, before: datetime) -> dict[Lane, int]:
     """How many calls prompt jobs may make that wait and are due by then, by lane."""
     lanes = Counter(connection.execute(_FIRST, {"before": before}).scalars())
-    return {Lane(lane): jobs * MOST_CALLS for lane, jobs in lanes.items()}
+    return {Lane(lane): jobs * CALLS_AN_ACTIVITY for lane, jobs in lanes.items()}
 
 
 def _job(row: Row[Any], owner: str) -> Job:

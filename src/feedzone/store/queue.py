@@ -129,9 +129,10 @@ def _calls(
 ) -> int:
     """What a lane may call now, less what others are known to be about to call."""
     before = sum(calls for other, calls in first.items() if other < lane)
-    # What is kept for uploads is for these, too, where somebody waits for an answer.
-    prompt = left if lane is Lane.INTERACTIVE else None
-    calls = room - before if prompt is None else min(room, prompt.calls - before)
+    calls = room - before
+    if lane is Lane.INTERACTIVE and left is not None:
+        # Somebody waits for an answer: these uploads have their calls of what is kept for uploads.
+        calls = min(room, left.calls - before)
     return calls - sum(calls for other, calls in running.items() if other <= lane)
 
 

@@ -18,7 +18,8 @@ class RecordTable:
         return await self._database.read(lambda c: activities.held(c, activity_id))
 
     async def connected_at(self, athlete_id: int) -> datetime | None:
-        return await self._database.read(lambda c: athletes.connected_at(c, athlete_id))
+        row = await self._database.read(lambda c: athletes.get(c, athlete_id))
+        return None if row is None else row.connected_at
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..domain.ids import uuid7
-from ..domain.job import Lane, RevokeHint, athlete_key, decode_hint, encode_hint, job_now
+from ..domain.job import RevokeHint, decode_hint, encode_hint, revoke_job
 from ..ports import Clock
 from ..vault import Vault
 from . import athletes
@@ -109,9 +109,7 @@ class TokenTable:
     def _revoke(self, connection: Connection, athlete_id: int, grant: TokenGrant, now: datetime) -> None:
         """The athlete has left while the pair was replaced: it is this one that Strava must end (pain 28)."""
         sealed = self._vault.seal(grant.refresh_token, owner=owner_of(athlete_id))
-        hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
-        spec = job_now("revoke_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.INTERACTIVE)
-        enqueue(connection, [spec], now)
+        enqueue(connection, [revoke_job(athlete_id, sealed)], now)
 
     def save_exchanged(
         self, connection: Connection, athlete_id: int, grant: TokenGrant, now: datetime

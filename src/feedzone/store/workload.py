@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, Text, and_, bindparam, case, cast, func, literal, or_, select
 
 from ..domain.job import Lane
-from .schema import jobs, strava_activities, strava_athletes
+from . import activities, athletes
+from .schema import jobs, strava_activities
 from .types import BigInt
 
 _columns = jobs.c
 _activity = strava_activities.c
-_athlete = strava_athletes.c
 _KEY = len("activity:")
 
 
@@ -61,18 +61,15 @@ class Pace(NamedTuple):
 
 def pace(connection: Connection, athlete_id: int, now: datetime) -> Pace | None:
     """None for an athlete who is not connected."""
-    athlete = connection.execute(
-        select(_athlete.status, _athlete.initial_sync_after).where(_athlete.id == athlete_id)
-    ).first()
+    athlete = athletes.get(connection, athlete_id)
     if athlete is None or athlete.status == "deauthorized":
         return None
     after = athlete.initial_sync_after
-    held = select(func.count()).where(_activity.athlete_id == athlete_id, _activity.sync_status != "deleted")
-    count = connection.execute(held).scalar_one()
+    held = activities.held_count(connection, athlete_id)
     if after is None:
-        return Pace(count, None)
-    seen = connection.execute(held.where(_activity.start_date >= after)).scalar_one()
-    return Pace(count, seen / max(1.0, (now - after) / timedelta(days=1)))
+        return Pace(held, None)
+    seen = activities.held_count(connection, athlete_id, since=after)
+    return Pace(held, seen / max(1.0, (now - after) / timedelta(days=1)))
 
 
 def _photos_before(lines: Iterable[tuple[int, int]], turns: Iterable[int]) -> dict[int, int]:
