@@ -107,6 +107,16 @@ async def test_what_cannot_be_seen_before_its_fetch_is_put_off_by_no_later_updat
     assert (await store.row(jobs_table)).due_at == began + timedelta(seconds=4)
 
 
+@pytest.mark.parametrize("longest", [(4, 30), (30, 4)])
+async def test_updates_that_come_together_wait_no_longer_than_the_first_of_them_may(store, clock, longest):
+    """Pain 17: also when one transaction stores both."""
+    began = clock.now()
+    await store.enqueue(*(update(clock, longest_s) for longest_s in longest))
+    clock.advance(seconds=1)
+    await store.enqueue(update(clock))
+    assert (await store.row(jobs_table)).due_at == began + timedelta(seconds=4)
+
+
 async def test_updates_that_come_while_their_activity_is_fetched_cost_one_more_fetch(store, clock):
     """Guarantee 2: a storm of events on a new activity is its fetch, and one when the storm is over."""
     await store.enqueue(spec())

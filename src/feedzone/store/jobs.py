@@ -125,7 +125,7 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         better.rank,
         min(first.due_at or now, second.due_at or now),
         better.first,
-        first.settle_until or second.settle_until,
+        min((one.settle_until for one in (first, second) if one.settle_until), default=None),
     )
 
 
