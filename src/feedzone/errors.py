@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 class FeedzoneError(Exception):
@@ -35,6 +36,9 @@ class StorageUnavailable(FeedzoneError):
 class StravaError(FeedzoneError):
     """A call to Strava did not give what was asked for."""
 
+    error_class: ClassVar[str] = "other"
+    """Under this name people find dead letters of one kind together (domain/outcome.py lists all)."""
+
 
 class TransportFailure(StravaError):
     """No answer came from Strava.
@@ -42,6 +46,8 @@ class TransportFailure(StravaError):
     `acted` is False when the request surely never reached Strava (it may be repeated at will), and
     None when that is not known (a timeout: Strava may have acted).
     """
+
+    error_class = "no_answer"
 
     def __init__(self, message: str, *, acted: bool | None = None) -> None:
         super().__init__(message)
@@ -90,25 +96,37 @@ class ApiError(StravaError):
 class TransientError(ApiError):
     """Strava failed in a way that passes: 5xx, 597, an HTML body, a bare 400 of the token endpoint."""
 
+    error_class = "strava_error"
+
 
 class RateLimited(ApiError):
     """Strava says that a rate limit window is spent."""
+
+    error_class = "rate_limited"
 
 
 class NotVisible(ApiError):
     """Strava has no such object for this athlete: deleted, private, or not ready yet."""
 
+    error_class = "not_visible"
+
 
 class NeedsRefresh(ApiError):
     """Strava does not accept the access token (any more)."""
+
+    error_class = "token_rejected"
 
 
 class NeedsScope(ApiError):
     """The athlete has not granted the scope that this call needs."""
 
+    error_class = "needs_scope"
+
 
 class TokenRevoked(ApiError):
     """Strava does not accept the refresh token: access was revoked, or the token was rotated elsewhere."""
+
+    error_class = "revoked"
 
 
 class AppInactive(ApiError):
@@ -121,6 +139,8 @@ class SeatsFull(ApiError):
 
 class PermanentError(ApiError):
     """Strava refuses this request, and would refuse it again."""
+
+    error_class = "refused"
 
 
 class QuotaSpent(StravaError):
@@ -166,3 +186,5 @@ class StravaFails(ApplicationPaused):
 
 class NotConnected(StravaError):
     """The athlete has no usable connection to Strava."""
+
+    error_class = "not_connected"

@@ -32,7 +32,6 @@ from feedzone.errors import (
     TokenRevoked,
     TransientError,
 )
-from feedzone.handlers.failures import class_of
 from feedzone.handlers.refresh_activity import RefreshActivity
 
 STREAMS = b'{"time":{"data":[0,1,2]},"heartrate":{"data":[90,91,92]}}'
@@ -357,7 +356,7 @@ async def test_a_missing_scope_marks_the_athlete_and_deletes_nothing(clock, acti
 async def test_what_cannot_succeed_is_kept_as_a_dead_letter_with_its_reason(clock, failure):
     outcome = await run(FakeApi(activity=failure), clock, DELETE, HELD)
     note = NoteFailure(ACTIVITY, ATHLETE, str(failure), final=True)
-    assert outcome == Discard(str(failure), (), (note,), class_of(failure))
+    assert outcome == Discard(str(failure), (), (note,), failure.error_class)
 
 
 @pytest.mark.parametrize("failure", [NeedsScope(401), PermanentError(403, "Forbidden")])

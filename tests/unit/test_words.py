@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from markupsafe import Markup
 
+from feedzone.domain.outcome import FAILURES
 from feedzone.page_views import DeadLetter
 from feedzone.views import Attempt, Job
 from feedzone.web.reader import Reader
-from feedzone.web.words import failure
+from feedzone.web.words import CAUSES, failure
 
 NOW = datetime(2026, 11, 26, 15, 0, tzinfo=UTC)  # a Thursday
 
@@ -55,3 +56,8 @@ def test_a_failure_says_what_strava_answers_for_what_and_since_when(first, since
 )  # fmt: skip
 def test_a_failure_without_an_answer_says_what_went_wrong(error, error_class, kind, words):
     assert told(letter(error, error_class, NOW, kind)) == f"{words}, since 15:00"
+
+
+def test_every_class_of_failures_says_what_happened_and_what_to_do():
+    assert set(CAUSES) == set(FAILURES)
+    assert all(happened and advice for happened, advice in CAUSES.values())

@@ -44,6 +44,11 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
     streams_only: bool = False
     """Ask for the streams alone: the detail is known, and not due to be read again."""
 
+    @property
+    def announced(self) -> bool:
+        """Whether an event told of it."""
+        return self.cause.startswith("event:")
+
 
 class RevokeHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="revoke"):
     """An athlete leaves. `confirm`: an event says so, ask Strava; `revoke`: tell Strava that we let go."""

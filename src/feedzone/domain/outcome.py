@@ -21,7 +21,7 @@ FAILURES = (
     "refused",
     "other",
 )
-"""Classes of failure, by which people find dead letters together (handlers/failures.py)."""
+"""Classes of failure, by which people find dead letters together: each error has its own (errors.py)."""
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -15,13 +15,9 @@ from ..errors import (
     ApplicationPaused,
     NeedsRefresh,
     NeedsScope,
-    NotConnected,
-    NotVisible,
-    PermanentError,
     QuotaSpent,
     RateLimited,
     StravaError,
-    TokenRevoked,
     TransientError,
     TransportFailure,
 )
@@ -37,7 +33,7 @@ def ending(
     if_last: tuple[Effect, ...] = (),
 ) -> Outcome:
     """The outcome of the `job` that `error` stopped; `effects` are written whatever it is."""
-    kind = class_of(error)
+    kind = error.error_class
     match error:
         case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
             jitter = timedelta(seconds=after_window_s(job, rng.random()))
@@ -68,22 +64,4 @@ def optional_ending(
         case Retry() as again if job.attempts + 1 < max_attempts:
             return again
         case _:
-            return instead(f"{class_of(error)}: {error}")
-
-
-CLASSES: tuple[tuple[type[StravaError], str], ...] = (
-    (TransportFailure, "no_answer"),
-    (TransientError, "strava_error"),
-    (RateLimited, "rate_limited"),
-    (NeedsScope, "needs_scope"),
-    (NeedsRefresh, "token_rejected"),
-    (TokenRevoked, "revoked"),
-    (NotConnected, "not_connected"),
-    (NotVisible, "not_visible"),
-    (PermanentError, "refused"),
-)
-
-
-def class_of(error: StravaError) -> str:
-    """The name under which people find failures of this kind together."""
-    return next((name for kind, name in CLASSES if isinstance(error, kind)), "other")
+            return instead(f"{error.error_class}: {error}")

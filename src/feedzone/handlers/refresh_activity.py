@@ -100,7 +100,7 @@ class RefreshActivity:
             return Discard(
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
             )
-        hearsay = hint.action == "delete" and hint.cause.startswith("event:") and not hint.verified
+        hearsay = hint.action == "delete" and hint.announced and not hint.verified
         claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
         if not wants(sports, record.columns.get("sport_type")) and hint.cause != "request":
             return Done((self._detail(job, hint, record, complete=True), *claim))
@@ -108,7 +108,7 @@ class RefreshActivity:
 
     def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
         """Whether an event has told of the activity just now."""
-        announced = hint.action == "refresh" and hint.cause.startswith("event:")
+        announced = hint.action == "refresh" and hint.announced
         return announced and self.clock.now() < job.first_received_at + within
 
     async def _is_too_early(self, job: Job, hint: RefreshHint) -> bool:
@@ -134,7 +134,7 @@ class RefreshActivity:
         if known or hint.action == "delete":
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
         now = self.clock.now()
-        if not hint.cause.startswith("event:"):
+        if not hint.announced:
             return Done(note="not_visible")
         if self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=False)
@@ -146,9 +146,8 @@ class RefreshActivity:
     async def _with_streams(
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
-        announced = hint.cause.startswith("event:")
         held = await self.records.held_activity(job.object_id)
-        seen = self._first_seen(held, record.start_date, announced=announced)
+        seen = self._first_seen(held, record.start_date, announced=hint.announced)
         if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
         note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
@@ -168,8 +167,7 @@ class RefreshActivity:
         return Done((detail, streams, *claim), note, self._later(job, seen, streams_pending=pending))
 
     def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
-        announced = hint.cause.startswith("event:")
-        received, happened = (job.first_received_at, job.hint_time) if announced else (None, 0)
+        received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)
         return StoreDetail(record, hint.cause, received, complete, happened)
 
     async def _streams_of(

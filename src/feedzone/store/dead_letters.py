@@ -20,7 +20,7 @@ _columns = jobs.c
 _others = jobs.alias("live")
 
 NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
-"""Classes of failure (handlers/failures.py) that end when the athlete connects again."""
+"""Classes of failure (errors.py) that end when the athlete connects again."""
 
 PASSING = ("no_answer", "strava_error", "rate_limited")
 """Classes of failure that pass by themselves, and not by what anybody here does."""

@@ -42,7 +42,7 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     "refused": ("Strava refused the request", "Its answer is below. A retry helps if something has changed."),
     "other": ("Something else went wrong", "Each attempt tells what."),
 }
-"""Classes of failure (handlers/failures.py) in words, and what to do."""
+"""Classes of failure (errors.py) in words, and what to do."""
 
 SUBJECTS: Mapping[str, str] = {
     "refresh_activity": "this activity",
