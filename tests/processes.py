@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -74,10 +75,11 @@ class Feedzone:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 
-    def stop(self, within_s: float = 20) -> int:
+    async def stop(self, within_s: float = 20) -> int:
+        """As an operator would. It waits for answers of a sandbox that may live in our own loop."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(within_s)
+        return await asyncio.to_thread(self.process.wait, within_s)
 
 
 def command(

@@ -199,7 +199,7 @@ async def test_what_is_entered_by_hand_and_then_deleted_is_said_to_be_while_one_
 
 async def test_tiles_are_asked_of_the_host_that_was_set_alone(chromium, ridden, install, sandbox):
     first, number = ridden
-    first.processes[-1].stop()
+    await first.processes[-1].stop()
     tiles = "http://tiles.invalid:8080"
     env = {"MAP_TILE_URL": tiles + "/{z}/{x}/{y}.png", "MAP_TILE_ATTRIBUTION": "© Mappers"}
     first.env.update(env)

@@ -218,7 +218,7 @@ async def test_an_operator_without_consent_is_told_why_and_sees_it_at_once_when_
     process = await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
     await feedzone.connect(athlete)
-    process.stop()
+    await process.stop()
     feedzone.env["APP_URL"] = "http://feedzone.test"  # from now on others may come, too
     await feedzone.start()
     page, watch = await watched(await chromium.new_context(viewport=PHONE), feedzone.url)

@@ -111,7 +111,7 @@ async def test_a_sync_shows_progress_and_what_came_of_it(sandbox, install):
     assert f"{total} of {total} activities are up to date." in result.stdout
     listing = await feedzone.run("athletes", "list")
     assert "complete" in listing.stdout
-    assert process.stop() == 0
+    assert await process.stop() == 0
 
 
 async def test_disconnect_asks_removes_and_tells_strava(sandbox, install):
@@ -129,7 +129,7 @@ async def test_disconnect_asks_removes_and_tells_strava(sandbox, install):
     unknown = await feedzone.run("athletes", "disconnect", str(athlete), "--yes")
     assert unknown.returncode == 1
     assert "is not connected" in unknown.stderr
-    process.stop()
+    await process.stop()
 
 
 async def test_ensure_never_takes_over_a_foreign_subscription_unasked(sandbox, install):
@@ -259,4 +259,4 @@ async def test_an_export_is_plain_files(sandbox, install):
     files = sorted(path.suffix for path in (feedzone.home / "mine").iterdir())
     assert ".json" in files
     assert ".parquet" in files
-    process.stop()
+    await process.stop()

@@ -22,7 +22,7 @@ async def test_unused_retired_and_deleted_gear_is_told_apart(sandbox, install, e
     feedzone = install(sandbox.url)
     process = await feedzone.start()
     await feedzone.connect(athlete)
-    process.stop()  # the scheduler looks every 30 s, and when it starts
+    await process.stop()  # the scheduler looks every 30 s, and when it starts
     process = await feedzone.start()
 
     async def shown():
@@ -37,7 +37,7 @@ async def test_unused_retired_and_deleted_gear_is_told_apart(sandbox, install, e
 
     world.retire_gear(athlete, sold.id, delete=True)
     world.retire_gear(athlete, tired.id)
-    process.stop()
+    await process.stop()
     tomorrow(feedzone)
     await feedzone.start()
 
@@ -61,7 +61,7 @@ async def test_without_the_profile_scope_nothing_is_asked_and_nothing_is_shown(s
     process = await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
     await feedzone.connect(athlete, "read,activity:read,activity:read_all")
-    process.stop()
+    await process.stop()
     await feedzone.start()
 
     async def complete():

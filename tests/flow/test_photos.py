@@ -51,7 +51,7 @@ async def test_a_placeholder_is_not_stored_and_the_real_photo_is(sandbox, instal
     assert await feedzone.api(f"activities/{ride.id}/photos") == (200, {"state": "pending", "items": []})
 
     sandbox.world.faults.photo_delay_s = 0
-    process.stop()
+    await process.stop()
     time_passes(feedzone)
     await feedzone.start()
 

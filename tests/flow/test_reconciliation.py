@@ -109,7 +109,7 @@ async def test_a_lost_subscription_turns_health_red_and_polling_on(sandbox, inst
     assert (await feedzone.run("subscription", "ensure")).returncode == 0
     _, well = await feedzone.api("status")
     assert not well["polling"]
-    process.stop()
+    await process.stop()
     sandbox.world.drop_subscription()
     await feedzone.start()
 
@@ -165,7 +165,7 @@ async def test_an_inactive_application_stops_all_calls_costs_nothing_and_resumes
     refused = sandbox.world.journal.by_status[403]
     assert refused <= 11  # those that were under way when it began
     # An hour passes: the probe is due.
-    process.stop()
+    await process.stop()
     sandbox.world.faults.inactive = False
     with sqlite3.connect(feedzone.home / "feedzone.db") as database:
         database.execute("UPDATE application_state SET probe_at = '2020-01-01T00:00:00.000000Z'")
