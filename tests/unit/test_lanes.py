@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
 from feedzone.domain.demand import EPOCH, OTHERS, QUARTERS, Counted, Demand, learn
 from feedzone.domain.job import Lane
-from feedzone.domain.lanes import MOST_KEPT, RELEASES, calls_left, room, set_aside
+from feedzone.domain.lanes import MOST_KEPT, RELEASES, calls_left, room, set_aside, surely_left
 
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
 NOON = MIDNIGHT + timedelta(hours=12)
@@ -239,6 +239,7 @@ def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(used,
         assert told[better].calls >= told[worse].calls >= 0
     assert all(now < one.until <= MIDNIGHT + timedelta(days=1) for one in told.values())
     assert told[Lane.LIVE].calls == max(0, min(100 - used, 1000 - max(used, today)))
+    assert surely_left(held) <= told[Lane.BACKFILL].calls
 
 
 @pytest.mark.parametrize("part", RELEASES[1:])

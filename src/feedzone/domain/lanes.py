@@ -59,6 +59,11 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     return max(0, min(w.quota - w.used - _kept(held[w.is_day], w) for w in windows))
 
 
+def surely_left(windows: Sequence[Window]) -> int:
+    """What every lane may call, however much is kept for others: what is kept need not be worked out."""
+    return min(0 if w.full else w.quota - w.used - int(w.quota * MOST_KEPT) for w in windows)
+
+
 def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
     """The same, and what comes when those calls have been made."""
     calls = calls_left(windows, demand, lane, now)

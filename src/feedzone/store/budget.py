@@ -232,6 +232,8 @@ class BudgetTable:
         held = windows.current(connection, now, lock=False)
         self._forget_if_other(held["read_day"].quota)
         every = list(held.values())
+        if lanes.surely_left(every) >= most:
+            return {}
         left = {lane: lanes.calls_left(every, demand, lane, now) for lane in of}
         return {
             lane: Tight(calls, partial(self._room, every, demand, lane, now))
@@ -303,7 +305,7 @@ def _leave(
     shared: bool,
 ) -> Answer | None:
     every = list(held.values())
-    if lanes.calls_left(every, demand, lane, now) <= 0:
+    if lanes.surely_left(every) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
         return lanes.room(every, demand, lane, now)
     if busy:
         return None
