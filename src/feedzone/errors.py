@@ -143,6 +143,13 @@ class PermanentError(ApiError):
     error_class = "refused"
 
 
+class ApplicationRefused(PermanentError):
+    """Strava does not accept STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET: it says nothing of any athlete, and
+    passes when the operator has set them right."""
+
+    error_class = "application_refused"
+
+
 class QuotaSpent(StravaError):
     """The rate limit leaves no room for this call now.
 

@@ -9,6 +9,7 @@ from fakes import FakeTransport, answer, refusal
 from feedzone.errors import (
     ApiError,
     AppInactive,
+    ApplicationRefused,
     Fault,
     NeedsRefresh,
     NeedsScope,
@@ -43,7 +44,8 @@ ROWS = [
     (400, "Bad Request", ("RefreshToken", "code", "invalid"), TokenRevoked),
     (400, "Bad Request", ("AuthorizationCode", "code", "invalid"), PermanentError),
     (400, "Bad Request", ("RequestToken", "code", "invalid"), PermanentError),
-    (400, "Bad Request", ("Application", "client_secret", "invalid"), PermanentError),
+    (400, "Bad Request", ("Application", "client_secret", "invalid"), ApplicationRefused),
+    (401, "Authorization Error", ("Application", "client_id", "invalid"), ApplicationRefused),
     (400, "Bad Request", ("PushSubscription", "callback url", "not verifiable"), PermanentError),
     (403, "Forbidden", ("Activity", "", "forbidden"), PermanentError),
 ]

@@ -16,6 +16,7 @@ from feedzone.domain.outcome import FAILURES, Discard, Retry, Snooze
 from feedzone.errors import (
     AppInactive,
     ApplicationPaused,
+    ApplicationRefused,
     CallOverdue,
     Fault,
     NeedsRefresh,
@@ -125,6 +126,7 @@ def test_what_cannot_succeed_is_kept_with_its_reason(error):
         RateLimited(429),
         NeedsRefresh(401, "Authorization Error"),
         AppInactive(403, "Forbidden"),
+        ApplicationRefused(400, "Bad Request"),
     ],
 )
 def test_what_passes_is_tried_again(error):
@@ -144,6 +146,7 @@ def test_what_passes_is_tried_again(error):
         (NotConnected("left"), "not_connected"),
         (NotVisible(404), "not_visible"),
         (PermanentError(400), "refused"),
+        (ApplicationRefused(400), "application_refused"),
         (SeatsFull(403), "other"),
     ],
 )

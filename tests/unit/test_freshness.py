@@ -30,7 +30,7 @@ ages = st.timedeltas(timedelta(0), 2 * DAY)
 
 
 @pytest.mark.parametrize(
-    ("age", "started_ago", "announced", "fresh"),
+    ("age", "started_ago", "new", "fresh"),
     [
         (timedelta(0), timedelta(0), True, True),
         (timedelta(0), 400 * DAY, True, True),  # an old activity, uploaded just now
@@ -43,11 +43,9 @@ ages = st.timedeltas(timedelta(0), 2 * DAY)
         (DAY, timedelta(0), True, False),  # a day after it came to us, whatever else
     ],
 )
-def test_an_activity_is_fresh_for_a_day_when_an_event_told_of_it_or_it_began_today(
-    age, started_ago, announced, fresh
-):
+def test_an_activity_is_fresh_for_a_day_when_it_was_new_or_had_begun_that_day(age, started_ago, new, fresh):
     started = None if started_ago is None else NOON - started_ago
-    assert is_fresh(NOON - age, started, announced=announced, now=NOON) is fresh
+    assert is_fresh(NOON - age, started, new=new, now=NOON) is fresh
 
 
 def looks(*, streams_pending: bool) -> list[tuple[timedelta, bool]]:
@@ -235,6 +233,21 @@ async def test_a_look_that_comes_late_after_the_day_is_the_last_and_settles_the_
         FakeApi(streams=b"{}"), clock, held(stream_state="pending"), "reread", streams_only=True
     )
     assert outcome == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
+
+
+async def test_streams_of_a_late_upload_that_no_event_told_of_are_still_in_the_making(clock):
+    """Pains 20 and 50: found by a comparison, it has just come, whenever it began."""
+    api = FakeApi(activity=record(ago=10 * DAY), streams=[b"{}", STREAMS])
+    found = await run(api, clock, None, "sweep")
+    (look,) = found.then
+    assert found.effects[1] == StoreStreams(ACTIVITY, ATHLETE, "pending")
+    late = msgspec.structs.replace(
+        held(stream_state="pending"), started=NOON - 10 * DAY, announced=False, first_seen=NOON
+    )
+    clock.advance(seconds=(look.due_at - clock.now()).total_seconds())
+    outcome = await run(api, clock, late, look.hint.cause, streams_only=look.hint.streams_only)
+    assert outcome.effects[0].state == "present"
+    assert outcome.then  # its description may still be edited
 
 
 @pytest.mark.parametrize("cause", ["event:e1", "sweep", "backfill"])

@@ -233,8 +233,34 @@ async def test_what_becomes_visible_is_stored(clock):
 
 
 async def test_a_404_of_what_we_have_is_its_end(clock):
-    outcome = await run(FakeApi(activity=GONE), clock, held=HELD)
+    held = msgspec.structs.replace(HELD, detailed=True)
+    outcome = await run(FakeApi(activity=GONE), clock, held=held)
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
+
+
+LISTED = HeldActivity(ACTIVITY, ATHLETE, "pending", first_seen=NOON)
+
+
+@pytest.mark.parametrize("cause", ["event:e1", "sweep", "request"])
+async def test_what_a_list_has_just_shown_may_not_be_ready_itself(clock, cause):
+    """Pain 21, where a list was asked first (pain 29): 404, 404, 200 is stored."""
+    api = FakeApi(activity=[GONE, GONE, record()], streams=STREAMS)
+    for _ in range(2):
+        outcome = await run(api, clock, RefreshHint(cause=cause), held=LISTED)
+        assert isinstance(outcome, Snooze)
+        clock.advance(seconds=(outcome.until - clock.now()).total_seconds())
+    assert isinstance((await run(api, clock, RefreshHint(cause=cause), held=LISTED)).effects[0], StoreDetail)
+
+
+async def test_what_a_list_has_shown_and_is_not_there_for_an_hour_is_gone(clock):
+    clock.advance(seconds=3601)
+    outcome = await run(FakeApi(activity=GONE), clock, held=LISTED)
+    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
+
+
+async def test_what_the_list_of_a_history_has_shown_and_is_not_there_is_gone(clock):
+    outcome = await run(FakeApi(activity=GONE), clock, RefreshHint(cause="backfill"), held=LISTED)
+    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "backfill"),))
 
 
 @pytest.mark.parametrize("cause", ["sweep", "backfill", "reread", "request"])

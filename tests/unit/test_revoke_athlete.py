@@ -14,7 +14,9 @@ from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (
     AppInactive,
     ApplicationPaused,
+    ApplicationRefused,
     Fault,
+    NeedsRefresh,
     NotVisible,
     PermanentError,
     QuotaSpent,
@@ -22,7 +24,7 @@ from feedzone.errors import (
     TokenRevoked,
     TransientError,
 )
-from feedzone.handlers.revoke_athlete import GIVE_UP, RevokeAthlete
+from feedzone.handlers.revoke_athlete import GIVE_UP, GIVE_UP_TELLING, RevokeAthlete
 from feedzone.vault import Tampered
 
 HEARD = RevokeHint("confirm", cause="event:e1")
@@ -82,6 +84,7 @@ async def test_a_forged_one_is_counted_and_nothing_goes(clock):
         (unanswered(), Snooze),
         (QuotaSpent("read_day", NOON + timedelta(hours=12)), Snooze),
         (ApplicationPaused(NOON + timedelta(hours=1)), Snooze),
+        (ApplicationRefused(401, "Authorization Error"), Snooze),
         (PermanentError(400, "Bad Request"), Discard),
         (NotVisible(404), Discard),
     ],
@@ -119,14 +122,17 @@ async def test_without_a_token_there_is_nothing_to_revoke(clock):
     assert api.calls == []
 
 
+DEAD = TokenRevoked(400, "Bad Request", (Fault("RefreshToken", "refresh_token", "invalid"),))
 FOREIGN = PermanentError(400, "Bad Request", (Fault("AccessToken", "token", "invalid"),))
+EXPIRED = NeedsRefresh(401, "Authorization Error", (Fault("Athlete", "access_token", "invalid"),))
 
 
-@pytest.mark.parametrize("refusal", [FOREIGN, NotVisible(404), TokenRevoked(400)])
+@pytest.mark.parametrize("refusal", [FOREIGN, EXPIRED, DEAD])
 async def test_a_token_that_strava_does_not_know_is_as_revoked_as_it_can_be(clock, refusal):
     """Pain 38."""
     (effect,) = (await run(FakeApi(revoke=refusal), clock, OURS)).effects
     assert effect.detail.startswith("Strava did not know the token")
+    assert effect.revoked
 
 
 async def test_a_token_that_cannot_be_read_is_said_to_be_so(clock):
@@ -135,7 +141,8 @@ async def test_a_token_that_cannot_be_read_is_said_to_be_so(clock):
 
     api = FakeApi()
     (effect,) = (await run(api, clock, OURS, unseal)).effects
-    assert effect.detail.startswith("the token cannot be read")
+    assert effect.detail.startswith("not revoked: the token cannot be read")
+    assert not effect.revoked
     assert api.calls == []
 
 
@@ -161,23 +168,31 @@ async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
     "failure",
     [
         RateLimited(429),
-        PermanentError(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),)),
+        ApplicationRefused(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),)),
+        PermanentError(403, body="<html>Attention Required! | Cloudflare"),
+        NeedsRefresh(401),
+        NotVisible(404),
+        PermanentError(302),
     ],
 )
 async def test_a_refusal_that_says_nothing_of_the_token_confirms_nothing(clock, failure):
     """The token is kept until Strava has confirmed the revocation (pain 28)."""
     outcome = await run(FakeApi(revoke=failure), clock, OURS)
-    assert isinstance(outcome, Snooze | Retry)
+    assert isinstance(outcome, Snooze)
     assert outcome.effects == ()
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_after_a_week_it_is_given_up_and_said_so(clock, failure):
-    clock.advance(days=7, seconds=1)
+async def test_after_two_months_it_is_given_up_and_not_called_revoked(clock, failure):
+    clock.advance(days=GIVE_UP_TELLING.days, seconds=1)
     (effect,) = (await run(FakeApi(revoke=failure), clock, OURS)).effects
-    assert effect.detail.startswith(f"given up after {GIVE_UP.days} days")
+    assert effect.detail.startswith(f"not revoked: given up after {GIVE_UP_TELLING.days} days")
+    assert not effect.revoked
 
 
-async def test_just_before_the_week_ends_it_is_still_tried(clock):
-    clock.advance(days=6, hours=23)
-    assert isinstance(await run(FakeApi(revoke=TransientError(503)), clock, OURS), Snooze)
+async def test_an_application_that_is_switched_off_for_six_weeks_still_tells_strava_every_hour(clock):
+    """Pains 28 and 35."""
+    clock.advance(days=42)
+    outcome = await run(FakeApi(revoke=AppInactive(403, "Forbidden")), clock, OURS)
+    assert isinstance(outcome, Snooze)
+    assert outcome.until - clock.now() == timedelta(hours=1)

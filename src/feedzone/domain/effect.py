@@ -164,10 +164,12 @@ class PurgeAthlete(msgspec.Struct, frozen=True):
 
 
 class ConfirmRevoke(msgspec.Struct, frozen=True):
-    """Strava has confirmed the revocation (or it could not be had any more, and `detail` says why)."""
+    """Nothing more will be done to revoke the access; `detail` says what came of it. `revoked`: Strava has
+    confirmed it, or there was nothing to revoke."""
 
     athlete_id: int
     detail: str
+    revoked: bool = True
 
 
 Effect = (

@@ -26,9 +26,10 @@ PHOTO_RETRIES = STREAM_RETRIES
 FRESH = timedelta(hours=24)
 
 
-def is_fresh(first_seen: datetime, started: datetime | None, *, announced: bool, now: datetime) -> bool:
-    """Whether edits and streams are still to be expected: announced, or begun, within a day."""
-    recent = announced or (started is not None and now - started < FRESH)
+def is_fresh(first_seen: datetime, started: datetime | None, *, new: bool, now: datetime) -> bool:
+    """Whether edits and streams are still to be expected: it came to us within a day, and was new at Strava
+    then (`new`) or begun within a day. Of a history, most is neither."""
+    recent = new or (started is not None and now - started < FRESH)
     return recent and now - first_seen < FRESH
 
 

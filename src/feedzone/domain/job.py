@@ -49,6 +49,11 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
         """Whether an event told of it."""
         return self.cause.startswith("event:")
 
+    @property
+    def of_something_new(self) -> bool:
+        """Whether it may be new at Strava: told by an event, found by a comparison, or fresh lately."""
+        return self.announced or self.cause in ("sweep", "reread")
+
 
 class RevokeHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="revoke"):
     """An athlete leaves. `confirm`: an event says so, ask Strava; `revoke`: tell Strava that we let go."""

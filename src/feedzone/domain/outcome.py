@@ -13,6 +13,7 @@ FAILURES = (
     "no_answer",
     "strava_error",
     "rate_limited",
+    "application_refused",
     "needs_scope",
     "token_rejected",
     "revoked",

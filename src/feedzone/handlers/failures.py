@@ -13,6 +13,7 @@ from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from ..errors import (
     AppInactive,
     ApplicationPaused,
+    ApplicationRefused,
     NeedsRefresh,
     NeedsScope,
     QuotaSpent,
@@ -42,7 +43,14 @@ def ending(
             reason = "the athlete has not granted activity:read: connect again and tick it"
             mark = MarkAthlete(job.athlete_id, "needs_scope", reason)
             return Discard(f"{reason} ({error})", (*effects, mark), if_last, kind)
-        case TransientError() | TransportFailure() | RateLimited() | NeedsRefresh() | AppInactive():
+        case (
+            TransientError()
+            | TransportFailure()
+            | RateLimited()
+            | NeedsRefresh()
+            | AppInactive()
+            | ApplicationRefused()
+        ):
             return Retry(str(error), effects, if_last=if_last, kind=kind)
         case _:
             return Discard(str(error), effects, if_last, kind)

@@ -128,17 +128,19 @@ class RefreshActivity:
         return held.first_seen >= job.first_received_at and not wants(sports, held.sport_type)
 
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
-        """404: gone if we had it, or if a delete said so; not ready yet if it has just been announced."""
-        held = await self.records.held_activity(job.object_id)
-        known = held is not None and held.live
-        if known or hint.action == "delete":
+        """404: gone if we had it, or if a delete said so; not ready yet if an event has just told of it, or a
+        list has just shown it."""
+        held, now = await self.records.held_activity(job.object_id), self.clock.now()
+        live = held if held is not None and held.live else None
+        listed = live is not None and not live.detailed and hint.cause != "backfill"
+        since = live.first_seen if listed and live and live.first_seen else job.first_received_at
+        delay = not_ready_delay_s((now - since).total_seconds())
+        if hint.action == "delete" or (live and not (listed and delay)):
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
-        now = self.clock.now()
-        if not hint.announced:
+        if not (hint.announced or listed):
             return Done(note="not_visible")
         if self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=False)
-        delay = not_ready_delay_s((now - job.first_received_at).total_seconds())
         if delay is None:
             return Done(note="not_visible: Strava does not show us this activity")
         return Snooze(now + timedelta(seconds=delay), f"not ready: {absent}")
@@ -147,7 +149,7 @@ class RefreshActivity:
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
         held = await self.records.held_activity(job.object_id)
-        seen = self._first_seen(held, record.start_date, announced=hint.announced)
+        seen = self._first_seen(held, record.start_date, new=hint.of_something_new)
         if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
         note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
@@ -194,7 +196,7 @@ class RefreshActivity:
         held = await self.records.held_activity(job.object_id)
         if held is None or not held.live:
             return Done()
-        seen = self._first_seen(held, held.started, announced=held.announced or hint.streams_only)
+        seen = self._first_seen(held, held.started, new=hint.of_something_new)
         try:
             streams = await self._fetch_streams(job, seen)
         except StravaError as error:
@@ -203,13 +205,13 @@ class RefreshActivity:
         return Done((streams,), then=self._later(job, seen, streams_pending=pending))
 
     def _first_seen(
-        self, held: HeldActivity | None, started: datetime | None, *, announced: bool
+        self, held: HeldActivity | None, started: datetime | None, *, new: bool
     ) -> datetime | None:
         """When this activity came to us, if that is so lately that edits and streams are still to come."""
         now = self.clock.now()
         seen = held.first_seen if held is not None and held.live and held.first_seen else now
-        announced = announced or (held is not None and held.announced)
-        return seen if is_fresh(seen, started, announced=announced, now=now) else None
+        new = new or (held is not None and held.announced)
+        return seen if is_fresh(seen, started, new=new, now=now) else None
 
     def _later(self, job: Job, seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
         """The next look at a fresh activity (pains 18 to 20)."""

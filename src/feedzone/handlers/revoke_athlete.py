@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from ..domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
 from ..domain.job import Job, RevokeHint
-from ..domain.outcome import Done, Outcome, Retry, Snooze
+from ..domain.outcome import Done, Outcome, Snooze
 from ..errors import (
     ApiError,
-    AppInactive,
+    ApplicationRefused,
     FeedzoneError,
-    RateLimited,
     StravaError,
     TransientError,
     TransportFailure,
@@ -22,8 +21,14 @@ from ..errors import (
 from ..ports import Clock, Records, StravaApi
 from .failures import ending
 
-AGAIN = timedelta(minutes=5)
+AGAIN, AT_LEAST_EVERY = timedelta(minutes=5), timedelta(hours=1)
 GIVE_UP = timedelta(days=7)
+"""For so long Strava is asked whether an athlete has left."""
+
+GIVE_UP_TELLING = timedelta(days=60)
+"""For so long Strava is told that we let go: applications have been switched off for six weeks (pain 35)."""
+
+SOON = timedelta(seconds=5)
 
 Unseal = Callable[[str, int], str]
 
@@ -52,11 +57,11 @@ class RevokeAthlete:
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
-        except (TransientError, TransportFailure) as failure:
+        except (TransientError, TransportFailure, ApplicationRefused) as failure:
             # Nobody tells us again that the athlete has left, and no comparison finds it out.
-            again = self._again(job)
-            if again is None:
+            if self._age(job) > GIVE_UP:
                 return ending(failure, job, self.clock.now(), self.rng)
+            again = self.clock.now() + min(AGAIN, max(self._age(job), SOON))
             return Snooze(again, f"Strava cannot say whether the athlete has left: {failure}")
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
@@ -75,34 +80,39 @@ class RevokeAthlete:
         connected = await self.records.connected_at(job.athlete_id)
         return connected is None or job.hint_time + 1 > connected.timestamp()
 
-    def _again(self, job: Job) -> datetime | None:
-        """When to ask again: soon at first, then every few minutes, for a week; None after that."""
-        now = self.clock.now()
-        age = now - job.first_received_at
-        return None if age > GIVE_UP else now + min(AGAIN, max(age, timedelta(seconds=5)))
+    def _age(self, job: Job) -> timedelta:
+        return self.clock.now() - job.first_received_at
 
     async def _revoke(self, job: Job, hint: RevokeHint) -> Outcome:
         """The athlete's data is gone here already; this tells Strava, for as long as it takes."""
         if hint.sealed_token is None:
             return Done((ConfirmRevoke(job.athlete_id, "there was no token to revoke"),))
-        now = self.clock.now()
         try:
             await self.api.revoke(self.unseal(hint.sealed_token, job.athlete_id))
-        except (TransientError, TransportFailure, AppInactive) as failure:
-            again = self._again(job)
-            if again is None:
-                return Done(
-                    (ConfirmRevoke(job.athlete_id, f"given up after {GIVE_UP.days} days: {failure}"),)
-                )
-            return Snooze(again, f"Strava cannot be told: {failure}")
-        except RateLimited as refusal:
-            return Snooze(now + AGAIN, f"Strava cannot be told: {refusal}")
-        except ApiError as refusal:
-            if any(fault.resource == "Application" for fault in refusal.faults):
-                # Our credentials were refused: of the token Strava has said nothing.
-                return Retry(str(refusal))
-            # A token that Strava does not know any more is as revoked as it can be.
-            return Done((ConfirmRevoke(job.athlete_id, f"Strava did not know the token: {refusal}"),))
+        except StravaError as failure:
+            if _is_unknown(failure):
+                # A token that Strava does not know any more is as revoked as it can be.
+                return Done((ConfirmRevoke(job.athlete_id, f"Strava did not know the token: {failure}"),))
+            return self._later(job, failure)
         except FeedzoneError as problem:
-            return Done((ConfirmRevoke(job.athlete_id, f"the token cannot be read: {problem}"),))
+            detail = f"not revoked: the token cannot be read: {problem}"
+            return Done((ConfirmRevoke(job.athlete_id, detail, revoked=False),))
         return Done((ConfirmRevoke(job.athlete_id, "revoked at Strava"),))
+
+    def _later(self, job: Job, failure: StravaError) -> Outcome:
+        """The token is kept until Strava has said that it is revoked (pain 28): tried ever less often."""
+        age = self._age(job)
+        if age > GIVE_UP_TELLING:
+            detail = f"not revoked: given up after {GIVE_UP_TELLING.days} days: {failure}"
+            return Done((ConfirmRevoke(job.athlete_id, detail, revoked=False),))
+        wait = max(min(AGAIN, max(age, SOON)), min(AT_LEAST_EVERY, age / 24))
+        return Snooze(self.clock.now() + wait, f"Strava cannot be told: {failure}")
+
+
+def _is_unknown(refusal: StravaError) -> bool:
+    """Whether Strava says that it does not know the token. Any other refusal says nothing of it: of a proxy,
+    of our own credentials, of a switched off application."""
+    return isinstance(refusal, ApiError) and any(
+        fault.code == "invalid" and "token" in f"{fault.resource} {fault.field}".lower()
+        for fault in refusal.faults
+    )

@@ -22,8 +22,8 @@ _others = jobs.alias("live")
 NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
 """Classes of failure (errors.py) that end when the athlete connects again."""
 
-PASSING = ("no_answer", "strava_error", "rate_limited")
-"""Classes of failure that pass by themselves, and not by what anybody here does."""
+PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
+"""Classes of failure that pass without anybody looking at each: by themselves, or when a setting is right."""
 
 CHANCE_AFTER, CHANCE_MOST = timedelta(minutes=5), timedelta(hours=6)
 """A dead letter of these is tried again unasked: `due_at` says when, each time later."""

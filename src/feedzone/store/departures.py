@@ -102,12 +102,8 @@ def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) 
     )
 
 
-def confirm_revoke(connection: Connection, athlete_id: int, detail: str, now: datetime) -> None:
-    """Note on the newest receipt that Strava has let go, too."""
-    _note_revoke(connection, athlete_id, {"revoked_at": now, "revoke_detail": detail})
-
-
-def _note_revoke(connection: Connection, athlete_id: int, values: dict[str, Any]) -> None:
+def note_revoke(connection: Connection, athlete_id: int, detail: str, revoked_at: datetime | None) -> None:
+    """Note on the newest receipt that Strava has let go, too, or (None) why it has not."""
     newest = (
         select(deletion_receipts.c.id)
         .where(deletion_receipts.c.athlete_id == athlete_id)
@@ -115,6 +111,9 @@ def _note_revoke(connection: Connection, athlete_id: int, values: dict[str, Any]
         .limit(1)
         .scalar_subquery()
     )
+    values: dict[str, Any] = {"revoke_detail": detail}
+    if revoked_at is not None:
+        values["revoked_at"] = revoked_at
     connection.execute(update(deletion_receipts).where(deletion_receipts.c.id == newest).values(values))
 
 
@@ -132,7 +131,7 @@ def forget_revoke(connection: Connection, athlete_id: int) -> None:
             attempts.forget(connection, job_id)
         connection.execute(delete(jobs).where(jobs.c.id.in_(told)))
         detail = "not revoked: the athlete connected again before Strava could be told"
-        _note_revoke(connection, athlete_id, {"revoke_detail": detail})
+        note_revoke(connection, athlete_id, detail, None)
 
 
 def _is_revoke(hint: str) -> bool:

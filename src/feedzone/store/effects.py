@@ -79,8 +79,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             departures.count_forged(connection, effect, now)
         case PurgeAthlete():
             departures.purge(connection, effect, now)
-        case ConfirmRevoke(athlete_id=athlete_id, detail=detail):
-            departures.confirm_revoke(connection, athlete_id, detail, now)
+        case ConfirmRevoke(athlete_id=athlete_id, detail=detail, revoked=revoked):
+            departures.note_revoke(connection, athlete_id, detail, now if revoked else None)
         case _:
             assert_never(effect)
 

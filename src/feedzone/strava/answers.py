@@ -9,6 +9,7 @@ import msgspec
 from ..errors import (
     ApiError,
     AppInactive,
+    ApplicationRefused,
     Fault,
     NeedsRefresh,
     NeedsScope,
@@ -23,6 +24,8 @@ from ..ports import Response
 
 BODY_KEPT = 2000
 """Characters of an error's body that are kept with it."""
+
+CREDENTIALS = ("client_id", "client_secret")
 
 PAUSES_S = (0.5, 1.5)
 """Between the tries of one call: 5xx and broken connections usually pass at once."""
@@ -57,6 +60,8 @@ def _kind(status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint
         return AppInactive
     if "limit of connected athletes exceeded" in text:
         return SeatsFull
+    if any(f.resource == "Application" and f.field in CREDENTIALS and f.code == "invalid" for f in faults):
+        return ApplicationRefused
     if status == 429 or (status == 403 and "rate limit" in text):
         return RateLimited
     if status in (401, 403) and any(f.field.endswith("permission") and f.code == "missing" for f in faults):

@@ -28,6 +28,11 @@ CAUSES: Mapping[str, tuple[str, str]] = {
         "It usually passes, and is tried again by itself. What fails for days can be discarded.",
     ),
     "rate_limited": ("The rate limit was spent", "It is tried again by itself, when there is room."),
+    "application_refused": (
+        "Strava refused this application's own credentials",
+        "Set STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET as strava.com/settings/api has them, and restart; "
+        "then it runs by itself.",
+    ),
     "needs_scope": (
         "The athlete did not grant what is needed",
         "Send them the link to connect again; then it runs by itself.",
