@@ -78,7 +78,7 @@ class TokenRows(Protocol):
         """True for the one caller, of all processes, that may refresh generation `generation` now."""
         ...
 
-    async def save_rotated(self, athlete_id: int, generation: int, owner: str, grant: TokenGrant) -> bool:
+    async def save_rotated(self, athlete_id: int, generation: int, grant: TokenGrant) -> bool:
         """Store the rotated pair. False when `generation` is no longer the current one."""
         ...
 

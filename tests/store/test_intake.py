@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.event import StravaEvent, parse_event
+from feedzone.domain.job import Lane
 from feedzone.store import athletes, departures, intake, subscriptions
 from feedzone.store.database import Database
 from feedzone.store.intake import Delivery
@@ -85,6 +86,19 @@ async def test_all_events_of_an_activity_share_one_job_and_the_newest_hint_stays
     (job,) = await rows(connected, jobs)
     assert job.version == 3
     assert msgspec.json.decode(job.hint)["action"] == "delete"
+
+
+async def test_of_many_activities_edited_at_once_ten_are_confirmed_at_once_and_the_rest_behind_live_work(
+    connected, clock
+):
+    """Pain 17."""
+    edits = [event(object_id=n, aspect_type="update", updates={"title": "x"}) for n in range(1, 16)]
+    await deliver(connected, clock, *edits[:4])
+    await deliver(connected, clock, *edits[4:8])
+    await deliver(connected, clock, *edits[8:], event(object_id=99))
+    lanes = {row.key: Lane(row.priority) for row in await rows(connected, jobs)}
+    assert {lanes[f"activity:{n}"] for n in (*range(1, 11), 99)} == {Lane.LIVE}
+    assert {lanes[f"activity:{n}"] for n in range(11, 16)} == {Lane.RECONCILE}
 
 
 async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, clock):

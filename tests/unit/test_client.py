@@ -256,6 +256,17 @@ async def test_an_outage_is_no_proof_of_a_deauthorization(clock, failure):
         await Connection(clock, UNAUTHORIZED, failure).client.is_deauthorized(ATHLETE)
 
 
+async def test_who_has_not_granted_the_scope_is_not_asked_for_activities_again(clock):
+    """Pain 31: no call, however many jobs wait; whether they have left can still be asked."""
+    here = Connection(clock, answer(200, {"id": ATHLETE}))
+    await here.rows.mark(ATHLETE, 1, "needs_scope", "activity:read is missing")
+    for _ in range(3):
+        with pytest.raises(NeedsScope):
+            await here.client.activity(ATHLETE, 7)
+    assert here.transport.requests == []
+    assert await here.client.is_deauthorized(ATHLETE) is False
+
+
 async def test_a_lost_connection_is_not_called(clock):
     here = Connection(clock, DETAIL)
     here.rows.purge()

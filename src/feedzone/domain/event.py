@@ -18,6 +18,13 @@ UPDATES_SETTLE = timedelta(seconds=3)
 STORM = timedelta(seconds=30)
 """Where what is true can be seen already, a storm of updates puts the fetch off up to so long."""
 
+AHEAD = timedelta(hours=1)
+"""No event is from later than our clock says by so much: what pretends to be would outlive all true ones."""
+
+BULK = 10
+"""Where so many updates of one athlete wait (pain 17: hundreds, when somebody edits many at once), those that
+are shown already are confirmed behind live work."""
+
 Signature = Literal["verified", "mismatch", "absent"]
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
@@ -60,6 +67,10 @@ class StravaEvent(msgspec.Struct, frozen=True):
         )
         digest = hashlib.sha256("|".join(map(str, parts)).encode() + b"|" + updates)
         return digest.hexdigest()
+
+    def happened(self, received: datetime) -> int:
+        """`event_time`, as far as it can be true of an event that was `received` then."""
+        return min(self.event_time, int((received + AHEAD).timestamp()))
 
     @property
     def is_deauthorization(self) -> bool:
@@ -108,24 +119,33 @@ def parse_event(body: bytes) -> StravaEvent:
 
 
 def job_for(
-    event: StravaEvent, event_id: str, signature: Signature, received_ms: int, *, in_storm: bool = False
+    event: StravaEvent,
+    event_id: str,
+    signature: Signature,
+    received_ms: int,
+    *,
+    in_storm: bool = False,
+    in_bulk: bool = False,
 ) -> JobSpec | None:
     """The job that an event of a connected athlete causes; None when there is nothing to do.
 
-    `in_storm`: within STORM the activity has been updated, and fetched after that.
+    `in_storm`: within STORM the activity has been updated, and fetched after that. `in_bulk`: BULK updates of
+    the athlete's activities wait already.
     """
+    received = datetime.fromtimestamp(received_ms / 1000, UTC)
     if event.object_type == "activity":
         action: Action = "delete" if event.aspect_type == "delete" else "refresh"
         refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")
-        received, settles = datetime.fromtimestamp(received_ms / 1000, UTC), event.aspect_type == "update"
-        longest = received + (STORM if in_storm or _shows_all(event) else UPDATES_SETTLE)
+        settles = event.aspect_type == "update"
+        shown = settles and _shows_all(event) and signature != "mismatch"
+        longest = received + (STORM if in_storm or shown else UPDATES_SETTLE)
         return JobSpec(
             kind="refresh_activity",
             key=activity_key(event.object_id),
             athlete_id=event.owner_id,
             hint=refresh,
-            hint_time=event.event_time,
-            lane=Lane.LIVE,
+            hint_time=event.happened(received),
+            lane=Lane.RECONCILE if in_bulk and shown else Lane.LIVE,
             due_at=received + UPDATES_SETTLE if settles else None,
             settle_until=longest if settles else None,
         )
@@ -136,7 +156,7 @@ def job_for(
             key=athlete_key(event.owner_id),
             athlete_id=event.owner_id,
             hint=revoke,
-            hint_time=event.event_time,
+            hint_time=event.happened(received),
             lane=Lane.LIVE,
         )
     return None
@@ -160,7 +180,7 @@ class VisibleUpdate(msgspec.Struct, frozen=True):
     private: bool | None = None
 
 
-def visible_update(event: StravaEvent, event_id: str) -> VisibleUpdate | None:
+def visible_update(event: StravaEvent, event_id: str, received: datetime) -> VisibleUpdate | None:
     """The title, type and privacy that an activity update carries; None when it carries none of them."""
     if event.object_type != "activity" or event.aspect_type != "update":
         return None
@@ -168,7 +188,7 @@ def visible_update(event: StravaEvent, event_id: str) -> VisibleUpdate | None:
     found = VisibleUpdate(
         event.object_id,
         event.owner_id,
-        event.event_time,
+        event.happened(received),
         event_id,
         name=title if isinstance(title, str) else None,
         type=kind if isinstance(kind, str) else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -53,6 +54,16 @@ _CROWDED = (
     .group_by(_columns.owner_id)
     .having(func.count(_columns.object_id.distinct()) >= bindparam("least"))
 )
+_UPDATES_THAT_WAIT = (
+    select(_columns.owner_id, func.count(_columns.object_id.distinct()).label("activities"))
+    .where(
+        _columns.owner_id.in_(bindparam("athletes", expanding=True)),
+        _columns.status == literal_column("'pending'"),  # as the partial index has it
+        _columns.object_type == "activity",
+        _columns.aspect_type == "update",
+    )
+    .group_by(_columns.owner_id)
+)
 _IN_STORM = select(strava_activities.c.id).where(
     strava_activities.c.id.in_(bindparam("ids", expanding=True)),
     strava_activities.c.last_fetched_at >= bindparam("since"),
@@ -76,6 +87,12 @@ def crowded(connection: Connection, athlete_ids: Iterable[int], *, least: int) -
     """Athletes of whom at least so many activities were announced, and neither fetched nor listed yet."""
     asked = {"athletes": sorted(athlete_ids), "least": least}
     return list(connection.execute(_CROWDED, asked).scalars())
+
+
+def updates_that_wait(connection: Connection, athlete_ids: Iterable[int]) -> Counter[int]:
+    """Of how many of each athlete's activities updates wait."""
+    rows = connection.execute(_UPDATES_THAT_WAIT, {"athletes": sorted(athlete_ids)})
+    return Counter({row.owner_id: row.activities for row in rows})
 
 
 def in_storm(connection: Connection, ids: Iterable[int], since: datetime) -> set[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
@@ -9,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.event import STORM, Signature, StravaEvent, job_for, redacted, visible_update
+from ..domain.event import BULK, STORM, Signature, StravaEvent, job_for, redacted, visible_update
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, ListHint, athlete_key
 from . import activities, athletes, events, jobs, subscriptions, waiting
@@ -58,10 +59,15 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     ours = subscriptions.active_ids(connection)
     updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
     storms = events.in_storm(connection, updated, now - STORM) if updated else set()
+    waiting_updates = events.updates_that_wait(connection, status) if updated else Counter()
     rows, specs = [], {}
     for event, signature in deliveries:
         event_id = uuid7(now_ms)
-        spec = job_for(event, event_id, signature, now_ms, in_storm=event.object_id in storms)
+        in_bulk = waiting_updates[event.owner_id] >= BULK
+        spec = job_for(
+            event, event_id, signature, now_ms, in_storm=event.object_id in storms, in_bulk=in_bulk
+        )
+        waiting_updates[event.owner_id] += event.aspect_type == "update"
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
         # Of who has left or never came, nothing is kept that later events tell of them (guarantee 6).
@@ -161,7 +167,7 @@ def _cause_work(
     )
     for event_id in work:
         event, signature, _ = accepted[event_id]
-        shown = visible_update(event, event_id) if signature != "mismatch" else None
+        shown = visible_update(event, event_id, now) if signature != "mismatch" else None
         if shown is not None:
             activities.show_update(connection, shown, now)
     athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)

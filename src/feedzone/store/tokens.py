@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, or_, select, update
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..domain.ids import uuid7
@@ -45,6 +45,12 @@ _CLAIM = (
     )
 )
 _NOTE_USE = token_uses.insert()
+_REFUSED = _columns.status == "needs_reauth"
+_IT_WORKS = {
+    "status": case((_REFUSED, "active"), else_=_columns.status),
+    "status_reason": case((_REFUSED, None), else_=_columns.status_reason),
+}
+"""Another process, whose clock is ahead, may have used the same refresh token, and been refused."""
 
 
 class TokenTable:
@@ -85,18 +91,15 @@ class TokenTable:
         }
         return await self._database.write(lambda c: c.execute(_CLAIM, claim).rowcount == 1)
 
-    async def save_rotated(self, athlete_id: int, generation: int, owner: str, grant: TokenGrant) -> bool:
+    async def save_rotated(self, athlete_id: int, generation: int, grant: TokenGrant) -> bool:
         now = self._clock.now()
 
         def body(connection: Connection) -> bool:
             stored = connection.execute(
                 update(strava_athletes)
-                .where(
-                    _columns.id == athlete_id,
-                    _columns.token_generation == generation,
-                    _columns.refresh_lease_owner == owner,
-                )
-                .values(**self._values(athlete_id, grant, generation + 1, now))
+                # Whoever has taken the claim over meanwhile: this is the pair that Strava holds for valid.
+                .where(_columns.id == athlete_id, _columns.token_generation == generation)
+                .values(**self._values(athlete_id, grant, generation + 1, now), **_IT_WORKS)
             ).rowcount
             if stored:
                 _note_use(connection, athlete_id, "refresh", generation, "ok", now)

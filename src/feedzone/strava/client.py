@@ -13,6 +13,7 @@ from ..domain.photos import Photo
 from ..errors import (
     CallOverdue,
     NeedsRefresh,
+    NeedsScope,
     NotConnected,
     StravaFails,
     TokenRevoked,
@@ -80,7 +81,8 @@ class StravaClient:
         return payloads.activity_page(answers.check(response, call), call)
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
-        response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
+        # The one call that needs no more than every consent grants.
+        response = await self._get(athlete_id, "/athlete", {}, "GET athlete", any_scope=True)
         body = answers.check(response, "GET athlete")
         try:
             return payloads.athlete(answers.decode(body, response.status, "GET athlete"))
@@ -103,9 +105,16 @@ class StravaClient:
     async def revoke(self, token: str) -> None:
         await self._application.revoke(token)
 
-    async def _get(self, athlete_id: int, path: str, params: Mapping[str, str], call: str) -> Response:
-        """One GET; a token that Strava rejects is replaced once (contract section 10)."""
+    async def _get(
+        self, athlete_id: int, path: str, params: Mapping[str, str], call: str, *, any_scope: bool = False
+    ) -> Response:
+        """One GET; a token that Strava rejects is replaced once (contract section 10).
+
+        Raises NeedsScope, without a call, where Strava has said so before: only a new consent changes it.
+        """
         pair = await self._tokens.usable(athlete_id)
+        if pair.status == "needs_scope" and not any_scope:
+            raise NeedsScope(401, "activity:read is not granted", call=call)
         response = await self._send(pair, path, params, call)
         if response.status == 401 and isinstance(answers.error_of(response, call), NeedsRefresh):
             pair = await self._tokens.replace(pair)

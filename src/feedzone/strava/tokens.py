@@ -107,12 +107,8 @@ class TokenKeeper:
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=True)
             raise
         # Shielded: a pair that Strava has given out must be stored, whoever has stopped waiting for it.
-        if not await asyncio.shield(self._save(row, grant)):
-            newer = await self._row(row.athlete_id)  # NotConnected when the athlete has left
-            if newer.generation == row.generation:
-                raise TransportFailure("the claim to refresh the token was lost")
-            return newer
-        return await self._row(row.athlete_id)
+        await asyncio.shield(self._save(row, grant))
+        return await self._row(row.athlete_id)  # this pair, or that of a new consent, or nobody's
 
     async def _ask(self, refresh_token: str) -> TokenGrant:
         """Ask for a new pair, again at once where Strava answers with an error of its own. Where no answer
@@ -131,7 +127,7 @@ class TokenKeeper:
         """The old refresh token may be dead already: a busy database is no reason to lose the new one."""
         for attempt in range(1, SAVE_TRIES + 1):
             try:
-                return await self._rows.save_rotated(row.athlete_id, row.generation, self._owner, grant)
+                return await self._rows.save_rotated(row.athlete_id, row.generation, grant)
             except StorageUnavailable:
                 if attempt == SAVE_TRIES:
                     raise
