@@ -50,6 +50,20 @@ def ending(clock) -> FakeTokenRows:
     return FakeTokenRows(clock, left=HOUR / 2)
 
 
+async def test_who_took_a_claim_over_waits_for_the_pair_of_whom_strava_has_answered(expired, clock):
+    """Pain 34: two clocks that differ by more than a claim lasts."""
+    expired.hold("there", 35)
+    clock.advance(seconds=36)
+
+    async def refused(_token: str) -> TokenGrant:
+        expired.before["load"] = lambda: expired.before.update(load=lambda: expired.put(new))
+        raise REVOKED
+
+    new = grant("2", clock.now() + 6 * HOUR)
+    row = await TokenKeeper(expired, clock, refused, owner="here", patience_s=30).usable(ATHLETE)
+    assert (row.access_token, row.status, expired.reason) == ("access-2", "active", None)
+
+
 async def test_with_more_than_an_hour_left_strava_is_not_asked(clock):
     rows, strava = FakeTokenRows(clock, left=HOUR + timedelta(seconds=1)), Strava(clock)
     assert (await keeper(rows, strava).usable(ATHLETE)).access_token == "access-1"

@@ -136,7 +136,7 @@ class TokenKeeper:
 
     async def _judge(self, row: TokenRow, verdict: TokenRevoked) -> TokenRow:
         """Strava refused the refresh token: read again before anyone is declared gone."""
-        newer = await self._rows.load(row.athlete_id)
+        newer = await self._newest(row)
         if newer is not None and newer.generation != row.generation:
             return newer
         # A claim that was still there when ours began had run out: its process died in the middle.
@@ -144,6 +144,18 @@ class TokenKeeper:
         if newer is None or await self._rows.mark(row.athlete_id, row.generation, "needs_reauth", reason):
             raise verdict
         return await self._row(row.athlete_id)
+
+    async def _newest(self, row: TokenRow) -> TokenRow | None:
+        """The pair as it stands. Whose claim had run out by our clock may be at it by theirs: a pair that
+        Strava has just given them is waited for."""
+        until = self._clock.now() + timedelta(seconds=CLAIM_SLACK_S)
+        while True:
+            newer = await self._rows.load(row.athlete_id)
+            if newer is None or newer.generation != row.generation:
+                return newer
+            if row.refreshing_until is None or self._clock.now() >= until:
+                return newer
+            await self._clock.sleep(POLL_MOST_S)
 
 
 def _reason(uncertain_at: datetime | None) -> str:
