@@ -260,3 +260,53 @@ async def test_an_export_is_plain_files(sandbox, install):
     assert ".json" in files
     assert ".parquet" in files
     await process.stop()
+
+
+async def test_a_check_of_a_database_that_is_not_there_creates_none(install):
+    feedzone = install("http://127.0.0.1:1")
+    feedzone.env["DATABASE_URL"] = f"sqlite:///{feedzone.home}/typo/feedzone.db"
+    result = await feedzone.run("db", "check")
+    assert result.returncode == 1
+    assert f"there is no {feedzone.home}/typo/feedzone.db: is DATABASE_URL right?" in result.stderr
+    assert not (feedzone.home / "typo").exists()
+
+
+async def test_what_feedzone_writes_only_its_user_reads(install):
+    feedzone = install("http://127.0.0.1:1")
+    assert (await feedzone.run("db", "upgrade")).returncode == 0
+    assert stat.S_IMODE((feedzone.home / "feedzone.db").stat().st_mode) == 0o600
+
+
+async def test_the_secret_in_the_callback_url_is_not_printed(sandbox, install):
+    """What a command says is copied into reports."""
+    feedzone = install(sandbox.url, WEBHOOK_PATH_SECRET="path-secret-of-mine")
+    await feedzone.start()
+    told = [
+        await feedzone.run(*words.split()) for words in ("subscription ensure", "subscription show", "doctor")
+    ]
+    assert [result.returncode for result in told[:2]] == [0, 0]
+    for result in told:
+        assert "/api/webhooks/strava/[hidden]" in result.stdout
+        assert "path-secret-of-mine" not in result.stdout + result.stderr
+
+
+async def test_a_table_in_a_pipe_has_whole_words_and_a_line_for_each(sandbox, install):
+    feedzone = install(sandbox.url)
+    await feedzone.start()
+    athlete = next(iter(sandbox.world.athletes))
+    await feedzone.connect(athlete, "read")
+    lines = (await feedzone.run("athletes", "list")).stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[0].split() == [
+        "athlete",
+        "name",
+        "status",
+        "first",
+        "sync",
+        "activities",
+        "last",
+        "event",
+        "last",
+        "synced",
+    ]
+    assert "needs_scope" in lines[1]

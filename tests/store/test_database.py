@@ -258,6 +258,28 @@ async def test_a_postgresql_that_cannot_serve_now_is_unavailable(postgres_databa
         await postgres_database.write(lambda c: c.exec_driver_sql(raising))
 
 
+async def test_a_table_that_somebody_holds_keeps_nobody_waiting_for_ever(migrated_postgres, second_postgres):
+    """A page, too, says that it cannot be read now."""
+    impatient = PostgresDatabase(migrated_postgres, lock_timeout_s=0.2)
+
+    held, over = threading.Event(), threading.Event()
+
+    def hold(connection):
+        connection.exec_driver_sql("LOCK TABLE webhook_events IN ACCESS EXCLUSIVE MODE")
+        held.set()
+        over.wait(10)
+
+    holding = asyncio.create_task(asyncio.to_thread(second_postgres.run_sync, hold))
+    await asyncio.to_thread(held.wait, 10)
+    count = text("SELECT count(*) FROM webhook_events")
+    with pytest.raises(StorageUnavailable):
+        await asyncio.wait_for(impatient.read(lambda c: c.execute(count).scalar()), 5)
+    over.set()
+    await holding
+    assert await impatient.read(lambda c: c.execute(count).scalar()) == 0
+    await impatient.close()
+
+
 async def test_a_postgresql_without_our_database_is_unavailable(migrated_postgres):
     base, _, query = migrated_postgres.partition("?")
     opened = open_database(f"{base}_not_there" + (f"?{query}" if query else ""))

@@ -8,7 +8,7 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, Store, detail, even
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Discard, Done, Retry
-from feedzone.store import dead_letters, departures
+from feedzone.store import dead_letters, departures, jobs, sweeps
 from feedzone.store.schema import job_attempts, webhook_events
 from feedzone.store.schema import jobs as jobs_table
 
@@ -266,3 +266,11 @@ async def test_what_another_job_is_about_to_bring_up_to_date_is_left_to_it(store
     await store.enqueue(spec())
     store.clock.advance(hours=1)
     assert await chances(store) == 0
+
+
+async def test_an_id_that_is_none_names_nothing(store, clock):
+    """PostgreSQL refuses what is no UUID: people mistype ids."""
+    now = clock.now()
+    assert not await store.write(lambda c: dead_letters.revive(c, "nope", now))
+    assert await store.write(lambda c: sweeps.resolve(c, "nope", "accepted", now)) is None
+    assert await store.write(lambda c: jobs.get(c, "nope")) is None

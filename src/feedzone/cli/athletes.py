@@ -48,7 +48,7 @@ def list_() -> None:
                 athlete.name or "-",
                 athlete.status,
                 "complete" if progress.completed else f"{progress.done}/{progress.found}",
-                str(progress.done),
+                str(athlete.sync.activities_done),
                 _time(athlete.last_event_at),
                 _time(athlete.last_synced_at),
             )

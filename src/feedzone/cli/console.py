@@ -6,10 +6,13 @@ Modules of commands load at their head only what `--help` needs, and the rest wh
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from ..app import App
@@ -18,8 +21,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+PIPE_WIDTH = 250
+"""Columns where nobody looks at a screen: what reads a table line by line wants whole words and lines."""
+
+
+def _width(stream: TextIO) -> int | None:
+    return None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+
+
+out = Console(highlight=False, width=_width(sys.stdout))
+err = Console(stderr=True, highlight=False, width=_width(sys.stderr))
+
+_secrets: list[str] = []
+"""Of the settings that were loaded: what is printed is copied into reports."""
 
 
 def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
@@ -31,7 +45,8 @@ def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
     if strava:
         loaded.require_strava()
     level = "WARNING" if quiet and loaded.log_level == "INFO" else loaded.log_level
-    configure_logging(level, loaded.log_format, loaded.secrets())
+    _secrets[:] = loaded.secrets()
+    configure_logging(level, loaded.log_format, _secrets)
     return loaded
 
 
@@ -61,8 +76,16 @@ class _NoTransport:
     async def close(self) -> None: ...
 
 
-def complain(message: str, secrets: list[str] | None = None) -> None:
+def say(message: str, *, markup: bool = True) -> None:
+    """One line of output, without secrets: the callback URL holds one."""
+    from ..telemetry import HIDDEN, Redactor
+
+    text = Redactor(_secrets).text(message)
+    out.print(text.replace(HIDDEN, escape(HIDDEN)) if markup else text, markup=markup, soft_wrap=True)
+
+
+def complain(message: str) -> None:
     """One line on standard error, without secrets."""
     from ..telemetry import Redactor
 
-    err.print(f"feedzone: {Redactor(secrets or []).text(message)}", markup=False, style="red", soft_wrap=True)
+    err.print(f"feedzone: {Redactor(_secrets).text(message)}", markup=False, style="red", soft_wrap=True)

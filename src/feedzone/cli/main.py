@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -44,6 +45,8 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; every expected error is one line and exit code 1 (2: a setting)."""
+    # Files that are made hold tokens and what athletes have done: they are for whom feedzone runs as.
+    os.umask(0o077)
     try:
         app()
     except SettingsError as problem:

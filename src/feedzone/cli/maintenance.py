@@ -76,9 +76,9 @@ def doctor() -> None:
     findings = console.run(command, strava=True)
     for finding in findings:
         mark = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}[finding.verdict]
-        out.print(f"{mark}  {finding.what}", soft_wrap=True)
+        console.say(f"{mark}  {finding.what}")
         if finding.remedy:
-            out.print(f"      {finding.remedy}", markup=False, soft_wrap=True)
+            console.say(f"      {finding.remedy}", markup=False)
     if any(finding.verdict == "fail" for finding in findings):
         raise typer.Exit(1)
 
@@ -103,8 +103,12 @@ def upgrade() -> None:
 @db.command("check")
 def check() -> None:
     """Say whether the schema is what this version needs; exit code 1 when it is not."""
+    from ..errors import SchemaMismatch
     from ..store import upgrade as schema
+    from ..store.database import missing_file
 
+    if (path := missing_file(console.settings(quiet=True).database)) is not None:
+        raise SchemaMismatch(f"there is no {path}: is DATABASE_URL right? `feedzone db upgrade` creates it")
     schema.check(_database())
     out.print(f"Schema {schema.newest_revision()}: as needed.")
 

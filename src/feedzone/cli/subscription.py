@@ -26,7 +26,7 @@ def ensure(
     async def command(parts: App) -> None:
         subscription, created = await parts.subscription.ensure(replace=replace)
         verb = "created" if created else "kept"
-        out.print(f"Subscription {subscription.id} {verb}: {parts.settings.callback_url}", soft_wrap=True)
+        console.say(f"Subscription {subscription.id} {verb}: {parts.settings.callback_url}")
 
     console.run(command, strava=True)
 
@@ -39,10 +39,7 @@ def show() -> None:
         listed = await parts.subscription.show()
         for existing in listed:
             whose = "ours" if existing.callback_url == parts.settings.callback_url else "not ours"
-            out.print(
-                f"{existing.id}  {existing.callback_url}  ({whose}, since {existing.created_at})",
-                soft_wrap=True,
-            )
+            console.say(f"{existing.id}  {existing.callback_url}  ({whose}, since {existing.created_at})")
         if not listed:
             out.print(
                 "Strava has no subscription of this application: `feedzone subscription ensure` creates it."

@@ -9,9 +9,11 @@ deadlock or a busy database, so it must not change anything but the database.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.engine import make_url
 
 from ..errors import SettingsError
 from ..ports import Wakeup
@@ -19,7 +21,7 @@ from ..ports import Wakeup
 if TYPE_CHECKING:
     from .listener import JobListener
 
-__all__ = ["Body", "Connection", "Database", "T", "open_database", "text_as_it_is"]
+__all__ = ["Body", "Connection", "Database", "T", "missing_file", "open_database", "text_as_it_is"]
 
 T = TypeVar("T")
 Body = Callable[[Connection], T]
@@ -83,6 +85,15 @@ def open_database(url: str) -> Database:
 
         return PostgresDatabase(url)
     raise SettingsError(f"DATABASE_URL takes sqlite:///path or postgresql://..., not {scheme}://")
+
+
+def missing_file(url: str) -> Path | None:
+    """The SQLite file that is not there yet; None where there is one, and for a server."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    path = Path(parsed.database)
+    return None if path.exists() else path
 
 
 def text_as_it_is(value: Any) -> Any:

@@ -20,14 +20,18 @@ TRIES = 5
 
 BRISK = 2
 
+LOCK_TIMEOUT_S = 10.0
+"""Whoever holds a row or a table for longer keeps nobody waiting for ever: who asks is told so."""
+
 
 class PostgresDatabase:
     """PostgreSQL through asyncpg. Bodies run in SQLAlchemy's greenlet, so they read as plain functions."""
 
     shares_work = True
 
-    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str, *, pool_size: int = 8, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.url = make_url(url).set(drivername="postgresql+asyncpg")
+        self._settings = {"lock_timeout": str(round(lock_timeout_s * 1000))}
         self._engine = self._open(pool_size)
         # Those who write without waiting for the disk wait for each other's rows: two connections will do.
         self._brisk_engine = self._open(BRISK, ping=False, synchronous_commit="off")
@@ -42,7 +46,7 @@ class PostgresDatabase:
             hide_parameters=True,  # an error may stand in logs, which outlive who is in it
             pool_size=pool_size,
             pool_pre_ping=ping,
-            connect_args={"timeout": 10, "server_settings": options},
+            connect_args={"timeout": 10, "server_settings": self._settings | options},
         )
 
     async def read(self, body: Body[T]) -> T:
@@ -105,10 +109,11 @@ class PostgresDatabase:
 
 
 def _cannot_serve(problem: DBAPIError) -> bool:
-    """Connection lost, no such database, out of resources, shutting down: not this transaction's fault."""
+    """Connection lost, no such database, out of resources, locked, shutting down: not this transaction's
+    fault."""
     state = getattr(problem.orig, "sqlstate", None) or ""
     operational = isinstance(problem, (OperationalError, InterfaceError)) or problem.connection_invalidated
-    return operational or state.startswith(("08", "3D", "53", "57"))
+    return operational or state.startswith(("08", "3D", "53", "55P03", "57"))
 
 
 def _lost_a_race(problem: DBAPIError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,11 +60,23 @@ class WallTime(TypeDecorator[datetime]):
         return datetime.fromisoformat(value)
 
 
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_NOBODYS = "00000000-0000-0000-0000-000000000000"
+
+
 class Identifier(TypeDecorator[str]):
-    """A UUID: the type uuid on PostgreSQL; on SQLite, which has none, its usual text."""
+    """A UUID: the type uuid on PostgreSQL; on SQLite, which has none, its usual text.
+
+    What is no UUID names nothing, on either: PostgreSQL would refuse the whole statement.
+    """
 
     impl = String
     cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name != "postgresql" or _UUID.fullmatch(value):
+            return value
+        return _NOBODYS
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(UUID(as_uuid=False) if dialect.name == "postgresql" else String(36))
