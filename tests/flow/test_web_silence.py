@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
-from browsing import words
+from browsing import connect, words
 from web_world import KEY, World, web_world
 
 from feedzone.domain.activity import ActivityRecord
@@ -112,7 +112,7 @@ async def test_whose_activities_no_event_announces_is_flagged_everywhere(world: 
     await days_of_silent_rides(world, 2)
     await world.deliver(1, owner=43)
     assert [one["quiet"] for one in (await ask(world))["items"]] == [False, False, False]
-    assert "are announced" in await page(world, "/health")
+    assert "Nobody keeps uploading without events." in await page(world, "/health")
     world.clock.pass_by(minutes=2)
     await days_of_silent_rides(world, 1)
     told = (await ask(world))["items"]
@@ -146,7 +146,7 @@ async def test_pages_show_who_is_quiet_and_who_is_idle(world: World) -> None:
     assert "Ada 42" in quiet
     assert "Ada 43" not in quiet
     assert "connect again with all boxes ticked" in await page(world, "/athletes/42")
-    assert "no event told of" not in await page(world, "/athletes/43")
+    assert "all boxes ticked" not in await page(world, "/athletes/43")
     assert "Nobody has been idle for 90 days." in await page(world, "/athletes?idle_days=90")
     world.clock.pass_by(days=88)
     idle = await page(world, "/athletes?idle_days=90")
@@ -168,3 +168,13 @@ async def test_pages_of_a_filtered_list_stay_filtered(world: World) -> None:
     assert "idle_days=90" in more
     assert "Ada 43" not in first + rest
     assert "Ada 79" in rest
+
+
+async def test_athletes_read_on_their_own_page_that_no_events_come(world: World) -> None:
+    world.desk.profile = AthleteProfile(42, None, "Ada 42", None)
+    async with world.browser() as browser:
+        await connect(world, browser)
+        assert "all boxes ticked" not in words((await browser.get("/me")).text)
+        await days_of_silent_rides(world, 3)
+        text = words((await browser.get("/me")).text)
+    assert "Connect again and leave all boxes ticked." in text
