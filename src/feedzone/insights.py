@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -17,13 +17,14 @@ from sqlalchemy import Connection, Row
 
 from . import belongings
 from .budget_views import QuotaWindow
-from .domain.athlete import can_read_activities, parse_scopes, parse_sports, seats_of
+from .domain.athlete import seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
 from .export import Piece, pieces
-from .foresight import Foresight, Queue
+from .foresight import Foresight
 from .paging import change_id, first_id, identifier, page, settled
 from .paging import cursor as place_of
+from .people import EVERYONE, AthleteFilter, athlete_view
 from .ports import Clock
 from .store import (
     activities,
@@ -37,6 +38,7 @@ from .store import (
     job_lists,
     jobs,
     photos,
+    silence,
     streams,
     subscriptions,
     sweeps,
@@ -82,6 +84,10 @@ class ActivityFilter(msgspec.Struct, frozen=True):
     sport_type: str | None = None
 
 
+COUNTED_FOR = timedelta(minutes=1)
+"""Who is quiet is so for days: all athletes need not be looked through each second."""
+
+
 class Insights:
     """Answers questions about the database, and changes nothing in it."""
 
@@ -91,6 +97,7 @@ class Insights:
         self._database = database
         self._seats = seats
         self._clock = clock
+        self._quiet: tuple[datetime, int] | None = None
         self.foresight = foresight
 
     async def pulse(self) -> Pulse:
@@ -114,18 +121,24 @@ class Insights:
 
         return await self._database.read(body)
 
-    async def athletes(self, limit: int, cursor: str | None = None) -> AthletePage:
-        after, outlook = place_of(cursor, Int64), await self.foresight.outlook()
+    async def athletes(
+        self, limit: int, cursor: str | None = None, which: AthleteFilter = EVERYONE
+    ) -> AthletePage:
+        """By id."""
+        after, outlook, now = place_of(cursor, Int64), await self.foresight.outlook(), self._clock.now()
 
         def body(connection: Connection) -> AthletePage:
-            rows = athletes.listing(connection, limit=limit + 1, after_id=after)
-            counted = activity_lists.progress_of(connection, [row.id for row in rows])
+            wanted = which.condition(connection, now)
+            rows = athletes.listing(connection, limit=limit + 1, after_id=after, wanted=wanted)
+            people = [row.id for row in rows]
+            counted = activity_lists.progress_of(connection, people)
+            signs = silence.told_of(connection, people, now)
             queue = self.foresight.queue(connection, outlook)
             return page(
                 AthletePage,
                 rows,
                 limit,
-                lambda row: athlete_view(row, counted.get(row.id, {}), queue),
+                lambda row: athlete_view(row, counted.get(row.id, {}), signs[row.id], queue),
                 lambda row: row.id,
             )
 
@@ -133,12 +146,13 @@ class Insights:
 
     async def athlete(self, athlete_id: int) -> Athlete:
         """Raises NotFound."""
-        outlook = await self.foresight.outlook()
+        outlook, now = await self.foresight.outlook(), self._clock.now()
 
         def body(connection: Connection) -> Athlete:
             row = _found(athletes.get(connection, athlete_id), f"there is no athlete {athlete_id} here")
             counted = activity_lists.progress(connection, athlete_id, row.initial_sync_after)
-            return athlete_view(row, counted, self.foresight.queue(connection, outlook))
+            signs = silence.told_of(connection, [athlete_id], now)[athlete_id]
+            return athlete_view(row, counted, signs, self.foresight.queue(connection, outlook))
 
         return await self._database.read(body)
 
@@ -273,7 +287,13 @@ class Insights:
     def _pulse(self, connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
         used = athletes.seats_used(connection)
         seats = {"seats_used": used, "seats": seats_of(self._seats, used)}
-        return _signs(connection, now, quota) | seats
+        quiet = {"quiet_athletes": self._count_quiet(connection, now)}
+        return _signs(connection, now, quota) | seats | quiet
+
+    def _count_quiet(self, connection: Connection, now: datetime) -> int:
+        if self._quiet is None or not timedelta(0) <= now - self._quiet[0] < COUNTED_FOR:
+            self._quiet = now, silence.quiet_count(connection, now)
+        return self._quiet[1]
 
 
 def _signs(connection: Connection, now: datetime, quota: list[QuotaWindow]) -> dict[str, Any]:
@@ -299,31 +319,6 @@ def _from(row: Row[Any], kind: type[S], **given: Any) -> S:
     """The struct whose fields are the row's columns of the same name, but for those `given`."""
     columns = row._mapping
     return kind(**{name: columns[name] for name in kind.__struct_fields__ if name not in given}, **given)
-
-
-def athlete_view(row: Row[Any], counted: dict[str, int], queue: Queue) -> Athlete:
-    first = Progress(
-        found=row.initial_sync_found,
-        done=counted.get("synced", 0),
-        failed=counted.get("failed", 0),
-        pending=counted.get("pending", 0) + counted.get("syncing", 0),
-        listed=row.initial_sync_listed,
-        started_at=row.initial_sync_started_at,
-        completed=row.initial_sync_completed,
-        completed_at=row.initial_sync_completed_at,
-        after=row.initial_sync_after,
-    )
-    scopes = parse_scopes(row.scopes)
-    sports = parse_sports(row.wanted_sports)
-    return _from(
-        row,
-        Athlete,
-        scopes=sorted(scopes),
-        no_events_expected=not can_read_activities(scopes),
-        wanted_sports=None if sports is None else sorted(sports),
-        progress=first,
-        sync=queue.sync(row.id, counted),
-    )
 
 
 def _activity_row(connection: Connection, activity_id: int) -> Row[Any]:

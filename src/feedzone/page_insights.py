@@ -16,7 +16,7 @@ from .budget_views import Budget
 from .diary import Diary, Entry, Wanted
 from .domain.curves import Drawn
 from .domain.job import Lane
-from .insights import Insights, athlete_view, event_view, job_view
+from .insights import Insights, event_view, job_view
 from .page_views import (
     Brief,
     Cause,
@@ -31,8 +31,9 @@ from .page_views import (
     Vitals,
 )
 from .paging import first_id, identifier, page
+from .people import athlete_view
 from .ports import Clock
-from .store import activity_lists, attempts, dashboard, dead_letters, events
+from .store import activity_lists, attempts, dashboard, dead_letters, events, silence
 from .store import diary as diary_store
 from .store.database import Database
 from .views import Attempt, Pulse
@@ -71,7 +72,9 @@ class PageInsights:
         def body(connection: Connection) -> Front:
             whole = dashboard.completeness(connection)
             running = dashboard.syncing(connection, ON_OVERVIEW)
-            counted = activity_lists.progress_of(connection, [row.id for row in running])
+            people = [row.id for row in running]
+            counted = activity_lists.progress_of(connection, people)
+            signs = silence.told_of(connection, people, pulse.now)
             queue = foresight.glance(connection, outlook)
             rows = events.listing(connection, status=None, limit=ON_OVERVIEW, before_id=None)
             newest = [_brief(row) for row in dashboard.latest(connection, LATEST)]
@@ -83,7 +86,7 @@ class PageInsights:
                 _told(connection, rows),
                 newest,
                 _names(connection, (one.athlete_id for one in newest)),
-                [athlete_view(row, counted.get(row.id, {}), queue) for row in running],
+                [athlete_view(row, counted.get(row.id, {}), signs[row.id], queue) for row in running],
                 self._delivered(connection, pulse.now),
                 budget,
             )

@@ -63,7 +63,11 @@ class Athlete(Struct, frozen=True):
     last_synced_at: datetime | None
     last_verified_at: Annotated[datetime | None, Meta(description="the last full comparison with Strava")]
     connected_at: datetime
+    idle_since: Annotated[
+        datetime, Meta(description="the last event, the latest start of an activity, or the consent")
+    ]
     no_events_expected: Annotated[bool, Meta(description="granted no scope for which Strava sends events")]
+    quiet: Annotated[bool, Meta(description="comparisons keep finding activities that no event told of")]
     wanted_sports: Annotated[
         list[str] | None, Meta(description="sport types that are fetched whole; null: all")
     ]
@@ -360,6 +364,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     pause_reason: str | None
     unannounced: Annotated[int, Meta(description="activities of the last day that no event told of")]
     quiet_sweeps: Annotated[int, Meta(description="comparisons that found such activities")]
+    quiet_athletes: Annotated[int, Meta(description="athletes who keep uploading without any event")]
     open_conflicts: int
     seats_used: Annotated[int, Meta(description="athletes that Strava counts as connected")]
     seats: Annotated[int | None, Meta(description="how many it allows; null: not known")]

@@ -26,41 +26,73 @@ AthleteId = Annotated[int, typer.Argument(metavar="ATHLETE", help="The athlete's
 
 
 @app.command("list")
-def list_() -> None:
+def list_(
+    idle: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=36_500,
+            metavar="DAYS",
+            help="Only of whom nothing has come for so many days, the longest idle first.",
+        ),
+    ] = None,
+) -> None:
     """List the athletes and the state of their connection and sync."""
 
     async def command(parts: App) -> None:
-        table = Table(
-            "athlete",
-            "name",
-            "status",
-            "first sync",
-            "activities",
-            "last event",
-            "last synced",
-            box=None,
-        )
-        page = await parts.insights.athletes(limit=200)
-        for athlete in page.items:
-            progress = athlete.progress
-            table.add_row(
-                str(athlete.id),
-                athlete.name or "-",
-                athlete.status,
-                "complete" if progress.completed else f"{progress.done}/{progress.found}",
-                str(athlete.sync.activities_done),
-                _time(athlete.last_event_at),
-                _time(athlete.last_synced_at),
-            )
-        if page.items:
-            out.print(table)
-            for athlete in page.items:
-                if athlete.sync.calls_needed:
-                    out.print(f"{athlete.name}: {to_go(athlete.sync, parts.clock.now())}", soft_wrap=True)
+        people = await _people(parts, idle)
+        if idle is not None:
+            people.sort(key=lambda one: one.idle_since)
+        if people:
+            _show(people, parts.clock.now(), idle=idle is not None)
+        elif idle is not None:
+            out.print(f"Nobody has been idle for {idle} {'day' if idle == 1 else 'days'}.")
         else:
             out.print(f"Nobody is connected yet. Open {parts.settings.app_url}/connect")
 
     console.run(command)
+
+
+async def _people(parts: App, idle_days: int | None) -> list[Athlete]:
+    """All of them, page by page."""
+    from ..people import AthleteFilter
+
+    found: list[Athlete] = []
+    which, cursor = AthleteFilter(idle_days), None
+    while True:
+        page = await parts.insights.athletes(200, cursor, which)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+def _show(people: list[Athlete], now: datetime, *, idle: bool) -> None:
+    table = Table("athlete", "name", "status", "first sync", "activities", box=None)
+    for head in ("last event", "last synced", *(["idle since"] if idle else [])):
+        table.add_column(head)
+    for one in people:
+        progress = one.progress
+        table.add_row(
+            str(one.id),
+            one.name or "-",
+            f"{one.status}, quiet" if one.quiet else one.status,
+            "complete" if progress.completed else f"{progress.done}/{progress.found}",
+            str(one.sync.activities_done),
+            _time(one.last_event_at),
+            _time(one.last_synced_at),
+            *([f"{one.idle_since:%Y-%m-%d}"] if idle else []),
+        )
+    out.print(table)
+    for one in people:
+        if one.sync.calls_needed:
+            out.print(f"{one.name}: {to_go(one.sync, now)}", soft_wrap=True)
+    if any(one.quiet for one in people):
+        out.print(
+            "quiet: activities keep coming that no event told of; the athlete may connect again with all "
+            "boxes ticked.",
+            soft_wrap=True,
+        )
 
 
 def _time(value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from ..domain.athlete import AthleteProfile, parse_sports
 from ..domain.gear import GEAR_SCOPE
@@ -229,8 +229,17 @@ def get(connection: Connection, athlete_id: int) -> Row[Any] | None:
     return connection.execute(_ROW, {"athlete": athlete_id}).first()
 
 
-def listing(connection: Connection, *, limit: int, after_id: int | None = None) -> Sequence[Row[Any]]:
+def listing(
+    connection: Connection,
+    *,
+    limit: int,
+    after_id: int | None = None,
+    wanted: ColumnElement[bool] | None = None,
+) -> Sequence[Row[Any]]:
+    """Athletes by id: all, or the `wanted` ones (silence.py)."""
     query = select(strava_athletes).order_by(_columns.id).limit(limit)
+    if wanted is not None:
+        query = query.where(wanted)
     if after_id is not None:
         query = query.where(_columns.id > after_id)
     return connection.execute(query).all()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from . import athletes
 from .dialect import insert_into
@@ -18,6 +18,14 @@ _ACTIVE = select(webhook_subscriptions.c.subscription_id).where(webhook_subscrip
 def active_ids(connection: Connection) -> set[int]:
     """Events of other subscriptions are not ours; empty until we know our own."""
     return set(connection.execute(_ACTIVE).scalars())
+
+
+def active_since(connection: Connection) -> datetime | None:
+    """When ours was made, as Strava says; None: we know of none."""
+    query = select(func.max(webhook_subscriptions.c.created_at)).where(
+        webhook_subscriptions.c.is_active.is_(True)
+    )
+    return connection.execute(query).scalar()
 
 
 def remember(connection: Connection, subscription_id: int, callback_url: str, created_at: datetime) -> None:

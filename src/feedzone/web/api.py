@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from ..budget_views import Budget, WhatIf, WholeHistory
 from ..errors import InvalidInput, NotFound
 from ..insights import ActivityFilter
+from ..people import AthleteFilter
 from ..views import (
     ActivityDetail,
     ActivityPage,
@@ -47,6 +48,13 @@ OfSport = Annotated[str | None, QueryParameter(max_length=100, description="only
 OfStatus = Annotated[EventStatus | None, QueryParameter(description="only events in this status")]
 # `state` is a word of Litestar's: as an argument it would be the application's state.
 OfState = Annotated[JobState | None, QueryParameter(name="state", description="only jobs in this state")]
+IdleDays = Annotated[
+    int | None, QueryParameter(ge=1, le=36_500, description="only of whom nothing has come for so many days")
+]
+Quiet = Annotated[
+    bool | None,
+    QueryParameter(description="only those of whom no event comes; false: the others"),
+]
 MoreAthletes = Annotated[int, QueryParameter(ge=0, le=100_000, description="how many more athletes")]
 OfEach = Annotated[int, QueryParameter(ge=0, le=100_000, description="how many activities each of them has")]
 Years = Annotated[
@@ -133,8 +141,15 @@ async def get_whole_history(parts: Parts, athlete_id: AthleteId, years: Years = 
 
 
 @get("/athletes", responses=LIST, summary="Athletes, by id")
-async def list_athletes(parts: Parts, limit: Limit = 50, cursor: Cursor = None) -> AthletePage:
-    return await parts.insights.athletes(limit, cursor)
+async def list_athletes(
+    parts: Parts,
+    idle_days: IdleDays = None,
+    quiet: Quiet = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> AthletePage:
+    """`idle_days`: no event and no start of an activity since then, and connected for as long."""
+    return await parts.insights.athletes(limit, cursor, AthleteFilter(idle_days, quiet))
 
 
 @get("/athletes/{athlete_id:int}", responses=ONE, summary="One athlete, with the progress of the sync")

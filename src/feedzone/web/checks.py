@@ -57,6 +57,7 @@ def checks(pulse: Pulse, options: WebOptions) -> list[Check]:
         _application(pulse, options),
         _subscription(pulse),
         _quiet(pulse),
+        _quiet_athletes(pulse),
         _letters(pulse),
         _questions(pulse),
         _people(pulse),
@@ -127,6 +128,21 @@ def _quiet(pulse: Pulse) -> Check:
         Remedy("Subscribe anew", post="/actions/subscription"),
         "feedzone doctor",
     )
+
+
+def _quiet_athletes(pulse: Pulse) -> Check:
+    name = "Quiet athletes"
+    if pulse.polling:
+        return Check(name, "idle", "Without a subscription no events are expected of anybody.")
+    if not pulse.quiet_athletes:
+        return Check(name, "good", "Nobody keeps uploading without events.")
+    are = "is" if pulse.quiet_athletes == 1 else "are"
+    text = (
+        f"{count(pulse.quiet_athletes, 'athlete')} {are} quiet: comparisons keep finding activities that no "
+        "event told of. They may connect again with all boxes ticked; if no events come at all, check the "
+        "subscription."
+    )
+    return Check(name, "warn", text, Remedy("See who", "/athletes?quiet=true"), "feedzone doctor")
 
 
 def _letters(pulse: Pulse) -> Check:

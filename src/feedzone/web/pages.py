@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Annotated, Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import msgspec
@@ -18,6 +19,7 @@ from ..domain.athlete import REQUESTED_SCOPES
 from ..domain.event import redacted
 from ..errors import NotFound
 from ..page_views import Front
+from ..people import AthleteFilter
 from ..views import EventStatus
 from .access import member, operator, sees
 from .checks import Check, Remedy, checks, clock_check, count, troubles
@@ -30,12 +32,17 @@ Asked = Request[Any, Any, Any]
 Shows = NamedDependency[SkipValidation[Show]]
 LivePages = NamedDependency[SkipValidation[Live]]
 Cursor = Annotated[str | None, QueryParameter(max_length=200)]
+IdleDays = Annotated[int | None, QueryParameter(ge=1, le=36_500)]
+Quiet = Annotated[bool | None, QueryParameter()]
 OfStatus = Annotated[EventStatus | None, QueryParameter()]
 AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 EventId = Annotated[UUID, PathParameter()]
 
 A_PAGE = 50
 A_PAGE_OF_ATHLETES = 25
+IDLE_DAYS = 90
+"""Whom the page offers to show alone: a seat at Strava is held for nothing."""
+
 STATUSES = ("pending", "processing", "completed", "failed", "ignored")
 SCOPES = tuple(scope for scope in REQUESTED_SCOPES if scope != "read")
 
@@ -108,14 +115,25 @@ async def live(pages: LivePages) -> Response[Any]:
 
 @get("/athletes")
 async def athletes(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, cursor: Cursor = None
+    request: Asked,
+    parts: Parts,
+    reader: WhoReads,
+    show: Shows,
+    idle_days: IdleDays = None,
+    quiet: Quiet = None,
+    cursor: Cursor = None,
 ) -> Response[Any]:
+    which, asked = AthleteFilter(idle_days, quiet), request.query_params
+
     async def load() -> dict[str, Any]:
-        page = await parts.insights.athletes(A_PAGE_OF_ATHLETES, cursor)
+        page = await parts.insights.athletes(A_PAGE_OF_ATHLETES, cursor, which)
         connected = [one for one in page.items if one.status != "deauthorized"]
         return {
             "pulse": await parts.pages.pulse(),
             "athletes": connected,
+            "which": which,
+            "filter": urlencode({name: asked[name] for name in ("idle_days", "quiet") if name in asked}),
+            "idle_days": idle_days or IDLE_DAYS,
             "missing": {one.id: [s for s in SCOPES if s not in one.scopes] for one in connected},
             "next_cursor": page.next_cursor,
             "receipts": (await parts.insights.receipts())[:10] if cursor is None else [],

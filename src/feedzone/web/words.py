@@ -95,6 +95,7 @@ STATES: Mapping[str, tuple[str, str]] = {
     "needs_reauth": ("must connect again", "bad"),
     "needs_scope": ("missing scope", "warn"),
     "deauthorized": ("left", "idle"),
+    "quiet": ("no events come", "warn"),
     "pending": ("waiting", "idle"),
     "processing": ("under way", "live"),
     "completed": ("done", "good"),
