@@ -69,6 +69,7 @@ from .views import (
     Subscription,
     Totals,
     UnknownOwner,
+    Wait,
 )
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -266,6 +267,12 @@ class Insights:
             return JobStory(job_view(row), told)
 
         return await self._database.read(body)
+
+    async def waits(self, athlete_id: int) -> Wait | None:
+        """What all of an athlete's jobs wait for; None where one is due or runs, or where none is left."""
+        now = self._clock.now()
+        row = await self._database.read(lambda c: job_lists.put_off(c, athlete_id, now))
+        return None if row is None else Wait(row.due_at, row.last_error)
 
     async def conflicts(self) -> list[Conflict]:
         """Open questions, oldest first."""

@@ -261,6 +261,13 @@ class Attempt(Struct, frozen=True):
     error: str
 
 
+class Wait(Struct, frozen=True):
+    """Work that has to wait: until when, and why."""
+
+    until: datetime
+    reason: str
+
+
 class JobStory(Struct, frozen=True):
     """A job, and every attempt at it that failed, oldest first."""
 

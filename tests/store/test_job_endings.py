@@ -10,7 +10,7 @@ from store_makers import ACTIVITY, EVENT_TIME, OWNER, detail, event, fetched, re
 from feedzone.domain.effect import NoteFailure
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
-from feedzone.store import effects
+from feedzone.store import effects, job_lists
 from feedzone.store.schema import jobs, strava_activities, webhook_events
 
 FAILED = NoteFailure(ACTIVITY, OWNER, "502")
@@ -285,3 +285,20 @@ async def test_whatever_bytes_an_error_quotes_the_run_ends(store, said, ending):
     await store.apply(fetched(detail()))
     await store.run(ending(said, (NoteFailure(ACTIVITY, OWNER, said),)))
     assert (await store.row(jobs)).lease_owner is None
+
+
+async def test_what_somebody_waits_for_says_until_when_and_why(store, clock):
+    """Pain 47: no waiting blind."""
+
+    async def waits():
+        now = clock.now()
+        return await store.read(lambda c: job_lists.put_off(c, OWNER, now))
+
+    await store.enqueue(spec(), spec(key="activity:8"))
+    until = clock.now() + timedelta(minutes=15)
+    await store.run(Snooze(until, "no quota left"))
+    assert await waits() is None  # another is due
+    await store.run(Snooze(until, "no quota left"))
+    assert tuple(await waits()) == (until, "no quota left")
+    clock.advance(minutes=16)
+    assert await waits() is None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..app import App
-    from ..views import Athlete
+    from ..views import Athlete, Wait
 
 app = typer.Typer(help="The connected athletes.", no_args_is_help=True)
 
@@ -197,7 +197,9 @@ def sync(
     console.run(command, strava=True)
 
 
-def _doing(athlete: Athlete, now: datetime) -> str:
+def _doing(athlete: Athlete, wait: Wait | None, now: datetime) -> str:
+    if wait is not None:
+        return f"waiting until {wait.until:%H:%M:%S} UTC"
     if not athlete.progress.listed:
         return "listing"
     sync = athlete.sync
@@ -208,14 +210,18 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bar:
         task = bar.add_task("listing", total=None)
+        said = ""
         while True:
-            athlete = await parts.insights.athlete(athlete_id)
+            athlete, wait = await parts.insights.athlete(athlete_id), await parts.insights.waits(athlete_id)
+            if wait is not None and wait.reason != said:
+                said = wait.reason
+                bar.console.print(f"Waiting: {said}", markup=False, soft_wrap=True)
             if athlete.status == "deauthorized":
                 raise NotFound(f"athlete {athlete_id} is no longer connected")
             progress = athlete.progress
             bar.update(
                 task,
-                description=_doing(athlete, parts.clock.now()),
+                description=_doing(athlete, wait, parts.clock.now()),
                 completed=progress.done + progress.failed,
                 total=progress.found or None,
             )
