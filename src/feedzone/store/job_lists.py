@@ -31,7 +31,7 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def put_off(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
     """Until when the athlete's next job waits, and why (`last_error`); None while one is due or runs."""
-    query = (
+    query: Any = (
         select(jobs.c.due_at, jobs.c.last_error)
         .where(jobs.c.athlete_id == athlete_id, jobs.c.state.in_(("queued", "running")))
         .order_by(jobs.c.state.desc(), jobs.c.due_at)  # running ones first
