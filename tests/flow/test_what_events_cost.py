@@ -308,6 +308,7 @@ async def test_hidden_and_shown_again_is_gone_and_back_and_the_trail_shows_both(
     assert (row.sync_status, row.deleted_at, row.name) == ("synced", None, spec.name)
     trail = await engine.rows(activity_changes, activity_id=spec.id, field="sync_status")
     assert [(one.old_value, one.new_value) for one in sorted(trail, key=lambda one: one.id)] == [
+        ("null", '"pending"'),
         ('"pending"', '"deleted"'),
         ('"deleted"', '"synced"'),
     ]

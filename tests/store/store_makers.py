@@ -26,6 +26,7 @@ from feedzone.store.budget import BudgetTable
 from feedzone.store.database import Database
 from feedzone.store.intake import Delivery, Receipt
 from feedzone.store.queue import JobTable
+from feedzone.store.schema import activity_changes
 
 OWNER = 134815
 OTHER = 227615
@@ -128,6 +129,10 @@ def streams(state: Any = "present", blob: bytes | None = b"PAR1", **changes: Any
     return msgspec.structs.replace(plain, **changes)
 
 
+def _is_arrival(change: Any) -> bool:
+    return (change.field, change.old_value) == ("sync_status", "null") and change.new_value != '"deleted"'
+
+
 @dataclass
 class Store:
     """A database, a clock that stands still, and the worker's queue over both."""
@@ -151,6 +156,10 @@ class Store:
 
     async def read(self, body: Callable[[Connection], Any]) -> Any:
         return await self.database.read(body)
+
+    async def edits(self) -> list[Any]:
+        """The audit trail but for what says that an activity was first stored."""
+        return [row for row in await self.rows(activity_changes) if not _is_arrival(row)]
 
     async def rows(self, table: Table, **where: Any) -> list[Row[Any]]:
         query = (

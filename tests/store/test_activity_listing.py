@@ -151,12 +151,13 @@ async def test_an_export_reads_all_of_an_athlete_page_by_page_with_streams(store
     assert rest[0].detail == detail().raw
 
 
-async def test_the_change_feed_goes_on_where_it_stopped(store):
+async def test_the_change_feed_begins_with_what_is_new_and_goes_on_where_it_stopped(store):
     await keep(store, 1)
     for number in range(4):
         await keep(store, 1, name=f"name {number}")
     first = await store.read(lambda c: activity_lists.changes(c, since_id=None, limit=3))
     rest = await store.read(lambda c: activity_lists.changes(c, since_id=first[-1].id, limit=3))
     said = [msgspec.json.decode(row.new_value) for row in [*first, *rest]]
-    assert said == [f"name {number}" for number in range(4)]
-    assert len(await store.rows(activity_changes)) == 4
+    assert (first[0].field, first[0].old_value) == ("sync_status", "null")
+    assert said == ["synced", *(f"name {number}" for number in range(4))]
+    assert len(await store.rows(activity_changes)) == 5

@@ -7,7 +7,7 @@ import pytest
 from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetched, retitled, streams
 
 from feedzone.domain.outcome import Done
-from feedzone.store.schema import activity_changes, strava_activities
+from feedzone.store.schema import strava_activities
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def test_a_new_title_is_visible_before_anything_is_fetched(held):
 
 async def test_the_change_is_logged_with_the_event_that_said_it(held):
     (receipt,) = await held.deliver(retitled("Lunch Ride"))
-    change = await held.row(activity_changes)
+    (change,) = await held.edits()
     assert (change.field, change.cause) == ("name", f"event:{receipt.event_id}")
     assert msgspec.json.decode(change.new_value) == "Lunch Ride"
 
@@ -96,7 +96,7 @@ async def test_updates_that_we_do_not_know_mark_stale_and_show_nothing(held):
     await held.deliver(updated(new_key_of_2027="x", private="maybe"))
     row = await held.row(strava_activities)
     assert (row.name, row.private, row.sync_status) == ("Morning Ride", False, "pending")
-    assert await held.rows(activity_changes) == []
+    assert await held.edits() == []
 
 
 @pytest.mark.parametrize(("title", "shown"), [("a\x00b", "ab"), ("", ""), ("😀", "😀")])

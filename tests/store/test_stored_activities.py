@@ -24,7 +24,7 @@ from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import NoteFailure, StoreDetail, StorePage, Tombstone
 from feedzone.store import activities
 from feedzone.store.records import RecordTable
-from feedzone.store.schema import activity_changes, strava_activities, strava_athletes
+from feedzone.store.schema import strava_activities, strava_athletes
 
 
 async def listed(store: Store, *records: ActivityRecord) -> None:
@@ -37,7 +37,7 @@ async def changes(store: Store) -> dict[str, tuple[object, object]]:
     """What the audit trail says of each field: from, to."""
     return {
         row.field: (msgspec.json.decode(row.old_value), msgspec.json.decode(row.new_value))
-        for row in await store.rows(activity_changes)
+        for row in await store.edits()
     }
 
 
@@ -86,7 +86,7 @@ async def test_each_change_is_logged_with_from_to_when_and_cause(store, clock):
     clock.advance(hours=1)
     cause = "event:01a00000-0000-7000-8000-000000000000"
     await store.apply(StoreDetail(detail(name="Evening Ride", distance=1.5), cause, clock.now(), True))
-    logged = await store.rows(activity_changes)
+    logged = await store.edits()
     assert {(row.field, row.cause, row.changed_at, row.activity_id, row.athlete_id) for row in logged} == {
         (field, cause, clock.now(), ACTIVITY, OWNER) for field in ("name", "distance")
     }
@@ -107,13 +107,13 @@ async def test_an_answer_that_says_the_same_leaves_no_trace(store):
     await store.apply(fetched(detail()))
     await store.apply(fetched(detail()))
     await listed(store, summary())
-    assert await store.rows(activity_changes) == []
+    assert await store.edits() == []
 
 
 async def test_what_a_first_detail_adds_to_a_summary_is_no_change(store):
     await listed(store, summary())
     await store.apply(fetched(detail()))
-    assert await store.rows(activity_changes) == []
+    assert await store.edits() == []
 
 
 async def test_a_change_before_the_first_detail_is_shown_by_that_detail_and_is_no_change(store):
@@ -121,7 +121,7 @@ async def test_a_change_before_the_first_detail_is_shown_by_that_detail_and_is_n
     await listed(store, summary(name="Renamed"))
     await store.apply(fetched(detail(name="Renamed")))
     assert (await store.row(strava_activities)).name == "Renamed"
-    assert await store.rows(activity_changes) == []
+    assert await store.edits() == []
 
 
 @pytest.mark.parametrize(("old", "new"), [(0.3, 0.1 + 0.2), (10.0, 10), (10, 10.0)])
@@ -130,7 +130,7 @@ async def test_equal_numbers_are_no_change_however_they_are_written(store, old, 
     now, told = store.clock.now(), [summary(distance=new)]
     assert await store.write(lambda c: activities.compare(c, told, now)) == ([], [])
     await store.apply(fetched(detail(distance=new)))
-    assert await store.rows(activity_changes) == []
+    assert await store.edits() == []
 
 
 @pytest.mark.parametrize(("old", "new"), [(None, 0.0), (0.0, None), (10.0, 10.1), (False, None)])
@@ -164,7 +164,7 @@ async def test_text_that_no_database_can_store_is_cleaned_not_lost(store, text, 
     assert (row.name, row.description) == (kept, kept)
     await store.apply(fetched(detail(name=text, description=text)))
     await listed(store, summary(name=text))
-    assert await store.rows(activity_changes) == []
+    assert await store.edits() == []
     assert (await store.row(strava_activities)).sync_status == "synced"
 
 

@@ -14,7 +14,6 @@ from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import sweeps as noted
 from feedzone.store.schema import (
-    activity_changes,
     activity_streams,
     conflicts,
     jobs,
@@ -65,7 +64,7 @@ async def test_an_edit_that_no_event_told_of_is_fetched_and_the_row_waits_for_th
     after = {row.id: row._asdict() for row in await store.rows(strava_activities)}
     assert after == before | {1: before[1] | {"sync_status": "pending"}}
     assert set(await queued(store)) == {"1"}
-    assert await store.rows(activity_changes) == []
+    assert await store.edits() == []
 
 
 async def test_an_unchanged_window_leaves_rows_and_queue_as_they_are(store):

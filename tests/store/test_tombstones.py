@@ -47,14 +47,14 @@ async def full(store):
     await store.apply(page, fetched(detail(), complete=False), streams())
     await store.apply(fetched(detail(name="Canary")), NoteFailure(ACTIVITY, OWNER, "Canary failed"))
     await store.deliver(retitled("Canary"))
-    assert await store.rows(activity_changes)
+    assert await store.edits()
     return store
 
 
 async def trail(store):
     return [
         (row.field, msgspec.json.decode(row.old_value), msgspec.json.decode(row.new_value))
-        for row in await store.rows(activity_changes)
+        for row in await store.edits()
     ]
 
 
@@ -74,7 +74,7 @@ async def test_a_tombstone_leaves_no_data_in_any_table(full):
 
 async def test_the_audit_trail_names_what_caused_the_deletion(full):
     await full.apply(GONE)
-    assert (await full.row(activity_changes)).cause == GONE.cause
+    assert (await full.edits())[0].cause == GONE.cause
 
 
 async def test_deleting_twice_is_deleting_once(full, clock):

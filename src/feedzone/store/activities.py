@@ -210,6 +210,9 @@ def store(
     if row.sync_status == "deleted":
         _log(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
         changes["deleted_at"] = None
+    elif row.summary is None and row.detail is None:
+        # Whoever follows the changes hears that it is new.
+        _log(connection, record.id, record.athlete_id, "sync_status", None, status, cause, now)
     elif row.detail is not None or (record.level == "summary" and row.summary is not None):
         _log_changes(connection, row, values, cause, now)
     changes["athlete_id"] = record.athlete_id

@@ -135,7 +135,7 @@ def _changes(told: ActivityFile, measures: Measures, *, open_to: bool) -> Iterat
 def _turned(change: Change) -> tuple[str, str]:
     if _value(change.new_value) == "deleted":
         return "Deleted here: only its number stays", "warn"
-    return "It is back", "good"
+    return ("First stored here" if _value(change.old_value) is None else "It is back"), "good"
 
 
 def _changed(change: Change, told: ActivityFile, measures: Measures, *, open_to: bool) -> Changed:
