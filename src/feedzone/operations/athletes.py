@@ -12,6 +12,7 @@ import msgspec
 from ..domain.activity import FUTURE
 from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activities, parse_scopes
 from ..domain.effect import PurgeAthlete
+from ..domain.history import joined
 from ..domain.job import (
     BackfillHint,
     Lane,
@@ -24,7 +25,7 @@ from ..domain.job import (
 )
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store import activities, athletes, consents, dead_letters, departures, jobs
+from ..store import activities, athletes, consents, dead_letters, departures, jobs, waiting
 from ..store.database import Connection, Database
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
@@ -74,6 +75,7 @@ class AthleteOperations:
         now = self.clock.now()
 
         def body(connection: Connection) -> None:
+            jobs.lock(connection, [athlete_key(profile.id)])
             self._store(connection, profile, grant, granted, (status, reason), now)
             if consent is not None and consent.operator_may_see is not None:
                 athletes.let_operator_see(connection, profile.id, consent.operator_may_see, now)
@@ -102,16 +104,23 @@ class AthleteOperations:
     def _enqueue_sync(
         self, connection: Connection, athlete_id: int, after: datetime | None, now: datetime
     ) -> None:
-        athletes.begin_sync(connection, athlete_id, after, now)
-        hint = BackfillHint(
+        """List what started since `after` (None: all), and what is being listed already. Jobs are locked."""
+        wanted = BackfillHint(
             before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
         )
+        going_on = waiting.history(connection, athlete_id)
+        hint = joined(going_on.hint if going_on else None, wanted)
+        if going_on is None or hint != going_on.hint:
+            athletes.begin_sync(connection, athlete_id, after, now)
+        elif going_on.running:
+            return  # a newer version would have it ask for the same page again
         key = athlete_key(athlete_id)
         jobs.enqueue(connection, [job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE)], now)
 
     async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:
         """List the activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch what differs.
 
+        A longer history that is being listed goes on where it is; a shorter one becomes part of this.
         Raises NotFound for an athlete who is not connected.
         """
         if days is not None and days < 1:
@@ -120,6 +129,7 @@ class AthleteOperations:
         after = None if everything else now - timedelta(days=days or self.initial_sync_days)
 
         def body(connection: Connection) -> bool:
+            jobs.lock(connection, [athlete_key(athlete_id)])
             status = athletes.statuses(connection, [athlete_id]).get(athlete_id)
             if status in (None, "deauthorized"):
                 return False

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, literal, or_, select, update
 
 from ..domain.athlete import AthleteProfile, parse_sports
 from ..domain.gear import GEAR_SCOPE
 from .dialect import insert_into
 from .schema import jobs, strava_activities, strava_athletes, webhook_subscriptions
+from .types import Instant
 
 FIRST_COMPARISON = timedelta(minutes=15)
 """After connecting: the first sync has just listed everything."""
@@ -151,6 +152,12 @@ def mark(connection: Connection, athlete_id: int, status: str, reason: str | Non
 
 
 def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, now: datetime) -> None:
+    """What was synced before, if that began earlier, still counts: it is compared for good (pain 52)."""
+    since: Any = after
+    if after is not None:
+        held = _columns.initial_sync_after
+        wider = and_(_columns.initial_sync_started_at.is_not(None), or_(held.is_(None), held < after))
+        since = case((wider, held), else_=literal(after, Instant))
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id)
@@ -158,7 +165,7 @@ def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, 
             initial_sync_started_at=now,
             initial_sync_completed=False,
             initial_sync_completed_at=None,
-            initial_sync_after=after,
+            initial_sync_after=since,
             initial_sync_cursor=0,
             initial_sync_listed=False,
             initial_sync_found=0,
