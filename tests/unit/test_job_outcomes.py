@@ -36,6 +36,7 @@ HINTS = [
     RevokeHint("revoke", sealed_token="v1.abc"),
     BackfillHint(before=2**40),
     BackfillHint(before=2, after=1, page=9, found=1600),
+    BackfillHint(before=2, page=9, listed_at=1700000000),
 ]
 jitters = st.floats(0, 1, exclude_max=True)
 

@@ -85,6 +85,8 @@ class StorePage(msgspec.Struct, frozen=True):
     athlete_id: int
     records: tuple[ActivityRecord, ...]
     jobs: tuple[JobSpec, ...]
+    again: bool = False
+    """It was stored before: only what is new in it counts."""
 
 
 class StoreAnnounced(msgspec.Struct, frozen=True):

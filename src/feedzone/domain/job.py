@@ -72,6 +72,8 @@ class BackfillHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="d
     """None: all of the athlete's history."""
     page: int = 1
     found: int = 0
+    listed_at: int | None = None
+    """When the page before was listed, epoch seconds; None: it need not be looked at again."""
 
 
 class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="reconcile"):

@@ -174,13 +174,13 @@ def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, 
     )
 
 
-def advance_sync(connection: Connection, athlete_id: int, found: int, now: datetime) -> None:
-    """One more page of the list is stored."""
+def advance_sync(connection: Connection, athlete_id: int, pages: int, found: int, now: datetime) -> None:
+    """So many more pages of the list are stored."""
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id)
         .values(
-            initial_sync_cursor=func.coalesce(_columns.initial_sync_cursor, 0) + 1,
+            initial_sync_cursor=func.coalesce(_columns.initial_sync_cursor, 0) + pages,
             initial_sync_found=_columns.initial_sync_found + found,
             updated_at=now,
         )
