@@ -11,10 +11,11 @@ from store_makers import OTHER, OWNER, Store, summary
 
 from feedzone.domain.activity import FUTURE
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.effect import FinishListing, PurgeAthlete, StorePage
-from feedzone.domain.job import BackfillHint, Lane
+from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StorePage, StoreSweep
+from feedzone.domain.job import BackfillHint, Lane, ReconcileHint
 from feedzone.domain.outcome import Continue, Discard, Done
 from feedzone.operations.athletes import AthleteOperations
+from feedzone.operations.reconciliation import ReconciliationOperations
 from feedzone.store import waiting
 from feedzone.store.schema import jobs, strava_athletes
 
@@ -30,6 +31,9 @@ class Desk:
     def save_exchanged(self, *_given: object) -> None: ...
 
     def notify(self) -> None: ...
+
+    async def wait(self, timeout: float) -> bool:
+        return False
 
 
 def people(store: Store) -> AthleteOperations:
@@ -159,3 +163,58 @@ async def test_who_comes_back_after_leaving_begins_anew(store, clock):
     await connect(store)
     assert (await hint_of(store)).after == epoch(clock.now() - 30 * DAY)
     assert (await athlete(store)).initial_sync_after == clock.now() - 30 * DAY
+
+
+# Who was away (pains 14 and 40)
+
+
+@pytest.mark.parametrize("status", ["active", "needs_reauth"])
+async def test_who_comes_back_gets_what_began_since_the_last_comparison(store, clock, status):
+    await connect(store)
+    await store.run(Done((FinishListing(OWNER),)))
+    await store.apply(StoreSweep(OWNER, True, (), ()), MarkAthlete(OWNER, status, "401"))
+    seen = clock.now()
+    clock.advance(days=60)
+    await connect(store)
+    assert (await hint_of(store)).after == epoch(seen - DAY)
+
+
+async def test_who_was_never_compared_gets_what_began_since_the_first_sync(store, clock):
+    await connect(store)
+    await store.run(Done((FinishListing(OWNER),)))
+    seen = clock.now()
+    clock.advance(days=60)
+    await connect(store)
+    assert (await hint_of(store)).after == epoch(seen - DAY)
+
+
+async def test_who_was_away_for_less_or_is_new_gets_the_usual_days(store, clock):
+    await connect(store)
+    assert (await hint_of(store)).after == epoch(clock.now() - 30 * DAY)
+    await store.run(Done((FinishListing(OWNER),)))
+    clock.advance(days=28)
+    await connect(store)
+    assert (await hint_of(store)).after == epoch(clock.now() - 30 * DAY)
+
+
+# A comparison that somebody asks for (pain 52)
+
+
+async def asked(store: Store) -> ReconcileHint:
+    await ReconciliationOperations(store.database, store.clock, Desk(), 30).verify(OWNER)
+    (job,) = [job for job in await store.lease() if job.kind == "reconcile_athlete"]
+    return job.hint
+
+
+@pytest.mark.parametrize(("everything", "days"), [(True, None), (False, 90), (False, 30)])
+async def test_what_is_compared_on_demand_is_all_that_was_synced(store, clock, everything, days):
+    await people(store).sync(OWNER, days=days, everything=everything)
+    since = 0 if everything else epoch(clock.now() - days * DAY)
+    await store.run(Done((FinishListing(OWNER),)))
+    clock.advance(days=1)
+    assert await asked(store) == ReconcileHint(days=30, since=since)
+
+
+async def test_before_the_first_sync_is_listed_the_usual_days_are_compared(store):
+    await people(store).sync(OWNER, everything=True)
+    assert await asked(store) == ReconcileHint(days=30)

@@ -31,6 +31,7 @@ HINTS = [
     RefreshHint(cause="reread", streams_only=True),
     ReconcileHint(days=30),
     ReconcileHint(days=7, full=False),
+    ReconcileHint(days=30, since=0, before=1700000000, missing=2),
     RefreshHint("delete", verified=True, cause="event:e1", detail_version=3),
     RevokeHint("confirm", verified=True, cause="event:e1"),
     RevokeHint("revoke", sealed_token="v1.abc"),

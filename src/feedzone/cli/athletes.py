@@ -131,7 +131,7 @@ def sports(
 
 @app.command()
 def verify(athlete: AthleteId) -> None:
-    """Compare an athlete's window with Strava now, and fetch what differs; a running feedzone does it."""
+    """Compare all that is held of an athlete now, and fetch what differs; a running feedzone does it."""
 
     async def command(parts: App) -> None:
         await parts.reconciliation.verify(athlete)

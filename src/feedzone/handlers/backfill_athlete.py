@@ -15,9 +15,8 @@ from ..errors import StravaError
 from ..ports import Clock, StravaApi
 from .failures import ending
 
-
 FRESH_S = 60
-"""So long after a page was listed, the next one is believed to follow it. Later, the page is looked at again."""
+"""So long after a page was listed, the next one is believed to follow it; later, it is looked at again."""
 
 
 @dataclass(frozen=True)

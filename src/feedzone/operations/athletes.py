@@ -11,6 +11,7 @@ import msgspec
 
 from ..domain.activity import FUTURE
 from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activities, parse_scopes
+from ..domain.comparison import reach
 from ..domain.effect import PurgeAthlete
 from ..domain.history import joined
 from ..domain.job import (
@@ -66,6 +67,7 @@ class AthleteOperations:
     async def connect(self, code: str, scope: str | None, consent: Consent | None = None) -> Connected:
         """Exchange the code, store the athlete and the tokens, and begin the first sync, or nothing of it.
 
+        Who was away for longer than INITIAL_SYNC_DAYS gets what began meanwhile, too.
         Raises SeatsFull, PermanentError (a code that was used before), TransientError, TransportFailure.
         """
         grant, profile = await self.application.exchange(code)
@@ -81,7 +83,11 @@ class AthleteOperations:
                 athletes.let_operator_see(connection, profile.id, consent.operator_may_see, now)
             if readable:
                 dead_letters.revive_denied(connection, profile.id, now)
-                self._enqueue_sync(connection, profile.id, now - timedelta(days=self.initial_sync_days), now)
+                known = athletes.known(athletes.get(connection, profile.id))
+                after = reach(known, self.initial_sync_days, now)
+                self._enqueue_sync(
+                    connection, profile.id, after or now - timedelta(days=self.initial_sync_days), now
+                )
 
         await self.database.write(body)
         self.wakeup.notify()

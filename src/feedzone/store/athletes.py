@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, case, exists, func, literal, or_, select, update
 
 from ..domain.athlete import AthleteProfile, parse_sports
+from ..domain.comparison import Known
 from ..domain.gear import GEAR_SCOPE
 from .dialect import insert_into
 from .schema import jobs, strava_activities, strava_athletes, webhook_subscriptions
@@ -209,6 +210,15 @@ def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
 def note_verified(connection: Connection, athlete_id: int, now: datetime) -> None:
     """Our rows were compared with all that Strava lists in the window."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now})
+
+
+def known(row: Row[Any] | None) -> Known:
+    """How far back we have seen the athlete's activities, and when last."""
+    if row is None:
+        return Known()
+    listed = row.initial_sync_listed
+    seen = row.last_verified_at or (row.initial_sync_started_at if listed else None)
+    return Known(listed=listed, since=row.initial_sync_after, seen=seen)
 
 
 def due_for_comparison(

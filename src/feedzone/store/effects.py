@@ -121,9 +121,9 @@ def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> No
     found = _store_list(connection, sweep.athlete_id, sweep.records, specs, "sweep", now, given_up=sweep.full)
     jobs.enqueue(connection, sweep.missing, now)
     sweeps.note(connection, sweep, found, now)
-    if sweep.full and not sweep.doubtful:
-        sweeps.settle(connection, sweep.athlete_id, now)
     if sweep.full:
+        sweeps.settle(connection, sweep, now)
+    if sweep.full and sweep.last:
         athletes.note_verified(connection, sweep.athlete_id, now)
 
 
