@@ -33,7 +33,7 @@ AsReceived = Annotated[Raw, Meta(description="JSON as received from Strava, byte
 class Progress(Struct, frozen=True):
     """How far the first sync (or the last one that was asked for) is.
 
-    `done`, `failed` and `pending` (with what is under way) count the activities of its window.
+    `done`, `failed` and `pending` (with what is under way) count the activities that started since `after`.
     """
 
     found: Annotated[int, Meta(description="activities listed so far")]
@@ -44,7 +44,7 @@ class Progress(Struct, frozen=True):
     started_at: datetime | None
     completed: bool
     completed_at: datetime | None
-    after: Annotated[datetime | None, Meta(description="start of the window; null: all history")]
+    after: Annotated[datetime | None, Meta(description="start of what was synced so far; null: all history")]
 
 
 class Athlete(Struct, frozen=True):

@@ -80,6 +80,25 @@ async def test_a_history_larger_than_the_quota_goes_on_in_the_next_window_where_
     assert found.initial_sync_completed
 
 
+async def test_a_whole_history_is_complete_although_less_was_asked_for_meanwhile(
+    sqlite_database, clock, tmp_path, monkeypatch
+):
+    """Pain 46: `sync --all`, and after its first page `sync --days 1`."""
+    monkeypatch.setattr(backfill_athlete, "PER_PAGE", 5)
+    engine, (athlete,) = make_engine(sqlite_database, clock, tmp_path)
+    ids = history(engine, athlete, 22)
+    await engine.connect(athlete)
+    await engine.app.athletes.sync(athlete, everything=True)
+    (job,) = await engine.app.queue.lease(1, "w/1", 30)
+    await engine.app.worker._executor.run(job)
+    await engine.app.athletes.sync(athlete, days=1)
+    await engine.work()
+    assert {row.id for row in await engine.rows(strava_activities, sync_status="synced")} == ids
+    assert engine.asked()[LIST] == 6
+    (found,) = await engine.rows(strava_athletes)
+    assert (found.initial_sync_found, found.initial_sync_completed) == (len(ids), True)
+
+
 async def test_who_connects_again_has_nothing_twice_and_nothing_of_it_is_news(
     sqlite_database, clock, tmp_path
 ):

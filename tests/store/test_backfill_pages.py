@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 from store_makers import OTHER, OWNER, detail, event, fetched, spec, streams, summary
 
@@ -85,6 +86,15 @@ async def test_cursor_and_count_move_with_each_page(syncing):
     row = await athlete(syncing)
     assert (row.initial_sync_cursor, row.initial_sync_found) == (2, 4)
     assert (await syncing.row(strava_athletes, id=OTHER)).initial_sync_found == 0
+
+
+async def test_a_page_that_is_looked_at_again_counts_only_what_is_new_in_it(syncing):
+    """Pain 51: what was deleted meanwhile has drawn another one into it."""
+    await syncing.apply(page(1, 2, 3))
+    await syncing.apply(msgspec.structs.replace(page(2, 3, 4), again=True))
+    row = await athlete(syncing)
+    assert (row.initial_sync_cursor, row.initial_sync_found) == (1, 4)
+    assert await queued(syncing) == {"activity:1", "activity:2", "activity:3", "activity:4"}
 
 
 async def test_a_page_its_jobs_its_cursor_and_the_next_page_commit_together(syncing, clock, monkeypatch):

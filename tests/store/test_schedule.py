@@ -7,13 +7,14 @@ import random
 from datetime import timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from store_makers import OTHER, OWNER, Store, detail, fetched
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.comparison import comparison
-from feedzone.domain.effect import MarkAthlete, PurgeAthlete, StoreSweep
+from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StoreSweep
 from feedzone.domain.job import Lane, ReconcileHint
 from feedzone.domain.outcome import Done
 from feedzone.store import athletes, subscriptions
@@ -145,6 +146,73 @@ async def test_a_comparison_by_hand_puts_the_next_one_off(webhook, clock):
     clock.advance(hours=2, minutes=1)
     await schedule(webhook).run()
     assert [row.athlete_id for row in await webhook.rows(jobs)] == [OTHER]
+
+
+# Further back
+
+
+async def plan(store: Store, athlete_id: int = OWNER) -> ReconcileHint | None:
+    """What is planned of the athlete's activities now."""
+    await schedule(store).run()
+    hints = {job.athlete_id: job.hint for job in await store.lease(limit=99)}
+    await store.write(lambda c: c.execute(jobs.delete()))
+    return hints.get(athlete_id)
+
+
+async def synced(store: Store, after) -> None:
+    now = store.clock.now()
+    await store.write(lambda c: athletes.begin_sync(c, OWNER, after, now))
+    await store.apply(FinishListing(OWNER))
+
+
+async def test_who_was_not_looked_at_for_long_is_compared_from_then_on(webhook, clock):
+    """Pains 14 and 40: an outage of 40 days, and the days are 30."""
+    await webhook.apply(StoreSweep(OWNER, True, (), ()))
+    seen = clock.now()
+    clock.advance(days=40)
+    assert await plan(webhook) == ReconcileHint(days=30, since=int((seen - 24 * HOUR).timestamp()))
+    await webhook.apply(StoreSweep(OWNER, True, (), ()))
+    clock.advance(hours=6)
+    assert (await plan(webhook)).since is None
+
+
+async def test_who_was_listed_and_never_compared_is_compared_from_then_on(webhook, clock):
+    began = clock.now()
+    await synced(webhook, began - timedelta(days=30))
+    clock.advance(days=40)
+    assert (await plan(webhook)).since == int((began - 24 * HOUR).timestamp())
+
+
+@pytest.mark.parametrize("since", [timedelta(days=400), None], ids=["400 days", "all"])
+async def test_all_that_we_hold_is_compared_once_in_28_days(webhook, clock, since):
+    """Pain 52; the other comparisons cost what they always did."""
+    begins = None if since is None else clock.now() - since
+    await synced(webhook, begins)
+    found = []
+    for quarter in range(56 * 4):
+        clock.advance(hours=6)
+        hint = await plan(webhook)
+        await webhook.apply(StoreSweep(OWNER, True, (), ()))
+        if hint is not None and hint.since is not None:
+            found.append((quarter, hint.since))
+    assert [since for _, since in found] == [int(begins.timestamp()) if begins else 0] * 2
+    assert 27 * 4 < found[1][0] - found[0][0] < 29 * 4
+
+
+async def test_what_reaches_further_back_is_not_narrowed_while_it_waits_nor_begun_anew(polling, clock):
+    clock.advance(hours=6)
+    long, under_way = (
+        comparison(OWNER, 30, since=clock.now() - timedelta(days=90)),
+        ReconcileHint(30, since=0, before=9),
+    )
+    await polling.enqueue(long)
+    await schedule(polling).run()
+    assert (await polling.lease(limit=99))[0].hint == long.hint
+    await polling.write(lambda c: c.execute(jobs.delete()))
+    await polling.enqueue(msgspec.structs.replace(long, hint=under_way))
+    clock.advance(hours=6)
+    await schedule(polling).run()
+    assert {job.hint for job in await polling.lease(limit=99) if job.athlete_id == OWNER} == {under_way}
 
 
 # Without

@@ -240,6 +240,14 @@ async def test_only_a_full_comparison_says_that_all_is_verified(store, clock):
     assert (await store.row(strava_athletes, id=OTHER)).last_verified_at is None
 
 
+async def test_a_part_of_the_history_says_nothing_of_the_whole_nor_of_events(store, clock):
+    """Pain 52: when it was recorded, nobody listened yet."""
+    await store.apply(msgspec.structs.replace(sweep(store, summary(1)), last=False, latest=False))
+    assert (await store.row(strava_athletes, id=OWNER)).last_verified_at is None
+    assert (await store.row(sweeps)).unannounced == 0
+    assert set(await queued(store)) == {"1"}
+
+
 async def test_a_comparison_and_all_that_it_causes_commit_together(store, monkeypatch):
     """kill -9 at any instant: nothing is verified whose differences are not enqueued."""
     await store.apply(fetched(detail(2)))
@@ -335,6 +343,23 @@ async def test_what_was_missing_and_is_listed_again_answers_the_question(store):
     await store.apply(sweep(store), OpenConflict(OWNER, (1, 2, 3, 4, 5), 5))
     await store.apply(sweep(store, *listed))
     assert await store.read(noted.open_conflicts) == []
+
+
+async def test_a_comparison_that_looks_elsewhere_answers_no_question(store):
+    """Pain 52: what the last 30 days show says nothing of what is missing from years ago."""
+    await store.apply(*(fetched(detail(number)) for number in range(1, 9)))
+    await store.apply(sweep(store), OpenConflict(OWNER, (1, 2, 3, 4, 5), 8))
+    await store.apply(sweep(store, summary(8)))
+    (row,) = await store.read(noted.open_conflicts)
+    assert msgspec.json.decode(row.detail) == {"missing": [1, 2, 3, 4, 5], "held": 8}
+
+
+async def test_a_question_is_about_what_is_still_missing_and_not_asked_for(store):
+    await store.apply(*(fetched(detail(number)) for number in range(1, 9)))
+    await store.apply(sweep(store), OpenConflict(OWNER, (1, 2, 3, 4, 5), 8), Tombstone(5, OWNER, "event:e"))
+    await store.apply(sweep(store, summary(1), missing=(2,)), OpenConflict(OWNER, (6,), 7))
+    (row,) = await store.read(noted.open_conflicts)
+    assert msgspec.json.decode(row.detail) == {"missing": [3, 4, 6], "held": 7}
 
 
 async def test_an_unknown_question_cannot_be_answered(store):

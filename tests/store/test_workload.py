@@ -42,6 +42,7 @@ async def calls_of(store, one, **options) -> int:
         (ReconcileHint(days=30), "reconcile_athlete", 2),
         (ReconcileHint(days=30, full=False), "reconcile_athlete", 1),
         (ReconcileHint(days=30, to_end=False), "reconcile_athlete", 1),
+        (ReconcileHint(days=30, since=0), "reconcile_athlete", 5),
         (BackfillHint(before=9), "backfill_athlete", 2),
         (BackfillHint(before=9, page=3, found=400), "backfill_athlete", 1),
     ],

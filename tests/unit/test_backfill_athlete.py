@@ -16,6 +16,7 @@ from feedzone.errors import NeedsScope, QuotaSpent, TransientError
 from feedzone.handlers.backfill_athlete import BackfillAthlete
 
 HINT = BackfillHint(before=1795000000, after=1792000000)
+LISTED = int(NOON.timestamp())
 
 
 def record(number: int, athlete: int = ATHLETE, *, days_ago: float | None = 0) -> ActivityRecord:
@@ -33,7 +34,7 @@ async def test_a_page_is_stored_with_a_job_for_each_activity_and_the_same_job_go
     outcome = await run(api, clock, BackfillHint(before=20, after=10, page=3, found=400))
     assert api.calls == [("activities", ATHLETE, 10, 20, 3, PER_PAGE)]
     assert isinstance(outcome, Continue)
-    assert outcome.hint == BackfillHint(before=20, after=10, page=4, found=402)
+    assert outcome.hint == BackfillHint(before=20, after=10, page=4, found=402, listed_at=LISTED)
     (stored,) = outcome.effects
     assert (stored.athlete_id, stored.records) == (ATHLETE, tuple(page))
     assert stored.jobs[0] == JobSpec(
@@ -131,3 +132,58 @@ async def test_a_page_of_strangers_is_no_end(clock):
     outcome = await run(FakeApi(activities=[[record(1, STRANGER)]]), clock)
     assert isinstance(outcome, Continue)
     assert (outcome.effects[0].records, outcome.hint.page) == ((), 2)
+
+
+# What moves while nobody looks
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0, 3), (60, 3), (61, 2), (86_400, 2)])
+async def test_after_a_pause_the_page_before_is_looked_at_again(clock, seconds, asked):
+    """Pain 51: what was deleted of it meanwhile has drawn the first of the next page into it."""
+    api = FakeApi(activities=[[record(1), record(2)]])
+    outcome = await run(api, clock, BackfillHint(9, page=3, found=400, listed_at=LISTED - seconds))
+    assert [page for *_, page, _ in api.calls] == [asked]
+    (stored,) = outcome.effects
+    assert (len(stored.records), len(stored.jobs), stored.again) == (2, 2, asked == 2)
+    if asked == 2:
+        assert outcome == Continue((stored,), BackfillHint(9, page=3, found=400), Lane.BACKFILL)
+
+
+async def test_a_page_is_looked_at_again_once_however_long_the_next_one_has_to_wait(clock):
+    """Else one call a window would be spent on it for ever."""
+    api, hint = FakeApi(activities=[[record(1)], [record(2)]]), BackfillHint(9, page=2, listed_at=1)
+    asked = []
+    for _ in range(2):
+        hint = (await run(api, clock, hint)).hint
+        clock.advance(hours=1)
+        asked = [page for *_, page, _ in api.calls]
+    assert (asked, hint.page) == ([1, 2], 3)
+
+
+@pytest.mark.parametrize("hint", [BackfillHint(9), BackfillHint(9, page=7)])
+async def test_without_a_page_before_or_its_time_the_list_just_goes_on(clock, hint):
+    api = FakeApi(activities=[[record(1)]])
+    assert (await run(api, clock, hint)).hint.page == hint.page + 1
+
+
+async def test_when_nothing_is_left_on_the_page_before_nothing_is_on_this_one(clock):
+    api = FakeApi(activities=[[]])
+    assert await run(api, clock, BackfillHint(9, page=2, listed_at=1)) == Done((FinishListing(ATHLETE),))
+
+
+async def test_a_list_that_loses_an_entry_between_two_pages_is_still_stored_whole(clock):
+    """Pain 51: any page may be the one after which the pause comes."""
+    for pause in range(1, 4):
+        now, hint, seen = list(range(1, 20)), BackfillHint(9), set()
+
+        class Live(FakeApi):
+            async def activities(self, *asked, page, **window):
+                return [record(n) for n in now[5 * page - 5 : 5 * page]]  # noqa: B023
+
+        while isinstance(outcome := await run(Live(), clock, hint), Continue):
+            seen |= {one.id for one in outcome.effects[0].records}
+            hint = outcome.hint
+            if hint.page == pause + 1 and len(now) == 19:
+                del now[0]
+                clock.advance(minutes=15)
+        assert seen | {1} == set(range(1, 20))

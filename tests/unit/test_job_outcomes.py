@@ -31,11 +31,13 @@ HINTS = [
     RefreshHint(cause="reread", streams_only=True),
     ReconcileHint(days=30),
     ReconcileHint(days=7, full=False),
+    ReconcileHint(days=30, since=0, before=1700000000, missing=2),
     RefreshHint("delete", verified=True, cause="event:e1", detail_version=3),
     RevokeHint("confirm", verified=True, cause="event:e1"),
     RevokeHint("revoke", sealed_token="v1.abc"),
     BackfillHint(before=2**40),
     BackfillHint(before=2, after=1, page=9, found=1600),
+    BackfillHint(before=2, page=9, listed_at=1700000000),
 ]
 jitters = st.floats(0, 1, exclude_max=True)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from feedzone.domain.activity import PER_PAGE, ActivityRecord
 from feedzone.domain.effect import MarkAthlete, OpenConflict, StoreSweep
 from feedzone.domain.job import JobSpec, Lane, ReconcileHint, RefreshHint
-from feedzone.domain.outcome import Discard, Done, Retry, Snooze
+from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.errors import ApplicationPaused, NeedsScope, NotConnected, QuotaSpent, TransientError
 from feedzone.handlers.reconcile_athlete import EDGE, FEW, SHARE, ReconcileAthlete
 
@@ -261,6 +261,100 @@ async def test_a_quick_look_asks_for_the_latest_by_sending_the_end_of_the_window
     api = FakeApi(activities=pages(1))
     await sweep(api, clock, QUICK)
     assert api.calls[0][3] == int((NOON + timedelta(days=2)).timestamp())
+
+
+# More than the usual days
+
+
+class Years:
+    """One activity a day for so many days, and those of them that Strava has no more."""
+
+    def __init__(self, days: int, *gone: int) -> None:
+        self.starts = {number: NOON - timedelta(days=number) for number in range(1, days + 1)}
+        self.gone = set(gone)
+        self.lists: list[tuple[int | None, int]] = []
+
+    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+        return [number for number, start in self.starts.items() if after <= start < before]
+
+    async def held_count(self, athlete_id: int) -> int:
+        return len(self.starts)
+
+    async def activities(self, athlete_id: int, *, after, before, page: int, per_page: int):
+        if page == 1:
+            self.lists.append((after, before))
+        found = [
+            ActivityRecord(number, ATHLETE, "summary", {"start_date": start}, "{}")
+            for number, start in self.starts.items()
+            if (after or 0) < start.timestamp() < before and number not in self.gone
+        ]
+        return found[per_page * (page - 1) : per_page * page]
+
+    async def compare(self, clock, hint: ReconcileHint) -> list[Continue | Done]:
+        """All its runs."""
+        handler, found = ReconcileAthlete(self, self, clock, random.Random(1)), []
+        while True:
+            found.append(await handler(job("reconcile_athlete", hint)))
+            if not isinstance(found[-1], Continue):
+                return found
+            hint = found[-1].hint
+
+
+def epoch(days_ago: float) -> int:
+    return int((NOON - timedelta(days=days_ago)).timestamp())
+
+
+@pytest.mark.parametrize(("days", "since"), [(3000, 0), (3000, epoch(3100)), (700, epoch(710)), (20, 0)])
+async def test_all_that_we_hold_is_compared_a_slice_a_run_and_nothing_twice_asked_for(clock, days, since):
+    """Pain 52: what was deleted years ago, without an event."""
+    gone = [number for number in (10, 650, 1400, days) if number <= days]
+    world = Years(days, *gone)
+    runs = await world.compare(clock, ReconcileHint(days=30, since=since))
+    sweeps = [run.effects[0] for run in runs]
+    assert all(len(run.effects) == 1 for run in runs)
+    assert [spec.key for one in sweeps for spec in one.missing] == [
+        f"activity:{n}" for n in sorted(set(gone))
+    ]
+    assert {r.id for one in sweeps for r in one.records} == set(range(1, days + 1)) - set(gone)
+    assert all(one.calls <= 6 for one in sweeps)
+    assert [one.last for one in sweeps] == [False] * (len(sweeps) - 1) + [True]
+    assert [one.latest for one in sweeps] == [True] + [False] * (len(sweeps) - 1)
+    assert world.lists[-1][0] == (since or None)
+    assert sum(one.calls for one in sweeps) <= 3 + 2 * (days / 200) + 2 * len(sweeps)
+
+
+async def test_more_than_the_usual_days_is_one_run_where_we_hold_little(clock):
+    runs = await Years(500).compare(clock, ReconcileHint(days=30, since=epoch(600)))
+    assert [type(run) for run in runs] == [Done]
+
+
+async def test_the_run_with_the_latest_activities_goes_first_and_over_the_usual_days(clock):
+    world = Years(3000)
+    first = (await world.compare(clock, ReconcileHint(days=30, since=0)))[0]
+    assert world.lists[0] == (epoch(30), epoch(-2))
+    assert first.hint == ReconcileHint(days=30, since=0, before=epoch(30) + 3600)
+
+
+async def test_deletions_all_over_a_history_are_together_a_question_when_they_are_many(clock):
+    """Pain 52: each run misses but a few; all of them miss a twentieth of what we hold."""
+    world = Years(3000, *range(2, 3000, 15))
+    effects = [
+        one for run in await world.compare(clock, ReconcileHint(days=30, since=0)) for one in run.effects
+    ]
+    asked = sum(len(one.missing) for one in effects if isinstance(one, StoreSweep))
+    doubts = [one for one in effects if isinstance(one, OpenConflict)]
+    assert asked <= SHARE * 3000
+    assert asked + sum(len(one.missing) for one in doubts) == 200
+    assert len(doubts) >= 1
+
+
+async def test_a_run_that_has_to_wait_goes_on_with_its_slice(clock):
+    outcome = await run(
+        FakeApi(activities=QuotaSpent("read_15min", NOON + timedelta(hours=1))),
+        clock,
+        ReconcileHint(days=30, since=0, before=epoch(200), missing=2),
+    )
+    assert (type(outcome), outcome.effects, outcome.hint) == (Snooze, (), None)
 
 
 # Failures

@@ -163,7 +163,7 @@ def sports(
 
 @app.command()
 def verify(athlete: AthleteId) -> None:
-    """Compare an athlete's window with Strava now, and fetch what differs; a running feedzone does it."""
+    """Compare all that is held of an athlete now, and fetch what differs; a running feedzone does it."""
 
     async def command(parts: App) -> None:
         await parts.reconciliation.verify(athlete)
@@ -219,17 +219,19 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
             if athlete.status == "deauthorized":
                 raise NotFound(f"athlete {athlete_id} is no longer connected")
             progress = athlete.progress
+            # What was synced before counts, too.
+            total = max(progress.found, progress.done + progress.failed + progress.pending)
             bar.update(
                 task,
                 description=_doing(athlete, wait, parts.clock.now()),
                 completed=progress.done + progress.failed,
-                total=progress.found or None,
+                total=total or None,
             )
             if progress.completed or athlete.status != "active":
                 break
             await asyncio.sleep(0.2)
     failed = f", {progress.failed} failed (see `feedzone events list --failed`)" if progress.failed else ""
-    out.print(f"{progress.done} of {progress.found} activities are up to date{failed}.")
+    out.print(f"{progress.done} of {total} activities are up to date{failed}.")
     if athlete.status != "active":
         out.print(f"The athlete's connection is {athlete.status}: {athlete.status_reason}")
         raise typer.Exit(1)

@@ -85,6 +85,8 @@ class StorePage(msgspec.Struct, frozen=True):
     athlete_id: int
     records: tuple[ActivityRecord, ...]
     jobs: tuple[JobSpec, ...]
+    again: bool = False
+    """It was stored before: only what is new in it counts."""
 
 
 class StoreAnnounced(msgspec.Struct, frozen=True):
@@ -115,8 +117,10 @@ class StoreSweep(msgspec.Struct, frozen=True):
     jobs: tuple[JobSpec, ...]
     missing: tuple[JobSpec, ...] = ()
     calls: int = 0
-    doubtful: bool = False
-    """More is missing than it dares to confirm (OpenConflict)."""
+    latest: bool = True
+    """It saw the latest activities; else a part of the history, of which no event need have told."""
+    last: bool = True
+    """With it, all of the comparison's window was seen."""
 
 
 class OpenConflict(msgspec.Struct, frozen=True):

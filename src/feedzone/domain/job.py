@@ -77,6 +77,8 @@ class BackfillHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="d
     """None: all of the athlete's history."""
     page: int = 1
     found: int = 0
+    listed_at: int | None = None
+    """When the page before was listed, epoch seconds; None: it need not be looked at again."""
 
 
 class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="reconcile"):
@@ -87,6 +89,12 @@ class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="
     days: int
     full: bool = True
     to_end: bool = True
+    since: int | None = None
+    """Goes on to what began earlier, down to this instant, epoch seconds (0: all there is), newest first."""
+    before: int | None = None
+    """So far it has gone: what began earlier is still to be compared, epoch seconds. None: nothing is yet."""
+    missing: int = 0
+    """How many activities its runs before this one have missed."""
 
 
 class ListHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="list"):
@@ -107,11 +115,16 @@ Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | Gear
 CALLS_AN_ACTIVITY = 2
 """The detail and the streams."""
 
+CALLS_A_SLICE = 5
+"""Of a comparison of more than the usual days: three full pages, a short and an empty one."""
+
 
 def calls_of(hint: Hint) -> int:
     """How many calls a job is going to make, as far as its hint tells: at least one."""
     if isinstance(hint, RefreshHint) and not hint.streams_only and hint.detail_version is None:
         return CALLS_AN_ACTIVITY
+    if isinstance(hint, ReconcileHint) and hint.since is not None:
+        return CALLS_A_SLICE
     return 1
 
 

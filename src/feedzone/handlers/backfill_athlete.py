@@ -15,10 +15,17 @@ from ..errors import StravaError
 from ..ports import Clock, StravaApi
 from .failures import ending
 
+FRESH_S = 60
+"""So long after a page was listed, the next one is believed to follow it; later, it is looked at again."""
+
 
 @dataclass(frozen=True)
 class BackfillAthlete:
-    """Handles `backfill_athlete`: a page a run. The cursor commits with the page's rows and jobs."""
+    """Handles `backfill_athlete`: a page a run. The cursor commits with the page's rows and jobs.
+
+    A page is a number, and what is deleted of those before it moves the rest up (pain 51). So after a pause
+    (a spent window, a restart, an outage) the page before is looked at again, once, and shows what moved.
+    """
 
     api: StravaApi
     clock: Clock
@@ -27,9 +34,12 @@ class BackfillAthlete:
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
         assert isinstance(hint, BackfillHint)
+        now = int(self.clock.now().timestamp())
+        again = hint.listed_at is not None and now - hint.listed_at > FRESH_S and hint.page > 1
+        asked = hint.page - 1 if again else hint.page
         try:
             records = await self.api.activities(
-                job.athlete_id, after=hint.after, before=hint.before, page=hint.page, per_page=PER_PAGE
+                job.athlete_id, after=hint.after, before=hint.before, page=asked, per_page=PER_PAGE
             )
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
@@ -37,9 +47,10 @@ class BackfillAthlete:
             # Only an empty page is the end: a short one may be followed by more (pain 51).
             return Done((FinishListing(job.athlete_id),))
         mine = tuple(record for record in records if record.athlete_id == job.athlete_id)
-        page = StorePage(
-            job.athlete_id, mine, tuple(backfill_job(r.athlete_id, r.id, r.start_date) for r in mine)
-        )
-        rest = msgspec.structs.replace(hint, page=hint.page + 1, found=hint.found + len(mine))
+        jobs = tuple(backfill_job(r.athlete_id, r.id, r.start_date) for r in mine)
+        page = StorePage(job.athlete_id, mine, jobs, again)
+        # Without a time it is not looked at twice, though the next page may have to wait for a window again.
+        found, listed_at = (hint.found, None) if again else (hint.found + len(mine), now)
+        rest = msgspec.structs.replace(hint, page=asked + 1, found=found, listed_at=listed_at)
         # The first page, somebody waits for. The others go before the activities: a call shows 200 of them.
         return Continue((page,), rest, Lane.BACKFILL)

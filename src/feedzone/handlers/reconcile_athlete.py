@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from ..domain.activity import FUTURE, PER_PAGE, ActivityRecord
 from ..domain.comparison import confirm_deletion, refresh
 from ..domain.effect import Effect, OpenConflict, StoreSweep
 from ..domain.job import Job, ReconcileHint
-from ..domain.outcome import Done, Outcome
+from ..domain.outcome import Continue, Done, Outcome
 from ..errors import StravaError
 from ..ports import Clock, Records, StravaApi
 from .failures import ending
@@ -22,10 +24,18 @@ FEW = 3
 SHARE = 0.05
 """More than FEW missing activities that are more than this share of all we hold: a person decides."""
 
+SLICE = 3 * PER_PAGE
+"""So many of the activities that we hold are compared in one run: its calls must fit into a window."""
+
+DAY = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class ReconcileAthlete:
-    """Handles `reconcile_athlete`. A list that fails half way is as good as none: nothing is concluded."""
+    """Handles `reconcile_athlete`. A list that fails half way is as good as none: nothing is concluded.
+
+    What is long is compared slice by slice, newest first, a run each: the cursor commits with its findings.
+    """
 
     api: StravaApi
     records: Records
@@ -35,17 +45,41 @@ class ReconcileAthlete:
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
         assert isinstance(hint, ReconcileHint)
-        began = self.clock.now()
-        after, before = began - timedelta(days=hint.days), began + FUTURE
         # Read before the list: what appears in our rows while we list is not missing from it.
-        held = await self.records.held_between(job.athlete_id, after + EDGE, before) if hint.full else []
+        after, before, held = await self._slice(job.athlete_id, hint, self.clock.now())
         try:
             listed, calls = await self._list(job.athlete_id, after, before, hint, set(held))
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
         seen = {record.id for record in listed}
         missing = [number for number in held if number not in seen]
-        return Done(await self._effects(job.athlete_id, listed, missing, calls, full=hint.full))
+        last = hint.since is None or after <= _at(hint.since)
+        effects = await self._effects(job.athlete_id, listed, missing, calls, hint, last=last)
+        if last:
+            return Done(effects)
+        rest = int((after + EDGE).timestamp())
+        missed = hint.missing + len(missing)
+        return Continue(effects, msgspec.structs.replace(hint, before=rest, missing=missed))
+
+    async def _slice(
+        self, athlete_id: int, hint: ReconcileHint, now: datetime
+    ) -> tuple[datetime, datetime, list[int]]:
+        """Start and end of the list of this run, and what we hold of it but for its edges.
+
+        The first run takes at least the usual days, and a later one at least a day.
+        """
+        first = hint.before is None
+        end = now + FUTURE if hint.before is None else _at(hint.before)
+        latest = now - timedelta(days=hint.days) if first else end - DAY
+        after = latest if hint.since is None else _at(hint.since)
+        after = min(after, latest) if first else after
+        if not hint.full:
+            return after, end, []
+        held = await self.records.held_between(athlete_id, after + EDGE, end)
+        while len(held) > SLICE and after < latest:
+            after = latest if first else min(latest, after + (end - after) / 2)
+            held = await self.records.held_between(athlete_id, after + EDGE, end)
+        return after, end if first else end + EDGE, held
 
     async def _list(
         self, athlete_id: int, after: datetime, before: datetime, hint: ReconcileHint, held: set[int]
@@ -57,7 +91,7 @@ class ReconcileAthlete:
             page += 1
             found = await self.api.activities(
                 athlete_id,
-                after=int(after.timestamp()),
+                after=int(after.timestamp()) or None,
                 before=int(before.timestamp()),
                 page=page,
                 per_page=PER_PAGE,
@@ -68,20 +102,33 @@ class ReconcileAthlete:
                 return list(listed.values()), page
 
     async def _effects(
-        self, athlete_id: int, listed: list[ActivityRecord], missing: list[int], calls: int, *, full: bool
+        self,
+        athlete_id: int,
+        listed: list[ActivityRecord],
+        missing: list[int],
+        calls: int,
+        hint: ReconcileHint,
+        *,
+        last: bool,
     ) -> tuple[Effect, ...]:
         doubt: tuple[Effect, ...] = ()
-        if len(missing) > FEW:
+        missed = hint.missing + len(missing)
+        if missing and missed > FEW:
             held = await self.records.held_count(athlete_id)
-            if len(missing) > SHARE * held:
+            if missed > SHARE * held:
                 doubt, missing = (OpenConflict(athlete_id, tuple(missing), held),), []
         sweep = StoreSweep(
             athlete_id,
-            full,
+            hint.full,
             tuple(listed),
             tuple(refresh(athlete_id, record.id) for record in listed),
             tuple(confirm_deletion(athlete_id, number) for number in missing),
             calls,
-            doubtful=bool(doubt),
+            last=last,
+            latest=hint.before is None,
         )
         return (sweep, *doubt)
+
+
+def _at(epoch: int) -> datetime:
+    return datetime.fromtimestamp(epoch, UTC)

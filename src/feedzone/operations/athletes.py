@@ -11,7 +11,9 @@ import msgspec
 
 from ..domain.activity import FUTURE
 from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activities, parse_scopes
+from ..domain.comparison import reach
 from ..domain.effect import PurgeAthlete
+from ..domain.history import joined
 from ..domain.job import (
     BackfillHint,
     Lane,
@@ -24,7 +26,7 @@ from ..domain.job import (
 )
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store import activities, athletes, consents, dead_letters, departures, jobs
+from ..store import activities, athletes, consents, dead_letters, departures, jobs, waiting
 from ..store.database import Connection, Database
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
@@ -65,6 +67,7 @@ class AthleteOperations:
     async def connect(self, code: str, scope: str | None, consent: Consent | None = None) -> Connected:
         """Exchange the code, store the athlete and the tokens, and begin the first sync, or nothing of it.
 
+        Who was away for longer than INITIAL_SYNC_DAYS gets what began meanwhile, too.
         Raises SeatsFull, PermanentError (a code that was used before), TransientError, TransportFailure.
         """
         grant, profile = await self.application.exchange(code)
@@ -74,12 +77,17 @@ class AthleteOperations:
         now = self.clock.now()
 
         def body(connection: Connection) -> None:
+            jobs.lock(connection, [athlete_key(profile.id)])
             self._store(connection, profile, grant, granted, (status, reason), now)
             if consent is not None and consent.operator_may_see is not None:
                 athletes.let_operator_see(connection, profile.id, consent.operator_may_see, now)
             if readable:
                 dead_letters.revive_denied(connection, profile.id, now)
-                self._enqueue_sync(connection, profile.id, now - timedelta(days=self.initial_sync_days), now)
+                known = athletes.known(athletes.get(connection, profile.id))
+                after = reach(known, self.initial_sync_days, now)
+                self._enqueue_sync(
+                    connection, profile.id, after or now - timedelta(days=self.initial_sync_days), now
+                )
 
         await self.database.write(body)
         self.wakeup.notify()
@@ -102,16 +110,23 @@ class AthleteOperations:
     def _enqueue_sync(
         self, connection: Connection, athlete_id: int, after: datetime | None, now: datetime
     ) -> None:
-        athletes.begin_sync(connection, athlete_id, after, now)
-        hint = BackfillHint(
+        """List what started since `after` (None: all), and what is being listed already. Jobs are locked."""
+        wanted = BackfillHint(
             before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
         )
+        going_on = waiting.history(connection, athlete_id)
+        hint = joined(going_on.hint if going_on else None, wanted)
+        if going_on is None or hint != going_on.hint:
+            athletes.begin_sync(connection, athlete_id, after, now)
+        elif going_on.running:
+            return  # a newer version would have it ask for the same page again
         key = athlete_key(athlete_id)
         jobs.enqueue(connection, [job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE)], now)
 
     async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:
         """List the activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch what differs.
 
+        A longer history that is being listed goes on where it is; a shorter one becomes part of this.
         Raises NotFound for an athlete who is not connected.
         """
         if days is not None and days < 1:
@@ -120,6 +135,7 @@ class AthleteOperations:
         after = None if everything else now - timedelta(days=days or self.initial_sync_days)
 
         def body(connection: Connection) -> bool:
+            jobs.lock(connection, [athlete_key(athlete_id)])
             status = athletes.statuses(connection, [athlete_id]).get(athlete_id)
             if status in (None, "deauthorized"):
                 return False

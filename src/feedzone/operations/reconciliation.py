@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..domain.comparison import comparison, confirm_deletion
+from ..domain.comparison import comparison, confirm_deletion, reach
+from ..domain.job import athlete_key
 from ..errors import NotFound
 from ..ports import Clock, Wakeup
 from ..store import athletes, jobs, sweeps
@@ -21,13 +22,15 @@ class ReconciliationOperations:
     days: int
 
     async def verify(self, athlete_id: int) -> None:
-        """Compare the athlete's window with Strava now. Raises NotFound for who is not connected."""
+        """Compare all that we hold of the athlete now. Raises NotFound for who is not connected."""
         now = self.clock.now()
 
         def body(connection: Connection) -> bool:
+            jobs.lock(connection, [athlete_key(athlete_id)])
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
-            jobs.enqueue(connection, [comparison(athlete_id, self.days)], now)
+            since = reach(athletes.known(athletes.get(connection, athlete_id)), self.days, now, whole=True)
+            jobs.enqueue(connection, [comparison(athlete_id, self.days, since=since)], now)
             return True
 
         if not await self.database.write(body):

@@ -6,12 +6,27 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from ..domain.athlete import AthleteProfile, parse_sports
+from ..domain.comparison import Known
 from ..domain.gear import GEAR_SCOPE
 from .dialect import insert_into
 from .schema import jobs, strava_activities, strava_athletes, webhook_subscriptions
+from .types import Instant
 
 FIRST_COMPARISON = timedelta(minutes=15)
 """After connecting: the first sync has just listed everything."""
@@ -151,6 +166,12 @@ def mark(connection: Connection, athlete_id: int, status: str, reason: str | Non
 
 
 def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, now: datetime) -> None:
+    """What was synced before, if that began earlier, still counts: it is compared for good (pain 52)."""
+    since: Any = after
+    if after is not None:
+        held = _columns.initial_sync_after
+        wider = and_(_columns.initial_sync_started_at.is_not(None), or_(held.is_(None), held < after))
+        since = case((wider, held), else_=literal(after, Instant))
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id)
@@ -158,7 +179,7 @@ def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, 
             initial_sync_started_at=now,
             initial_sync_completed=False,
             initial_sync_completed_at=None,
-            initial_sync_after=after,
+            initial_sync_after=since,
             initial_sync_cursor=0,
             initial_sync_listed=False,
             initial_sync_found=0,
@@ -167,13 +188,13 @@ def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, 
     )
 
 
-def advance_sync(connection: Connection, athlete_id: int, found: int, now: datetime) -> None:
-    """One more page of the list is stored."""
+def advance_sync(connection: Connection, athlete_id: int, pages: int, found: int, now: datetime) -> None:
+    """So many more pages of the list are stored."""
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id)
         .values(
-            initial_sync_cursor=func.coalesce(_columns.initial_sync_cursor, 0) + 1,
+            initial_sync_cursor=func.coalesce(_columns.initial_sync_cursor, 0) + pages,
             initial_sync_found=_columns.initial_sync_found + found,
             updated_at=now,
         )
@@ -202,6 +223,15 @@ def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
 def note_verified(connection: Connection, athlete_id: int, now: datetime) -> None:
     """Our rows were compared with all that Strava lists in the window."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now})
+
+
+def known(row: Row[Any] | None) -> Known:
+    """How far back we have seen the athlete's activities, and when last."""
+    if row is None:
+        return Known()
+    listed = row.initial_sync_listed
+    seen = row.last_verified_at or (row.initial_sync_started_at if listed else None)
+    return Known(listed=listed, since=row.initial_sync_after, seen=seen)
 
 
 def due_for_comparison(

@@ -102,8 +102,9 @@ def _store_detail(connection: Connection, told: StoreDetail, now: datetime) -> N
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
-    _store_list(connection, page.athlete_id, page.records, page.jobs, "backfill", now)
-    athletes.advance_sync(connection, page.athlete_id, len(page.records), now)
+    listed = _store_list(connection, page.athlete_id, page.records, page.jobs, "backfill", now)
+    found = listed.new if page.again else page.records
+    athletes.advance_sync(connection, page.athlete_id, int(not page.again), len(found), now)
 
 
 def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime) -> None:
@@ -120,9 +121,9 @@ def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> No
     found = _store_list(connection, sweep.athlete_id, sweep.records, specs, "sweep", now, given_up=sweep.full)
     jobs.enqueue(connection, sweep.missing, now)
     sweeps.note(connection, sweep, found, now)
-    if sweep.full and not sweep.doubtful:
-        sweeps.settle(connection, sweep.athlete_id, now)
     if sweep.full:
+        sweeps.settle(connection, sweep, now)
+    if sweep.full and sweep.last:
         athletes.note_verified(connection, sweep.athlete_id, now)
 
 

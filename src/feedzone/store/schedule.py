@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from ..domain.comparison import comparison
+from ..domain.comparison import comparison, is_due_whole, reach
 from ..domain.gear import gear_refresh
-from ..domain.job import ReconcileHint, athlete_key
+from ..domain.job import Hint, JobSpec, ReconcileHint, athlete_key
 from ..ports import Clock, Wakeup
 from . import activities, athletes, breaker, dead_letters, jobs, leases, subscriptions, waiting
 from .database import Database
@@ -65,22 +65,34 @@ class Schedule:
         jobs.lock(connection, keys)
         held = waiting.hints(connection, "reconcile_athlete", keys)
         rows = [r for r in athletes.due_for_comparison(connection, now, BATCH, lock=True) if r.id in due]
-        specs = []
+        specs: list[JobSpec] = []
         for row, share in zip(rows, spread, strict=False):
             verified = max(row.last_verified_at or row.connected_at, row.connected_at)
             full = verified + FULL_EVERY * (1 - SPREAD) <= now
             if full or polling:
-                hint = held.get(row.id)
-                # A full one that waits is not narrowed by a quick one.
-                waits = hint if isinstance(hint, ReconcileHint) and hint.full else None
-                to_end = _goes_to_end(row.last_verified_at, now) or (waits is not None and waits.to_end)
-                whole = full or waits is not None
-                specs.append(comparison(row.id, self._days, full=whole, to_end=to_end))
+                specs += self._comparison(row, held.get(row.id), now, full=full)
             pause = self._pause(connection, row, now) if polling else FULL_EVERY
             begin = now if polling or full else verified
             athletes.schedule_comparison(connection, row.id, begin + pause * share)
         jobs.enqueue(connection, specs, now)
         return len(rows), len(specs)
+
+    def _comparison(self, row: Row[Any], live: Hint | None, now: datetime, *, full: bool) -> list[JobSpec]:
+        """The comparison that is due; none while one of more than the usual days is under way."""
+        # A full one that waits is not narrowed by a quick one, nor by a shorter one.
+        waits = live if isinstance(live, ReconcileHint) and live.full else None
+        if waits is not None and waits.before is not None:
+            return []
+        since = None
+        if full:
+            whole = is_due_whole(row.id, row.last_verified_at, now)
+            since = reach(athletes.known(row), self._days, now, whole=whole)
+        if waits is not None and waits.since is not None:
+            waited = datetime.fromtimestamp(waits.since, UTC)
+            since = waited if since is None else min(since, waited)
+        to_end = _goes_to_end(row.last_verified_at, now) or (waits is not None and waits.to_end)
+        whole = full or waits is not None
+        return [comparison(row.id, self._days, full=whole, to_end=to_end, since=since)]
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.held_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from ..domain.effect import StoreSweep
 from ..domain.ids import uuid7
 from .activities import Comparison
-from .schema import conflicts, sweeps, webhook_events
+from .schema import conflicts, strava_activities, sweeps, webhook_events
 
 SETTLED = timedelta(minutes=10)
 """An activity that ended less than this ago may still be on its way as an event."""
@@ -26,7 +26,7 @@ def note(connection: Connection, sweep: StoreSweep, found: Comparison, now: date
             ended_at=now,
             is_full=sweep.full,
             listed=len(sweep.records),
-            unannounced=_unannounced(connection, sweep.athlete_id, found, now),
+            unannounced=_unannounced(connection, sweep.athlete_id, found, now) if sweep.latest else 0,
             changed=len(found.changed),
             missing=len(sweep.missing),
             calls=sweep.calls,
@@ -64,13 +64,14 @@ def unannounced_since(connection: Connection, since: datetime) -> tuple[int, int
 def open_conflict(
     connection: Connection, athlete_id: int, missing: Sequence[int], held: int, now: datetime
 ) -> None:
-    """Ask once: an open question is brought up to date, an answered one is not repeated."""
+    """Ask once: an open question is added to, an answered one is not repeated."""
     if _answered(connection, athlete_id, missing):
         return
-    detail = msgspec.json.encode({"missing": list(missing), "held": held}).decode()
-    still_open = (conflicts.c.athlete_id == athlete_id) & (conflicts.c.status == "open")
-    if connection.execute(update(conflicts).where(still_open).values(detail=detail)).rowcount:
+    question = _open_question(connection, athlete_id)
+    if question is not None:
+        _ask_about(connection, question, sorted({*_missing(question), *missing}), held)
         return
+    detail = _detail(missing, held)
     connection.execute(
         conflicts.insert().values(
             id=uuid7(int(now.timestamp() * 1000)),
@@ -92,10 +93,47 @@ def _answered(connection: Connection, athlete_id: int, missing: Sequence[int]) -
     return any(set(missing) <= set(answer) for answer in answers)
 
 
-def settle(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """A later comparison has no doubt: nobody need answer any more."""
-    still_open = (conflicts.c.athlete_id == athlete_id) & (conflicts.c.status == "open")
-    connection.execute(update(conflicts).where(still_open).values(status="settled", resolved_at=now))
+def settle(connection: Connection, sweep: StoreSweep, now: datetime) -> None:
+    """What is listed again, asked for or gone meanwhile is in doubt no more; the rest of the question stays.
+
+    When nothing is left of it, nobody need answer any more.
+    """
+    question = _open_question(connection, sweep.athlete_id)
+    if question is None:
+        return
+    known = {record.id for record in sweep.records}
+    known |= {int(spec.key.partition(":")[2]) for spec in sweep.missing}
+    doubtful = [number for number in _missing(question) if number not in known]
+    live = select(strava_activities.c.id).where(
+        strava_activities.c.athlete_id == sweep.athlete_id,
+        strava_activities.c.id.in_(doubtful),
+        strava_activities.c.sync_status != "deleted",
+    )
+    left = sorted(connection.execute(live).scalars())
+    if left:
+        _ask_about(connection, question, left, msgspec.json.decode(question.detail)["held"])
+    else:
+        closed = update(conflicts).where(conflicts.c.id == question.id)
+        connection.execute(closed.values(status="settled", resolved_at=now))
+
+
+def _open_question(connection: Connection, athlete_id: int) -> Row[Any] | None:
+    mine = select(conflicts).where(conflicts.c.athlete_id == athlete_id, conflicts.c.status == "open")
+    return connection.execute(mine).first()
+
+
+def _missing(question: Row[Any]) -> list[int]:
+    found: list[int] = msgspec.json.decode(question.detail)["missing"]
+    return found
+
+
+def _detail(missing: Sequence[int], held: int) -> str:
+    return msgspec.json.encode({"missing": list(missing), "held": held}).decode()
+
+
+def _ask_about(connection: Connection, question: Row[Any], missing: Sequence[int], held: int) -> None:
+    detail = _detail(missing, held)
+    connection.execute(update(conflicts).where(conflicts.c.id == question.id).values(detail=detail))
 
 
 def open_conflicts(connection: Connection) -> Sequence[Row[Any]]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Select, Text, and_, bindparam, case, cast, func, literal, or_, select
 
-from ..domain.job import Lane
+from ..domain.job import CALLS_A_SLICE, Lane
 from . import activities, athletes
 from .schema import jobs, strava_activities
 from .types import BigInt
@@ -103,6 +103,7 @@ def _query(*, photos: bool) -> Select[Any]:
         (kind == "refresh_activity", 2 + at_once),
         # At least the page and the empty one after it; how many pages there are, only the end tells.
         (and_(kind == "backfill_athlete", ~hint.contains('"page":')), 2),
+        (and_(kind == "reconcile_athlete", hint.contains('"since":')), CALLS_A_SLICE),
         (
             and_(
                 kind == "reconcile_athlete", ~hint.contains('"full":false'), ~hint.contains('"to_end":false')

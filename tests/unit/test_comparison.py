@@ -1,0 +1,53 @@
+"""How far back a comparison reaches: so far that no gap stays, and now and then to all that we hold."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from fakes import NOON
+
+from feedzone.domain.comparison import BEGINNING, WHOLE_EVERY, Known, is_due_whole, reach
+
+DAY = timedelta(days=1)
+
+
+def ago(days: float | None):
+    return None if days is None else NOON - days * DAY
+
+
+@pytest.mark.parametrize(
+    ("seen", "begins"),
+    [(None, None), (0.25, None), (28.9, None), (29, None), (29.5, 30.5), (60, 61)],
+)
+def test_who_was_away_is_looked_at_from_a_day_before_they_were_seen_last(seen, begins):
+    """Pains 14 and 40."""
+    known = Known(listed=True, since=ago(90), seen=ago(seen))
+    assert reach(known, 30, NOON) == ago(begins)
+
+
+@pytest.mark.parametrize(
+    ("listed", "since", "begins"),
+    [(True, 400, 400), (True, 30.5, 30.5), (True, 20, None), (False, 400, None), (False, None, None)],
+)
+def test_all_that_we_hold_begins_where_the_syncs_did(listed, since, begins):
+    """Pain 52: of who has not synced yet, nothing more than usual."""
+    known = Known(listed=listed, since=ago(since), seen=ago(0.25))
+    assert reach(known, 30, NOON, whole=True) == ago(begins)
+
+
+def test_after_a_sync_of_all_the_history_all_of_it_is_compared():
+    assert reach(Known(listed=True, seen=ago(0.25)), 30, NOON, whole=True) == BEGINNING
+    assert reach(Known(listed=True, seen=ago(0.25)), 30, NOON) is None
+
+
+def test_of_who_is_new_nothing_but_the_usual_is_looked_at():
+    assert reach(Known(), 30, NOON, whole=True) is None
+
+
+@pytest.mark.parametrize("athlete_id", [134815, 134816, 7])
+def test_each_athlete_has_one_day_in_28_and_one_comparison_of_it(athlete_id):
+    hours = [NOON + timedelta(hours=hour) for hour in range(-12, WHOLE_EVERY * 24 - 12, 6)]
+    days = {now.date() for now in hours if is_due_whole(athlete_id, now - DAY, now)}
+    assert len(days) == 1
+    assert not any(is_due_whole(athlete_id, now, now) for now in hours)
