@@ -24,7 +24,9 @@ from feedzone.store import (
     job_lists,
     jobs,
     leases,
+    silence,
     stories,
+    subscriptions,
 )
 from feedzone.store.schema import (
     activity_changes,
@@ -32,6 +34,7 @@ from feedzone.store.schema import (
     job_attempts,
     strava_activities,
     strava_athletes,
+    sweeps,
     webhook_events,
 )
 from feedzone.store.schema import jobs as jobs_table
@@ -55,6 +58,7 @@ async def crowded(store: Store) -> Store:
         connection.execute(insert(activity_changes), [_change(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(job_attempts), [_attempt(n, ids[n], now) for n in range(ROWS)])
         connection.execute(insert(strava_athletes), [_athlete(n, now) for n in range(ROWS)])
+        connection.execute(insert(sweeps), [_sweep(n, ids[n], now) for n in range(ROWS)])
         connection.exec_driver_sql("ANALYZE")
 
     await store.write(fill)
@@ -125,6 +129,11 @@ def _change(n: int, name: str, now: Any) -> dict[str, Any]:
 def _attempt(n: int, name: str, now: Any) -> dict[str, Any]:
     failed = {"attempt": 1, "error_class": "other", "error": "500", "ended_at": now}
     return failed | {"id": name, "job_id": name, "athlete_id": n}
+
+
+def _sweep(n: int, name: str, now: Any) -> dict[str, Any]:
+    found = {"is_full": True, "listed": 1, "unannounced": n % 9, "changed": 0, "missing": 0, "calls": 1}
+    return found | {"id": name, "athlete_id": n, "ended_at": now - timedelta(hours=n)}
 
 
 async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: bool = True) -> str:
@@ -313,3 +322,19 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
 )
 async def test_what_open_pages_ask_is_read_off_an_index(crowded, question, index):
     stays_on(await plans(crowded, question), index)
+
+
+@pytest.mark.parametrize("ask", ["count", "list", "tell"])
+async def test_who_is_silent_is_read_off_indexes_of_activities_and_comparisons(crowded, clock, ask):
+    """Athletes are looked through, and nothing else."""
+    now = clock.now()
+    await crowded.write(lambda c: subscriptions.remember(c, 1, "https://x.test", now - timedelta(days=90)))
+    asks = {
+        "count": lambda c: silence.quiet_count(c, now),
+        "list": lambda c: athletes.listing(c, limit=50, wanted=silence.quiet(c, now) | silence.idle(now)),
+        "tell": lambda c: silence.told_of(c, range(1, 51), now),
+    }
+    plan = await plans(crowded, asks[ask])
+    small = re.compile("(SCAN|Seq Scan on) (strava_athletes|webhook_subscriptions)")
+    others = [line for line in plan.splitlines() if not small.search(line)]
+    stays_on("\n".join(others), "ix_strava_activities_", "ix_sweeps_")
