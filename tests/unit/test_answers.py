@@ -125,7 +125,7 @@ def test_the_recorded_errors(recorded):
         "authorization_error": NeedsRefresh,
         "not_found_error": NotVisible,
         "activity_with_ratelimit_exceeded": RateLimited,
-        "token_invalid_client": PermanentError,
+        "token_invalid_client": ApplicationRefused,
         "token_invalid_code": PermanentError,
     }
 
