@@ -98,7 +98,7 @@ async def test_each_athlete_says_since_when_nothing_has_come(world: World) -> No
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "x", "1.5", "", "36501", "99999999999999999999"])
-async def test_days_that_make_no_sense_are_a_400_that_names_them(world: World, days: str) -> None:
+async def test_days_without_sense_are_a_400_that_names_them(world: World, days: str) -> None:
     async with world.browser(headers=KEY) as client:
         answer = await client.get(f"/api/v1/athletes?idle_days={days}")
         assert (await client.get(f"/athletes?idle_days={days}")).status_code == 400
