@@ -12,6 +12,7 @@ from click.testing import Result
 from sqlalchemy import Connection
 from typer.testing import CliRunner
 
+from feedzone.cli import console
 from feedzone.cli.main import app
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
@@ -31,7 +32,7 @@ def fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fill:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FEEDZONE_HOME", str(tmp_path))
     monkeypatch.setenv("DATABASE_URL", url)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "width", 200)  # whatever it was when it was made
 
     def write(body: Callable[[Connection], None]) -> None:
         async def opened() -> None:
