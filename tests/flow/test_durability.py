@@ -58,7 +58,7 @@ def stored(path: str) -> list[int]:
 @pytest.mark.alone
 @pytest.mark.parametrize("known", [True, False], ids=["of a connected athlete", "of a stranger"])
 async def test_a_thousand_events_over_64_connections_are_stored_once_each_in_time(sandbox, install, known):
-    """Pain 11: p99 under 100 ms, the best of three rounds: what shares the machine may spoil two."""
+    """Pain 11: p99 under 100 ms, the median of three rounds: what shares the machine may spoil one."""
     feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
     await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
     owner = next(iter(sandbox.world.athletes))
@@ -70,7 +70,7 @@ async def test_a_thousand_events_over_64_connections_are_stored_once_each_in_tim
         assert sorted(acknowledged) == list(numbers)
         p99.append(sorted(took)[int(len(took) * 0.99)])
     assert sorted(stored(str(feedzone.home / "feedzone.db"))) == list(range(3000))
-    assert min(p99) < 0.1, [f"{one * 1000:.0f} ms" for one in p99]
+    assert sorted(p99)[1] < 0.1, [f"{one * 1000:.0f} ms" for one in p99]
 
 
 async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(sandbox, install):
