@@ -51,8 +51,8 @@ async def listing(store: Store) -> Any:
 
 
 async def hint_of(store: Store) -> BackfillHint:
-    found = await store.read(lambda c: waiting.hints(c, "backfill_athlete", [f"athlete:{OWNER}"]))
-    hint = found[OWNER]
+    found = await store.read(lambda c: waiting.live(c, "backfill_athlete", [f"athlete:{OWNER}"]))
+    hint = found[OWNER].hint
     assert isinstance(hint, BackfillHint)
     return hint
 

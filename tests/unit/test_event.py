@@ -198,7 +198,7 @@ def test_a_deauthorization_is_an_athlete_update_with_authorized_false_and_nothin
     told = event(**(ATHLETE_UPDATE | changes))
     assert told.is_deauthorization is gone
     if told.object_type == "athlete":
-        assert (job_for(told, "e1", "absent", RECEIVED_MS) is not None) is gone
+        assert (job_for(told, "e1", "absent", RECEIVED) is not None) is gone
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_deauthorization_is_an_athlete_update_with_authorized_false_and_nothin
     ("signature", "verified"), [("verified", True), ("mismatch", False), ("absent", False)]
 )
 def test_an_activity_event_makes_its_activity_stale(aspect, action, signature, verified):
-    spec = job_for(event(aspect_type=aspect), "e1", signature, RECEIVED_MS)
+    spec = job_for(event(aspect_type=aspect), "e1", signature, RECEIVED)
     assert (spec.kind, spec.key, spec.athlete_id) == ("refresh_activity", "activity:1360128428", 134815)
     assert spec.hint == RefreshHint(action=action, verified=verified, cause="event:e1")
     assert (spec.hint_time, spec.lane) == (1516126040, Lane.LIVE)
@@ -217,7 +217,7 @@ def test_an_activity_event_makes_its_activity_stale(aspect, action, signature, v
 @pytest.mark.parametrize(("aspect", "after"), [("create", None), ("update", 3.0), ("delete", None)])
 def test_only_an_update_is_given_time_for_more_of_its_kind(aspect, after):
     """Pain 17: what it says is shown at once."""
-    due = job_for(event(aspect_type=aspect), "e1", "absent", RECEIVED_MS).due_at
+    due = job_for(event(aspect_type=aspect), "e1", "absent", RECEIVED).due_at
     assert (due and due.timestamp() - RECEIVED_MS / 1000) == after
 
 
@@ -229,10 +229,10 @@ def test_an_event_from_the_future_does_not_outlive_all_true_ones():
     """Pain 24: a forged one would pin what newer events tell."""
     latest = RECEIVED_MS // 1000 + 3600
     told = event(**RETITLED, event_time=FUTURE)
-    assert job_for(told, "e1", "absent", RECEIVED_MS).hint_time == latest
+    assert job_for(told, "e1", "absent", RECEIVED).hint_time == latest
     assert visible_update(told, "e1", RECEIVED).event_time == latest
     gone = event(**ATHLETE_UPDATE, updates={"authorized": "false"}, event_time=FUTURE)
-    assert job_for(gone, "e1", "absent", RECEIVED_MS).hint_time == latest
+    assert job_for(gone, "e1", "absent", RECEIVED).hint_time == latest
     assert told.dedup_key != event(**RETITLED, event_time=latest).dedup_key
 
 
@@ -249,13 +249,13 @@ def test_an_event_from_the_future_does_not_outlive_all_true_ones():
 def test_of_many_edits_those_that_are_shown_already_are_confirmed_behind_live_work(changes, signature, lane):
     """Pain 17: hundreds of activities that somebody edits at once must not take what new rides need."""
     told = event(**changes)
-    assert job_for(told, "e1", signature, RECEIVED_MS, in_bulk=True).lane is lane
-    assert job_for(told, "e1", signature, RECEIVED_MS).lane is Lane.LIVE
+    assert job_for(told, "e1", signature, RECEIVED, in_bulk=True).lane is lane
+    assert job_for(told, "e1", signature, RECEIVED).lane is Lane.LIVE
 
 
 @pytest.mark.parametrize(("signature", "verified"), [("verified", True), ("absent", False)])
 def test_a_deauthorization_is_to_be_confirmed_for_the_owner(signature, verified):
-    spec = job_for(event(**ATHLETE_UPDATE, updates={"authorized": "false"}), "e1", signature, RECEIVED_MS)
+    spec = job_for(event(**ATHLETE_UPDATE, updates={"authorized": "false"}), "e1", signature, RECEIVED)
     assert (spec.kind, spec.key, spec.athlete_id) == ("revoke_athlete", "athlete:134815", 134815)
     assert spec.hint == RevokeHint(action="confirm", verified=verified, cause="event:e1")
     assert spec.hint.sealed_token is None

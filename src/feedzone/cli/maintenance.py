@@ -105,11 +105,12 @@ def check() -> None:
     """Say whether the schema is what this version needs; exit code 1 when it is not."""
     from ..errors import SchemaMismatch
     from ..store import upgrade as schema
-    from ..store.database import missing_file
+    from ..store.database import missing_file, open_database
 
-    if (path := missing_file(console.settings(quiet=True).database)) is not None:
+    url = console.settings(quiet=True).database
+    if (path := missing_file(url)) is not None:
         raise SchemaMismatch(f"there is no {path}: is DATABASE_URL right? `feedzone db upgrade` creates it")
-    schema.check(_database())
+    schema.check(open_database(url))
     out.print(f"Schema {schema.newest_revision()}: as needed.")
 
 

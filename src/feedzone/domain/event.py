@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -122,7 +122,7 @@ def job_for(
     event: StravaEvent,
     event_id: str,
     signature: Signature,
-    received_ms: int,
+    received: datetime,
     *,
     in_storm: bool = False,
     in_bulk: bool = False,
@@ -132,7 +132,6 @@ def job_for(
     `in_storm`: within STORM the activity has been updated, and fetched after that. `in_bulk`: BULK updates of
     the athlete's activities wait already.
     """
-    received = datetime.fromtimestamp(received_ms / 1000, UTC)
     if event.object_type == "activity":
         action: Action = "delete" if event.aspect_type == "delete" else "refresh"
         refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")

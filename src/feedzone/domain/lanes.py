@@ -61,7 +61,7 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
 
 def surely_left(windows: Sequence[Window]) -> int:
     """What every lane may call, however much is kept for others: what is kept need not be worked out."""
-    return min(0 if w.full else w.quota - w.used - int(w.quota * MOST_KEPT) for w in windows)
+    return min(0 if w.full else w.quota - w.used - _most_kept(w) for w in windows)
 
 
 def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
@@ -99,7 +99,11 @@ def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
 
 def _kept(held: Reserve, window: Window) -> int:
     calls = held.calls(window.used - window.history, window.quota)
-    return min(ceil(calls), int(window.quota * MOST_KEPT))
+    return min(ceil(calls), _most_kept(window))
+
+
+def _most_kept(window: Window) -> int:
+    return int(window.quota * MOST_KEPT)
 
 
 def _of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> Reserve:

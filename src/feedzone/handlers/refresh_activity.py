@@ -132,8 +132,8 @@ class RefreshActivity:
         list has just shown it."""
         held, now = await self.records.held_activity(job.object_id), self.clock.now()
         live = held if held is not None and held.live else None
-        listed = live is not None and not live.detailed and hint.cause != "backfill"
-        since = live.first_seen if listed and live and live.first_seen else job.first_received_at
+        listed = live if live and not live.detailed and hint.cause != "backfill" else None
+        since = listed.first_seen if listed and listed.first_seen else job.first_received_at
         delay = not_ready_delay_s((now - since).total_seconds())
         if hint.action == "delete" or (live and not (listed and delay)):
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))

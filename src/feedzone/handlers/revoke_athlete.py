@@ -61,8 +61,10 @@ class RevokeAthlete:
             # Nobody tells us again that the athlete has left, and no comparison finds it out.
             if self._age(job) > GIVE_UP:
                 return ending(failure, job, self.clock.now(), self.rng)
-            again = self.clock.now() + min(AGAIN, max(self._age(job), SOON))
-            return Snooze(again, f"Strava cannot say whether the athlete has left: {failure}")
+            return Snooze(
+                self.clock.now() + _pause(self._age(job)),
+                f"Strava cannot say whether the athlete has left: {failure}",
+            )
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
         if gone:
@@ -105,8 +107,13 @@ class RevokeAthlete:
         if age > GIVE_UP_TELLING:
             detail = f"not revoked: given up after {GIVE_UP_TELLING.days} days: {failure}"
             return Done((ConfirmRevoke(job.athlete_id, detail, revoked=False),))
-        wait = max(min(AGAIN, max(age, SOON)), min(AT_LEAST_EVERY, age / 24))
+        wait = max(_pause(age), min(AT_LEAST_EVERY, age / 24))
         return Snooze(self.clock.now() + wait, f"Strava cannot be told: {failure}")
+
+
+def _pause(age: timedelta) -> timedelta:
+    """Soon at first, then every few minutes."""
+    return min(AGAIN, max(age, SOON))
 
 
 def _is_unknown(refusal: StravaError) -> bool:

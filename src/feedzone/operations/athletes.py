@@ -114,13 +114,14 @@ class AthleteOperations:
         wanted = BackfillHint(
             before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
         )
-        going_on = waiting.history(connection, athlete_id)
-        hint = joined(going_on.hint if going_on else None, wanted)
-        if going_on is None or hint != going_on.hint:
+        key = athlete_key(athlete_id)
+        going_on = waiting.live(connection, "backfill_athlete", [key]).get(athlete_id)
+        under_way = going_on.hint if going_on else None
+        hint = joined(under_way if isinstance(under_way, BackfillHint) else None, wanted)
+        if going_on is None or hint != under_way:
             athletes.begin_sync(connection, athlete_id, after, now)
         elif going_on.running:
             return  # a newer version would have it ask for the same page again
-        key = athlete_key(athlete_id)
         jobs.enqueue(connection, [job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE)], now)
 
     async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:

@@ -64,9 +64,7 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     for event, signature in deliveries:
         event_id = uuid7(now_ms)
         in_bulk = waiting_updates[event.owner_id] >= BULK
-        spec = job_for(
-            event, event_id, signature, now_ms, in_storm=event.object_id in storms, in_bulk=in_bulk
-        )
+        spec = job_for(event, event_id, signature, now, in_storm=event.object_id in storms, in_bulk=in_bulk)
         waiting_updates[event.owner_id] += event.aspect_type == "update"
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)

@@ -16,10 +16,11 @@ from sqlalchemy import Connection, Row
 
 from ..domain.comparison import comparison, is_due_whole, reach
 from ..domain.gear import gear_refresh
-from ..domain.job import Hint, JobSpec, ReconcileHint, athlete_key
+from ..domain.job import JobSpec, ReconcileHint, athlete_key
 from ..ports import Clock, Wakeup
 from . import activities, athletes, breaker, dead_letters, jobs, leases, subscriptions, waiting
 from .database import Database
+from .waiting import Live
 
 FULL_EVERY = timedelta(hours=6)
 POLL_ACTIVE_EVERY = timedelta(minutes=15)
@@ -63,7 +64,7 @@ class Schedule:
         due = {row.id for row in athletes.due_for_comparison(connection, now, BATCH, lock=False)}
         keys = [athlete_key(number) for number in due]
         jobs.lock(connection, keys)
-        held = waiting.hints(connection, "reconcile_athlete", keys)
+        held = waiting.live(connection, "reconcile_athlete", keys)
         rows = [r for r in athletes.due_for_comparison(connection, now, BATCH, lock=True) if r.id in due]
         specs: list[JobSpec] = []
         for row, share in zip(rows, spread, strict=False):
@@ -77,22 +78,23 @@ class Schedule:
         jobs.enqueue(connection, specs, now)
         return len(rows), len(specs)
 
-    def _comparison(self, row: Row[Any], live: Hint | None, now: datetime, *, full: bool) -> list[JobSpec]:
+    def _comparison(self, row: Row[Any], live: Live | None, now: datetime, *, full: bool) -> list[JobSpec]:
         """The comparison that is due; none while one of more than the usual days is under way."""
         # A full one that waits is not narrowed by a quick one, nor by a shorter one.
-        waits = live if isinstance(live, ReconcileHint) and live.full else None
+        hint = live.hint if live else None
+        waits = hint if isinstance(hint, ReconcileHint) and hint.full else None
         if waits is not None and waits.before is not None:
             return []
         since = None
         if full:
-            whole = is_due_whole(row.id, row.last_verified_at, now)
-            since = reach(athletes.known(row), self._days, now, whole=whole)
+            due_whole = is_due_whole(row.id, row.last_verified_at, now)
+            since = reach(athletes.known(row), self._days, now, whole=due_whole)
         if waits is not None and waits.since is not None:
             waited = datetime.fromtimestamp(waits.since, UTC)
             since = waited if since is None else min(since, waited)
         to_end = _goes_to_end(row.last_verified_at, now) or (waits is not None and waits.to_end)
-        whole = full or waits is not None
-        return [comparison(row.id, self._days, full=whole, to_end=to_end, since=since)]
+        full = full or waits is not None
+        return [comparison(row.id, self._days, full=full, to_end=to_end, since=since)]
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.held_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.job import BackfillHint, Hint, Lane, athlete_key, decode_hint
+from ..domain.job import Hint, Lane, decode_hint
 from ..errors import QuotaSpent
 from .schema import jobs
 
@@ -73,31 +73,19 @@ def hurry(connection: Connection, now: datetime) -> None:
     connection.execute(waiting.values(due_at=now))
 
 
-def hints(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Hint]:
-    """What the live jobs of this kind are about to do, by athlete."""
-    live = select(jobs.c.athlete_id, jobs.c.hint).where(
-        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead"
-    )
-    return {row.athlete_id: decode_hint(row.hint) for row in connection.execute(live)}
+class Live(NamedTuple):
+    """What a live job is about to do; `running`: it does so just now."""
 
-
-class History(NamedTuple):
-    """A list that is under way; `running`: a page of it is being asked for just now."""
-
-    hint: BackfillHint
+    hint: Hint
     running: bool
 
 
-def history(connection: Connection, athlete_id: int) -> History | None:
-    """The athlete's history that is being listed, or waits to be."""
-    live = select(jobs.c.hint, jobs.c.state).where(
-        jobs.c.kind == "backfill_athlete",
-        jobs.c.key == athlete_key(athlete_id),
-        jobs.c.athlete_id == athlete_id,
-        jobs.c.state != "dead",
+def live(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Live]:
+    """The live jobs of this kind, by athlete."""
+    query = select(jobs.c.athlete_id, jobs.c.hint, jobs.c.state).where(
+        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead"
     )
-    row = connection.execute(live).first()
-    hint = None if row is None else decode_hint(row.hint)
-    if row is None or not isinstance(hint, BackfillHint):
-        return None
-    return History(hint, row.state == "running")
+    return {
+        row.athlete_id: Live(decode_hint(row.hint), row.state == "running")
+        for row in connection.execute(query)
+    }
