@@ -15,6 +15,11 @@ RESOLUTION = timedelta(seconds=1)
 """Of the Date header."""
 
 
+def is_recent(at: datetime, now: datetime, within: timedelta) -> bool:
+    """Whether that was within so long a time; not where the machine's clock has been set back meanwhile."""
+    return timedelta(0) <= now - at < within
+
+
 class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)

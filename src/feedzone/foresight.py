@@ -19,6 +19,7 @@ from .budget_views import (
     WhatIf,
     WholeHistory,
 )
+from .clock import is_recent
 from .domain.budget import Window, window_start
 from .domain.forecast import USUAL_MS, Outlook, Rooms, done_at, sync_calls
 from .errors import NotFound
@@ -82,7 +83,7 @@ class Foresight:
         return Outlook(now, _rooms(windows), await self._budget.demand(), pace)
 
     async def _mean_ms(self, now: datetime) -> float | None:
-        if self._timed is None or not timedelta(0) <= now - self._timed[0] < TIMED_FOR:
+        if self._timed is None or not is_recent(self._timed[0], now, TIMED_FOR):
             self._timed = now, await self._database.read(lambda c: journal.mean_ms(c, now))
         return self._timed[1]
 
@@ -102,7 +103,7 @@ class Foresight:
 
     def glance(self, connection: Connection, outlook: Outlook) -> Queue:
         """The same for who looks every second: to add up a very long queue takes half of one."""
-        if self._glanced is None or not timedelta(0) <= outlook.now - self._glanced[0] < GLANCED_FOR:
+        if self._glanced is None or not is_recent(self._glanced[0], outlook.now, GLANCED_FOR):
             self._glanced = outlook.now, self.queue(connection, outlook)
         return self._glanced[1]
 

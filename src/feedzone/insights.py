@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row
 
 from . import belongings
 from .budget_views import QuotaWindow
+from .clock import is_recent
 from .domain.athlete import seats_of
 from .domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from .errors import NotFound
@@ -298,7 +299,7 @@ class Insights:
         return _signs(connection, now, quota) | seats | quiet
 
     def _count_quiet(self, connection: Connection, now: datetime) -> int:
-        if self._quiet is None or not timedelta(0) <= now - self._quiet[0] < COUNTED_FOR:
+        if self._quiet is None or not is_recent(self._quiet[0], now, COUNTED_FOR):
             self._quiet = now, silence.quiet_count(connection, now)
         return self._quiet[1]
 

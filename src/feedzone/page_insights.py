@@ -13,6 +13,7 @@ from . import diary
 from .activity_files import CurveShelf, file_of
 from .activity_views import ActivityFile
 from .budget_views import Budget
+from .clock import is_recent
 from .diary import Diary, Entry, Wanted
 from .domain.curves import Drawn
 from .domain.job import Lane
@@ -94,12 +95,12 @@ class PageInsights:
         return await self._database.read(body)
 
     async def _spent(self, now: datetime) -> Budget:
-        if self._budget is None or not timedelta(0) <= now - self._budget[0] < ADDED_UP_FOR:
+        if self._budget is None or not is_recent(self._budget[0], now, ADDED_UP_FOR):
             self._budget = now, await self._insights.foresight.budget()
         return self._budget[1]
 
     def _delivered(self, connection: Connection, now: datetime) -> Delivery:
-        if self._delivery is None or not timedelta(0) <= now - self._delivery[0] < ADDED_UP_FOR:
+        if self._delivery is None or not is_recent(self._delivery[0], now, ADDED_UP_FOR):
             self._delivery = now, _delivery(connection, now)
         return self._delivery[1]
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, case, update
 
-from ..clock import StravaClock
+from ..clock import StravaClock, is_recent
 from ..domain import lanes
 from ..domain.budget import WINDOWS, Reservation, Usage, Window, WindowName, window_start
 from ..domain.demand import OTHERS, QUARTERS, Demand, learn
@@ -215,7 +215,7 @@ class BudgetTable:
     async def demand(self) -> Demand:
         """What calls are to be expected, learned from the journal of the last days."""
         now, known = self._clock.now(), self._learned
-        if known is None or not known.demand.is_of(now) or not timedelta(0) <= now - known.at < LEARNED_FOR:
+        if known is None or not known.demand.is_of(now) or not is_recent(known.at, now, LEARNED_FOR):
             known = self._learned = await self._database.read(lambda c: _learn(c, now))
         return known.demand
 
