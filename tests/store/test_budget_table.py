@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
-from store_makers import call, usage
+from store_makers import call, spec, usage
 
 from feedzone.clock import StravaClock
 from feedzone.domain import lanes
@@ -292,6 +292,20 @@ async def test_over_a_day_backfill_spends_what_nobody_else_asks_for(budget, cloc
         calls += more
         clock.advance(seconds=(until - clock.now()).total_seconds())
     assert calls == 1000
+
+
+async def test_a_history_that_takes_days_spends_a_day_bit_by_bit_and_to_the_last_call(store, budget, clock):
+    """Pain 47, decision 11. So its end moves by an hour for a few calls more, and not by a night."""
+    await store.enqueue(spec(lane=Lane.BACKFILL))
+    clock.advance(seconds=(MIDNIGHT - clock.now()).total_seconds())
+    halves = [0] * 48
+    while (now := clock.now()) < MIDNIGHT + timedelta(days=1):
+        more, until = await spend_all(budget, Lane.BACKFILL)
+        halves[(now - MIDNIGHT) // timedelta(minutes=30)] += more
+        clock.advance(seconds=(until - now).total_seconds())
+    assert sum(halves) == 1000
+    # Before the last hours, in which comes what was kept in vain.
+    assert 10 <= min(halves[:44]) <= max(halves[:44]) <= 30
 
 
 async def test_calls_for_histories_are_counted_apart_and_given_back_apart(budget):

@@ -12,7 +12,7 @@ from feedzone.domain.budget import ApiCall, Reading, Reservation
 from feedzone.domain.demand import OTHERS, QUARTERS
 from feedzone.domain.effect import StorePage
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint, RefreshHint
-from feedzone.domain.outcome import Snooze
+from feedzone.domain.outcome import Retry, Snooze
 from feedzone.errors import NotFound
 from feedzone.foresight import Foresight
 from feedzone.store import athletes, journal, workload
@@ -50,6 +50,23 @@ async def calls_of(store, one, **options) -> int:
 async def test_what_a_job_will_cost(store, hint, kind, calls):
     key = "activity:7" if kind == "refresh_activity" else f"athlete:{OWNER}"
     assert await calls_of(store, spec(kind=kind, key=key, hint=hint)) == calls
+
+
+async def test_a_history_has_waited_since_its_oldest_job_came_that_only_the_rate_limit_holds_up(store):
+    async def since():
+        return await store.read(workload.histories_since)
+
+    assert await since() is None
+    await store.enqueue(spec(1, **BACKFILL))
+    await store.run(Retry("HTTP 500"))
+    await store.enqueue(spec(2))
+    assert await since() is None
+    store.clock.advance(hours=1)
+    began = store.clock.now()
+    await store.enqueue(spec(3, **BACKFILL))
+    store.clock.advance(hours=1)
+    await store.enqueue(spec(4, **BACKFILL), spec(3, **BACKFILL))
+    assert await since() == began
 
 
 async def test_a_manual_activity_has_no_streams_to_ask_for(store):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from feedzone.domain.demand import QUARTERS, Demand
 from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, sync_calls
 
 EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
+MIDNIGHT = datetime(2026, 11, 4, tzinfo=UTC)
 FAST = 1000.0
 PLENTY = Rooms(1_000_000, 1_000_000, 1_000_000_000, 1_000_000_000)
 
@@ -58,15 +60,27 @@ def test_quarters_are_the_wall_clocks_and_not_a_quarter_from_now():
 
 
 def test_a_spent_day_goes_on_at_midnight_utc():
-    midnight = datetime(2026, 11, 4, tzinfo=UTC)
-    assert near(when(1, rooms(today=0)), midnight)
-    assert near(when(150, rooms(today=100)), midnight)
-    assert near(when(1190, rooms()), midnight + timedelta(minutes=15))
+    evening = MIDNIGHT - timedelta(hours=5)
+    assert near(when(1, rooms(today=0), evening), MIDNIGHT)
+    assert near(when(150, rooms(today=100), evening), MIDNIGHT)
+    assert near(when(1190, rooms(), evening), MIDNIGHT + timedelta(minutes=15))
+
+
+def test_what_has_waited_since_the_afternoon_gets_the_next_day_by_the_half_hour():
+    """994 calls are for histories: 20.7 each half hour."""
+    assert near(when(1000 + 20, rooms()), MIDNIGHT)
+    assert near(when(1000 + 22, rooms()), MIDNIGHT + timedelta(minutes=30))
+    assert near(when(1000 + 496, rooms()), MIDNIGHT + timedelta(hours=11, minutes=30))
+    since = msgspec.structs.replace(hourly(0), histories_since=EIGHT)
+    night = MIDNIGHT + timedelta(hours=1, minutes=1)
+    left = Rooms(100, 100, 1000 - 62, 1000)
+    assert near(done_at(Outlook(night, left, since, FAST), [2])[0], MIDNIGHT + timedelta(minutes=90))
+    assert near(done_at(Outlook(night, left, hourly(0), FAST), [2])[0], night)
 
 
 def test_many_days_are_walked_one_by_one():
     """1000 a day: 6 are kept all day for who cannot wait, and released in its last minute."""
-    assert near(when(2990, rooms()), datetime(2026, 11, 5, 2, 15, tzinfo=UTC))
+    assert near(when(2990, rooms()), datetime(2026, 11, 5, 23, 30, tzinfo=UTC))
     assert near(when(3000, rooms()), released(datetime(2026, 11, 5, 23, 45, tzinfo=UTC)))
 
 
@@ -79,14 +93,12 @@ def test_those_who_go_first_take_their_share_of_each_quarter():
 
 def test_what_will_be_asked_for_first_later_in_the_day_is_left_for_it():
     """160 came until eight, and 320 more will come today."""
-    midnight = datetime(2026, 11, 4, tzinfo=UTC)
-    assert when(510, rooms(today=840), demand=20) < midnight - timedelta(hours=12)
-    assert when(530, rooms(today=840), demand=20) >= midnight - timedelta(minutes=1)
+    assert when(510, rooms(today=840), demand=20) < MIDNIGHT - timedelta(hours=12)
+    assert when(530, rooms(today=840), demand=20) >= MIDNIGHT - timedelta(minutes=1)
 
 
 def test_what_was_set_aside_and_did_not_come_is_left_in_the_days_last_hour():
-    midnight = datetime(2026, 11, 4, tzinfo=UTC)
-    assert midnight - timedelta(hours=1) <= when(670, rooms(), demand=20) < midnight
+    assert MIDNIGHT - timedelta(hours=1) <= when(670, rooms(), demand=20) < MIDNIGHT
 
 
 def test_the_demand_of_each_quarter_is_its_own():
@@ -98,7 +110,7 @@ def test_the_demand_of_each_quarter_is_its_own():
 def test_what_others_could_not_ask_for_in_a_spent_day_they_ask_for_first_in_the_next():
     """Sixteen hours of 10 calls wait at midnight: they fill the first quarter, and part of the second."""
     found = when(1, rooms(today=0), demand=10)
-    assert near(found, datetime(2026, 11, 4, 0, 15, tzinfo=UTC))
+    assert near(found, MIDNIGHT + timedelta(minutes=15))
 
 
 def test_with_plenty_of_quota_the_pace_of_calls_is_the_limit():

@@ -222,6 +222,46 @@ def test_what_was_spent_yesterday_counts_no_more_today():
     )
 
 
+def waiting_since(hours: float) -> Demand:
+    """Histories have waited for so long at midnight, and four calls of live work come an hour."""
+    return msgspec.structs.replace(hourly(live=4), histories_since=MIDNIGHT - timedelta(hours=hours))
+
+
+def test_a_history_that_takes_more_than_a_day_gets_its_part_of_the_day_by_the_half_hour():
+    long, whole = waiting_since(7), kept(hourly(live=4), Lane.BACKFILL, day_window(MIDNIGHT), MIDNIGHT)
+    part = (1000 - whole) / 48
+    first = room([day_window(MIDNIGHT)], long, Lane.BACKFILL, MIDNIGHT)
+    assert first.calls == pytest.approx(part, abs=2)
+    assert first.until == MIDNIGHT + timedelta(minutes=30)
+    spent = day_window(MIDNIGHT, used=100, history=100)
+    assert calls_left([spent], long, Lane.BACKFILL, NOON) == pytest.approx(25 * part - 100, abs=2)
+
+
+def test_what_a_long_history_could_not_spend_by_night_it_spends_by_day():
+    night = room([day_window(MIDNIGHT)], waiting_since(7), Lane.BACKFILL, NOON)
+    assert night.calls > 24 * 15
+
+
+def test_a_history_that_came_in_the_evening_need_not_wait_for_half_hours():
+    assert calls_left([day_window(MIDNIGHT)], waiting_since(5), Lane.BACKFILL, MIDNIGHT) > 700
+
+
+def test_only_histories_are_rationed():
+    held = [day_window(MIDNIGHT)]
+    for lane in (lane for lane in Lane if lane is not Lane.BACKFILL):
+        told = calls_left(held, waiting_since(7), lane, MIDNIGHT)
+        assert told == calls_left(held, waiting_since(5), lane, MIDNIGHT)
+
+
+def test_in_a_days_last_half_hour_a_long_history_gets_what_any_would():
+    late = MIDNIGHT + timedelta(hours=23, minutes=45)
+    for now in (late, late + timedelta(minutes=14, seconds=16)):
+        held = [day_window(now, used=700, history=600)]
+        assert calls_left(held, waiting_since(7), Lane.BACKFILL, now) == calls_left(
+            held, waiting_since(5), Lane.BACKFILL, now
+        )
+
+
 @settings(deadline=None)
 @given(
     st.integers(0, 100),
@@ -229,17 +269,22 @@ def test_what_was_spent_yesterday_counts_no_more_today():
     st.integers(0, 24 * 3600 - 1),
     st.floats(0, 60),
     st.floats(1, 10),
+    st.booleans(),
 )
-def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(used, today, second, rate, spread):
+def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(
+    used, today, second, rate, spread, long
+):
     now = MIDNIGHT + timedelta(seconds=second)
     held = windows(now, used=used, today=max(used, today))
     demand = hourly(spread, live=rate, interactive=1, reconcile=1, reread=2)
+    if long:
+        demand = msgspec.structs.replace(demand, histories_since=MIDNIGHT - timedelta(hours=7))
     told = {lane: room(held, demand, lane, now) for lane in Lane}
     for better, worse in pairwise(Lane):
         assert told[better].calls >= told[worse].calls >= 0
     assert all(now < one.until <= MIDNIGHT + timedelta(days=1) for one in told.values())
     assert told[Lane.LIVE].calls == max(0, min(100 - used, 1000 - max(used, today)))
-    assert surely_left(held) <= told[Lane.BACKFILL].calls
+    assert surely_left(held, demand, now) <= told[Lane.BACKFILL].calls
 
 
 @pytest.mark.parametrize("part", RELEASES[1:])

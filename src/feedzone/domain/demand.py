@@ -31,6 +31,9 @@ for likely, and soon believes what it sees."""
 
 PRIOR_SPREAD, MOST_SPREAD = 4.0, 10.0
 
+LONG = timedelta(hours=6)
+"""A history that has waited for so long at midnight had what the day could give, and goes on to the next."""
+
 
 class Counted(msgspec.Struct, frozen=True):
     """Calls of one lane in the quarter of an hour that began `quarter` quarters after 1970."""
@@ -49,7 +52,7 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
 
     Of the day on which it was learned (`day`, since 1970): what was known when it began (`dawn`), and what it
     had cost without histories at the beginning of each quarter from the first that was seen (`seen_from`) up
-    to then (`passed`).
+    to then (`passed`). `histories_since` is since when the oldest history has been waiting.
     """
 
     sums: Mapping[str, tuple[float, ...]]
@@ -60,6 +63,7 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
     dawn: Demand | None = None
     seen_from: int = 0
     passed: tuple[int, ...] = ()
+    histories_since: datetime | None = None
 
     def expected(self, lanes: Iterable[str], start: float, end: float) -> float:
         """Calls of these lanes between two times of one day, both in quarters since midnight."""
@@ -72,6 +76,11 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
     def is_of(self, now: datetime) -> bool:
         """Whether it was learned on this day."""
         return self.day == _day_of(now)
+
+    def rations(self, day: datetime) -> bool:
+        """Whether a history takes more than a day on the day that begins then: it gets its share bit by
+        bit, so that a few calls more make it end an hour later and not a night."""
+        return self.histories_since is not None and self.histories_since <= day - LONG
 
     def after(self, hours: float) -> Demand:
         """What will have been learned by then, if what is likely comes."""
@@ -103,7 +112,13 @@ def _at(sums: tuple[float, ...], quarter: float) -> float:
 NOTHING = Demand({})
 
 
-def learn(counted: Iterable[Counted], since: datetime | None, now: datetime, day_quota: int) -> Demand:
+def learn(
+    counted: Iterable[Counted],
+    since: datetime | None,
+    now: datetime,
+    day_quota: int,
+    histories_since: datetime | None = None,
+) -> Demand:
     """The demand of the days from `since` on; hours that were not seen are taken for average ones."""
     counted, midnight = list(counted), window_start("read_day", now)
     first = (midnight - EPOCH) // QUARTER
@@ -118,6 +133,7 @@ def learn(counted: Iterable[Counted], since: datetime | None, now: datetime, day
         dawn=_learned([row for row in counted if row.quarter < first], since, midnight, day_quota),
         seen_from=seen_from,
         passed=tuple(accumulate(calls[seen_from:begun], initial=0)),
+        histories_since=histories_since,
     )
 
 

@@ -13,12 +13,13 @@ import msgspec
 
 from .activity import PER_PAGE
 from .budget import window_end, window_start
-from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand
+from .demand import LONG, NOTHING, OTHERS, QUARTER, QUARTERS, Demand
 from .job import CALLS_AN_ACTIVITY, Lane
 from .lanes import (
-    MOST_KEPT,
     RELEASES,
-    needed_of_day,
+    Reserve,
+    for_later,
+    most_kept,
     needed_of_quarter,
     of_day,
     set_aside_at_dawn,
@@ -63,8 +64,14 @@ class _Quarter(msgspec.Struct, frozen=True):
     """Calls that go first."""
     kept: float
     """Calls that are kept in it for them, until shortly before its end."""
-    kept_later: float
-    """Calls of the day that are kept for what goes first after it."""
+    held: Reserve
+    """What is kept of the day at its end, but for what is set aside."""
+
+
+class _Day(NamedTuple):
+    quarters: Sequence[_Quarter]
+    aside: float
+    """What of it is not for histories, as far as is known when the walk begins, or at midnight."""
 
 
 class _Step(NamedTuple):
@@ -108,7 +115,8 @@ class _Walk:
     def __init__(self, outlook: Outlook) -> None:
         rooms = outlook.rooms
         self._outlook = outlook
-        self._quarters = _today(outlook)
+        self._day, self._spent = _today(outlook), float(rooms.went_first)
+        self._aside = self._day.aside
         self._quarter_left, self._day_left = float(rooms.quarter_left), float(rooms.day_left)
         self._owed = 0.0
         self._morning: tuple[float, float] | None = None
@@ -119,13 +127,17 @@ class _Walk:
         at, made, outlook = self.at, self.made, self._outlook
         end = window_end("read_15min", at)
         seconds = (end - at).total_seconds()
-        quarter = self._quarters[at.hour * 4 + at.minute // 15]
+        quarter = self._day.quarters[at.hour * 4 + at.minute // 15]
         # What others could not ask for in a spent window they ask for in the next, and first.
         self._owed += quarter.first * seconds / QUARTER.total_seconds()
         left = min(self._quarter_left, self._day_left)
         room = min(left, outlook.pace * seconds)
         others = min(self._owed, room)
-        free = max(0.0, min(room - others, self._day_left - others - quarter.kept_later))
+        self._spent += others
+        self._aside = max(self._aside, self._spent + quarter.held.needed)
+        held = msgspec.structs.replace(quarter.held, aside=self._aside)
+        kept = held.calls(self._spent, outlook.rooms.day_quota)
+        free = max(0.0, min(room - others, self._day_left - others - kept))
         day_ends = end == window_end("read_day", at)
         soon = max(0.0, min(free, (left if day_ends else self._quarter_left) - quarter.kept))
         self._owed -= others
@@ -139,7 +151,10 @@ class _Walk:
     def _begin_day(self) -> None:
         rooms = self._outlook.rooms
         self._day_left = rooms.day_quota
-        self._quarters = _later(self._outlook.demand, rooms.quarter_quota, rooms.day_quota)
+        demand, since = self._outlook.demand, self._outlook.now
+        rationed = demand.rations(self.at) or since <= self.at - LONG
+        self._day = _later(demand, rooms.quarter_quota, rooms.day_quota, rationed=rationed)
+        self._aside, self._spent = self._day.aside, 0.0
         if self._morning is not None and abs(self._owed - self._morning[1]) < 1e-6:
             self._a_day = self.made - self._morning[0]
         self._morning = self.made, self._owed
@@ -153,37 +168,35 @@ class _Walk:
             self._morning = self.made, self._owed
 
 
-def _today(outlook: Outlook) -> list[_Quarter]:
+def _today(outlook: Outlook) -> _Day:
     demand, now, rooms = outlook.demand, outlook.now, outlook.rooms
     begin = (now - window_start("read_day", now)) / QUARTER
     learned = [demand.after(max(0.0, hour - now.hour)) for hour in range(HOURS)]
-    return list(_day(demand, learned, rooms, begin, set_aside_on(demand, now)))
+    rationed = demand.rations(window_start("read_day", now))
+    return _Day(list(_quarters(demand, learned, rooms, begin, rationed=rationed)), set_aside_on(demand, now))
 
 
-@lru_cache(4)
-def _later(demand: Demand, quarter_quota: int, day_quota: int) -> list[_Quarter]:
+@lru_cache(8)
+def _later(demand: Demand, quarter_quota: int, day_quota: int, *, rationed: bool) -> _Day:
     learned = demand.after(A_DAY_AND_A_HALF)
     rooms = Rooms(quarter_quota, quarter_quota, day_quota, day_quota)
-    return list(_day(demand, [learned] * HOURS, rooms, 0.0, set_aside_at_dawn(learned)))
+    quarters = _quarters(demand, [learned] * HOURS, rooms, 0.0, rationed=rationed)
+    return _Day(list(quarters), set_aside_at_dawn(learned))
 
 
-def _day(
-    demand: Demand, learned: Sequence[Demand], rooms: Rooms, begin: float, aside: float
+def _quarters(
+    demand: Demand, learned: Sequence[Demand], rooms: Rooms, begin: float, *, rationed: bool
 ) -> Iterator[_Quarter]:
     """The quarters of a day, blank before `begin` (in quarters). What is kept in them follows from what will
-    have been `learned` by each hour, and from what is set `aside` for what goes first, or will be."""
+    have been `learned` by each hour."""
     lanes = [*(lane.name.lower() for lane in Lane if lane < Lane.BACKFILL), OTHERS]
-    yield from repeat(_Quarter(0.0, 0.0, 0.0), int(begin))
-    spent, most_of_day = float(rooms.went_first), rooms.day_quota * MOST_KEPT
+    yield from repeat(_Quarter(0.0, 0.0, Reserve(0.0)), int(begin))
     for n in range(int(begin), QUARTERS):
         then, end = learned[n // 4], n + 1.0
-        first = demand.foreseen(lanes, n, end)
-        spent += first * min(1.0, end - begin)
-        aside = max(aside, spent + needed_of_day(then, Lane.BACKFILL, end))
         yield _Quarter(
-            first,
-            min(needed_of_quarter(then, Lane.BACKFILL, n, end), rooms.quarter_quota * MOST_KEPT),
-            min(of_day(then, Lane.BACKFILL, end, aside).calls(spent, rooms.day_quota), most_of_day),
+            demand.foreseen(lanes, n, end),
+            min(needed_of_quarter(then, Lane.BACKFILL, n, end), most_kept(rooms.quarter_quota)),
+            of_day(then, Lane.BACKFILL, end, later=for_later(n) if rationed else 0.0),
         )
 
 

@@ -39,6 +39,10 @@ still be spent then, so much of the day's quota in each, but for the last one. I
 long, a call now and then, whenever somebody uploads less than expected: too little to be of use, and nobody
 could tell when a history will be done. So that hangs on what is known at midnight, and on what costs more."""
 
+RATION = 2
+"""In quarters of an hour: how often histories get a part of their day where they are rationed. (Each time all
+that waits is put off; and hourly, no end that is a few hours ahead could be told within 15 %.)"""
+
 MOST_KEPT = 0.75
 """Of a window: whatever was learned, the rest is for everybody."""
 
@@ -59,9 +63,11 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     return max(0, min(w.quota - w.used - _kept(held[w.is_day], w) for w in windows))
 
 
-def surely_left(windows: Sequence[Window]) -> int:
+def surely_left(windows: Sequence[Window], demand: Demand, now: datetime) -> int:
     """What every lane may call, however much is kept for others: what is kept need not be worked out."""
-    return min(0 if w.full else w.quota - w.used - _most_kept(w) for w in windows)
+    if demand.rations(window_start("read_day", now)):
+        return 0
+    return min(0 if w.full else w.quota - w.used - most_kept(w.quota) for w in windows)
 
 
 def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
@@ -75,15 +81,19 @@ def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -
 
 class Reserve(msgspec.Struct, frozen=True):
     """What is kept of a window for those who go before a lane: as much as they may need. From histories, of a
-    day, also what was set `aside` for them and is not spent, up to a `share` of the quota."""
+    day, also what was set `aside` for them and is not spent, up to a `share` of the quota; and, where they
+    are rationed, of their own part of the day what is for `later`."""
 
     needed: float
     aside: float = 0.0
     share: float = 0.0
+    later: float = 0.0
 
-    def calls(self, spent: float, quota: int) -> float:
+    def calls(self, spent: float, quota: int) -> int:
         """`spent` is what the window has cost without histories."""
-        return max(self.needed, min(self.aside - spent, self.share * quota))
+        most = most_kept(quota)
+        for_others = max(self.needed, min(self.aside - spent, self.share * quota))
+        return min(ceil(for_others), most) + int(self.later * (quota - min(self.aside, most)))
 
 
 def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
@@ -93,27 +103,33 @@ def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
     if not day:
         return _quarters(demand, lane, at, quarter + 1.0)
     if lane is not Lane.BACKFILL:
-        return _days(demand, lane, at, 0.0)
-    return _days(demand, lane, at, set_aside_on(demand, now))
+        return _days(demand, lane, at)
+    later = for_later(quarter) if demand.rations(window_start("read_day", now)) else 0.0
+    return _days(demand, lane, at, set_aside_on(demand, now), later)
 
 
 def _kept(held: Reserve, window: Window) -> int:
-    calls = held.calls(window.used - window.history, window.quota)
-    return min(ceil(calls), _most_kept(window))
+    return held.calls(window.used - window.history, window.quota)
 
 
-def _most_kept(window: Window) -> int:
-    return int(window.quota * MOST_KEPT)
+def most_kept(quota: int) -> int:
+    """For those who go first, of a window."""
+    return int(quota * MOST_KEPT)
+
+
+def for_later(quarter: int) -> float:
+    """The part of a day's ration that is for later than the half hour to which that quarter belongs."""
+    return 1.0 - (quarter // RATION + 1) * RATION / QUARTERS
 
 
 def _of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> Reserve:
     return Reserve(needed_of_quarter(demand, lane, at, end))
 
 
-def of_day(demand: Demand, lane: Lane, at: float, aside: float) -> Reserve:
+def of_day(demand: Demand, lane: Lane, at: float, aside: float = 0.0, later: float = 0.0) -> Reserve:
     """What is kept at that time of a day, in quarters since midnight."""
-    share = PER_QUARTER * max(0.0, LET_GO_BY - at) if aside else 0.0
-    return Reserve(needed_of_day(demand, lane, at), aside, share)
+    share = PER_QUARTER * max(0.0, LET_GO_BY - at)
+    return Reserve(needed_of_day(demand, lane, at), aside, share, later)
 
 
 # Every call asks the same until the next release.

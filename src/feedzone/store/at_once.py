@@ -28,10 +28,13 @@ _KEPT_OF_DAY = func.greatest(
         bindparam("aside", type_=Float) - _NOT_FOR_HISTORIES, bindparam("share", type_=Float) * _held.quota
     ),
 )
-_KEPT = func.least(
-    func.ceil(case((_IS_DAY, _KEPT_OF_DAY), else_=bindparam("needed_of_quarter", type_=Float))),
-    func.floor(_held.quota * lanes.MOST_KEPT),
+_MOST_KEPT = func.floor(_held.quota * lanes.MOST_KEPT)
+_FOR_LATER = func.floor(
+    bindparam("later", type_=Float) * (_held.quota - func.least(bindparam("aside", type_=Float), _MOST_KEPT))
 )
+_KEPT = func.least(
+    func.ceil(case((_IS_DAY, _KEPT_OF_DAY), else_=bindparam("needed_of_quarter", type_=Float))), _MOST_KEPT
+) + case((_IS_DAY, _FOR_LATER), else_=0)
 _PLAIN = and_(
     _held.starts_at
     == case((_IS_DAY, bindparam("day", type_=Instant)), else_=bindparam("quarter", type_=Instant)),
@@ -80,6 +83,7 @@ def take(
         "needed_of_day": day.needed,
         "aside": day.aside,
         "share": day.share,
+        "later": day.later,
         "others_below": ceil(others_from - demand.expected((OTHERS,), 0, QUARTERS)),
     }
     return len(connection.execute(_TAKE, values).all()) == len(WINDOWS)

@@ -18,7 +18,7 @@ from ..domain.demand import OTHERS, QUARTERS, Demand, learn
 from ..domain.job import Lane
 from ..domain.lanes import Room
 from ..errors import QuotaSpent
-from . import at_once, breaker, journal, windows
+from . import at_once, breaker, journal, windows, workload
 from .database import Database
 from .schema import api_budget
 
@@ -232,7 +232,7 @@ class BudgetTable:
         held = windows.current(connection, now, lock=False)
         self._forget_if_other(held["read_day"].quota)
         every = list(held.values())
-        if lanes.surely_left(every) >= most:
+        if lanes.surely_left(every, demand, now) >= most:
             return {}
         left = {lane: lanes.calls_left(every, demand, lane, now) for lane in of}
         return {
@@ -254,7 +254,8 @@ def _by_our_clock(window: Window, clock: StravaClock) -> Window:
 def _learn(connection: Connection, now: datetime) -> _Learned:
     seen = journal.counted(connection, now)
     day = windows.current(connection, now, lock=False)["read_day"]
-    return _Learned(now, day.quota, learn(seen.rows, seen.since, now, day.quota))
+    long = workload.histories_since(connection)
+    return _Learned(now, day.quota, learn(seen.rows, seen.since, now, day.quota, long))
 
 
 def _reserve(
@@ -305,7 +306,7 @@ def _leave(
     shared: bool,
 ) -> Answer | None:
     every = list(held.values())
-    if lanes.surely_left(every) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
+    if lanes.surely_left(every, demand, now) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
         return lanes.room(every, demand, lane, now)
     if busy:
         return None

@@ -18,6 +18,11 @@ from .types import BigInt
 _columns = jobs.c
 _activity = strava_activities.c
 _KEY = len("activity:")
+_OLDEST_OF_HISTORIES = select(func.min(_columns.first_received_at)).where(
+    _columns.state.in_(("queued", "running")),
+    _columns.priority == int(Lane.BACKFILL),
+    _columns.attempts == 0,
+)
 
 
 class Waiting(NamedTuple):
@@ -49,6 +54,12 @@ def waiting(connection: Connection, now: datetime, *, photos: bool) -> list[Wait
         )
         for row in rows
     ]
+
+
+def histories_since(connection: Connection) -> datetime | None:
+    """Since when the oldest of histories' jobs has been waiting that nothing but the rate limit holds up."""
+    since: datetime | None = connection.execute(_OLDEST_OF_HISTORIES).scalar()
+    return since
 
 
 class Pace(NamedTuple):
