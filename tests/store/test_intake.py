@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import PurgeAthlete
@@ -99,6 +101,58 @@ async def test_of_many_activities_edited_at_once_ten_are_confirmed_at_once_and_t
     lanes = {row.key: Lane(row.priority) for row in await rows(connected, jobs)}
     assert {lanes[f"activity:{n}"] for n in (*range(1, 11), 99)} == {Lane.LIVE}
     assert {lanes[f"activity:{n}"] for n in range(11, 16)} == {Lane.RECONCILE}
+
+
+async def test_many_new_activities_wait_for_the_list_that_shows_them_once_and_for_a_moment(connected, clock):
+    """Each event put off all that waited before it: the more that was, the slower was the answer."""
+
+    async def due() -> dict[str, float]:
+        """Seconds from the beginning, by the object."""
+        return {row.key: (row.due_at - begun).total_seconds() for row in await rows(connected, jobs)}
+
+    begun, numbers = clock.now(), range(1, 7)
+    await deliver(connected, clock, *(event(object_id=number) for number in numbers))
+    waits = {f"activity:{number}": 2.0 for number in numbers}
+    assert await due() == waits | {f"athlete:{OWNER}": 0.0}
+    clock.advance(seconds=3)
+    await deliver(connected, clock, event(object_id=7))
+    assert await due() == waits | {"activity:7": 5.0, f"athlete:{OWNER}": 0.0}
+
+
+async def test_an_event_costs_no_more_where_thousands_wait(sqlite_database, clock):
+    """Pain 11. Counted in steps of SQLite's machine."""
+    profile = AthleteProfile(OWNER, firstname="Ada")
+    await sqlite_database.write(lambda c: athletes.connect(c, profile, "read", "active", None, clock.now()))
+    numbers = itertools.count(1)
+
+    async def steps() -> int:
+        told = Delivery(event(object_id=next(numbers)), "absent")
+        count = itertools.count()
+
+        def body(connection: Connection) -> None:
+            raw = connection.connection.driver_connection
+            raw.set_progress_handler(lambda: next(count) and 0, 1)
+            intake.accept(connection, [told], clock.now())
+            raw.set_progress_handler(None, 0)
+
+        await sqlite_database.write(body)
+        return next(count)
+
+    await deliver(sqlite_database, clock, *(event(object_id=next(numbers)) for _ in range(20)))
+    clock.advance(seconds=60)
+    few = await steps()
+    await deliver(sqlite_database, clock, *(event(object_id=next(numbers)) for _ in range(2000)))
+    clock.advance(seconds=60)
+    assert await steps() < 1.2 * few
+
+
+async def test_after_the_list_many_more_new_activities_cause_another(connected, clock):
+    await deliver(connected, clock, *(event(object_id=number) for number in range(1, 7)))
+    await connected.write(lambda c: c.execute(delete(jobs).where(jobs.c.kind == "list_activities")))
+    await deliver(connected, clock, event(object_id=7))
+    assert [row.key for row in await rows(connected, jobs) if row.kind == "list_activities"] == [
+        f"athlete:{OWNER}"
+    ]
 
 
 async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, clock):

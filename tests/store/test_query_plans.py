@@ -189,7 +189,11 @@ async def test_enqueuing_finds_the_live_job_by_its_key(crowded, clock):
             jobs_table.update().where(*twin, jobs_table.c.state != "dead").values(updated_at=now)
         ),
     )
-    assert "uq_jobs_live" in plan or "ix_jobs_kind_key" in plan, plan
+    assert "uq_jobs_live" in plan or "ix_jobs_key" in plan, plan
+
+
+async def test_the_jobs_of_an_object_are_locked_without_a_look_at_those_of_others(crowded):
+    stays_on(await plans(crowded, lambda c: jobs.lock(c, ["activity:7", "athlete:7"])), "ix_jobs_key")
 
 
 @pytest.mark.parametrize("step", ["mark_processing", "mark_pending", "complete", "reopen", "discard"])

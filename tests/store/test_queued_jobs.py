@@ -210,6 +210,7 @@ async def test_within_a_lane_athletes_take_turns(store):
 
 
 async def test_who_enqueues_little_by_little_is_served_like_who_enqueues_at_once(store):
+    await store.connect(THIRD)
     for n in range(3):
         await store.enqueue(spec(n + 1))
         await store.enqueue(spec(n + 11, athlete_id=OTHER), spec(n + 21, athlete_id=THIRD))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -127,11 +127,16 @@ LIST_HEAD_START = timedelta(seconds=2)
 """How long the fetches wait for the list."""
 
 
-def _list_first(connection: Connection, athlete_ids: set[int], now: datetime) -> None:
-    crowd = events.crowded(connection, athlete_ids, least=LIST_FIRST_FROM)
+def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:
+    """`work`: the jobs of new events; `listing`: those of their athletes of whom a list is about to come."""
+    until = now + LIST_HEAD_START
+    if too := [row.id for row in work if row.athlete_id in listing]:
+        waiting.let_pass_too(connection, too, now, until)
+    others = {row.athlete_id for row in work} - listing
+    crowd = events.crowded(connection, others, least=LIST_FIRST_FROM) if others else []
     if not crowd:
         return
-    waiting.let_pass(connection, crowd, now, now + LIST_HEAD_START)
+    waiting.let_pass(connection, crowd, now, until)
     specs = [
         JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, 0, first=True)
         for number in crowd
@@ -149,17 +154,16 @@ def _cause_work(
     if not work:
         return
     jobs.enqueue(connection, work.values(), now)
-    keys = sorted({spec.key for spec in work.values()})
-    live = connection.execute(_LIVE_JOBS, {"keys": keys})
-    link = {(row.kind, row.key, row.athlete_id): row for row in live}
-    linked = [
-        {"event": event_id, "job": row.id, "version": row.version}
-        for event_id, row in (
-            (event_id, link[spec.kind, spec.key, spec.athlete_id]) for event_id, spec in work.items()
-        )
-    ]
-    connection.execute(_LINK, linked)
-    _list_first(connection, {spec.athlete_id for spec in work.values()}, now)
+    keys = {spec.key for spec in work.values()} | {athlete_key(spec.athlete_id) for spec in work.values()}
+    live = connection.execute(_LIVE_JOBS, {"keys": sorted(keys)}).all()
+    found = {(row.kind, row.key, row.athlete_id): row for row in live}
+    jobs_of = {event_id: found[spec.kind, spec.key, spec.athlete_id] for event_id, spec in work.items()}
+    connection.execute(
+        _LINK,
+        [{"event": name, "job": row.id, "version": row.version} for name, row in jobs_of.items()],
+    )
+    listing = {row.athlete_id for row in live if row.kind == "list_activities"}
+    _list_first(connection, jobs_of.values(), listing, now)
     activities.mark_stale(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )

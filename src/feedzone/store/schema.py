@@ -84,7 +84,7 @@ partial_index("ix_jobs_queue", jobs.c.priority, jobs.c.turn, where=text("state =
 partial_index("ix_jobs_due_at", jobs.c.due_at, where=text("state = 'queued'"))
 partial_index("ix_jobs_lease_until", jobs.c.lease_until, where=text("state = 'running'"))
 Index("ix_jobs_athlete_id", jobs.c.athlete_id, jobs.c.priority, jobs.c.turn)
-Index("ix_jobs_kind_key", jobs.c.kind, jobs.c.key)
+Index("ix_jobs_key", jobs.c.key, jobs.c.kind)
 
 job_attempts = Table(
     "job_attempts",

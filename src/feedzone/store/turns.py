@@ -9,23 +9,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, func, null, select, union_all
+from sqlalchemy import BigInteger, Connection, bindparam, null, select, union_all
 
 from ..domain.job import JobSpec, Lane
-from .schema import jobs
+from .schema import jobs, strava_athletes
 
 _columns = jobs.c
-_FRONT = select(null().cast(BigInteger).label("athlete_id"), func.min(_columns.turn).label("turn")).where(
-    _columns.state == "queued", _columns.priority == bindparam("lane")
+# The ends of indexes: to look for the lowest or highest of all takes the longer, the more wait.
+_lowest = (
+    select(_columns.turn)
+    .where(_columns.state == "queued", _columns.priority == bindparam("lane"))
+    .order_by(_columns.turn)
+    .limit(1)
 )
-_LAST = (
-    select(_columns.athlete_id, func.max(_columns.turn).label("turn"))
+_highest = (
+    select(_columns.turn)
     .where(
-        _columns.state != "dead",
+        _columns.athlete_id == strava_athletes.c.id,
         _columns.priority == bindparam("lane"),
-        _columns.athlete_id.in_(bindparam("athletes", expanding=True)),
+        _columns.state != "dead",
     )
-    .group_by(_columns.athlete_id)
+    .order_by(_columns.turn.desc())
+    .limit(1)
+)
+_FRONT = select(null().cast(BigInteger).label("athlete_id"), _lowest.scalar_subquery().label("turn"))
+_LAST = select(strava_athletes.c.id, _highest.scalar_subquery()).where(
+    strava_athletes.c.id.in_(bindparam("athletes", expanding=True))
 )
 _STANDS = union_all(_FRONT, _LAST)
 
@@ -41,7 +50,9 @@ def taken(connection: Connection, specs: Iterable[JobSpec]) -> dict[tuple[str, s
         rows: Any = connection.execute(_STANDS, {"lane": int(lane), "athletes": athletes})
         stands = {row.athlete_id: row.turn for row in rows}
         front = stands.pop(None, None) or 0
-        following = {athlete_id: max(front, turn + 1) for athlete_id, turn in stands.items()}
+        following = {
+            athlete_id: max(front, turn + 1) for athlete_id, turn in stands.items() if turn is not None
+        }
         for spec in sorted(together, key=lambda spec: spec.rank):
             if spec.first:
                 turn = front - 1

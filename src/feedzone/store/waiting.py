@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,11 +15,18 @@ from .schema import jobs
 _columns = jobs.c
 
 _LIVE_REFRESHES = update(jobs).where(
-    _columns.athlete_id.in_(bindparam("athletes", expanding=True)),
     _columns.state == "queued",
     _columns.kind == "refresh_activity",
     _columns.priority == int(Lane.LIVE),
 )
+_OF_ATHLETES = _columns.athlete_id.in_(bindparam("athletes", expanding=True))
+_THESE = _columns.id.in_(bindparam("picked", expanding=True))
+_LET_PASS = _LIVE_REFRESHES.where(_columns.due_at <= bindparam("now")).values(due_at=bindparam("until"))
+_LET_PASS_OF_ATHLETES, _LET_THESE_PASS = _LET_PASS.where(_OF_ATHLETES), _LET_PASS.where(_THESE)
+_GO_ON = _LIVE_REFRESHES.where(
+    _OF_ATHLETES, _columns.due_at > bindparam("now"), _columns.last_error.is_(None)
+).values(due_at=bindparam("now"))
+
 AT_ONCE = 200
 """So many jobs are put off in one transaction: nobody who stores an event has to wait long for it."""
 
@@ -30,21 +37,25 @@ _ANY_DUE = _DUE.limit(1)
 _CLOSED = _DUE.limit(AT_ONCE).with_for_update(skip_locked=True)
 _PUT_OFF = (
     update(jobs)
-    .where(_columns.id.in_(bindparam("picked", expanding=True)))
+    .where(_THESE)
     .values(due_at=bindparam("until"), last_error=bindparam("reason"), updated_at=bindparam("now"))
 )
 
 
 def let_pass(connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime) -> None:
     """What events caused for these athletes, and is due, waits a moment: a list goes first."""
-    due = _LIVE_REFRESHES.where(_columns.due_at <= now)
-    connection.execute(due, {"athletes": sorted(athlete_ids), "due_at": until})
+    due = {"athletes": sorted(athlete_ids), "now": now, "until": until}
+    connection.execute(_LET_PASS_OF_ATHLETES, due)
+
+
+def let_pass_too(connection: Connection, job_ids: Sequence[str], now: datetime, until: datetime) -> None:
+    """So do these, which came later. What came before is not put off again by each event that comes."""
+    connection.execute(_LET_THESE_PASS, {"picked": job_ids, "now": now, "until": until})
 
 
 def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
     """The list is there: what waited for it is due."""
-    waits = _LIVE_REFRESHES.where(_columns.due_at > now, _columns.last_error.is_(None))
-    connection.execute(waits, {"athletes": [athlete_id], "due_at": now})
+    connection.execute(_GO_ON, {"athletes": [athlete_id], "now": now})
 
 
 def any_due(connection: Connection, lane: Lane, now: datetime) -> bool:
