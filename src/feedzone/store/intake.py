@@ -19,9 +19,10 @@ from .schema import jobs as jobs_table
 from .schema import webhook_events
 
 # Statements of every delivery's way are built once: to build one takes longer than to run it.
+_job = jobs_table.c
 _LIVE_JOBS = select(
-    jobs_table.c.id, jobs_table.c.kind, jobs_table.c.key, jobs_table.c.athlete_id, jobs_table.c.version
-).where(jobs_table.c.key.in_(bindparam("keys", expanding=True)), jobs_table.c.state != "dead")
+    _job.id, _job.kind, _job.key, _job.athlete_id, _job.version, _job.state, _job.priority, _job.due_at
+).where(_job.key.in_(bindparam("keys", expanding=True)), _job.state != "dead")
 _LINK = (
     update(webhook_events)
     .where(webhook_events.c.id == bindparam("event"))
@@ -130,8 +131,7 @@ LIST_HEAD_START = timedelta(seconds=2)
 def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:
     """`work`: the jobs of new events; `listing`: those of their athletes of whom a list is about to come."""
     until = now + LIST_HEAD_START
-    if too := [row.id for row in work if row.athlete_id in listing]:
-        waiting.let_pass_too(connection, too, now, until)
+    waiting.let_pass_too(connection, (row for row in work if row.athlete_id in listing), now, until)
     others = {row.athlete_id for row in work} - listing
     crowd = events.crowded(connection, others, least=LIST_FIRST_FROM) if others else []
     if not crowd:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ..domain.job import Hint, Lane, decode_hint
 from ..errors import QuotaSpent
@@ -21,8 +21,10 @@ _LIVE_REFRESHES = update(jobs).where(
 )
 _OF_ATHLETES = _columns.athlete_id.in_(bindparam("athletes", expanding=True))
 _THESE = _columns.id.in_(bindparam("picked", expanding=True))
-_LET_PASS = _LIVE_REFRESHES.where(_columns.due_at <= bindparam("now")).values(due_at=bindparam("until"))
-_LET_PASS_OF_ATHLETES, _LET_THESE_PASS = _LET_PASS.where(_OF_ATHLETES), _LET_PASS.where(_THESE)
+_LET_PASS = _LIVE_REFRESHES.where(_OF_ATHLETES, _columns.due_at <= bindparam("now")).values(
+    due_at=bindparam("until")
+)
+_LET_THESE_PASS = update(jobs).where(_THESE).values(due_at=bindparam("until"))
 _GO_ON = _LIVE_REFRESHES.where(
     _OF_ATHLETES, _columns.due_at > bindparam("now"), _columns.last_error.is_(None)
 ).values(due_at=bindparam("now"))
@@ -45,12 +47,19 @@ _PUT_OFF = (
 def let_pass(connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime) -> None:
     """What events caused for these athletes, and is due, waits a moment: a list goes first."""
     due = {"athletes": sorted(athlete_ids), "now": now, "until": until}
-    connection.execute(_LET_PASS_OF_ATHLETES, due)
+    connection.execute(_LET_PASS, due)
 
 
-def let_pass_too(connection: Connection, job_ids: Sequence[str], now: datetime, until: datetime) -> None:
-    """So do these, which came later. What came before is not put off again by each event that comes."""
-    connection.execute(_LET_THESE_PASS, {"picked": job_ids, "now": now, "until": until})
+def let_pass_too(connection: Connection, came: Iterable[Row[Any]], now: datetime, until: datetime) -> None:
+    """So do these jobs, which just came. What came before is not put off again by each event that comes."""
+    picked = [
+        row.id
+        for row in came
+        if (row.kind, row.state, row.priority) == ("refresh_activity", "queued", Lane.LIVE)
+        and row.due_at <= now
+    ]
+    if picked:
+        connection.execute(_LET_THESE_PASS, {"picked": picked, "until": until})
 
 
 def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
