@@ -180,5 +180,5 @@ SMALL_DAYS = {"narrow": 0.25, "crowd": 0.75}
 
 def small(name: str) -> Scenario:
     """Half a day of two athletes, and the day after it in which all settles."""
-    days = SMALL_DAYS.get(name, 0.45)
-    return replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=5)
+    days = SMALL_DAYS.get(name, 0.4)
+    return replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=3)

@@ -117,9 +117,12 @@ def learn(
     since: datetime | None,
     now: datetime,
     day_quota: int,
+    *,
     histories_since: datetime | None = None,
+    dawn: Demand | None = None,
 ) -> Demand:
-    """The demand of the days from `since` on; hours that were not seen are taken for average ones."""
+    """The demand of the days from `since` on; hours that were not seen are taken for average ones. `dawn`:
+    what was known when this day began, where that has been worked out."""
     counted, midnight = list(counted), window_start("read_day", now)
     first = (midnight - EPOCH) // QUARTER
     begun, seen_from = ((at - EPOCH) // QUARTER - first for at in (now, max(midnight, since or now)))
@@ -130,7 +133,7 @@ def learn(
     return msgspec.structs.replace(
         _learned(counted, since, now, day_quota),
         day=_day_of(now),
-        dawn=_learned([row for row in counted if row.quarter < first], since, midnight, day_quota),
+        dawn=dawn or _learned([row for row in counted if row.quarter < first], since, midnight, day_quota),
         seen_from=seen_from,
         passed=tuple(accumulate(calls[seen_from:begun], initial=0)),
         histories_since=histories_since,

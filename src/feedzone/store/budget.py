@@ -216,7 +216,7 @@ class BudgetTable:
         """What calls are to be expected, learned from the journal of the last days."""
         now, known = self._clock.now(), self._learned
         if known is None or not known.demand.is_of(now) or not is_recent(known.at, now, LEARNED_FOR):
-            known = self._learned = await self._database.read(lambda c: _learn(c, now))
+            known = self._learned = await self._database.read(partial(_learn, now=now, known=known))
         return known.demand
 
     def _forget_if_other(self, day_quota: int) -> None:
@@ -251,11 +251,14 @@ def _by_our_clock(window: Window, clock: StravaClock) -> Window:
     return msgspec.structs.replace(window, starts_at=start, ends_at=end)
 
 
-def _learn(connection: Connection, now: datetime) -> _Learned:
+def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Learned:
+    """`known`: what was learned before."""
     seen = journal.counted(connection, now)
-    day = windows.current(connection, now, lock=False)["read_day"]
-    long = workload.histories_since(connection)
-    return _Learned(now, day.quota, learn(seen.rows, seen.since, now, day.quota, long))
+    quota = windows.current(connection, now, lock=False)["read_day"].quota
+    since = workload.histories_since(connection)
+    same_day = known is not None and known.day_quota == quota and known.demand.is_of(now)
+    dawn = known.demand.dawn if known is not None and same_day else None
+    return _Learned(now, quota, learn(seen.rows, seen.since, now, quota, histories_since=since, dawn=dawn))
 
 
 def _reserve(
