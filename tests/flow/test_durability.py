@@ -8,6 +8,7 @@ import sqlite3
 import time
 
 import aiohttp
+import asyncpg
 import pytest
 
 CONNECTIONS = 64
@@ -87,6 +88,24 @@ async def test_a_kill_in_the_middle_loses_nothing_that_was_acknowledged(sandbox,
     found = stored(str(feedzone.home / "feedzone.db"))
     assert set(acknowledged) <= set(found)
     assert len(found) == len(set(found))
+
+
+async def test_a_locked_table_of_postgresql_is_answered_503_within_two_seconds(
+    sandbox, install, postgres_url
+):
+    """Pain 12."""
+    feedzone = install(sandbox.url, postgres_url)
+    await feedzone.start()
+    other = await asyncpg.connect(postgres_url)
+    async with other.transaction():
+        await other.execute("LOCK TABLE webhook_events IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        async with feedzone.browser.post(f"{feedzone.url}/api/webhooks/strava", json=event(1, 5)) as answer:
+            assert answer.status == 503
+        assert time.monotonic() - began < 2
+    await other.close()
+    async with feedzone.browser.post(f"{feedzone.url}/api/webhooks/strava", json=event(1, 5)) as answer:
+        assert answer.status == 200
 
 
 async def test_a_locked_database_is_answered_503_within_two_seconds(sandbox, install):

@@ -36,6 +36,13 @@ async def test_the_note_of_an_unusual_ending_stands_on_the_event(store):
     assert (told.status, told.error_message) == ("completed", "not_visible")
 
 
+async def test_what_a_forged_delete_is_called_does_not_stand_on_a_true_event_that_it_came_with(store):
+    await store.deliver(event(), retitled("New"), event(aspect_type="delete", event_time=EVENT_TIME + 9))
+    await store.run(Done((fetched(detail()),), "forged", about="delete"))
+    told = {row.aspect_type: row.error_message for row in await store.rows(webhook_events)}
+    assert told == {"create": None, "update": None, "delete": "forged"}
+
+
 async def lose_to_expiry(store, job):
     store.clock.advance(minutes=2)
     assert await store.queue.rescue() == 1

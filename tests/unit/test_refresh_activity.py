@@ -169,6 +169,14 @@ async def test_a_forged_delete_leaves_the_activity_and_is_counted(clock):
     assert outcome.note.startswith("forged")
 
 
+async def test_a_forged_delete_of_an_activity_of_an_unwanted_sport_is_called_so_too(clock):
+    records = FakeRecords(HELD, sports=frozenset({"Swim"}))
+    handler = RefreshActivity(FakeApi(activity=record()), records, clock, random.Random(1), encode)
+    outcome = await handler(job("refresh_activity", DELETE))
+    assert CountForged("event:e1", "delete") in outcome.effects
+    assert outcome.note.startswith("forged")
+
+
 async def test_what_a_list_left_out_though_it_is_alive_is_no_forgery(clock):
     hint = RefreshHint("delete", cause="sweep")
     outcome = await run(FakeApi(activity=record()), clock, hint, HELD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -33,6 +34,8 @@ class Done(msgspec.Struct, frozen=True):
     """Stands in the event's `error_message` when done was not the usual thing (`not_visible`, `forged`)."""
     then: tuple[JobSpec, ...] = ()
     """Enqueued after this job is done: a later look at the same object, say."""
+    about: Literal["create", "update", "delete"] | None = None
+    """Which of the job's events the note is about; None: all of them."""
 
 
 class Continue(msgspec.Struct, frozen=True):

@@ -46,6 +46,8 @@ class EncodedStreams(Protocol):
 
 Encode = Callable[[bytes], EncodedStreams]
 
+FORGED = "forged: the activity is alive at Strava; nothing was deleted"
+
 
 @dataclass(frozen=True)
 class RefreshActivity:
@@ -79,6 +81,7 @@ class RefreshActivity:
             return Done(
                 (CountForged(hint.cause, "delete"),),
                 f"forged: the activity belongs to athlete {held.athlete_id}",
+                about="delete",
             )
         if held is None or not held.live or (hint.verified and not _seen_since(held, job.hint_time)):
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
@@ -103,7 +106,8 @@ class RefreshActivity:
         hearsay = hint.action == "delete" and hint.announced and not hint.verified
         claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
         if not wants(sports, record.columns.get("sport_type")) and hint.cause != "request":
-            return Done((self._detail(job, hint, record, complete=True), *claim))
+            detail = self._detail(job, hint, record, complete=True)
+            return Done((detail, *claim), FORGED if claim else None, about="delete")
         return await self._with_streams(job, hint, record, claim)
 
     def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
@@ -152,12 +156,13 @@ class RefreshActivity:
         seen = self._first_seen(held, record.start_date, new=hint.of_something_new)
         if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
-        note = "forged: the activity is alive at Strava; nothing was deleted" if claim else None
+        note = FORGED if claim else None
         claim = (*claim, *self._photos(job, record))
         if record.manual or _has_streams(held, record):
             detail = self._detail(job, hint, record, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
-            return Done((detail, *none, *claim), note, self._later(job, seen, streams_pending=False))
+            later = self._later(job, seen, streams_pending=False)
+            return Done((detail, *none, *claim), note, later, about="delete")
         detail = self._detail(job, hint, record, complete=False)
         try:
             streams = await self._streams_of(job, hint, held, seen)
@@ -166,7 +171,8 @@ class RefreshActivity:
             rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
             return _going_on(self._failed(job, error, (detail, *claim)), rest)
         pending = streams.state == "pending"
-        return Done((detail, streams, *claim), note, self._later(job, seen, streams_pending=pending))
+        later = self._later(job, seen, streams_pending=pending)
+        return Done((detail, streams, *claim), note, later, about="delete")
 
     def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
         received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)

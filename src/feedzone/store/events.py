@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
+    String,
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -78,7 +80,16 @@ _IN_STORM = select(strava_activities.c.id).where(
 _ANSWERED = (
     update(webhook_events)
     .where(_columns.job_id == bindparam("job"), _columns.status.in_((*OPEN, "failed")))
-    .values(status="completed", processed_at=bindparam("now"), error_message=bindparam("note"))
+    .values(
+        status="completed",
+        processed_at=bindparam("now"),
+        error_message=case(
+            (
+                _columns.aspect_type == func.coalesce(bindparam("about", type_=String), _columns.aspect_type),
+                bindparam("note"),
+            ),
+        ),
+    )
 )
 _ANSWERED_UPTO = _ANSWERED.where(_columns.job_version <= bindparam("upto"))
 
@@ -113,12 +124,20 @@ def mark_pending(connection: Connection, job_ids: Sequence[str]) -> None:
 
 
 def complete(
-    connection: Connection, job_id: str, version: int | None, note: str | None, now: datetime
+    connection: Connection,
+    job_id: str,
+    version: int | None,
+    note: str | None,
+    now: datetime,
+    *,
+    about: str | None = None,
 ) -> None:
-    """The object is up to date with every event up to `version` of the job (None: with all of them)."""
+    """The object is up to date with every event up to `version` of the job (None: with all of them). The
+    note stands at those that it is `about` (None: at all)."""
     statement = _ANSWERED if version is None else _ANSWERED_UPTO
     upto = {} if version is None else {"upto": version}
-    connection.execute(statement, {"job": job_id, "note": note, "now": now, **upto})
+    told = {"note": note, "about": about}
+    connection.execute(statement, {"job": job_id, "now": now, **told, **upto})
 
 
 def complete_one(connection: Connection, event_id: str, now: datetime) -> None:

@@ -178,8 +178,8 @@ def finish(
     if connection.execute(_EXISTS, {"job": job.id}).first() is None:
         return True  # its effects removed it: the athlete has left
     match outcome:
-        case Done(note=note, then=then):
-            _complete(connection, job, note, again=again, now=now)
+        case Done(then=then):
+            _complete(connection, job, outcome, again=again, now=now)
             if not overtaken:  # else the run that is due again will say what comes then
                 enqueue(connection, then, now)
         case Continue(hint=hint, lane=lane):
@@ -216,9 +216,7 @@ def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
     return isinstance(outcome, Discard) or (isinstance(outcome, Retry) and job.attempts + 1 >= max_attempts)
 
 
-def _complete(
-    connection: Connection, job: Job, note: str | None, *, again: datetime | None, now: datetime
-) -> None:
+def _complete(connection: Connection, job: Job, done: Done, *, again: datetime | None, now: datetime) -> None:
     """Delete the job (or run it again for what came meanwhile); its events, and its dead twins', are done."""
     if again is not None:
         calm = {"attempts": 0, "last_error": None, "settle_until": now + STORM}
@@ -226,7 +224,7 @@ def _complete(
     else:
         connection.execute(_DELETE, {"job": job.id})
         attempts.forget(connection, job.id)
-    events.complete(connection, job.id, job.version, note, now)
+    events.complete(connection, job.id, job.version, done.note, now, about=done.about)
     dead_letters.resolve(connection, job, now)
 
 
