@@ -51,3 +51,11 @@ def test_each_athlete_has_one_day_in_28_and_one_comparison_of_it(athlete_id):
     days = {now.date() for now in hours if is_due_whole(athlete_id, now - DAY, now)}
     assert len(days) == 1
     assert not any(is_due_whole(athlete_id, now, now) for now in hours)
+
+
+@pytest.mark.parametrize("athlete_id", [0, 7, 134815])
+def test_who_was_not_compared_on_that_day_is_as_soon_as_comparisons_go_on(athlete_id):
+    """The machine was off for two days, just then."""
+    days = [BEGINNING + timedelta(days=20_000 + n) for n in range(WHOLE_EVERY)]
+    found = [now for now in days if is_due_whole(athlete_id, now - timedelta(days=2), now)]
+    assert len(found) == 2

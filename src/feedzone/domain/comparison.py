@@ -40,10 +40,14 @@ def reach(known: Known, days: int, now: datetime, *, whole: bool = False) -> dat
     return min((at for at in wanted if at < now - timedelta(days=days)), default=None)
 
 
-def is_due_whole(athlete_id: int, verified: datetime | None, now: datetime) -> bool:
-    """Whether all that we hold of the athlete is to be compared now: first on each 28th day (UTC)."""
-    turn = ((now - BEGINNING).days + athlete_id) % WHOLE_EVERY == 0
-    return turn and (verified is None or verified.date() < now.date())
+def is_due_whole(athlete_id: int, verified: datetime, now: datetime) -> bool:
+    """Whether all that we hold of the athlete is to be compared now: first on each 28th day (UTC), or as soon
+    as may be after it. `verified`: when the athlete was last compared, or connected."""
+
+    def turn(at: datetime) -> int:
+        return ((at - BEGINNING).days + athlete_id) // WHOLE_EVERY
+
+    return turn(verified) < turn(now)
 
 
 def comparison(

@@ -87,7 +87,7 @@ class Schedule:
             return []
         since = None
         if full:
-            due_whole = is_due_whole(row.id, row.last_verified_at, now)
+            due_whole = is_due_whole(row.id, row.last_verified_at or row.connected_at, now)
             since = reach(athletes.known(row), self._days, now, whole=due_whole)
         if waits is not None and waits.since is not None:
             waited = datetime.fromtimestamp(waits.since, UTC)
