@@ -22,6 +22,8 @@ class Ledger:
     """Refresh tokens that were replaced by a rotation, and whose they were."""
     stale_uses: list[tuple[int, float]] = field(default_factory=list)
     """Athlete and time of each use of a token that had been rotated away."""
+    asked_together: list[tuple[int, float]] = field(default_factory=list)
+    """Athlete and time of each refresh that began while another was under way, and nobody had been killed."""
     lost_pairs: dict[int, float] = field(default_factory=dict)
     """Athletes of whom a rotated pair never reached the database: answer lost, or killed or stalled
     before storing."""

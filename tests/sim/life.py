@@ -39,7 +39,6 @@ ACTS = {
     "retype": 6,
     "hide": 8,
     "show": 8,
-    "delete": 5,
     "describe": 8,
     "regear": 5,
     "race": 4,
@@ -135,7 +134,8 @@ class Life:
                 self._act(athlete_id)
 
     def _act(self, athlete_id: int) -> None:
-        act = self._rng.choices(list(ACTS), list(ACTS.values()))[0]
+        acts = ACTS | {"delete": self._scenario.deletions}
+        act = self._rng.choices(list(acts), list(acts.values()))[0]
         if act == "shop":
             self._shop(athlete_id)
             return
@@ -148,7 +148,7 @@ class Life:
                 self._spawn(self._show_again(done.id))
         elif act == "show" and hidden:
             done = self._world.unhide(self._rng.choice(hidden).id)
-        elif act == "delete" and len(recent) > 3:
+        elif act == "delete" and len(recent) > 1:
             done = self._world.delete(self._touch(self._rng.choice(recent).id))
         elif act in ("rename", "retype", "describe", "regear", "race") and recent:
             done = self._edit(act, recent)
@@ -187,6 +187,10 @@ class Life:
             if not self.over and athlete_id in world.grants.live:
                 for spec in mine[-4:]:
                     self._edit("rename", [spec])
+                # Every process looks now and then; in the simulation seldom, for it costs time.
+                await asyncio.sleep(1.0)
+                for process in self._processes:
+                    process.notify()
 
     async def _edit_on(self, activity_id: int) -> None:
         """More edits within seconds: together with the first, or just while the engine asks for that."""

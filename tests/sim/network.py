@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class Internet:
         self._trace = trace
         self._context = context
         self._rng = random.Random(f"{world.seed}:internet")
+        self._refreshing: Counter[int] = Counter()
         self.scenario = scenario
         self.on_refresh: Callable[[int], None] = lambda athlete_id: None
         """Told when an athlete's pair is about to be refreshed."""
@@ -61,6 +63,10 @@ class Internet:
         loses = token is not None and rng.random() < self.scenario.refreshes_lost
         loop = asyncio.get_running_loop()
         if owner is not None:
+            # Whoever has been killed, or stalls, may hold a claim for too short a time.
+            if owner in self._refreshing and not (self._ledger.kills or self._ledger.stalls):
+                self._ledger.asked_together.append((owner, self._world.clock()))
+            self._refreshing[owner] += 1
             loop.call_soon(self.on_refresh, owner, context=self._context)
         answer: asyncio.Future[Response] = loop.create_future()
         serving = self._serve(client, OWNER.get(), asked, path, token, owner, loses, answer)
@@ -73,6 +79,8 @@ class Internet:
         finally:
             answer.cancel()  # nobody waits for it any more, should it still come
             del task
+            if owner is not None:
+                self._refreshing -= Counter([owner])
 
     async def _serve(
         self,

@@ -24,6 +24,8 @@ class Scenario:
     history_days: int = 10
     sync_days: int = 20
     acts_a_day: float = 8.0
+    deletions: int = 5
+    """Of a hundred acts."""
     departures_a_day: float = 0.1
     removals_in_refresh: float = 0.0
     """How often the operator removes an athlete whose pair is just being refreshed."""
@@ -142,8 +144,8 @@ CROWD = replace(
     scopes=(0, 1, 0),
 )
 """Nothing goes wrong but that both processes have something to do for the same athlete at the same time."""
-DEAF = replace(CALM, name="deaf", acts_a_day=12.0, event_drop=0.7, scopes=(1, 1, 0))
-"""Most events never come: what is true must be asked for."""
+DEAF = replace(CALM, name="deaf", acts_a_day=12.0, deletions=25, event_drop=0.7, scopes=(1, 1, 0))
+"""Most events never come: what is true must be asked for. (Later looks miss what is deleted after a day.)"""
 FAREWELL = replace(
     CALM, name="farewell", processes=2, departures_a_day=0.5, removals_in_refresh=0.3, scopes=(1, 0, 0)
 )
@@ -174,11 +176,12 @@ SCENARIOS = {
 }
 
 
-SMALL_DAYS = {"narrow": 0.25, "crowd": 0.75}
+SMALL_DAYS = {"narrow": 0.25, "crowd": 0.75, "deaf": 0.5}
 """Busy people need less time, and two processes that must meet need more."""
 
 
 def small(name: str) -> Scenario:
     """Half a day of two athletes, and the day after it in which all settles."""
     days = SMALL_DAYS.get(name, 0.4)
-    return replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=3)
+    history = 5 if name == "crowd" else 3
+    return replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=history)

@@ -155,6 +155,11 @@ def test_a_stale_token_is_found_unless_the_pair_was_lost(evidence):
     assert found(evidence) == ""
 
 
+def test_two_refreshes_at_once_are_found(evidence):
+    evidence.ledger.asked_together.append((1, 5.0))
+    assert "while another was under way" in found(evidence)
+
+
 def test_a_needless_cutting_off_is_found(evidence):
     evidence.ledger.wrongly_cut_off.add(1)
     assert "although nothing had happened" in found(evidence)

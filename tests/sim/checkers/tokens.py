@@ -12,6 +12,8 @@ def check(evidence: Evidence) -> Iterator[str]:
     for athlete_id, at in ledger.stale_uses:
         if athlete_id not in ledger.lost_pairs:
             yield f"athlete {athlete_id}: a refresh token was used at {at:.0f} that had been replaced"
+    for athlete_id, at in ledger.asked_together:
+        yield f"athlete {athlete_id}: a refresh was begun at {at:.0f} while another was under way"
     for athlete_id in sorted(ledger.wrongly_cut_off):
         yield f"athlete {athlete_id} was told to connect again although nothing had happened to their pair"
     for athlete_id in evidence.connected():
