@@ -60,6 +60,7 @@ class Life:
         self._world = world
         self._scenario = scenario
         self._processes = processes
+        self._acts = ACTS | {"delete": scenario.deletions}
         self._ledger = ledger
         self._trace = trace
         self._rng = random.Random(f"{world.seed}:life")
@@ -134,8 +135,7 @@ class Life:
                 self._act(athlete_id)
 
     def _act(self, athlete_id: int) -> None:
-        acts = ACTS | {"delete": self._scenario.deletions}
-        act = self._rng.choices(list(acts), list(acts.values()))[0]
+        act = self._rng.choices(list(self._acts), list(self._acts.values()))[0]
         if act == "shop":
             self._shop(athlete_id)
             return

@@ -77,10 +77,10 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
         """Whether it was learned on this day."""
         return self.day == _day_of(now)
 
-    def rations(self, day: datetime) -> bool:
-        """Whether a history takes more than a day on the day that begins then: it gets its share bit by
-        bit, so that a few calls more make it end an hour later and not a night."""
-        return self.histories_since is not None and self.histories_since <= day - LONG
+    def rations(self, now: datetime) -> bool:
+        """Whether histories get their share of this day bit by bit, because one takes more than a day: so
+        that a few calls more make it end an hour later and not a night."""
+        return self.histories_since is not None and is_long(self.histories_since, now)
 
     def after(self, hours: float) -> Demand:
         """What will have been learned by then, if what is likely comes."""
@@ -96,6 +96,11 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
                 for lane, sums in self.sums.items()
             },
         )
+
+
+def is_long(since: datetime, now: datetime) -> bool:
+    """Whether a history that waits since then had waited for LONG when this day began."""
+    return since <= window_start("read_day", now) - LONG
 
 
 def _between(

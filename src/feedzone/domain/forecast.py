@@ -13,7 +13,7 @@ import msgspec
 
 from .activity import PER_PAGE
 from .budget import window_end, window_start
-from .demand import LONG, NOTHING, OTHERS, QUARTER, QUARTERS, Demand
+from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand, is_long
 from .job import CALLS_AN_ACTIVITY, Lane
 from .lanes import (
     RELEASES,
@@ -151,8 +151,8 @@ class _Walk:
     def _begin_day(self) -> None:
         rooms = self._outlook.rooms
         self._day_left = rooms.day_quota
-        demand, since = self._outlook.demand, self._outlook.now
-        rationed = demand.rations(self.at) or since <= self.at - LONG
+        demand = self._outlook.demand
+        rationed = demand.rations(self.at) or is_long(self._outlook.now, self.at)
         self._day = _later(demand, rooms.quarter_quota, rooms.day_quota, rationed=rationed)
         self._aside, self._spent = self._day.aside, 0.0
         if self._morning is not None and abs(self._owed - self._morning[1]) < 1e-6:
@@ -172,8 +172,8 @@ def _today(outlook: Outlook) -> _Day:
     demand, now, rooms = outlook.demand, outlook.now, outlook.rooms
     begin = (now - window_start("read_day", now)) / QUARTER
     learned = [demand.after(max(0.0, hour - now.hour)) for hour in range(HOURS)]
-    rationed = demand.rations(window_start("read_day", now))
-    return _Day(list(_quarters(demand, learned, rooms, begin, rationed=rationed)), set_aside_on(demand, now))
+    quarters = _quarters(demand, learned, rooms, begin, rationed=demand.rations(now))
+    return _Day(list(quarters), set_aside_on(demand, now))
 
 
 @lru_cache(8)

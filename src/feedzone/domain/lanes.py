@@ -60,12 +60,13 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     if any(window.full for window in windows):
         return 0
     held = {day: reserve(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
-    return max(0, min(w.quota - w.used - _kept(held[w.is_day], w) for w in windows))
+    left = (w.quota - w.used - held[w.is_day].calls(w.used - w.history, w.quota) for w in windows)
+    return max(0, min(left))
 
 
 def surely_left(windows: Sequence[Window], demand: Demand, now: datetime) -> int:
     """What every lane may call, however much is kept for others: what is kept need not be worked out."""
-    if demand.rations(window_start("read_day", now)):
+    if demand.rations(now):
         return 0
     return min(0 if w.full else w.quota - w.used - most_kept(w.quota) for w in windows)
 
@@ -104,12 +105,8 @@ def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
         return _quarters(demand, lane, at, quarter + 1.0)
     if lane is not Lane.BACKFILL:
         return _days(demand, lane, at)
-    later = for_later(quarter) if demand.rations(window_start("read_day", now)) else 0.0
+    later = for_later(quarter) if demand.rations(now) else 0.0
     return _days(demand, lane, at, set_aside_on(demand, now), later)
-
-
-def _kept(held: Reserve, window: Window) -> int:
-    return held.calls(window.used - window.history, window.quota)
 
 
 def most_kept(quota: int) -> int:

@@ -106,8 +106,7 @@ class RefreshActivity:
         hearsay = hint.action == "delete" and hint.announced and not hint.verified
         claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
         if not wants(sports, record.columns.get("sport_type")) and hint.cause != "request":
-            detail = self._detail(job, hint, record, complete=True)
-            return Done((detail, *claim), FORGED if claim else None, about="delete")
+            return _done(claim, self._detail(job, hint, record, complete=True))
         return await self._with_streams(job, hint, record, claim)
 
     def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
@@ -156,23 +155,20 @@ class RefreshActivity:
         seen = self._first_seen(held, record.start_date, new=hint.of_something_new)
         if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
-        note = FORGED if claim else None
-        claim = (*claim, *self._photos(job, record))
+        photos = self._photos(job, record)
         if record.manual or _has_streams(held, record):
             detail = self._detail(job, hint, record, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
-            later = self._later(job, seen, streams_pending=False)
-            return Done((detail, *none, *claim), note, later, about="delete")
+            return _done(claim, detail, *none, *photos, then=self._later(job, seen, streams_pending=False))
         detail = self._detail(job, hint, record, complete=False)
         try:
             streams = await self._streams_of(job, hint, held, seen)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
             rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
-            return _going_on(self._failed(job, error, (detail, *claim)), rest)
+            return _going_on(self._failed(job, error, (detail, *claim, *photos)), rest)
         pending = streams.state == "pending"
-        later = self._later(job, seen, streams_pending=pending)
-        return Done((detail, streams, *claim), note, later, about="delete")
+        return _done(claim, detail, streams, *photos, then=self._later(job, seen, streams_pending=pending))
 
     def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
         received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)
@@ -290,6 +286,11 @@ def _is_detailed(held: HeldActivity | None) -> bool:
 def _has_streams(held: HeldActivity | None, record: ActivityRecord) -> bool:
     """Streams that are stored stay true for as long as the activity was not cropped."""
     return held is not None and held.stream_state == "present" and held.shape == record.shape
+
+
+def _done(claim: tuple[Effect, ...], *written: Effect, then: tuple[JobSpec, ...] = ()) -> Done:
+    """`claim`: that it was deleted, which Strava has just denied. The note stands on deletes alone."""
+    return Done((*written, *claim), FORGED if claim else None, then, about="delete" if claim else None)
 
 
 def _going_on(outcome: Outcome, rest: RefreshHint) -> Outcome:

@@ -256,8 +256,7 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
     seen = journal.counted(connection, now)
     quota = windows.current(connection, now, lock=False)["read_day"].quota
     since = workload.histories_since(connection)
-    same_day = known is not None and known.day_quota == quota and known.demand.is_of(now)
-    dawn = known.demand.dawn if known is not None and same_day else None
+    dawn = known.demand.dawn if known and known.day_quota == quota and known.demand.is_of(now) else None
     return _Learned(now, quota, learn(seen.rows, seen.since, now, quota, histories_since=since, dawn=dawn))
 
 

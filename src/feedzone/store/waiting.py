@@ -51,7 +51,10 @@ def let_pass(connection: Connection, athlete_ids: Iterable[int], now: datetime, 
 
 
 def let_pass_too(connection: Connection, came: Iterable[Row[Any]], now: datetime, until: datetime) -> None:
-    """So do these jobs, which just came. What came before is not put off again by each event that comes."""
+    """So do these jobs, which just came. What came before is not put off again by each event that comes.
+
+    Which of them wait is told by their rows: asked for it, SQLite looks at all that waits (_LIVE_REFRESHES).
+    """
     picked = [
         row.id
         for row in came
