@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import signal
 from collections.abc import AsyncIterator, Mapping
@@ -258,6 +259,13 @@ async def working(app: App) -> AsyncIterator[None]:
         await app.worker.stop()
 
 
+def keep_what_is_loaded() -> None:
+    """To be called once everything is built. It stays to the end, so the garbage collector need not look
+    through it again: that stops the process for a tenth of a second and more, deliveries included."""
+    gc.collect()
+    gc.freeze()
+
+
 def stop_signals() -> asyncio.Event:
     """An event that is set by SIGINT or SIGTERM."""
     stop = asyncio.Event()
@@ -273,6 +281,7 @@ async def work(settings: Settings) -> None:
     stop = stop_signals()
     try:
         async with working(app):
+            keep_what_is_loaded()
             await stop.wait()
     finally:
         await app.close()

@@ -8,7 +8,7 @@ import secrets
 
 import structlog
 
-from .app import App, build, stop_signals, working
+from .app import App, build, keep_what_is_loaded, stop_signals, working
 from .settings import Settings
 from .web.parts import WebOptions, WebParts
 from .web.routes import create_litestar, end_streams
@@ -70,6 +70,7 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
     server = Server(door)
     try:
         async with working(app) if worker else contextlib.nullcontext():
+            keep_what_is_loaded()
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
             log.info("serving", address=f"http://{host}:{port}", worker=worker, mode=await _mode(app))
             await asyncio.wait(

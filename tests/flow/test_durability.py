@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import random
 import sqlite3
 import time
+from collections.abc import Iterator
 
 import aiohttp
 import asyncpg
@@ -51,6 +54,17 @@ async def post_all(url: str, owner: int, numbers: range) -> tuple[list[int], lis
     return acknowledged, took
 
 
+@contextlib.contextmanager
+def no_collection_here() -> Iterator[None]:
+    """The garbage collector would stop this process, which holds the clock, longer than any answer takes."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def stored(path: str) -> list[int]:
     with sqlite3.connect(path) as database:
         return [row[0] - 10_000_000_000 for row in database.execute("SELECT object_id FROM webhook_events")]
@@ -67,7 +81,8 @@ async def test_a_thousand_events_over_64_connections_are_stored_once_each_in_tim
         await feedzone.connect(owner)
     p99 = []
     for numbers in (range(1000), range(1000, 2000), range(2000, 3000)):
-        acknowledged, took = await post_all(feedzone.url, owner, numbers)
+        with no_collection_here():
+            acknowledged, took = await post_all(feedzone.url, owner, numbers)
         assert sorted(acknowledged) == list(numbers)
         p99.append(sorted(took)[int(len(took) * 0.99)])
     assert sorted(stored(str(feedzone.home / "feedzone.db"))) == list(range(3000))
