@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from engine import DETAIL, LIST, Engine, make_engine
 
@@ -121,3 +123,18 @@ async def test_who_connects_again_has_nothing_twice_and_nothing_of_it_is_news(
     assert {(row.sync_status, row.webhook_received_at) for row in rows} == {("synced", None)}
     causes = {change.cause for change in await engine.rows(activity_changes)}
     assert causes <= {"backfill"}
+
+
+async def test_of_syncs_asked_for_at_the_same_instant_the_longest_is_done(database, clock, tmp_path):
+    """Pain 46: by two operators, or by two processes, on either database."""
+    engine, (athlete,) = make_engine(database, clock, tmp_path)
+    await engine.connect(athlete)
+    await engine.work()
+    for _ in range(10):
+        asked = [engine.app.athletes.sync(athlete, everything=True)]
+        asked += [engine.app.athletes.sync(athlete, days=days) for days in (1, 400, 2)]
+        await asyncio.gather(*asked)
+        (job,) = await engine.app.queue.lease(1, "w/1", 30)
+        assert job.hint.after is None
+        await engine.app.worker._executor.run(job)
+        await engine.work()

@@ -111,6 +111,7 @@ class AthleteOperations:
         self, connection: Connection, athlete_id: int, after: datetime | None, now: datetime
     ) -> None:
         """List what started since `after` (None: all), and what is being listed already. Jobs are locked."""
+        athletes.lock(connection, athlete_id)  # there may be no job yet that another request could wait for
         wanted = BackfillHint(
             before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
         )

@@ -44,6 +44,7 @@ _STATUSES = (
     .order_by(_columns.id)
     .with_for_update(read=True, key_share=True)
 )
+_MINE = select(_columns.id).where(_columns.id == bindparam("athlete")).with_for_update(key_share=True)
 _HEARD = (
     update(strava_athletes).where(_columns.id == bindparam("athlete")).values(last_event_at=bindparam("now"))
 )
@@ -90,6 +91,11 @@ def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     A key share lock: it keeps out who purges the athlete, not who notes that something was synced.
     """
     return {row.id: row.status for row in connection.execute(_STATUSES, {"ids": sorted(ids)})}
+
+
+def lock(connection: Connection, athlete_id: int) -> None:
+    """Who locks the same athlete waits until this transaction ends."""
+    connection.execute(_MINE, {"athlete": athlete_id}).all()
 
 
 def connect(
