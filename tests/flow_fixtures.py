@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -14,19 +15,20 @@ import pytest
 from feedzone.sandbox import DeliveryRules, Limits, Running, SandboxOptions, running
 from processes import API_KEY, Feedzone, command, environment, free_port
 
+OPTIONS = SandboxOptions(
+    port=0,
+    seed=7,
+    athletes=2,
+    history_days=40,
+    limits=Limits(100_000, 1_000_000, 100_000, 1_000_000),
+    delivery=DeliveryRules(attempts=3, spacing_s=0.5, timeout_s=2.0),
+)
+"""A sandbox Strava over HTTP, with room for tests, whose deliveries are retried soon."""
+
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Running]:
-    """A sandbox Strava over HTTP, with room for tests, whose deliveries are retried soon."""
-    options = SandboxOptions(
-        port=0,
-        seed=7,
-        athletes=2,
-        history_days=40,
-        limits=Limits(100_000, 1_000_000, 100_000, 1_000_000),
-        delivery=DeliveryRules(attempts=3, spacing_s=0.5, timeout_s=2.0),
-    )
-    async with running(options) as strava:
+    async with running(OPTIONS) as strava:
         yield strava
 
 
@@ -72,14 +74,17 @@ class Installation:
             return answer.status, await answer.json(content_type=None)
 
 
-@pytest.fixture
-async def install(tmp_path: Path) -> AsyncIterator[Callable[..., Installation]]:
+Install = Callable[..., Installation]
+
+
+@contextlib.asynccontextmanager
+async def installations(folder: Path) -> AsyncIterator[Install]:
     """Makes installations, and ends their processes."""
     made: list[Installation] = []
 
     def make(strava_url: str, database_url: str | None = None, **more: str) -> Installation:
         port = free_port()
-        home = tmp_path / f"installation{len(made)}"
+        home = folder / f"installation{len(made)}"
         home.mkdir()
         database_url = database_url or f"sqlite:///{home / 'feedzone.db'}"
         env = environment(home, database_url, strava_url, port, **more)
@@ -92,6 +97,12 @@ async def install(tmp_path: Path) -> AsyncIterator[Callable[..., Installation]]:
         for process in installation.processes:
             if process.process.poll() is None:
                 process.kill()
+
+
+@pytest.fixture
+async def install(tmp_path: Path) -> AsyncIterator[Install]:
+    async with installations(tmp_path) as make:
+        yield make
 
 
 async def eventually(check: Callable[[], Awaitable[object]], within_s: float = 20) -> object:

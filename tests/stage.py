@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from feedzone.sandbox import Running
+from feedzone.sandbox import Running, World
 from flow_fixtures import Installation
 
 Eventually = Callable[..., Awaitable[object]]
@@ -25,6 +26,14 @@ FLAGS = (
 PAGES = ("/", "/athletes", "/events", "/failures", "/health")
 RETRIES = {"MAX_SYNC_RETRIES": "1"}
 """So that what fails is given up at once."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """An installation, and the world of its sandbox."""
+
+    feedzone: Installation
+    world: World
 
 
 async def furnish(feedzone: Installation, sandbox: Running, eventually: Eventually) -> str:

@@ -1,21 +1,34 @@
-"""A real Chromium for the browser tests."""
+"""A real Chromium for the browser tests: all of a session share it, and its loop."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from flow_fixtures import eventually_fixture, install, sandbox
-from stage import FLAGS
+from feedzone.sandbox import Running, running
+from flow_fixtures import OPTIONS, Install, eventually, eventually_fixture, installations
+from stage import FLAGS, RETRIES, Stage, furnish
 
-__all__ = ["chromium", "eventually_fixture", "install", "sandbox"]
+__all__ = ["eventually_fixture"]
+
+HERE = Path(__file__).parent
 
 
-@pytest.fixture
-async def chromium() -> AsyncIterator[Browser]:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _chromium() -> AsyncIterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("chromium is not installed: `make test` says how")
@@ -23,3 +36,36 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def chromium(_chromium: Browser) -> AsyncIterator[Browser]:
+    """Pages that a test leaves open would go on asking for what is new. One that is just going elsewhere
+    when it is closed may keep Playwright waiting; it is left to the session's end."""
+    yield _chromium
+    for context in _chromium.contexts:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sandbox() -> AsyncIterator[Running]:
+    async with running(OPTIONS) as strava:
+        yield strava
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def install(tmp_path: Path) -> AsyncIterator[Install]:
+    async with installations(tmp_path) as make:
+        yield make
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """An installation with something of everything, for tests that take nothing of it away."""
+    async with running(OPTIONS) as strava, installations(tmp_path_factory.mktemp("stage")) as make:
+        feedzone = make(strava.url, **RETRIES)
+        await feedzone.start()
+        await furnish(feedzone, strava, eventually)
+        yield Stage(feedzone, strava.world)

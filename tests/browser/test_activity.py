@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Page, expect
 from watching import overflows, settled, violations, watched
 
-from stage import DESKTOP, PHONE
+from feedzone.sandbox import running
+from flow_fixtures import OPTIONS, Installation, eventually, installations
+from processes import free_port
+from stage import DESKTOP, PHONE, Stage
 
 pytestmark = pytest.mark.timeout(240)
 VIEWPORTS = pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 READOUT = ".curves .where"
 
 
-@pytest.fixture
-async def ridden(sandbox, install, eventually):
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def hills(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """An installation with a connected athlete: what they do, it hears of."""
+    async with running(OPTIONS) as strava, installations(tmp_path_factory.mktemp("hills")) as make:
+        feedzone = make(strava.url)
+        await feedzone.start()
+        assert (await feedzone.run("subscription", "ensure")).returncode == 0
+        await feedzone.connect(next(iter(strava.world.athletes)))
+        yield Stage(feedzone, strava.world)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def ridden(hills: Stage) -> tuple[Installation, int]:
     """An installation with a ride, and its number."""
-    feedzone = install(sandbox.url)
-    await feedzone.start()
-    assert (await feedzone.run("subscription", "ensure")).returncode == 0
-    athlete = next(iter(sandbox.world.athletes))
-    await feedzone.connect(athlete)
-    number = sandbox.world.record(athlete, sport="Ride", minutes=90, name="Over the hills").id
+    athlete = next(iter(hills.world.athletes))
+    number = hills.world.record(athlete, sport="Ride", minutes=90, name="Over the hills").id
 
     async def stored() -> object:
-        status, _ = await feedzone.api(f"activities/{number}/streams")
+        status, _ = await hills.feedzone.api(f"activities/{number}/streams")
         return status == 200
 
     await eventually(stored, 60)
-    return feedzone, number
+    return hills.feedzone, number
 
 
 async def drawn(page: Page, address: str) -> None:
@@ -117,9 +130,7 @@ async def test_curves_are_drawn_over_time_or_distance_and_in_the_readers_units(c
 
 
 @VIEWPORTS
-async def test_the_page_is_accessible_keeps_still_and_stays_within_its_host(
-    chromium, ridden, sandbox, viewport
-):
+async def test_the_page_is_accessible_keeps_still_and_stays_within_its_host(chromium, ridden, viewport):
     feedzone, number = ridden
     for theme in ("light", "dark"):
         context = await chromium.new_context(viewport=viewport, color_scheme=theme)
@@ -152,13 +163,13 @@ async def test_without_scripts_there_are_track_curves_and_story(chromium, ridden
 
 @VIEWPORTS
 async def test_fetch_again_brings_what_changed_into_the_open_page_and_leaves_the_curves_alone(
-    chromium, ridden, sandbox, viewport
+    chromium, ridden, hills, viewport
 ):
     feedzone, number = ridden
     page, watch = await watched(await chromium.new_context(viewport=viewport), feedzone.url)
     await drawn(page, f"{feedzone.url}/activities/{number}")
     await page.evaluate("document.querySelector('.curve canvas').dataset.mine = 'yes'")
-    sandbox.world.edit_silently(number, description="Wind from everywhere.")
+    hills.world.edit_silently(number, description="Wind from everywhere.")
     await page.get_by_role("button", name="Fetch again now").click()
     await expect(page.locator("#notices")).to_contain_text("Strava is asked for it now")
     await expect(page.locator(".description")).to_have_text("Wind from everywhere.")
@@ -170,15 +181,10 @@ async def test_fetch_again_brings_what_changed_into_the_open_page_and_leaves_the
     assert watch.complaints == []
 
 
-async def test_what_is_entered_by_hand_and_then_deleted_is_said_to_be_while_one_watches(
-    chromium, sandbox, install, eventually
-):
-    feedzone = install(sandbox.url)
-    await feedzone.start()
-    assert (await feedzone.run("subscription", "ensure")).returncode == 0
-    athlete = next(iter(sandbox.world.athletes))
-    await feedzone.connect(athlete)
-    number = sandbox.world.record(athlete, sport="Run", minutes=30, name="By hand", manual=True).id
+async def test_what_is_entered_by_hand_and_then_deleted_is_said_to_be_while_one_watches(chromium, hills):
+    feedzone = hills.feedzone
+    athlete = next(iter(hills.world.athletes))
+    number = hills.world.record(athlete, sport="Run", minutes=30, name="By hand", manual=True).id
 
     async def held() -> object:
         status, _ = await feedzone.api(f"activities/{number}")
@@ -190,23 +196,23 @@ async def test_what_is_entered_by_hand_and_then_deleted_is_said_to_be_while_one_
     await settled(page)
     await expect(page.get_by_text("It was entered by hand")).to_be_visible()
     assert await violations(page) == []
-    sandbox.world.delete(number)
+    hills.world.delete(number)
     await expect(page.get_by_role("heading", level=1)).to_have_text("A deleted activity")
     await expect(page.get_by_text("Deleted here: only its number stays")).to_be_visible()
     assert await violations(page) == []
     assert watch.complaints == []
 
 
-async def test_tiles_are_asked_of_the_host_that_was_set_alone(chromium, ridden, install, sandbox):
-    first, number = ridden
-    await first.processes[-1].stop()
+async def test_tiles_are_asked_of_the_host_that_was_set_alone(chromium, ridden):
+    feedzone, number = ridden
     tiles = "http://tiles.invalid:8080"
+    port = free_port()
     env = {"MAP_TILE_URL": tiles + "/{z}/{x}/{y}.png", "MAP_TILE_ATTRIBUTION": "© Mappers"}
-    first.env.update(env)
-    await first.start()
-    page, watch = await watched(await chromium.new_context(viewport=DESKTOP), first.url)
+    other = dataclasses.replace(feedzone, port=port, env=feedzone.env | env)
+    await other.start("serve", "--port", str(port), "--no-worker")
+    page, watch = await watched(await chromium.new_context(viewport=DESKTOP), other.url)
     await page.route(f"{tiles}/**", lambda route: route.fulfill(status=204))
-    await drawn(page, f"{first.url}/activities/{number}")
+    await drawn(page, f"{other.url}/activities/{number}")
     await expect(page.get_by_text("© Mappers")).to_be_visible()
     assert watch.foreign
     assert all(address.startswith(tiles) for address in watch.foreign)

@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Page, expect
 from watching import overflows, settled, violations, watched
 
-from stage import DESKTOP, PHONE, RETRIES, furnish
+from stage import DESKTOP, PHONE
 
 VIEWPORTS = pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 pytestmark = pytest.mark.timeout(240)
@@ -74,12 +74,10 @@ async def test_who_is_invited_reads_decides_connects_and_sees_the_activities_com
 
 @VIEWPORTS
 async def test_a_page_of_an_athlete_is_accessible_keeps_still_and_shows_what_comes_within_a_second(
-    chromium, sandbox, install, eventually, viewport
+    chromium, stage, eventually, viewport
 ):
-    feedzone = install(sandbox.url, **RETRIES)
-    await feedzone.start()
-    await furnish(feedzone, sandbox, eventually)
-    athlete, other = sandbox.world.athletes
+    feedzone = stage.feedzone
+    athlete, other = stage.world.athletes
     for theme in ("light", "dark"):
         context = await chromium.new_context(viewport=viewport, color_scheme=theme)
         page, watch = await watched(context, feedzone.url)
@@ -101,15 +99,16 @@ async def test_a_page_of_an_athlete_is_accessible_keeps_still_and_shows_what_com
         await page.get_by_text("As a table").click()
         assert await violations(page) == [], theme
         assert not await overflows(page)
-        sandbox.world.record(athlete, sport="Ride", minutes=20, name=f"Just now, {theme}")
+        title = f"Just now, {theme}, {viewport['width']} px"
+        stage.world.record(athlete, sport="Ride", minutes=20, name=title)
 
-        async def stored(title: str = f"Just now, {theme}") -> object:
+        async def stored(title: str = title) -> object:
             _, found = await feedzone.api(f"activities?athlete_id={athlete}&limit=1")
             return found["items"][0]["name"] == title
 
         await eventually(stored, 30)
         began = time.monotonic()
-        await expect(page.get_by_text(f"Just now, {theme}")).to_be_visible()
+        await expect(page.get_by_text(title)).to_be_visible()
         assert time.monotonic() - began < 1
         assert watch.foreign == []
         assert watch.complaints == []
@@ -117,13 +116,9 @@ async def test_a_page_of_an_athlete_is_accessible_keeps_still_and_shows_what_com
 
 
 @VIEWPORTS
-async def test_an_activity_is_found_by_day_name_sport_and_state(
-    chromium, sandbox, install, eventually, viewport
-):
-    feedzone = install(sandbox.url, **RETRIES)
-    await feedzone.start()
-    await furnish(feedzone, sandbox, eventually)
-    athlete = next(iter(sandbox.world.athletes))
+async def test_an_activity_is_found_by_day_name_sport_and_state(chromium, stage, viewport):
+    feedzone = stage.feedzone
+    athlete = next(iter(stage.world.athletes))
     page, watch = await watched(await chromium.new_context(viewport=viewport), feedzone.url)
     await page.goto(f"{feedzone.url}/athletes/{athlete}")
     await settled(page)
@@ -131,8 +126,9 @@ async def test_an_activity_is_found_by_day_name_sport_and_state(
 
     await page.get_by_label("Name").fill("along the")
     await page.locator("#sport").focus()
-    sandbox.world.record(athlete, sport="Ride", minutes=20, name="While one types")
-    await expect(page.get_by_text("While one types")).to_be_visible(timeout=20_000)
+    title = f"While one types, {viewport['width']} px"
+    stage.world.record(athlete, sport="Ride", minutes=20, name=title)
+    await expect(page.get_by_text(title)).to_be_visible(timeout=20_000)
     await expect(page.get_by_label("Name")).to_have_value("along the")
     await page.get_by_role("button", name="Show").click()
     await expect(lines).to_have_count(1)
@@ -154,8 +150,7 @@ async def test_an_activity_is_found_by_day_name_sport_and_state(
     await expect(lines).to_have_count(int(re.search(r"(\d+) activit", told or "").group(1)))
     await page.locator("#sport").select_option(index=1)
     await page.get_by_role("button", name="Show").click()
-    assert "on=" in page.url
-    assert "sport=" in page.url
+    await expect(page).to_have_url(re.compile(r"[?&]on=.*&sport=\w|[?&]sport=\w.*&on="))
     assert watch.complaints == []
 
 
@@ -237,11 +232,9 @@ async def test_an_operator_without_consent_is_told_why_and_sees_it_at_once_when_
 
 
 @VIEWPORTS
-async def test_the_pages_read_and_work_without_javascript(chromium, sandbox, install, eventually, viewport):
-    feedzone = install(sandbox.url, **RETRIES)
-    await feedzone.start()
-    await furnish(feedzone, sandbox, eventually)
-    athlete = next(iter(sandbox.world.athletes))
+async def test_the_pages_read_and_work_without_javascript(chromium, stage, viewport):
+    feedzone = stage.feedzone
+    athlete = next(iter(stage.world.athletes))
     context = await chromium.new_context(java_script_enabled=False, viewport=viewport)
     page = await context.new_page()
     await page.goto(f"{feedzone.url}/athletes")

@@ -49,12 +49,8 @@ async def test_a_person_connects_and_watches_an_activity_arrive(chromium, sandbo
 
 @pytest.mark.timeout(240)
 @VIEWPORTS
-async def test_every_page_is_accessible_stays_within_its_host_and_keeps_still(
-    chromium, sandbox, install, eventually, viewport
-):
-    feedzone = install(sandbox.url, **RETRIES)
-    await feedzone.start()
-    await furnish(feedzone, sandbox, eventually)
+async def test_every_page_is_accessible_stays_within_its_host_and_keeps_still(chromium, stage, viewport):
+    feedzone = stage.feedzone
     _, found = await feedzone.api("events?limit=1")
     _, people = await feedzone.api("athletes")
     more = (f"/events/{found['items'][0]['id']}", f"/athletes/{people['items'][0]['id']}/disconnect", "/docs")
@@ -76,10 +72,8 @@ async def test_every_page_is_accessible_stays_within_its_host_and_keeps_still(
 
 
 @pytest.mark.timeout(240)
-async def test_the_pages_can_be_read_and_used_without_javascript(chromium, sandbox, install, eventually):
-    feedzone = install(sandbox.url, **RETRIES)
-    await feedzone.start()
-    await furnish(feedzone, sandbox, eventually)
+async def test_the_pages_can_be_read_and_used_without_javascript(chromium, stage):
+    feedzone = stage.feedzone
     context = await chromium.new_context(java_script_enabled=False, viewport=PHONE)
     page = await context.new_page()
     await page.goto(feedzone.url)

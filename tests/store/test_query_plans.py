@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable
-from datetime import date, timedelta
+from collections.abc import AsyncIterator, Callable
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, event, insert, text
-from store_makers import DETAIL, OWNER, Store, summary
+from store_makers import DETAIL, OTHER, OWNER, Store, summary
 
+from clocks import ManualClock
 from feedzone.domain.ids import uuid7
 from feedzone.store import (
     activities,
@@ -27,7 +29,9 @@ from feedzone.store import (
     silence,
     stories,
     subscriptions,
+    upgrade,
 )
+from feedzone.store.database import open_database
 from feedzone.store.schema import (
     activity_changes,
     api_calls,
@@ -44,25 +48,47 @@ YEAR = date(2026, 1, 1), date(2026, 12, 31)
 STATUSES = ["pending", "processing", "failed", "ignored"] + ["completed"] * 6
 
 
+@pytest.fixture(scope="module", params=("sqlite", "postgresql"))
+def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a database with many rows, most of them finished or somebody else's, as after a year.
+
+    No test here changes it.
+    """
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'feedzone.db'}"
+    else:
+        url = request.getfixturevalue("new_postgres")()
+    upgrade.prepare(opened := open_database(url))
+
+    async def fill() -> None:
+        store = Store.over(opened, ManualClock())
+        await store.connect(OWNER)
+        await store.connect(OTHER)
+        await store.write(lambda c: _fill(c, store.clock.now()))
+        await opened.close()
+
+    asyncio.run(fill())
+    return url
+
+
 @pytest.fixture
-async def crowded(store: Store) -> Store:
-    """Many rows, most of them finished or somebody else's, as after a year."""
-    now = store.clock.now()
+async def crowded(filled: str, clock: ManualClock) -> AsyncIterator[Store]:
+    opened = open_database(filled)
+    yield Store.over(opened, clock)
+    await opened.close()
 
-    def fill(connection: Connection) -> None:
-        ids = [uuid7(int(now.timestamp() * 1000)) for _ in range(ROWS)]
-        connection.execute(insert(jobs_table), [_job(n, ids[n], now) for n in range(ROWS)])
-        connection.execute(insert(webhook_events), [_event(n, ids[n], now) for n in range(ROWS)])
-        connection.execute(insert(strava_activities), [_activity(n, now) for n in range(ROWS)])
-        connection.execute(insert(api_calls), [_call(n, ids[n], now) for n in range(ROWS)])
-        connection.execute(insert(activity_changes), [_change(n, ids[n], now) for n in range(ROWS)])
-        connection.execute(insert(job_attempts), [_attempt(n, ids[n], now) for n in range(ROWS)])
-        connection.execute(insert(strava_athletes), [_athlete(n, now) for n in range(ROWS)])
-        connection.execute(insert(sweeps), [_sweep(n, ids[n], now) for n in range(ROWS)])
-        connection.exec_driver_sql("ANALYZE")
 
-    await store.write(fill)
-    return store
+def _fill(connection: Connection, now: datetime) -> None:
+    ids = [uuid7(int(now.timestamp() * 1000)) for _ in range(ROWS)]
+    connection.execute(insert(jobs_table), [_job(n, ids[n], now) for n in range(ROWS)])
+    connection.execute(insert(webhook_events), [_event(n, ids[n], now) for n in range(ROWS)])
+    connection.execute(insert(strava_activities), [_activity(n, now) for n in range(ROWS)])
+    connection.execute(insert(api_calls), [_call(n, ids[n], now) for n in range(ROWS)])
+    connection.execute(insert(activity_changes), [_change(n, ids[n], now) for n in range(ROWS)])
+    connection.execute(insert(job_attempts), [_attempt(n, ids[n], now) for n in range(ROWS)])
+    connection.execute(insert(strava_athletes), [_athlete(n, now) for n in range(ROWS)])
+    connection.execute(insert(sweeps), [_sweep(n, ids[n], now) for n in range(ROWS)])
+    connection.exec_driver_sql("ANALYZE")
 
 
 def _job(n: int, job_id: str, now: Any) -> dict[str, Any]:
