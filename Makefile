@@ -23,7 +23,7 @@ demo: $(VENV)/.run $(ASSETS)  ## everything running: sandbox Strava, feedzone, o
 
 test: $(VENV)/.dev $(ASSETS) chromium check  ## everything checked and tested, on both databases, in a real browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='test_*.py' 'mark\.alone' tests)
 
 check: $(VENV)/.dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .
