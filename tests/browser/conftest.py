@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,26 @@ async def install(tmp_path: Path) -> AsyncIterator[Install]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """An installation with something of everything, for tests that take nothing of it away."""
+async def _stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     async with running(OPTIONS) as strava, installations(tmp_path_factory.mktemp("stage")) as make:
         feedzone = make(strava.url, **RETRIES)
         await feedzone.start()
         await furnish(feedzone, strava, eventually)
         yield Stage(feedzone, strava.world)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stage(_stage: Stage) -> Stage:
+    """An installation with something of everything, for tests that take nothing of it away.
+
+    What the test before had it do is done.
+    """
+
+    async def quiet() -> object:
+        soon = (datetime.now(UTC) + timedelta(seconds=10)).isoformat()
+        _, running = await _stage.feedzone.api("jobs?state=running")
+        _, queued = await _stage.feedzone.api("jobs?state=queued")
+        return not running["items"] and all(one["due_at"] > soon for one in queued["items"])
+
+    await eventually(quiet, 60)
+    return _stage
