@@ -115,6 +115,17 @@ async def test_a_page_of_an_athlete_is_accessible_keeps_still_and_shows_what_com
         await context.close()
 
 
+async def test_the_calendar_keeps_still_while_a_slow_computer_reads_it(chromium, stage):
+    context = await chromium.new_context(viewport=DESKTOP)
+    page, _ = await watched(context, stage.feedzone.url)
+    slowly = await context.new_cdp_session(page)
+    await slowly.send("Emulation.setCPUThrottlingRate", {"rate": 8})
+    for _ in range(4):
+        await page.goto(f"{stage.feedzone.url}/athletes/{next(iter(stage.world.athletes))}")
+        await settled(page)
+        assert await page.evaluate("window.shifts") < 0.02
+
+
 @VIEWPORTS
 async def test_an_activity_is_found_by_day_name_sport_and_state(chromium, stage, viewport):
     feedzone = stage.feedzone

@@ -69,6 +69,11 @@ def told_day(context: Context, day: Day) -> str:
     return f"{WEEKDAYS[day.date.weekday()]} {day.date.day} {MONTHS[day.date.month - 1]}: {said}"
 
 
+def columns(month: Month) -> int:
+    """How many weeks a month has days of: 4 to 6. Twelve months in a row have 61 to 64 in all."""
+    return (month.first.isoweekday() + len(month.days) + 5) // 7
+
+
 @pass_context
 def cells(context: Context, month: Month, address: str, on: str, today: date) -> Markup:
     """The days of a month as list items; `address` takes the day at its end.
@@ -135,4 +140,6 @@ def chart(weeks: Sequence[Week]) -> Chart:
 
 def register(environment: Environment) -> None:
     """Make these known to templates."""
-    environment.filters.update(far=far, climb=climb, hours=hours, cells=cells, wall=wall, chart=chart)
+    environment.filters.update(
+        far=far, climb=climb, hours=hours, cells=cells, columns=columns, wall=wall, chart=chart
+    )
