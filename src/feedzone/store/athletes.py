@@ -94,7 +94,10 @@ def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
 
 
 def lock(connection: Connection, athlete_id: int) -> None:
-    """Who locks the same athlete waits until this transaction ends."""
+    """Who locks the same athlete waits until this transaction ends.
+
+    Deliveries do not, nor others that hold `statuses`: it is weaker than a departure's (departures.purge).
+    """
     connection.execute(_MINE, {"athlete": athlete_id}).all()
 
 
