@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.event import StravaEvent, parse_event
-from feedzone.store import athletes, intake, upgrade
-from feedzone.store.database import open_database
+from feedzone.store import athletes, intake
+from feedzone.store.engine.database import open_database
 from feedzone.store.intake import Delivery
+from feedzone.store.schema import upgrade
 
 ROUNDS = 30
 

@@ -23,10 +23,10 @@ from feedzone.domain.effect import StoreDetail, StoreStreams
 from feedzone.serve import front_door
 from feedzone.settings import Settings
 from feedzone.store import athletes, effects
-from feedzone.store.schema import strava_activities, webhook_events
-from feedzone.store.stream_blob import encode
+from feedzone.store.schema.tables import strava_activities, webhook_events
+from feedzone.store.stream_codec import encode
 from feedzone.strava import payloads
-from feedzone.web.routes import end_streams
+from feedzone.web.app import end_streams
 
 ACTIVITIES, EVENTS, PEOPLE = 100_000, 1_000_000, 500
 DAYS = 365

@@ -10,11 +10,11 @@ import uuid
 from collections.abc import Awaitable, Callable
 
 from feedzone.clock import StravaClock, SystemClock
-from feedzone.domain.budget import WINDOWS, Reading, Reservation
 from feedzone.domain.job import Lane
-from feedzone.store import upgrade
-from feedzone.store.budget import BudgetTable
-from feedzone.store.database import Database, open_database
+from feedzone.domain.quota.windows import WINDOWS, Reading, Reservation
+from feedzone.store.engine.database import Database, open_database
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.schema import upgrade
 
 ROUNDS = 1500
 CALLERS = 10

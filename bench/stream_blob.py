@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from feedzone.store import stream_blob
+from feedzone.store import stream_codec
 
 
 def synthetic_run(samples: int, seed: int = 1) -> dict[str, Any]:
@@ -81,13 +81,13 @@ def main(samples: int = 13_000, rounds: int = 50) -> None:
     """Measure and print."""
     run = synthetic_run(samples)
     answer = msgspec.json.encode(run)
-    blob = stream_blob.encode(answer).blob
-    if stream_blob.decode(blob) != run:
+    blob = stream_codec.encode(answer).blob
+    if stream_codec.decode(blob) != run:
         sys.exit("the round trip lost something")
     print(f"samples {samples}, channels {len(run)}")
     print(f"parse JSON only  {median_ms(lambda: msgspec.json.decode(answer), rounds):8.2f} ms")
-    print(f"encode           {median_ms(lambda: stream_blob.encode(answer), rounds):8.2f} ms")
-    print(f"decode           {median_ms(lambda: stream_blob.decode(blob), rounds):8.2f} ms")
+    print(f"encode           {median_ms(lambda: stream_codec.encode(answer), rounds):8.2f} ms")
+    print(f"decode           {median_ms(lambda: stream_codec.decode(blob), rounds):8.2f} ms")
     print(f"size             {len(answer)} -> {len(blob)} bytes, {len(answer) / len(blob):.1f} times smaller")
 
 

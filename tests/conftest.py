@@ -15,11 +15,11 @@ import pytest
 from sqlalchemy import text
 
 from clocks import ManualClock
-from feedzone.store import upgrade
-from feedzone.store.database import Database
-from feedzone.store.postgres import PostgresDatabase
-from feedzone.store.schema import metadata
-from feedzone.store.sqlite import SqliteDatabase
+from feedzone.store.engine.database import Database
+from feedzone.store.engine.postgres import PostgresDatabase
+from feedzone.store.engine.sqlite import SqliteDatabase
+from feedzone.store.schema import upgrade
+from feedzone.store.schema.tables import metadata
 
 BOTH = ("sqlite", "postgresql")
 EMPTY = text(

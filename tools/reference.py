@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.dialects import postgresql, sqlite
 
-from feedzone.store.schema import metadata
+from feedzone.store.schema.tables import metadata
 
 ROOT = Path(__file__).parents[1]
 

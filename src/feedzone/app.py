@@ -17,39 +17,40 @@ import structlog
 
 from . import __version__
 from .clock import StravaClock, SystemClock
-from .domain.budget import limits_of
 from .domain.job import JobKind
-from .foresight import Foresight
+from .domain.quota.windows import limits_of
 from .handlers.registry import handlers
-from .inbox import Inbox
-from .insights import Insights
-from .keys import load_vault
-from .operations.athletes import AthleteOperations
-from .operations.dead_letters import DeadLetterOperations
-from .operations.reconciliation import ReconciliationOperations
-from .operations.subscription import SubscriptionOperations
-from .page_insights import PageInsights
+from .ingest.inbox import Inbox
 from .ports import Clock, Handler, Transport, Wakeup
+from .queries.dashboard import PageInsights
+from .queries.insights import Insights
+from .queries.quota import Foresight
+from .services.athletes import AthleteOperations
+from .services.dead_letters import DeadLetterOperations
+from .services.reconciliation import ReconciliationOperations
+from .services.subscription import SubscriptionOperations
 from .settings import Settings
-from .store import stream_blob, upgrade
-from .store.breaker import Breaker
-from .store.budget import BudgetTable
-from .store.database import Database, open_database
-from .store.journal import Journal
-from .store.queue import JobTable, worker_name
-from .store.records import RecordTable
+from .store import stream_codec
+from .store.engine.database import Database, open_database
+from .store.handler_reads import RecordTable
+from .store.jobs.queue import JobTable, worker_name
+from .store.jobs.schedule import Chances, GearSchedule, Schedule
+from .store.quota.breaker import Breaker
+from .store.quota.budget import BudgetTable
+from .store.quota.call_log import Journal
+from .store.quota.windows import begin
 from .store.retention import Retention
-from .store.schedule import Chances, GearSchedule, Schedule
+from .store.schema import upgrade
 from .store.tokens import TokenTable, owner_of
-from .store.windows import begin
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
 from .strava.limiter import Limiter
 from .strava.tokens import TokenKeeper
 from .telemetry import Metrics
-from .wakeup import LocalWakeup
+from .vault import load_vault
 from .worker.loop import Loop
 from .worker.service import WorkerService
+from .worker.wakeup import LocalWakeup
 
 log = structlog.get_logger("feedzone.app")
 
@@ -118,7 +119,7 @@ def build(
         RecordTable(database),
         clock,
         rng,
-        encode_streams=stream_blob.encode,
+        encode_streams=stream_codec.encode,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
         fetch_photos=settings.fetch_photos,
@@ -244,7 +245,7 @@ async def working(app: App) -> AsyncIterator[None]:
     """The worker runs within; on PostgreSQL other processes' jobs wake it."""
     listener = app.database.listener(app.wakeup)
     # The first encoding loads pyarrow, 0.1 s that no delivery shall wait for.
-    await asyncio.to_thread(stream_blob.encode, b"{}")
+    await asyncio.to_thread(stream_codec.encode, b"{}")
     guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
     await app.worker.start()
     guard.start()

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, HeldActivity
     from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
-    from .domain.budget import ApiCall, Reservation, Usage
     from .domain.gear import ToldGear
     from .domain.job import Job, Lane
     from .domain.outcome import Outcome
     from .domain.photos import HeldPhotos, Photo
+    from .domain.quota.windows import ApiCall, Reservation, Usage
     from .errors import ApplicationPaused
 
 

@@ -9,11 +9,11 @@ import secrets
 import structlog
 
 from .app import App, build, keep_what_is_loaded, stop_signals, working
+from .ingest.webhook import Webhook, WebhookOptions
 from .settings import Settings
-from .web.parts import WebOptions, WebParts
-from .web.routes import create_litestar, end_streams
+from .web.app import create_litestar, end_streams
+from .web.context import WebOptions, WebParts
 from .web.server import FrontDoor, Server, bind
-from .web.webhook import Webhook, WebhookOptions
 
 log = structlog.get_logger("feedzone.app")
 

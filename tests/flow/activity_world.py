@@ -9,8 +9,8 @@ from web_world import World
 
 from feedzone.domain.effect import StoreDetail, StoreStreams
 from feedzone.store import effects
-from feedzone.store.stream_blob import encode
-from feedzone.strava.payloads import activity as parse
+from feedzone.store.stream_codec import encode
+from feedzone.strava.payloads import activity
 
 RUN = 5001
 POLYLINE = "_p~iF~ps|U_ulLnnqC_mqNvxq`@"
@@ -71,7 +71,7 @@ async def write(world: World, *what: Any) -> None:
 
 
 def detail(cause: str = "backfill", **changes: Any) -> StoreDetail:
-    record = parse(msgspec.json.encode(DETAIL | changes), "detail", "GET activities/5001")
+    record = activity(msgspec.json.encode(DETAIL | changes), "detail", "GET activities/5001")
     return StoreDetail(record, cause, None, complete=True)
 
 

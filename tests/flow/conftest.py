@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from web_world import PASSWORD, World, web_world
 
-from feedzone.store.database import Database
+from feedzone.store.engine.database import Database
 from flow_fixtures import eventually_fixture, install, sandbox
 
 __all__ = ["eventually_fixture", "install", "sandbox"]

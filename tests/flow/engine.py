@@ -22,8 +22,8 @@ from feedzone.ports import Request, Response
 from feedzone.sandbox import UNLIMITED, Behaviour, ConnectionDroppedError, Event, Limits, Sender, World
 from feedzone.serve import front_door
 from feedzone.settings import Settings
-from feedzone.store.database import Database
-from feedzone.store.schedule import Chances
+from feedzone.store.engine.database import Database
+from feedzone.store.jobs.schedule import Chances
 
 ALL = ("read", "activity:read", "activity:read_all")
 DETAIL, STREAMS, LIST = "/activities/{id}", "/activities/{id}/streams", "/athlete/activities"

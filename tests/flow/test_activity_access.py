@@ -10,7 +10,7 @@ from web_world import PASSWORD, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.store import athletes
-from feedzone.store.database import Database
+from feedzone.store.engine.database import Database
 
 
 @pytest.fixture

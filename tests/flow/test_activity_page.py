@@ -13,15 +13,16 @@ from browsing import words
 from web_world import World, web_world
 
 from feedzone.domain.activity import ActivityRecord
-from feedzone.domain.budget import ApiCall
 from feedzone.domain.effect import StoreDetail, StoreStreams, Tombstone
 from feedzone.domain.gear import GearRecord, ToldGear
 from feedzone.domain.job import JobSpec, Lane, RefreshHint
-from feedzone.store import gear, jobs
-from feedzone.store.database import Database
-from feedzone.store.journal import Journal
-from feedzone.store.stream_blob import encode
-from feedzone.strava.payloads import activity as parse
+from feedzone.domain.quota.windows import ApiCall
+from feedzone.store import gear
+from feedzone.store.engine.database import Database
+from feedzone.store.jobs import lifecycle
+from feedzone.store.quota.call_log import Journal
+from feedzone.store.stream_codec import encode
+from feedzone.strava.payloads import activity
 
 
 @pytest.fixture
@@ -267,7 +268,7 @@ async def test_a_later_look_is_announced(world: World) -> None:
         Lane.LIVE,
         due_at=world.clock.now() + timedelta(minutes=5),
     )
-    await world.database.write(lambda c: jobs.enqueue(c, [again], world.clock.now()))
+    await world.database.write(lambda c: lifecycle.enqueue(c, [again], world.clock.now()))
     text = await page(world)
     assert "It is asked again 08:05 ; the curves appear here by themselves." in text
     assert "08:05:00 Strava will be asked for it again a later look" in text
@@ -314,7 +315,7 @@ async def test_the_page_is_read_from_both_databases(database: Database, state: s
 
 
 async def test_a_recorded_marathon_is_shown(world: World, recorded: Path) -> None:
-    record = parse((recorded / "activity_run_detailed.json").read_bytes(), "detail", "GET activities/1")
+    record = activity((recorded / "activity_run_detailed.json").read_bytes(), "detail", "GET activities/1")
     mine = ActivityRecord(record.id, 42, "detail", record.columns, record.raw)
     packed = encode((recorded / "activity_run_streams_distance.json").read_bytes())
     held = StoreStreams(record.id, 42, "present", packed.blob, packed.channels, packed.samples)

@@ -17,8 +17,9 @@ from feedzone.cli.main import app
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import StoreSweep
-from feedzone.store import athletes, effects, subscriptions, upgrade
-from feedzone.store.database import open_database
+from feedzone.store import athletes, effects, subscriptions
+from feedzone.store.engine.database import open_database
+from feedzone.store.schema import upgrade
 
 SCOPES = "read,activity:read_all"
 NOW = datetime.now(UTC)

@@ -9,7 +9,8 @@ import structlog
 from engine import DETAIL, make_engine
 from sqlalchemy import select
 
-from feedzone.store.schema import (
+from feedzone.services.conditions import checks, troubles
+from feedzone.store.schema.tables import (
     job_attempts,
     jobs,
     metadata,
@@ -18,8 +19,7 @@ from feedzone.store.schema import (
     webhook_events,
 )
 from feedzone.telemetry import configure_logging
-from feedzone.web.checks import checks, troubles
-from feedzone.web.parts import WebOptions
+from feedzone.web.context import WebOptions
 
 KINDS = ("error_500", "html_502", "status_597", "reset_before", "reset_after", "timeout_after")
 
@@ -96,7 +96,7 @@ async def test_while_the_application_is_switched_off_nothing_is_deleted_and_heal
     waiting = await engine.rows(jobs)
     assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
     options = WebOptions("http://127.0.0.1:8000", is_local=True, strava_configured=True, session_key=b"")
-    told = troubles(checks(await engine.app.insights.pulse(), options))
+    told = troubles(checks(await engine.app.insights.pulse(), strava_configured=options.strava_configured))
     assert "switched this application off" in next(one.text for one in told if one.name == "Application")
 
 
@@ -268,4 +268,7 @@ async def test_an_outage_of_strava_costs_few_calls_and_leaves_nothing_over(engin
 
 async def health(engine) -> str:
     options = WebOptions("http://127.0.0.1", True, True, b"")
-    return " ".join(check.text for check in checks(await engine.app.insights.pulse(), options))
+    return " ".join(
+        check.text
+        for check in checks(await engine.app.insights.pulse(), strava_configured=options.strava_configured)
+    )

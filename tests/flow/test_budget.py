@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from web_world import KEY, World, web_world
 
-from feedzone.domain.budget import ApiCall
 from feedzone.domain.job import JobSpec, Lane, RefreshHint
-from feedzone.store import jobs
-from feedzone.store.database import Database
-from feedzone.store.journal import Journal
+from feedzone.domain.quota.windows import ApiCall
+from feedzone.store.engine.database import Database
+from feedzone.store.jobs import lifecycle
+from feedzone.store.quota.call_log import Journal
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ async def a_listed_sync(world: World, waiting: int) -> None:
     """The list has been read; so many activities are still to be fetched, and one has been."""
 
     def body(connection: object) -> None:
-        connection.execute(jobs.jobs.delete())  # type: ignore[attr-defined]
+        connection.execute(lifecycle.jobs.delete())  # type: ignore[attr-defined]
         specs = [
             JobSpec(
                 "refresh_activity", f"activity:{n}", 42, RefreshHint(cause="backfill"), 0, Lane.BACKFILL, n
             )
             for n in range(waiting)
         ]
-        jobs.enqueue(connection, specs, world.clock.now())  # type: ignore[arg-type]
+        lifecycle.enqueue(connection, specs, world.clock.now())  # type: ignore[arg-type]
 
     await world.database.write(body)
     await world.store(1000)

@@ -9,7 +9,7 @@ from engine import DETAIL, LIST, Engine, make_engine
 
 from feedzone.handlers import backfill_athlete
 from feedzone.sandbox import Limits
-from feedzone.store.schema import activity_changes, strava_activities, strava_athletes
+from feedzone.store.schema.tables import activity_changes, strava_activities, strava_athletes
 
 PAGES = 4
 """Of five, the last one short; a page that is empty follows."""

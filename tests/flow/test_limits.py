@@ -10,8 +10,8 @@ from engine import DETAIL, LIST, make_engine
 
 from feedzone.domain.job import JobSpec, Lane, RefreshHint
 from feedzone.sandbox import Limits
-from feedzone.store import jobs as job_store
-from feedzone.store.schema import jobs, strava_activities
+from feedzone.store.jobs import lifecycle
+from feedzone.store.schema.tables import jobs, strava_activities
 
 ROOMY = Limits(100_000, 1_000_000, 100_000, 1_000_000)
 
@@ -115,7 +115,7 @@ async def test_a_webhook_is_fetched_in_the_next_free_slot_before_5000_backfill_j
         )
         for number in range(1, 5001)
     ]
-    await engine.database.write(lambda c: job_store.enqueue(c, history, now))
+    await engine.database.write(lambda c: lifecycle.enqueue(c, history, now))
     producer = engine.app.worker.producer
     assert await producer.run_once() == engine.app.settings.queue_batch_size  # every slot is taken
     spec = engine.world.record(engine.athlete, minutes=10, manual=True)

@@ -8,8 +8,8 @@ import pytest
 from engine import DETAIL, LIST, Engine, make_engine
 
 from feedzone.handlers import backfill_athlete, reconcile_athlete
-from feedzone.store.schedule import Schedule
-from feedzone.store.schema import conflicts, strava_activities, strava_athletes
+from feedzone.store.jobs.schedule import Schedule
+from feedzone.store.schema.tables import conflicts, strava_activities, strava_athletes
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from feedzone.app import App, build
 from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.settings import Settings
 from feedzone.store import athletes
-from feedzone.store.database import Database
+from feedzone.store.engine.database import Database
 
 
 def settings(strava_url: str, home: Any, **more: Any) -> Settings:

@@ -14,8 +14,8 @@ from litestar.routes import HTTPRoute
 from web_world import API_KEY, KEY, PASSWORD, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.store.database import Database
-from feedzone.web.notices import local_path
+from feedzone.store.engine.database import Database
+from feedzone.web.rendering.flash import local_path
 
 RULES = {"anyone", "operator", "athlete", "member", "api", "metrics"}
 EXAMPLES = {

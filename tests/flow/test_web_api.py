@@ -21,7 +21,7 @@ from web_world import (
 
 from feedzone.errors import StorageUnavailable
 from feedzone.store import activities
-from feedzone.store.database import Database
+from feedzone.store.engine.database import Database
 
 
 @pytest.fixture

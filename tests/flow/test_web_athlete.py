@@ -19,9 +19,9 @@ from web_world import DETAIL, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.gear import GearRecord, ToldGear
-from feedzone.export import zipped
+from feedzone.queries.export import zipped
 from feedzone.store import athletes, gear
-from feedzone.store.database import Database
+from feedzone.store.engine.database import Database
 
 WALL = datetime(2026, 11, 3, 7, 0)  # noqa: DTZ001  (wall time)
 SECRETS = ("Évian loop", "42.2 km", "26.2 mi", "Fjord Gravel", "Tue 3 Nov", "2026-11-03T07", "1:30:00")

@@ -13,9 +13,9 @@ import uvicorn
 from web_world import World, web_world
 
 from feedzone.errors import StorageUnavailable
-from feedzone.store.database import Database
-from feedzone.web.live import Live
-from feedzone.web.routes import end_streams
+from feedzone.store.engine.database import Database
+from feedzone.web.app import end_streams
+from feedzone.web.rendering.live import Live
 
 
 class Tide:

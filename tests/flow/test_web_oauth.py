@@ -18,7 +18,7 @@ from feedzone.errors import (
     TransientError,
     TransportFailure,
 )
-from feedzone.store.database import Database
+from feedzone.store.engine.database import Database
 
 CODE = "canary-code"
 

@@ -10,11 +10,11 @@ from browsing import act, words
 from web_world import REFRESH_TOKEN, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.budget import Reservation
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Retry
-from feedzone.store import athletes, subscriptions, sweeps
-from feedzone.store.database import Database
+from feedzone.domain.quota.windows import Reservation
+from feedzone.store import athletes, reconciliations, subscriptions
+from feedzone.store.engine.database import Database
 
 PAGES = ("/", "/athletes", "/events", "/failures", "/health")
 
@@ -326,7 +326,9 @@ async def test_syncs_are_begun_from_the_page_and_it_says_which(world: World) -> 
 
 async def test_what_feedzone_did_not_dare_to_decide_is_decided_on_the_page(world: World) -> None:
     await world.connect()
-    await world.database.write(lambda c: sweeps.open_conflict(c, 42, [1, 2, 3, 4], 40, world.clock.now()))
+    await world.database.write(
+        lambda c: reconciliations.open_conflict(c, 42, [1, 2, 3, 4], 40, world.clock.now())
+    )
     text = await page(world, "/failures")
     assert "Strava no longer lists 4 of the 40 activities" in text
     question = (await world.parts.insights.conflicts())[0].id

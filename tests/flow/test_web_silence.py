@@ -14,7 +14,7 @@ from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import StoreSweep
 from feedzone.store import effects, subscriptions
-from feedzone.store.database import Database
+from feedzone.store.engine.database import Database
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 
 from feedzone.domain.signature import sign
-from feedzone.inbox import Inbox
+from feedzone.ingest.inbox import Inbox
+from feedzone.ingest.webhook import BODY_LIMIT, Webhook, WebhookOptions
 from feedzone.sandbox import request
 from feedzone.telemetry import Metrics
-from feedzone.wakeup import LocalWakeup
 from feedzone.web.server import FrontDoor
-from feedzone.web.webhook import BODY_LIMIT, Webhook, WebhookOptions
+from feedzone.worker.wakeup import LocalWakeup
 
 PATH = "/api/webhooks/strava"
 EVENT = {

@@ -10,8 +10,8 @@ from engine import DETAIL, LIST, make_engine
 
 from feedzone.app import working
 from feedzone.domain.comparison import comparison
-from feedzone.store import jobs as queue
-from feedzone.store.schema import activity_changes, jobs, strava_activities, webhook_events
+from feedzone.store.jobs import lifecycle
+from feedzone.store.schema.tables import activity_changes, jobs, strava_activities, webhook_events
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ async def test_a_workout_type_that_no_event_told_of_is_noticed_by_a_single_list_
 
 def enqueue_quick_look(connection, engine) -> None:
     now = engine.clock.now()
-    queue.enqueue(connection, [comparison(engine.athlete, 30, full=False)], now)
+    lifecycle.enqueue(connection, [comparison(engine.athlete, 30, full=False)], now)
 
 
 async def test_a_delete_that_no_event_told_of_costs_one_call_more(engine):

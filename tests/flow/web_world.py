@@ -21,24 +21,25 @@ from feedzone.domain.effect import StoreStreams
 from feedzone.domain.event import parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Outcome
-from feedzone.foresight import Foresight
-from feedzone.insights import Insights
-from feedzone.operations.athletes import AthleteOperations
-from feedzone.operations.dead_letters import DeadLetterOperations
-from feedzone.operations.reconciliation import ReconciliationOperations
-from feedzone.operations.subscription import SubscriptionOperations
-from feedzone.page_insights import PageInsights
-from feedzone.store import activities, jobs, leases, streams
-from feedzone.store.budget import BudgetTable
-from feedzone.store.database import Database
+from feedzone.queries.dashboard import PageInsights
+from feedzone.queries.insights import Insights
+from feedzone.queries.quota import Foresight
+from feedzone.services.athletes import AthleteOperations
+from feedzone.services.dead_letters import DeadLetterOperations
+from feedzone.services.reconciliation import ReconciliationOperations
+from feedzone.services.subscription import SubscriptionOperations
+from feedzone.store import activities, streams
+from feedzone.store.engine.database import Database
 from feedzone.store.intake import Delivery, accept
-from feedzone.store.stream_blob import encode
+from feedzone.store.jobs import leases, lifecycle
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.stream_codec import encode
 from feedzone.store.tokens import TokenTable
 from feedzone.telemetry import Metrics
 from feedzone.vault import Vault
-from feedzone.wakeup import LocalWakeup
-from feedzone.web.parts import WebOptions, WebParts
-from feedzone.web.routes import create_litestar
+from feedzone.web.app import create_litestar
+from feedzone.web.context import WebOptions, WebParts
+from feedzone.worker.wakeup import LocalWakeup
 
 BEGIN = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
 PASSWORD = "correct horse"
@@ -154,9 +155,9 @@ class World:
             now = self.clock.now()
             hint = RefreshHint(cause="request")
             spec = JobSpec("refresh_activity", f"activity:{activity_id}", 42, hint, 0, Lane.LIVE, rank=0)
-            jobs.enqueue(connection, [spec], now)
+            lifecycle.enqueue(connection, [spec], now)
             leased: list[Job] = leases.lease(connection, limit=1, owner="w/1", now=now, seconds=60)
-            jobs.finish(
+            lifecycle.finish(
                 connection,
                 leased[0],
                 outcome or Discard("500 from Strava"),

@@ -60,7 +60,7 @@ MUTATIONS = (
     mutation(
         "ack before commit",
         "200 is answered while the transaction is still under way, or has failed",
-        "inbox.py",
+        "ingest/inbox.py",
         "return await asyncio.shield(done)",
         'return Receipt("", "accepted")',
         guarantee=1,
@@ -74,7 +74,7 @@ MUTATIONS = (
             Edit("store/intake.py", "_cause_work(connection, {", "work.update({"),
             Edit("store/intake.py", "if key in new}, now)", "if key in new})"),
             Edit(
-                "inbox.py",
+                "ingest/inbox.py",
                 "lambda c: accept(c, deliveries, now))",
                 "lambda c: accept(c, deliveries, now, work := {}) + [work])\n"
                 "            from .store.intake import _cause_work\n"
@@ -96,7 +96,7 @@ MUTATIONS = (
     mutation(
         "no lease guard",
         "whoever has lost a job's lease may still finish it, with what it knew then",
-        "store/jobs.py",
+        "store/jobs/lifecycle.py",
         '_columns.state == "running",\n        _columns.lease_owner == bindparam("holder"),',
         '_columns.state != "dead",',
         guarantee=2,
@@ -104,7 +104,7 @@ MUTATIONS = (
     mutation(
         "overtaken job completed",
         "a job ends although events came while it ran",
-        "store/jobs.py",
+        "store/jobs/lifecycle.py",
         "overtaken = current.version > job.version",
         "overtaken = False",
         guarantee=2,
@@ -113,7 +113,7 @@ MUTATIONS = (
     mutation(
         "event swallowed by a live job",
         "an event that comes while its job runs causes no other run",
-        "store/jobs.py",
+        "store/jobs/lifecycle.py",
         '"version": old.version + 1,',
         '"version": old.version,',
         guarantee=2,
@@ -241,7 +241,7 @@ MUTATIONS = (
     mutation(
         "purge keeps streams",
         "the streams of an athlete who has left stay",
-        "store/departures.py",
+        "store/purge.py",
         "    activity_streams,\n    activity_photos,\n",
         "    activity_photos,\n",
         guarantee=6,
@@ -250,7 +250,7 @@ MUTATIONS = (
     mutation(
         "purge keeps payloads",
         "the events of an athlete who has left stay, with the titles in them",
-        "store/departures.py",
+        "store/purge.py",
         "events.purge_athlete(connection, athlete_id, kept)",
         "0",
         guarantee=6,
@@ -282,7 +282,7 @@ MUTATIONS = (
     mutation(
         "no sweeps",
         "nothing is compared: an event that was lost is lost",
-        "store/schedule.py",
+        "store/jobs/schedule.py",
         "if full or polling:",
         "if False:",
         scenarios=("deaf",),

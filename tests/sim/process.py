@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from feedzone.app import App, build, working
+from feedzone.ingest.webhook import Webhook, WebhookOptions
 from feedzone.settings import Settings
-from feedzone.web.webhook import Webhook, WebhookOptions
 
 from .ledger import Ledger
 from .loop import OWNER, VirtualLoop

@@ -20,10 +20,10 @@ from sqlalchemy.exc import OperationalError
 
 from feedzone.errors import StorageUnavailable
 from feedzone.ports import Wakeup
-from feedzone.store import upgrade
-from feedzone.store.database import Body, T
-from feedzone.store.journal import KEPT
-from feedzone.store.sqlite import SqliteDatabase
+from feedzone.store.engine.database import Body, T
+from feedzone.store.engine.sqlite import SqliteDatabase
+from feedzone.store.quota.call_log import KEPT
+from feedzone.store.schema import upgrade
 
 from .loop import VirtualLoop
 from .witness import Witness

@@ -9,8 +9,8 @@ import pytest
 from store_makers import OTHER, OWNER, Store
 
 from feedzone.domain import event
-from feedzone.store.database import Database
-from feedzone.store.postgres import PostgresDatabase
+from feedzone.store.engine.database import Database
+from feedzone.store.engine.postgres import PostgresDatabase
 
 
 @pytest.fixture(autouse=True)

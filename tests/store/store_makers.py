@@ -15,18 +15,19 @@ from sqlalchemy import Connection, Row, Table, select
 from feedzone.clock import StravaClock
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.budget import Reading, Reservation, Usage
 from feedzone.domain.effect import Effect, StoreDetail, StoreStreams
 from feedzone.domain.event import Signature, StravaEvent, parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint, activity_key
 from feedzone.domain.outcome import Outcome
+from feedzone.domain.quota.windows import Reading, Reservation, Usage
 from feedzone.ports import Clock
-from feedzone.store import athletes, effects, intake, jobs
-from feedzone.store.budget import BudgetTable
-from feedzone.store.database import Database
+from feedzone.store import athletes, effects, intake
+from feedzone.store.engine.database import Database
 from feedzone.store.intake import Delivery, Receipt
-from feedzone.store.queue import JobTable
-from feedzone.store.schema import activity_changes
+from feedzone.store.jobs import lifecycle
+from feedzone.store.jobs.queue import JobTable
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.schema.tables import activity_changes
 
 OWNER = 134815
 OTHER = 227615
@@ -180,7 +181,7 @@ class Store:
 
     async def enqueue(self, *specs: JobSpec) -> None:
         now = self.clock.now()
-        await self.database.write(lambda c: jobs.enqueue(c, specs, now))
+        await self.database.write(lambda c: lifecycle.enqueue(c, specs, now))
 
     async def lease(self, limit: int = 10, owner: str = "w/1", seconds: float = 60) -> list[Job]:
         return await self.queue.lease(limit, owner, seconds)

@@ -9,8 +9,10 @@ import pytest
 from store_makers import ACTIVITY, DETAIL, OTHER, OWNER, detail, fetched, streams, summary
 
 from feedzone.domain.effect import NoteFailure, Tombstone
-from feedzone.store import activities, activity_lists, athletes, inventory
-from feedzone.store.schema import activity_changes
+from feedzone.store import activities, athletes
+from feedzone.store.reads import activities as activity_lists
+from feedzone.store.reads import export
+from feedzone.store.schema.tables import activity_changes
 
 START = DETAIL["start_date"]
 
@@ -137,7 +139,7 @@ async def test_totals_count_activities_and_those_with_streams(store):
     await keep(store, ACTIVITY)
     await keep(store, 2)
     await store.apply(streams(), streams("absent", activity_id=2))
-    assert await store.read(inventory.totals) == (2, 1)
+    assert await store.read(export.totals) == (2, 1)
 
 
 async def test_an_export_reads_all_of_an_athlete_page_by_page_with_streams(store):
@@ -145,8 +147,8 @@ async def test_an_export_reads_all_of_an_athlete_page_by_page_with_streams(store
         await keep(store, activity_id)
     await keep(store, 2, athlete_id=OTHER)
     await store.apply(streams(blob=b"curve"))
-    first = await store.read(lambda c: inventory.documents(c, OWNER, after_id=0, limit=2))
-    rest = await store.read(lambda c: inventory.documents(c, OWNER, after_id=first[-1].id, limit=2))
+    first = await store.read(lambda c: export.documents(c, OWNER, after_id=0, limit=2))
+    rest = await store.read(lambda c: export.documents(c, OWNER, after_id=first[-1].id, limit=2))
     assert [(row.id, row.blob) for row in [*first, *rest]] == [(1, None), (3, None), (ACTIVITY, b"curve")]
     assert rest[0].detail == detail().raw
 

@@ -7,9 +7,8 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetc
 
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
-from feedzone.store import attempts, dead_letters
-from feedzone.store.schema import job_attempts
-from feedzone.store.schema import jobs as jobs_table
+from feedzone.store.jobs import attempts, dead_letters
+from feedzone.store.schema.tables import job_attempts, jobs
 
 
 async def story(store, job_id):
@@ -49,7 +48,7 @@ async def test_a_dead_letter_has_the_class_of_its_last_failure(store):
     await store.enqueue(spec())
     await fail(store, "no answer", kind="no_answer")
     await store.run(Discard("400", kind="refused"))
-    row = await store.row(jobs_table)
+    row = await store.row(jobs)
     assert (row.state, row.error_class, row.last_error) == ("dead", "refused", "400")
     assert [kind for _, kind, _ in await story(store, row.id)] == ["no_answer", "refused"]
 
@@ -58,7 +57,7 @@ async def test_a_job_that_still_tries_tells_so_far(store):
     await store.enqueue(spec())
     job_id = await fail(store, "500")
     assert await story(store, job_id) == [(1, "strava_error", "500")]
-    assert (await store.row(jobs_table)).error_class == "strava_error"
+    assert (await store.row(jobs)).error_class == "strava_error"
 
 
 async def test_waiting_is_no_attempt(store, clock):
@@ -138,7 +137,7 @@ async def test_what_fails_for_months_keeps_how_it_began_and_its_latest_attempts(
     for number in range(attempts.KEPT + 10):
         await store.enqueue(spec())
         await store.run(Discard(f"failure {number}"))
-    told = [error for _, _, error in await story(store, (await store.row(jobs_table)).id)]
+    told = [error for _, _, error in await story(store, (await store.row(jobs)).id)]
     assert told == ["failure 0", *(f"failure {n}" for n in range(10, attempts.KEPT + 10))]
 
 
@@ -162,7 +161,7 @@ async def test_what_came_meanwhile_has_attempts_of_its_own_and_the_story_stays(s
     job = await store.lease_one()
     await store.enqueue(spec())
     await store.queue.finish(job, Retry("503"))
-    row = await store.row(jobs_table)
+    row = await store.row(jobs)
     assert (row.state, row.attempts) == ("queued", 0)
     assert [number for number, _, _ in await story(store, job.id)] == [1, 2, 3]
 
@@ -187,7 +186,7 @@ async def test_the_story_and_the_end_of_the_job_commit_together(store, monkeypat
         with pytest.raises(SystemError):
             await store.queue.finish(job, Discard("400"))
     assert await store.rows(job_attempts) == []
-    assert (await store.row(jobs_table)).state == "running"
+    assert (await store.row(jobs)).state == "running"
 
 
 async def test_an_unknown_job_has_no_story(store):

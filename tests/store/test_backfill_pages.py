@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from store_makers import OTHER, OWNER, detail, event, fetched, spec, streams, summary
 
-from feedzone.domain.budget import DEFAULT_LIMITS
 from feedzone.domain.effect import FinishListing, NoteFailure, StorePage, Tombstone
 from feedzone.domain.job import BackfillHint, Lane, RefreshHint
 from feedzone.domain.outcome import Continue, Done
-from feedzone.store import athletes, effects, job_lists
-from feedzone.store.schema import jobs as jobs_table
-from feedzone.store.schema import strava_activities, strava_athletes
+from feedzone.domain.quota.windows import DEFAULT_LIMITS
+from feedzone.store import athletes, effects
+from feedzone.store.reads import jobs as job_lists
+from feedzone.store.schema.tables import jobs, strava_activities, strava_athletes
 
 
 def page(*ids, athlete_id=OWNER, **columns):
@@ -43,7 +43,7 @@ async def sync_statuses(store):
 
 
 async def queued(store):
-    return {row.key for row in await store.rows(jobs_table)}
+    return {row.key for row in await store.rows(jobs)}
 
 
 async def test_a_sync_begins_at_zero_even_if_there_was_one_before(syncing, clock):
@@ -115,7 +115,7 @@ async def test_a_page_its_jobs_its_cursor_and_the_next_page_commit_together(sync
             await syncing.queue.finish(job, ending)
     assert await syncing.rows(strava_activities) == []
     assert (await athlete(syncing)).initial_sync_found == 0
-    assert len(await syncing.rows(jobs_table)) == 1
+    assert len(await syncing.rows(jobs)) == 1
     assert await syncing.queue.finish(job, ending)
     assert (await athlete(syncing)).initial_sync_found == 2
     again = next(one for one in await syncing.lease() if one.kind == "backfill_athlete")

@@ -10,14 +10,14 @@ import pytest
 from store_makers import event, spec
 
 from feedzone.clock import StravaClock
-from feedzone.domain.budget import Reading, Reservation
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Retry, Snooze
+from feedzone.domain.quota.windows import Reading, Reservation
 from feedzone.errors import ApplicationPaused, QuotaSpent, StravaFails
 from feedzone.handlers.failures import ending
-from feedzone.store.breaker import PROBE_EVERY, Breaker
-from feedzone.store.budget import BudgetTable
-from feedzone.store.schema import application_state, job_attempts, jobs, webhook_events
+from feedzone.store.quota.breaker import PROBE_EVERY, Breaker
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.schema.tables import application_state, job_attempts, jobs, webhook_events
 
 SAID = "GET activities/7 403 Forbidden (Application/Status/Inactive)"
 

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from store_makers import call, spec, usage
 
 from feedzone.clock import StravaClock
-from feedzone.domain import lanes
-from feedzone.domain.budget import DEFAULT_LIMITS, WINDOWS, Reading, Reservation, limits_of
 from feedzone.domain.job import Lane
+from feedzone.domain.quota import reserve
+from feedzone.domain.quota.windows import DEFAULT_LIMITS, WINDOWS, Reading, Reservation, limits_of
 from feedzone.errors import QuotaSpent
-from feedzone.store.budget import BudgetTable
-from feedzone.store.windows import begin
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.quota.windows import begin
 
 QUARTER = datetime(2026, 11, 3, 12, 15, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 4, tzinfo=UTC)
@@ -324,7 +324,7 @@ async def test_what_live_work_has_cost_is_no_longer_kept_and_what_histories_have
         learned, now = await budget.demand(), clock.now()
         demand = replace(learned, dawn=replace(learned.dawn, hours=240.0))
         day = (await budget.windows())[3]
-        return day.quota - day.used - lanes.calls_left([day], demand, Lane.BACKFILL, now)
+        return day.quota - day.used - reserve.calls_left([day], demand, Lane.BACKFILL, now)
 
     before = await kept_of_day()
     await spend(budget, 5, Lane.BACKFILL)

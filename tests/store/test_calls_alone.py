@@ -11,7 +11,7 @@ from store_makers import call, usage
 from feedzone.clock import StravaClock
 from feedzone.domain.job import Lane
 from feedzone.errors import QuotaSpent
-from feedzone.store.budget import BudgetTable
+from feedzone.store.quota.budget import BudgetTable
 
 
 async def under_way(budget, lane=Lane.LIVE):

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from feedzone.domain.athlete import Consent
-from feedzone.store import consents
-from feedzone.store.schema import oauth_states
+from feedzone.store import oauth_states as consents
+from feedzone.store.schema.tables import oauth_states
 
 STATE = "state-canary"
 

@@ -7,7 +7,8 @@ from datetime import timedelta
 from store_makers import ACTIVITY, OWNER, Store, event
 
 from feedzone.domain.outcome import Discard
-from feedzone.store import athletes, dashboard
+from feedzone.store import athletes
+from feedzone.store.reads import dashboard
 
 
 async def test_athletes_count_as_complete_when_all_is_here_and_as_verified_when_all_were(store: Store, clock):

@@ -13,12 +13,12 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from feedzone.errors import SettingsError, StorageUnavailable
-from feedzone.store import postgres, sqlite
-from feedzone.store.database import open_database
-from feedzone.store.postgres import PostgresDatabase
-from feedzone.store.schema import oauth_states
-from feedzone.store.sqlite import SqliteDatabase
-from feedzone.wakeup import LocalWakeup
+from feedzone.store.engine import postgres, sqlite
+from feedzone.store.engine.database import open_database
+from feedzone.store.engine.postgres import PostgresDatabase
+from feedzone.store.engine.sqlite import SqliteDatabase
+from feedzone.store.schema.tables import oauth_states
+from feedzone.worker.wakeup import LocalWakeup
 
 
 def insert(digest, clock):
@@ -140,7 +140,7 @@ async def test_sqlite_is_set_up_so_that_an_acknowledged_write_survives_a_power_c
 OPEN_TOGETHER = """
 import multiprocessing, sys
 from sqlalchemy import text
-from feedzone.store.sqlite import SqliteDatabase
+from feedzone.store.engine.sqlite import SqliteDatabase
 
 def open_new(path, together, said):
     database = SqliteDatabase(f"sqlite:///{path}")

@@ -8,9 +8,10 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, Store, detail, even
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Discard, Done, Retry
-from feedzone.store import dead_letters, departures, jobs, sweeps
-from feedzone.store.schema import job_attempts, webhook_events
-from feedzone.store.schema import jobs as jobs_table
+from feedzone.store import purge, reconciliations
+from feedzone.store.jobs import dead_letters, lifecycle
+from feedzone.store.schema.tables import job_attempts, webhook_events
+from feedzone.store.schema.tables import jobs as jobs_table
 
 
 @pytest.fixture
@@ -208,7 +209,7 @@ async def test_what_was_discarded_does_not_come_back_to_who_has_left(store, died
     kept = await store.read(lambda c: dead_letters.keep(c, died))
     await discard(store, died)
     left = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
-    await store.write(lambda c: departures.purge(c, left, clock.now()))
+    await store.write(lambda c: purge.purge(c, left, clock.now()))
     assert not await store.write(lambda c: dead_letters.restore(c, kept))
     assert await store.rows(jobs_table) == []
 
@@ -272,5 +273,5 @@ async def test_an_id_that_is_none_names_nothing(store, clock):
     """PostgreSQL refuses what is no UUID: people mistype ids."""
     now = clock.now()
     assert not await store.write(lambda c: dead_letters.revive(c, "nope", now))
-    assert await store.write(lambda c: sweeps.resolve(c, "nope", "accepted", now)) is None
-    assert await store.write(lambda c: jobs.get(c, "nope")) is None
+    assert await store.write(lambda c: reconciliations.resolve(c, "nope", "accepted", now)) is None
+    assert await store.write(lambda c: lifecycle.get(c, "nope")) is None

@@ -20,7 +20,6 @@ from store_makers import (
 )
 
 from feedzone.domain.athlete import TokenGrant
-from feedzone.domain.budget import ApiCall
 from feedzone.domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
@@ -35,9 +34,10 @@ from feedzone.domain.effect import (
 from feedzone.domain.gear import GearRecord, ToldGear
 from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
-from feedzone.store import athletes, departures, events
-from feedzone.store.journal import Journal
-from feedzone.store.schema import (
+from feedzone.domain.quota.windows import ApiCall
+from feedzone.store import athletes, events, purge
+from feedzone.store.quota.call_log import Journal
+from feedzone.store.schema.tables import (
     deletion_receipts,
     forged_suspects,
     jobs,
@@ -173,8 +173,8 @@ async def test_the_confirmation_belongs_to_the_newest_receipt_of_that_athlete(fu
 
 async def test_receipts_are_listed_newest_first(full):
     await full.apply(LEFT, PurgeAthlete(OTHER, "disconnected", "request", "the operator"))
-    assert [row.athlete_id for row in await full.read(departures.receipts)] == [OTHER, OWNER]
-    only = await full.read(lambda c: departures.receipts(c, OWNER))
+    assert [row.athlete_id for row in await full.read(purge.receipts)] == [OTHER, OWNER]
+    only = await full.read(lambda c: purge.receipts(c, OWNER))
     assert [row.athlete_id for row in only] == [OWNER]
 
 
@@ -253,7 +253,7 @@ async def test_who_comes_back_before_strava_was_told_is_not_revoked_any_more(ful
     hint = RevokeHint(action="revoke", cause="request", sealed_token="v1.sealed")
     await full.apply(LEFT)
     await full.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
-    await full.write(lambda c: departures.forget_revoke(c, OWNER))
+    await full.write(lambda c: purge.forget_revoke(c, OWNER))
     assert await full.rows(jobs, kind="revoke_athlete") == []
     receipt = await full.row(deletion_receipts)
     assert receipt.revoked_at is None
@@ -285,6 +285,6 @@ async def test_a_forged_claim_is_counted_and_changes_nothing_else(full, clock):
     await full.apply(CountForged("event:x", "delete"), CountForged("event:y", "deauthorization"))
     assert await everything(full, OWNER) == before
     assert await full.read(events.forged_count) == 2
-    newest, _ = await full.read(lambda c: departures.forged(c, 10))
+    newest, _ = await full.read(lambda c: purge.forged(c, 10))
     assert (newest.claim, newest.cause, newest.noticed_at) == ("deauthorization", "event:y", clock.now())
     assert len(await full.rows(forged_suspects)) == 2

@@ -8,7 +8,7 @@ import pytest
 from store_makers import OTHER, OWNER, Store, detail, fetched, streams
 
 from feedzone.domain.effect import Tombstone
-from feedzone.store import diary, inventory
+from feedzone.store.reads import calendar, export
 
 DAY = date(2026, 11, 3)
 WALL = datetime(2026, 11, 3, 7, 0)  # noqa: DTZ001  (wall time)
@@ -20,7 +20,7 @@ async def keep(store: Store, activity_id: int, days: int = 0, athlete_id: int = 
 
 
 async def found(store: Store, **filters):
-    rows = await store.read(lambda c: diary.listing(c, OWNER, **({"limit": 99} | filters)))
+    rows = await store.read(lambda c: calendar.listing(c, OWNER, **({"limit": 99} | filters)))
     return [row.id for row in rows]
 
 
@@ -30,7 +30,7 @@ async def test_a_day_adds_up_each_sport_and_state_for_itself(store: Store):
     await keep(store, 3, sport_type="Run", distance=None, moving_time=None)
     await keep(store, 4, days=1)
     await keep(store, 5, athlete_id=OTHER)
-    groups = await store.read(lambda c: diary.sums(c, OWNER, DAY, DAY))
+    groups = await store.read(lambda c: calendar.sums(c, OWNER, DAY, DAY))
     ride, run = sorted(groups, key=lambda group: group.sport_type or "")
     assert (ride.day, ride.sport_type, ride.sync_status) == (DAY, "GravelRide", "synced")
     assert (ride.activities, ride.distance, ride.moving_time, ride.climb) == (2, 1500.0, 400, 10.0)
@@ -41,7 +41,7 @@ async def test_an_activity_counts_for_the_day_that_the_clock_on_the_wall_showed(
     """Pain 54: half an hour to midnight in New York is the next day in UTC."""
     late = datetime(2026, 11, 3, 23, 30)  # noqa: DTZ001  (wall time)
     await keep(store, 1, start_date_local=late)
-    (group,) = await store.read(lambda c: diary.sums(c, OWNER, DAY, DAY))
+    (group,) = await store.read(lambda c: calendar.sums(c, OWNER, DAY, DAY))
     assert group.day == DAY
     assert await found(store, between=(DAY, DAY)) == [1]
     assert await found(store, between=(DAY + timedelta(days=1), DAY + timedelta(days=1))) == []
@@ -52,18 +52,18 @@ async def test_what_was_deleted_or_is_somebody_elses_is_in_no_diary(store: Store
     await keep(store, 2, athlete_id=OTHER)
     await store.apply(Tombstone(1, OWNER, "request"))
     assert await found(store) == []
-    assert await store.read(lambda c: diary.sums(c, OWNER, DAY, DAY)) == []
-    assert await store.read(lambda c: diary.span(c, OWNER)) is None
-    assert await store.read(lambda c: diary.sports(c, OWNER)) == []
-    assert await store.read(lambda c: diary.fetched(c, OWNER, 9)) == []
+    assert await store.read(lambda c: calendar.sums(c, OWNER, DAY, DAY)) == []
+    assert await store.read(lambda c: calendar.span(c, OWNER)) is None
+    assert await store.read(lambda c: calendar.sports(c, OWNER)) == []
+    assert await store.read(lambda c: calendar.fetched(c, OWNER, 9)) == []
 
 
 async def test_the_first_and_the_last_day_and_the_sports_are_told(store: Store):
     await keep(store, 1, days=-400)
     await keep(store, 2)
     await keep(store, 3, sport_type="Run")
-    assert await store.read(lambda c: diary.span(c, OWNER)) == (WALL - timedelta(days=400), WALL)
-    assert await store.read(lambda c: diary.sports(c, OWNER)) == ["GravelRide", "Run"]
+    assert await store.read(lambda c: calendar.span(c, OWNER)) == (WALL - timedelta(days=400), WALL)
+    assert await store.read(lambda c: calendar.sports(c, OWNER)) == ["GravelRide", "Run"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
@@ -72,7 +72,7 @@ async def test_pages_together_are_the_whole_list(store: Store, limit: int):
         await keep(store, activity_id, days=activity_id // 3)  # several at the same time
     whole, cursor, pages = await found(store), None, []
     assert whole == [7, 6, 5, 4, 3, 2, 1]
-    while page := await store.read(lambda c, at=cursor: diary.listing(c, OWNER, cursor=at, limit=limit)):
+    while page := await store.read(lambda c, at=cursor: calendar.listing(c, OWNER, cursor=at, limit=limit)):
         pages += [row.id for row in page]
         cursor = page[-1].start_date_local, page[-1].id
     assert pages == whole
@@ -102,16 +102,16 @@ async def test_what_has_no_date_yet_is_told_apart(store: Store):
     await keep(store, 1, start_date_local=None)
     await keep(store, 2)
     assert await found(store) == [2]
-    rows = await store.read(lambda c: diary.undated(c, OWNER, (), 9))
+    rows = await store.read(lambda c: calendar.undated(c, OWNER, (), 9))
     assert [row.id for row in rows] == [1]
-    assert await store.read(lambda c: diary.undated(c, OWNER, ("failed",), 9)) == []
+    assert await store.read(lambda c: calendar.undated(c, OWNER, ("failed",), 9)) == []
 
 
 async def test_what_was_fetched_last_comes_first(store: Store, clock):
     await keep(store, 1, days=5)
     clock.advance(seconds=1)
     await keep(store, 2)
-    rows = await store.read(lambda c: diary.fetched(c, OWNER, 9))
+    rows = await store.read(lambda c: calendar.fetched(c, OWNER, 9))
     assert [row.id for row in rows] == [2, 1]
 
 
@@ -122,12 +122,12 @@ async def test_an_export_reads_every_activity_and_change_once_page_by_page(store
     await keep(store, 6, athlete_id=OTHER)
     await store.apply(streams(activity_id=4))
     read, last = [], 0
-    while rows := await store.read(lambda c, at=last: inventory.documents(c, OWNER, after_id=at, limit=2)):
+    while rows := await store.read(lambda c, at=last: export.documents(c, OWNER, after_id=at, limit=2)):
         read += [(row.id, row.blob) for row in rows]
         last = rows[-1].id
     assert read == [(3, None), (4, b"PAR1"), (5, None)]
     names, after = [], None
-    while rows := await store.read(lambda c, at=after: inventory.changes(c, OWNER, after_id=at, limit=2)):
+    while rows := await store.read(lambda c, at=after: export.changes(c, OWNER, after_id=at, limit=2)):
         names += [row.activity_id for row in rows if row.field == "name" and row.old_value]
         after = rows[-1].id
     assert names == [5, 3, 4]

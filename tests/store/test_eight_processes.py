@@ -10,10 +10,10 @@ import sys
 import pytest
 
 from feedzone.clock import StravaClock
-from feedzone.domain.budget import WINDOWS, Reading, Reservation
 from feedzone.domain.job import Lane
-from feedzone.store.budget import BudgetTable
-from feedzone.store.sqlite import SqliteDatabase
+from feedzone.domain.quota.windows import WINDOWS, Reading, Reservation
+from feedzone.store.engine.sqlite import SqliteDatabase
+from feedzone.store.quota.budget import BudgetTable
 
 PROCESSES = 8
 CALLER = """
@@ -22,8 +22,8 @@ from datetime import datetime
 from feedzone.clock import StravaClock
 from feedzone.domain.job import Lane
 from feedzone.errors import QuotaSpent, StorageUnavailable
-from feedzone.store.budget import BudgetTable
-from feedzone.store.database import open_database
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.engine.database import open_database
 
 url, now, seed, asks = sys.argv[1], datetime.fromisoformat(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 rng = random.Random(seed)

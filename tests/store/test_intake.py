@@ -12,10 +12,10 @@ from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.event import StravaEvent, parse_event
 from feedzone.domain.job import Lane
-from feedzone.store import athletes, departures, intake, subscriptions
-from feedzone.store.database import Database
+from feedzone.store import athletes, intake, purge, subscriptions
+from feedzone.store.engine.database import Database
 from feedzone.store.intake import Delivery
-from feedzone.store.schema import jobs, webhook_events
+from feedzone.store.schema.tables import jobs, webhook_events
 
 OWNER = 134815
 
@@ -184,7 +184,7 @@ async def test_a_foreign_subscription_is_ignored_once_ours_is_known(connected, c
 async def test_an_event_of_somebody_who_has_left_is_recorded_without_what_it_tells(connected, clock):
     """Guarantee 6: Strava may go on telling us of somebody whose access could not be revoked there."""
     leaving = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
-    await connected.write(lambda c: departures.purge(c, leaving, clock.now()))
+    await connected.write(lambda c: purge.purge(c, leaving, clock.now()))
     renamed = event(aspect_type="update", updates={"title": "Home, sweet home", "private": "true"})
     assert await deliver(connected, clock, renamed) == ["ignored"]
     (row,) = await rows(connected, webhook_events)

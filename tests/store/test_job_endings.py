@@ -10,8 +10,9 @@ from store_makers import ACTIVITY, EVENT_TIME, OWNER, detail, event, fetched, re
 from feedzone.domain.effect import NoteFailure
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
-from feedzone.store import effects, job_lists
-from feedzone.store.schema import jobs, strava_activities, webhook_events
+from feedzone.store import effects
+from feedzone.store.reads import jobs as job_lists
+from feedzone.store.schema.tables import jobs, strava_activities, webhook_events
 
 FAILED = NoteFailure(ACTIVITY, OWNER, "502")
 FAILED_FOR_GOOD = NoteFailure(ACTIVITY, OWNER, "502", final=True)

@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from store_makers import ACTIVITY, OTHER, OWNER
 
-from feedzone.domain.budget import ApiCall, Reading
 from feedzone.domain.effect import PurgeAthlete
+from feedzone.domain.quota.windows import ApiCall, Reading
 from feedzone.errors import StorageUnavailable
-from feedzone.store import journal as module
-from feedzone.store.journal import Journal
+from feedzone.store.quota import call_log
+from feedzone.store.quota.call_log import Journal
 from feedzone.store.retention import Retention
-from feedzone.store.schema import api_calls
+from feedzone.store.schema.tables import api_calls
 
 LEFT = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 
@@ -118,7 +118,7 @@ async def test_what_is_noted_during_a_flush_is_written_by_the_next(store, journa
 async def test_a_database_that_is_gone_for_long_costs_the_oldest_notes_and_no_memory(
     store, journal, call, monkeypatch
 ):
-    monkeypatch.setattr(module, "MOST_HELD", 3)
+    monkeypatch.setattr(call_log, "MOST_HELD", 3)
     for ms in range(5):
         journal.note(call(ms=ms))
     assert await journal.flush() == 3

@@ -11,8 +11,8 @@ import pytest
 from store_makers import event, spec
 
 from feedzone.domain.outcome import Done
-from feedzone.store.queue import process_is_gone, worker_name
-from feedzone.store.schema import jobs, webhook_events
+from feedzone.store.jobs.queue import process_is_gone, worker_name
+from feedzone.store.schema.tables import jobs, webhook_events
 
 
 def ended_process() -> int:

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import text
 from store_makers import event, spec
 
-from feedzone.store import jobs, listener
-from feedzone.store.listener import JobListener
+from feedzone.store.engine import listener
+from feedzone.store.engine.listener import JobListener
+from feedzone.store.jobs import lifecycle
 
 
 class Bell:
@@ -43,7 +44,7 @@ async def bell(postgres_store):
 
 async def test_a_job_of_another_process_rings(bell, postgres_store, second_postgres, clock):
     now = clock.now()
-    await second_postgres.write(lambda c: jobs.enqueue(c, [spec()], now))
+    await second_postgres.write(lambda c: lifecycle.enqueue(c, [spec()], now))
     assert await bell.wait()
 
 
@@ -57,9 +58,9 @@ async def test_it_rings_when_the_job_can_be_seen_and_not_for_what_was_rolled_bac
 ):
     now = clock.now()
     async with second_postgres._engine.connect() as connection:
-        await connection.run_sync(lambda c: jobs.enqueue(c, [spec(1)], now))
+        await connection.run_sync(lambda c: lifecycle.enqueue(c, [spec(1)], now))
         await connection.rollback()
-        await connection.run_sync(lambda c: jobs.enqueue(c, [spec(2)], now))
+        await connection.run_sync(lambda c: lifecycle.enqueue(c, [spec(2)], now))
         assert bell.rung.empty()
         await connection.commit()
     assert await bell.wait()

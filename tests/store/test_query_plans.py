@@ -15,24 +15,14 @@ from store_makers import DETAIL, OTHER, OWNER, Store, summary
 
 from clocks import ManualClock
 from feedzone.domain.ids import uuid7
-from feedzone.store import (
-    activities,
-    activity_lists,
-    athletes,
-    dashboard,
-    diary,
-    events,
-    inventory,
-    job_lists,
-    jobs,
-    leases,
-    silence,
-    stories,
-    subscriptions,
-    upgrade,
-)
-from feedzone.store.database import open_database
-from feedzone.store.schema import (
+from feedzone.store import activities, athletes, events, subscriptions
+from feedzone.store.engine.database import open_database
+from feedzone.store.jobs import leases, lifecycle
+from feedzone.store.reads import activities as activity_lists
+from feedzone.store.reads import activity_history, calendar, dashboard, export, inactivity
+from feedzone.store.reads import jobs as job_lists
+from feedzone.store.schema import upgrade
+from feedzone.store.schema.tables import (
     activity_changes,
     api_calls,
     job_attempts,
@@ -41,7 +31,7 @@ from feedzone.store.schema import (
     sweeps,
     webhook_events,
 )
-from feedzone.store.schema import jobs as jobs_table
+from feedzone.store.schema.tables import jobs as jobs_table
 
 ROWS = 1000
 YEAR = date(2026, 1, 1), date(2026, 12, 31)
@@ -219,7 +209,7 @@ async def test_enqueuing_finds_the_live_job_by_its_key(crowded, clock):
 
 
 async def test_the_jobs_of_an_object_are_locked_without_a_look_at_those_of_others(crowded):
-    stays_on(await plans(crowded, lambda c: jobs.lock(c, ["activity:7", "athlete:7"])), "ix_jobs_key")
+    stays_on(await plans(crowded, lambda c: lifecycle.lock(c, ["activity:7", "athlete:7"])), "ix_jobs_key")
 
 
 @pytest.mark.parametrize("step", ["mark_processing", "mark_pending", "complete", "reopen", "discard"])
@@ -240,7 +230,7 @@ async def test_the_events_of_a_job_are_found_by_their_job(crowded, clock, step):
 
 async def test_the_next_due_job_and_the_longest_waiting_one_are_read_off_an_index(crowded, clock):
     now = clock.now()
-    stays_on(await plans(crowded, jobs.next_due), "ix_jobs_due_at")
+    stays_on(await plans(crowded, lifecycle.next_due), "ix_jobs_due_at")
     stays_on(await plans(crowded, lambda c: job_lists.oldest_due(c, now)), "ix_jobs_due_at")
 
 
@@ -302,10 +292,10 @@ async def test_whether_a_sync_is_complete_is_asked_of_that_athletes_activities_o
 
 async def test_who_leaves_is_found_in_every_table_by_index(crowded, clock):
     from feedzone.domain.effect import PurgeAthlete
-    from feedzone.store import departures
+    from feedzone.store import purge
 
     left, now = PurgeAthlete(OWNER, "disconnected", "request", "the operator"), clock.now()
-    stays_on(await plans(crowded, lambda c: departures.purge(c, left, now)), "ix_webhook_events_owner_id")
+    stays_on(await plans(crowded, lambda c: purge.purge(c, left, now)), "ix_webhook_events_owner_id")
 
 
 async def test_events_are_listed_newest_first_from_an_index(crowded):
@@ -325,21 +315,21 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.outcomes_since(c, uuid7(1)), "webhook_events"),
         (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
-        (lambda c: stories.events_of(c, 7), "ix_webhook_events_object_id"),
-        (lambda c: stories.calls_of(c, 7), "ix_api_calls_activity_id"),
-        (lambda c: stories.changes_of(c, 7), "ix_activity_changes_activity_id"),
-        (lambda c: stories.jobs_of(c, 7), "jobs"),
-        (lambda c: stories.attempts_of(c, [uuid7(1)]), "ix_job_attempts_job_id"),
-        (lambda c: diary.sums(c, OWNER, *YEAR), "ix_strava_activities"),
-        (lambda c: diary.span(c, OWNER), "ix_strava_activities"),
-        (lambda c: diary.sports(c, OWNER), "ix_strava_activities"),
-        (lambda c: diary.listing(c, OWNER, between=YEAR, limit=31), "ix_strava_activities"),
-        (lambda c: diary.listing(c, OWNER, search="ride", limit=31), "ix_strava_activities"),
-        (lambda c: diary.undated(c, OWNER, (), 20), "ix_strava_activities"),
-        (lambda c: diary.fetched(c, OWNER, 8), "ix_strava_activities"),
-        (lambda c: inventory.documents(c, OWNER, after_id=0, limit=50), "strava_activities"),
-        (lambda c: inventory.photos(c, OWNER, after_id=0, limit=50), "activity_photos"),
-        (lambda c: inventory.changes(c, OWNER, after_id=uuid7(1), limit=50), "activity_changes"),
+        (lambda c: activity_history.events_of(c, 7), "ix_webhook_events_object_id"),
+        (lambda c: activity_history.calls_of(c, 7), "ix_api_calls_activity_id"),
+        (lambda c: activity_history.changes_of(c, 7), "ix_activity_changes_activity_id"),
+        (lambda c: activity_history.jobs_of(c, 7), "jobs"),
+        (lambda c: activity_history.attempts_of(c, [uuid7(1)]), "ix_job_attempts_job_id"),
+        (lambda c: calendar.sums(c, OWNER, *YEAR), "ix_strava_activities"),
+        (lambda c: calendar.span(c, OWNER), "ix_strava_activities"),
+        (lambda c: calendar.sports(c, OWNER), "ix_strava_activities"),
+        (lambda c: calendar.listing(c, OWNER, between=YEAR, limit=31), "ix_strava_activities"),
+        (lambda c: calendar.listing(c, OWNER, search="ride", limit=31), "ix_strava_activities"),
+        (lambda c: calendar.undated(c, OWNER, (), 20), "ix_strava_activities"),
+        (lambda c: calendar.fetched(c, OWNER, 8), "ix_strava_activities"),
+        (lambda c: export.documents(c, OWNER, after_id=0, limit=50), "strava_activities"),
+        (lambda c: export.photos(c, OWNER, after_id=0, limit=50), "activity_photos"),
+        (lambda c: export.changes(c, OWNER, after_id=uuid7(1), limit=50), "activity_changes"),
         (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities"),
     ],
     ids=[
@@ -360,9 +350,11 @@ async def test_who_is_silent_is_read_off_indexes_of_activities_and_comparisons(c
     now = clock.now()
     await crowded.write(lambda c: subscriptions.remember(c, 1, "https://x.test", now - timedelta(days=90)))
     asks = {
-        "count": lambda c: silence.quiet_count(c, now),
-        "list": lambda c: athletes.listing(c, limit=50, wanted=silence.quiet(c, now) | silence.idle(now)),
-        "tell": lambda c: silence.told_of(c, range(1, 51), now),
+        "count": lambda c: inactivity.quiet_count(c, now),
+        "list": lambda c: athletes.listing(
+            c, limit=50, wanted=inactivity.quiet(c, now) | inactivity.idle(now)
+        ),
+        "tell": lambda c: inactivity.told_of(c, range(1, 51), now),
     }
     plan = await plans(crowded, asks[ask])
     small = re.compile("(SCAN|Seq Scan on) (strava_athletes|webhook_subscriptions)")

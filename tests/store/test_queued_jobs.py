@@ -15,8 +15,9 @@ from store_makers import ACTIVITY, OTHER, OWNER, Store, event, spec
 
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Done
-from feedzone.store import job_lists, jobs
-from feedzone.store.schema import jobs as jobs_table
+from feedzone.store.jobs import lifecycle
+from feedzone.store.reads import jobs as job_lists
+from feedzone.store.schema.tables import jobs as jobs_table
 
 THIRD = 271828
 
@@ -176,7 +177,7 @@ def test_specs_in_one_batch_end_like_the_same_specs_one_by_one(sqlite_database, 
         def body(connection):
             connection.execute(jobs_table.delete())
             for batch in batches:
-                jobs.enqueue(connection, batch, now)
+                lifecycle.enqueue(connection, batch, now)
             row = connection.execute(jobs_table.select()).one()
             return row.hint, row.hint_time, row.priority, row.turn, row.due_at
 

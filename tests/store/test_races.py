@@ -15,9 +15,9 @@ from store_makers import ACTIVITY, OWNER, Store, detail, event, fetched, spec, s
 from feedzone.domain.effect import PurgeAthlete, StorePage, Tombstone
 from feedzone.domain.outcome import Done
 from feedzone.store import effects, intake
-from feedzone.store import jobs as queue
 from feedzone.store.intake import Delivery
-from feedzone.store.schema import jobs, strava_activities, webhook_events
+from feedzone.store.jobs import lifecycle
+from feedzone.store.schema.tables import jobs, strava_activities, webhook_events
 
 LEFT = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 WAITING = text(
@@ -110,7 +110,7 @@ async def test_an_event_that_comes_just_after_the_run_ended_has_a_job(ours, seco
     now = clock.now()
 
     def end(connection):
-        queue.finish(
+        lifecycle.finish(
             connection,
             job,
             Done(),

@@ -7,13 +7,7 @@ from store_makers import ACTIVITY, OTHER, OWNER, detail, event, fetched
 from feedzone.domain.effect import PurgeAthlete, StoreSweep
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store.retention import Retention
-from feedzone.store.schema import (
-    deletion_receipts,
-    jobs,
-    strava_activities,
-    sweeps,
-    webhook_events,
-)
+from feedzone.store.schema.tables import deletion_receipts, jobs, strava_activities, sweeps, webhook_events
 
 
 async def prune(store, days=30):

@@ -18,8 +18,8 @@ from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, Sto
 from feedzone.domain.job import Lane, ReconcileHint
 from feedzone.domain.outcome import Done
 from feedzone.store import athletes, subscriptions
-from feedzone.store.schedule import BATCH, Schedule
-from feedzone.store.schema import jobs, strava_athletes
+from feedzone.store.jobs.schedule import BATCH, Schedule
+from feedzone.store.schema.tables import jobs, strava_athletes
 
 HOUR = timedelta(hours=1)
 WAITING = text(

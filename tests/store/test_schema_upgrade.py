@@ -14,9 +14,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from feedzone.errors import SchemaMismatch
-from feedzone.store import migrate, upgrade
-from feedzone.store.database import open_database
-from feedzone.store.schema import metadata
+from feedzone.store.engine.database import open_database
+from feedzone.store.schema import migrate, upgrade
+from feedzone.store.schema.tables import metadata
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty, monkey
 PREPARE = """
 import sys
 from feedzone.store import upgrade
-from feedzone.store.database import open_database
+from feedzone.store.engine.database import open_database
 database = open_database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

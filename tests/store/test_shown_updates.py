@@ -7,7 +7,7 @@ import pytest
 from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetched, retitled, streams
 
 from feedzone.domain.outcome import Done
-from feedzone.store.schema import strava_activities
+from feedzone.store.schema.tables import strava_activities
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from store_makers import OTHER, OWNER, Store, detail, event, fetched, summary
 
 from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import MarkAthlete, StorePage, StoreSweep, Tombstone
-from feedzone.store import athletes, silence, subscriptions
+from feedzone.store import athletes, subscriptions
+from feedzone.store.reads import inactivity
 
 HOUR = timedelta(hours=1)
 SUBSCRIPTION = 120475
@@ -43,11 +44,11 @@ async def quiet(store: Store) -> set[int]:
     now = store.clock.now()
 
     def body(connection) -> set[int]:
-        told = silence.told_of(connection, (OWNER, OTHER), now)
+        told = inactivity.told_of(connection, (OWNER, OTHER), now)
         found = {number for number, signs in told.items() if signs.quiet}
-        listed = athletes.listing(connection, limit=9, wanted=silence.quiet(connection, now))
+        listed = athletes.listing(connection, limit=9, wanted=inactivity.quiet(connection, now))
         assert {row.id for row in listed} == found
-        assert silence.quiet_count(connection, now) == len(found)
+        assert inactivity.quiet_count(connection, now) == len(found)
         return found
 
     return await store.read(body)
@@ -55,7 +56,7 @@ async def quiet(store: Store) -> set[int]:
 
 async def idle(store: Store, days: int) -> list[int]:
     before = store.clock.now() - timedelta(days=days)
-    rows = await store.read(lambda c: athletes.listing(c, limit=9, wanted=silence.idle(before)))
+    rows = await store.read(lambda c: athletes.listing(c, limit=9, wanted=inactivity.idle(before)))
     return [row.id for row in rows]
 
 
@@ -99,7 +100,7 @@ async def test_the_idle_are_listed_page_by_page(store):
     store.clock.advance(days=100)
     await store.deliver(event(owner_id=9))
     before = store.clock.now() - timedelta(days=90)
-    wanted = silence.idle(before)
+    wanted = inactivity.idle(before)
     first = await store.read(lambda c: athletes.listing(c, limit=2, wanted=wanted))
     rest = await store.read(lambda c: athletes.listing(c, limit=2, after_id=first[-1].id, wanted=wanted))
     assert [row.id for row in (*first, *rest)] == [3, OWNER, OTHER]
@@ -113,9 +114,9 @@ async def test_the_latest_start_is_told_of_each_athlete(store):
     assert (await told(store, OTHER)).latest_start is None
 
 
-async def told(store: Store, athlete_id: int) -> silence.Signs:
+async def told(store: Store, athlete_id: int) -> inactivity.Signs:
     now = store.clock.now()
-    return (await store.read(lambda c: silence.told_of(c, [athlete_id], now)))[athlete_id]
+    return (await store.read(lambda c: inactivity.told_of(c, [athlete_id], now)))[athlete_id]
 
 
 # Activities come, but no events

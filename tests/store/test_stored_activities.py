@@ -23,8 +23,8 @@ from store_makers import (
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import NoteFailure, StoreDetail, StorePage, Tombstone
 from feedzone.store import activities
-from feedzone.store.records import RecordTable
-from feedzone.store.schema import strava_activities, strava_athletes
+from feedzone.store.handler_reads import RecordTable
+from feedzone.store.schema.tables import strava_activities, strava_athletes
 
 
 async def listed(store: Store, *records: ActivityRecord) -> None:

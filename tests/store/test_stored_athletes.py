@@ -9,7 +9,7 @@ from store_makers import OTHER, OWNER
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import MarkAthlete
 from feedzone.store import athletes, subscriptions
-from feedzone.store.schema import strava_athletes
+from feedzone.store.schema.tables import strava_athletes
 
 
 async def connect(store, profile, status="active", reason=None):

@@ -11,8 +11,9 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, deauthorized, event
 
 from feedzone.domain.effect import Tombstone
 from feedzone.domain.outcome import Discard, Done
-from feedzone.store import dead_letters, events
-from feedzone.store.schema import strava_athletes, webhook_events
+from feedzone.store import events
+from feedzone.store.jobs import dead_letters
+from feedzone.store.schema.tables import strava_athletes, webhook_events
 
 
 async def test_an_event_is_pending_then_processing_then_completed(store, clock):

@@ -16,10 +16,11 @@ from feedzone.domain.effect import MarkAthlete, PurgeAthlete, StoreGear
 from feedzone.domain.gear import GearRecord, ToldGear
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Done
-from feedzone.store import athletes, gear, migrate, upgrade
-from feedzone.store.database import open_database
-from feedzone.store.schedule import BATCH, GearSchedule
-from feedzone.store.schema import jobs, strava_athletes, strava_gear
+from feedzone.store import athletes, gear
+from feedzone.store.engine.database import open_database
+from feedzone.store.jobs.schedule import BATCH, GearSchedule
+from feedzone.store.schema import migrate, upgrade
+from feedzone.store.schema.tables import jobs, strava_athletes, strava_gear
 
 ALL = "activity:read,activity:read_all,profile:read_all,read"
 

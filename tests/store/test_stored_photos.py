@@ -12,7 +12,7 @@ from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Done, Retry
 from feedzone.domain.photos import HeldPhotos
 from feedzone.store import photos
-from feedzone.store.schema import activity_photos, jobs, strava_activities
+from feedzone.store.schema.tables import activity_photos, jobs, strava_activities
 
 LIST = '[{"unique_id":"a",  "urls":{"5000":"https://x.test/a.jpg"}}]'
 

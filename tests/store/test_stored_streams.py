@@ -12,9 +12,9 @@ from store_makers import ACTIVITY, EVENT_TIME, OWNER, detail, event, fetched, re
 from feedzone.domain.effect import NoteFailure
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Done, Retry, Snooze
-from feedzone.store import dead_letters, stream_blob
-from feedzone.store.schema import activity_streams, strava_activities
-from feedzone.store.schema import jobs as jobs_table
+from feedzone.store import stream_codec
+from feedzone.store.jobs import dead_letters
+from feedzone.store.schema.tables import activity_streams, jobs, strava_activities
 from feedzone.store.streams import get
 
 
@@ -34,9 +34,9 @@ async def test_what_strava_sent_can_be_read_out_of_the_database(store):
         "time": {"data": [0, 1, 3], "series_type": "distance", "original_size": 3, "resolution": "high"},
         "latlng": {"data": [[52.5, 13.4], [52.500001, 13.4], [52.6, 13.5]], "series_type": "distance"},
     }
-    encoded = stream_blob.encode(json.dumps(sent).encode())
+    encoded = stream_codec.encode(json.dumps(sent).encode())
     await store.apply(streams(blob=encoded.blob, channels=tuple(encoded.channels), samples=encoded.samples))
-    assert stream_blob.decode(bytes((await held(store)).blob)) == sent
+    assert stream_codec.decode(bytes((await held(store)).blob)) == sent
 
 
 async def test_no_streams_yet_does_not_overwrite_what_is_there(store, clock):
@@ -94,7 +94,7 @@ async def test_an_older_event_that_comes_while_streams_are_awaited_does_not_leav
     await store.run(Snooze(clock.now() + timedelta(minutes=15), "quota", (half,), REST))
     await store.deliver(retitled("late", event_time=EVENT_TIME))
     await handle(store)
-    assert await store.rows(jobs_table) == []
+    assert await store.rows(jobs) == []
     assert (await store.row(strava_activities)).sync_status == "synced"
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from store_makers import ACTIVITY, OTHER, OWNER, Store, detail, event, fetched, retitled, spec, streams
 
-from feedzone.activity_files import CurveShelf, file_of
-from feedzone.domain.budget import ApiCall
 from feedzone.domain.effect import Tombstone
 from feedzone.domain.outcome import Done, Retry
+from feedzone.domain.quota.windows import ApiCall
 from feedzone.errors import InvalidInput
-from feedzone.store import stories
-from feedzone.store.journal import Journal
-from feedzone.store.stream_blob import encode
+from feedzone.queries.activity_history import CurveShelf, file_of
+from feedzone.store.quota.call_log import Journal
+from feedzone.store.reads import activity_history
+from feedzone.store.stream_codec import encode
 
 ASKED = "GET activities/{id}"
 PACKED = encode(b'{"time": {"data": [0, 1, 2]}, "watts": {"data": [100, null, 300]}}')
@@ -66,8 +66,8 @@ async def test_an_event_that_names_another_owner_is_no_part_of_the_story(store):
 
 
 async def test_a_long_story_is_cut_to_its_latest_part_and_says_so(store, clock, monkeypatch):
-    monkeypatch.setattr(stories, "MOST", 3)
-    monkeypatch.setattr(stories, "_CHANGES", stories._CHANGES.limit(3))
+    monkeypatch.setattr(activity_history, "MOST", 3)
+    monkeypatch.setattr(activity_history, "_CHANGES", activity_history._CHANGES.limit(3))
     await store.apply(fetched(detail()))
     for number in range(4):
         clock.advance(minutes=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from store_makers import event
 
 from feedzone.store import subscriptions
-from feedzone.store.schema import strava_athletes
+from feedzone.store.schema.tables import strava_athletes
 
 
 async def remember(store, subscription_id, url="https://x/hook"):

@@ -12,8 +12,8 @@ from feedzone.domain.comparison import confirm_deletion, refresh
 from feedzone.domain.effect import NoteFailure, OpenConflict, StorePage, StoreSweep, Tombstone
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Done
-from feedzone.store import sweeps as noted
-from feedzone.store.schema import (
+from feedzone.store import reconciliations
+from feedzone.store.schema.tables import (
     activity_streams,
     conflicts,
     jobs,
@@ -225,9 +225,15 @@ async def test_unannounced_activities_are_counted_since_an_instant(store, clock)
     clock.advance(hours=2)
     since = clock.now()
     await store.apply(sweep(store, summary(3)), sweep(store, summary(3)), sweep(store))
-    assert await store.read(lambda c: noted.unannounced_since(c, since)) == (1, 1)
-    assert await store.read(lambda c: noted.unannounced_since(c, since - timedelta(hours=2))) == (3, 2)
-    assert await store.read(lambda c: noted.unannounced_since(c, since + timedelta(hours=1))) == (0, 0)
+    assert await store.read(lambda c: reconciliations.unannounced_since(c, since)) == (1, 1)
+    assert await store.read(lambda c: reconciliations.unannounced_since(c, since - timedelta(hours=2))) == (
+        3,
+        2,
+    )
+    assert await store.read(lambda c: reconciliations.unannounced_since(c, since + timedelta(hours=1))) == (
+        0,
+        0,
+    )
 
 
 async def test_only_a_full_comparison_says_that_all_is_verified(store, clock):
@@ -258,7 +264,7 @@ async def test_a_comparison_and_all_that_it_causes_commit_together(store, monkey
         raise SystemError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(noted, "note", killed)
+        patched.setattr(reconciliations, "note", killed)
         with pytest.raises(SystemError):
             await store.queue.finish(job, Done((sweep(store, summary(1), missing=[2]),)))
     assert await statuses(store) == {2: "synced"}
@@ -285,7 +291,7 @@ async def ask(store, *missing, athlete_id=OWNER, held=100):
 
 async def resolve(store, conflict_id, status="accepted"):
     now = store.clock.now()
-    return await store.write(lambda c: noted.resolve(c, conflict_id, status, now))
+    return await store.write(lambda c: reconciliations.resolve(c, conflict_id, status, now))
 
 
 async def test_a_doubt_is_asked_about_once_and_kept_up_to_date(store, clock):
@@ -294,7 +300,7 @@ async def test_a_doubt_is_asked_about_once_and_kept_up_to_date(store, clock):
     opened = clock.now()
     clock.advance(hours=6)
     await ask(store, 1, 2, 3, 4, 5, held=90)
-    (row,) = await store.read(noted.open_conflicts)
+    (row,) = await store.read(reconciliations.open_conflicts)
     assert (row.athlete_id, row.kind, row.status, row.opened_at) == (OWNER, "mass_deletion", "open", opened)
     assert msgspec.json.decode(row.detail) == {"missing": [1, 2, 3, 4, 5], "held": 90}
 
@@ -302,29 +308,29 @@ async def test_a_doubt_is_asked_about_once_and_kept_up_to_date(store, clock):
 async def test_each_athlete_has_a_question_of_their_own(store):
     await ask(store, 1, 2, 3, 4)
     await ask(store, 9, athlete_id=OTHER)
-    assert [row.athlete_id for row in await store.read(noted.open_conflicts)] == [OWNER, OTHER]
+    assert [row.athlete_id for row in await store.read(reconciliations.open_conflicts)] == [OWNER, OTHER]
 
 
 @pytest.mark.parametrize("answer", ["accepted", "dismissed"])
 async def test_a_question_is_answered_once(store, clock, answer):
     await ask(store, 1, 2, 3, 4)
-    (row,) = await store.read(noted.open_conflicts)
+    (row,) = await store.read(reconciliations.open_conflicts)
     clock.advance(hours=1)
     closed = await resolve(store, row.id, answer)
     assert (closed.id, closed.status, closed.resolved_at) == (row.id, answer, clock.now())
-    assert await store.read(noted.open_conflicts) == []
+    assert await store.read(reconciliations.open_conflicts) == []
     assert await resolve(store, row.id) is None
     assert (await store.row(conflicts)).status == answer
 
 
 async def test_an_answered_question_is_asked_again_only_when_more_is_missing(store):
     await ask(store, 1, 2, 3, 4)
-    (first,) = await store.read(noted.open_conflicts)
+    (first,) = await store.read(reconciliations.open_conflicts)
     await resolve(store, first.id, "dismissed")
     await ask(store, 1, 2, 3, 4)
-    assert await store.read(noted.open_conflicts) == []
+    assert await store.read(reconciliations.open_conflicts) == []
     await ask(store, 1, 2, 3, 4, 5)
-    (second,) = await store.read(noted.open_conflicts)
+    (second,) = await store.read(reconciliations.open_conflicts)
     assert second.id != first.id
 
 
@@ -342,7 +348,7 @@ async def test_what_was_missing_and_is_listed_again_answers_the_question(store):
     await store.apply(*(fetched(detail(one.id)) for one in listed))
     await store.apply(sweep(store), OpenConflict(OWNER, (1, 2, 3, 4, 5), 5))
     await store.apply(sweep(store, *listed))
-    assert await store.read(noted.open_conflicts) == []
+    assert await store.read(reconciliations.open_conflicts) == []
 
 
 async def test_a_comparison_that_looks_elsewhere_answers_no_question(store):
@@ -350,7 +356,7 @@ async def test_a_comparison_that_looks_elsewhere_answers_no_question(store):
     await store.apply(*(fetched(detail(number)) for number in range(1, 9)))
     await store.apply(sweep(store), OpenConflict(OWNER, (1, 2, 3, 4, 5), 8))
     await store.apply(sweep(store, summary(8)))
-    (row,) = await store.read(noted.open_conflicts)
+    (row,) = await store.read(reconciliations.open_conflicts)
     assert msgspec.json.decode(row.detail) == {"missing": [1, 2, 3, 4, 5], "held": 8}
 
 
@@ -358,7 +364,7 @@ async def test_a_question_is_about_what_is_still_missing_and_not_asked_for(store
     await store.apply(*(fetched(detail(number)) for number in range(1, 9)))
     await store.apply(sweep(store), OpenConflict(OWNER, (1, 2, 3, 4, 5), 8), Tombstone(5, OWNER, "event:e"))
     await store.apply(sweep(store, summary(1), missing=(2,)), OpenConflict(OWNER, (6,), 7))
-    (row,) = await store.read(noted.open_conflicts)
+    (row,) = await store.read(reconciliations.open_conflicts)
     assert msgspec.json.decode(row.detail) == {"missing": [3, 4, 6], "held": 7}
 
 

@@ -14,10 +14,10 @@ from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StorePage, StoreSweep
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint
 from feedzone.domain.outcome import Continue, Discard, Done
-from feedzone.operations.athletes import AthleteOperations
-from feedzone.operations.reconciliation import ReconciliationOperations
-from feedzone.store import waiting
-from feedzone.store.schema import jobs, strava_athletes
+from feedzone.services.athletes import AthleteOperations
+from feedzone.services.reconciliation import ReconciliationOperations
+from feedzone.store.jobs import deferral
+from feedzone.store.schema.tables import jobs, strava_athletes
 
 DAY = timedelta(days=1)
 
@@ -51,7 +51,7 @@ async def listing(store: Store) -> Any:
 
 
 async def hint_of(store: Store) -> BackfillHint:
-    found = await store.read(lambda c: waiting.live(c, "backfill_athlete", [f"athlete:{OWNER}"]))
+    found = await store.read(lambda c: deferral.live(c, "backfill_athlete", [f"athlete:{OWNER}"]))
     hint = found[OWNER].hint
     assert isinstance(hint, BackfillHint)
     return hint

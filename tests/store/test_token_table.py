@@ -12,7 +12,7 @@ from store_makers import OTHER, OWNER, spec
 from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.job import RevokeHint, decode_hint
-from feedzone.store.schema import jobs, metadata, strava_athletes, token_uses
+from feedzone.store.schema.tables import jobs, metadata, strava_athletes, token_uses
 from feedzone.store.tokens import TokenTable, owner_of
 from feedzone.vault import Tampered, UnknownKey, Vault
 

@@ -20,9 +20,15 @@ from store_makers import (
 
 from feedzone.domain.effect import NoteFailure, StorePage, Tombstone
 from feedzone.domain.outcome import Done
-from feedzone.store import activity_lists, inventory
-from feedzone.store.records import RecordTable
-from feedzone.store.schema import activity_changes, activity_streams, jobs, strava_activities, webhook_events
+from feedzone.store.handler_reads import RecordTable
+from feedzone.store.reads import activities, export
+from feedzone.store.schema.tables import (
+    activity_changes,
+    activity_streams,
+    jobs,
+    strava_activities,
+    webhook_events,
+)
 
 GONE = Tombstone(ACTIVITY, OWNER, "event:01a00000-0000-7000-8000-000000000000")
 KEPT = {
@@ -138,10 +144,10 @@ async def test_a_tombstone_is_not_shown_marked_stale_or_failed(full):
 
 async def test_a_tombstone_counts_as_no_activity(full):
     await full.apply(GONE)
-    assert await full.read(lambda c: activity_lists.listing(c, limit=9)) == []
-    assert await full.read(inventory.totals) == (0, 0)
-    assert await full.read(lambda c: activity_lists.progress(c, OWNER, None)) == {}
-    assert await full.read(lambda c: inventory.documents(c, OWNER, after_id=0, limit=9)) == []
+    assert await full.read(lambda c: activities.listing(c, limit=9)) == []
+    assert await full.read(export.totals) == (0, 0)
+    assert await full.read(lambda c: activities.progress(c, OWNER, None)) == {}
+    assert await full.read(lambda c: export.documents(c, OWNER, after_id=0, limit=9)) == []
 
 
 async def test_what_a_deleted_activity_was_leaves_the_sqlite_file_too(sqlite_database, clock):

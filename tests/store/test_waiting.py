@@ -8,11 +8,11 @@ import pytest
 from store_makers import OTHER, spec
 
 from feedzone.clock import StravaClock
-from feedzone.domain.budget import Reading, Reservation
 from feedzone.domain.job import Lane, RefreshHint
-from feedzone.store.budget import BudgetTable
-from feedzone.store.schema import jobs as jobs_table
-from feedzone.store.waiting import AT_ONCE
+from feedzone.domain.quota.windows import Reading, Reservation
+from feedzone.store.jobs.deferral import AT_ONCE
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.schema.tables import jobs
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def lease(store, limit=10):
 
 
 async def waits(store):
-    return sorted((row.due_at - store.clock.now()).total_seconds() for row in await store.rows(jobs_table))
+    return sorted((row.due_at - store.clock.now()).total_seconds() for row in await store.rows(jobs))
 
 
 async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_attempt(store, budget, clock):
@@ -39,7 +39,7 @@ async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_a
     assert await lease(store) == []
     released = (14 * 60 + 15) + 1, (14 * 60 + 15) + 5
     assert all(released[0] <= wait <= released[1] for wait in await waits(store))
-    rows = await store.rows(jobs_table)
+    rows = await store.rows(jobs)
     assert {(row.state, row.attempts) for row in rows} == {("queued", 0)}
     assert all(row.last_error.startswith("no quota left in window read_15min") for row in rows)
     clock.advance(minutes=14, seconds=20)
@@ -138,7 +138,7 @@ async def test_a_raised_limit_calls_back_what_waited_for_the_old_one(store, budg
     assert await lease(store) == []
     await headers(budget, read_day=(3000, 1000))
     assert await lease(store) == [1, 2]
-    assert (await store.row(jobs_table, key="activity:3")).due_at == later
+    assert (await store.row(jobs, key="activity:3")).due_at == later
 
 
 async def test_a_lowered_limit_puts_off_what_no_longer_fits(store, budget):

@@ -8,23 +8,25 @@ import pytest
 from store_makers import OTHER, OWNER, fetched, spec, summary
 
 from feedzone.clock import StravaClock
-from feedzone.domain.budget import ApiCall, Reading, Reservation
-from feedzone.domain.demand import OTHERS, QUARTERS
 from feedzone.domain.effect import StorePage
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Retry, Snooze
+from feedzone.domain.quota.demand import OTHERS, QUARTERS
+from feedzone.domain.quota.windows import ApiCall, Reading, Reservation
 from feedzone.errors import NotFound
-from feedzone.foresight import Foresight
-from feedzone.store import athletes, journal, workload
-from feedzone.store.budget import BudgetTable
-from feedzone.store.journal import Journal
+from feedzone.queries.quota import Foresight
+from feedzone.store import athletes
+from feedzone.store.jobs import cost
+from feedzone.store.quota import call_log
+from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.quota.call_log import Journal
 
 BACKFILL = {"lane": Lane.BACKFILL, "hint": RefreshHint(cause="backfill")}
 
 
 async def waiting(store, *, photos: bool = False):
     now = store.clock.now()
-    rows = await store.read(lambda c: workload.waiting(c, now, photos=photos))
+    rows = await store.read(lambda c: cost.waiting(c, now, photos=photos))
     return {row.athlete_id: row for row in rows}
 
 
@@ -54,7 +56,7 @@ async def test_what_a_job_will_cost(store, hint, kind, calls):
 
 async def test_a_history_has_waited_since_its_oldest_job_came_that_only_the_rate_limit_holds_up(store):
     async def since():
-        return await store.read(workload.histories_since)
+        return await store.read(cost.histories_since)
 
     assert await since() is None
     await store.enqueue(spec(1, **BACKFILL))
@@ -150,7 +152,7 @@ async def test_calls_are_counted_by_lane_and_quarter_for_a_week(store, clock):
         (7 * 24 + 1, "live", 9000, True),
     )
     now = clock.now()
-    seen = await store.read(lambda c: journal.counted(c, now))
+    seen = await store.read(lambda c: call_log.counted(c, now))
     assert seen.since == now - timedelta(hours=24.5)
     noon = int(now.timestamp()) // 900
     assert {(row.quarter - noon, row.lane, row.calls) for row in seen.rows} == {
@@ -164,13 +166,13 @@ async def test_calls_are_counted_by_lane_and_quarter_for_a_week(store, clock):
 async def test_how_long_calls_take_is_told_of_the_last_hour(store, clock):
     await noted(store, (0.5, "live", 200, True), (0.6, "backfill", 600, True), (1.1, "live", 9000, True))
     now = clock.now()
-    assert await store.read(lambda c: journal.mean_ms(c, now)) == 400
+    assert await store.read(lambda c: call_log.mean_ms(c, now)) == 400
 
 
 async def test_an_empty_journal_teaches_nothing(store, clock):
     now = clock.now()
-    assert await store.read(lambda c: journal.counted(c, now)) == (None, [])
-    assert await store.read(lambda c: journal.mean_ms(c, now)) is None
+    assert await store.read(lambda c: call_log.counted(c, now)) == (None, [])
+    assert await store.read(lambda c: call_log.mean_ms(c, now)) is None
 
 
 async def test_what_others_called_is_counted_as_often_as_they_called(store, clock):
@@ -178,7 +180,7 @@ async def test_what_others_called_is_counted_as_often_as_they_called(store, cloc
     book.note(ApiCall(clock.now(), OTHERS, None, "not feedzone's", None, 0, {}, True, 12))
     await book.flush()
     now = clock.now()
-    (row,) = (await store.read(lambda c: journal.counted(c, now))).rows
+    (row,) = (await store.read(lambda c: call_log.counted(c, now))).rows
     assert (row.lane, row.calls) == ("others", 12)
     told = await Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock))).budget()
     assert told.spent.by_lane == {"others": 12}

@@ -11,11 +11,11 @@ import msgspec
 
 from feedzone.domain.activity import ActivityRecord, HeldActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
-from feedzone.domain.budget import ApiCall, Reservation, Usage
 from feedzone.domain.gear import ToldGear
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
 from feedzone.domain.photos import HeldPhotos, Photo
+from feedzone.domain.quota.windows import ApiCall, Reservation, Usage
 from feedzone.errors import ApplicationPaused, StravaFails, TransportFailure
 from feedzone.ports import Clock, Request, Response
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedzone.domain.budget import (
+from feedzone.domain.quota.windows import (
     DEFAULT_LIMITS,
     WINDOWS,
     Reading,

@@ -82,7 +82,7 @@ def test_an_instant_that_is_past_already_is_waited_for_a_moment_only(wait):
 
 
 def test_what_waits_for_the_application_says_so_in_the_words_that_the_queue_looks_for():
-    from feedzone.store.breaker import PAUSED
+    from feedzone.store.quota.breaker import PAUSED
 
     assert end(ApplicationPaused(NOON)).reason.startswith(PAUSED)
 

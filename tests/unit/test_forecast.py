@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from feedzone.domain.demand import QUARTERS, Demand
-from feedzone.domain.forecast import HORIZON, Outlook, Rooms, done_at, sync_calls
+from feedzone.domain.quota.demand import QUARTERS, Demand
+from feedzone.domain.quota.forecast import HORIZON, Outlook, Rooms, done_at, sync_calls
 
 EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 4, tzinfo=UTC)

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from fakes import settle
 
-from feedzone import inbox as inbox_module
 from feedzone.domain.event import StravaEvent, parse_event
 from feedzone.errors import StorageUnavailable
-from feedzone.inbox import Inbox
+from feedzone.ingest import inbox as inbox_module
+from feedzone.ingest.inbox import Inbox
 from feedzone.store.intake import Receipt
 
 

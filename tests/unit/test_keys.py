@@ -8,8 +8,7 @@ import stat
 import pytest
 
 from feedzone.errors import SettingsError
-from feedzone.keys import KEY_FILE, load_vault
-from feedzone.vault import new_key
+from feedzone.vault import KEY_FILE, load_vault, new_key
 
 
 def test_makes_a_key_file_that_only_its_owner_may_read(tmp_path):

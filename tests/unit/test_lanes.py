@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedzone.domain.budget import WINDOWS, Window, window_end, window_start
-from feedzone.domain.demand import EPOCH, OTHERS, QUARTERS, Counted, Demand, learn
 from feedzone.domain.job import Lane
-from feedzone.domain.lanes import MOST_KEPT, RELEASES, calls_left, room, set_aside, surely_left
+from feedzone.domain.quota.demand import EPOCH, OTHERS, QUARTERS, Counted, Demand, learn
+from feedzone.domain.quota.reserve import MOST_KEPT, RELEASES, calls_left, room, set_aside, surely_left
+from feedzone.domain.quota.windows import WINDOWS, Window, window_end, window_start
 
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
 NOON = MIDNIGHT + timedelta(hours=12)

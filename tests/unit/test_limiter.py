@@ -22,8 +22,8 @@ from fakes import (
 )
 
 from feedzone.clock import StravaClock, SystemClock
-from feedzone.domain.budget import ApiCall, Reading
 from feedzone.domain.job import Lane, running_job
+from feedzone.domain.quota.windows import ApiCall, Reading
 from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
 from feedzone.ports import Request
 from feedzone.strava.limiter import FAILURES, Limiter, activity_of, endpoint_of

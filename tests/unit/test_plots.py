@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from feedzone.web.measures import measures
-from feedzone.web.plots import BOX, HEIGHT, WIDTH, sketch, spark
+from feedzone.web.rendering.charts import BOX, HEIGHT, WIDTH, sketch, spark
+from feedzone.web.rendering.units import measures
 
 
 def test_a_track_is_drawn_north_up_and_in_its_true_shape():

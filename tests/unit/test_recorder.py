@@ -9,11 +9,11 @@ from fakes import FakeQueue, Parked, job, settle
 
 from feedzone.domain.job import Job, running_job
 from feedzone.domain.outcome import Done
-from feedzone.wakeup import LocalWakeup
 from feedzone.worker.executor import Executor
 from feedzone.worker.loop import Loop
 from feedzone.worker.recorder import Recorder
 from feedzone.worker.service import WorkerService
+from feedzone.worker.wakeup import LocalWakeup
 
 
 class Notes:

@@ -10,14 +10,7 @@ import pytest
 from fakes import ACTIVITY, ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, encode, job, unanswered
 
 from feedzone.domain.activity import ActivityRecord, HeldActivity
-from feedzone.domain.effect import (
-    CountForged,
-    MarkAthlete,
-    NoteFailure,
-    StoreDetail,
-    StoreStreams,
-    Tombstone,
-)
+from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure, StoreDetail, StoreStreams, Tombstone
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (

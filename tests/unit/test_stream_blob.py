@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedzone.errors import InvalidInput
-from feedzone.store.stream_blob import MANIFEST_KEY, MalformedStreams, StreamBlob, decode, encode
+from feedzone.store.stream_codec import MANIFEST_KEY, MalformedStreams, StreamBlob, decode, encode
 
 ABOUT = {"series_type": "distance", "original_size": 3, "resolution": "high"}
 
@@ -355,7 +355,7 @@ def test_a_damaged_value_is_noticed():
 
 
 def test_importing_the_codec_does_not_import_arrow():
-    program = "import sys, feedzone.store.stream_blob; sys.exit('pyarrow' in sys.modules)"
+    program = "import sys, feedzone.store.stream_codec; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

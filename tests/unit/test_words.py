@@ -8,10 +8,10 @@ import pytest
 from markupsafe import Markup
 
 from feedzone.domain.outcome import FAILURES
-from feedzone.page_views import DeadLetter
-from feedzone.views import Attempt, Job
-from feedzone.web.reader import Reader
-from feedzone.web.words import CAUSES, failure
+from feedzone.queries.schemas.core import Attempt, Job
+from feedzone.queries.schemas.dashboard import DeadLetter
+from feedzone.web.auth.reader import Reader
+from feedzone.web.rendering.filters import CAUSES, failure
 
 NOW = datetime(2026, 11, 26, 15, 0, tzinfo=UTC)  # a Thursday
 

@@ -12,14 +12,14 @@ from fakes import NOON, FakeQueue, Parked, job, settle
 from feedzone.domain.job import Job
 from feedzone.domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from feedzone.errors import StorageUnavailable
-from feedzone.wakeup import LocalWakeup
-from feedzone.worker import loop as loop_module
+from feedzone.worker import loop
 from feedzone.worker import service as service_module
 from feedzone.worker.executor import Executor
 from feedzone.worker.loop import Loop
 from feedzone.worker.producer import LEASE_S, Producer
 from feedzone.worker.rescuer import EVERY_S, Rescuer
 from feedzone.worker.service import WorkerService
+from feedzone.worker.wakeup import LocalWakeup
 
 DOWN = StorageUnavailable("locked")
 
@@ -260,7 +260,7 @@ async def test_a_living_worker_keeps_its_leases_and_a_dead_ones_jobs_run_again(c
 
 
 async def test_a_loop_survives_failing_steps_and_pauses(monkeypatch):
-    monkeypatch.setattr(loop_module, "PAUSE_AFTER_FAILURE_S", 0)
+    monkeypatch.setattr(loop, "PAUSE_AFTER_FAILURE_S", 0)
     failures = [ValueError("a bug"), DOWN, TimeoutError()]
     steps, done = [], asyncio.Event()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..app import App
-    from ..views import Athlete, Wait
+    from ..queries.schemas.core import Athlete, Wait
 
 app = typer.Typer(help="The connected athletes.", no_args_is_help=True)
 
@@ -55,7 +55,7 @@ def list_(
 
 async def _people(parts: App, idle_days: int | None) -> list[Athlete]:
     """All of them, page by page."""
-    from ..people import AthleteFilter
+    from ..queries.athletes import AthleteFilter
 
     found: list[Athlete] = []
     which, cursor = AthleteFilter(idle_days), None

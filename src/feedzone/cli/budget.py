@@ -13,7 +13,7 @@ from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
-    from ..budget_views import Budget, QueueOutlook, SyncOutlook, WhatIf, WholeHistory
+    from ..queries.schemas.quota import Budget, QueueOutlook, SyncOutlook, WhatIf, WholeHistory
 
 WINDOWS = {
     "read_15min": "reads, this quarter of an hour",

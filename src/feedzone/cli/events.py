@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from ..errors import InvalidInput
-from ..views import EventStatus
+from ..queries.schemas.core import EventStatus
 from . import console
 from .console import out
 

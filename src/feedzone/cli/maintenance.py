@@ -14,8 +14,8 @@ from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
-    from ..operations.doctor import Finding
-    from ..store.database import Database
+    from ..services.doctor import Finding
+    from ..store.engine.database import Database
 
 db = typer.Typer(help="The database schema.", no_args_is_help=True)
 keys = typer.Typer(help="The keys that encrypt tokens.", no_args_is_help=True)
@@ -68,7 +68,7 @@ def init(
 
 def doctor() -> None:
     """Examine everything that must be right, and say what to do about what is not."""
-    from ..operations.doctor import examine
+    from ..services.doctor import examine
 
     async def command(app: App) -> list[Finding]:
         return await examine(app.subscription, app.insights, app.transport, app.settings.app_url)
@@ -84,7 +84,7 @@ def doctor() -> None:
 
 
 def _database() -> Database:
-    from ..store.database import open_database
+    from ..store.engine.database import open_database
 
     return open_database(console.settings(quiet=True).database)
 
@@ -92,7 +92,7 @@ def _database() -> Database:
 @db.command("upgrade")
 def upgrade() -> None:
     """Bring the schema to this version of feedzone. Back the database up first."""
-    from ..store import upgrade as schema
+    from ..store.schema import upgrade as schema
 
     before, after = schema.upgrade(_database())
     out.print(
@@ -104,8 +104,8 @@ def upgrade() -> None:
 def check() -> None:
     """Say whether the schema is what this version needs; exit code 1 when it is not."""
     from ..errors import SchemaMismatch
-    from ..store import upgrade as schema
-    from ..store.database import missing_file, open_database
+    from ..store.engine.database import missing_file, open_database
+    from ..store.schema import upgrade as schema
 
     url = console.settings(quiet=True).database
     if (path := missing_file(url)) is not None:

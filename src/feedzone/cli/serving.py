@@ -55,7 +55,7 @@ def demo(
     pace: Annotated[float, typer.Option(help="Uploads, edits and deletes per hour, in all.")] = 360.0,
 ) -> None:
     """Show feedzone at work with a sandbox Strava: nothing to configure."""
-    from ..demo import DemoOptions, run_demo
+    from .demo import DemoOptions, run_demo
 
     _run(run_demo(DemoOptions(port, sandbox_port, seed, athletes, pace), out))
 

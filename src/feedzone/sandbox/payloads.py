@@ -10,7 +10,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from . import totals as sums
+from . import totals
 from .athletes import Athlete, gear_json
 from .history import Spec
 from .motion import Motion
@@ -94,7 +94,7 @@ def detail(spec: Spec, athlete: Athlete, total: Totals, motion: Motion | None, s
     body["resource_state"] = 3
     body["map"]["resource_state"] = 3
     if motion is not None:
-        body["map"]["polyline"] = sums.full_polyline(motion)
+        body["map"]["polyline"] = totals.full_polyline(motion)
     gear = next((g for g in athlete.gear if g.id == spec.gear_id), None)
     body |= {
         "description": spec.description,
@@ -128,7 +128,7 @@ def laps(spec: Spec, athlete: Athlete, motion: Motion | None, stride: int) -> li
         return []
     legacy = sport_named(spec.shape).legacy
     every = {"Run": 1000.0, "Ride": 5000.0}.get(legacy) if athlete.auto_laps else None
-    pieces = sums.split_by_distance(motion, every, stride) if every else [sums.whole(motion, stride)]
+    pieces = totals.split_by_distance(motion, every, stride) if every else [totals.whole(motion, stride)]
     return [_lap(spec, athlete, n, piece) for n, piece in enumerate(pieces, 1)]
 
 
@@ -146,7 +146,7 @@ def splits(motion: Motion, metres: float, stride: int) -> list[dict[str, Any]]:
             **({"average_heartrate": p.average_hr} if p.average_hr is not None else {}),
             "pace_zone": 2,
         }
-        for n, p in enumerate(sums.split_by_distance(motion, metres, stride), 1)
+        for n, p in enumerate(totals.split_by_distance(motion, metres, stride), 1)
     ]
 
 
@@ -155,7 +155,7 @@ def zones(athlete: Athlete, motion: Motion | None, total: Totals) -> list[dict[s
     if motion is None or motion.hr is None:
         return []
     bounds = [round(share * athlete.max_hr) for share in _HR_ZONES]
-    spent = sums.time_in_zones(motion.hr, motion.t, [float(b) for b in bounds])
+    spent = totals.time_in_zones(motion.hr, motion.t, [float(b) for b in bounds])
     uppers = [*(b - 1 for b in bounds[1:]), -1]
     buckets = [{"min": b, "max": u, "time": s} for b, u, s in zip(bounds, uppers, spent, strict=True)]
     score = _suffer(total)

@@ -15,9 +15,9 @@ from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
 from . import events, photos
-from .dialect import insert_for, insert_into
-from .schema import activity_changes, activity_streams, strava_activities
-from .types import clean_text
+from .engine.dialect import insert_for, insert_into
+from .engine.types import clean_text
+from .schema.tables import activity_changes, activity_streams, strava_activities
 
 _table = strava_activities
 _columns = _table.c

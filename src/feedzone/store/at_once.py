@@ -10,13 +10,13 @@ from math import ceil
 
 from sqlalchemy import Connection, Float, Integer, and_, bindparam, case, func, or_, select, update
 
-from ..domain import lanes
-from ..domain.budget import WINDOWS, window_start
-from ..domain.demand import OTHERS, QUARTERS, Demand
 from ..domain.job import Lane
-from .schema import api_budget
-from .types import Instant
-from .windows import PAUSED_SINCE
+from ..domain.quota import reserve
+from ..domain.quota.demand import OTHERS, QUARTERS, Demand
+from ..domain.quota.windows import WINDOWS, window_start
+from .engine.types import Instant
+from .quota.windows import PAUSED_SINCE
+from .schema.tables import api_budget
 
 _HELD = select(api_budget).order_by(api_budget.c.window).with_for_update().cte("held")
 _held = _HELD.c
@@ -28,7 +28,7 @@ _KEPT_OF_DAY = func.greatest(
         bindparam("aside", type_=Float) - _NOT_FOR_HISTORIES, bindparam("share", type_=Float) * _held.quota
     ),
 )
-_MOST_KEPT = func.floor(_held.quota * lanes.MOST_KEPT)
+_MOST_KEPT = func.floor(_held.quota * reserve.MOST_KEPT)
 _FOR_LATER = func.floor(
     bindparam("later", type_=Float) * (_held.quota - func.least(bindparam("aside", type_=Float), _MOST_KEPT))
 )
@@ -72,7 +72,7 @@ def take(
 
     False, counting nothing, when a window is spent or begins, somebody goes alone, or others call, too.
     """
-    quarter, day = (lanes.reserve(demand, lane, now, day=day) for day in (False, True))
+    quarter, day = (reserve.reserve(demand, lane, now, day=day) for day in (False, True))
     values = {
         "calls": calls,
         "for_histories": calls if lane is Lane.BACKFILL else 0,

@@ -24,9 +24,9 @@ from sqlalchemy import (
 from ..domain.athlete import AthleteProfile, parse_sports
 from ..domain.comparison import Known
 from ..domain.gear import GEAR_SCOPE
-from .dialect import insert_into
-from .schema import jobs, strava_activities, strava_athletes, webhook_subscriptions
-from .types import Instant
+from .engine.dialect import insert_into
+from .engine.types import Instant
+from .schema.tables import jobs, strava_activities, strava_athletes, webhook_subscriptions
 
 FIRST_COMPARISON = timedelta(minutes=15)
 """After connecting: the first sync has just listed everything."""

@@ -32,7 +32,8 @@ from ..domain.effect import (
     Tombstone,
 )
 from ..domain.job import JobSpec, Lane, activity_key
-from . import activities, athletes, departures, gear, jobs, photos, streams, sweeps, waiting
+from . import activities, athletes, gear, photos, purge, reconciliations, streams
+from .jobs import deferral, lifecycle
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
@@ -68,7 +69,7 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case StoreSweep():
             _store_sweep(connection, effect, now)
         case OpenConflict(athlete_id=athlete_id, missing=missing, held=held):
-            sweeps.open_conflict(connection, athlete_id, missing, held, now)
+            reconciliations.open_conflict(connection, athlete_id, missing, held, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
         case StoreGear(gear=told):
@@ -76,11 +77,11 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
             athletes.mark(connection, athlete_id, status, reason, now)
         case CountForged():
-            departures.count_forged(connection, effect, now)
+            purge.count_forged(connection, effect, now)
         case PurgeAthlete():
-            departures.purge(connection, effect, now)
+            purge.purge(connection, effect, now)
         case ConfirmRevoke(athlete_id=athlete_id, detail=detail, revoked=revoked):
-            departures.note_revoke(connection, athlete_id, detail, now if revoked else None)
+            purge.note_revoke(connection, athlete_id, detail, now if revoked else None)
         case _:
             assert_never(effect)
 
@@ -108,21 +109,21 @@ def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
 
 
 def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime) -> None:
-    jobs.lock(connection, (spec.key for spec in page.jobs))
+    lifecycle.lock(connection, (spec.key for spec in page.jobs))
     new = activities.compare(connection, page.records, now).new
     wanted = _store_new(connection, page.athlete_id, new, "event", now)
     # Whatever was announced has its job.
-    jobs.enqueue(connection, (spec for spec in page.jobs if spec.key in wanted), now, unless_live=True)
-    waiting.go_on(connection, page.athlete_id, now)
+    lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in wanted), now, unless_live=True)
+    deferral.go_on(connection, page.athlete_id, now)
 
 
 def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> None:
     specs = (*sweep.jobs, *sweep.missing)
     found = _store_list(connection, sweep.athlete_id, sweep.records, specs, "sweep", now, given_up=sweep.full)
-    jobs.enqueue(connection, sweep.missing, now)
-    sweeps.note(connection, sweep, found, now)
+    lifecycle.enqueue(connection, sweep.missing, now)
+    reconciliations.note(connection, sweep, found, now)
     if sweep.full:
-        sweeps.settle(connection, sweep, now)
+        reconciliations.settle(connection, sweep, now)
     if sweep.full and sweep.last:
         athletes.note_verified(connection, sweep.athlete_id, now)
 
@@ -142,14 +143,14 @@ def _store_list(
     A row that we hold is not overwritten by a summary: it may be older than the last detail. What waits as
     part of a history keeps its place: a comparison that finds it has learned nothing new.
     """
-    lanes = jobs.lock(connection, (spec.key for spec in specs))
+    lanes = lifecycle.lock(connection, (spec.key for spec in specs))
     found = activities.compare(connection, records, now, given_up=given_up)
     wanted = _store_new(connection, athlete_id, found.new, cause, now)
     activities.mark_pending(connection, (record.id for record in found.changed), now)
     wanted |= {activity_key(record.id) for record in found.changed}
     waits = {key for key, lane in lanes.items() if lane is Lane.BACKFILL}
     placed = (structs.replace(spec, lane=Lane.BACKFILL) if spec.key in waits else spec for spec in specs)
-    jobs.enqueue(connection, (spec for spec in placed if spec.key in wanted), now)
+    lifecycle.enqueue(connection, (spec for spec in placed if spec.key in wanted), now)
     return found
 
 

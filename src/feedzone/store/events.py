@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from ..domain.event import redacted
 from ..domain.job import Job
-from .schema import forged_suspects, strava_activities, webhook_events
+from .schema.tables import forged_suspects, strava_activities, webhook_events
 
 OPEN = ("pending", "processing")
 

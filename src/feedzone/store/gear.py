@@ -10,8 +10,8 @@ import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from ..domain.gear import GearRecord, ToldGear
-from .dialect import insert_into
-from .schema import strava_gear
+from .engine.dialect import insert_into
+from .schema.tables import strava_gear
 
 _columns = strava_gear.c
 

@@ -13,10 +13,11 @@ from sqlalchemy import Connection, bindparam, select, update
 from ..domain.event import BULK, STORM, Signature, StravaEvent, job_for, redacted, visible_update
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, ListHint, athlete_key
-from . import activities, athletes, events, jobs, subscriptions, waiting
-from .dialect import insert_for
-from .schema import jobs as jobs_table
-from .schema import webhook_events
+from . import activities, athletes, events, subscriptions
+from .engine.dialect import insert_for
+from .jobs import deferral, lifecycle
+from .schema.tables import jobs as jobs_table
+from .schema.tables import webhook_events
 
 # Statements of every delivery's way are built once: to build one takes longer than to run it.
 _job = jobs_table.c
@@ -131,17 +132,17 @@ LIST_HEAD_START = timedelta(seconds=2)
 def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:
     """`work`: the jobs of new events; `listing`: those of their athletes of whom a list is about to come."""
     until = now + LIST_HEAD_START
-    waiting.let_pass_too(connection, (row for row in work if row.athlete_id in listing), now, until)
+    deferral.let_pass_too(connection, (row for row in work if row.athlete_id in listing), now, until)
     others = {row.athlete_id for row in work} - listing
     crowd = events.crowded(connection, others, least=LIST_FIRST_FROM) if others else []
     if not crowd:
         return
-    waiting.let_pass(connection, crowd, now, until)
+    deferral.let_pass(connection, crowd, now, until)
     specs = [
         JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, 0, first=True)
         for number in crowd
     ]
-    jobs.enqueue(connection, specs, now, unless_live=True)
+    lifecycle.enqueue(connection, specs, now, unless_live=True)
 
 
 def _cause_work(
@@ -153,7 +154,7 @@ def _cause_work(
     work = {event_id: spec for event_id, (_, _, spec) in accepted.items() if spec is not None}
     if not work:
         return
-    jobs.enqueue(connection, work.values(), now)
+    lifecycle.enqueue(connection, work.values(), now)
     keys = {spec.key for spec in work.values()} | {athlete_key(spec.athlete_id) for spec in work.values()}
     live = connection.execute(_LIVE_JOBS, {"keys": sorted(keys)}).all()
     found = {(row.kind, row.key, row.athlete_id): row for row in live}

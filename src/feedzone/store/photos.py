@@ -12,10 +12,10 @@ from ..domain.effect import AskForPhotos, StorePhotos
 from ..domain.freshness import next_photo_look
 from ..domain.job import photos_key
 from ..domain.photos import HeldPhotos, photos_refresh
-from . import jobs
-from .dialect import insert_for
-from .schema import activity_photos
-from .types import Instant
+from .engine.dialect import insert_for
+from .engine.types import Instant
+from .jobs import lifecycle
+from .schema.tables import activity_photos
 
 _columns = activity_photos.c
 
@@ -37,7 +37,7 @@ def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
     What is waited for already keeps its pace; what was absent gets one look whenever the activity does.
     """
     # Jobs are locked before what they write (jobs.lock).
-    jobs.lock(connection, [photos_key(wanted.activity_id)])
+    lifecycle.lock(connection, [photos_key(wanted.activity_id)])
     held = get(connection, wanted.activity_id)
     if wanted.count < 1:
         gone = {"state": "absent", "photo_count": 0, "photos": None, "asked_at": None}
@@ -52,7 +52,7 @@ def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
     if held is not None and not news and held.state == "pending" and held.asked_at is not None:
         due = next_photo_look(held.asked_at, now) or now
     spec = photos_refresh(wanted.athlete_id, wanted.activity_id, wanted.lane, due)
-    jobs.enqueue(connection, [spec], now)
+    lifecycle.enqueue(connection, [spec], now)
 
 
 def _expect(connection: Connection, wanted: AskForPhotos) -> None:

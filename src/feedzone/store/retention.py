@@ -7,9 +7,9 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete
 
 from ..ports import Clock
-from . import journal
-from .database import Database
-from .schema import activity_changes, sweeps, token_uses, webhook_events
+from .engine.database import Database
+from .quota import call_log
+from .schema.tables import activity_changes, sweeps, token_uses, webhook_events
 
 
 class Retention:
@@ -28,7 +28,7 @@ class Retention:
         now, age = self._clock.now(), self._age
 
         def body(connection: Connection) -> int:
-            calls = journal.prune(connection, now)
+            calls = call_log.prune(connection, now)
             if age is None:
                 return calls
             before = now - age

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ..domain.effect import StoreStreams
-from .dialect import insert_for
-from .schema import activity_streams
+from .engine.dialect import insert_for
+from .schema.tables import activity_streams
 
 _ROW = select(activity_streams).where(activity_streams.c.activity_id == bindparam("activity"))
 _STATE = select(activity_streams.c.state, activity_streams.c.blob.is_not(None).label("stored")).where(

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select, update
 
 from . import athletes
-from .dialect import insert_into
-from .schema import webhook_subscriptions
+from .engine.dialect import insert_into
+from .schema.tables import webhook_subscriptions
 
 _ACTIVE = select(webhook_subscriptions.c.subscription_id).where(webhook_subscriptions.c.is_active.is_(True))
 

@@ -14,9 +14,9 @@ from ..domain.job import RevokeHint, decode_hint, encode_hint, revoke_job
 from ..ports import Clock
 from ..vault import Vault
 from . import athletes
-from .database import Database
-from .jobs import enqueue
-from .schema import jobs, strava_athletes, token_uses
+from .engine.database import Database
+from .jobs.lifecycle import enqueue
+from .schema.tables import jobs, strava_athletes, token_uses
 
 _columns = strava_athletes.c
 _PAIR = select(

@@ -6,9 +6,9 @@ import re
 from datetime import datetime
 
 from ..clock import StravaClock
-from ..domain.budget import ApiCall, Reservation, Usage, parse_usage
-from ..domain.demand import OTHERS
 from ..domain.job import Lane, running_job
+from ..domain.quota.demand import OTHERS
+from ..domain.quota.windows import ApiCall, Reservation, Usage, parse_usage
 from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
 from ..ports import BreakerRows, BudgetRows, CallJournal, Request, Response, Transport
 from .answers import error_of

@@ -9,11 +9,10 @@ from litestar import Router, delete, get, post, put
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta, Struct
 
-from ..budget_views import Budget, WhatIf, WholeHistory
 from ..errors import InvalidInput, NotFound
-from ..insights import ActivityFilter
-from ..people import AthleteFilter
-from ..views import (
+from ..queries.athletes import AthleteFilter
+from ..queries.insights import ActivityFilter
+from ..queries.schemas.core import (
     ActivityDetail,
     ActivityPage,
     Athlete,
@@ -31,9 +30,10 @@ from ..views import (
     Status,
     Streams,
 )
-from .access import api
-from .format import parse_moment
-from .parts import Parts
+from ..queries.schemas.quota import Budget, WhatIf, WholeHistory
+from .auth.access import api
+from .context import Parts
+from .parsing import parse_moment
 from .problems import problem_specs
 
 LARGEST = 2**63 - 1

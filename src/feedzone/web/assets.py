@@ -12,7 +12,7 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from .access import anyone
+from .auth.access import anyone
 
 log = structlog.get_logger("feedzone.assets")
 

@@ -15,8 +15,8 @@ from litestar.types import ExceptionHandlersMap
 from msgspec import Struct
 
 from ..errors import FeedzoneError, InvalidInput, NotFound, StorageUnavailable, StravaError
-from .access import SignInFirst
-from .notices import Notice, is_fragment
+from .auth.access import SignInFirst
+from .rendering.flash import Notice, is_fragment
 
 log = structlog.get_logger("feedzone.web")
 

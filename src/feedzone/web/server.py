@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 
 from ..errors import SettingsError
-from .webhook import Webhook, not_found
+from ..ingest.webhook import Webhook, not_found
 
 WEBHOOK_PREFIX = "/api/webhooks/strava"
 

@@ -1,0 +1,1 @@
+"""The rate limit: windows, reserve, demand, forecast."""

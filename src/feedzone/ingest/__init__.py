@@ -1,0 +1,1 @@
+"""Receive Strava's events: the webhook and the inbox."""

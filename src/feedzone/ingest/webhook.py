@@ -1,0 +1,188 @@
+"""Strava's webhook: a plain ASGI application in front of everything else, because Strava waits two seconds.
+
+GET is the subscription handshake, POST a delivery (contract sections 8 and 9).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+
+from ..domain.event import Signature, parse_event
+from ..domain.signature import verify
+from ..errors import InvalidInput, StorageUnavailable
+from ..ports import Clock
+from ..telemetry import Metrics
+from .inbox import Inbox
+
+log = structlog.get_logger("feedzone.webhook")
+
+BODY_LIMIT = 32 * 1024
+"""Bytes. Strava's events have a few hundred."""
+
+BODY_WITHIN_S = 5.0
+
+Scope = dict[str, Any]
+Receive = Any
+Send = Any
+
+TITLES = {
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    503: "Service Unavailable",
+}
+
+
+@dataclass(frozen=True)
+class WebhookOptions:
+    """`path` as registered at Strava; `keys` are candidates (name, key) for the signature."""
+
+    path: str
+    verify_token: str
+    signature_mode: Literal["off", "observe", "enforce"]
+    keys: Sequence[tuple[str, str]]
+
+
+class _Refusal(Exception):
+    """Ends a request with a problem document."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        self.status = status
+        self.detail = detail
+        super().__init__(detail)
+
+
+class Webhook:
+    """The ASGI application. `answers(path)` says whether a path is its own."""
+
+    def __init__(self, inbox: Inbox, options: WebhookOptions, metrics: Metrics, clock: Clock) -> None:
+        self._inbox = inbox
+        self._options = options
+        self._metrics = metrics
+        self._clock = clock
+
+    def answers(self, path: str) -> bool:
+        return hmac.compare_digest(path.rstrip("/").encode(), self._options.path.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["method"] == "GET":
+                status, body = 200, self._handshake(scope)
+            elif scope["method"] == "POST":
+                status, body = 200, await self._delivery(scope, receive)
+            else:
+                raise _Refusal(405, "this address takes GET (handshake) and POST (events)")
+        except _Refusal as refusal:
+            status, body = refusal.status, _problem(refusal)
+        if scope["method"] == "POST":
+            self._metrics.deliveries.labels(str(status)).inc()
+        await _answer(send, status, body)
+
+    def _handshake(self, scope: Scope) -> bytes:
+        """Echo the challenge to whoever knows the verify token; to nobody else (pain 8)."""
+        query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        mode, token, challenge = (
+            query.get(f"hub.{name}", [""])[0] for name in ("mode", "verify_token", "challenge")
+        )
+        if not hmac.compare_digest(token.encode(), self._options.verify_token.encode()):
+            log.warning("handshake_refused", reason="wrong verify token")
+            raise _Refusal(403, "hub.verify_token is not the one this server expects")
+        if mode != "subscribe" or not challenge:
+            raise _Refusal(400, "takes hub.mode=subscribe and a hub.challenge")
+        log.info("handshake_answered")
+        return msgspec.json.encode({"hub.challenge": challenge})
+
+    async def _delivery(self, scope: Scope, receive: Receive) -> bytes:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media != "application/json":
+            raise _Refusal(415, f"takes application/json, not {media or 'a body without Content-Type'}")
+        body = await _read(headers, receive)
+        began = time.perf_counter()
+        signature = self._signature(headers.get("x-strava-signature"), body)
+        try:
+            receipt = await self._inbox.accept(parse_event(body), signature)
+        except InvalidInput as problem:
+            raise _Refusal(400, str(problem)) from None
+        except StorageUnavailable as problem:
+            log.error("delivery_not_stored", error=str(problem))
+            raise _Refusal(503, "the event could not be stored; deliver it again") from None
+        self._metrics.acceptance.observe(time.perf_counter() - began)
+        return msgspec.json.encode({"status": receipt.verdict, "event_id": receipt.event_id})
+
+    def _signature(self, header: str | None, body: bytes) -> Signature:
+        if self._options.signature_mode == "off":
+            return "absent"
+        verdict = verify(header, body, now=self._clock.now().timestamp(), candidates=self._options.keys)
+        self._metrics.signatures.labels(verdict.status, verdict.key_name or "").inc()
+        if self._options.signature_mode == "enforce" and verdict.status != "verified":
+            log.warning("signature_refused", status=verdict.status, reason=verdict.reason)
+            reason = verdict.reason or "there is no X-Strava-Signature"
+            raise _Refusal(403, f"the signature is {verdict.status}: {reason}")
+        return verdict.status
+
+
+async def _read(headers: dict[str, str], receive: Receive) -> bytes:
+    announced = headers.get("content-length", "0")
+    too_large = _Refusal(413, f"takes at most {BODY_LIMIT} bytes")
+    if announced.isdigit() and int(announced) > BODY_LIMIT:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_WITHIN_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _Refusal(400, "the connection broke off")
+                body += message.get("body", b"")
+                if len(body) > BODY_LIMIT:
+                    raise too_large
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError:
+        raise _Refusal(408, f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
+
+
+def _problem(refusal: _Refusal) -> bytes:
+    """RFC 9457."""
+    return msgspec.json.encode(
+        {
+            "type": "about:blank",
+            "title": TITLES[refusal.status],
+            "status": refusal.status,
+            "detail": refusal.detail,
+        }
+    )
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    kind = b"application/json" if status == 200 else b"application/problem+json"
+    headers = [
+        (b"content-type", kind),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    if status == 405:
+        headers.append((b"allow", b"GET, POST"))
+    if status == 503:
+        headers.append((b"retry-after", b"60"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def not_found(send: Send) -> None:
+    """What the bare path answers when WEBHOOK_PATH_SECRET is set."""
+    await _answer(send, 404, _problem(_Refusal(404, "there is nothing here")))

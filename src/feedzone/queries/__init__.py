@@ -1,0 +1,1 @@
+"""Read models: what the API, pages, CLI and metrics show."""

@@ -1,0 +1,1 @@
+"""What people ask for: one class per subject, one transaction per method."""

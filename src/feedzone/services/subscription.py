@@ -1,0 +1,175 @@
+"""The push subscription: ensure, show, delete; and what to do about each of Strava's refusals (pain 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from ..errors import ApiError, AppInactive, FeedzoneError, StravaError
+from ..ports import Clock
+from ..store import subscriptions
+from ..store.engine.database import Database
+from ..strava.application import StravaApplication
+from ..strava.payloads import Subscription
+
+log = structlog.get_logger("feedzone.subscription")
+
+
+class ForeignSubscription(FeedzoneError):
+    """The application has a subscription with another callback URL.
+
+    Strava allows an application one. Nothing was changed: `--replace` replaces it.
+    """
+
+    def __init__(self, theirs: Subscription, ours: str) -> None:
+        self.theirs = theirs
+        super().__init__(
+            f"this Strava application already delivers its events to {theirs.callback_url} "
+            f"(subscription {theirs.id}), not to {ours}; "
+            "nothing was changed: use --replace if that other installation shall get no more events"
+        )
+
+
+class SubscriptionRefused(FeedzoneError):
+    """Strava refused the subscription."""
+
+    def __init__(self, reason: ApiError, remedy: str) -> None:
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(f"Strava said: {reason}\n{remedy}")
+
+
+@dataclass(frozen=True)
+class SubscriptionOperations:
+    database: Database
+    clock: Clock
+    application: StravaApplication
+    callback_url: str
+    verify_token: str
+
+    async def ensure(self, *, replace: bool = False) -> tuple[Subscription, bool]:
+        """Keep the subscription whose URL is ours, or create it; True when it was created.
+
+        Strava calls our server back meanwhile, so that must be running. A list that fails changes
+        nothing anywhere. Raises ForeignSubscription, SubscriptionRefused, and the StravaError of a
+        list that failed in passing.
+        """
+        listed = await self._listed()
+        for existing in listed:
+            if existing.callback_url == self.callback_url:
+                await self._remember(existing)
+                return existing, False
+        if listed and not replace:
+            raise ForeignSubscription(listed[0], self.callback_url)
+        for other in listed:
+            await self.application.unsubscribe(other.id)
+        try:
+            created = await self.application.subscribe(self.callback_url, self.verify_token)
+        except ApiError as refusal:
+            raise SubscriptionRefused(refusal, remedy_for(refusal, self.callback_url)) from refusal
+        await self._remember(created)
+        return created, True
+
+    async def _listed(self) -> list[Subscription]:
+        try:
+            return await self.application.subscriptions()
+        except ApiError as refusal:
+            if refusal.status not in (401, 403):
+                raise
+            raise SubscriptionRefused(refusal, remedy_for(refusal, self.callback_url)) from refusal
+
+    async def _remember(self, subscription: Subscription) -> None:
+        created = _instant(subscription.created_at, self.clock.now())
+        await self.database.write(
+            lambda c: subscriptions.remember(c, subscription.id, self.callback_url, created)
+        )
+
+    async def show(self) -> list[Subscription]:
+        """What Strava has. What we remember is brought in line with it."""
+        listed = await self.application.subscriptions()
+        ours = [existing for existing in listed if existing.callback_url == self.callback_url]
+        if ours:
+            await self._remember(ours[0])
+        else:
+            await self.database.write(subscriptions.forget)
+        return listed
+
+    async def check(self) -> bool | None:
+        """See whether Strava still has the subscription that we know; None when there is none to check.
+
+        One that has disappeared is forgotten, which turns health red and polling on (pain 5). A list
+        that fails says nothing.
+        """
+        known = await self.database.read(subscriptions.active_ids)
+        if not known:
+            return None
+        try:
+            listed = await self.application.subscriptions()
+        except StravaError as problem:
+            log.warning("subscription_not_checked", error=str(problem))
+            return None
+        if any(existing.id in known for existing in listed):
+            return True
+        log.error("subscription_lost", known=sorted(known))
+        await self.database.write(subscriptions.forget)
+        return False
+
+    async def delete(self) -> Subscription | None:
+        """Delete our subscription; None when there was none. Raises ForeignSubscription for another's."""
+        listed = await self.application.subscriptions()
+        ours = [existing for existing in listed if existing.callback_url == self.callback_url]
+        if listed and not ours:
+            raise ForeignSubscription(listed[0], self.callback_url)
+        for existing in ours:
+            await self.application.unsubscribe(existing.id)
+        await self.database.write(subscriptions.forget)
+        return ours[0] if ours else None
+
+
+def _instant(text: str, otherwise: datetime) -> datetime:
+    """Strava writes nanoseconds here, which Python cuts to microseconds (contract section 8)."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return otherwise
+    return moment if moment.tzinfo is not None else otherwise
+
+
+REMEDIES = (
+    (
+        "already exists",
+        "Another subscription was created meanwhile. `feedzone subscription show` lists it.",
+    ),
+    (
+        "does not return 200",
+        "Strava reached {url}, but got no 200. Most likely first: a login page, firewall or bot check in "
+        "front of feedzone (Authelia, Cloudflare) that must let this path through; a proxy that routes the "
+        "path elsewhere; STRAVA_VERIFY_TOKEN differs between this command and the running server.",
+    ),
+    (
+        "challenge",
+        "Something answered at {url}, but not feedzone: the challenge did not come back. Check which service "
+        "your proxy sends this path to.",
+    ),
+    (
+        "not verifiable",
+        "Strava could not reach {url} within 2 seconds. Most likely first: feedzone is not running, or "
+        "APP_URL is not its public https address; no public DNS name or certificate; a firewall that "
+        "blocks Strava.",
+    ),
+)
+
+
+def remedy_for(refusal: ApiError, url: str) -> str:
+    """What to do about a refusal, most likely cause first."""
+    said = " ".join((refusal.message, refusal.body, *(fault.code for fault in refusal.faults))).lower()
+    for sign, remedy in REMEDIES:
+        if sign in said:
+            return remedy.format(url=url)
+    if isinstance(refusal, AppInactive):
+        return "Its owner needs a paid Strava subscription: see https://www.strava.com/settings/api."
+    if refusal.status in (401, 403):
+        return "Strava does not accept the application: check STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET."
+    return "See https://developers.strava.com/docs/webhooks/ for what the callback must do."

@@ -1,0 +1,34 @@
+"""What handlers may ask before they decide (ports.Records)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..domain.activity import HeldActivity
+from ..domain.photos import HeldPhotos
+from . import activities, athletes, photos
+from .engine.database import Database
+
+
+class RecordTable:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def held_activity(self, activity_id: int) -> HeldActivity | None:
+        return await self._database.read(lambda c: activities.held(c, activity_id))
+
+    async def connected_at(self, athlete_id: int) -> datetime | None:
+        row = await self._database.read(lambda c: athletes.get(c, athlete_id))
+        return None if row is None else row.connected_at
+
+    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
+        return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))
+
+    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+        return await self._database.read(lambda c: photos.held(c, activity_id))
+
+    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+        return await self._database.read(lambda c: activities.held_between(c, athlete_id, after, before))
+
+    async def held_count(self, athlete_id: int) -> int:
+        return await self._database.read(lambda c: activities.held_count(c, athlete_id))

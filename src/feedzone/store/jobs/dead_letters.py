@@ -1,0 +1,199 @@
+"""Dead letters: jobs that were given up, kept with their story until somebody retries or discards them.
+
+An object has at most one, and a later job that brings the object up to date resolves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, select, update
+
+from ...domain.job import Job, Lane
+from .. import athletes, events
+from ..quota.breaker import IS_OPEN
+from ..schema.tables import job_attempts, jobs, webhook_events
+from . import attempts
+
+_columns = jobs.c
+_others = jobs.alias("live")
+
+NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
+"""Classes of failure (errors.py) that end when the athlete connects again."""
+
+PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
+"""Classes of failure that pass without anybody looking at each: by themselves, or when a setting is right."""
+
+CHANCE_AFTER, CHANCE_MOST = timedelta(minutes=5), timedelta(hours=6)
+"""A dead letter of these is tried again unasked: `due_at` says when, each time later."""
+
+_TWINS = select(_columns.id).where(
+    _columns.kind == bindparam("kind"),
+    _columns.key == bindparam("object"),
+    _columns.athlete_id == bindparam("athlete"),
+    _columns.state == "dead",
+)
+
+
+def _twins(connection: Connection, job: Job) -> Sequence[str]:
+    same = {"kind": job.kind, "object": job.key, "athlete": job.athlete_id}
+    return connection.execute(_TWINS, same).scalars().all()
+
+
+def resolve(connection: Connection, job: Job, now: datetime) -> None:
+    """The job has brought its object up to date, and with it what an earlier one was given up on."""
+    for twin in _twins(connection, job):
+        connection.execute(delete(jobs).where(_columns.id == twin))
+        attempts.forget(connection, twin)
+        events.complete(connection, twin, None, "brought up to date by a later job", now)
+
+
+def absorb(connection: Connection, job: Job, kind: str, now: datetime) -> datetime:
+    """The job is given up, too: the events and the story of an earlier dead letter go on in this one.
+
+    Returns when it is tried again unasked, should its failure be one that passes: ever later, for what fails
+    for days shall not cost the calls of those days.
+    """
+    for twin in _twins(connection, job):
+        events.relink(connection, twin, job.id)
+        attempts.relink(connection, twin, job.id)
+        connection.execute(delete(jobs).where(_columns.id == twin))
+    attempts.shorten(connection, job.id)
+    if kind not in PASSING:
+        return now
+    rounds = attempts.count(connection, job.id) // (job.attempts + 1) - 1
+    wait: timedelta = CHANCE_AFTER * 2 ** max(0, min(rounds, 10))
+    return now + min(CHANCE_MOST, wait)
+
+
+def _chances() -> Select[Any]:
+    """Those whose failure may have passed, and whose object no live job is about to bring up to date.
+
+    None while all calls wait (store/breaker.py): an outage must not use up their chances.
+    """
+    live = _others.c
+    followed = exists().where(
+        live.kind == _columns.kind,
+        live.key == _columns.key,
+        live.athlete_id == _columns.athlete_id,
+        live.state != "dead",
+    )
+    paused = exists().where(IS_OPEN)
+    return select(_columns.id).where(
+        _columns.state == "dead",
+        _columns.error_class.in_(PASSING),
+        _columns.due_at <= bindparam("now"),
+        ~followed,
+        ~paused,
+    )
+
+
+# What the scheduler asks all the time is built once: to build a statement takes longer than to run it.
+_ANY_CHANCE = _chances().limit(1)
+_CHANCES = _chances().order_by(_columns.due_at, _columns.id).limit(bindparam("most"))
+
+
+def any_chance(connection: Connection, now: datetime) -> bool:
+    return connection.execute(_ANY_CHANCE, {"now": now}).first() is not None
+
+
+def give_chances(connection: Connection, now: datetime, limit: int) -> int:
+    """Try again, in its lane, what was given up for what may have passed; returns how many jobs that were."""
+    letters: Sequence[str] = connection.execute(_CHANCES, {"now": now, "most": limit}).scalars().all()
+    return sum(revive(connection, letter, now, sooner=False) for letter in letters)
+
+
+def listing(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
+    """Dead letters, oldest first: all, or those of one class of failure."""
+    query = select(jobs).where(_columns.state == "dead").order_by(_columns.id)
+    if error_class is not None:
+        query = query.where(_columns.error_class == error_class)
+    return connection.execute(query).all()
+
+
+def revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
+    """Run a dead letter again, with all its attempts before it, `sooner` than its lane would have it.
+
+    False when there is no such dead letter.
+    """
+    row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
+    if row is None:
+        return False
+    live = (
+        update(jobs)
+        .where(
+            _columns.kind == row.kind,
+            _columns.key == row.key,
+            _columns.athlete_id == row.athlete_id,
+            _columns.state != "dead",
+        )
+        .values(version=_columns.version + 1, due_at=now)
+    )
+    if connection.execute(live).rowcount:
+        # The object has a live job again, whose end resolves this one.
+        return True
+    lane = case((_columns.priority > Lane.INTERACTIVE, int(Lane.INTERACTIVE)), else_=_columns.priority)
+    values = {"state": "queued", "attempts": 0, "due_at": now, "updated_at": now}
+    connection.execute(
+        update(jobs).where(_columns.id == job_id).values(values | ({"priority": lane} if sooner else {}))
+    )
+    events.reopen(connection, job_id)
+    return True
+
+
+def revive_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
+    """The athlete has given access (again): run what was given up for want of it. Returns how many."""
+    denied = select(_columns.id).where(
+        _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
+    )
+    letters = connection.execute(denied).scalars().all()
+    return sum(revive(connection, letter, now) for letter in letters)
+
+
+class Kept(NamedTuple):
+    """A dead letter as it was before it was discarded."""
+
+    job: dict[str, Any]
+    attempts: list[dict[str, Any]]
+    events: dict[str, dict[str, Any]]
+    """By id, what discarding changes of them."""
+
+
+def keep(connection: Connection, job_id: str) -> Kept | None:
+    row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
+    if row is None:
+        return None
+    told = webhook_events.c
+    caused = select(told.id, told.status, told.processed_at, told.error_message).where(told.job_id == job_id)
+    return Kept(
+        dict(row._mapping),
+        [dict(one._mapping) for one in attempts.of_job(connection, job_id)],
+        {one.id: dict(one._mapping) for one in connection.execute(caused)},
+    )
+
+
+def restore(connection: Connection, kept: Kept) -> bool:
+    """Undo `discard`. False when there is nothing to undo any more: the athlete has left, or it is back."""
+    athlete, number = kept.job["athlete_id"], kept.job["id"]
+    if athletes.statuses(connection, [athlete]).get(athlete) in (None, "deauthorized"):
+        return False
+    if connection.execute(select(_columns.id).where(_columns.id == number)).first():
+        return False
+    connection.execute(jobs.insert().values(kept.job))
+    if kept.attempts:
+        connection.execute(job_attempts.insert(), kept.attempts)
+    for event_id, was in kept.events.items():
+        mine = (webhook_events.c.id == event_id) & (webhook_events.c.job_id == number)
+        connection.execute(update(webhook_events).where(mine).values(was))
+    return True
+
+
+def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
+    """Drop a dead letter for good; its events keep the reason. False when there is no such dead letter."""
+    found = connection.execute(delete(jobs).where(_columns.id == job_id, _columns.state == "dead")).rowcount
+    if found:
+        attempts.forget(connection, job_id)
+        events.discard(connection, job_id, reason, now)
+    return bool(found)

@@ -1,0 +1,258 @@
+"""The queue: one live job per object, leased, coalesced by version, finished under guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
+
+from ...domain.event import STORM
+from ...domain.ids import uuid7
+from ...domain.job import Job, JobSpec, Lane, encode_hint
+from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
+from .. import events
+from ..engine.dialect import insert_for
+from ..schema.tables import LIVE, jobs
+from . import attempts, dead_letters, fairness
+
+Apply = Callable[[Connection, bool], None]
+"""Writes the effects of an outcome; the flag says whether the job is given up with it."""
+
+_columns = jobs.c
+
+# Statements of every job's way are built once: to build one takes longer than to run it.
+_NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
+_LEASED = (
+    select(_columns.version, _columns.due_at)
+    .where(
+        _columns.id == bindparam("job"),
+        _columns.state == "running",
+        _columns.lease_owner == bindparam("holder"),
+    )
+    .with_for_update()
+)
+_EXISTS = select(_columns.id).where(_columns.id == bindparam("job"))
+_CHANGE = update(jobs).where(_columns.id == bindparam("job"))
+_DELETE = delete(jobs).where(_columns.id == bindparam("job"))
+_LOCK = (
+    select(_columns.key, _columns.priority)
+    .where(_columns.key.in_(bindparam("keys", expanding=True)), _columns.state != "dead")
+    .order_by(_columns.id)
+    .with_for_update()
+)
+
+
+def enqueue(
+    connection: Connection, specs: Iterable[JobSpec], now: datetime, *, unless_live: bool = False
+) -> None:
+    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane,
+    or, with `unless_live`, stays as it is.
+
+    One is live per object and athlete: a forged event that names another owner must not take the real
+    owner's job away.
+    """
+    newest: dict[tuple[str, str, int], JobSpec] = {}
+    for spec in specs:
+        identity = (spec.kind, spec.key, spec.athlete_id)
+        held = newest.get(identity)
+        newest[identity] = spec if held is None else _merge(held, spec, now)
+    if not newest:
+        return
+    if connection.dialect.name == "postgresql":
+        # Differs because only PostgreSQL can wake the workers of other processes; it does so at commit.
+        connection.execute(text("NOTIFY feedzone_jobs"))
+    turn = fairness.taken(connection, newest.values())
+    # Two processes that enqueue the same keys in different order would deadlock on PostgreSQL.
+    rows = [_values(spec, turn[identity], now) for identity, spec in sorted(newest.items())]
+    connection.execute(_upsert(connection.dialect.name, unless_live=unless_live), rows)
+
+
+@cache
+def _upsert(dialect: str, *, unless_live: bool) -> Any:
+    statement = insert_for(dialect, jobs)
+    if unless_live:
+        return statement.on_conflict_do_nothing(
+            index_elements=[_columns.kind, _columns.key, _columns.athlete_id], index_where=LIVE
+        )
+    new, old = statement.excluded, _columns
+    newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
+    # What comes while the job runs says when it is to run again.
+    running = and_(old.state == "running", old.due_at <= new.updated_at)
+    # Both wait for updates to settle: as long as more come, though not for ever (domain/event.py).
+    longest = case(
+        (or_(old.settle_until.is_(None), new.settle_until < old.settle_until), new.settle_until),
+        else_=old.settle_until,
+    )
+    later = case((new.due_at < longest, new.due_at), else_=longest)
+    settling = and_(
+        new.settle_until.is_not(None),
+        old.due_at > new.updated_at,
+        old.due_at < later,
+        old.priority == int(Lane.LIVE),
+        old.last_error.is_(None),
+    )
+    return statement.on_conflict_do_update(
+        index_elements=[old.kind, old.key, old.athlete_id],
+        index_where=LIVE,
+        set_={
+            "version": old.version + 1,
+            "hint": case((newer, new.hint), else_=old.hint),
+            "hint_time": case((newer, new.hint_time), else_=old.hint_time),
+            "priority": case((better, new.priority), else_=old.priority),
+            "turn": case((better, new.turn), else_=old.turn),
+            "due_at": case(
+                (settling, later), (or_(running, new.due_at < old.due_at), new.due_at), else_=old.due_at
+            ),
+            "settle_until": case((running, new.settle_until), else_=longest),
+            "updated_at": new.updated_at,
+        },
+    )
+
+
+def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
+    """The later one of two in a batch wins where it is as new, as the upsert would have it."""
+    newer = second if second.hint_time >= first.hint_time else first
+    better = second if second.lane < first.lane else first
+    return JobSpec(
+        first.kind,
+        first.key,
+        first.athlete_id,
+        newer.hint,
+        newer.hint_time,
+        better.lane,
+        better.rank,
+        min(first.due_at or now, second.due_at or now),
+        better.first,
+        min((one.settle_until for one in (first, second) if one.settle_until), default=None),
+    )
+
+
+def _values(spec: JobSpec, turn: int, now: datetime) -> dict[str, Any]:
+    return {
+        "id": uuid7(int(now.timestamp() * 1000)),
+        "kind": spec.kind,
+        "key": spec.key,
+        "athlete_id": spec.athlete_id,
+        "state": "queued",
+        "hint": encode_hint(spec.hint),
+        "hint_time": spec.hint_time,
+        "priority": int(spec.lane),
+        "turn": turn,
+        "due_at": spec.due_at or now,
+        "settle_until": spec.settle_until,
+        "attempts": 0,
+        "version": 1,
+        "first_received_at": now,
+        "updated_at": now,
+    }
+
+
+def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
+    """Lock the live jobs of these objects; returns their lanes.
+
+    Every transaction locks jobs before activities before athletes: two that differed would deadlock.
+    """
+    return {row.key: Lane(row.priority) for row in connection.execute(_LOCK, {"keys": sorted(keys)})}
+
+
+def finish(
+    connection: Connection,
+    job: Job,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    max_attempts: int,
+    retry_delay: timedelta,
+    apply: Apply,
+) -> bool:
+    """Complete the job's run and apply its effects; False, changing nothing, when the lease was lost."""
+    mine = {"job": job.id, "holder": job.lease_owner}
+    current = connection.execute(_LEASED, mine).one_or_none()
+    if current is None:
+        return False
+    overtaken = current.version > job.version
+    again = max(now, current.due_at) if overtaken else None
+    apply(connection, is_last_attempt(job, outcome, max_attempts) and not overtaken)
+    if connection.execute(_EXISTS, {"job": job.id}).first() is None:
+        return True  # its effects removed it: the athlete has left
+    match outcome:
+        case Done(then=then):
+            _complete(connection, job, outcome, again=again, now=now)
+            if not overtaken:  # else the run that is due again will say what comes then
+                enqueue(connection, then, now)
+        case Continue(hint=hint, lane=lane):
+            going_on: dict[str, Any] = {"attempts": 0, "last_error": None}
+            if not overtaken:
+                going_on["hint"] = encode_hint(hint)
+            if lane is not None:
+                going_on |= {"priority": int(lane), "turn": fairness.first(connection, lane)}
+            _requeue(connection, job, again or now, now, going_on)
+            events.mark_pending(connection, [job.id])
+        case Snooze(until=until, reason=reason, hint=hint):
+            # A newer hint is not replaced by where the older run stopped.
+            changes: dict[str, Any] = {"last_error": reason}
+            if hint is not None and not overtaken:
+                changes["hint"] = encode_hint(hint)
+            _requeue(connection, job, again or until, now, changes)
+            events.mark_pending(connection, [job.id])
+        case Retry(error=error, hint=hint, kind=kind):
+            dead = job.attempts + 1 >= max_attempts
+            _failed(connection, job, error, kind, now, dead=dead, overtaken=overtaken)
+            if hint is not None and not overtaken:
+                connection.execute(_CHANGE, {"job": job.id, "hint": encode_hint(hint)})
+            due = again or now + retry_delay
+            connection.execute(
+                update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
+            )
+        case Discard(reason=reason, kind=kind):
+            _failed(connection, job, reason, kind, now, dead=True, overtaken=overtaken)
+    return True
+
+
+def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
+    """Whether this outcome makes the job a dead letter."""
+    return isinstance(outcome, Discard) or (isinstance(outcome, Retry) and job.attempts + 1 >= max_attempts)
+
+
+def _complete(connection: Connection, job: Job, done: Done, *, again: datetime | None, now: datetime) -> None:
+    """Delete the job (or run it again for what came meanwhile); its events, and its dead twins', are done."""
+    if again is not None:
+        calm = {"attempts": 0, "last_error": None, "settle_until": now + STORM}
+        _requeue(connection, job, again, now, calm)
+    else:
+        connection.execute(_DELETE, {"job": job.id})
+        attempts.forget(connection, job.id)
+    events.complete(connection, job.id, job.version, done.note, now, about=done.about)
+    dead_letters.resolve(connection, job, now)
+
+
+def _failed(
+    connection: Connection, job: Job, error: str, kind: str, now: datetime, *, dead: bool, overtaken: bool
+) -> None:
+    attempts.note(connection, job, error, kind, now)
+    changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error, "error_class": kind}
+    if dead and not overtaken:
+        chance = dead_letters.absorb(connection, job, kind, now)
+        changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
+        connection.execute(_CHANGE, {"job": job.id, "due_at": chance, **changes})
+    else:
+        # What came meanwhile deserves attempts of its own.
+        _requeue(connection, job, now, now, changes | ({"attempts": 0} if overtaken and dead else {}))
+    events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
+
+
+def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, changes: dict[str, Any]) -> None:
+    values = {"state": "queued", "lease_owner": None, "lease_until": None, "due_at": due, "updated_at": now}
+    connection.execute(_CHANGE, {"job": job.id, **values, **changes})
+
+
+def next_due(connection: Connection) -> datetime | None:
+    """When the next queued job falls due."""
+    return connection.execute(_NEXT_DUE).scalar()
+
+
+def get(connection: Connection, job_id: str) -> Row[Any] | None:
+    return connection.execute(select(jobs).where(jobs.c.id == job_id)).first()

@@ -1,0 +1,158 @@
+"""The queue as the worker sees it (ports.JobQueue)."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy import Connection
+
+from ...domain.backoff import last_after_window_s, retry_delay_s
+from ...domain.effect import PurgeAthlete
+from ...domain.job import Job, Lane, calls_of
+from ...domain.outcome import Discard, Outcome, Retry
+from ...domain.quota.reserve import Room
+from ...errors import QuotaSpent
+from ...ports import Clock
+from .. import effects
+from ..engine.database import Database
+from ..quota import breaker
+from ..quota.budget import BudgetTable, Tight
+from . import deferral, leases, lifecycle
+
+SOON = timedelta(seconds=5)
+"""What goes first and is due so soon has its calls kept: when a window opens, what waited for it comes back
+within seconds, and what can wait must not have spent it by then."""
+
+MANY_WORKERS = 16
+"""As many times the calls of the jobs that it leases at once must be left, for a worker not to look at what
+other workers' jobs may still call."""
+
+
+class JobTable:
+    """The table `jobs`, one transaction a call."""
+
+    def __init__(
+        self, database: Database, clock: Clock, budget: BudgetTable, *, max_attempts: int, rng: random.Random
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._budget = budget
+        self._max_attempts = max_attempts
+        self._rng = rng
+
+    async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]:
+        now = self._clock.now()
+        demand = await self._budget.demand()
+
+        tight: dict[Lane, Tight] = {}
+
+        def body(connection: Connection) -> list[Job]:
+            nonlocal tight
+            tight = self._budget.tight(connection, demand, Lane, limit * MANY_WORKERS)
+            left = tight.pop(Lane.LIVE, None)
+            running = leases.calls_to_come(connection) if tight else {}
+            first = leases.calls_that_go_first(connection, now + SOON) if tight else {}
+            most = {lane: _calls(lane, room.calls, left, first, running) for lane, room in tight.items()}
+            idle = [lane for lane in tight if lane not in running]
+            return leases.lease(
+                connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
+            )
+
+        found = await self._database.write(body, durable=False)
+        if len(found) < limit:
+            for lane, room in tight.items():
+                if room.calls <= sum(calls_of(job.hint) for job in found if job.lane is lane) and (
+                    await self._database.read(partial(deferral.any_due, lane=lane, now=now))
+                ):
+                    await self._put_off(lane, room.room(), now)
+        return found
+
+    async def _put_off(self, lane: Lane, room: Room, now: datetime) -> None:
+        """What is left in a lane is due when there will be room again."""
+        # Together: each instant of its own would have all workers look again. And after those that the limit
+        # stopped half way, or that go first.
+        until = room.until + timedelta(seconds=last_after_window_s(lane))
+        reason = str(QuotaSpent(room.window, room.until))
+        step = partial(deferral.put_off, lane=lane, now=now, until=until, reason=reason)
+        while await self._database.write(step, durable=False) == deferral.AT_ONCE:
+            pass
+
+    async def finish(self, job: Job, outcome: Outcome) -> bool:
+        now = self._clock.now()
+        delay = timedelta(seconds=retry_delay_s(job.attempts + 1, self._rng.random()))
+        last_words = outcome.if_last if isinstance(outcome, (Retry, Discard)) else ()
+
+        def apply(connection: Connection, last: bool) -> None:
+            effects.apply(connection, outcome.effects + (last_words if last else ()), now)
+
+        def body(connection: Connection) -> bool:
+            return lifecycle.finish(
+                connection,
+                job,
+                breaker.reconsider(connection, outcome, now),
+                now=now,
+                max_attempts=self._max_attempts,
+                retry_delay=delay,
+                apply=apply,
+            )
+
+        finished = await self._database.write(body)
+        if any(isinstance(effect, PurgeAthlete) for effect in outcome.effects):
+            await self._database.scrub()
+        return finished
+
+    async def renew(self, owners: Sequence[str], seconds: float) -> int:
+        until = self._clock.now() + timedelta(seconds=seconds)
+        return await self._database.write(lambda c: leases.renew(c, owners, until))
+
+    async def release(self, owner: str) -> int:
+        now = self._clock.now()
+        return await self._database.write(lambda c: leases.release(c, owner, now))
+
+    async def rescue(self) -> int:
+        now = self._clock.now()
+        # On a file of this very machine, an owner whose process is no more will never come back.
+        is_gone = None if self._database.shares_work else process_is_gone
+        if not await self._database.read(lambda c: leases.any_abandoned(c, now, is_gone)):
+            return 0
+        return await self._database.write(lambda c: leases.rescue(c, now, is_gone))
+
+    async def next_due(self) -> datetime | None:
+        return await self._database.read(lifecycle.next_due)
+
+
+def _calls(
+    lane: Lane, room: int, left: Tight | None, first: Mapping[Lane, int], running: Mapping[Lane, int]
+) -> int:
+    """What a lane may call now, less what others are known to be about to call."""
+    before = sum(calls for other, calls in first.items() if other < lane)
+    calls = room - before
+    if lane is Lane.INTERACTIVE and left is not None:
+        # Somebody waits for an answer: these uploads have their calls of what is kept for uploads.
+        calls = min(room, left.calls - before)
+    return calls - sum(calls for other, calls in running.items() if other <= lane)
+
+
+def worker_name() -> str:
+    """Names this process in leases: host:pid:random."""
+    return f"{socket.gethostname()}:{os.getpid()}:{random.randrange(16**8):08x}"  # noqa: S311  (a name)
+
+
+def process_is_gone(owner: str) -> bool:
+    """Whether the lease owner was a process of this machine that has ended."""
+    host, _, rest = owner.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

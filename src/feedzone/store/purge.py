@@ -1,0 +1,162 @@
+"""An athlete who leaves is gone; a receipt stays that proves it (guarantee 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, select, update
+
+from ..domain.effect import CountForged, PurgeAthlete
+from ..domain.ids import uuid7
+from ..domain.job import RevokeHint, decode_hint
+from . import events
+from .jobs import attempts
+from .schema.tables import (
+    activity_changes,
+    activity_photos,
+    activity_streams,
+    api_calls,
+    conflicts,
+    deletion_receipts,
+    forged_suspects,
+    job_attempts,
+    jobs,
+    strava_activities,
+    strava_athletes,
+    strava_gear,
+    sweeps,
+    token_uses,
+)
+
+PERSONAL = (
+    jobs,
+    job_attempts,
+    strava_activities,
+    activity_streams,
+    activity_photos,
+    activity_changes,
+    token_uses,
+    sweeps,
+    conflicts,
+    strava_gear,
+)
+"""Tables with rows of an athlete, in the order in which they are locked: jobs first (jobs.lock)."""
+
+
+def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
+    """Remove tokens, activities, streams, raw payloads and queue rows, and write the receipt."""
+    athlete_id = effect.athlete_id
+    # Waits for events that are just being accepted, and keeps new ones out (athletes.statuses).
+    connection.execute(
+        select(strava_athletes.c.id).where(strava_athletes.c.id == athlete_id).with_for_update()
+    )
+    counts = {
+        table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
+        for table in PERSONAL
+    }
+    kept = effect.cause.removeprefix("event:") if effect.cause.startswith("event:") else None
+    counts["webhook_events"] = events.purge_athlete(connection, athlete_id, kept)
+    if kept:
+        events.complete_one(connection, kept, now)
+    # What was spent stays in the sum; for whom and for what, nobody needs to know any more.
+    nobodys = {"athlete_id": None, "activity_id": None}
+    connection.execute(update(api_calls).where(api_calls.c.athlete_id == athlete_id).values(nobodys))
+    _blank(connection, athlete_id, effect.reason, now)
+    connection.execute(
+        deletion_receipts.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)),
+            athlete_id=athlete_id,
+            reason=effect.reason,
+            cause=effect.cause,
+            confirmed_by=effect.confirmed_by,
+            purged_at=now,
+            counts=msgspec.json.encode(counts).decode(),
+            revoked_at=now if effect.reason == "deauthorized" else None,
+            revoke_detail=effect.confirmed_by if effect.reason == "deauthorized" else None,
+        )
+    )
+
+
+def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) -> None:
+    """Keep the bare id, so that late events of the athlete are known as such; nothing else."""
+    keep = {"id", "status", "status_reason", "token_generation", "connected_at", "updated_at"}
+    empty: dict[str, Any] = {
+        column.name: False if not column.nullable and "BOOL" in str(column.type) else None
+        for column in strava_athletes.c
+        if column.name not in keep
+    }
+    empty["initial_sync_found"] = 0
+    connection.execute(
+        update(strava_athletes)
+        .where(strava_athletes.c.id == athlete_id)
+        .values(
+            **empty,
+            status="deauthorized",
+            status_reason=reason,
+            # A refresh that is under way must not bring the tokens back.
+            token_generation=strava_athletes.c.token_generation + 1,
+            updated_at=now,
+        )
+    )
+
+
+def note_revoke(connection: Connection, athlete_id: int, detail: str, revoked_at: datetime | None) -> None:
+    """Note on the newest receipt that Strava has let go, too, or (None) why it has not."""
+    newest = (
+        select(deletion_receipts.c.id)
+        .where(deletion_receipts.c.athlete_id == athlete_id)
+        .order_by(deletion_receipts.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    values: dict[str, Any] = {"revoke_detail": detail}
+    if revoked_at is not None:
+        values["revoked_at"] = revoked_at
+    connection.execute(update(deletion_receipts).where(deletion_receipts.c.id == newest).values(values))
+
+
+def forget_revoke(connection: Connection, athlete_id: int) -> None:
+    """The athlete connects again before Strava was told of the departure: to revoke the old pair then could
+    end the new consent. The receipt says why nothing was revoked."""
+    waiting = connection.execute(
+        select(jobs.c.id, jobs.c.hint)
+        .where(jobs.c.kind == "revoke_athlete", jobs.c.athlete_id == athlete_id)
+        .with_for_update()
+    ).all()
+    told = [row.id for row in waiting if _is_revoke(row.hint)]
+    if told:
+        for job_id in told:
+            attempts.forget(connection, job_id)
+        connection.execute(delete(jobs).where(jobs.c.id.in_(told)))
+        detail = "not revoked: the athlete connected again before Strava could be told"
+        note_revoke(connection, athlete_id, detail, None)
+
+
+def _is_revoke(hint: str) -> bool:
+    decoded = decode_hint(hint)
+    return isinstance(decoded, RevokeHint) and decoded.action == "revoke"
+
+
+def count_forged(connection: Connection, effect: CountForged, now: datetime) -> None:
+    connection.execute(
+        forged_suspects.insert().values(
+            id=uuid7(int(now.timestamp() * 1000)), claim=effect.claim, cause=effect.cause, noticed_at=now
+        )
+    )
+
+
+def forged(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Claims that Strava denied, newest first."""
+    return connection.execute(
+        select(forged_suspects).order_by(forged_suspects.c.id.desc()).limit(limit)
+    ).all()
+
+
+def receipts(connection: Connection, athlete_id: int | None = None) -> Sequence[Row[Any]]:
+    query = select(deletion_receipts).order_by(deletion_receipts.c.id.desc()).limit(200)
+    if athlete_id is not None:
+        query = query.where(deletion_receipts.c.athlete_id == athlete_id)
+    return connection.execute(query).all()

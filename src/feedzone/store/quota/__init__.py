@@ -1,0 +1,1 @@
+"""Strava's rate limit, shared by all processes."""

@@ -1,0 +1,339 @@
+"""Leave to call, within the rate limit that all processes share (guarantee 4)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, bindparam, case, update
+
+from ...clock import StravaClock, is_recent
+from ...domain.job import Lane
+from ...domain.quota import reserve as lanes
+from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
+from ...domain.quota.reserve import Room
+from ...domain.quota.windows import WINDOWS, Reservation, Usage, Window, WindowName, window_start
+from ...errors import QuotaSpent
+from .. import at_once
+from ..engine.database import Database
+from ..jobs import cost
+from ..schema.tables import api_budget
+from . import breaker, call_log, windows
+
+ALONE_S = 5.0
+"""How long others wait for the answer to a call that goes alone."""
+
+ASK_AGAIN_S = 0.1
+
+PATIENCE = timedelta(seconds=30)
+"""Who has waited so long for others' answers comes back later: a run that takes too long costs an attempt."""
+
+SILENCE = timedelta(seconds=20)
+"""After so long without a call of ours, others may have spent what we take for left."""
+
+SURPRISE = 200
+"""So many calls others may make before the next answer tells of them. Where they use the application, too,
+calls go one by one while less is left: then one is refused at most, and none after it."""
+
+OTHERS_FROM = 5
+"""So many calls a day that are not ours: somebody else uses the application, too. Fewer may be ours after
+all, counted in a window that was just ending."""
+
+LEARNED_FOR = timedelta(minutes=30)
+"""The journal of a week is not read for every call."""
+
+_MORE = update(api_budget).values(
+    used=api_budget.c.used + bindparam("calls"),
+    history=api_budget.c.history + bindparam("for_histories"),
+    updated_at=bindparam("now"),
+    alone_until=bindparam("until"),
+)
+_FEWER = case((api_budget.c.history > 0, api_budget.c.history - bindparam("for_histories")), else_=0)
+_ONE_LESS = (
+    update(api_budget)
+    .where(api_budget.c.starts_at == bindparam("since"), api_budget.c.used > 0)
+    .values(used=api_budget.c.used - 1, history=_FEWER)
+)
+_LATCH = (
+    update(api_budget)
+    .where(api_budget.c.window == bindparam("name"))
+    .values(latched_until=bindparam("until"))
+)
+_ALONE = update(api_budget).values(alone_until=bindparam("until"))
+
+
+Answer = Reservation | Room | Exception
+"""Leave to call, or when there will be room, or why not."""
+
+
+class _Asker(NamedTuple):
+    """Somebody who wants to call."""
+
+    lane: Lane
+    answered: asyncio.Future[Answer]
+    since: datetime
+
+
+class Tight(NamedTuple):
+    """A lane that may make few calls now, or none."""
+
+    calls: int
+    room: Callable[[], Room]
+    """When there will be more: instants by our own clock."""
+
+
+class _Learned(NamedTuple):
+    at: datetime
+    day_quota: int
+    demand: Demand
+
+
+class BudgetTable:
+    """The table `api_budget` (ports.BudgetRows). Its instants are by Strava's clock."""
+
+    def __init__(self, database: Database, clock: StravaClock) -> None:
+        self._database = database
+        self._clock = clock
+        self._learned: _Learned | None = None
+        self._asking: list[_Asker] = []
+        self._granting: asyncio.Task[None] | None = None
+
+    async def reserve(self, lane: Lane) -> Reservation:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._asking.append(_Asker(lane, answered, self._clock.now()))
+        if self._granting is None:
+            self._granting = asyncio.create_task(self._grant(), name="reservations")
+        answer = await answered
+        if isinstance(answer, Room):
+            raise QuotaSpent(answer.window, self._clock.ours(answer.until))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _grant(self) -> None:
+        """While one transaction commits, those who ask meanwhile gather for the next; better lanes first."""
+        try:
+            while self._asking:
+                asking, self._asking = self._asking, []
+                group = sorted((one for one in asking if not one.answered.done()), key=lambda one: one.lane)
+                if waiting := await self._answer(group):
+                    # A call that goes alone is under way.
+                    self._asking = waiting + self._asking
+                    await self._clock.sleep(ASK_AGAIN_S)
+        finally:
+            self._granting = None
+
+    async def _answer(self, group: Sequence[_Asker]) -> list[_Asker]:
+        """Answers those who ask, but for those who have to wait: they are returned."""
+        now, asked = self._clock.now(), [one.lane for one in group]
+        try:
+            demand = await self.demand()
+            if asked and asked[0] == asked[-1] and await self._take(asked, demand, now):
+                leave = Reservation(for_history=asked[0] is Lane.BACKFILL)
+                answers: Sequence[Answer | None] = [leave] * len(asked)
+            else:
+                answers = await self._database.write(
+                    lambda c: _reserve(c, asked, demand, now, self._clock.ours(now)), durable=False
+                )
+        except Exception as problem:
+            for one in group:
+                if not one.answered.done():
+                    one.answered.set_exception(problem)
+            return []
+        waiting = []
+        for one, answer in zip(group, answers, strict=True):
+            if answer is None and now - one.since < PATIENCE:
+                waiting.append(one)
+            elif not one.answered.done():
+                one.answered.set_result(answer or Room(0, "read_15min", now + timedelta(seconds=ALONE_S)))
+            elif isinstance(answer, Reservation):
+                await self.release(answer)  # nobody waits for it any longer
+        return waiting
+
+    async def _take(self, asked: Sequence[Lane], demand: Demand, now: datetime) -> bool:
+        return await self._database.at_once(
+            lambda c: at_once.take(c, asked[0], len(asked), demand, now, OTHERS_FROM)
+        )
+
+    async def release(self, reservation: Reservation) -> None:
+        now = self._clock.now()
+
+        def body(connection: Connection) -> None:
+            windows.locked(connection, now)
+            for start in {window_start(name, now) for name in WINDOWS}:
+                connection.execute(_ONE_LESS, {"since": start, "for_histories": int(reservation.for_history)})
+            if reservation.alone:
+                connection.execute(_ALONE, {"until": None})
+
+        await self._database.write(body, durable=False)
+
+    async def answered(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> int:
+        now = self._clock.now()
+        usage = windows.still_true(usage, at or now, now)
+
+        def body(connection: Connection) -> int:
+            theirs = windows.observe(connection, usage, now)
+            if reservation.alone:
+                connection.execute(_ALONE, {"until": None})
+            return theirs
+
+        # Alone with the application, Strava counts what we count: then there is nothing to write.
+        if reservation.alone or await self._database.read(
+            lambda c: bool(windows.corrections(windows.current(c, now, lock=False), usage))
+        ):
+            return await self._database.write(body, durable=False)
+        return 0
+
+    async def latch(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> datetime:
+        now, said_at = self._clock.now(), at or self._clock.now()
+
+        def body(connection: Connection) -> datetime:
+            windows.observe(connection, windows.still_true(usage, said_at, now), now)
+            held = windows.current(connection, now, lock=True)
+            full = [window for window in held.values() if window.used >= window.quota]
+            # Without headers to say which window is spent, the shorter ones are: the day would have said so.
+            short = [window for window in held.values() if not window.is_day and window.holds(said_at)]
+            spent = full or short
+            for window in spent:
+                connection.execute(_LATCH, {"name": window.name, "until": window.ends_at})
+            if reservation.alone:
+                connection.execute(_ALONE, {"until": None})
+            # Else the window that was spent has ended meanwhile.
+            return max((window.ends_at for window in spent), default=now)
+
+        return self._clock.ours(await self._database.write(body))
+
+    async def windows(self) -> list[Window]:
+        """The four windows as they stand now, by our own clock."""
+        now = self._clock.now()
+        held = await self._database.read(lambda c: windows.current(c, now, lock=False))
+        self._forget_if_other(held["read_day"].quota)
+        return [_by_our_clock(window, self._clock) for window in held.values()]
+
+    async def demand(self) -> Demand:
+        """What calls are to be expected, learned from the journal of the last days."""
+        now, known = self._clock.now(), self._learned
+        if known is None or not known.demand.is_of(now) or not is_recent(known.at, now, LEARNED_FOR):
+            known = self._learned = await self._database.read(partial(_learn, now=now, known=known))
+        return known.demand
+
+    def _forget_if_other(self, day_quota: int) -> None:
+        """What is assumed beforehand is a share of the day's quota, which Strava's first answer tells."""
+        if self._learned is not None and self._learned.day_quota != day_quota:
+            self._learned = None
+
+    def tight(
+        self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
+    ) -> dict[Lane, Tight]:
+        """Those lanes that may make fewer than `most` calls now."""
+        now = self._clock.now()
+        held = windows.current(connection, now, lock=False)
+        self._forget_if_other(held["read_day"].quota)
+        every = list(held.values())
+        if lanes.surely_left(every, demand, now) >= most:
+            return {}
+        left = {lane: lanes.calls_left(every, demand, lane, now) for lane in of}
+        return {
+            lane: Tight(calls, partial(self._room, every, demand, lane, now))
+            for lane, calls in left.items()
+            if calls < most
+        }
+
+    def _room(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
+        found = lanes.room(held, demand, lane, now)
+        return Room(found.calls, found.window, self._clock.ours(found.until))
+
+
+def _by_our_clock(window: Window, clock: StravaClock) -> Window:
+    start, end = clock.ours(window.starts_at), clock.ours(window.ends_at)
+    return msgspec.structs.replace(window, starts_at=start, ends_at=end)
+
+
+def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Learned:
+    """`known`: what was learned before."""
+    seen = call_log.counted(connection, now)
+    quota = windows.current(connection, now, lock=False)["read_day"].quota
+    since = cost.histories_since(connection)
+    dawn = known.demand.dawn if known and known.day_quota == quota and known.demand.is_of(now) else None
+    return _Learned(now, quota, learn(seen.rows, seen.since, now, quota, histories_since=since, dawn=dawn))
+
+
+def _reserve(
+    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, ours: datetime
+) -> list[Answer | None]:
+    """An answer for each lane that asks, the better ones first; None: another call goes alone.
+
+    Windows turn by Strava's clock (`now`). The breaker goes by `ours`, as all that waits for it does.
+    """
+    rows = windows.locked(connection, now)
+
+    def door() -> breaker.Door:
+        paused = rows["read_15min"].paused_since is not None
+        return breaker.ask(connection, ours) if paused else breaker.OPEN
+
+    held = windows.of(rows, now)
+    shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
+    until = rows["read_15min"].alone_until
+    # Whoever goes alone may have read the clock after us. Later still, it was set back meanwhile.
+    busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
+    answers: list[Answer | None] = []
+    for lane in asked:
+        leave = _leave(rows, held, lane, demand, now, door, busy=busy, shared=shared)
+        answers.append(leave)
+        if isinstance(leave, Reservation):
+            held = {name: w.after(1, for_history=leave.for_history) for name, w in held.items()}
+            busy = busy or leave.alone
+    if given := [answer for answer in answers if isinstance(answer, Reservation)]:
+        alone = {"until": now + timedelta(seconds=ALONE_S) if any(leave.alone for leave in given) else until}
+        if any(rows[name].starts_at != window.starts_at for name, window in held.items()):
+            windows.write(connection, held.values(), now)
+            connection.execute(_ALONE, alone)
+        else:
+            counts = {"calls": len(given), "for_histories": sum(leave.for_history for leave in given)}
+            connection.execute(_MORE, {**counts, "now": now, **alone})
+    return answers
+
+
+def _leave(
+    rows: Mapping[str, Any],
+    held: Mapping[WindowName, Window],
+    lane: Lane,
+    demand: Demand,
+    now: datetime,
+    ask: Callable[[], breaker.Door],
+    *,
+    busy: bool,
+    shared: bool,
+) -> Answer | None:
+    every = list(held.values())
+    if lanes.surely_left(every, demand, now) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
+        return lanes.room(every, demand, lane, now)
+    if busy:
+        return None
+    door = ask()
+    if door.paused is not None:
+        return door.paused
+    return Reservation(door.probe, _goes_alone(rows, held, now, shared=shared), lane is Lane.BACKFILL)
+
+
+def _goes_alone(
+    rows: Mapping[str, Any], held: Mapping[WindowName, Window], now: datetime, *, shared: bool
+) -> bool:
+    """Whether this call should tell us where Strava's count stands before others follow.
+
+    The first of a window: it may not have begun at Strava, or have a new limit. Where others spend the
+    limit, too: after a silence, and where they could spend what is left at once.
+    """
+    quarter = rows["read_15min"]
+    if quarter.alone_until is not None:
+        return True  # the call that went alone was never answered
+    if quarter.starts_at != held["read_15min"].starts_at or held["read_15min"].used == 0:
+        return True
+    if not shared:
+        return False
+    close = any(window.quota - window.used <= SURPRISE for window in held.values())
+    return close or now - quarter.updated_at >= SILENCE

@@ -1,0 +1,136 @@
+"""The rate limit windows as rows: read, begun anew, and corrected by what Strava says (guarantee 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from ...domain.quota.windows import (
+    DEFAULT_LIMITS,
+    WINDOWS,
+    Usage,
+    Window,
+    WindowName,
+    window_end,
+    window_start,
+)
+from ..engine.dialect import insert_into
+from ..jobs import deferral
+from ..schema.tables import api_budget, application_state
+
+_ROWS = select(api_budget).order_by(api_budget.c.window)
+# With whether the breaker is open: a look of its own would be one more way to the database.
+PAUSED_SINCE = select(
+    func.coalesce(application_state.c.inactive_since, application_state.c.failing_since)
+).scalar_subquery()
+_LOCKED = _ROWS.add_columns(PAUSED_SINCE.label("paused_since")).with_for_update(of=api_budget)
+_CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
+
+JUST_NOW = timedelta(seconds=5)
+"""So long may pass between a look at the clock and the transaction that it was for."""
+
+
+def locked(connection: Connection, now: datetime) -> dict[str, Any]:
+    rows = connection.execute(_LOCKED).all()
+    if len(rows) < len(WINDOWS):
+        begin(connection, DEFAULT_LIMITS, now)
+        rows = connection.execute(_LOCKED).all()
+    return {row.window: row for row in rows}
+
+
+def current(connection: Connection, now: datetime, *, lock: bool) -> dict[WindowName, Window]:
+    """The windows at `now`: what was counted in an earlier window is over."""
+    if lock:
+        return of(locked(connection, now), now)
+    return of({row.window: row for row in connection.execute(_ROWS)}, now)
+
+
+def of(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
+    # Another process may have read the clock after us, and begun a window that to us is still to come.
+    begun = max((row.starts_at for row in rows.values()), default=now)
+    now = begun if now < begun <= now + JUST_NOW else now
+    short = window_start("read_15min", now), window_end("read_15min", now)
+    day = window_start("read_day", now), window_end("read_day", now)
+    return {
+        name: _window(name, rows.get(name), now, *(day if name.endswith("_day") else short))
+        for name in WINDOWS
+    }
+
+
+def _window(name: WindowName, row: Any, now: datetime, start: datetime, end: datetime) -> Window:
+    if row is None:
+        return Window(name, start, end, DEFAULT_LIMITS[name], 0)
+    used, others, history = (row.used, row.others, row.history) if row.starts_at == start else (0, 0, 0)
+    latched = row.latched_until is not None and row.latched_until > now
+    return Window(name, start, end, row.quota, used, latched, others, history)
+
+
+def begin(connection: Connection, limits: Mapping[WindowName, int], now: datetime) -> None:
+    """What is assumed until an answer tells the limits; what is known already stays."""
+    rows = [
+        {
+            "window": name,
+            "starts_at": window_start(name, now),
+            "quota": limits[name],
+            "used": 0,
+            "others": 0,
+            "updated_at": now,
+        }
+        for name in WINDOWS
+    ]
+    connection.execute(insert_into(connection, api_budget).on_conflict_do_nothing(), rows)
+
+
+def write(connection: Connection, windows: Iterable[Window], now: datetime) -> None:
+    rows = [
+        {
+            "name": window.name,
+            "starts_at": window.starts_at,
+            "quota": window.quota,
+            "used": window.used,
+            "others": window.others,
+            "history": window.history,
+            "updated_at": now,
+        }
+        for window in windows
+    ]
+    connection.execute(_CHANGE, rows)
+
+
+def still_true(usage: Usage, at: datetime, now: datetime) -> Usage:
+    """What was said then of windows that have not ended since: a spent one must not close the next."""
+    return {
+        name: reading for name, reading in usage.items() if window_start(name, at) == window_start(name, now)
+    }
+
+
+def corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:
+    """The windows of which Strava knows more than we do."""
+    found = {}
+    for name, reading in usage.items():
+        window = held[name]
+        # The larger count is right: calls of ours may be under way, and others may use the application.
+        used = window.used if reading.used is None else max(window.used, reading.used)
+        others = window.others + used - window.used
+        quota = reading.limit or window.quota
+        corrected = msgspec.structs.replace(window, quota=quota, used=used, others=others)
+        if corrected != window:
+            found[name] = corrected
+    return found
+
+
+def observe(connection: Connection, usage: Usage, now: datetime) -> int:
+    """Write what Strava knows more than we do; returns how many calls of the day were not ours."""
+    held = current(connection, now, lock=True)
+    corrected = corrections(held, usage)
+    if not corrected:
+        return 0
+    write(connection, corrected.values(), now)
+    if any(window.quota > held[name].quota for name, window in corrected.items()):
+        deferral.hurry(connection, now)
+    day = corrected.get("read_day")
+    return day.others - held["read_day"].others if day is not None else 0

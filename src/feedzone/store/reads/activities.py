@@ -1,0 +1,87 @@
+"""Activities as people and their programs read them: lists, counts, and the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, literal, or_, select, tuple_
+
+from ..engine.types import Instant
+from ..schema.tables import activity_changes, strava_activities, strava_athletes
+
+_table = strava_activities
+_columns = _table.c
+
+
+def listing(
+    connection: Connection,
+    *,
+    athlete_id: int | None = None,
+    after: datetime | None = None,
+    before: datetime | None = None,
+    sport_type: str | None = None,
+    cursor: tuple[datetime, int] | None = None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Activities that are not deleted, latest start first; `cursor` is the last one of the page before."""
+    wanted = [_columns.sync_status != "deleted", _columns.start_date.is_not(None)]
+    if athlete_id is not None:
+        wanted.append(_columns.athlete_id == athlete_id)
+    if after is not None:
+        wanted.append(_columns.start_date >= after)
+    if before is not None:
+        wanted.append(_columns.start_date < before)
+    if sport_type is not None:
+        wanted.append(_columns.sport_type == sport_type)
+    if cursor is not None:
+        at, last = cursor
+        wanted.append(tuple_(_columns.start_date, _columns.id) < tuple_(literal(at, Instant), literal(last)))
+    query = (
+        select(_table).where(*wanted).order_by(_columns.start_date.desc(), _columns.id.desc()).limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def progress(connection: Connection, athlete_id: int, after: datetime | None) -> dict[str, int]:
+    """How many activities of the athlete, started since `after`, are in each sync status."""
+    query = (
+        select(_columns.sync_status, func.count())
+        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
+        .group_by(_columns.sync_status)
+    )
+    if after is not None:
+        query = query.where(_columns.start_date >= after)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def changes(
+    connection: Connection, *, since_id: str | None, limit: int, since: datetime | None = None
+) -> Sequence[Row[Any]]:
+    """The audit trail, oldest first."""
+    query = select(activity_changes).order_by(activity_changes.c.id).limit(limit)
+    if since is not None:
+        query = query.where(activity_changes.c.changed_at >= since)
+    if since_id:
+        query = query.where(activity_changes.c.id > since_id)
+    return connection.execute(query).all()
+
+
+def progress_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, dict[str, int]]:
+    """`progress` of several athletes at once, each since the start of their own first sync's window."""
+    athlete = strava_athletes.c
+    query = (
+        select(_columns.athlete_id, _columns.sync_status, func.count().label("activities"))
+        .join(strava_athletes, athlete.id == _columns.athlete_id)
+        .where(
+            _columns.athlete_id.in_(sorted(athlete_ids)),
+            _columns.sync_status != "deleted",
+            or_(athlete.initial_sync_after.is_(None), _columns.start_date >= athlete.initial_sync_after),
+        )
+        .group_by(_columns.athlete_id, _columns.sync_status)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.athlete_id, {})[row.sync_status] = row.activities
+    return found

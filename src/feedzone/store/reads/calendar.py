@@ -1,0 +1,173 @@
+"""An athlete's activities by day, as people look for them: by the wall clock of where it happened.
+
+What is added up is read from one index, `ix_strava_activities_diary`: a row of the table drags along what
+Strava sent, and a year of rows would be read for a few sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+
+from ..engine.types import WallTime
+from ..schema.tables import strava_activities
+
+_columns = strava_activities.c
+_local = _columns.start_date_local
+
+UNFINISHED = ("pending", "syncing")
+LINE: tuple[Any, ...] = (
+    _columns.id,
+    _columns.athlete_id,
+    _columns.name,
+    _columns.sport_type,
+    _columns.distance,
+    _columns.moving_time,
+    _columns.total_elevation_gain,
+    _local,
+    _columns.sync_status,
+)
+"""What a line of the list says."""
+
+
+class Group(NamedTuple):
+    """What one day has of one sport in one state."""
+
+    day: date
+    sport_type: str | None
+    sync_status: str
+    activities: int
+    distance: float
+    moving_time: int
+    climb: float
+
+
+_MINE = and_(_columns.athlete_id == bindparam("athlete"), _columns.sync_status != "deleted")
+_BETWEEN = and_(_local >= bindparam("since"), _local < bindparam("until"))
+
+# Differs because SQLite has no dates: its function gives text, PostgreSQL's a date.
+_DAY = func.date(_local, type_=String)
+_SUMS = (
+    select(
+        _DAY,
+        _columns.sport_type,
+        _columns.sync_status,
+        func.count(),
+        func.coalesce(func.sum(_columns.distance), 0.0),
+        func.coalesce(func.sum(_columns.moving_time), 0),
+        func.coalesce(func.sum(_columns.total_elevation_gain), 0.0),
+    )
+    .where(_MINE, _BETWEEN)
+    .group_by(_DAY, _columns.sport_type, _columns.sync_status)
+)
+_FIRST_AND_LAST = [select(end(_local)).where(_MINE) for end in (func.min, func.max)]
+_SPORTS = (
+    select(_columns.sport_type)
+    .where(_MINE, _columns.sport_type.is_not(None))
+    .group_by(_columns.sport_type)
+    .order_by(func.count().desc(), _columns.sport_type)
+)
+
+
+def sums(connection: Connection, athlete_id: int, first: date, last: date) -> list[Group]:
+    """Of the days from `first` to `last`, each sport and state for itself."""
+    return [
+        Group(one[0] if isinstance(one[0], date) else date.fromisoformat(one[0]), *one[1:])
+        for one in connection.execute(_SUMS, {"athlete": athlete_id, **_days(first, last)})
+    ]
+
+
+def span(connection: Connection, athlete_id: int) -> tuple[datetime, datetime] | None:
+    """Wall time of the first and the last activity; None: there is none."""
+    first, last = (connection.execute(end, {"athlete": athlete_id}).scalar() for end in _FIRST_AND_LAST)
+    return None if first is None or last is None else (first, last)
+
+
+def sports(connection: Connection, athlete_id: int) -> list[str]:
+    """Every sport type there is, the most frequent first."""
+    return [str(one) for one in connection.execute(_SPORTS, {"athlete": athlete_id}).scalars()]
+
+
+def listing(
+    connection: Connection,
+    athlete_id: int,
+    *,
+    between: tuple[date, date] | None = None,
+    search: str = "",
+    sport_type: str | None = None,
+    states: Sequence[str] = (),
+    cursor: tuple[datetime, int] | None = None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """The latest day first; `cursor` is the last one of the page before."""
+    wanted = [_MINE, _local.is_not(None), *_narrowed(search, sport_type, states)]
+    given: dict[str, Any] = {"athlete": athlete_id}
+    if between is not None:
+        wanted.append(_BETWEEN)
+        given |= _days(*between)
+    if cursor is not None:
+        at, last = cursor
+        wanted.append(tuple_(_local, _columns.id) < tuple_(literal(at, WallTime), literal(last)))
+    query = select(*LINE).where(*wanted).order_by(_local.desc(), _columns.id.desc()).limit(limit)
+    return connection.execute(query, given).all()
+
+
+def undated(connection: Connection, athlete_id: int, states: Sequence[str], limit: int) -> Sequence[Row[Any]]:
+    """What Strava sent without a time of its own; in no place of the list, and not to be lost."""
+    query = (
+        select(*LINE)
+        .where(_MINE, _local.is_(None), *_narrowed("", None, states))
+        .order_by(_columns.id.desc())
+        .limit(limit)
+    )
+    return connection.execute(query, {"athlete": athlete_id}).all()
+
+
+def fetched(connection: Connection, athlete_id: int, limit: int) -> Sequence[Row[Any]]:
+    """What was fetched, the latest first."""
+    newest = (
+        select(_columns.id)
+        .where(_MINE, _columns.sync_status == "synced", _columns.last_fetched_at.is_not(None))
+        .order_by(_columns.last_fetched_at.desc(), _columns.id.desc())
+        .limit(limit)
+    )
+    ids = connection.execute(newest, {"athlete": athlete_id}).scalars().all()
+    if not ids:
+        return []
+    rows: Sequence[Row[Any]] = connection.execute(select(*LINE).where(_columns.id.in_(ids))).all()
+    return sorted(rows, key=lambda row: ids.index(row.id))
+
+
+def _days(first: date, last: date) -> dict[str, datetime]:
+    return {
+        "since": datetime.combine(first, time()),
+        "until": datetime.combine(last + timedelta(days=1), time()),
+    }
+
+
+def _narrowed(search: str, sport_type: str | None, states: Sequence[str]) -> list[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = []
+    if search:
+        # SQLite knows of a and A that they are one letter, but not of é and É.
+        spellings = dict.fromkeys((search, search.lower(), search.upper(), search.capitalize()))
+        wanted.append(or_(*(_columns.name.icontains(one, autoescape=True) for one in spellings)))
+    if sport_type is not None:
+        wanted.append(_columns.sport_type == sport_type)
+    if states:
+        wanted.append(_columns.sync_status.in_(states))
+    return wanted

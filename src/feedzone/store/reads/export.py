@@ -1,0 +1,69 @@
+"""What is stored, in all and one by one: for totals and for exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from ..schema.tables import activity_changes, activity_photos, activity_streams, strava_activities
+
+_columns = strava_activities.c
+
+
+def totals(connection: Connection) -> tuple[int, int]:
+    """How many activities are not deleted, and how many have streams."""
+    alive = select(func.count()).where(_columns.sync_status != "deleted")
+    present = select(func.count()).where(activity_streams.c.state == "present")
+    return connection.execute(alive).scalar_one(), connection.execute(present).scalar_one()
+
+
+def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
+    """`id detail summary blob` of the athlete's activities that are not deleted, by id."""
+    # Found first, then fetched: to be sorted, a row would be read with all that Strava sent.
+    page = (
+        select(_columns.id)
+        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
+        .order_by(_columns.id)
+        .limit(limit)
+    )
+    wanted: list[Any] = [_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob]
+    query = (
+        select(*wanted)
+        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
+        .where(_columns.id.in_(connection.execute(page).scalars().all()))
+        .order_by(_columns.id)
+    )
+    return connection.execute(query).all()
+
+
+def photos(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
+    """`activity_id photos` of the athlete's activities whose photos are here, by id."""
+    wanted: list[Any] = [activity_photos.c.activity_id, activity_photos.c.photos]
+    query = (
+        select(*wanted)
+        .where(
+            activity_photos.c.athlete_id == athlete_id,
+            activity_photos.c.state == "present",
+            activity_photos.c.activity_id > after_id,
+        )
+        .order_by(activity_photos.c.activity_id)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def changes(
+    connection: Connection, athlete_id: int, *, after_id: str | None, limit: int
+) -> Sequence[Row[Any]]:
+    """The athlete's part of the audit trail, oldest first."""
+    query = (
+        select(activity_changes)
+        .where(activity_changes.c.athlete_id == athlete_id)
+        .order_by(activity_changes.c.id)
+        .limit(limit)
+    )
+    if after_id is not None:
+        query = query.where(activity_changes.c.id > after_id)
+    return connection.execute(query).all()

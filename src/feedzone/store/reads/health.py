@@ -1,0 +1,44 @@
+"""Signs of health that the database knows: mode, breaker, quiet webhook, open questions."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import Connection, func, select
+
+from .. import reconciliations, subscriptions
+from ..schema.tables import application_state, conflicts
+
+QUIET_WITHIN = timedelta(hours=24)
+
+
+class Signs(NamedTuple):
+    """`unannounced` activities were found by `quiet_sweeps` comparisons, and no event had told of them."""
+
+    polling: bool
+    paused_since: datetime | None
+    failing_since: datetime | None
+    probe_at: datetime | None
+    pause_reason: str | None
+    unannounced: int
+    quiet_sweeps: int
+    open_conflicts: int
+
+
+def signs(connection: Connection, now: datetime) -> Signs:
+    polling = not subscriptions.active_ids(connection)
+    state = connection.execute(select(application_state)).first()
+    paused = state is not None and (state.inactive_since or state.failing_since) is not None
+    unannounced, quiet = reconciliations.unannounced_since(connection, now - QUIET_WITHIN)
+    still_open = select(func.count()).select_from(conflicts).where(conflicts.c.status == "open")
+    return Signs(
+        polling,
+        state.inactive_since if state is not None else None,
+        state.failing_since if state is not None else None,
+        state.probe_at if state is not None and paused else None,
+        state.reason if state is not None and paused else None,
+        0 if polling else unannounced,
+        0 if polling else quiet,
+        connection.execute(still_open).scalar_one(),
+    )

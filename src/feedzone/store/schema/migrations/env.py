@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations on the connection that store/migrate.py hands over."""
+
+from alembic import context
+
+from feedzone.store.schema.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+with context.begin_transaction():
+    # Two processes that start on the same empty database must not both create it.
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331002)")
+    context.run_migrations()

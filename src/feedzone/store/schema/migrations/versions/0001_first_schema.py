@@ -1,0 +1,418 @@
+"""The first schema."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from feedzone.store.engine import types
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+
+    op.create_table(
+        "activity_changes",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("activity_id", types.BigInt, nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("field", sa.String(length=64), nullable=False),
+        sa.Column("old_value", types.JsonText(), nullable=True),
+        sa.Column("new_value", types.JsonText(), nullable=True),
+        sa.Column("changed_at", types.Instant(), nullable=False),
+        sa.Column("cause", sa.String(length=64), nullable=False, comment="event:<id>, backfill, request"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_changes")),
+    )
+    op.create_index("ix_activity_changes_activity_id", "activity_changes", ["activity_id"], unique=False)
+    op.create_index("ix_activity_changes_athlete_id", "activity_changes", ["athlete_id"], unique=False)
+    op.create_table(
+        "activity_streams",
+        sa.Column("activity_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column(
+            "channels", types.PlainText(), server_default="", nullable=False, comment="comma-separated"
+        ),
+        sa.Column("samples", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("blob", sa.LargeBinary(), nullable=True, comment="one Parquet file, a column a channel"),
+        sa.Column("fetched_at", types.Instant(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_streams_state")
+        ),
+        sa.PrimaryKeyConstraint("activity_id", name=op.f("pk_activity_streams")),
+    )
+    op.create_index("ix_activity_streams_athlete_id", "activity_streams", ["athlete_id"], unique=False)
+    op.create_table(
+        "api_budget",
+        sa.Column("window", sa.String(length=16), nullable=False),
+        sa.Column("starts_at", types.Instant(), nullable=False),
+        sa.Column("quota", sa.Integer(), nullable=False),
+        sa.Column("used", sa.Integer(), nullable=False),
+        sa.Column("latched_until", types.Instant(), nullable=True, comment="a 429 closed the window"),
+        sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("window", name=op.f("pk_api_budget")),
+    )
+    op.create_table(
+        "application_state",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "inactive_since",
+            types.Instant(),
+            nullable=True,
+            comment="Strava has switched the application off",
+        ),
+        sa.Column(
+            "probe_at", types.Instant(), nullable=True, comment="when one call may ask whether it is on again"
+        ),
+        sa.Column("reason", types.PlainText(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
+    )
+    op.create_table(
+        "conflicts",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False, comment="mass_deletion"),
+        sa.Column("detail", types.JsonText(), nullable=False, comment="activity ids, and how many we hold"),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("opened_at", types.Instant(), nullable=False),
+        sa.Column("resolved_at", types.Instant(), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('open', 'accepted', 'dismissed', 'settled')", name=op.f("ck_conflicts_status")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
+    )
+    op.create_index("ix_conflicts_athlete_id", "conflicts", ["athlete_id"], unique=False)
+    op.create_table(
+        "deletion_receipts",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected"),
+        sa.Column("cause", sa.String(length=64), nullable=False),
+        sa.Column("confirmed_by", types.PlainText(), nullable=False),
+        sa.Column("purged_at", types.Instant(), nullable=False),
+        sa.Column("counts", types.JsonText(), nullable=False, comment="rows removed, by table"),
+        sa.Column(
+            "revoked_at",
+            types.Instant(),
+            nullable=True,
+            comment="when Strava confirmed that our access is gone",
+        ),
+        sa.Column("revoke_detail", types.PlainText(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deletion_receipts")),
+    )
+    op.create_index("ix_deletion_receipts_athlete_id", "deletion_receipts", ["athlete_id"], unique=False)
+    op.create_table(
+        "forged_suspects",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("claim", sa.String(length=16), nullable=False, comment="delete, deauthorization"),
+        sa.Column("cause", sa.String(length=64), nullable=False),
+        sa.Column("noticed_at", types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_forged_suspects")),
+    )
+    op.create_table(
+        "job_attempts",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("job_id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("ended_at", types.Instant(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("error_class", sa.String(length=32), nullable=False),
+        sa.Column("error", types.PlainText(), nullable=False, comment="what was asked, and what came of it"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_attempts")),
+    )
+    op.create_index("ix_job_attempts_athlete_id", "job_attempts", ["athlete_id"], unique=False)
+    op.create_index("ix_job_attempts_job_id", "job_attempts", ["job_id"], unique=False)
+    op.create_table(
+        "jobs",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("hint", types.JsonText(), nullable=False),
+        sa.Column(
+            "hint_time",
+            types.BigInt,
+            nullable=False,
+            comment="event_time of the hint; 0 when no event said it",
+        ),
+        sa.Column("priority", sa.Integer(), nullable=False, comment="the lane; lower goes first"),
+        sa.Column("rank", types.BigInt, nullable=False, comment="order within the lane"),
+        sa.Column("due_at", types.Instant(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lease_until", types.Instant(), nullable=True),
+        sa.Column("lease_owner", sa.String(length=128), nullable=True),
+        sa.Column("version", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("last_error", types.PlainText(), nullable=True),
+        sa.Column(
+            "error_class", sa.String(length=32), nullable=True, comment="by which dead letters are grouped"
+        ),
+        sa.Column("first_received_at", types.Instant(), nullable=False),
+        sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.CheckConstraint("state IN ('queued', 'running', 'dead')", name=op.f("ck_jobs_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+    )
+    op.create_index("ix_jobs_athlete_id", "jobs", ["athlete_id"], unique=False)
+    op.create_index(
+        "ix_jobs_due_at",
+        "jobs",
+        ["due_at"],
+        unique=False,
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    )
+    op.create_index("ix_jobs_kind_key", "jobs", ["kind", "key"], unique=False)
+    op.create_index(
+        "ix_jobs_lease_until",
+        "jobs",
+        ["lease_until"],
+        unique=False,
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    )
+    op.create_index(
+        "ix_jobs_queue",
+        "jobs",
+        ["priority", "rank"],
+        unique=False,
+        sqlite_where=sa.text("state = 'queued'"),
+        postgresql_where=sa.text("state = 'queued'"),
+    )
+    op.create_index(
+        "uq_jobs_live",
+        "jobs",
+        ["kind", "key", "athlete_id"],
+        unique=True,
+        sqlite_where=sa.text("state <> 'dead'"),
+        postgresql_where=sa.text("state <> 'dead'"),
+    )
+    op.create_table(
+        "oauth_states",
+        sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of the one-time state"),
+        sa.Column("created_at", types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_states")),
+    )
+    op.create_table(
+        "strava_activities",
+        sa.Column("id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("name", types.PlainText(), nullable=True),
+        sa.Column("sport_type", types.PlainText(), nullable=True),
+        sa.Column("type", types.PlainText(), nullable=True, comment="legacy; sport_type is the finer one"),
+        sa.Column("workout_type", sa.Integer(), nullable=True),
+        sa.Column("start_date", types.Instant(), nullable=True, comment="UTC"),
+        sa.Column("start_date_local", types.WallTime(), nullable=True, comment="wall time where it happened"),
+        sa.Column(
+            "start_hidden",
+            sa.Boolean(),
+            nullable=True,
+            comment="the athlete hides the time of day (shown as 00:00:01)",
+        ),
+        sa.Column("timezone", types.PlainText(), nullable=True, comment="IANA name"),
+        sa.Column(
+            "utc_offset", sa.Integer(), nullable=True, comment="seconds east of UTC, daylight saving included"
+        ),
+        sa.Column("distance", sa.Float(precision=53), nullable=True, comment="m"),
+        sa.Column("moving_time", sa.Integer(), nullable=True, comment="s"),
+        sa.Column("elapsed_time", sa.Integer(), nullable=True, comment="s"),
+        sa.Column("total_elevation_gain", sa.Float(precision=53), nullable=True, comment="m"),
+        sa.Column("elev_high", sa.Float(precision=53), nullable=True, comment="m"),
+        sa.Column("elev_low", sa.Float(precision=53), nullable=True, comment="m"),
+        sa.Column("average_speed", sa.Float(precision=53), nullable=True, comment="m/s"),
+        sa.Column("max_speed", sa.Float(precision=53), nullable=True, comment="m/s"),
+        sa.Column("average_heartrate", sa.Float(precision=53), nullable=True, comment="1/min"),
+        sa.Column("max_heartrate", sa.Float(precision=53), nullable=True, comment="1/min"),
+        sa.Column("average_cadence", sa.Float(precision=53), nullable=True, comment="1/min"),
+        sa.Column("average_watts", sa.Float(precision=53), nullable=True, comment="W"),
+        sa.Column("max_watts", sa.Float(precision=53), nullable=True, comment="W"),
+        sa.Column("weighted_average_watts", sa.Float(precision=53), nullable=True, comment="W"),
+        sa.Column("device_watts", sa.Boolean(), nullable=True),
+        sa.Column("kilojoules", sa.Float(precision=53), nullable=True, comment="kJ"),
+        sa.Column("calories", sa.Float(precision=53), nullable=True, comment="kcal; detail only"),
+        sa.Column("average_temp", sa.Float(precision=53), nullable=True, comment="degrees Celsius"),
+        sa.Column("suffer_score", sa.Float(precision=53), nullable=True),
+        sa.Column("perceived_exertion", sa.Float(precision=53), nullable=True, comment="detail only"),
+        sa.Column("trainer", sa.Boolean(), nullable=True),
+        sa.Column("commute", sa.Boolean(), nullable=True),
+        sa.Column("manual", sa.Boolean(), nullable=True),
+        sa.Column("private", sa.Boolean(), nullable=True),
+        sa.Column(
+            "visibility", types.PlainText(), nullable=True, comment="everyone, followers_only, only_me"
+        ),
+        sa.Column("flagged", sa.Boolean(), nullable=True),
+        sa.Column("hide_from_home", sa.Boolean(), nullable=True),
+        sa.Column("gear_id", types.PlainText(), nullable=True),
+        sa.Column("device_name", types.PlainText(), nullable=True),
+        sa.Column("description", types.PlainText(), nullable=True, comment="detail only"),
+        sa.Column("upload_id", types.BigInt, nullable=True),
+        sa.Column("external_id", types.PlainText(), nullable=True),
+        sa.Column("summary_polyline", types.PlainText(), nullable=True, comment="Google's encoded polyline"),
+        sa.Column("start_lat", sa.Float(precision=53), nullable=True),
+        sa.Column("start_lng", sa.Float(precision=53), nullable=True),
+        sa.Column("total_photo_count", sa.Integer(), nullable=True),
+        sa.Column("summary", types.JsonText(), nullable=True, comment="as received from the activity list"),
+        sa.Column("detail", types.JsonText(), nullable=True, comment="as received from the activity itself"),
+        sa.Column("sync_status", sa.String(length=16), nullable=False),
+        sa.Column("sync_attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_sync_error", types.PlainText(), nullable=True),
+        sa.Column(
+            "last_event_time",
+            types.BigInt,
+            nullable=True,
+            comment="event_time of the newest event applied, epoch s",
+        ),
+        sa.Column("webhook_received_at", types.Instant(), nullable=True),
+        sa.Column("last_fetched_at", types.Instant(), nullable=True),
+        sa.Column("deleted_at", types.Instant(), nullable=True),
+        sa.Column("created_at", types.Instant(), nullable=False),
+        sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.CheckConstraint(
+            "sync_status IN ('pending', 'syncing', 'synced', 'failed', 'deleted')",
+            name=op.f("ck_strava_activities_sync_status"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_strava_activities")),
+    )
+    op.create_index(
+        "ix_strava_activities_athlete_id_start_date",
+        "strava_activities",
+        ["athlete_id", "start_date"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_strava_activities_start_date_id", "strava_activities", ["start_date", "id"], unique=False
+    )
+    op.create_index(
+        "ix_strava_activities_unfinished",
+        "strava_activities",
+        ["athlete_id"],
+        unique=False,
+        sqlite_where=sa.text("sync_status IN ('pending', 'syncing')"),
+        postgresql_where=sa.text("sync_status IN ('pending', 'syncing')"),
+    )
+    op.create_table(
+        "strava_athletes",
+        sa.Column("id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("username", types.PlainText(), nullable=True),
+        sa.Column("firstname", types.PlainText(), nullable=True),
+        sa.Column("lastname", types.PlainText(), nullable=True),
+        sa.Column("scopes", types.PlainText(), nullable=True, comment="granted, comma-separated"),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("status_reason", types.PlainText(), nullable=True),
+        sa.Column("access_token_encrypted", types.PlainText(), nullable=True),
+        sa.Column("refresh_token_encrypted", types.PlainText(), nullable=True),
+        sa.Column("token_expires_at", types.Instant(), nullable=True),
+        sa.Column("token_generation", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("refresh_lease_owner", sa.String(length=128), nullable=True),
+        sa.Column("refresh_lease_until", types.Instant(), nullable=True),
+        sa.Column(
+            "refresh_uncertain_at",
+            types.Instant(),
+            nullable=True,
+            comment="a refresh of this generation got no answer",
+        ),
+        sa.Column("initial_sync_started_at", types.Instant(), nullable=True),
+        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("initial_sync_completed_at", types.Instant(), nullable=True),
+        sa.Column(
+            "initial_sync_after",
+            types.Instant(),
+            nullable=True,
+            comment="start of the synced window; null: all history",
+        ),
+        sa.Column("initial_sync_cursor", sa.Integer(), nullable=True, comment="pages listed so far"),
+        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("initial_sync_found", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "webhook_subscription_active", sa.Boolean(), server_default=sa.text("false"), nullable=False
+        ),
+        sa.Column("last_event_at", types.Instant(), nullable=True),
+        sa.Column("last_synced_at", types.Instant(), nullable=True),
+        sa.Column(
+            "last_verified_at", types.Instant(), nullable=True, comment="the last full comparison with Strava"
+        ),
+        sa.Column(
+            "reconcile_due_at", types.Instant(), nullable=True, comment="when the next comparison falls due"
+        ),
+        sa.Column("connected_at", types.Instant(), nullable=False),
+        sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.CheckConstraint(
+            "status IN ('active', 'needs_reauth', 'needs_scope', 'deauthorized')",
+            name=op.f("ck_strava_athletes_status"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_strava_athletes")),
+    )
+    op.create_table(
+        "sweeps",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("ended_at", types.Instant(), nullable=False),
+        sa.Column("is_full", sa.Boolean(), nullable=False),
+        sa.Column("listed", sa.Integer(), nullable=False),
+        sa.Column("unannounced", sa.Integer(), nullable=False, comment="new, and no event told of it"),
+        sa.Column("changed", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.Integer(), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweeps")),
+    )
+    op.create_index("ix_sweeps_athlete_id", "sweeps", ["athlete_id"], unique=False)
+    op.create_index("ix_sweeps_ended_at", "sweeps", ["ended_at"], unique=False)
+    op.create_table(
+        "token_uses",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("used_at", types.Instant(), nullable=False),
+        sa.Column("purpose", sa.String(length=16), nullable=False, comment="exchange, refresh, revoke"),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("outcome", types.PlainText(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_token_uses")),
+    )
+    op.create_index("ix_token_uses_athlete_id", "token_uses", ["athlete_id"], unique=False)
+    op.create_table(
+        "webhook_events",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("event_data", types.JsonText(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("created_at", types.Instant(), nullable=False),
+        sa.Column("processed_at", types.Instant(), nullable=True),
+        sa.Column("error_message", types.PlainText(), nullable=True),
+        sa.Column("object_type", sa.String(length=16), nullable=False),
+        sa.Column("object_id", types.BigInt, nullable=False),
+        sa.Column("aspect_type", sa.String(length=16), nullable=False),
+        sa.Column("owner_id", types.BigInt, nullable=False),
+        sa.Column("subscription_id", types.BigInt, nullable=False),
+        sa.Column("event_time", types.BigInt, nullable=False, comment="epoch seconds, as Strava sent it"),
+        sa.Column("dedup_key", sa.String(length=64), nullable=False),
+        sa.Column("signature", sa.String(length=16), nullable=False),
+        sa.Column("job_id", types.Identifier(), nullable=True, comment="the job this event caused"),
+        sa.Column(
+            "job_version",
+            sa.Integer(),
+            nullable=True,
+            comment="the version of that job which includes this event",
+        ),
+        sa.CheckConstraint(
+            "signature IN ('verified', 'mismatch', 'absent')", name=op.f("ck_webhook_events_signature")
+        ),
+        sa.CheckConstraint(
+            "status IN ('pending', 'processing', 'completed', 'failed', 'ignored')",
+            name=op.f("ck_webhook_events_status"),
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_events")),
+        sa.UniqueConstraint("dedup_key", name=op.f("uq_webhook_events_dedup_key")),
+    )
+    op.create_index("ix_webhook_events_created_at", "webhook_events", ["created_at"], unique=False)
+    op.create_index("ix_webhook_events_job_id", "webhook_events", ["job_id"], unique=False)
+    op.create_index("ix_webhook_events_object_id", "webhook_events", ["object_id"], unique=False)
+    op.create_index("ix_webhook_events_owner_id", "webhook_events", ["owner_id"], unique=False)
+    op.create_index("ix_webhook_events_status_id", "webhook_events", ["status", "id"], unique=False)
+    op.create_table(
+        "webhook_subscriptions",
+        sa.Column("subscription_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("callback_url", types.PlainText(), nullable=False),
+        sa.Column("created_at", types.Instant(), nullable=False),
+        sa.Column("is_active", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("subscription_id", name=op.f("pk_webhook_subscriptions")),
+    )

@@ -1,0 +1,163 @@
+"""Everything the web room answers, put together as one Litestar application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Litestar, Request, Router
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import MutableScopeHeaders
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.template import TemplateConfig
+from litestar.types import Message, Scope
+
+from .. import __version__
+from .api import api_router
+from .assets import Assets, assets_router
+from .auth.access import Access, anyone
+from .auth.reader import Reader
+from .auth.session import sign
+from .auth.sign_in import signin_router
+from .auth.strava_connect import oauth_router
+from .context import WebOptions, WebParts
+from .pages.actions import actions_router
+from .pages.activity import activity_router
+from .pages.athlete import athlete_router
+from .pages.me import own_router
+from .pages.operator import live_router, pages_router
+from .probes import health_router
+from .problems import HANDLERS
+from .rendering import calendar_filters, filters
+from .rendering.live import Live
+from .rendering.pages import Show
+
+HERE = Path(__file__).parent
+
+CONTENT_POLICY = (
+    "default-src 'self'; img-src 'self' data:{tiles}; base-uri 'none'; object-src 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def create_litestar(parts: WebParts) -> Litestar:
+    """The application. `end_streams` must be called on it before its server waits for connections to end."""
+    access = Access(parts.options, parts.clock)
+    assets = Assets(HERE / "static")
+    environment = _environment(access, assets)
+    live = Live(parts.pages.stamp, parts.clock)
+    show = Show(environment, live, parts.options, parts.clock)
+    application = Litestar(
+        [
+            api_router(),
+            oauth_router(),
+            signin_router(),
+            pages_router(),
+            athlete_router(),
+            live_router(),
+            actions_router(),
+            own_router(),
+            activity_router(),
+            health_router(),
+            assets_router(assets),
+        ],
+        guards=[access.guard],
+        dependencies={
+            "parts": Provide(lambda: parts, sync_to_thread=False),
+            "show": Provide(lambda: show, sync_to_thread=False),
+            "pages": Provide(lambda: live, sync_to_thread=False),
+            "reader": Provide(_reader, sync_to_thread=False),
+        },
+        exception_handlers=HANDLERS,
+        before_send=[_protect],
+        on_shutdown=[live.close],
+        template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
+        csrf_config=_csrf(parts.options),
+        openapi_config=_openapi(environment),
+        # feedzone configures logging itself (telemetry.py); Litestar would install handlers of its own.
+        logging_config=None,
+        debug=False,
+    )
+    policy = CONTENT_POLICY.format(tiles=f" {parts.options.tile_host}".rstrip())
+    application.state.update({"live": live, "access": access, "options": parts.options, "policy": policy})
+    return application
+
+
+def end_streams(application: Litestar) -> None:
+    """End the live pages' streams, so that a server that stops need not wait for them."""
+    application.state.live.close()
+
+
+def _reader(request: Request[Any, Any, Any]) -> Reader:
+    access: Access = request.app.state.access
+    return access.reader(request)
+
+
+def _csrf(options: WebOptions) -> CSRFConfig:
+    return CSRFConfig(
+        secret=sign(options, "csrf", ""),
+        cookie_name="feedzone_csrf",
+        cookie_secure=options.is_https,
+        cookie_httponly=True,
+        cookie_samesite="lax",
+        exclude="^/api/",  # programs bring a key, which no browser sends by itself
+    )
+
+
+def _environment(access: Access, assets: Assets) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters.register(environment)
+    calendar_filters.register(environment)
+    environment.globals.update(asset=assets.address, reader_of=access.reader)
+    return environment
+
+
+async def _protect(message: Message, scope: Scope) -> None:
+    """Headers of every answer, also of errors."""
+    if message["type"] != "http.response.start":
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    headers["Content-Security-Policy"] = scope["litestar_app"].state.policy
+    headers["Referrer-Policy"] = "no-referrer"
+    headers["X-Content-Type-Options"] = "nosniff"
+    if not scope["path"].startswith("/static/"):
+        headers["Cache-Control"] = "no-store"
+
+
+class DocsPage(OpenAPIRenderPlugin):
+    """The API's reference as a page of our own: Litestar's load their scripts from other hosts."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(path="/", favicon="", style="")
+        self._environment = environment
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        context = {"request": request, "schema": openapi_schema}
+        return self._environment.get_template("docs.html").render(context).encode()
+
+
+def _openapi(environment: Environment) -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="feedzone",
+        version=__version__,
+        description="Every connected athlete's Strava activities, from your own database.",
+        openapi_router=Router("/docs", route_handlers=[], opt=anyone(), include_in_schema=False),
+        render_plugins=[DocsPage(environment), JsonRenderPlugin()],
+        use_handler_docstrings=True,
+        components=Components(
+            security_schemes={
+                "api_key": SecurityScheme(type="http", scheme="bearer", description="API_KEY, as it is set")
+            }
+        ),
+    )

@@ -1,0 +1,71 @@
+"""Who has signed in, in a cookie that only we can have written.
+
+The cookie is written at sign-in and at sign-out and by nothing else, so no late answer of another request can
+bring an ended session back. Its key is derived from ADMIN_PASSWORD and the client secret: who changes one of
+them signs everybody out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from litestar.datastructures import Cookie
+
+from ..context import WebOptions
+
+COOKIE = "feedzone_session"
+LASTS = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Session:
+    """`athlete_id`: the athlete who signed in with Strava."""
+
+    is_operator: bool = False
+    athlete_id: int | None = None
+
+
+NOBODY = Session()
+
+
+def sign(options: WebOptions, purpose: str, text: str) -> str:
+    return hmac.new(options.session_key, f"{purpose}:{text}".encode(), hashlib.sha256).hexdigest()
+
+
+def is_signed(options: WebOptions, purpose: str, text: str, signature: str) -> bool:
+    return hmac.compare_digest(signature.encode(), sign(options, purpose, text).encode())
+
+
+def session_cookie(options: WebOptions, session: Session, now: datetime) -> Cookie:
+    """Begins the session, or ends it: `NOBODY`."""
+    if session == NOBODY:
+        return _cookie(options, "", timedelta())
+    until = int((now + LASTS).timestamp())
+    claim = f"{int(session.is_operator)}.{session.athlete_id or ''}.{until}"
+    return _cookie(options, f"{claim}.{sign(options, 'session', claim)}", LASTS)
+
+
+def read_session(options: WebOptions, value: str, now: datetime) -> Session:
+    """NOBODY for a cookie that is not ours, or too old."""
+    claim, _, signature = value.rpartition(".")
+    if not claim or not is_signed(options, "session", claim, signature):
+        return NOBODY
+    operator, athlete, until = claim.split(".")
+    if int(until) <= now.timestamp():
+        return NOBODY
+    return Session(operator == "1", int(athlete) if athlete else None)
+
+
+def _cookie(options: WebOptions, value: str, lifetime: timedelta) -> Cookie:
+    return Cookie(
+        COOKIE,
+        value=value,
+        path="/",
+        max_age=int(lifetime.total_seconds()),
+        httponly=True,
+        secure=options.is_https,
+        samesite="lax",
+    )

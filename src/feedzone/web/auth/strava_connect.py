@@ -1,0 +1,198 @@
+"""An athlete connects: to Strava's consent page with a one-time state, and back (contract sections 2, 3).
+
+The state is bound to the browser by a cookie, so that nobody can make someone else's browser connect
+an account. After success the browser is sent on, so that the code does not stay in the address bar.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import timedelta
+from typing import Annotated, Any
+
+import structlog
+from litestar import Request, Response, Router, get
+from litestar.datastructures import Cookie
+from litestar.params import QueryParameter
+from litestar.response import Redirect, Template
+
+from ...domain.athlete import Consent
+from ...errors import ApiError, AppInactive, PermanentError, SeatsFull, StorageUnavailable, StravaError
+from ..context import Parts, WebOptions, WebParts
+from ..pages.join import done, join, sign_progress
+from .access import anyone
+from .session import COOKIE as SESSION
+from .session import Session, read_session, session_cookie, sign
+
+log = structlog.get_logger("feedzone.connect")
+
+COOKIE = "feedzone_connect"
+COOKIE_PATH = "/connect"
+CONSENT_WITHIN = timedelta(hours=1)
+
+SHARES = {"yes": True, "no": False}
+
+Text = Annotated[str | None, QueryParameter(max_length=500)]
+# `state` and `scope` are words of Litestar's: as arguments they would be the application's and ASGI's.
+OneTimeState = Annotated[str | None, QueryParameter(name="state", max_length=500)]
+GrantedScope = Annotated[str | None, QueryParameter(name="scope", max_length=500)]
+
+
+@get("/connect")
+async def connect(
+    request: Request[Any, Any, Any], parts: Parts, force: Text = None, share: Text = None
+) -> Response[Any]:
+    """Send the browser to Strava; `?force=1` makes Strava ask again for what was not granted.
+
+    `?share=yes` or `no`: whether the operator may see the activities. Without it that stays as it was; so it
+    does when another site leads here, because Strava asks nothing of those who have agreed before.
+    """
+    if not parts.options.strava_configured:
+        return _page(
+            503,
+            "feedzone is not set up yet",
+            "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set.",
+            "Whoever runs this: copy both from https://www.strava.com/settings/api into .env, and restart.",
+        )
+    url, state = await parts.athletes.begin_consent(
+        force=force not in (None, "", "0"),
+        operator_may_see=None if _is_led(request) else SHARES.get(share or ""),
+    )
+    cookie = _cookie(parts.options, sign(parts.options, "consent", state), CONSENT_WITHIN)
+    return Redirect(url, status_code=303, cookies=[cookie])
+
+
+def _is_led(request: Request[Any, Any, Any]) -> bool:
+    return request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+
+
+@get("/connect/callback")
+async def callback(
+    request: Request[Any, Any, Any],
+    parts: Parts,
+    state_: OneTimeState = None,
+    code: Text = None,
+    scope_: GrantedScope = None,
+    error: Text = None,
+) -> Response[Any]:
+    """Strava sends the browser back here. Whatever comes of it, the cookie has done its work."""
+    bound = request.cookies.get(COOKIE, "")
+    try:
+        consent = await _redeemed(parts, state_, bound) if state_ else None
+        if consent is None:
+            response = _page(
+                400,
+                "This link cannot be used",
+                "It was used before, is more than an hour old, or was opened in another browser than the "
+                "one that asked for it.",
+            )
+        elif error is not None:
+            response = _refused(error)
+        elif not code:
+            response = _page(400, "Strava sent no code", "The answer from Strava was not complete.")
+        else:
+            response = await _exchange(request, parts, code, scope_, consent)
+    except StorageUnavailable as problem:
+        log.error("connect_not_stored", error=str(problem))
+        response = _page(503, "Not connected", "The database does not answer. Nothing was stored: try again.")
+    response.cookies.append(_cookie(parts.options, "", timedelta()))
+    return response
+
+
+async def _redeemed(parts: WebParts, state: str, bound: str) -> Consent | None:
+    expected = sign(parts.options, "consent", state)
+    if not hmac.compare_digest(bound.encode(), expected.encode()):
+        return None
+    return await parts.athletes.redeem_state(state)
+
+
+def _refused(error: str) -> Response[Any]:
+    if error == "access_denied":
+        return _page(
+            200,
+            "You said no at Strava",
+            "Nothing was connected, and nothing was stored. If that was a mistake, try again.",
+        )
+    return _page(400, "Strava did not agree", "Strava answered with an error. Nothing was stored.")
+
+
+async def _exchange(
+    request: Request[Any, Any, Any], parts: WebParts, code: str, scope: str | None, consent: Consent
+) -> Response[Any]:
+    try:
+        connected = await parts.athletes.connect(code, scope, consent)
+    except StravaError as problem:
+        log.warning("connect_failed", reason=type(problem).__name__)
+        return _failed(problem)
+    address = sign_progress(parts, connected.athlete.id)
+    return Redirect(
+        f"/connect/done?of={address}",
+        status_code=303,
+        cookies=[_signed_in(request, parts, connected.athlete.id)],
+    )
+
+
+def _signed_in(request: Request[Any, Any, Any], parts: WebParts, athlete_id: int) -> Cookie:
+    """Strava has just said who this is; an operator stays one."""
+    held = read_session(parts.options, request.cookies.get(SESSION, ""), parts.clock.now())
+    return session_cookie(parts.options, Session(held.is_operator, athlete_id), parts.clock.now())
+
+
+def _failed(problem: StravaError) -> Response[Any]:
+    if isinstance(problem, SeatsFull):
+        return _seats_full()
+    if isinstance(problem, AppInactive):
+        return _page(
+            502,
+            "Strava has switched this application off",
+            "Strava asks the owner of an application to have a paid subscription. Whoever runs this: see "
+            "https://www.strava.com/settings/api. Until then nobody can connect. Nothing was stored.",
+        )
+    if isinstance(problem, ApiError) and any(fault.resource == "Application" for fault in problem.faults):
+        return _page(
+            502,
+            "Strava does not accept this application",
+            "Whoever runs this: STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not those of "
+            "https://www.strava.com/settings/api. Nothing was stored.",
+        )
+    if isinstance(problem, PermanentError):
+        return _page(
+            400,
+            "Strava does not accept this code",
+            "It was used before, or is too old. Nothing was stored: start again.",
+        )
+    return _page(502, "Strava does not answer", "Nothing was stored: try again in a few minutes.")
+
+
+def _seats_full() -> Response[Any]:
+    return _page(
+        403,
+        "All seats are taken",
+        "Strava allows every application a number of connected athletes, and this one has reached it. "
+        "Nothing was stored.",
+        "Whoever runs this: a new application has 1 seat. You can raise that to 10 yourself at "
+        "https://www.strava.com/settings/api; for more, Strava reviews the application.",
+        "An athlete who is disconnected gives the seat back: feedzone athletes list shows who has one, and "
+        "feedzone athletes disconnect frees it.",
+    )
+
+
+def _cookie(options: WebOptions, value: str, lifetime: timedelta) -> Cookie:
+    return Cookie(
+        COOKIE,
+        value=value,
+        path=COOKIE_PATH,
+        max_age=int(lifetime.total_seconds()),
+        httponly=True,
+        secure=options.is_https,
+        samesite="lax",
+    )
+
+
+def _page(status: int, title: str, *lines: str) -> Response[Any]:
+    context = {"title": title, "lines": lines, "again": status != 503}
+    return Template("message.html", context=context, status_code=status)
+
+
+def oauth_router() -> Router:
+    return Router("/", route_handlers=[join, connect, callback, done], opt=anyone(), include_in_schema=False)
