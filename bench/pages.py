@@ -94,7 +94,7 @@ def ride(connection: Connection, now: datetime) -> None:
     body |= {"sport_type": "Ride", "start_date": "2026-11-03T06:00:00Z", "distance": 100_000.0}
     record = payloads.activity(json.dumps(body).encode(), "detail", "bench")
     held = StoreStreams(RIDE, RIDE % PEOPLE, "present", packed.blob, packed.channels, packed.samples)
-    effects.apply(connection, [StoreDetail(record, "sweep", None, complete=True), held], now)
+    effects.apply(connection, [StoreDetail(record, "reconciliation", None, complete=True), held], now)
 
 
 def activity(number: int, athlete_id: int, at: datetime, now: datetime) -> dict[str, Any]:

@@ -24,13 +24,13 @@ ABOUT = {
     "activity_changes": "The audit trail: field by field, from what to what, when, and why.",
     "token_uses": "When tokens were exchanged and refreshed, and what came of it. Never a token.",
     "api_budget": "The four windows of Strava's rate limit, shared by all processes.",
-    "api_calls": "Every call of the last eight days. What spent the quota?",
+    "call_log": "Every call of the last eight days. What spent the quota?",
     "job_attempts": "The story of jobs that failed: every attempt.",
     "application_state": "Whether Strava has switched the application off; one row at most.",
-    "sweeps": "Comparisons with Strava, and what they found.",
+    "reconciliations": "Comparisons with Strava, and what they found.",
     "conflicts": "What feedzone did not dare to decide alone.",
     "oauth_states": "One-time states of consents under way.",
-    "forged_suspects": "Deletes and deauthorisations that Strava denied when asked.",
+    "rejected_claims": "Deletes and deauthorisations that Strava denied when asked.",
     "deletion_receipts": "Proof that an athlete who left is gone.",
 }
 

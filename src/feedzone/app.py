@@ -25,19 +25,19 @@ from .ports import Clock, Handler, Transport, Wakeup
 from .queries.dashboard import PageInsights
 from .queries.insights import Insights
 from .queries.quota import Foresight
-from .services.athletes import AthleteOperations
-from .services.dead_letters import DeadLetterOperations
-from .services.reconciliation import ReconciliationOperations
-from .services.subscription import SubscriptionOperations
+from .services.athletes import AthleteService
+from .services.dead_letters import DeadLetterService
+from .services.reconciliation import ReconciliationService
+from .services.subscription import SubscriptionService
 from .settings import Settings
 from .store import stream_codec
 from .store.engine.database import Database, open_database
-from .store.handler_reads import RecordTable
+from .store.handler_reads import SqlHandlerReads
 from .store.jobs.queue import JobTable, worker_name
-from .store.jobs.schedule import Chances, GearSchedule, Schedule
+from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, Schedule
 from .store.quota.breaker import Breaker
 from .store.quota.budget import BudgetTable
-from .store.quota.call_log import Journal
+from .store.quota.call_log import CallLog
 from .store.quota.windows import begin
 from .store.retention import Retention
 from .store.schema import upgrade
@@ -80,10 +80,10 @@ class App:
     inbox: Inbox
     insights: Insights
     pages: PageInsights
-    athletes: AthleteOperations
-    dead_letters: DeadLetterOperations
-    reconciliation: ReconciliationOperations
-    subscription: SubscriptionOperations
+    athletes: AthleteService
+    dead_letters: DeadLetterService
+    reconciliation: ReconciliationService
+    subscription: SubscriptionService
 
     async def close(self) -> None:
         """Stop what runs, in order: nothing new is taken, what was taken is finished or given back."""
@@ -110,13 +110,13 @@ def build(
     strava_clock = StravaClock(clock)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, strava_clock)
     application = _application(settings, transport)
-    journal = Journal(database, clock)
+    journal = CallLog(database, clock)
     limiter = Limiter(transport, budget, Breaker(database, clock), journal, strava_clock)
     api = _api(settings, limiter, tokens, application, clock, name)
     queue = JobTable(database, clock, budget, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
         api,
-        RecordTable(database),
+        SqlHandlerReads(database),
         clock,
         rng,
         encode_streams=stream_codec.encode,
@@ -144,10 +144,10 @@ def build(
         inbox=Inbox(database, clock, wakeup),
         insights=insights,
         pages=PageInsights(database, clock, insights),
-        athletes=AthleteOperations(database, clock, wakeup, tokens, application, redirect, days),
-        dead_letters=DeadLetterOperations(database, clock, wakeup),
-        reconciliation=ReconciliationOperations(database, clock, wakeup, days),
-        subscription=SubscriptionOperations(
+        athletes=AthleteService(database, clock, wakeup, tokens, application, redirect, days),
+        dead_letters=DeadLetterService(database, clock, wakeup),
+        reconciliation=ReconciliationService(database, clock, wakeup, days),
+        subscription=SubscriptionService(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
     )
@@ -204,7 +204,7 @@ def _worker(
     wakeup: Wakeup,
     rng: random.Random,
     name: str,
-    journal: Journal,
+    journal: CallLog,
 ) -> WorkerService:
     days = settings.retention_days
     comparisons = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
@@ -221,7 +221,7 @@ def _worker(
         schedules={
             "comparisons": comparisons.run,
             "gear": gear.run,
-            "chances": Chances(database, clock, wakeup, days=settings.initial_sync_days).run,
+            "chances": AutoRetrySchedule(database, clock, wakeup, days=settings.initial_sync_days).run,
         },
         prune=Retention(database, clock, days).prune,
         notes=journal,

@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from .domain.activity import ActivityRecord, HeldActivity
+    from .domain.activity import ActivityRecord, StoredActivity
     from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
-    from .domain.gear import ToldGear
+    from .domain.gear import GearListing
     from .domain.job import Job, Lane
     from .domain.outcome import Outcome
-    from .domain.photos import HeldPhotos, Photo
+    from .domain.photos import Photo, StoredPhotos
     from .domain.quota.windows import ApiCall, Reservation, Usage
     from .errors import ApplicationPaused
 
@@ -122,7 +122,7 @@ class BudgetRows(Protocol):
 class BreakerRows(Protocol):
     """Whether all calls wait, shared by all processes: the application is switched off, or Strava fails."""
 
-    async def trip(self, reason: str) -> ApplicationPaused: ...
+    async def open_inactive(self, reason: str) -> ApplicationPaused: ...
 
     async def fail(self, reason: str) -> ApplicationPaused: ...
 
@@ -131,7 +131,7 @@ class BreakerRows(Protocol):
     async def close(self) -> bool: ...
 
 
-class CallJournal(Protocol):
+class CallSink(Protocol):
     """Remembers every call, so that it can be said what spent the rate limit."""
 
     def note(self, call: ApiCall) -> None:
@@ -156,7 +156,7 @@ class StravaApi(Protocol):
 
     async def athlete(self, athlete_id: int) -> AthleteProfile: ...
 
-    async def gear(self, athlete_id: int) -> ToldGear: ...
+    async def gear(self, athlete_id: int) -> GearListing: ...
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         """Ask Strava whether the athlete's access is gone: True only when Strava itself says so."""
@@ -165,10 +165,10 @@ class StravaApi(Protocol):
     async def revoke(self, token: str) -> None: ...
 
 
-class Records(Protocol):
+class HandlerReads(Protocol):
     """What handlers may ask the database before they decide."""
 
-    async def held_activity(self, activity_id: int) -> HeldActivity | None: ...
+    async def stored_activity(self, activity_id: int) -> StoredActivity | None: ...
 
     async def connected_at(self, athlete_id: int) -> datetime | None:
         """When the athlete consented last; None: never."""
@@ -178,15 +178,15 @@ class Records(Protocol):
         """The sport types whose details are wanted; None: all."""
         ...
 
-    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+    async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         """None: nobody has asked for any, or the activity is gone."""
         ...
 
-    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+    async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         """Ids of the athlete's live activities that started in between."""
         ...
 
-    async def held_count(self, athlete_id: int) -> int:
+    async def stored_count(self, athlete_id: int) -> int:
         """How many live activities of the athlete we hold."""
         ...
 

@@ -23,7 +23,7 @@ from feedzone.sandbox import UNLIMITED, Behaviour, ConnectionDroppedError, Event
 from feedzone.serve import front_door
 from feedzone.settings import Settings
 from feedzone.store.engine.database import Database
-from feedzone.store.jobs.schedule import Chances
+from feedzone.store.jobs.schedule import AutoRetrySchedule
 
 ALL = ("read", "activity:read", "activity:read_all")
 DETAIL, STREAMS, LIST = "/activities/{id}", "/activities/{id}/streams", "/athlete/activities"
@@ -124,7 +124,7 @@ class Engine:
 
     async def chances(self) -> None:
         """What is done every half minute about dead letters whose failure may have passed."""
-        await Chances(self.database, self.clock, self.app.wakeup, days=30).run()
+        await AutoRetrySchedule(self.database, self.clock, self.app.wakeup, days=30).run()
         await self.work()
 
     async def compare(self, athlete_id: int) -> Counter[str]:

@@ -58,7 +58,7 @@ async def test_an_operator_sees_how_it_fares_and_not_what_it_says_without_consen
     await furnish(public)
     await public.deliver(RUN, "update", title="Secret again")
     public.clock.pass_by(seconds=1)
-    await write(public, detail("sweep", description="Secret words", device_name="Secret watch"))
+    await write(public, detail("reconciliation", description="Secret words", device_name="Secret watch"))
     async with public.browser() as browser:
         await sign_in(browser)
         answer = await browser.get(f"/activities/{RUN}")

@@ -14,13 +14,13 @@ from web_world import World, web_world
 
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import StoreDetail, StoreStreams, Tombstone
-from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.gear import GearListing, GearRecord
 from feedzone.domain.job import JobSpec, Lane, RefreshHint
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.store import gear
 from feedzone.store.engine.database import Database
 from feedzone.store.jobs import lifecycle
-from feedzone.store.quota.call_log import Journal
+from feedzone.store.quota.call_log import CallLog
 from feedzone.store.stream_codec import encode
 from feedzone.strava.payloads import activity
 
@@ -83,7 +83,7 @@ async def test_gear_is_called_what_the_athlete_calls_it(world: World) -> None:
     await furnish(world)
     assert "Gear g1" in await page(world)
     shoes = GearRecord("g1", "shoe", "Pebble Runner", None, True, False, 1.0, "{}")
-    told = ToldGear(42, (), (shoes,))
+    told = GearListing(42, (), (shoes,))
     await world.database.write(lambda c: gear.store(c, told, world.clock.now()))
     assert "Gear Pebble Runner" in await page(world)
 
@@ -167,7 +167,7 @@ async def test_streams_that_cannot_be_read_do_not_take_the_page_away(world: Worl
 
 
 async def test_the_story_says_what_was_heard_asked_and_changed_in_order(world: World) -> None:
-    journal = Journal(world.database, world.clock)
+    journal = CallLog(world.database, world.clock)
     event = await world.deliver(RUN)
     for endpoint, status in (("GET activities/{id}", 500), ("GET activities/{id}/streams", 404)):
         world.clock.pass_by(seconds=2)
@@ -209,7 +209,7 @@ async def test_what_changed_is_told_in_words_and_units(world: World) -> None:
         "description": None,
         "commute": True,
     }
-    await write(world, detail("sweep", **changed))
+    await write(world, detail("reconciliation", **changed))
     text = await page(world)
     assert "Changed a comparison with Strava found it" in text
     for said in (
@@ -244,7 +244,7 @@ async def test_what_was_only_heard_of_has_a_page_with_its_story(world: World) ->
 async def test_a_deleted_activity_says_so_and_tells_its_story_and_nothing_else(world: World) -> None:
     await furnish(world)
     world.clock.pass_by(minutes=3)
-    await write(world, Tombstone(RUN, 42, "sweep"))
+    await write(world, Tombstone(RUN, 42, "reconciliation"))
     text = await page(world)
     assert "A deleted activity" in text
     assert "Deleted here: only its number stays a comparison with Strava found it" in text
@@ -263,7 +263,7 @@ async def test_a_later_look_is_announced(world: World) -> None:
         "refresh_activity",
         f"activity:{RUN}",
         42,
-        RefreshHint(cause="reread", streams_only=True),
+        RefreshHint(cause="recheck", streams_only=True),
         0,
         Lane.LIVE,
         due_at=world.clock.now() + timedelta(minutes=5),
@@ -310,7 +310,7 @@ async def test_the_page_is_read_from_both_databases(database: Database, state: s
         if state != "heard of":
             await furnish(world)
         if state == "deleted":
-            await write(world, Tombstone(RUN, 42, "sweep"))
+            await write(world, Tombstone(RUN, 42, "reconciliation"))
         await page(world)
 
 

@@ -16,7 +16,7 @@ from feedzone.cli import console
 from feedzone.cli.main import app
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.effect import StoreSweep
+from feedzone.domain.effect import StoreReconciliation
 from feedzone.store import athletes, effects, subscriptions
 from feedzone.store.engine.database import open_database
 from feedzone.store.schema import upgrade
@@ -107,7 +107,7 @@ def test_whose_activities_no_event_announces_is_marked(fill: Fill) -> None:
             at = NOW - timedelta(days=day)
             columns = {"start_date": at - timedelta(hours=2), "elapsed_time": 1800}
             found = ActivityRecord(day, 1, "summary", columns, "{}")
-            effects.apply(connection, [StoreSweep(1, True, (found,), (), (), 2)], at)
+            effects.apply(connection, [StoreReconciliation(1, True, (found,), (), (), 2)], at)
 
     fill(uploads)
     first, second = (line for line in listed().output.splitlines() if " Ada " in line)

@@ -12,7 +12,7 @@ from feedzone.domain.job import JobSpec, Lane, RefreshHint
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.store.engine.database import Database
 from feedzone.store.jobs import lifecycle
-from feedzone.store.quota.call_log import Journal
+from feedzone.store.quota.call_log import CallLog
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def a_listed_sync(world: World, waiting: int) -> None:
 
 
 async def test_the_budget_says_what_spent_it_and_for_whom(world: World) -> None:
-    journal, now = Journal(world.database, world.clock), world.clock.now()
+    journal, now = CallLog(world.database, world.clock), world.clock.now()
     for minutes, lane in ((5, "live"), (6, "backfill"), (70, "backfill")):
         at = now - timedelta(minutes=minutes)
         journal.note(ApiCall(at, lane, 42, "GET activities/{id}", 200, 200, {}, counted=True))

@@ -75,7 +75,7 @@ async def test_missed_creates_edits_and_deletes_are_found(synced, sandbox, event
     assert rows[changed]["workout_type"] == 3
     _, changes = await feedzone.api("changes?limit=200")
     causes = {(one["activity_id"], one["field"]): one["cause"] for one in changes["items"]}
-    assert causes[changed, "workout_type"] == "sweep"
+    assert causes[changed, "workout_type"] == "reconciliation"
 
 
 async def test_a_comparison_that_would_delete_much_stops_and_asks(synced, sandbox, eventually):

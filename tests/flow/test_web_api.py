@@ -105,7 +105,7 @@ async def test_streams_never_asked_for_are_pending(world: World) -> None:
 
 async def test_a_deleted_activity_is_not_found_and_says_that_it_was_deleted(world: World) -> None:
     await world.store(RIDE)
-    await world.database.write(lambda c: activities.bury(c, RIDE, 42, "event:x", world.clock.now()))
+    await world.database.write(lambda c: activities.tombstone(c, RIDE, 42, "event:x", world.clock.now()))
     assert "deleted" in (await problem(world, "GET", f"/api/v1/activities/{RIDE}", 404))["detail"]
     assert (await get(world, "activities"))["items"] == []
 

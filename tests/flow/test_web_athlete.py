@@ -18,7 +18,7 @@ from browsing import act, connect, csrf, sign_in, words
 from web_world import DETAIL, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.gear import GearListing, GearRecord
 from feedzone.queries.export import zipped
 from feedzone.store import athletes, gear
 from feedzone.store.engine.database import Database
@@ -38,7 +38,7 @@ async def public(public: World) -> World:
 async def furnish(world: World) -> None:
     await world.store(1, name="Évian loop", moving_time=5400, total_elevation_gain=600.0)
     bike = GearRecord("b1", "bike", "Fjord Gravel", None, True, True, 4_000_000.0, "{}")
-    told = ToldGear(42, (bike,), ())
+    told = GearListing(42, (bike,), ())
     await world.database.write(lambda c: gear.store(c, told, world.clock.now()))
 
 

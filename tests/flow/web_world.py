@@ -24,10 +24,10 @@ from feedzone.domain.outcome import Discard, Outcome
 from feedzone.queries.dashboard import PageInsights
 from feedzone.queries.insights import Insights
 from feedzone.queries.quota import Foresight
-from feedzone.services.athletes import AthleteOperations
-from feedzone.services.dead_letters import DeadLetterOperations
-from feedzone.services.reconciliation import ReconciliationOperations
-from feedzone.services.subscription import SubscriptionOperations
+from feedzone.services.athletes import AthleteService
+from feedzone.services.dead_letters import DeadLetterService
+from feedzone.services.reconciliation import ReconciliationService
+from feedzone.services.subscription import SubscriptionService
 from feedzone.store import activities, streams
 from feedzone.store.engine.database import Database
 from feedzone.store.intake import Delivery, accept
@@ -194,7 +194,7 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         chosen,
         insights,
         PageInsights(database, clock, insights),
-        AthleteOperations(
+        AthleteService(
             database,
             clock,
             wakeup,
@@ -203,9 +203,9 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
             f"{chosen.app_url}/connect/callback",
             30,  # type: ignore[arg-type]
         ),
-        DeadLetterOperations(database, clock, wakeup),
-        ReconciliationOperations(database, clock, wakeup, 30),
-        SubscriptionOperations(database, clock, desk, f"{chosen.app_url}/api/webhooks/strava", "verify"),  # type: ignore[arg-type]
+        DeadLetterService(database, clock, wakeup),
+        ReconciliationService(database, clock, wakeup, 30),
+        SubscriptionService(database, clock, desk, f"{chosen.app_url}/api/webhooks/strava", "verify"),  # type: ignore[arg-type]
         Metrics(),
         clock,
     )

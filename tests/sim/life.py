@@ -7,7 +7,7 @@ import contextlib
 import random
 from typing import Any
 
-from feedzone.domain.event import UPDATES_SETTLE
+from feedzone.domain.event import DEBOUNCE
 from feedzone.errors import FeedzoneError
 from feedzone.sandbox import World
 
@@ -195,7 +195,7 @@ class Life:
     async def _edit_on(self, activity_id: int) -> None:
         """More edits within seconds: together with the first, or just while the engine asks for that."""
         for _ in range(self._rng.randrange(1, 4)):
-            settled = self._rng.choice((0.0, UPDATES_SETTLE.total_seconds()))
+            settled = self._rng.choice((0.0, DEBOUNCE.total_seconds()))
             await asyncio.sleep(settled + self._rng.uniform(0.05, 1.2))
             spec = self._world.activities[activity_id]
             if spec.deleted:

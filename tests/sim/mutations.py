@@ -62,7 +62,7 @@ MUTATIONS = (
         "200 is answered while the transaction is still under way, or has failed",
         "ingest/inbox.py",
         "return await asyncio.shield(done)",
-        'return Receipt("", "accepted")',
+        'return AcceptResult("", "accepted")',
         guarantee=1,
         scenarios=("shaky",),
     ),
@@ -70,7 +70,11 @@ MUTATIONS = (
         "job in a second transaction",
         "an event and the job it causes are no longer durable together",
         (
-            Edit("store/intake.py", "now: datetime) -> list[Receipt]:", "now, work) -> list[Receipt]:"),
+            Edit(
+                "store/intake.py",
+                "now: datetime) -> list[AcceptResult]:",
+                "now, work) -> list[AcceptResult]:",
+            ),
             Edit("store/intake.py", "_cause_work(connection, {", "work.update({"),
             Edit("store/intake.py", "if key in new}, now)", "if key in new})"),
             Edit(
@@ -131,7 +135,7 @@ MUTATIONS = (
         "tombstone ignored",
         "an activity that is gone at Strava stays here",
         "store/effects.py",
-        "activities.bury(connection, activity_id, athlete_id, cause, now)",
+        "activities.tombstone(connection, activity_id, athlete_id, cause, now)",
         "pass",
         guarantee=2,
     ),
@@ -199,7 +203,7 @@ MUTATIONS = (
         "breaker spends attempts",
         "jobs use their attempts up while the application is switched off",
         "strava/limiter.py",
-        "raise await self._breaker.trip(str(error))",
+        "raise await self._breaker.open_inactive(str(error))",
         "raise error",
         scenarios=("inactive",),
     ),
@@ -272,7 +276,7 @@ MUTATIONS = (
         "hopeful = False and",
     ),
     mutation(
-        "sweeps see no deletion",
+        "reconciliations see no deletion",
         "what a list does not have is not asked for",
         "handlers/reconcile_athlete.py",
         "missing = [number for number in held if number not in seen]",
@@ -280,7 +284,7 @@ MUTATIONS = (
         scenarios=("deaf",),
     ),
     mutation(
-        "no sweeps",
+        "no reconciliations",
         "nothing is compared: an event that was lost is lost",
         "store/jobs/schedule.py",
         "if full or polling:",

@@ -16,7 +16,7 @@ from feedzone.store.engine.postgres import PostgresDatabase
 @pytest.fixture(autouse=True)
 def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs of updates are due at once: here it is told what becomes of them, not when."""
-    monkeypatch.setattr(event, "UPDATES_SETTLE", timedelta())
+    monkeypatch.setattr(event, "DEBOUNCE", timedelta())
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from feedzone.domain.quota.windows import Reading, Reservation, Usage
 from feedzone.ports import Clock
 from feedzone.store import athletes, effects, intake
 from feedzone.store.engine.database import Database
-from feedzone.store.intake import Delivery, Receipt
+from feedzone.store.intake import AcceptResult, Delivery
 from feedzone.store.jobs import lifecycle
 from feedzone.store.jobs.queue import JobTable
 from feedzone.store.quota.budget import BudgetTable
@@ -174,7 +174,7 @@ class Store:
         (only,) = await self.rows(table, **where)
         return only
 
-    async def deliver(self, *events: StravaEvent, signature: Signature = "absent") -> list[Receipt]:
+    async def deliver(self, *events: StravaEvent, signature: Signature = "absent") -> list[AcceptResult]:
         deliveries = [Delivery(one, signature) for one in events]
         now = self.clock.now()
         return await self.database.write(lambda c: intake.accept(c, deliveries, now))

@@ -93,7 +93,7 @@ async def test_a_success_has_no_story_to_tell(store):
 
 
 async def test_a_revived_dead_letter_goes_on_with_its_story(store, dead, clock):
-    await store.write(lambda c: dead_letters.revive(c, dead, clock.now()))
+    await store.write(lambda c: dead_letters.requeue(c, dead, clock.now()))
     await store.run(Retry("504", kind="strava_error"))
     assert [(number, error) for number, _, error in await story(store, dead)] == [
         (1, "GET activities/7 500"),
@@ -104,7 +104,7 @@ async def test_a_revived_dead_letter_goes_on_with_its_story(store, dead, clock):
 
 
 async def test_a_revived_dead_letter_that_succeeds_is_forgotten(store, dead, clock):
-    await store.write(lambda c: dead_letters.revive(c, dead, clock.now()))
+    await store.write(lambda c: dead_letters.requeue(c, dead, clock.now()))
     await store.run(Done())
     assert await store.rows(job_attempts) == []
 

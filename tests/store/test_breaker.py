@@ -55,7 +55,7 @@ async def test_as_long_as_strava_says_nothing_all_calls_may_go(breaker, budget):
 
 async def test_a_switched_off_application_stops_all_calls_and_they_count_nothing(breaker, budget, clock):
     """Pain 35."""
-    paused = await breaker.trip(SAID)
+    paused = await breaker.open_inactive(SAID)
     assert paused.until == clock.now() + PROBE_EVERY
     refused = await answers(budget, times=5)
     assert {type(one) for one in refused} == {ApplicationPaused}
@@ -66,7 +66,7 @@ async def test_a_switched_off_application_stops_all_calls_and_they_count_nothing
 
 async def test_one_call_an_hour_asks_however_many_want_to(breaker, budget, clock):
     """Pain 35."""
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     for _ in range(3):
         clock.advance(minutes=59)
         assert True not in await answers(budget, times=4)
@@ -82,7 +82,7 @@ async def test_one_call_an_hour_asks_however_many_want_to(breaker, budget, clock
 
 
 async def test_who_is_refused_beside_the_probe_waits_for_the_next_one(breaker, budget, clock):
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     clock.advance(hours=1)
     assert await answers(budget) == [True]
     (refused,) = await answers(budget)
@@ -91,7 +91,7 @@ async def test_who_is_refused_beside_the_probe_waits_for_the_next_one(breaker, b
 
 async def test_two_processes_send_one_probe_between_them(postgres_database, second_postgres, clock):
     """Pain 35: one breaker for the whole application."""
-    await Breaker(postgres_database, clock).trip(SAID)
+    await Breaker(postgres_database, clock).open_inactive(SAID)
     clock.advance(hours=1)
     said = await answers(
         BudgetTable(postgres_database, StravaClock(clock)),
@@ -102,7 +102,7 @@ async def test_two_processes_send_one_probe_between_them(postgres_database, seco
 
 
 async def test_a_spent_window_does_not_use_the_probe_up(breaker, budget, clock):
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     clock.advance(hours=1)
     await budget.answered(Reservation(), {"read_day": Reading(1000, 1000)})
     assert {type(one) for one in await answers(budget, times=3)} == {QuotaSpent}
@@ -112,25 +112,25 @@ async def test_a_spent_window_does_not_use_the_probe_up(breaker, budget, clock):
 
 async def test_a_probe_that_finds_it_still_off_keeps_since_when_it_is(breaker, database, clock):
     since = clock.now()
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     clock.advance(hours=3)
-    paused = await breaker.trip("still off")
+    paused = await breaker.open_inactive("still off")
     assert paused.until == clock.now() + PROBE_EVERY
     row = await database.read(lambda c: c.execute(application_state.select()).one())
     assert (row.inactive_since, row.probe_at, row.reason) == (since, paused.until, "still off")
 
 
 async def test_a_later_outage_is_one_of_its_own(breaker, database, clock):
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     assert await breaker.close() is True
     clock.advance(days=9)
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     row = await database.read(lambda c: c.execute(application_state.select()).one())
     assert row.inactive_since == clock.now()
 
 
 async def test_after_a_call_that_succeeded_all_go_on(breaker, budget, clock):
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     clock.advance(hours=1)
     assert await breaker.close() is True
     assert await answers(budget, times=5) == [False] * 5
@@ -138,14 +138,14 @@ async def test_after_a_call_that_succeeded_all_go_on(breaker, budget, clock):
 
 
 async def test_many_answers_at_once_close_it_once(breaker, clock):
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     assert sorted(await asyncio.gather(*(breaker.close() for _ in range(9)))) == [False] * 8 + [True]
 
 
 async def test_what_waited_for_the_application_goes_on_at_once_and_nothing_else_does(store, breaker, clock):
     """Pain 35: it drains after the 200."""
     now, rng = clock.now(), random.Random(1)
-    refusals = {1: await breaker.trip(SAID), 2: QuotaSpent("read_day", now + timedelta(hours=12))}
+    refusals = {1: await breaker.open_inactive(SAID), 2: QuotaSpent("read_day", now + timedelta(hours=12))}
     await store.enqueue(*(spec(number) for number in (1, 2, 3)))
     for job in await store.lease():
         refusal = refusals.get(job.object_id)
@@ -165,7 +165,7 @@ async def test_a_job_that_was_refused_just_before_it_closed_does_not_wait_for_th
     """The refusal is known to the job before the success of the probe is, and is written down after it."""
     await store.enqueue(spec())
     job = await store.lease_one()
-    refusal = await breaker.trip(SAID)
+    refusal = await breaker.open_inactive(SAID)
     await breaker.close()
     await store.queue.finish(job, ending(refusal, job, clock.now(), random.Random(1)))
     assert len(await store.lease()) == 1
@@ -182,7 +182,7 @@ async def test_six_hours_cost_no_attempt_and_seven_probes_at_most(store, breaker
             is_off = clock.now() - began < timedelta(hours=6)
             if isinstance(said, bool) and is_off:
                 probes += 1
-                said = await breaker.trip(SAID)
+                said = await breaker.open_inactive(SAID)
             if isinstance(said, bool):
                 await breaker.close()
                 done += 1
@@ -226,7 +226,7 @@ async def test_what_waited_while_strava_failed_goes_on_at_once_when_it_answers(s
 
 
 async def test_an_application_that_is_switched_off_is_not_taken_for_an_outage(breaker, budget, clock):
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     held = await breaker.fail(BROKEN)
     assert (type(held), held.until) == (ApplicationPaused, clock.now() + PROBE_EVERY)
     clock.advance(minutes=5)
@@ -235,7 +235,7 @@ async def test_an_application_that_is_switched_off_is_not_taken_for_an_outage(br
 
 async def test_a_probe_that_strava_failed_at_is_soon_followed_by_another(breaker, budget, clock):
     """Pain 35: an activity that Strava cannot show must not keep the application off for an hour more."""
-    await breaker.trip(SAID)
+    await breaker.open_inactive(SAID)
     clock.advance(hours=1)
     assert await answers(budget) == [True]
     await breaker.probe_soon()
@@ -244,13 +244,13 @@ async def test_a_probe_that_strava_failed_at_is_soon_followed_by_another(breaker
 
 
 @pytest.mark.parametrize("minutes", [-90, 90])
-@pytest.mark.parametrize("stop", ["fail", "trip"])
+@pytest.mark.parametrize("stop", ["fail", "open_inactive"])
 async def test_a_machine_whose_clock_is_wrong_asks_no_more_often_and_no_less(database, clock, stop, minutes):
     """Pains 35 and 49: what waits is due by the machine's clock, and the windows turn by Strava's."""
     strava = StravaClock(clock)
     strava.skew = timedelta(minutes=minutes)
     breaker, budget = Breaker(database, clock), BudgetTable(database, strava)
-    refusal = await (breaker.fail(BROKEN) if stop == "fail" else breaker.trip(SAID))
+    refusal = await (breaker.fail(BROKEN) if stop == "fail" else breaker.open_inactive(SAID))
     assert True not in await answers(budget, times=5)
     for _ in range(3):
         clock.advance(seconds=(refusal.until - clock.now()).total_seconds())

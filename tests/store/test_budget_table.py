@@ -322,7 +322,7 @@ async def test_calls_for_histories_are_counted_apart_and_given_back_apart(budget
 async def test_what_live_work_has_cost_is_no_longer_kept_and_what_histories_have_cost_still_is(budget, clock):
     async def kept_of_day():
         learned, now = await budget.demand(), clock.now()
-        demand = replace(learned, dawn=replace(learned.dawn, hours=240.0))
+        demand = replace(learned, at_midnight=replace(learned.at_midnight, hours=240.0))
         day = (await budget.windows())[3]
         return day.quota - day.used - reserve.calls_left([day], demand, Lane.BACKFILL, now)
 
@@ -336,7 +336,7 @@ async def test_what_live_work_has_cost_is_no_longer_kept_and_what_histories_have
 async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):
     await spend(budget, 60)
     demand = await budget.demand()
-    tight = await budget._database.read(lambda c: budget.tight(c, demand, Lane, 1000))
+    tight = await budget._database.read(lambda c: budget.lane_limits(c, demand, Lane, 1000))
     left = [tight[lane].calls for lane in Lane]
     assert left == sorted(left, reverse=True)
     assert left[0] == 40 > left[-1] > 0

@@ -106,13 +106,13 @@ async def test_who_waits_for_an_answer_goes_by_lane_and_not_by_who_came_first(st
         order.append(lane)
         await budget.answered(leave, usage(read_15min=(100, 50), read_day=(1000, 50)))
 
-    asking = [asyncio.create_task(ask(lane)) for lane in (Lane.BACKFILL, Lane.REREAD, Lane.LIVE)]
+    asking = [asyncio.create_task(ask(lane)) for lane in (Lane.BACKFILL, Lane.RECHECK, Lane.LIVE)]
     await asyncio.sleep(0.05)
     await budget.answered(first, usage(read_15min=(100, 50), read_day=(1000, 50)))
     while not all(task.done() for task in asking):
         clock.advance(seconds=0.1)
         await asyncio.sleep(0.01)
-    assert order == [Lane.LIVE, Lane.REREAD, Lane.BACKFILL]
+    assert order == [Lane.LIVE, Lane.RECHECK, Lane.BACKFILL]
 
 
 async def test_alone_with_the_limit_the_last_calls_go_at_once(standing):

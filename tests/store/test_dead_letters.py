@@ -21,9 +21,9 @@ async def died(store: Store) -> str:
     return (await store.run(Discard("500 error"))).id
 
 
-async def revive(store, job_id):
+async def requeue(store, job_id):
     now = store.clock.now()
-    return await store.write(lambda c: dead_letters.revive(c, job_id, now))
+    return await store.write(lambda c: dead_letters.requeue(c, job_id, now))
 
 
 async def discard(store, job_id, reason="nobody wants it"):
@@ -48,7 +48,7 @@ async def test_a_revived_dead_letter_has_all_its_attempts_before_it(store):
     for _ in range(3):
         job = await store.run(Retry("502"))
         store.clock.advance(hours=1)
-    assert await revive(store, job.id)
+    assert await requeue(store, job.id)
     assert (await store.row(webhook_events)).status == "pending"
     again = await store.lease_one()
     assert (again.id, again.attempts) == (job.id, 0)
@@ -59,12 +59,12 @@ async def test_a_revived_dead_letter_has_all_its_attempts_before_it(store):
 async def test_a_revived_backfill_does_not_queue_behind_the_backfill(store):
     await store.enqueue(spec(lane=Lane.BACKFILL))
     job = await store.run(Discard("500"))
-    await revive(store, job.id)
+    await requeue(store, job.id)
     assert (await store.lease_one()).lane == Lane.INTERACTIVE
 
 
 async def test_a_revived_live_job_stays_in_its_lane(store, died):
-    await revive(store, died)
+    await requeue(store, died)
     assert (await store.lease_one()).lane == Lane.LIVE
 
 
@@ -73,7 +73,7 @@ async def test_what_is_no_dead_letter_cannot_be_revived_or_discarded(store):
     live = (await store.row(jobs_table)).id
     unknown = "01a00000-0000-7000-8000-000000000000"
     for job_id in (live, unknown):
-        assert not await revive(store, job_id)
+        assert not await requeue(store, job_id)
         assert not await discard(store, job_id)
     assert (await store.row(jobs_table)).state == "queued"
 
@@ -105,8 +105,8 @@ async def test_an_object_has_one_dead_letter_that_answers_for_all_its_events(sto
     (letter,) = await store.read(dead_letters.listing)
     assert (letter.id, letter.last_error) == (second.id, "500 again")
     assert await statuses(store) == {"create": "failed", "update": "failed"}
-    assert not await revive(store, died)
-    assert await revive(store, second.id)
+    assert not await requeue(store, died)
+    assert await requeue(store, second.id)
     assert await statuses(store) == {"create": "pending", "update": "pending"}
     await store.run(Done())
     assert await store.rows(jobs_table) == []
@@ -145,14 +145,14 @@ async def test_reviving_beside_a_live_job_makes_that_one_run_now_and_resolve_bot
     await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
     twin = await store.run(Retry("502"))
     assert await store.lease() == []  # the live one waits for its second attempt
-    assert await revive(store, died)
+    assert await requeue(store, died)
     assert (await store.lease_one()).id == twin.id
 
 
 async def test_reviving_beside_a_running_job_makes_it_run_once_more(store, died):
     await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
     twin = await store.lease_one()
-    assert await revive(store, died)
+    assert await requeue(store, died)
     await store.queue.finish(twin, Done())
     await store.run(Done())
     assert await store.rows(jobs_table) == []
@@ -183,7 +183,7 @@ async def test_who_connects_again_gets_what_was_given_up_for_want_of_access(stor
     for number, kind in enumerate(("revoked", "not_connected", "needs_scope", "token_rejected"), start=2):
         await store.deliver(event(object_id=number, aspect_type="delete"))
         await store.run(Discard("no access", kind=kind))
-    assert await store.write(lambda c: dead_letters.revive_denied(c, OWNER, store.clock.now())) == 4
+    assert await store.write(lambda c: dead_letters.requeue_denied(c, OWNER, store.clock.now())) == 4
     assert sorted([job.object_id for job in await store.lease()]) == [2, 3, 4, 5]
     assert [letter.id for letter in await store.read(dead_letters.listing)] == [died]
 
@@ -191,7 +191,7 @@ async def test_who_connects_again_gets_what_was_given_up_for_want_of_access(stor
 async def test_another_athletes_dead_letters_stay(store):
     await store.deliver(event())
     await store.run(Discard("no access", kind="revoked"))
-    assert await store.write(lambda c: dead_letters.revive_denied(c, OTHER, store.clock.now())) == 0
+    assert await store.write(lambda c: dead_letters.requeue_denied(c, OTHER, store.clock.now())) == 0
     assert await store.lease() == []
 
 
@@ -224,7 +224,7 @@ async def give_up(store, kind="strava_error"):
 
 async def chances(store) -> int:
     now = store.clock.now()
-    return await store.write(lambda c: dead_letters.give_chances(c, now, 100))
+    return await store.write(lambda c: dead_letters.auto_retry_due(c, now, 100))
 
 
 async def test_what_was_given_up_while_strava_failed_is_tried_again_by_itself(store):
@@ -232,9 +232,9 @@ async def test_what_was_given_up_while_strava_failed_is_tried_again_by_itself(st
     await store.enqueue(spec(lane=Lane.BACKFILL))
     job = await give_up(store)
     assert await chances(store) == 0
-    assert not await store.read(lambda c: dead_letters.any_chance(c, store.clock.now()))
+    assert not await store.read(lambda c: dead_letters.any_auto_retry(c, store.clock.now()))
     store.clock.advance(minutes=5)
-    assert await store.read(lambda c: dead_letters.any_chance(c, store.clock.now()))
+    assert await store.read(lambda c: dead_letters.any_auto_retry(c, store.clock.now()))
     assert await chances(store) == 1
     again = await store.lease_one()
     assert (again.id, again.attempts, again.lane) == (job.id, 0, Lane.BACKFILL)
@@ -272,6 +272,6 @@ async def test_what_another_job_is_about_to_bring_up_to_date_is_left_to_it(store
 async def test_an_id_that_is_none_names_nothing(store, clock):
     """PostgreSQL refuses what is no UUID: people mistype ids."""
     now = clock.now()
-    assert not await store.write(lambda c: dead_letters.revive(c, "nope", now))
+    assert not await store.write(lambda c: dead_letters.requeue(c, "nope", now))
     assert await store.write(lambda c: reconciliations.resolve(c, "nope", "accepted", now)) is None
     assert await store.write(lambda c: lifecycle.get(c, "nope")) is None

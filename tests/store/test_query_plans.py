@@ -24,11 +24,11 @@ from feedzone.store.reads import jobs as job_lists
 from feedzone.store.schema import upgrade
 from feedzone.store.schema.tables import (
     activity_changes,
-    api_calls,
+    call_log,
     job_attempts,
+    reconciliations,
     strava_activities,
     strava_athletes,
-    sweeps,
     webhook_events,
 )
 from feedzone.store.schema.tables import jobs as jobs_table
@@ -73,11 +73,11 @@ def _fill(connection: Connection, now: datetime) -> None:
     connection.execute(insert(jobs_table), [_job(n, ids[n], now) for n in range(ROWS)])
     connection.execute(insert(webhook_events), [_event(n, ids[n], now) for n in range(ROWS)])
     connection.execute(insert(strava_activities), [_activity(n, now) for n in range(ROWS)])
-    connection.execute(insert(api_calls), [_call(n, ids[n], now) for n in range(ROWS)])
+    connection.execute(insert(call_log), [_call(n, ids[n], now) for n in range(ROWS)])
     connection.execute(insert(activity_changes), [_change(n, ids[n], now) for n in range(ROWS)])
     connection.execute(insert(job_attempts), [_attempt(n, ids[n], now) for n in range(ROWS)])
     connection.execute(insert(strava_athletes), [_athlete(n, now) for n in range(ROWS)])
-    connection.execute(insert(sweeps), [_sweep(n, ids[n], now) for n in range(ROWS)])
+    connection.execute(insert(reconciliations), [_sweep(n, ids[n], now) for n in range(ROWS)])
     connection.exec_driver_sql("ANALYZE")
 
 
@@ -91,7 +91,7 @@ def _job(n: int, job_id: str, now: Any) -> dict[str, Any]:
         "hint": '{"do":"activity"}',
         "hint_time": 0,
         "priority": 40,
-        "turn": -n,
+        "fair_position": -n,
         "due_at": now - timedelta(seconds=n),
         "first_received_at": now,
         "updated_at": now,
@@ -139,7 +139,7 @@ def _call(n: int, name: str, now: Any) -> dict[str, Any]:
 
 def _change(n: int, name: str, now: Any) -> dict[str, Any]:
     told = {"id": name, "activity_id": n, "athlete_id": n, "field": "name", "changed_at": now}
-    return told | {"old_value": "null", "new_value": "null", "cause": "sweep"}
+    return told | {"old_value": "null", "new_value": "null", "cause": "reconciliation"}
 
 
 def _attempt(n: int, name: str, now: Any) -> dict[str, Any]:
@@ -253,7 +253,7 @@ async def test_what_goes_first_is_counted_along_an_index_and_never_to_its_end(cr
 
 async def test_whether_an_activity_is_in_a_storm_is_read_off_its_own_events(crowded, clock):
     now = clock.now()
-    stays_on(await plans(crowded, lambda c: events.in_storm(c, {7, 8}, now)), "ix_webhook_events_")
+    stays_on(await plans(crowded, lambda c: events.recently_refetched(c, {7, 8}, now)), "ix_webhook_events_")
 
 
 async def test_an_athletes_activities_are_listed_from_their_own_index(crowded):
@@ -279,9 +279,9 @@ async def test_a_page_of_summaries_is_compared_by_primary_key(crowded, clock):
 async def test_what_we_hold_of_a_window_is_found_by_athlete_and_start(crowded, clock):
     now = clock.now()
     month = now - timedelta(days=30)
-    plan = await plans(crowded, lambda c: activities.held_between(c, OWNER, month, now))
+    plan = await plans(crowded, lambda c: activities.stored_between(c, OWNER, month, now))
     stays_on(plan, "ix_strava_activities_athlete_id_start_date")
-    stays_on(await plans(crowded, lambda c: activities.held_count(c, OWNER)), "ix_strava_activities")
+    stays_on(await plans(crowded, lambda c: activities.stored_count(c, OWNER)), "ix_strava_activities")
 
 
 async def test_whether_a_sync_is_complete_is_asked_of_that_athletes_activities_only(crowded, clock):

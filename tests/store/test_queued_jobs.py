@@ -69,13 +69,13 @@ async def test_a_better_lane_brings_its_turn_and_a_worse_one_changes_neither(sto
     await store.enqueue(spec(2, lane=Lane.LIVE))
     await store.enqueue(spec(2, lane=Lane.RECONCILE))
     row = await store.row(jobs_table, key="activity:2")
-    assert (row.priority, row.turn) == (Lane.LIVE, 1)
+    assert (row.priority, row.fair_position) == (Lane.LIVE, 1)
 
 
 async def test_an_earlier_due_time_wins(store, clock):
     later, sooner = clock.now() + timedelta(hours=1), clock.now() + timedelta(minutes=1)
     for due_at in (later, sooner, later):
-        await store.enqueue(spec(due_at=due_at, lane=Lane.REREAD))
+        await store.enqueue(spec(due_at=due_at, lane=Lane.RECHECK))
     assert (await store.row(jobs_table)).due_at == sooner
 
 
@@ -83,7 +83,7 @@ def update(clock, longest_s: float = 30):
     """What an update causes: it settles in four seconds, unless more come."""
     now = clock.now()
     due, longest = now + timedelta(seconds=4), now + timedelta(seconds=longest_s)
-    return spec(due_at=due, settle_until=longest)
+    return spec(due_at=due, debounce_until=longest)
 
 
 async def test_updates_that_keep_coming_put_their_fetch_off_and_not_for_ever(store, clock):
@@ -179,7 +179,7 @@ def test_specs_in_one_batch_end_like_the_same_specs_one_by_one(sqlite_database, 
             for batch in batches:
                 lifecycle.enqueue(connection, batch, now)
             row = connection.execute(jobs_table.select()).one()
-            return row.hint, row.hint_time, row.priority, row.turn, row.due_at
+            return row.hint, row.hint_time, row.priority, row.fair_position, row.due_at
 
         return sqlite_database.run_sync(body)
 

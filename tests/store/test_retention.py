@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from store_makers import ACTIVITY, OTHER, OWNER, detail, event, fetched
 
-from feedzone.domain.effect import PurgeAthlete, StoreSweep
+from feedzone.domain.effect import PurgeAthlete, StoreReconciliation
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store.retention import Retention
-from feedzone.store.schema.tables import deletion_receipts, jobs, strava_activities, sweeps, webhook_events
+from feedzone.store.schema.tables import (
+    deletion_receipts,
+    jobs,
+    reconciliations,
+    strava_activities,
+    webhook_events,
+)
 
 
 async def prune(store, days=30):
@@ -46,11 +52,11 @@ async def test_the_audit_trail_goes_and_the_activity_stays(store, clock):
 
 async def test_what_comparisons_found_goes(store, clock):
     """Four a day for each athlete, and ninety-six where there is no webhook."""
-    await store.apply(StoreSweep(OWNER, True, (), ()))
+    await store.apply(StoreReconciliation(OWNER, True, (), ()))
     clock.advance(days=31)
-    await store.apply(StoreSweep(OWNER, True, (), ()))
+    await store.apply(StoreReconciliation(OWNER, True, (), ()))
     assert await prune(store) == 1
-    assert (await store.row(sweeps)).ended_at == clock.now()
+    assert (await store.row(reconciliations)).ended_at == clock.now()
 
 
 async def test_deletion_receipts_stay_for_ever(store, clock):

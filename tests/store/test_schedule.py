@@ -14,7 +14,7 @@ from store_makers import OTHER, OWNER, Store, detail, fetched
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.comparison import comparison
-from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StoreSweep
+from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StoreReconciliation
 from feedzone.domain.job import Lane, ReconcileHint
 from feedzone.domain.outcome import Done
 from feedzone.store import athletes, subscriptions
@@ -75,7 +75,7 @@ async def work(store: Store, made: list, begin) -> None:
     for job in await store.lease(limit=99):
         assert (job.kind, job.lane, job.hint.days) == ("reconcile_athlete", Lane.RECONCILE, 30)
         made.append((store.clock.now() - begin, job.athlete_id, job.hint.full))
-        await store.queue.finish(job, Done((StoreSweep(job.athlete_id, job.hint.full, (), ()),)))
+        await store.queue.finish(job, Done((StoreReconciliation(job.athlete_id, job.hint.full, (), ()),)))
 
 
 async def live_through(store: Store, span: timedelta, step: timedelta = MINUTE):
@@ -119,7 +119,7 @@ async def test_the_first_comparison_of_a_day_and_one_that_comes_late_look_for_th
         found = await webhook.lease(limit=99)
         to_end.append({job.hint.to_end for job in found})
         for job in found:
-            await webhook.queue.finish(job, Done((StoreSweep(job.athlete_id, True, (), ()),)))
+            await webhook.queue.finish(job, Done((StoreReconciliation(job.athlete_id, True, (), ()),)))
     assert to_end == [{True}, {True}, {False}, {False}, {True}]
 
 
@@ -142,7 +142,7 @@ async def test_a_comparison_that_failed_is_made_again_at_its_next_turn(webhook, 
 
 async def test_a_comparison_by_hand_puts_the_next_one_off(webhook, clock):
     clock.advance(hours=4)
-    await webhook.apply(StoreSweep(OWNER, True, (), ()))
+    await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
     clock.advance(hours=2, minutes=1)
     await schedule(webhook).run()
     assert [row.athlete_id for row in await webhook.rows(jobs)] == [OTHER]
@@ -167,11 +167,11 @@ async def synced(store: Store, after) -> None:
 
 async def test_who_was_not_looked_at_for_long_is_compared_from_then_on(webhook, clock):
     """Pains 14 and 40: an outage of 40 days, and the days are 30."""
-    await webhook.apply(StoreSweep(OWNER, True, (), ()))
+    await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
     seen = clock.now()
     clock.advance(days=40)
     assert await plan(webhook) == ReconcileHint(days=30, since=int((seen - 24 * HOUR).timestamp()))
-    await webhook.apply(StoreSweep(OWNER, True, (), ()))
+    await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
     clock.advance(hours=6)
     assert (await plan(webhook)).since is None
 
@@ -193,7 +193,7 @@ async def test_all_that_we_hold_is_compared_once_in_28_days(webhook, clock, sinc
     for quarter in range(56 * 4):
         clock.advance(hours=6)
         hint = await plan(webhook)
-        await webhook.apply(StoreSweep(OWNER, True, (), ()))
+        await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
         if hint is not None and hint.since is not None:
             found.append((quarter, hint.since))
     assert [since for _, since in found] == [int(begins.timestamp()) if begins else 0] * 2

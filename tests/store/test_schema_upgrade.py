@@ -146,7 +146,7 @@ async def test_an_upgrade_that_fails_leaves_the_database_as_it_was(empty, monkey
 
 PREPARE = """
 import sys
-from feedzone.store import upgrade
+from feedzone.store.schema import upgrade
 from feedzone.store.engine.database import open_database
 database = open_database(sys.argv[1])
 print("ready", flush=True)

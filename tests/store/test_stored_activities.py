@@ -23,7 +23,7 @@ from store_makers import (
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import NoteFailure, StoreDetail, StorePage, Tombstone
 from feedzone.store import activities
-from feedzone.store.handler_reads import RecordTable
+from feedzone.store.handler_reads import SqlHandlerReads
 from feedzone.store.schema.tables import strava_activities, strava_athletes
 
 
@@ -242,15 +242,15 @@ async def test_events_of_two_athletes_never_write_across(store):
 
 
 async def test_a_handler_can_ask_what_we_hold(store, clock):
-    records, seen = RecordTable(store.database), clock.now()
-    assert await records.held_activity(ACTIVITY) is None
+    records, seen = SqlHandlerReads(store.database), clock.now()
+    assert await records.stored_activity(ACTIVITY) is None
     await store.apply(fetched(detail(manual=True)))
-    held = await records.held_activity(ACTIVITY)
+    held = await records.stored_activity(ACTIVITY)
     assert (held.athlete_id, held.live, held.manual, held.stream_state) == (OWNER, True, True, None)
     assert (held.first_seen, held.announced) == (seen, False)
     clock.advance(hours=3)
     await store.apply(streams("pending"), StoreDetail(detail(), "event:x", clock.now(), complete=False))
-    held = await records.held_activity(ACTIVITY)
+    held = await records.stored_activity(ACTIVITY)
     assert (held.stream_state, held.first_seen, held.announced) == ("pending", seen, True)
 
 
@@ -258,15 +258,15 @@ async def test_a_handler_can_ask_what_we_hold(store, clock):
 async def test_an_activity_keeps_its_shape_on_its_way_through_the_database(store, told):
     """Else streams would be fetched again with every look."""
     await store.apply(fetched(detail(**told)))
-    assert (await RecordTable(store.database).held_activity(ACTIVITY)).shape == detail(**told).shape
+    assert (await SqlHandlerReads(store.database).stored_activity(ACTIVITY)).shape == detail(**told).shape
 
 
 async def test_what_we_hold_of_a_window_is_what_lives_in_it_and_is_the_athletes(store):
-    records, start = RecordTable(store.database), DETAIL["start_date"]
+    records, start = SqlHandlerReads(store.database), DETAIL["start_date"]
     for number, hours in ((1, -1), (2, 0), (3, 5), (4, 10), (5, 5), (6, 5)):
         await store.apply(fetched(detail(number, start_date=start + timedelta(hours=hours))))
     await store.apply(fetched(detail(7, OTHER, start_date=start)), fetched(detail(8, start_date=None)))
     await store.apply(Tombstone(5, OWNER, "request"), NoteFailure(6, OWNER, "502", final=True))
-    assert await records.held_between(OWNER, start, start + timedelta(hours=10)) == [2, 3, 6]
-    assert await records.held_count(OWNER) == 6
-    assert await records.held_count(OTHER) == 1
+    assert await records.stored_between(OWNER, start, start + timedelta(hours=10)) == [2, 3, 6]
+    assert await records.stored_count(OWNER) == 6
+    assert await records.stored_count(OTHER) == 1

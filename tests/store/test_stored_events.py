@@ -37,7 +37,7 @@ async def test_a_failed_event_is_pending_again_when_its_job_is_revived(store, cl
     await store.deliver(event())
     job = await store.run(Discard("500"))
     assert (await store.row(webhook_events)).status == "failed"
-    await store.write(lambda c: dead_letters.revive(c, job.id, clock.now()))
+    await store.write(lambda c: dead_letters.requeue(c, job.id, clock.now()))
     told = await store.row(webhook_events)
     assert (told.status, told.processed_at) == ("pending", None)
 

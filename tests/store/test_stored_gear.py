@@ -8,19 +8,16 @@ from datetime import timedelta
 from itertools import pairwise
 
 import pytest
-from sqlalchemy import text
 from store_makers import OTHER, OWNER, Store, detail, fetched
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import MarkAthlete, PurgeAthlete, StoreGear
-from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.gear import GearListing, GearRecord
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Done
 from feedzone.store import athletes, gear
-from feedzone.store.engine.database import open_database
 from feedzone.store.jobs.schedule import BATCH, GearSchedule
-from feedzone.store.schema import migrate, upgrade
-from feedzone.store.schema.tables import jobs, strava_athletes, strava_gear
+from feedzone.store.schema.tables import jobs, strava_gear
 
 ALL = "activity:read,activity:read_all,profile:read_all,read"
 
@@ -46,7 +43,7 @@ def item(number: int, name: str = "Slate", *, kind: str = "bike", **changes) -> 
 
 
 def told(*bikes: GearRecord, shoes=(), athlete_id: int = OWNER) -> StoreGear:
-    return StoreGear(ToldGear(athlete_id, bikes, shoes))
+    return StoreGear(GearListing(athlete_id, bikes, shoes))
 
 
 async def held(store: Store, athlete_id: int = OWNER):
@@ -120,9 +117,9 @@ async def test_what_was_not_told_is_not_gone(store):
     """A profile without profile:read_all has no lists."""
     await store.apply(told(item(1), shoes=(item(2, kind="shoe"),)))
     before = await held(store)
-    await store.apply(StoreGear(ToldGear(OWNER, None, None)))
+    await store.apply(StoreGear(GearListing(OWNER, None, None)))
     assert await held(store) == before
-    await store.apply(StoreGear(ToldGear(OWNER, (), None)))
+    await store.apply(StoreGear(GearListing(OWNER, (), None)))
     rows = await held(store)
     assert (rows["b1"].removed_at is None, rows["g2"].removed_at) == (False, None)
 
@@ -160,7 +157,7 @@ async def test_gear_is_asked_for_soon_after_connecting_behind_what_is_urgent(rea
     assert await schedule(readable, bell).run() == 1
     assert bell.rung == 1
     (one,) = await readable.lease()
-    assert (one.kind, one.athlete_id, one.lane) == ("refresh_gear", OWNER, Lane.REREAD)
+    assert (one.kind, one.athlete_id, one.lane) == ("refresh_gear", OWNER, Lane.RECHECK)
 
 
 async def test_then_once_a_day(readable, clock):
@@ -234,20 +231,3 @@ async def test_everybody_is_asked_however_many_they_are(store, clock):
     for number in range(BATCH + 7):
         await grant(store, number + 1)
     assert await schedule(store).run() == BATCH + 7
-
-
-async def test_an_upgrade_asks_for_the_gear_of_who_is_connected_already(database_url, monkeypatch):
-    opened = open_database(database_url)
-    head = migrate.command.upgrade
-    monkeypatch.setattr(migrate.command, "upgrade", lambda config, _revision: head(config, "0001"))
-    await asyncio.to_thread(upgrade.upgrade, opened)
-    at = "2026-11-03T12:00:00.000000Z"
-    for number, status in ((1, "active"), (2, "deauthorized")):
-        row = f"({number}, '{status}', '{at}', '{at}')"
-        insert = f"INSERT INTO strava_athletes (id, status, connected_at, updated_at) VALUES {row}"
-        await opened.write(lambda c, insert=insert: c.execute(text(insert)))
-    monkeypatch.undo()
-    await asyncio.to_thread(upgrade.upgrade, opened)
-    rows = await opened.read(lambda c: c.execute(strava_athletes.select()).all())
-    assert {row.id: row.gear_due_at is not None for row in rows} == {1: True, 2: False}
-    await opened.close()

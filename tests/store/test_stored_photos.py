@@ -10,7 +10,7 @@ from store_makers import ACTIVITY, OTHER, OWNER, Store, detail, fetched, spec, s
 from feedzone.domain.effect import AskForPhotos, PurgeAthlete, StorePhotos, Tombstone
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Done, Retry
-from feedzone.domain.photos import HeldPhotos
+from feedzone.domain.photos import StoredPhotos
 from feedzone.store import photos
 from feedzone.store.schema.tables import activity_photos, jobs, strava_activities
 
@@ -18,7 +18,7 @@ LIST = '[{"unique_id":"a",  "urls":{"5000":"https://x.test/a.jpg"}}]'
 
 
 def ask(count: int = 2, **changes) -> AskForPhotos:
-    values = {"activity_id": ACTIVITY, "athlete_id": OWNER, "count": count, "lane": Lane.REREAD} | changes
+    values = {"activity_id": ACTIVITY, "athlete_id": OWNER, "count": count, "lane": Lane.RECHECK} | changes
     return AskForPhotos(**values)
 
 
@@ -52,7 +52,7 @@ async def test_the_activity_is_synced_while_its_photos_are_pending(store, clock)
         "refresh_photos",
         ACTIVITY,
         OWNER,
-        Lane.REREAD,
+        Lane.RECHECK,
     )
 
 
@@ -126,7 +126,7 @@ async def test_what_was_absent_gets_one_look_when_the_activity_is_read_again(syn
     (job,) = await waiting(synced)
     assert job.due_at == clock.now()
     held = await synced.read(lambda c: photos.held(c, ACTIVITY))
-    assert held == HeldPhotos("absent", clock.now() - timedelta(days=3), stored=False)
+    assert held == StoredPhotos("absent", clock.now() - timedelta(days=3), stored=False)
 
 
 async def test_photos_are_asked_for_in_the_run_that_was_overtaken_too(store, clock):

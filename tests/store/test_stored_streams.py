@@ -105,7 +105,7 @@ async def test_a_dead_letter_that_waited_for_streams_ends_synced_once_it_is_revi
         job = await store.run(Retry("502", (half,), REST, if_last=(note,)))
         clock.advance(hours=1)
     assert (await store.row(strava_activities)).sync_status == "failed"
-    await store.write(lambda c: dead_letters.revive(c, job.id, clock.now()))
+    await store.write(lambda c: dead_letters.requeue(c, job.id, clock.now()))
     await handle(store)
     row = await store.row(strava_activities)
     assert (row.sync_status, row.last_sync_error) == ("synced", None)

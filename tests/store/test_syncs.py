@@ -11,11 +11,11 @@ from store_makers import OTHER, OWNER, Store, summary
 
 from feedzone.domain.activity import FUTURE
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StorePage, StoreSweep
+from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StorePage, StoreReconciliation
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint
 from feedzone.domain.outcome import Continue, Discard, Done
-from feedzone.services.athletes import AthleteOperations
-from feedzone.services.reconciliation import ReconciliationOperations
+from feedzone.services.athletes import AthleteService
+from feedzone.services.reconciliation import ReconciliationService
 from feedzone.store.jobs import deferral
 from feedzone.store.schema.tables import jobs, strava_athletes
 
@@ -36,9 +36,9 @@ class Desk:
         return False
 
 
-def people(store: Store) -> AthleteOperations:
+def people(store: Store) -> AthleteService:
     desk: Any = Desk()
-    return AthleteOperations(store.database, store.clock, desk, desk, desk, "", 30)
+    return AthleteService(store.database, store.clock, desk, desk, desk, "", 30)
 
 
 async def connect(store: Store) -> None:
@@ -172,7 +172,7 @@ async def test_who_comes_back_after_leaving_begins_anew(store, clock):
 async def test_who_comes_back_gets_what_began_since_the_last_comparison(store, clock, status):
     await connect(store)
     await store.run(Done((FinishListing(OWNER),)))
-    await store.apply(StoreSweep(OWNER, True, (), ()), MarkAthlete(OWNER, status, "401"))
+    await store.apply(StoreReconciliation(OWNER, True, (), ()), MarkAthlete(OWNER, status, "401"))
     seen = clock.now()
     clock.advance(days=60)
     await connect(store)
@@ -201,7 +201,7 @@ async def test_who_was_away_for_less_or_is_new_gets_the_usual_days(store, clock)
 
 
 async def asked(store: Store) -> ReconcileHint:
-    await ReconciliationOperations(store.database, store.clock, Desk(), 30).verify(OWNER)
+    await ReconciliationService(store.database, store.clock, Desk(), 30).verify(OWNER)
     (job,) = [job for job in await store.lease() if job.kind == "reconcile_athlete"]
     return job.hint
 

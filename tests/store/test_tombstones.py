@@ -20,7 +20,7 @@ from store_makers import (
 
 from feedzone.domain.effect import NoteFailure, StorePage, Tombstone
 from feedzone.domain.outcome import Done
-from feedzone.store.handler_reads import RecordTable
+from feedzone.store.handler_reads import SqlHandlerReads
 from feedzone.store.reads import activities, export
 from feedzone.store.schema.tables import (
     activity_changes,
@@ -139,7 +139,7 @@ async def test_a_tombstone_is_not_shown_marked_stale_or_failed(full):
     await full.deliver(retitled("Canary again", event_time=EVENT_TIME + 60))
     await full.apply(NoteFailure(ACTIVITY, OWNER, "502", final=True))
     assert await full.row(strava_activities) == before
-    assert (await RecordTable(full.database).held_activity(ACTIVITY)).live is False
+    assert (await SqlHandlerReads(full.database).stored_activity(ACTIVITY)).live is False
 
 
 async def test_a_tombstone_counts_as_no_activity(full):

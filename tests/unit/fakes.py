@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from feedzone.domain.activity import ActivityRecord, HeldActivity
+from feedzone.domain.activity import ActivityRecord, StoredActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
-from feedzone.domain.gear import ToldGear
+from feedzone.domain.gear import GearListing
 from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
 from feedzone.domain.outcome import Outcome, Retry, Snooze
-from feedzone.domain.photos import HeldPhotos, Photo
+from feedzone.domain.photos import Photo, StoredPhotos
 from feedzone.domain.quota.windows import ApiCall, Reservation, Usage
 from feedzone.errors import ApplicationPaused, StravaFails, TransportFailure
 from feedzone.ports import Clock, Request, Response
@@ -112,8 +112,8 @@ class FakeBreaker:
     def __init__(self) -> None:
         self.log: list[str] = []
 
-    async def trip(self, reason: str) -> ApplicationPaused:
-        self.log.append(f"trip: {reason}")
+    async def open_inactive(self, reason: str) -> ApplicationPaused:
+        self.log.append(f"open_inactive: {reason}")
         return ApplicationPaused(NOON + timedelta(hours=1), reason)
 
     async def fail(self, reason: str) -> ApplicationPaused:
@@ -246,7 +246,7 @@ class FakeApi:
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         return self._say("athlete", athlete_id)
 
-    async def gear(self, athlete_id: int) -> ToldGear:
+    async def gear(self, athlete_id: int) -> GearListing:
         return self._say("gear", athlete_id)
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
@@ -265,11 +265,11 @@ class FakeRecords:
 
     def __init__(
         self,
-        held: HeldActivity | None = None,
+        held: StoredActivity | None = None,
         *,
         window: Sequence[int] = (),
         count: int | None = None,
-        photos: HeldPhotos | None = None,
+        photos: StoredPhotos | None = None,
         sports: frozenset[str] | None = None,
     ) -> None:
         self.held = held
@@ -279,10 +279,10 @@ class FakeRecords:
         self.count = len(self.window) if count is None else count
         self.asked: list[tuple[int, datetime, datetime]] = []
 
-    async def held_activity(self, activity_id: int) -> HeldActivity | None:
+    async def stored_activity(self, activity_id: int) -> StoredActivity | None:
         return self.held
 
-    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+    async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return self.photos
 
     async def connected_at(self, athlete_id: int) -> datetime | None:
@@ -291,11 +291,11 @@ class FakeRecords:
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return self.sports
 
-    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+    async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         self.asked.append((athlete_id, after, before))
         return self.window
 
-    async def held_count(self, athlete_id: int) -> int:
+    async def stored_count(self, athlete_id: int) -> int:
         return self.count
 
 

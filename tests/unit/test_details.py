@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from feedzone.domain.laps import Parts
+from feedzone.domain.activity_details import ActivityDetails
 from feedzone.strava.details import parts
 
 
@@ -19,7 +19,7 @@ from feedzone.strava.details import parts
     ],
 )
 def test_what_is_missing_or_strange_is_left_out(detail):
-    assert parts(detail) == Parts()
+    assert parts(detail) == ActivityDetails()
 
 
 def test_one_strange_member_does_not_take_the_others_away():

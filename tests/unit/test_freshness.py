@@ -12,9 +12,9 @@ from fakes import ACTIVITY, ATHLETE, NOON, FakeApi, FakeRecords, encode, job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feedzone.domain.activity import ActivityRecord, HeldActivity
+from feedzone.domain.activity import ActivityRecord, StoredActivity
 from feedzone.domain.effect import StoreDetail, StoreStreams
-from feedzone.domain.freshness import FRESH, REREADS, STREAM_RETRIES, is_fresh, next_look
+from feedzone.domain.freshness import FRESH, RECHECKS, STREAM_RETRIES, is_fresh, next_recheck
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Done, Snooze
 from feedzone.errors import NotVisible, QuotaSpent, TransientError
@@ -51,7 +51,7 @@ def test_an_activity_is_fresh_for_a_day_when_it_was_new_or_had_begun_that_day(ag
 def looks(*, streams_pending: bool) -> list[tuple[timedelta, bool]]:
     """All later looks at an activity that came at noon: after how long, and whether at streams alone."""
     now, found = NOON, []
-    while look := next_look(NOON, now, streams_pending=streams_pending):
+    while look := next_recheck(NOON, now, streams_pending=streams_pending):
         found.append((look.at - NOON, look.streams_only))
         now = look.at
     return found
@@ -69,8 +69,8 @@ def test_the_detail_is_read_again_after_a_quarter_of_an_hour_six_hours_and_a_day
 def test_missing_streams_are_asked_for_in_between_and_alone():
     """Pain 20."""
     found = looks(streams_pending=True)
-    assert [after for after, _ in found] == sorted({*REREADS, *STREAM_RETRIES})
-    assert {after for after, alone in found if not alone} == set(REREADS)
+    assert [after for after, _ in found] == sorted({*RECHECKS, *STREAM_RETRIES})
+    assert {after for after, alone in found if not alone} == set(RECHECKS)
 
 
 def test_the_delays_of_missing_streams_grow_up_to_a_day():
@@ -78,12 +78,12 @@ def test_the_delays_of_missing_streams_grow_up_to_a_day():
     gaps = [later - earlier for earlier, later in pairwise(STREAM_RETRIES)]
     assert gaps == sorted(gaps)
     assert STREAM_RETRIES[0] <= timedelta(minutes=1)
-    assert STREAM_RETRIES[-1] == REREADS[-1] == FRESH == DAY
+    assert STREAM_RETRIES[-1] == RECHECKS[-1] == FRESH == DAY
 
 
 @given(ages, st.booleans())
 def test_a_look_lies_ahead_and_within_the_day(age, pending):
-    look = next_look(NOON, NOON + age, streams_pending=pending)
+    look = next_recheck(NOON, NOON + age, streams_pending=pending)
     assert (look is None) == (age >= DAY)
     if look is not None:
         assert NOON + age < look.at <= NOON + DAY
@@ -92,8 +92,8 @@ def test_a_look_lies_ahead_and_within_the_day(age, pending):
 @given(ages)
 def test_a_worker_that_was_late_skips_looks_and_does_not_catch_up_on_them(age):
     """After a night without quota there is one look, not five."""
-    look = next_look(NOON, NOON + age, streams_pending=True)
-    later = [step for step in (*REREADS, *STREAM_RETRIES) if NOON + step > NOON + age]
+    look = next_recheck(NOON, NOON + age, streams_pending=True)
+    later = [step for step in (*RECHECKS, *STREAM_RETRIES) if NOON + step > NOON + age]
     assert (look and look.at) == (NOON + min(later) if later else None)
 
 
@@ -105,15 +105,15 @@ def record(*, manual: bool = False, ago: timedelta = timedelta(hours=1), **colum
     return ActivityRecord(ACTIVITY, ATHLETE, "detail", columns, "{}")
 
 
-def held(*, ago: timedelta = timedelta(0), announced: bool = True, **changes) -> HeldActivity:
+def held(*, ago: timedelta = timedelta(0), announced: bool = True, **changes) -> StoredActivity:
     """An activity that came to us so long before noon, and is stored with its streams."""
-    plain = HeldActivity(
+    plain = StoredActivity(
         ACTIVITY, ATHLETE, "synced", stream_state="present", first_seen=NOON - ago, announced=announced
     )
     return msgspec.structs.replace(plain, **changes)
 
 
-async def run(api: FakeApi, clock, known: HeldActivity | None = None, cause="event:e1", **hint):
+async def run(api: FakeApi, clock, known: StoredActivity | None = None, cause="event:e1", **hint):
     handler = RefreshActivity(api, FakeRecords(known), clock, random.Random(1), encode)
     return await handler(job(hint=RefreshHint(cause=cause, **hint)))
 
@@ -123,12 +123,12 @@ async def test_a_fresh_activity_is_looked_at_again_in_the_lane_of_rereads(clock)
     outcome = await run(FakeApi(activity=record(), streams=STREAMS), clock)
     (again,) = outcome.then
     assert (again.kind, again.key, again.athlete_id) == ("refresh_activity", f"activity:{ACTIVITY}", ATHLETE)
-    assert (again.lane, again.due_at) == (Lane.REREAD, NOON + timedelta(minutes=15))
-    assert again.hint == RefreshHint(cause="reread")
+    assert (again.lane, again.due_at) == (Lane.RECHECK, NOON + timedelta(minutes=15))
+    assert again.hint == RefreshHint(cause="recheck")
     assert again.hint_time == 0  # no event said so: an event that comes meanwhile is newer
 
 
-@pytest.mark.parametrize(("age", "lane"), [(0, Lane.LIVE), (16, Lane.LIVE), (61, Lane.REREAD)])
+@pytest.mark.parametrize(("age", "lane"), [(0, Lane.LIVE), (16, Lane.LIVE), (61, Lane.RECHECK)])
 async def test_missing_streams_of_the_last_hour_are_live_work(clock, age, lane):
     """An upload is there with its streams: no history comes before them."""
     known = held(ago=timedelta(minutes=age), stream_state="pending")
@@ -143,8 +143,8 @@ async def test_missing_streams_of_the_last_hour_are_live_work(clock, age, lane):
         (None, 400 * DAY, "event:e1", True),
         (None, 400 * DAY, "backfill", False),
         (None, timedelta(hours=2), "backfill", True),
-        (None, timedelta(hours=2), "sweep", True),
-        (held(), 400 * DAY, "sweep", True),  # an event had told of it before
+        (None, timedelta(hours=2), "reconciliation", True),
+        (held(), 400 * DAY, "reconciliation", True),  # an event had told of it before
         (held(ago=DAY), timedelta(hours=30), "event:e1", False),
         (held(ago=40 * DAY), 41 * DAY, "event:e1", False),  # a late edit of an old activity
         (held(ago=40 * DAY, sync_status="deleted"), 41 * DAY, "event:e1", True),  # revived
@@ -163,7 +163,9 @@ async def test_a_manual_activity_is_read_again_too_and_its_streams_are_not(clock
     assert api.asked == ["activity"]
 
 
-async def live_through(clock, api: FakeApi, known: HeldActivity | None = None) -> list[tuple[timedelta, str]]:
+async def live_through(
+    clock, api: FakeApi, known: StoredActivity | None = None
+) -> list[tuple[timedelta, str]]:
     """All looks at an activity until none comes any more: when, and what was asked for."""
     state, hint, made = known, {"cause": "event:e1"}, []
     while True:
@@ -206,12 +208,12 @@ async def test_streams_that_never_come_are_absent_after_a_day_and_not_before(clo
         (again,) = outcome.then
         known, hint = (
             held(stream_state="pending"),
-            {"cause": "reread", "streams_only": again.hint.streams_only},
+            {"cause": "recheck", "streams_only": again.hint.streams_only},
         )
         clock.advance(seconds=(again.due_at - clock.now()).total_seconds())
     assert states[-1] == (DAY, "absent")
     assert {state for _, state in states[:-1]} == {"pending"}
-    assert len(states) == 1 + len({*REREADS, *STREAM_RETRIES})
+    assert len(states) == 1 + len({*RECHECKS, *STREAM_RETRIES})
 
 
 async def test_a_description_that_no_event_told_of_is_stored_within_a_quarter_of_an_hour(clock):
@@ -230,7 +232,7 @@ async def test_a_description_that_no_event_told_of_is_stored_within_a_quarter_of
 async def test_a_look_that_comes_late_after_the_day_is_the_last_and_settles_the_streams(clock):
     clock.advance(hours=30)
     outcome = await run(
-        FakeApi(streams=b"{}"), clock, held(stream_state="pending"), "reread", streams_only=True
+        FakeApi(streams=b"{}"), clock, held(stream_state="pending"), "recheck", streams_only=True
     )
     assert outcome == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
 
@@ -238,7 +240,7 @@ async def test_a_look_that_comes_late_after_the_day_is_the_last_and_settles_the_
 async def test_streams_of_a_late_upload_that_no_event_told_of_are_still_in_the_making(clock):
     """Pains 20 and 50: found by a comparison, it has just come, whenever it began."""
     api = FakeApi(activity=record(ago=10 * DAY), streams=[b"{}", STREAMS])
-    found = await run(api, clock, None, "sweep")
+    found = await run(api, clock, None, "reconciliation")
     (look,) = found.then
     assert found.effects[1] == StoreStreams(ACTIVITY, ATHLETE, "pending")
     late = msgspec.structs.replace(
@@ -250,7 +252,7 @@ async def test_streams_of_a_late_upload_that_no_event_told_of_are_still_in_the_m
     assert outcome.then  # its description may still be edited
 
 
-@pytest.mark.parametrize("cause", ["event:e1", "sweep", "backfill"])
+@pytest.mark.parametrize("cause", ["event:e1", "reconciliation", "backfill"])
 async def test_streams_are_still_in_the_making_also_when_the_first_call_for_them_failed(clock, cause):
     """Pain 20: the activity began an hour ago, however it came to us."""
     api = FakeApi(activity=record(), streams=[TransientError(503), b"{}"])
@@ -265,8 +267,8 @@ async def test_streams_are_still_in_the_making_also_when_the_first_call_for_them
 async def test_a_look_at_streams_that_has_to_wait_stays_one_at_streams_alone(clock):
     spent = QuotaSpent("read_15min", NOON + timedelta(minutes=15))
     outcome = await run(
-        FakeApi(streams=spent), clock, held(stream_state="pending"), "reread", streams_only=True
+        FakeApi(streams=spent), clock, held(stream_state="pending"), "recheck", streams_only=True
     )
     assert isinstance(outcome, Snooze)
-    assert outcome.hint == RefreshHint(cause="reread", streams_only=True)
+    assert outcome.hint == RefreshHint(cause="recheck", streams_only=True)
     assert outcome.effects == ()

@@ -12,7 +12,7 @@ from feedzone.domain.event import StravaEvent, parse_event
 from feedzone.errors import StorageUnavailable
 from feedzone.ingest import inbox as inbox_module
 from feedzone.ingest.inbox import Inbox
-from feedzone.store.intake import Receipt
+from feedzone.store.intake import AcceptResult
 
 
 def event(number: int = 1) -> StravaEvent:
@@ -57,10 +57,10 @@ class Bell:
         self.rung += 1
 
 
-def remember(database: FakeDatabase, deliveries, now) -> list[Receipt]:
+def remember(database: FakeDatabase, deliveries, now) -> list[AcceptResult]:
     """Stands for store/intake.py."""
     database.groups.append([delivery.event.object_id for delivery in deliveries])
-    return [Receipt(f"e{delivery.event.object_id}", database.verdict) for delivery in deliveries]
+    return [AcceptResult(f"e{delivery.event.object_id}", database.verdict) for delivery in deliveries]
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def inbox(database, clock, bell) -> Inbox:
     return Inbox(database, clock, bell)
 
 
-def deliver(inbox: Inbox, *numbers: int) -> list[asyncio.Task[Receipt]]:
+def deliver(inbox: Inbox, *numbers: int) -> list[asyncio.Task[AcceptResult]]:
     return [asyncio.create_task(inbox.accept(event(number), "absent")) for number in numbers]
 
 
@@ -88,7 +88,7 @@ async def test_a_delivery_is_answered_after_its_commit_and_not_before(inbox, dat
     await settle()
     assert (task.done(), bell.rung) == (False, 0)
     database.commit(0)
-    assert await task == Receipt("e1", "accepted")
+    assert await task == AcceptResult("e1", "accepted")
     assert bell.rung == 1
 
 
@@ -136,7 +136,7 @@ async def test_a_failing_commit_refuses_exactly_its_own_deliveries(inbox, databa
     assert bell.rung == 0
     await settle()
     database.commit(1)
-    assert await second[0] == Receipt("e3", "accepted")
+    assert await second[0] == AcceptResult("e3", "accepted")
     assert bell.rung == 1
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedzone import errors
-from feedzone.domain.activity import ActivityRecord, HeldActivity
+from feedzone.domain.activity import ActivityRecord, StoredActivity
 from feedzone.domain.athlete import REQUESTED_SCOPES, TokenRow, can_read_activities, parse_scopes
 from feedzone.domain.backoff import CAP_S, FIRST_S, NOT_READY_FOR_S, not_ready_delay_s, retry_delay_s
 from feedzone.domain.job import (
@@ -28,7 +28,7 @@ from feedzone.errors import ApiError, Fault, QuotaSpent, StorageUnavailable, Tra
 
 HINTS = [
     RefreshHint(),
-    RefreshHint(cause="reread", streams_only=True),
+    RefreshHint(cause="recheck", streams_only=True),
     ReconcileHint(days=30),
     ReconcileHint(days=7, full=False),
     ReconcileHint(days=30, since=0, before=1700000000, missing=2),
@@ -48,7 +48,7 @@ def test_a_hint_survives_its_storage(hint):
 
 
 def test_live_work_goes_first_and_backfill_last():
-    assert sorted(Lane) == [Lane.LIVE, Lane.INTERACTIVE, Lane.RECONCILE, Lane.REREAD, Lane.BACKFILL]
+    assert sorted(Lane) == [Lane.LIVE, Lane.INTERACTIVE, Lane.RECONCILE, Lane.RECHECK, Lane.BACKFILL]
 
 
 @pytest.mark.parametrize("key", [activity_key(2**63 - 1), athlete_key(2**63 - 1)])
@@ -136,7 +136,7 @@ def test_what_a_record_tells_of_itself(columns, manual, started):
     [("pending", True), ("syncing", True), ("synced", True), ("failed", True), ("deleted", False)],
 )
 def test_only_a_tombstone_is_not_live(status, live):
-    assert HeldActivity(1, 2, status, manual=False, stream_state=None).live is live
+    assert StoredActivity(1, 2, status, manual=False, stream_state=None).live is live
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable, TransportFailure, errors.SettingsError])

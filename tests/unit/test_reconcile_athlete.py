@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feedzone.domain.activity import PER_PAGE, ActivityRecord
-from feedzone.domain.effect import MarkAthlete, OpenConflict, StoreSweep
+from feedzone.domain.effect import MarkAthlete, OpenConflict, StoreReconciliation
 from feedzone.domain.job import JobSpec, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.errors import ApplicationPaused, NeedsScope, NotConnected, QuotaSpent, TransientError
@@ -38,7 +38,9 @@ async def run(api: FakeApi, clock, hint: ReconcileHint = FULL, records: FakeReco
     return await handler(job("reconcile_athlete", hint))
 
 
-async def sweep(api: FakeApi, clock, hint: ReconcileHint = FULL, *, window=(), count=None) -> StoreSweep:
+async def sweep(
+    api: FakeApi, clock, hint: ReconcileHint = FULL, *, window=(), count=None
+) -> StoreReconciliation:
     """The one effect of a comparison that has no doubts."""
     outcome = await run(api, clock, hint, FakeRecords(window=window, count=count))
     assert isinstance(outcome, Done)
@@ -107,7 +109,7 @@ async def test_each_listed_activity_has_a_job_for_the_case_that_it_differs(clock
         kind="refresh_activity",
         key="activity:1",
         athlete_id=ATHLETE,
-        hint=RefreshHint(cause="sweep"),
+        hint=RefreshHint(cause="reconciliation"),
         hint_time=0,  # what an event says is newer
         lane=Lane.RECONCILE,
     )
@@ -118,7 +120,7 @@ async def test_what_the_list_lacks_is_asked_for_and_not_deleted(clock):
     stored = await sweep(FakeApi(activities=pages(2)), clock, window=[1, 2, 77])
     (missing,) = stored.missing
     assert (missing.key, missing.lane, missing.athlete_id) == ("activity:77", Lane.RECONCILE, ATHLETE)
-    assert missing.hint == RefreshHint("delete", verified=False, cause="sweep")
+    assert missing.hint == RefreshHint("delete", verified=False, cause="reconciliation")
 
 
 async def test_activities_at_the_very_start_of_the_window_are_not_missed(clock):
@@ -220,7 +222,7 @@ async def test_a_comparison_that_would_delete_too_much_stops_and_asks(clock, mis
         FakeApi(activities=[[]]), clock, records=FakeRecords(window=range(1, missing + 1), count=held)
     )
     stored, *doubts = outcome.effects
-    assert isinstance(stored, StoreSweep)
+    assert isinstance(stored, StoreReconciliation)
     if asks:
         assert stored.missing == ()
         assert doubts == [OpenConflict(ATHLETE, tuple(range(1, missing + 1)), held)]
@@ -274,10 +276,10 @@ class Years:
         self.gone = set(gone)
         self.lists: list[tuple[int | None, int]] = []
 
-    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+    async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         return [number for number, start in self.starts.items() if after <= start < before]
 
-    async def held_count(self, athlete_id: int) -> int:
+    async def stored_count(self, athlete_id: int) -> int:
         return len(self.starts)
 
     async def activities(self, athlete_id: int, *, after, before, page: int, per_page: int):
@@ -310,17 +312,17 @@ async def test_all_that_we_hold_is_compared_a_slice_a_run_and_nothing_twice_aske
     gone = [number for number in (10, 650, 1400, days) if number <= days]
     world = Years(days, *gone)
     runs = await world.compare(clock, ReconcileHint(days=30, since=since))
-    sweeps = [run.effects[0] for run in runs]
+    reconciliations = [run.effects[0] for run in runs]
     assert all(len(run.effects) == 1 for run in runs)
-    assert [spec.key for one in sweeps for spec in one.missing] == [
+    assert [spec.key for one in reconciliations for spec in one.missing] == [
         f"activity:{n}" for n in sorted(set(gone))
     ]
-    assert {r.id for one in sweeps for r in one.records} == set(range(1, days + 1)) - set(gone)
-    assert all(one.calls <= 6 for one in sweeps)
-    assert [one.last for one in sweeps] == [False] * (len(sweeps) - 1) + [True]
-    assert [one.latest for one in sweeps] == [True] + [False] * (len(sweeps) - 1)
+    assert {r.id for one in reconciliations for r in one.records} == set(range(1, days + 1)) - set(gone)
+    assert all(one.calls <= 6 for one in reconciliations)
+    assert [one.last for one in reconciliations] == [False] * (len(reconciliations) - 1) + [True]
+    assert [one.latest for one in reconciliations] == [True] + [False] * (len(reconciliations) - 1)
     assert world.lists[-1][0] == (since or None)
-    assert sum(one.calls for one in sweeps) <= 3 + 2 * (days / 200) + 2 * len(sweeps)
+    assert sum(one.calls for one in reconciliations) <= 3 + 2 * (days / 200) + 2 * len(reconciliations)
 
 
 async def test_more_than_the_usual_days_is_one_run_where_we_hold_little(clock):
@@ -341,7 +343,7 @@ async def test_deletions_all_over_a_history_are_together_a_question_when_they_ar
     effects = [
         one for run in await world.compare(clock, ReconcileHint(days=30, since=0)) for one in run.effects
     ]
-    asked = sum(len(one.missing) for one in effects if isinstance(one, StoreSweep))
+    asked = sum(len(one.missing) for one in effects if isinstance(one, StoreReconciliation))
     doubts = [one for one in effects if isinstance(one, OpenConflict)]
     assert asked <= SHARE * 3000
     assert asked + sum(len(one.missing) for one in doubts) == 200

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from fakes import ACTIVITY, ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, encode, job, unanswered
 
-from feedzone.domain.activity import ActivityRecord, HeldActivity
+from feedzone.domain.activity import ActivityRecord, StoredActivity
 from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure, StoreDetail, StoreStreams, Tombstone
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
@@ -31,11 +31,11 @@ STREAMS = b'{"time":{"data":[0,1,2]},"heartrate":{"data":[90,91,92]}}'
 PRESENT = StoreStreams(ACTIVITY, ATHLETE, "present", STREAMS, ("time", "heartrate"), 3)
 GONE = NotVisible(404, call="GET activities/7")
 DELETE = RefreshHint("delete", cause="event:e1")
-HELD = HeldActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", first_seen=NOON, announced=True)
-PART = HeldActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON, announced=True)
+HELD = StoredActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", first_seen=NOON, announced=True)
+PART = StoredActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON, announced=True)
 """Its detail is stored, its streams are not."""
-CROPPED = HeldActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", shape=(9000.0, 1800, 1900))
-BURIED = HeldActivity(ACTIVITY, ATHLETE, "deleted", first_seen=NOON - timedelta(days=9))
+CROPPED = StoredActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", shape=(9000.0, 1800, 1900))
+BURIED = StoredActivity(ACTIVITY, ATHLETE, "deleted", first_seen=NOON - timedelta(days=9))
 TRANSIENT = [TransientError(500, "error"), unanswered()]
 
 
@@ -171,9 +171,9 @@ async def test_a_forged_delete_of_an_activity_of_an_unwanted_sport_is_called_so_
 
 
 async def test_what_a_list_left_out_though_it_is_alive_is_no_forgery(clock):
-    hint = RefreshHint("delete", cause="sweep")
+    hint = RefreshHint("delete", cause="reconciliation")
     outcome = await run(FakeApi(activity=record()), clock, hint, HELD)
-    assert written(outcome) == (StoreDetail(record(), "sweep", None, complete=True),)
+    assert written(outcome) == (StoreDetail(record(), "reconciliation", None, complete=True),)
 
 
 async def test_a_forged_delete_of_a_manual_activity_is_counted_too(clock):
@@ -193,7 +193,7 @@ async def test_a_forged_delete_is_counted_once_when_the_streams_fail(clock):
 @pytest.mark.parametrize("verified", [True, False])
 async def test_a_delete_of_another_athletes_activity_is_refused_and_counted(clock, verified):
     api = FakeApi()
-    theirs = HeldActivity(ACTIVITY, STRANGER, "synced", manual=False, stream_state=None)
+    theirs = StoredActivity(ACTIVITY, STRANGER, "synced", manual=False, stream_state=None)
     outcome = await run(api, clock, RefreshHint("delete", verified=verified, cause="event:e1"), theirs)
     assert isinstance(outcome, Done)
     assert "forged" in outcome.note
@@ -239,10 +239,10 @@ async def test_a_404_of_what_we_have_is_its_end(clock):
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
 
 
-LISTED = HeldActivity(ACTIVITY, ATHLETE, "pending", first_seen=NOON)
+LISTED = StoredActivity(ACTIVITY, ATHLETE, "pending", first_seen=NOON)
 
 
-@pytest.mark.parametrize("cause", ["event:e1", "sweep", "request"])
+@pytest.mark.parametrize("cause", ["event:e1", "reconciliation", "request"])
 async def test_what_a_list_has_just_shown_may_not_be_ready_itself(clock, cause):
     """Pain 21, where a list was asked first (pain 29): 404, 404, 200 is stored."""
     api = FakeApi(activity=[GONE, GONE, record()], streams=STREAMS)
@@ -264,7 +264,7 @@ async def test_what_the_list_of_a_history_has_shown_and_is_not_there_is_gone(clo
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "backfill"),))
 
 
-@pytest.mark.parametrize("cause", ["sweep", "backfill", "reread", "request"])
+@pytest.mark.parametrize("cause", ["reconciliation", "backfill", "recheck", "request"])
 async def test_a_404_that_no_event_announced_is_left_at_once(clock, cause):
     """Pain 21 is about what an event has just announced; there is nothing to wait for here."""
     outcome = await run(FakeApi(activity=GONE), clock, RefreshHint(cause=cause))
@@ -324,13 +324,13 @@ EMPTY = [b"{}", NotVisible(404)]
 async def test_no_streams_of_an_old_activity_are_absent_also_in_a_second_run(clock, nothing):
     api = FakeApi(activity=record(days_ago=400), streams=[TransientError(503), nothing])
     first = await run(api, clock, RefreshHint(cause="backfill"))
-    held = HeldActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON)
+    held = StoredActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON)
     assert await run(api, clock, first.hint, held) == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
 
 
 async def test_streams_of_what_was_deleted_meanwhile_are_not_asked_for(clock):
     api = FakeApi()
-    assert await run(api, clock, RefreshHint(cause="reread", streams_only=True), BURIED) == Done()
+    assert await run(api, clock, RefreshHint(cause="recheck", streams_only=True), BURIED) == Done()
     assert api.calls == []
 
 

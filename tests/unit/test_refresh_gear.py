@@ -11,7 +11,7 @@ import pytest
 from fakes import ATHLETE, NOON, STRANGER, FakeApi, job, unanswered
 
 from feedzone.domain.effect import StoreGear
-from feedzone.domain.gear import GearRecord, ToldGear, gear_refresh
+from feedzone.domain.gear import GearListing, GearRecord, gear_refresh
 from feedzone.domain.job import GearHint, Lane, decode_hint, encode_hint
 from feedzone.domain.outcome import Done, Retry, Snooze
 from feedzone.errors import (
@@ -38,10 +38,10 @@ BIKE = {
     "distance": 42000,
     "resource_state": 2,
 }
-TOLD = ToldGear(ATHLETE, (GearRecord("b1", "bike", "Slate", None, True, False, 42000.0, "{}"),), ())
+TOLD = GearListing(ATHLETE, (GearRecord("b1", "bike", "Slate", None, True, False, 42000.0, "{}"),), ())
 
 
-def read(**members: Any) -> ToldGear:
+def read(**members: Any) -> GearListing:
     """The gear of a profile with these members."""
     return payloads.gear(msgspec.json.encode({"id": ATHLETE, "resource_state": 3} | members), CALL)
 

@@ -12,10 +12,10 @@ from fakes import ACTIVITY, ATHLETE, NOON, FakeApi, FakeRecords, encode, job, un
 
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import AskForPhotos, StoreDetail, StorePhotos, StoreStreams
-from feedzone.domain.freshness import PHOTO_RETRIES, next_photo_look
+from feedzone.domain.freshness import PHOTO_RETRIES, next_photo_recheck
 from feedzone.domain.job import Lane, PhotosHint, RefreshHint, decode_hint, encode_hint
 from feedzone.domain.outcome import Done, Retry, Snooze
-from feedzone.domain.photos import HeldPhotos, Photo, photos_refresh
+from feedzone.domain.photos import Photo, StoredPhotos, photos_refresh
 from feedzone.errors import (
     ApplicationPaused,
     NeedsScope,
@@ -34,15 +34,15 @@ REAL = Photo('{"unique_id":"a"}', ("https://images.test/a-2048x1536.jpg",))
 PLACEHOLDER = Photo(
     '{"unique_id":"b"}', ("https://d3nn.test/assets/media/placeholder-photo@4x-13b0b44cfa82.png",)
 )
-EXPECTED = HeldPhotos("pending", None, stored=False)
+EXPECTED = StoredPhotos("pending", None, stored=False)
 
 
-def since(hours: float, *, stored: bool = False) -> HeldPhotos:
+def since(hours: float, *, stored: bool = False) -> StoredPhotos:
     """Photos that were first asked for so long ago."""
-    return HeldPhotos("pending", NOON - timedelta(hours=hours), stored)
+    return StoredPhotos("pending", NOON - timedelta(hours=hours), stored)
 
 
-async def run(clock, said: Any, held: HeldPhotos | None = EXPECTED, *, wanted: bool = True, **changes: Any):
+async def run(clock, said: Any, held: StoredPhotos | None = EXPECTED, *, wanted: bool = True, **changes: Any):
     api = FakeApi(photos=said)
     handler = RefreshPhotos(
         api, FakeRecords(photos=held), clock, random.Random(1), max_attempts=3, wanted=wanted
@@ -115,7 +115,7 @@ async def test_real_photos_are_stored_with_one_call(clock):
 async def test_what_is_still_in_the_making_is_asked_for_again(clock, said):
     """Pain 22: media is asynchronous."""
     outcome, _ = await run(clock, [said])
-    again = photos_refresh(ATHLETE, ACTIVITY, Lane.REREAD, NOON + PHOTO_RETRIES[0])
+    again = photos_refresh(ATHLETE, ACTIVITY, Lane.RECHECK, NOON + PHOTO_RETRIES[0])
     assert outcome == Done((stored("pending"),), then=(again,))
 
 
@@ -126,7 +126,7 @@ async def test_the_delays_grow_for_a_day(clock):
         outcome, _ = await run(clock, [[PLACEHOLDER]], held)
         if not outcome.then:
             break
-        held = HeldPhotos("pending", NOON, stored=False)
+        held = StoredPhotos("pending", NOON, stored=False)
         looks.append(outcome.then[0].due_at - NOON)
         clock.advance(seconds=(outcome.then[0].due_at - clock.now()).total_seconds())
     assert looks == list(PHOTO_RETRIES)
@@ -187,9 +187,9 @@ async def test_of_who_is_gone_or_not_wanted_nothing_is_asked(clock, held, wanted
 
 
 def test_a_look_ahead_is_none_after_a_day():
-    assert next_photo_look(NOON, NOON) == NOON + timedelta(minutes=1)
-    assert next_photo_look(NOON, NOON + timedelta(hours=23)) == NOON + timedelta(hours=24)
-    assert next_photo_look(NOON, NOON + timedelta(hours=24)) is None
+    assert next_photo_recheck(NOON, NOON) == NOON + timedelta(minutes=1)
+    assert next_photo_recheck(NOON, NOON + timedelta(hours=23)) == NOON + timedelta(hours=24)
+    assert next_photo_recheck(NOON, NOON + timedelta(hours=24)) is None
 
 
 def test_the_hint_survives_its_way_through_the_queue():
@@ -216,7 +216,7 @@ async def test_the_activity_is_complete_without_its_photos(clock):
     assert api.asked == ["activity", "streams"]
     kinds = [type(effect) for effect in outcome.effects]
     assert kinds == [StoreDetail, StoreStreams, AskForPhotos]
-    assert asked_for(outcome) == [AskForPhotos(ACTIVITY, ATHLETE, 2, Lane.REREAD)]
+    assert asked_for(outcome) == [AskForPhotos(ACTIVITY, ATHLETE, 2, Lane.RECHECK)]
 
 
 async def test_photos_of_the_past_come_behind_the_activities_of_the_past(clock):

@@ -47,7 +47,7 @@ class ActivityRecord(msgspec.Struct, frozen=True):
         return value if isinstance(value, datetime) else None
 
 
-class HeldActivity(msgspec.Struct, frozen=True):
+class StoredActivity(msgspec.Struct, frozen=True):
     """What our database says of an activity."""
 
     id: int

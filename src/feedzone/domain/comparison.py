@@ -62,11 +62,11 @@ def comparison(
 
 def refresh(athlete_id: int, activity_id: int) -> JobSpec:
     """The list tells of something that we do not have."""
-    hint = RefreshHint(cause="sweep")
+    hint = RefreshHint(cause="reconciliation")
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
 
 
 def confirm_deletion(athlete_id: int, activity_id: int) -> JobSpec:
     """Not in the list: gone only when Strava says so when asked for it."""
-    hint = RefreshHint(action="delete", cause="sweep")
+    hint = RefreshHint(action="delete", cause="reconciliation")
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)

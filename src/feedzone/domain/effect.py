@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from .activity import ActivityRecord
-from .gear import ToldGear
+from .gear import GearListing
 from .job import JobSpec, Lane
 
 StreamState = Literal["pending", "present", "absent"]
@@ -105,7 +105,7 @@ class KeepSummary(msgspec.Struct, frozen=True):
     athlete_id: int
 
 
-class StoreSweep(msgspec.Struct, frozen=True):
+class StoreReconciliation(msgspec.Struct, frozen=True):
     """What a reconciliation saw: `jobs` has one for each record, and only differences are enqueued.
 
     `missing` are activities that we hold and a full list does not have: each is confirmed by a fetch.
@@ -140,7 +140,7 @@ class FinishListing(msgspec.Struct, frozen=True):
 class StoreGear(msgspec.Struct, frozen=True):
     """The gear that the athlete's profile lists now; what it lists no more was deleted at Strava."""
 
-    gear: ToldGear
+    gear: GearListing
 
 
 class MarkAthlete(msgspec.Struct, frozen=True):
@@ -186,7 +186,7 @@ Effect = (
     | StorePage
     | StoreAnnounced
     | KeepSummary
-    | StoreSweep
+    | StoreReconciliation
     | OpenConflict
     | FinishListing
     | StoreGear

@@ -11,11 +11,11 @@ import msgspec
 from ..errors import InvalidInput
 from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 
-UPDATES_SETTLE = timedelta(seconds=3)
+DEBOUNCE = timedelta(seconds=3)
 """One save at Strava makes several updates: when for so long no more have come, one fetch confirms them all
 (pain 17). Of what an update does not show itself, the first fetch waits no longer than this."""
 
-STORM = timedelta(seconds=30)
+MAX_DEBOUNCE = timedelta(seconds=30)
 """Where what is true can be seen already, a storm of updates puts the fetch off up to so long."""
 
 AHEAD = timedelta(hours=1)
@@ -124,7 +124,7 @@ def job_for(
     signature: Signature,
     received: datetime,
     *,
-    in_storm: bool = False,
+    recently_refetched: bool = False,
     in_bulk: bool = False,
 ) -> JobSpec | None:
     """The job that an event of a connected athlete causes; None when there is nothing to do.
@@ -137,7 +137,7 @@ def job_for(
         refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")
         settles = event.aspect_type == "update"
         shown = settles and _shows_all(event) and signature != "mismatch"
-        longest = received + (STORM if in_storm or shown else UPDATES_SETTLE)
+        longest = received + (MAX_DEBOUNCE if recently_refetched or shown else DEBOUNCE)
         return JobSpec(
             kind="refresh_activity",
             key=activity_key(event.object_id),
@@ -145,8 +145,8 @@ def job_for(
             hint=refresh,
             hint_time=event.happened(received),
             lane=Lane.RECONCILE if in_bulk and shown else Lane.LIVE,
-            due_at=received + UPDATES_SETTLE if settles else None,
-            settle_until=longest if settles else None,
+            due_at=received + DEBOUNCE if settles else None,
+            debounce_until=longest if settles else None,
         )
     if event.is_deauthorization:
         revoke = RevokeHint(action="confirm", verified=signature == "verified", cause=f"event:{event_id}")

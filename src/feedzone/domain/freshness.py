@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-REREADS = (timedelta(minutes=15), timedelta(hours=6), timedelta(hours=24))
+RECHECKS = (timedelta(minutes=15), timedelta(hours=6), timedelta(hours=24))
 """Descriptions, gear and photos are edited after the upload, and no event says so."""
 
 STREAM_RETRIES = (
@@ -37,7 +37,7 @@ PROMPT = timedelta(hours=1)
 """For so long somebody waits for the streams of an activity that has just come."""
 
 
-class Look(NamedTuple):
+class Recheck(NamedTuple):
     """A later look at a fresh activity: when, whether at its streams alone, and whether somebody waits."""
 
     at: datetime
@@ -45,15 +45,15 @@ class Look(NamedTuple):
     prompt: bool
 
 
-def next_look(first_seen: datetime, now: datetime, *, streams_pending: bool) -> Look | None:
+def next_recheck(first_seen: datetime, now: datetime, *, streams_pending: bool) -> Recheck | None:
     """The next look at a fresh activity; None when it has been looked at for a day."""
-    steps = {*REREADS, *(STREAM_RETRIES if streams_pending else ())}
+    steps = {*RECHECKS, *(STREAM_RETRIES if streams_pending else ())}
     ahead = min((step for step in steps if first_seen + step > now), default=None)
     if ahead is None:
         return None
-    return Look(first_seen + ahead, ahead not in REREADS, streams_pending and ahead <= PROMPT)
+    return Recheck(first_seen + ahead, ahead not in RECHECKS, streams_pending and ahead <= PROMPT)
 
 
-def next_photo_look(first_asked: datetime, now: datetime) -> datetime | None:
+def next_photo_recheck(first_asked: datetime, now: datetime) -> datetime | None:
     """When photos that are not all there are asked for again; None when a day has passed."""
     return min((first_asked + step for step in PHOTO_RETRIES if first_asked + step > now), default=None)

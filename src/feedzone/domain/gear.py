@@ -29,7 +29,7 @@ class GearRecord(msgspec.Struct, frozen=True):
     """The JSON text as received."""
 
 
-class ToldGear(msgspec.Struct, frozen=True):
+class GearListing(msgspec.Struct, frozen=True):
     """The gear that a profile lists. A kind that is None was not told, which is not the same as empty."""
 
     athlete_id: int
@@ -55,5 +55,5 @@ def gear_refresh(athlete_id: int) -> JobSpec:
         athlete_id=athlete_id,
         hint=GearHint(),
         hint_time=0,
-        lane=Lane.REREAD,
+        lane=Lane.RECHECK,
     )

@@ -27,7 +27,7 @@ class Lane(IntEnum):
     LIVE = 0
     INTERACTIVE = 10
     RECONCILE = 20
-    REREAD = 30
+    RECHECK = 30
     BACKFILL = 40
 
 
@@ -52,7 +52,7 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
     @property
     def of_something_new(self) -> bool:
         """Whether it may be new at Strava: told by an event, found by a comparison, or fresh lately."""
-        return self.announced or self.cause in ("sweep", "reread")
+        return self.announced or self.cause in ("reconciliation", "recheck")
 
 
 class RevokeHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="revoke"):
@@ -144,7 +144,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     """None: at once."""
     first: bool = False
     """Before all others of the lane."""
-    settle_until: datetime | None = None
+    debounce_until: datetime | None = None
     """More of the same kind put off `due_at`, but not beyond this. None: they do not."""
 
 

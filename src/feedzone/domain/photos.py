@@ -30,7 +30,7 @@ class Photo(msgspec.Struct, frozen=True):
         )
 
 
-class HeldPhotos(msgspec.Struct, frozen=True):
+class StoredPhotos(msgspec.Struct, frozen=True):
     """What our database says of an activity's photos."""
 
     state: PhotoState

@@ -10,11 +10,11 @@ import msgspec
 
 from ..domain.activity import FUTURE, PER_PAGE, ActivityRecord
 from ..domain.comparison import confirm_deletion, refresh
-from ..domain.effect import Effect, OpenConflict, StoreSweep
+from ..domain.effect import Effect, OpenConflict, StoreReconciliation
 from ..domain.job import Job, ReconcileHint
 from ..domain.outcome import Continue, Done, Outcome
 from ..errors import StravaError
-from ..ports import Clock, Records, StravaApi
+from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
 
 EDGE = timedelta(hours=1)
@@ -38,7 +38,7 @@ class ReconcileAthlete:
     """
 
     api: StravaApi
-    records: Records
+    records: HandlerReads
     clock: Clock
     rng: random.Random
 
@@ -75,10 +75,10 @@ class ReconcileAthlete:
         after = min(after, latest) if first else after
         if not hint.full:
             return after, end, []
-        held = await self.records.held_between(athlete_id, after + EDGE, end)
+        held = await self.records.stored_between(athlete_id, after + EDGE, end)
         while len(held) > SLICE and after < latest:
             after = latest if first else min(latest, after + (end - after) / 2)
-            held = await self.records.held_between(athlete_id, after + EDGE, end)
+            held = await self.records.stored_between(athlete_id, after + EDGE, end)
         return after, end if first else end + EDGE, held
 
     async def _list(
@@ -114,10 +114,10 @@ class ReconcileAthlete:
         doubt: tuple[Effect, ...] = ()
         missed = hint.missing + len(missing)
         if missing and missed > FEW:
-            held = await self.records.held_count(athlete_id)
+            held = await self.records.stored_count(athlete_id)
             if missed > SHARE * held:
                 doubt, missing = (OpenConflict(athlete_id, tuple(missing), held),), []
-        sweep = StoreSweep(
+        sweep = StoreReconciliation(
             athlete_id,
             hint.full,
             tuple(listed),

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import msgspec
 
-from ..domain.activity import ActivityRecord, HeldActivity
+from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.athlete import wants
+from ..domain.availability import SHOWN_AFTER, STREAMED_WITHIN, AvailabilityTracker
 from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
     AskForPhotos,
@@ -24,12 +25,11 @@ from ..domain.effect import (
     StreamState,
     Tombstone,
 )
-from ..domain.freshness import is_fresh, next_look
+from ..domain.freshness import is_fresh, next_recheck
 from ..domain.job import Job, JobSpec, Lane, RefreshHint
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
-from ..domain.readiness import SHOWN_AFTER, STREAMED_WITHIN, Readiness
 from ..errors import InvalidInput, NotVisible, StravaError, TransientError
-from ..ports import Clock, Records, StravaApi
+from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
 
 
@@ -54,13 +54,13 @@ class RefreshActivity:
     """Handles `refresh_activity`."""
 
     api: StravaApi
-    records: Records
+    records: HandlerReads
     clock: Clock
     rng: random.Random
     encode_streams: Encode
     fetch_photos: bool = False
-    shown: Readiness = field(default_factory=Readiness)
-    streamed: Readiness = field(default_factory=Readiness)
+    shown: AvailabilityTracker = field(default_factory=AvailabilityTracker)
+    streamed: AvailabilityTracker = field(default_factory=AvailabilityTracker)
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -76,7 +76,7 @@ class RefreshActivity:
 
         What we have seen since then says more: shown again, an activity outlives a delete that comes late.
         """
-        held = await self.records.held_activity(job.object_id)
+        held = await self.records.stored_activity(job.object_id)
         if held is not None and held.athlete_id != job.athlete_id:
             return Done(
                 (CountForged(hint.cause, "delete"),),
@@ -118,14 +118,14 @@ class RefreshActivity:
         """Whether Strava will probably not show it yet."""
         if not self._is_news(job, hint, SHOWN_AFTER) or self.shown.usual:
             return False
-        new = not _is_detailed(await self.records.held_activity(job.object_id))
+        new = not _is_detailed(await self.records.stored_activity(job.object_id))
         return new and not self.shown.ask_at_once()
 
     async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
         """Whether a summary that is newer than what asked for this fetch tells of an unwanted sport."""
         if hint.cause == "request" or hint.action == "delete":
             return False
-        held = await self.records.held_activity(job.object_id)
+        held = await self.records.stored_activity(job.object_id)
         if held is None or not held.live or held.detailed or held.first_seen is None:
             return False
         return held.first_seen >= job.first_received_at and not wants(sports, held.sport_type)
@@ -133,7 +133,7 @@ class RefreshActivity:
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
         """404: gone if we had it, or if a delete said so; not ready yet if an event has just told of it, or a
         list has just shown it."""
-        held, now = await self.records.held_activity(job.object_id), self.clock.now()
+        held, now = await self.records.stored_activity(job.object_id), self.clock.now()
         live = held if held is not None and held.live else None
         listed = live if live and not live.detailed and hint.cause != "backfill" else None
         since = listed.first_seen if listed and listed.first_seen else job.first_received_at
@@ -151,7 +151,7 @@ class RefreshActivity:
     async def _with_streams(
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
-        held = await self.records.held_activity(job.object_id)
+        held = await self.records.stored_activity(job.object_id)
         seen = self._first_seen(held, record.start_date, new=hint.of_something_new)
         if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
@@ -175,7 +175,7 @@ class RefreshActivity:
         return StoreDetail(record, hint.cause, received, complete, happened)
 
     async def _streams_of(
-        self, job: Job, hint: RefreshHint, held: HeldActivity | None, seen: datetime | None
+        self, job: Job, hint: RefreshHint, held: StoredActivity | None, seen: datetime | None
     ) -> StoreStreams:
         """Fetch them. Where an announced activity never has any yet, that call is left for later."""
         unasked = held is None or held.stream_state is None
@@ -192,10 +192,10 @@ class RefreshActivity:
         count = record.columns.get("total_photo_count")
         if not self.fetch_photos or not isinstance(count, int):
             return ()
-        return (AskForPhotos(record.id, record.athlete_id, count, max(Lane.REREAD, job.lane)),)
+        return (AskForPhotos(record.id, record.athlete_id, count, max(Lane.RECHECK, job.lane)),)
 
     async def _streams_only(self, job: Job, hint: RefreshHint) -> Outcome:
-        held = await self.records.held_activity(job.object_id)
+        held = await self.records.stored_activity(job.object_id)
         if held is None or not held.live:
             return Done()
         seen = self._first_seen(held, held.started, new=hint.of_something_new)
@@ -207,7 +207,7 @@ class RefreshActivity:
         return Done((streams,), then=self._later(job, seen, streams_pending=pending))
 
     def _first_seen(
-        self, held: HeldActivity | None, started: datetime | None, *, new: bool
+        self, held: StoredActivity | None, started: datetime | None, *, new: bool
     ) -> datetime | None:
         """When this activity came to us, if that is so lately that edits and streams are still to come."""
         now = self.clock.now()
@@ -217,16 +217,16 @@ class RefreshActivity:
 
     def _later(self, job: Job, seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
         """The next look at a fresh activity (pains 18 to 20)."""
-        look = next_look(seen, self.clock.now(), streams_pending=streams_pending) if seen else None
+        look = next_recheck(seen, self.clock.now(), streams_pending=streams_pending) if seen else None
         if look is None:
             return ()
         again = JobSpec(
             kind="refresh_activity",
             key=job.key,
             athlete_id=job.athlete_id,
-            hint=RefreshHint(cause="reread", streams_only=look.streams_only),
+            hint=RefreshHint(cause="recheck", streams_only=look.streams_only),
             hint_time=0,
-            lane=Lane.LIVE if look.prompt else Lane.REREAD,
+            lane=Lane.LIVE if look.prompt else Lane.RECHECK,
             due_at=look.at,
         )
         return (again,)
@@ -242,7 +242,7 @@ class RefreshActivity:
         except InvalidInput as problem:
             raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:
-            hopeful = seen is not None and next_look(seen, self.clock.now(), streams_pending=True)
+            hopeful = seen is not None and next_recheck(seen, self.clock.now(), streams_pending=True)
             state: StreamState = "pending" if hopeful else "absent"
             return StoreStreams(job.object_id, job.athlete_id, state)
         return StoreStreams(
@@ -273,17 +273,17 @@ class RefreshActivity:
         return NoteFailure(job.object_id, job.athlete_id, str(error), final)
 
 
-def _seen_since(held: HeldActivity, event_time: int) -> bool:
+def _seen_since(held: StoredActivity, event_time: int) -> bool:
     """Whether a newer event was applied, or Strava has shown the activity after that second."""
     told = held.told_at is not None and held.told_at > event_time
     return told or (held.fetched is not None and held.fetched.timestamp() >= event_time + 1)
 
 
-def _is_detailed(held: HeldActivity | None) -> bool:
+def _is_detailed(held: StoredActivity | None) -> bool:
     return held is not None and held.detailed
 
 
-def _has_streams(held: HeldActivity | None, record: ActivityRecord) -> bool:
+def _has_streams(held: StoredActivity | None, record: ActivityRecord) -> bool:
     """Streams that are stored stay true for as long as the activity was not cropped."""
     return held is not None and held.stream_state == "present" and held.shape == record.shape
 

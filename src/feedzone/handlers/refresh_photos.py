@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..domain.effect import StorePhotos
-from ..domain.freshness import next_photo_look
+from ..domain.freshness import next_photo_recheck
 from ..domain.job import Job, Lane
 from ..domain.outcome import Done, Outcome
-from ..domain.photos import HeldPhotos, Photo, photos_refresh
+from ..domain.photos import Photo, StoredPhotos, photos_refresh
 from ..errors import NotVisible, StravaError
-from ..ports import Clock, Records, StravaApi
+from ..ports import Clock, HandlerReads, StravaApi
 from .failures import optional_ending
 
 
@@ -21,14 +21,14 @@ class RefreshPhotos:
     """Handles `refresh_photos`. Not `wanted` (FETCH_PHOTOS): what is still queued costs no call."""
 
     api: StravaApi
-    records: Records
+    records: HandlerReads
     clock: Clock
     rng: random.Random
     max_attempts: int
     wanted: bool
 
     async def __call__(self, job: Job) -> Outcome:
-        held = await self.records.held_photos(job.object_id) if self.wanted else None
+        held = await self.records.stored_photos(job.object_id) if self.wanted else None
         if held is None:
             return Done()  # not wanted, or the activity is gone
         try:
@@ -46,17 +46,17 @@ class RefreshPhotos:
             )
         return self._judge(job, held, photos)
 
-    def _judge(self, job: Job, held: HeldPhotos, photos: Sequence[Photo], note: str | None = None) -> Done:
+    def _judge(self, job: Job, held: StoredPhotos, photos: Sequence[Photo], note: str | None = None) -> Done:
         """Stored when all are real; asked for again for a day; then stored as far as they are real."""
         real = [photo.raw for photo in photos if photo.real]
         stored = StorePhotos(job.object_id, job.athlete_id, "present", f"[{','.join(real)}]")
         if real and len(real) == len(photos):
             return Done((stored,))
         now = self.clock.now()
-        again = next_photo_look(held.asked_at or now, now)
+        again = next_photo_recheck(held.asked_at or now, now)
         if again is not None:
             pending = StorePhotos(job.object_id, job.athlete_id, "pending")
-            look = photos_refresh(job.athlete_id, job.object_id, Lane.REREAD, again)
+            look = photos_refresh(job.athlete_id, job.object_id, Lane.RECHECK, again)
             return Done((pending,), note, (look,))
         if real:
             return Done((stored,), note)

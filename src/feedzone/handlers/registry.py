@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 
 from ..domain.job import JobKind
-from ..ports import Clock, Handler, Records, StravaApi
+from ..ports import Clock, Handler, HandlerReads, StravaApi
 from .backfill_athlete import BackfillAthlete
 from .list_activities import ListActivities
 from .reconcile_athlete import ReconcileAthlete
@@ -18,7 +18,7 @@ from .revoke_athlete import RevokeAthlete, Unseal
 
 def handlers(
     api: StravaApi,
-    records: Records,
+    records: HandlerReads,
     clock: Clock,
     rng: random.Random,
     *,

@@ -18,7 +18,7 @@ from ..errors import (
     TransientError,
     TransportFailure,
 )
-from ..ports import Clock, Records, StravaApi
+from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
 
 AGAIN, AT_LEAST_EVERY = timedelta(minutes=5), timedelta(hours=1)
@@ -38,7 +38,7 @@ class RevokeAthlete:
     """Handles `revoke_athlete`. `unseal` decrypts the token that a disconnect left in the hint."""
 
     api: StravaApi
-    records: Records
+    records: HandlerReads
     clock: Clock
     rng: random.Random
     unseal: Unseal

@@ -9,7 +9,7 @@ from ..domain.event import Signature, StravaEvent
 from ..errors import StorageUnavailable
 from ..ports import Clock, Wakeup
 from ..store.engine.database import Database
-from ..store.intake import Delivery, Receipt, accept
+from ..store.intake import AcceptResult, Delivery, accept
 
 COMMIT_WITHIN_S = 1.5
 """Strava waits 2 s. What is not committed by then is refused, so that Strava tries again."""
@@ -28,10 +28,10 @@ class Inbox:
         self._database = database
         self._clock = clock
         self._wakeup = wakeup
-        self._waiting: list[tuple[Delivery, asyncio.Future[Receipt]]] = []
+        self._waiting: list[tuple[Delivery, asyncio.Future[AcceptResult]]] = []
         self._committer: asyncio.Task[None] | None = None
 
-    async def accept(self, event: StravaEvent, signature: Signature) -> Receipt:
+    async def accept(self, event: StravaEvent, signature: Signature) -> AcceptResult:
         """Store the event and the job it causes; returns when both are durable.
 
         Raises StorageUnavailable when that is not so within COMMIT_WITHIN_S. It may still become
@@ -39,7 +39,7 @@ class Inbox:
         """
         if len(self._waiting) >= BACKLOG:
             raise StorageUnavailable("too many deliveries are waiting for the database")
-        done: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[AcceptResult] = asyncio.get_running_loop().create_future()
         self._waiting.append((Delivery(event, signature), done))
         if self._committer is None:
             self._committer = asyncio.create_task(self._commit_groups(), name="inbox committer")
@@ -57,7 +57,7 @@ class Inbox:
         finally:
             self._committer = None
 
-    async def _commit(self, deliveries: list[Delivery], waiting: list[asyncio.Future[Receipt]]) -> None:
+    async def _commit(self, deliveries: list[Delivery], waiting: list[asyncio.Future[AcceptResult]]) -> None:
         now: datetime = self._clock.now()
         try:
             receipts = await self._database.write(lambda c: accept(c, deliveries, now))

@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from ..domain.activity_details import ActivityDetails
 from ..domain.curves import Drawn, draw
-from ..domain.laps import Parts
 from ..store import activities, streams
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activity_history
@@ -48,7 +48,7 @@ def file_of(connection: Connection, activity_id: int) -> ActivityFile | None:
         activity=None if row is None else activity_view(row),
         detailed=detail is not None,
         deleted_at=None if row is None else row.deleted_at,
-        parts=Parts() if detail is None else details.parts(detail),
+        parts=ActivityDetails() if detail is None else details.parts(detail),
         streams=_held(activity_history.streams_of(connection, activity_id)),
         gear_names=activity_history.gear_names(connection, owner),
         # Whoever forges an event names another athlete: that is no part of this one's story.

@@ -42,7 +42,7 @@ class Connected(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class AthleteOperations:
+class AthleteService:
     database: Database
     clock: Clock
     wakeup: Wakeup
@@ -83,7 +83,7 @@ class AthleteOperations:
             if consent is not None and consent.operator_may_see is not None:
                 athletes.let_operator_see(connection, profile.id, consent.operator_may_see, now)
             if readable:
-                dead_letters.revive_denied(connection, profile.id, now)
+                dead_letters.requeue_denied(connection, profile.id, now)
                 known = athletes.known(athletes.get(connection, profile.id))
                 after = reach(known, self.initial_sync_days, now)
                 self._enqueue_sync(

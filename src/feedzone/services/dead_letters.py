@@ -15,7 +15,7 @@ UNDO_FOR = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class DeadLetterOperations:
+class DeadLetterService:
     database: Database
     clock: Clock
     wakeup: Wakeup
@@ -24,7 +24,7 @@ class DeadLetterOperations:
     async def retry(self, job_id: str) -> None:
         """Run a dead letter again, with all its attempts. Raises NotFound."""
         now = self.clock.now()
-        if not await self.database.write(lambda c: dead_letters.revive(c, job_id, now)):
+        if not await self.database.write(lambda c: dead_letters.requeue(c, job_id, now)):
             raise NotFound(f"there is no dead letter {job_id}")
         self.wakeup.notify()
 
@@ -40,7 +40,7 @@ class DeadLetterOperations:
         now = self.clock.now()
         dead = await self.database.read(lambda c: [row.id for row in dead_letters.listing(c, error_class)])
         revived = await self.database.write(
-            lambda c: sum(dead_letters.revive(c, job_id, now) for job_id in dead)
+            lambda c: sum(dead_letters.requeue(c, job_id, now) for job_id in dead)
         )
         self.wakeup.notify()
         return revived

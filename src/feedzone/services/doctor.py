@@ -11,7 +11,7 @@ import msgspec
 
 from ..errors import ApiError, StravaError, TransportFailure
 from ..ports import Request, Transport
-from .subscription import SubscriptionOperations, remedy_for
+from .subscription import SubscriptionService, remedy_for
 
 if TYPE_CHECKING:
     from ..queries.insights import Insights
@@ -27,7 +27,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 async def examine(
-    subscription: SubscriptionOperations, insights: Insights, transport: Transport, app_url: str
+    subscription: SubscriptionService, insights: Insights, transport: Transport, app_url: str
 ) -> list[Finding]:
     """All findings, in the order in which they matter."""
     return [
@@ -51,7 +51,7 @@ def _address(app_url: str) -> Finding:
     return Finding("ok", f"APP_URL {app_url}", paste)
 
 
-async def _handshake(transport: Transport, subscription: SubscriptionOperations) -> Finding:
+async def _handshake(transport: Transport, subscription: SubscriptionService) -> Finding:
     """Do what Strava will do, and time it."""
     challenge = secrets.token_hex(8)
     params = {
@@ -81,7 +81,7 @@ async def _handshake(transport: Transport, subscription: SubscriptionOperations)
     return Finding("fail", f"{url} answers {response.status} to the handshake", remedy)
 
 
-async def _subscription(subscription: SubscriptionOperations) -> list[Finding]:
+async def _subscription(subscription: SubscriptionService) -> list[Finding]:
     try:
         listed = await subscription.show()
     except StravaError as problem:

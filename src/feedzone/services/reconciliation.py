@@ -16,7 +16,7 @@ from ..store.jobs import lifecycle
 
 
 @dataclass(frozen=True)
-class ReconciliationOperations:
+class ReconciliationService:
     database: Database
     clock: Clock
     wakeup: Wakeup

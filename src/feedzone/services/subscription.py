@@ -42,7 +42,7 @@ class SubscriptionRefused(FeedzoneError):
 
 
 @dataclass(frozen=True)
-class SubscriptionOperations:
+class SubscriptionService:
     database: Database
     clock: Clock
     application: StravaApplication

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, select, update
 
-from ..domain.activity import ActivityRecord, HeldActivity
+from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
@@ -87,11 +87,11 @@ def _placeholder(dialect: str) -> Any:
     return statement.returning(_columns.id)
 
 
-def held(connection: Connection, activity_id: int) -> HeldActivity | None:
+def held(connection: Connection, activity_id: int) -> StoredActivity | None:
     row = connection.execute(_HELD, {"activity": activity_id}).first()
     if row is None:
         return None
-    return HeldActivity(
+    return StoredActivity(
         id=row.id,
         athlete_id=row.athlete_id,
         sync_status=row.sync_status,
@@ -108,7 +108,7 @@ def held(connection: Connection, activity_id: int) -> HeldActivity | None:
     )
 
 
-def held_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
     """Ids of the athlete's live activities that started in between."""
     query = select(_columns.id).where(
         _columns.athlete_id == athlete_id,
@@ -119,7 +119,7 @@ def held_between(connection: Connection, athlete_id: int, after: datetime, befor
     return sorted(connection.execute(query).scalars())
 
 
-def held_count(connection: Connection, athlete_id: int, *, since: datetime | None = None) -> int:
+def stored_count(connection: Connection, athlete_id: int, *, since: datetime | None = None) -> int:
     """How many live activities of the athlete we hold: all, or those that started since then."""
     alive = and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
     query = select(func.count()).where(alive)
@@ -269,7 +269,7 @@ def keep_summary(connection: Connection, activity_id: int, now: datetime) -> Non
     )
 
 
-def bury(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
+def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
     """Turn the activity into a tombstone: its id stays, so that it is not taken for new; no data does."""
     new = {
         "id": activity_id,

@@ -28,7 +28,7 @@ _KEPT_OF_DAY = func.greatest(
         bindparam("aside", type_=Float) - _NOT_FOR_HISTORIES, bindparam("share", type_=Float) * _held.quota
     ),
 )
-_MOST_KEPT = func.floor(_held.quota * reserve.MOST_KEPT)
+_MOST_KEPT = func.floor(_held.quota * reserve.MAX_RESERVE_SHARE)
 _FOR_LATER = func.floor(
     bindparam("later", type_=Float) * (_held.quota - func.least(bindparam("aside", type_=Float), _MOST_KEPT))
 )

@@ -27,8 +27,8 @@ from ..domain.effect import (
     StoreGear,
     StorePage,
     StorePhotos,
+    StoreReconciliation,
     StoreStreams,
-    StoreSweep,
     Tombstone,
 )
 from ..domain.job import JobSpec, Lane, activity_key
@@ -54,7 +54,7 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case StorePhotos():
             photos.store(connection, effect, now)
         case Tombstone(activity_id=activity_id, athlete_id=athlete_id, cause=cause):
-            activities.bury(connection, activity_id, athlete_id, cause, now)
+            activities.tombstone(connection, activity_id, athlete_id, cause, now)
             athletes.complete_sync(connection, athlete_id, now)
         case NoteFailure(activity_id=activity_id, athlete_id=athlete_id, error=error, final=final):
             activities.note_failure(connection, activity_id, error, final=final, now=now)
@@ -66,7 +66,7 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case KeepSummary(activity_id=activity_id, athlete_id=athlete_id):
             activities.keep_summary(connection, activity_id, now)
             athletes.complete_sync(connection, athlete_id, now)
-        case StoreSweep():
+        case StoreReconciliation():
             _store_sweep(connection, effect, now)
         case OpenConflict(athlete_id=athlete_id, missing=missing, held=held):
             reconciliations.open_conflict(connection, athlete_id, missing, held, now)
@@ -114,12 +114,14 @@ def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime
     wanted = _store_new(connection, page.athlete_id, new, "event", now)
     # Whatever was announced has its job.
     lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in wanted), now, unless_live=True)
-    deferral.go_on(connection, page.athlete_id, now)
+    deferral.resume_after_list(connection, page.athlete_id, now)
 
 
-def _store_sweep(connection: Connection, sweep: StoreSweep, now: datetime) -> None:
+def _store_sweep(connection: Connection, sweep: StoreReconciliation, now: datetime) -> None:
     specs = (*sweep.jobs, *sweep.missing)
-    found = _store_list(connection, sweep.athlete_id, sweep.records, specs, "sweep", now, given_up=sweep.full)
+    found = _store_list(
+        connection, sweep.athlete_id, sweep.records, specs, "reconciliation", now, given_up=sweep.full
+    )
     lifecycle.enqueue(connection, sweep.missing, now)
     reconciliations.note(connection, sweep, found, now)
     if sweep.full:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from ..domain.event import redacted
 from ..domain.job import Job
-from .schema.tables import forged_suspects, strava_activities, webhook_events
+from .schema.tables import rejected_claims, strava_activities, webhook_events
 
 OPEN = ("pending", "processing")
 
@@ -106,7 +106,7 @@ def updates_that_wait(connection: Connection, athlete_ids: Iterable[int]) -> Cou
     return Counter({row.owner_id: row.activities for row in rows})
 
 
-def in_storm(connection: Connection, ids: Iterable[int], since: datetime) -> set[int]:
+def recently_refetched(connection: Connection, ids: Iterable[int], since: datetime) -> set[int]:
     """The activities of which an update came since then, and that were fetched after it: first results are
     there, and more may be to come."""
     return set(connection.execute(_IN_STORM, {"ids": sorted(ids), "since": since}).scalars())
@@ -255,4 +255,4 @@ def oldest_open(connection: Connection) -> datetime | None:
 
 def forged_count(connection: Connection) -> int:
     """How many claims of events Strava has denied."""
-    return connection.execute(select(func.count()).select_from(forged_suspects)).scalar_one()
+    return connection.execute(select(func.count()).select_from(rejected_claims)).scalar_one()

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
-from ..domain.gear import GearRecord, ToldGear
+from ..domain.gear import GearListing, GearRecord
 from .engine.dialect import insert_into
 from .schema.tables import strava_gear
 
 _columns = strava_gear.c
 
 
-def store(connection: Connection, told: ToldGear, now: datetime) -> None:
+def store(connection: Connection, told: GearListing, now: datetime) -> None:
     """Write what changed. What a list that was told has no more stays, and is marked as removed."""
     mine = _columns.athlete_id == told.athlete_id
     held = {row.id: row for row in connection.execute(select(strava_gear).where(mine).with_for_update())}

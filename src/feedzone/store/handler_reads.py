@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..domain.activity import HeldActivity
-from ..domain.photos import HeldPhotos
+from ..domain.activity import StoredActivity
+from ..domain.photos import StoredPhotos
 from . import activities, athletes, photos
 from .engine.database import Database
 
 
-class RecordTable:
+class SqlHandlerReads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def held_activity(self, activity_id: int) -> HeldActivity | None:
+    async def stored_activity(self, activity_id: int) -> StoredActivity | None:
         return await self._database.read(lambda c: activities.held(c, activity_id))
 
     async def connected_at(self, athlete_id: int) -> datetime | None:
@@ -24,11 +24,11 @@ class RecordTable:
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))
 
-    async def held_photos(self, activity_id: int) -> HeldPhotos | None:
+    async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return await self._database.read(lambda c: photos.held(c, activity_id))
 
-    async def held_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
-        return await self._database.read(lambda c: activities.held_between(c, athlete_id, after, before))
+    async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
+        return await self._database.read(lambda c: activities.stored_between(c, athlete_id, after, before))
 
-    async def held_count(self, athlete_id: int) -> int:
-        return await self._database.read(lambda c: activities.held_count(c, athlete_id))
+    async def stored_count(self, athlete_id: int) -> int:
+        return await self._database.read(lambda c: activities.stored_count(c, athlete_id))

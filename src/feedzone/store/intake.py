@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.event import BULK, STORM, Signature, StravaEvent, job_for, redacted, visible_update
+from ..domain.event import BULK, MAX_DEBOUNCE, Signature, StravaEvent, job_for, redacted, visible_update
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, ListHint, athlete_key
 from . import activities, athletes, events, subscriptions
@@ -47,26 +47,28 @@ class Delivery(NamedTuple):
 Verdict = Literal["accepted", "ignored", "duplicate"]
 
 
-class Receipt(NamedTuple):
+class AcceptResult(NamedTuple):
     """What became of a delivery."""
 
     event_id: str
     verdict: Verdict
 
 
-def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[Receipt]:
+def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[AcceptResult]:
     """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200."""
     now_ms = int(now.timestamp() * 1000)
     status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
     ours = subscriptions.active_ids(connection)
     updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
-    storms = events.in_storm(connection, updated, now - STORM) if updated else set()
+    storms = events.recently_refetched(connection, updated, now - MAX_DEBOUNCE) if updated else set()
     waiting_updates = events.updates_that_wait(connection, status) if updated else Counter()
     rows, specs = [], {}
     for event, signature in deliveries:
         event_id = uuid7(now_ms)
         in_bulk = waiting_updates[event.owner_id] >= BULK
-        spec = job_for(event, event_id, signature, now, in_storm=event.object_id in storms, in_bulk=in_bulk)
+        spec = job_for(
+            event, event_id, signature, now, recently_refetched=event.object_id in storms, in_bulk=in_bulk
+        )
         waiting_updates[event.owner_id] += event.aspect_type == "update"
         ignored = _why_ignored(event, status, ours, spec)
         specs[event_id] = (event, signature, None if ignored else spec)
@@ -77,7 +79,7 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     new = set(connection.execute(_insert_new(connection.dialect.name), rows).scalars())
     _cause_work(connection, {key: value for key, value in specs.items() if key in new}, now)
     return [
-        Receipt(
+        AcceptResult(
             row["id"],
             "duplicate" if row["id"] not in new else "ignored" if row["error_message"] else "accepted",
         )
@@ -132,12 +134,12 @@ LIST_HEAD_START = timedelta(seconds=2)
 def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:
     """`work`: the jobs of new events; `listing`: those of their athletes of whom a list is about to come."""
     until = now + LIST_HEAD_START
-    deferral.let_pass_too(connection, (row for row in work if row.athlete_id in listing), now, until)
+    deferral.defer_new_for_list(connection, (row for row in work if row.athlete_id in listing), now, until)
     others = {row.athlete_id for row in work} - listing
     crowd = events.crowded(connection, others, least=LIST_FIRST_FROM) if others else []
     if not crowd:
         return
-    deferral.let_pass(connection, crowd, now, until)
+    deferral.defer_for_list(connection, crowd, now, until)
     specs = [
         JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, 0, first=True)
         for number in crowd

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, func, literal, select, update
 
 from ..domain.effect import AskForPhotos, StorePhotos
-from ..domain.freshness import next_photo_look
+from ..domain.freshness import next_photo_recheck
 from ..domain.job import photos_key
-from ..domain.photos import HeldPhotos, photos_refresh
+from ..domain.photos import StoredPhotos, photos_refresh
 from .engine.dialect import insert_for
 from .engine.types import Instant
 from .jobs import lifecycle
@@ -50,7 +50,7 @@ def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
         _expect(connection, wanted)
     due = now
     if held is not None and not news and held.state == "pending" and held.asked_at is not None:
-        due = next_photo_look(held.asked_at, now) or now
+        due = next_photo_recheck(held.asked_at, now) or now
     spec = photos_refresh(wanted.athlete_id, wanted.activity_id, wanted.lane, due)
     lifecycle.enqueue(connection, [spec], now)
 
@@ -85,6 +85,6 @@ def get(connection: Connection, activity_id: int) -> Row[Any] | None:
     return connection.execute(_ROW, {"activity": activity_id}).first()
 
 
-def held(connection: Connection, activity_id: int) -> HeldPhotos | None:
+def held(connection: Connection, activity_id: int) -> StoredPhotos | None:
     row = get(connection, activity_id)
-    return None if row is None else HeldPhotos(row.state, row.asked_at, row.photos is not None)
+    return None if row is None else StoredPhotos(row.state, row.asked_at, row.photos is not None)

@@ -18,16 +18,16 @@ from .schema.tables import (
     activity_changes,
     activity_photos,
     activity_streams,
-    api_calls,
+    call_log,
     conflicts,
     deletion_receipts,
-    forged_suspects,
     job_attempts,
     jobs,
+    reconciliations,
+    rejected_claims,
     strava_activities,
     strava_athletes,
     strava_gear,
-    sweeps,
     token_uses,
 )
 
@@ -39,7 +39,7 @@ PERSONAL = (
     activity_photos,
     activity_changes,
     token_uses,
-    sweeps,
+    reconciliations,
     conflicts,
     strava_gear,
 )
@@ -63,7 +63,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
         events.complete_one(connection, kept, now)
     # What was spent stays in the sum; for whom and for what, nobody needs to know any more.
     nobodys = {"athlete_id": None, "activity_id": None}
-    connection.execute(update(api_calls).where(api_calls.c.athlete_id == athlete_id).values(nobodys))
+    connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(nobodys))
     _blank(connection, athlete_id, effect.reason, now)
     connection.execute(
         deletion_receipts.insert().values(
@@ -142,7 +142,7 @@ def _is_revoke(hint: str) -> bool:
 
 def count_forged(connection: Connection, effect: CountForged, now: datetime) -> None:
     connection.execute(
-        forged_suspects.insert().values(
+        rejected_claims.insert().values(
             id=uuid7(int(now.timestamp() * 1000)), claim=effect.claim, cause=effect.cause, noticed_at=now
         )
     )
@@ -151,7 +151,7 @@ def count_forged(connection: Connection, effect: CountForged, now: datetime) -> 
 def forged(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Claims that Strava denied, newest first."""
     return connection.execute(
-        select(forged_suspects).order_by(forged_suspects.c.id.desc()).limit(limit)
+        select(rejected_claims).order_by(rejected_claims.c.id.desc()).limit(limit)
     ).all()
 
 

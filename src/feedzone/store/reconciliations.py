@@ -9,18 +9,18 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, func, select, update
 
-from ..domain.effect import StoreSweep
+from ..domain.effect import StoreReconciliation
 from ..domain.ids import uuid7
 from .activities import Comparison
-from .schema.tables import conflicts, strava_activities, sweeps, webhook_events
+from .schema.tables import conflicts, reconciliations, strava_activities, webhook_events
 
 SETTLED = timedelta(minutes=10)
 """An activity that ended less than this ago may still be on its way as an event."""
 
 
-def note(connection: Connection, sweep: StoreSweep, found: Comparison, now: datetime) -> None:
+def note(connection: Connection, sweep: StoreReconciliation, found: Comparison, now: datetime) -> None:
     connection.execute(
-        sweeps.insert().values(
+        reconciliations.insert().values(
             id=uuid7(int(now.timestamp() * 1000)),
             athlete_id=sweep.athlete_id,
             ended_at=now,
@@ -54,8 +54,8 @@ def _settled(columns: dict[str, Any], now: datetime) -> bool:
 
 def unannounced_since(connection: Connection, since: datetime) -> tuple[int, int]:
     """How many activities no event told of, and in how many sweeps they were found."""
-    query = select(func.coalesce(func.sum(sweeps.c.unannounced), 0), func.count()).where(
-        sweeps.c.ended_at >= since, sweeps.c.unannounced > 0
+    query = select(func.coalesce(func.sum(reconciliations.c.unannounced), 0), func.count()).where(
+        reconciliations.c.ended_at >= since, reconciliations.c.unannounced > 0
     )
     row = connection.execute(query).one()
     return int(row[0]), int(row[1])
@@ -93,7 +93,7 @@ def _answered(connection: Connection, athlete_id: int, missing: Sequence[int]) -
     return any(set(missing) <= set(answer) for answer in answers)
 
 
-def settle(connection: Connection, sweep: StoreSweep, now: datetime) -> None:
+def settle(connection: Connection, sweep: StoreReconciliation, now: datetime) -> None:
     """What is listed again, asked for or gone meanwhile is in doubt no more; the rest of the question stays.
 
     When nothing is left of it, nobody need answer any more.

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete
 from ..ports import Clock
 from .engine.database import Database
 from .quota import call_log
-from .schema.tables import activity_changes, sweeps, token_uses, webhook_events
+from .schema.tables import activity_changes, reconciliations, token_uses, webhook_events
 
 
 class Retention:
@@ -37,7 +37,7 @@ class Retention:
                 delete(webhook_events).where(finished, webhook_events.c.processed_at < before),
                 delete(activity_changes).where(activity_changes.c.changed_at < before),
                 delete(token_uses).where(token_uses.c.used_at < before),
-                delete(sweeps).where(sweeps.c.ended_at < before),
+                delete(reconciliations).where(reconciliations.c.ended_at < before),
             )
             return calls + sum(connection.execute(statement).rowcount for statement in statements)
 

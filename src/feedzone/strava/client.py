@@ -8,7 +8,7 @@ import msgspec
 
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenRow
-from ..domain.gear import ToldGear
+from ..domain.gear import GearListing
 from ..domain.photos import Photo
 from ..errors import (
     CallOverdue,
@@ -91,7 +91,7 @@ class StravaClient:
                 response.status, "the answer is not an athlete", call="GET athlete"
             ) from None
 
-    async def gear(self, athlete_id: int) -> ToldGear:
+    async def gear(self, athlete_id: int) -> GearListing:
         response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
         return payloads.gear(answers.check(response, "GET athlete"), "GET athlete")
 

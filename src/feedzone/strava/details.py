@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..domain.laps import Lap, Parts, Split
+from ..domain.activity_details import ActivityDetails, Lap, Split
 
 T = TypeVar("T")
 
@@ -23,14 +23,14 @@ class _Gear(msgspec.Struct):
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def parts(detail: str) -> Parts:
+def parts(detail: str) -> ActivityDetails:
     """Read a detail as it was received. What is of an unexpected shape is left out, never fatal."""
     try:
         members = _members.decode(detail)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return Parts()
+        return ActivityDetails()
     gear = _member(members, "gear", _Gear, _Gear())
-    return Parts(
+    return ActivityDetails(
         laps=_member(members, "laps", tuple[Lap, ...], ()),
         kilometres=_member(members, "splits_metric", tuple[Split, ...], ()),
         miles=_member(members, "splits_standard", tuple[Split, ...], ()),

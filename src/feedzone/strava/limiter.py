@@ -10,7 +10,7 @@ from ..domain.job import Lane, running_job
 from ..domain.quota.demand import OTHERS
 from ..domain.quota.windows import ApiCall, Reservation, Usage, parse_usage
 from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
-from ..ports import BreakerRows, BudgetRows, CallJournal, Request, Response, Transport
+from ..ports import BreakerRows, BudgetRows, CallSink, Request, Response, Transport
 from .answers import error_of
 
 FAILURES, CALLS = 9, 3
@@ -28,7 +28,7 @@ class Limiter:
         transport: Transport,
         budget: BudgetRows,
         breaker: BreakerRows,
-        journal: CallJournal,
+        journal: CallSink,
         clock: StravaClock,
     ) -> None:
         self._transport = transport
@@ -64,7 +64,7 @@ class Limiter:
         self._failures = 0
         self._failed.clear()
         if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
-            raise await self._breaker.trip(str(error))
+            raise await self._breaker.open_inactive(str(error))
         if leave.probe and (response.status < 400 or response.status == 404):
             await self._breaker.close()  # whoever is switched off gets 403 for everything
         return response

@@ -12,7 +12,7 @@ import msgspec
 
 from ..domain.activity import ActivityRecord, Level
 from ..domain.athlete import AthleteProfile, TokenGrant
-from ..domain.gear import GearKind, GearRecord, ToldGear
+from ..domain.gear import GearKind, GearListing, GearRecord
 from ..domain.photos import Photo
 from ..errors import TransientError
 
@@ -201,7 +201,7 @@ _profiles = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SUMMARY = b"2"
 
 
-def gear(body: bytes, call: str) -> ToldGear:
+def gear(body: bytes, call: str) -> GearListing:
     """The gear in an athlete's profile; TransientError when the answer is no profile.
 
     A summary, which is what a grant without `profile:read_all` gets, tells of no gear; nor does a list
@@ -213,8 +213,8 @@ def gear(body: bytes, call: str) -> ToldGear:
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
         raise TransientError(200, "the answer is not an athlete", body=_excerpt(body), call=call) from None
     if bytes(members.get("resource_state", b"")) == _SUMMARY:
-        return ToldGear(athlete_id)
-    return ToldGear(
+        return GearListing(athlete_id)
+    return GearListing(
         athlete_id, _gear_list(members.get("bikes"), "bike"), _gear_list(members.get("shoes"), "shoe")
     )
 

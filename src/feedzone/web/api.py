@@ -102,7 +102,7 @@ class RetryRequest(Struct, frozen=True, forbid_unknown_fields=True):
     error_class: Annotated[str, Meta(max_length=32)] | None = None
 
 
-class Revived(Struct, frozen=True):
+class Requeued(Struct, frozen=True):
     """How many dead letters will run again."""
 
     jobs: int
@@ -302,8 +302,8 @@ async def get_job(parts: Parts, job_id: AnyJobId) -> JobStory:
 
 
 @post("/jobs/retry", status_code=202, responses=LIST, summary="Run all dead letters of a class again")
-async def retry_class(parts: Parts, data: JSONBody[RetryRequest]) -> Revived:
-    return Revived(await parts.dead_letters.retry_all(data.error_class))
+async def retry_class(parts: Parts, data: JSONBody[RetryRequest]) -> Requeued:
+    return Requeued(await parts.dead_letters.retry_all(data.error_class))
 
 
 @post("/athletes/{athlete_id:int}/verify", status_code=202, responses=ONE, summary="Compare with Strava now")

@@ -21,10 +21,10 @@ from .. import __version__
 from .api import api_router
 from .assets import Assets, assets_router
 from .auth.access import Access, anyone
-from .auth.reader import Reader
 from .auth.session import sign
 from .auth.sign_in import signin_router
 from .auth.strava_connect import oauth_router
+from .auth.viewer import Viewer
 from .context import WebOptions, WebParts
 from .pages.actions import actions_router
 from .pages.activity import activity_router
@@ -93,7 +93,7 @@ def end_streams(application: Litestar) -> None:
     application.state.live.close()
 
 
-def _reader(request: Request[Any, Any, Any]) -> Reader:
+def _reader(request: Request[Any, Any, Any]) -> Viewer:
     access: Access = request.app.state.access
     return access.reader(request)
 

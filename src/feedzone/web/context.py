@@ -11,10 +11,10 @@ from litestar.params import SkipValidation
 from ..ports import Clock
 from ..queries.dashboard import PageInsights
 from ..queries.insights import Insights
-from ..services.athletes import AthleteOperations
-from ..services.dead_letters import DeadLetterOperations
-from ..services.reconciliation import ReconciliationOperations
-from ..services.subscription import SubscriptionOperations
+from ..services.athletes import AthleteService
+from ..services.dead_letters import DeadLetterService
+from ..services.reconciliation import ReconciliationService
+from ..services.subscription import SubscriptionService
 from ..telemetry import Metrics
 
 
@@ -69,10 +69,10 @@ class WebParts:
     options: WebOptions
     insights: Insights
     pages: PageInsights
-    athletes: AthleteOperations
-    dead_letters: DeadLetterOperations
-    reconciliation: ReconciliationOperations
-    subscription: SubscriptionOperations
+    athletes: AthleteService
+    dead_letters: DeadLetterService
+    reconciliation: ReconciliationService
+    subscription: SubscriptionService
     metrics: Metrics
     clock: Clock
 

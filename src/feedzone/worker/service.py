@@ -9,11 +9,11 @@ import structlog
 from ..domain.job import JobKind
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue, Wakeup
+from .call_log_writer import CallBuffer, CallLogWriter
 from .executor import Executor
 from .loop import Loop
 from .producer import Producer
 from .pruner import PRUNE_EVERY_S, Prune, Pruner
-from .recorder import Notes, Recorder
 from .rescuer import EVERY_S, Rescuer
 from .scheduler import SCHEDULE_EVERY_S, Schedule, Scheduler
 
@@ -39,7 +39,7 @@ class WorkerService:
         job_limit_s: float,
         schedules: Mapping[str, Schedule] | None = None,
         prune: Prune | None = None,
-        notes: Notes | None = None,
+        notes: CallBuffer | None = None,
     ) -> None:
         self.name = name
         self._queue = queue
@@ -56,7 +56,7 @@ class WorkerService:
         if prune is not None:
             step = Pruner(prune).run_once
             self._duties.append(Loop("pruner", step, lambda: clock.sleep(PRUNE_EVERY_S)))
-        self._recorder = Recorder(notes, clock) if notes is not None else None
+        self._recorder = CallLogWriter(notes, clock) if notes is not None else None
         if self._recorder is not None:
             self._duties.append(Loop("recorder", self._recorder.run_once, self._recorder.pause))
         self._started = False

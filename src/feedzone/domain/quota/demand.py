@@ -19,7 +19,7 @@ OTHERS = "others"
 
 HISTORY = Lane.BACKFILL.name.lower()
 
-PRIOR = {"live": 0.10, "interactive": 0.02, "reconcile": 0.03, "reread": 0.05}
+PRIOR = {"live": 0.10, "interactive": 0.02, "reconcile": 0.03, "recheck": 0.05}
 """Of the day's quota, what each lane is taken to need before a day has been seen."""
 
 PRIOR_HOURS = 24.0
@@ -60,7 +60,7 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
     likely: Mapping[str, tuple[float, ...]] | None = None
     hours: float = PRIOR_HOURS
     day: int = 0
-    dawn: Demand | None = None
+    at_midnight: Demand | None = None
     seen_from: int = 0
     passed: tuple[int, ...] = ()
     histories_since: datetime | None = None
@@ -124,7 +124,7 @@ def learn(
     day_quota: int,
     *,
     histories_since: datetime | None = None,
-    dawn: Demand | None = None,
+    at_midnight: Demand | None = None,
 ) -> Demand:
     """The demand of the days from `since` on; hours that were not seen are taken for average ones. `dawn`:
     what was known when this day began, where that has been worked out."""
@@ -138,7 +138,8 @@ def learn(
     return msgspec.structs.replace(
         _learned(counted, since, now, day_quota),
         day=_day_of(now),
-        dawn=dawn or _learned([row for row in counted if row.quarter < first], since, midnight, day_quota),
+        at_midnight=at_midnight
+        or _learned([row for row in counted if row.quarter < first], since, midnight, day_quota),
         seen_from=seen_from,
         passed=tuple(accumulate(calls[seen_from:begun], initial=0)),
         histories_since=histories_since,

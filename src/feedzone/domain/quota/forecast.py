@@ -17,12 +17,12 @@ from .demand import NOTHING, OTHERS, QUARTER, QUARTERS, Demand, is_long
 from .reserve import (
     RELEASES,
     Reserve,
-    for_later,
-    most_kept,
+    backfill_holdback_at_midnight,
+    backfill_holdback_on,
+    later_share,
+    max_reserve,
     needed_of_quarter,
     of_day,
-    set_aside_at_dawn,
-    set_aside_on,
 )
 from .windows import window_end, window_start
 
@@ -173,7 +173,7 @@ def _today(outlook: Outlook) -> _Day:
     begin = (now - window_start("read_day", now)) / QUARTER
     learned = [demand.after(max(0.0, hour - now.hour)) for hour in range(HOURS)]
     quarters = _quarters(demand, learned, rooms, begin, rationed=demand.rations(now))
-    return _Day(list(quarters), set_aside_on(demand, now))
+    return _Day(list(quarters), backfill_holdback_on(demand, now))
 
 
 @lru_cache(8)
@@ -181,7 +181,7 @@ def _later(demand: Demand, quarter_quota: int, day_quota: int, *, rationed: bool
     learned = demand.after(A_DAY_AND_A_HALF)
     rooms = Rooms(quarter_quota, quarter_quota, day_quota, day_quota)
     quarters = _quarters(demand, [learned] * HOURS, rooms, 0.0, rationed=rationed)
-    return _Day(list(quarters), set_aside_at_dawn(learned))
+    return _Day(list(quarters), backfill_holdback_at_midnight(learned))
 
 
 def _quarters(
@@ -195,8 +195,8 @@ def _quarters(
         then, end = learned[n // 4], n + 1.0
         yield _Quarter(
             demand.foreseen(lanes, n, end),
-            min(needed_of_quarter(then, Lane.BACKFILL, n, end), most_kept(rooms.quarter_quota)),
-            of_day(then, Lane.BACKFILL, end, later=for_later(n) if rationed else 0.0),
+            min(needed_of_quarter(then, Lane.BACKFILL, n, end), max_reserve(rooms.quarter_quota)),
+            of_day(then, Lane.BACKFILL, end, later=later_share(n) if rationed else 0.0),
         )
 
 

@@ -30,7 +30,7 @@ QUARTER_CAUTION, DAY_CAUTION, WHOLE_DAY_CAUTION = 3.0, 2.0, 4.0
 """Standard deviations above what is expected of prompt work: in a quarter, in the rest of a day, and in a
 whole day, as it is set aside at midnight."""
 
-LEAST_KEPT = {Lane.LIVE: 2.0, Lane.INTERACTIVE: 4.0}
+MIN_RESERVE = {Lane.LIVE: 2.0, Lane.INTERACTIVE: 4.0}
 """An upload: its detail and its streams; two activities that somebody asks for, or four first pages."""
 
 LET_GO_BY, PER_QUARTER = 95.0, 0.05
@@ -43,11 +43,11 @@ RATION = 2
 """In quarters of an hour: how often histories get a part of their day where they are rationed. (Each time all
 that waits is put off; and hourly, no end that is a few hours ahead could be told within 15 %.)"""
 
-MOST_KEPT = 0.75
+MAX_RESERVE_SHARE = 0.75
 """Of a window: whatever was learned, the rest is for everybody."""
 
 
-class Room(msgspec.Struct, frozen=True):
+class Allowance(msgspec.Struct, frozen=True):
     """What a lane may call now, the window that binds it, and when there will be more room."""
 
     calls: int
@@ -64,20 +64,20 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
     return max(0, min(left))
 
 
-def surely_left(windows: Sequence[Window], demand: Demand, now: datetime) -> int:
+def min_calls_left(windows: Sequence[Window], demand: Demand, now: datetime) -> int:
     """What every lane may call, however much is kept for others: what is kept need not be worked out."""
     if demand.rations(now):
         return 0
-    return min(0 if w.full else w.quota - w.used - most_kept(w.quota) for w in windows)
+    return min(0 if w.full else w.quota - w.used - max_reserve(w.quota) for w in windows)
 
 
-def room(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
+def allowance(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
     """The same, and what comes when those calls have been made."""
     calls = calls_left(windows, demand, lane, now)
     after = [window.after(calls, for_history=lane is Lane.BACKFILL) for window in windows]
     spent = [window for window in after if calls_left([window], demand, lane, now) <= 0]
     binding = max(spent, key=lambda window: window.ends_at)
-    return Room(calls, binding.name, _opens_at(after, demand, lane, now))
+    return Allowance(calls, binding.name, _opens_at(after, demand, lane, now))
 
 
 class Reserve(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ class Reserve(msgspec.Struct, frozen=True):
 
     def calls(self, spent: float, quota: int) -> int:
         """`spent` is what the window has cost without histories."""
-        most = most_kept(quota)
+        most = max_reserve(quota)
         for_others = max(self.needed, min(self.aside - spent, self.share * quota))
         return min(ceil(for_others), most) + int(self.later * (quota - min(self.aside, most)))
 
@@ -105,16 +105,16 @@ def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
         return _quarters(demand, lane, at, quarter + 1.0)
     if lane is not Lane.BACKFILL:
         return _days(demand, lane, at)
-    later = for_later(quarter) if demand.rations(now) else 0.0
-    return _days(demand, lane, at, set_aside_on(demand, now), later)
+    later = later_share(quarter) if demand.rations(now) else 0.0
+    return _days(demand, lane, at, backfill_holdback_on(demand, now), later)
 
 
-def most_kept(quota: int) -> int:
+def max_reserve(quota: int) -> int:
     """For those who go first, of a window."""
-    return int(quota * MOST_KEPT)
+    return int(quota * MAX_RESERVE_SHARE)
 
 
-def for_later(quarter: int) -> float:
+def later_share(quarter: int) -> float:
     """The part of a day's ration that is for later than the half hour to which that quarter belongs."""
     return 1.0 - (quarter // RATION + 1) * RATION / QUARTERS
 
@@ -143,24 +143,24 @@ def needed_of_day(demand: Demand, lane: Lane, at: float) -> float:
     return _needed(demand, lane, at, float(QUARTERS), DAY_CAUTION, day=True)
 
 
-def set_aside_on(demand: Demand, now: datetime) -> float:
+def backfill_holdback_on(demand: Demand, now: datetime) -> float:
     """What of this day is not for histories, be it learned today or before midnight."""
-    return set_aside(demand) if demand.is_of(now) else set_aside_at_dawn(demand)
+    return backfill_holdback(demand) if demand.is_of(now) else backfill_holdback_at_midnight(demand)
 
 
 @lru_cache(16)
-def set_aside(demand: Demand) -> float:
+def backfill_holdback(demand: Demand) -> float:
     """What of the day on which it was learned is not for histories: what was known at midnight, or the most,
     so far, of what had been spent and what might still be needed."""
     later = (
         spent + needed_of_day(demand, Lane.BACKFILL, demand.seen_from + n)
         for n, spent in enumerate(demand.passed)
     )
-    return max([set_aside_at_dawn(demand.dawn or demand, demand.seen_from), *later])
+    return max([backfill_holdback_at_midnight(demand.at_midnight or demand, demand.seen_from), *later])
 
 
 @lru_cache(16)
-def set_aside_at_dawn(demand: Demand, seen_from: float = 0.0) -> float:
+def backfill_holdback_at_midnight(demand: Demand, seen_from: float = 0.0) -> float:
     """The same of a day of which nothing has passed."""
     # What was only assumed beforehand is cautious enough.
     seen = 1.0 - PRIOR_HOURS / demand.hours
@@ -175,7 +175,7 @@ def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *
         return 0.0
 
     def cautiously(together: Sequence[Lane]) -> float:
-        least = sum(LEAST_KEPT[other] for other in together)
+        least = sum(MIN_RESERVE[other] for other in together)
         expected = demand.expected([other.name.lower() for other in together], at, end)
         return max(least, expected + caution * sqrt(demand.spread * expected))
 

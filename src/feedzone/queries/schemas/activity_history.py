@@ -6,8 +6,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from ...domain.activity_details import ActivityDetails
 from ...domain.effect import StreamState
-from ...domain.laps import Parts
 from .core import Activity, Attempt, Change, Event, Job
 
 
@@ -53,7 +53,7 @@ class ActivityFile(Struct, frozen=True, kw_only=True):
     """Null: it was only heard of, and is not fetched yet."""
     detailed: bool
     deleted_at: datetime | None
-    parts: Parts
+    parts: ActivityDetails
     streams: StreamsHeld | None
     gear_names: dict[str, str]
     events: list[Event]

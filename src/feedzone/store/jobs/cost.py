@@ -76,10 +76,10 @@ def pace(connection: Connection, athlete_id: int, now: datetime) -> Pace | None:
     if athlete is None or athlete.status == "deauthorized":
         return None
     after = athlete.initial_sync_after
-    held = activities.held_count(connection, athlete_id)
+    held = activities.stored_count(connection, athlete_id)
     if after is None:
         return Pace(held, None)
-    seen = activities.held_count(connection, athlete_id, since=after)
+    seen = activities.stored_count(connection, athlete_id, since=after)
     return Pace(held, seen / max(1.0, (now - after) / timedelta(days=1)))
 
 
@@ -91,10 +91,10 @@ def _photos_before(lines: Iterable[tuple[int, int]], turns: Iterable[int]) -> di
         bends[ends + 1] += 1
         bends[ends + 1 + photos] -= 1
     found, asking, made, at = {}, 0, 0, 0
-    for turn in sorted({*bends, *turns}):
-        made, at = made + asking * (turn - at), turn
-        asking += bends[turn]
-        found[turn] = made
+    for fair_position in sorted({*bends, *turns}):
+        made, at = made + asking * (fair_position - at), fair_position
+        asking += bends[fair_position]
+        found[fair_position] = made
     return found
 
 
@@ -128,11 +128,11 @@ def _query(*, photos: bool) -> Select[Any]:
             _columns.athlete_id,
             calls.label("calls"),
             later.label("photos"),
-            case((history, _columns.turn)).label("turn"),
+            case((history, _columns.fair_position)).label("fair_position"),
             # A sync is complete without its photos.
             case((or_(lists, and_(history, kind != "refresh_photos")), 1), else_=0).label("syncs"),
             case((lists, 1), else_=0).label("lists"),
-            func.sum(calls).over(order_by=(lane, _columns.turn, _columns.id)).label("after"),
+            func.sum(calls).over(order_by=(lane, _columns.fair_position, _columns.id)).label("after"),
         )
         .outerjoin(strava_activities, _activity.id == _activity_id())
         .where(
@@ -152,8 +152,8 @@ def _query(*, photos: bool) -> Select[Any]:
         func.sum(line.photos).label("photos"),
         func.sum(line.calls * line.syncs).label("sync_calls"),
         func.max(line.after * line.syncs).label("sync_after"),
-        func.max(line.turn).label("line_ends"),
-        func.max(case((line.syncs == 1, line.turn))).label("sync_ends"),
+        func.max(line.fair_position).label("line_ends"),
+        func.max(case((line.syncs == 1, line.fair_position))).label("sync_ends"),
         func.max(line.lists).label("unlisted"),
     ).group_by(line.athlete_id)
 

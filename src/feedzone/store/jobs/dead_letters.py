@@ -26,7 +26,7 @@ NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
 PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
 """Classes of failure that pass without anybody looking at each: by themselves, or when a setting is right."""
 
-CHANCE_AFTER, CHANCE_MOST = timedelta(minutes=5), timedelta(hours=6)
+AUTO_RETRY_FIRST, AUTO_RETRY_MAX = timedelta(minutes=5), timedelta(hours=6)
 """A dead letter of these is tried again unasked: `due_at` says when, each time later."""
 
 _TWINS = select(_columns.id).where(
@@ -50,7 +50,7 @@ def resolve(connection: Connection, job: Job, now: datetime) -> None:
         events.complete(connection, twin, None, "brought up to date by a later job", now)
 
 
-def absorb(connection: Connection, job: Job, kind: str, now: datetime) -> datetime:
+def merge_earlier(connection: Connection, job: Job, kind: str, now: datetime) -> datetime:
     """The job is given up, too: the events and the story of an earlier dead letter go on in this one.
 
     Returns when it is tried again unasked, should its failure be one that passes: ever later, for what fails
@@ -64,11 +64,11 @@ def absorb(connection: Connection, job: Job, kind: str, now: datetime) -> dateti
     if kind not in PASSING:
         return now
     rounds = attempts.count(connection, job.id) // (job.attempts + 1) - 1
-    wait: timedelta = CHANCE_AFTER * 2 ** max(0, min(rounds, 10))
-    return now + min(CHANCE_MOST, wait)
+    wait: timedelta = AUTO_RETRY_FIRST * 2 ** max(0, min(rounds, 10))
+    return now + min(AUTO_RETRY_MAX, wait)
 
 
-def _chances() -> Select[Any]:
+def _auto_retries() -> Select[Any]:
     """Those whose failure may have passed, and whose object no live job is about to bring up to date.
 
     None while all calls wait (store/breaker.py): an outage must not use up their chances.
@@ -91,18 +91,18 @@ def _chances() -> Select[Any]:
 
 
 # What the scheduler asks all the time is built once: to build a statement takes longer than to run it.
-_ANY_CHANCE = _chances().limit(1)
-_CHANCES = _chances().order_by(_columns.due_at, _columns.id).limit(bindparam("most"))
+_ANY_AUTO_RETRY = _auto_retries().limit(1)
+_AUTO_RETRIES = _auto_retries().order_by(_columns.due_at, _columns.id).limit(bindparam("most"))
 
 
-def any_chance(connection: Connection, now: datetime) -> bool:
-    return connection.execute(_ANY_CHANCE, {"now": now}).first() is not None
+def any_auto_retry(connection: Connection, now: datetime) -> bool:
+    return connection.execute(_ANY_AUTO_RETRY, {"now": now}).first() is not None
 
 
-def give_chances(connection: Connection, now: datetime, limit: int) -> int:
+def auto_retry_due(connection: Connection, now: datetime, limit: int) -> int:
     """Try again, in its lane, what was given up for what may have passed; returns how many jobs that were."""
-    letters: Sequence[str] = connection.execute(_CHANCES, {"now": now, "most": limit}).scalars().all()
-    return sum(revive(connection, letter, now, sooner=False) for letter in letters)
+    letters: Sequence[str] = connection.execute(_AUTO_RETRIES, {"now": now, "most": limit}).scalars().all()
+    return sum(requeue(connection, letter, now, sooner=False) for letter in letters)
 
 
 def listing(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
@@ -113,7 +113,7 @@ def listing(connection: Connection, error_class: str | None = None) -> Sequence[
     return connection.execute(query).all()
 
 
-def revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
+def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
     """Run a dead letter again, with all its attempts before it, `sooner` than its lane would have it.
 
     False when there is no such dead letter.
@@ -143,13 +143,13 @@ def revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool =
     return True
 
 
-def revive_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
+def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
     """The athlete has given access (again): run what was given up for want of it. Returns how many."""
     denied = select(_columns.id).where(
         _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
     )
     letters = connection.execute(denied).scalars().all()
-    return sum(revive(connection, letter, now) for letter in letters)
+    return sum(requeue(connection, letter, now) for letter in letters)
 
 
 class Kept(NamedTuple):

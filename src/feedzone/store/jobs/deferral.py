@@ -44,13 +44,17 @@ _PUT_OFF = (
 )
 
 
-def let_pass(connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime) -> None:
+def defer_for_list(
+    connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime
+) -> None:
     """What events caused for these athletes, and is due, waits a moment: a list goes first."""
     due = {"athletes": sorted(athlete_ids), "now": now, "until": until}
     connection.execute(_LET_PASS, due)
 
 
-def let_pass_too(connection: Connection, came: Iterable[Row[Any]], now: datetime, until: datetime) -> None:
+def defer_new_for_list(
+    connection: Connection, came: Iterable[Row[Any]], now: datetime, until: datetime
+) -> None:
     """So do these jobs, which just came. What came before is not put off again by each event that comes.
 
     Which of them wait is told by their rows: asked for it, SQLite looks at all that waits (_LIVE_REFRESHES).
@@ -65,7 +69,7 @@ def let_pass_too(connection: Connection, came: Iterable[Row[Any]], now: datetime
         connection.execute(_LET_THESE_PASS, {"picked": picked, "until": until})
 
 
-def go_on(connection: Connection, athlete_id: int, now: datetime) -> None:
+def resume_after_list(connection: Connection, athlete_id: int, now: datetime) -> None:
     """The list is there: what waited for it is due."""
     connection.execute(_GO_ON, {"athletes": [athlete_id], "now": now})
 
@@ -75,7 +79,7 @@ def any_due(connection: Connection, lane: Lane, now: datetime) -> bool:
     return connection.execute(_ANY_DUE, {"now": now, "lane": int(lane)}).first() is not None
 
 
-def put_off(connection: Connection, lane: Lane, now: datetime, until: datetime, reason: str) -> int:
+def postpone_lane(connection: Connection, lane: Lane, now: datetime, until: datetime, reason: str) -> int:
     """What is due in a lane without room is due when there will be some; returns how many jobs that were.
 
     That costs no attempt. At most AT_ONCE jobs are put off: call it again as long as they were so many.
@@ -86,7 +90,7 @@ def put_off(connection: Connection, lane: Lane, now: datetime, until: datetime, 
     return len(picked)
 
 
-def hurry(connection: Connection, now: datetime) -> None:
+def resume_after_limit_raise(connection: Connection, now: datetime) -> None:
     """The limit was raised: what waited for the old one is due."""
     waiting = update(jobs).where(
         _columns.state == "queued",

@@ -17,29 +17,29 @@ from ..schema.tables import jobs, strava_athletes
 _columns = jobs.c
 # The ends of indexes: to look for the lowest or highest of all takes the longer, the more wait.
 _lowest = (
-    select(_columns.turn)
+    select(_columns.fair_position)
     .where(_columns.state == "queued", _columns.priority == bindparam("lane"))
-    .order_by(_columns.turn)
+    .order_by(_columns.fair_position)
     .limit(1)
 )
 _highest = (
-    select(_columns.turn)
+    select(_columns.fair_position)
     .where(
         _columns.athlete_id == strava_athletes.c.id,
         _columns.priority == bindparam("lane"),
         _columns.state != "dead",
     )
-    .order_by(_columns.turn.desc())
+    .order_by(_columns.fair_position.desc())
     .limit(1)
 )
-_FRONT = select(null().cast(BigInteger).label("athlete_id"), _lowest.scalar_subquery().label("turn"))
+_FRONT = select(null().cast(BigInteger).label("athlete_id"), _lowest.scalar_subquery().label("fair_position"))
 _LAST = select(strava_athletes.c.id, _highest.scalar_subquery()).where(
     strava_athletes.c.id.in_(bindparam("athletes", expanding=True))
 )
 _STANDS = union_all(_FRONT, _LAST)
 
 
-def taken(connection: Connection, specs: Iterable[JobSpec]) -> dict[tuple[str, str, int], int]:
+def assign_positions(connection: Connection, specs: Iterable[JobSpec]) -> dict[tuple[str, str, int], int]:
     """The turn of each job, by kind, key and athlete."""
     found: dict[tuple[str, str, int], int] = {}
     lanes: dict[Lane, list[JobSpec]] = {}
@@ -48,21 +48,23 @@ def taken(connection: Connection, specs: Iterable[JobSpec]) -> dict[tuple[str, s
     for lane, together in lanes.items():
         athletes = sorted({spec.athlete_id for spec in together})
         rows: Any = connection.execute(_STANDS, {"lane": int(lane), "athletes": athletes})
-        stands = {row.athlete_id: row.turn for row in rows}
+        stands = {row.athlete_id: row.fair_position for row in rows}
         front = stands.pop(None, None) or 0
         following = {
-            athlete_id: max(front, turn + 1) for athlete_id, turn in stands.items() if turn is not None
+            athlete_id: max(front, fair_position + 1)
+            for athlete_id, fair_position in stands.items()
+            if fair_position is not None
         }
         for spec in sorted(together, key=lambda spec: spec.rank):
             if spec.first:
-                turn = front - 1
+                fair_position = front - 1
             else:
-                turn = following.get(spec.athlete_id, front)
-                following[spec.athlete_id] = turn + 1
-            found[spec.kind, spec.key, spec.athlete_id] = turn
+                fair_position = following.get(spec.athlete_id, front)
+                following[spec.athlete_id] = fair_position + 1
+            found[spec.kind, spec.key, spec.athlete_id] = fair_position
     return found
 
 
 def first(connection: Connection, lane: Lane) -> int:
     """A turn before all others of the lane."""
-    return (connection.execute(_FRONT, {"lane": int(lane)}).one().turn or 0) - 1
+    return (connection.execute(_FRONT, {"lane": int(lane)}).one().fair_position or 0) - 1

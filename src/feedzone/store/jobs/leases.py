@@ -26,7 +26,7 @@ _PICK = (
         _columns.due_at <= bindparam("now"),
         _columns.priority < bindparam("below"),
     )
-    .order_by(_columns.priority, _columns.turn, _columns.id)
+    .order_by(_columns.priority, _columns.fair_position, _columns.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
 
-from ...domain.event import STORM
+from ...domain.event import MAX_DEBOUNCE
 from ...domain.ids import uuid7
 from ...domain.job import Job, JobSpec, Lane, encode_hint
 from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
@@ -64,9 +64,9 @@ def enqueue(
     if connection.dialect.name == "postgresql":
         # Differs because only PostgreSQL can wake the workers of other processes; it does so at commit.
         connection.execute(text("NOTIFY feedzone_jobs"))
-    turn = fairness.taken(connection, newest.values())
+    fair_position = fairness.assign_positions(connection, newest.values())
     # Two processes that enqueue the same keys in different order would deadlock on PostgreSQL.
-    rows = [_values(spec, turn[identity], now) for identity, spec in sorted(newest.items())]
+    rows = [_values(spec, fair_position[identity], now) for identity, spec in sorted(newest.items())]
     connection.execute(_upsert(connection.dialect.name, unless_live=unless_live), rows)
 
 
@@ -83,12 +83,12 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
     running = and_(old.state == "running", old.due_at <= new.updated_at)
     # Both wait for updates to settle: as long as more come, though not for ever (domain/event.py).
     longest = case(
-        (or_(old.settle_until.is_(None), new.settle_until < old.settle_until), new.settle_until),
-        else_=old.settle_until,
+        (or_(old.debounce_until.is_(None), new.debounce_until < old.debounce_until), new.debounce_until),
+        else_=old.debounce_until,
     )
     later = case((new.due_at < longest, new.due_at), else_=longest)
     settling = and_(
-        new.settle_until.is_not(None),
+        new.debounce_until.is_not(None),
         old.due_at > new.updated_at,
         old.due_at < later,
         old.priority == int(Lane.LIVE),
@@ -102,11 +102,11 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
             "hint": case((newer, new.hint), else_=old.hint),
             "hint_time": case((newer, new.hint_time), else_=old.hint_time),
             "priority": case((better, new.priority), else_=old.priority),
-            "turn": case((better, new.turn), else_=old.turn),
+            "fair_position": case((better, new.fair_position), else_=old.fair_position),
             "due_at": case(
                 (settling, later), (or_(running, new.due_at < old.due_at), new.due_at), else_=old.due_at
             ),
-            "settle_until": case((running, new.settle_until), else_=longest),
+            "debounce_until": case((running, new.debounce_until), else_=longest),
             "updated_at": new.updated_at,
         },
     )
@@ -126,11 +126,11 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         better.rank,
         min(first.due_at or now, second.due_at or now),
         better.first,
-        min((one.settle_until for one in (first, second) if one.settle_until), default=None),
+        min((one.debounce_until for one in (first, second) if one.debounce_until), default=None),
     )
 
 
-def _values(spec: JobSpec, turn: int, now: datetime) -> dict[str, Any]:
+def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
     return {
         "id": uuid7(int(now.timestamp() * 1000)),
         "kind": spec.kind,
@@ -140,9 +140,9 @@ def _values(spec: JobSpec, turn: int, now: datetime) -> dict[str, Any]:
         "hint": encode_hint(spec.hint),
         "hint_time": spec.hint_time,
         "priority": int(spec.lane),
-        "turn": turn,
+        "fair_position": fair_position,
         "due_at": spec.due_at or now,
-        "settle_until": spec.settle_until,
+        "debounce_until": spec.debounce_until,
         "attempts": 0,
         "version": 1,
         "first_received_at": now,
@@ -188,7 +188,7 @@ def finish(
             if not overtaken:
                 going_on["hint"] = encode_hint(hint)
             if lane is not None:
-                going_on |= {"priority": int(lane), "turn": fairness.first(connection, lane)}
+                going_on |= {"priority": int(lane), "fair_position": fairness.first(connection, lane)}
             _requeue(connection, job, again or now, now, going_on)
             events.mark_pending(connection, [job.id])
         case Snooze(until=until, reason=reason, hint=hint):
@@ -220,7 +220,7 @@ def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
 def _complete(connection: Connection, job: Job, done: Done, *, again: datetime | None, now: datetime) -> None:
     """Delete the job (or run it again for what came meanwhile); its events, and its dead twins', are done."""
     if again is not None:
-        calm = {"attempts": 0, "last_error": None, "settle_until": now + STORM}
+        calm = {"attempts": 0, "last_error": None, "debounce_until": now + MAX_DEBOUNCE}
         _requeue(connection, job, again, now, calm)
     else:
         connection.execute(_DELETE, {"job": job.id})
@@ -235,7 +235,7 @@ def _failed(
     attempts.note(connection, job, error, kind, now)
     changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error, "error_class": kind}
     if dead and not overtaken:
-        chance = dead_letters.absorb(connection, job, kind, now)
+        chance = dead_letters.merge_earlier(connection, job, kind, now)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
         connection.execute(_CHANGE, {"job": job.id, "due_at": chance, **changes})
     else:

@@ -15,13 +15,13 @@ from ...domain.backoff import last_after_window_s, retry_delay_s
 from ...domain.effect import PurgeAthlete
 from ...domain.job import Job, Lane, calls_of
 from ...domain.outcome import Discard, Outcome, Retry
-from ...domain.quota.reserve import Room
+from ...domain.quota.reserve import Allowance
 from ...errors import QuotaSpent
 from ...ports import Clock
 from .. import effects
 from ..engine.database import Database
 from ..quota import breaker
-from ..quota.budget import BudgetTable, Tight
+from ..quota.budget import BudgetTable, LaneLimit
 from . import deferral, leases, lifecycle
 
 SOON = timedelta(seconds=5)
@@ -49,36 +49,39 @@ class JobTable:
         now = self._clock.now()
         demand = await self._budget.demand()
 
-        tight: dict[Lane, Tight] = {}
+        limits: dict[Lane, LaneLimit] = {}
 
         def body(connection: Connection) -> list[Job]:
-            nonlocal tight
-            tight = self._budget.tight(connection, demand, Lane, limit * MANY_WORKERS)
-            left = tight.pop(Lane.LIVE, None)
-            running = leases.calls_to_come(connection) if tight else {}
-            first = leases.calls_that_go_first(connection, now + SOON) if tight else {}
-            most = {lane: _calls(lane, room.calls, left, first, running) for lane, room in tight.items()}
-            idle = [lane for lane in tight if lane not in running]
+            nonlocal limits
+            limits = self._budget.lane_limits(connection, demand, Lane, limit * MANY_WORKERS)
+            left = limits.pop(Lane.LIVE, None)
+            running = leases.calls_to_come(connection) if limits else {}
+            first = leases.calls_that_go_first(connection, now + SOON) if limits else {}
+            most = {
+                lane: _calls(lane, allowance.calls, left, first, running)
+                for lane, allowance in limits.items()
+            }
+            idle = [lane for lane in limits if lane not in running]
             return leases.lease(
                 connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
             )
 
         found = await self._database.write(body, durable=False)
         if len(found) < limit:
-            for lane, room in tight.items():
-                if room.calls <= sum(calls_of(job.hint) for job in found if job.lane is lane) and (
+            for lane, allowance in limits.items():
+                if allowance.calls <= sum(calls_of(job.hint) for job in found if job.lane is lane) and (
                     await self._database.read(partial(deferral.any_due, lane=lane, now=now))
                 ):
-                    await self._put_off(lane, room.room(), now)
+                    await self._postpone(lane, allowance.allowance(), now)
         return found
 
-    async def _put_off(self, lane: Lane, room: Room, now: datetime) -> None:
+    async def _postpone(self, lane: Lane, allowance: Allowance, now: datetime) -> None:
         """What is left in a lane is due when there will be room again."""
         # Together: each instant of its own would have all workers look again. And after those that the limit
         # stopped half way, or that go first.
-        until = room.until + timedelta(seconds=last_after_window_s(lane))
-        reason = str(QuotaSpent(room.window, room.until))
-        step = partial(deferral.put_off, lane=lane, now=now, until=until, reason=reason)
+        until = allowance.until + timedelta(seconds=last_after_window_s(lane))
+        reason = str(QuotaSpent(allowance.window, allowance.until))
+        step = partial(deferral.postpone_lane, lane=lane, now=now, until=until, reason=reason)
         while await self._database.write(step, durable=False) == deferral.AT_ONCE:
             pass
 
@@ -127,14 +130,14 @@ class JobTable:
 
 
 def _calls(
-    lane: Lane, room: int, left: Tight | None, first: Mapping[Lane, int], running: Mapping[Lane, int]
+    lane: Lane, allowance: int, left: LaneLimit | None, first: Mapping[Lane, int], running: Mapping[Lane, int]
 ) -> int:
     """What a lane may call now, less what others are known to be about to call."""
     before = sum(calls for other, calls in first.items() if other < lane)
-    calls = room - before
+    calls = allowance - before
     if lane is Lane.INTERACTIVE and left is not None:
         # Somebody waits for an answer: these uploads have their calls of what is kept for uploads.
-        calls = min(room, left.calls - before)
+        calls = min(allowance, left.calls - before)
     return calls - sum(calls for other, calls in running.items() if other <= lane)
 
 

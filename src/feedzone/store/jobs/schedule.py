@@ -99,7 +99,7 @@ class Schedule:
         return [comparison(row.id, self._days, full=full, to_end=to_end, since=since)]
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
-        active = activities.held_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
+        active = activities.stored_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
         return POLL_ACTIVE_EVERY if active else POLL_QUIET_EVERY
 
 
@@ -140,7 +140,7 @@ class GearSchedule:
         return len(mine)
 
 
-class Chances:
+class AutoRetrySchedule:
     """Tries again what was given up while Strava failed: it may answer now.
 
     While it fails at all calls nothing is tried again, but somebody must ask whether that has passed: when
@@ -158,8 +158,8 @@ class Chances:
         now, count = self._clock.now(), 0
         if await self._database.read(lambda c: _nobody_asks(c, now)):
             count += await self._database.write(lambda c: self._look(c, now))
-        while await self._database.read(lambda c: dead_letters.any_chance(c, now)):
-            given = await self._database.write(lambda c: dead_letters.give_chances(c, now, BATCH))
+        while await self._database.read(lambda c: dead_letters.any_auto_retry(c, now)):
+            given = await self._database.write(lambda c: dead_letters.auto_retry_due(c, now, BATCH))
             count += given
             if given < BATCH:
                 break

@@ -35,14 +35,14 @@ FAILS = "Strava fails"
 """How the reasons of jobs begin that wait for the breaker (errors.ApplicationPaused, errors.StravaFails)."""
 
 
-class Door(NamedTuple):
+class Permission(NamedTuple):
     """What a call is told that wants to leave: why it must wait, or that it is the probe, or neither."""
 
     paused: ApplicationPaused | None
     probe: bool
 
 
-OPEN = Door(None, probe=False)
+ALLOWED = Permission(None, probe=False)
 
 
 def _paused(row: Row[Any] | None) -> ApplicationPaused | None:
@@ -53,20 +53,20 @@ def _paused(row: Row[Any] | None) -> ApplicationPaused | None:
     return kind(row.probe_at, row.reason)
 
 
-def ask(connection: Connection, now: datetime) -> Door:
+def ask(connection: Connection, now: datetime) -> Permission:
     """Whether a call may leave. While the breaker is open one may, now and then: the probe."""
     row = connection.execute(_STATE).first()
     paused = _paused(row)
     if row is None or paused is None:
-        return OPEN
+        return ALLOWED
     every = TRY_EVERY if isinstance(paused, StravaFails) else PROBE_EVERY
     probe = update(application_state).where(
         IS_OPEN,
         or_(_columns.probe_at.is_(None), _columns.probe_at <= now),
     )
     if connection.execute(probe.values(probe_at=now + every)).rowcount:
-        return Door(None, probe=True)
-    return Door(paused, probe=False)
+        return Permission(None, probe=True)
+    return Permission(paused, probe=False)
 
 
 def is_failing(connection: Connection) -> bool:
@@ -85,7 +85,7 @@ def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outco
     return outcome if paused is not None else msgspec.structs.replace(outcome, until=now)
 
 
-def _hurry_paused(connection: Connection, now: datetime) -> None:
+def _resume_paused(connection: Connection, now: datetime) -> None:
     """What waited for the breaker is due now."""
     said = or_(jobs.c.last_error.startswith(PAUSED), jobs.c.last_error.startswith(FAILS))
     waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, said)
@@ -99,7 +99,7 @@ class Breaker:
         self._database = database
         self._clock = clock
 
-    async def trip(self, reason: str) -> ApplicationPaused:
+    async def open_inactive(self, reason: str) -> ApplicationPaused:
         """Strava says that the application is inactive: stop all calls."""
         return await self._open("inactive_since", PROBE_EVERY, reason)
 
@@ -141,7 +141,7 @@ class Breaker:
             closed = {"inactive_since": None, "failing_since": None, "probe_at": None}
             if not connection.execute(update(application_state).where(IS_OPEN).values(closed)).rowcount:
                 return False
-            _hurry_paused(connection, now)
+            _resume_paused(connection, now)
             return True
 
         return await self._database.write(body)

@@ -15,7 +15,7 @@ from ...clock import StravaClock, is_recent
 from ...domain.job import Lane
 from ...domain.quota import reserve as lanes
 from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
-from ...domain.quota.reserve import Room
+from ...domain.quota.reserve import Allowance
 from ...domain.quota.windows import WINDOWS, Reservation, Usage, Window, WindowName, window_start
 from ...errors import QuotaSpent
 from .. import at_once
@@ -66,7 +66,7 @@ _LATCH = (
 _ALONE = update(api_budget).values(alone_until=bindparam("until"))
 
 
-Answer = Reservation | Room | Exception
+Answer = Reservation | Allowance | Exception
 """Leave to call, or when there will be room, or why not."""
 
 
@@ -78,11 +78,11 @@ class _Asker(NamedTuple):
     since: datetime
 
 
-class Tight(NamedTuple):
+class LaneLimit(NamedTuple):
     """A lane that may make few calls now, or none."""
 
     calls: int
-    room: Callable[[], Room]
+    allowance: Callable[[], Allowance]
     """When there will be more: instants by our own clock."""
 
 
@@ -108,7 +108,7 @@ class BudgetTable:
         if self._granting is None:
             self._granting = asyncio.create_task(self._grant(), name="reservations")
         answer = await answered
-        if isinstance(answer, Room):
+        if isinstance(answer, Allowance):
             raise QuotaSpent(answer.window, self._clock.ours(answer.until))
         if isinstance(answer, Exception):
             raise answer
@@ -149,7 +149,9 @@ class BudgetTable:
             if answer is None and now - one.since < PATIENCE:
                 waiting.append(one)
             elif not one.answered.done():
-                one.answered.set_result(answer or Room(0, "read_15min", now + timedelta(seconds=ALONE_S)))
+                one.answered.set_result(
+                    answer or Allowance(0, "read_15min", now + timedelta(seconds=ALONE_S))
+                )
             elif isinstance(answer, Reservation):
                 await self.release(answer)  # nobody waits for it any longer
         return waiting
@@ -226,26 +228,26 @@ class BudgetTable:
         if self._learned is not None and self._learned.day_quota != day_quota:
             self._learned = None
 
-    def tight(
+    def lane_limits(
         self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
-    ) -> dict[Lane, Tight]:
+    ) -> dict[Lane, LaneLimit]:
         """Those lanes that may make fewer than `most` calls now."""
         now = self._clock.now()
         held = windows.current(connection, now, lock=False)
         self._forget_if_other(held["read_day"].quota)
         every = list(held.values())
-        if lanes.surely_left(every, demand, now) >= most:
+        if lanes.min_calls_left(every, demand, now) >= most:
             return {}
         left = {lane: lanes.calls_left(every, demand, lane, now) for lane in of}
         return {
-            lane: Tight(calls, partial(self._room, every, demand, lane, now))
+            lane: LaneLimit(calls, partial(self._allowance, every, demand, lane, now))
             for lane, calls in left.items()
             if calls < most
         }
 
-    def _room(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Room:
-        found = lanes.room(held, demand, lane, now)
-        return Room(found.calls, found.window, self._clock.ours(found.until))
+    def _allowance(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
+        found = lanes.allowance(held, demand, lane, now)
+        return Allowance(found.calls, found.window, self._clock.ours(found.until))
 
 
 def _by_our_clock(window: Window, clock: StravaClock) -> Window:
@@ -258,8 +260,12 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
     seen = call_log.counted(connection, now)
     quota = windows.current(connection, now, lock=False)["read_day"].quota
     since = cost.histories_since(connection)
-    dawn = known.demand.dawn if known and known.day_quota == quota and known.demand.is_of(now) else None
-    return _Learned(now, quota, learn(seen.rows, seen.since, now, quota, histories_since=since, dawn=dawn))
+    at_midnight = (
+        known.demand.at_midnight if known and known.day_quota == quota and known.demand.is_of(now) else None
+    )
+    return _Learned(
+        now, quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
+    )
 
 
 def _reserve(
@@ -271,9 +277,9 @@ def _reserve(
     """
     rows = windows.locked(connection, now)
 
-    def door() -> breaker.Door:
+    def permission() -> breaker.Permission:
         paused = rows["read_15min"].paused_since is not None
-        return breaker.ask(connection, ours) if paused else breaker.OPEN
+        return breaker.ask(connection, ours) if paused else breaker.ALLOWED
 
     held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
@@ -282,7 +288,7 @@ def _reserve(
     busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
     answers: list[Answer | None] = []
     for lane in asked:
-        leave = _leave(rows, held, lane, demand, now, door, busy=busy, shared=shared)
+        leave = _leave(rows, held, lane, demand, now, permission, busy=busy, shared=shared)
         answers.append(leave)
         if isinstance(leave, Reservation):
             held = {name: w.after(1, for_history=leave.for_history) for name, w in held.items()}
@@ -304,20 +310,20 @@ def _leave(
     lane: Lane,
     demand: Demand,
     now: datetime,
-    ask: Callable[[], breaker.Door],
+    ask: Callable[[], breaker.Permission],
     *,
     busy: bool,
     shared: bool,
 ) -> Answer | None:
     every = list(held.values())
-    if lanes.surely_left(every, demand, now) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
-        return lanes.room(every, demand, lane, now)
+    if lanes.min_calls_left(every, demand, now) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
+        return lanes.allowance(every, demand, lane, now)
     if busy:
         return None
-    door = ask()
-    if door.paused is not None:
-        return door.paused
-    return Reservation(door.probe, _goes_alone(rows, held, now, shared=shared), lane is Lane.BACKFILL)
+    permission = ask()
+    if permission.paused is not None:
+        return permission.paused
+    return Reservation(permission.probe, _goes_alone(rows, held, now, shared=shared), lane is Lane.BACKFILL)
 
 
 def _goes_alone(

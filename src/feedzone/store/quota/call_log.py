@@ -18,7 +18,7 @@ from ...ports import Clock
 from .. import athletes
 from ..engine.database import Database
 from ..engine.dialect import hour_of_day, insert_for, quarter_of
-from ..schema.tables import api_calls
+from ..schema.tables import call_log
 
 KEPT = timedelta(days=8)
 """A week to learn from, and the day that is just being spent."""
@@ -27,18 +27,18 @@ MOST_HELD = 10_000
 """How many calls wait in memory for a database that does not answer; then the oldest are forgotten."""
 
 # What every few seconds and every hour run is built once: to build a statement takes longer than to run it.
-_OLD = delete(api_calls).where(api_calls.c.sent_at < bindparam("before"))
-_FIRST = select(func.min(api_calls.c.sent_at)).where(api_calls.c.sent_at >= bindparam("since"))
+_OLD = delete(call_log).where(call_log.c.sent_at < bindparam("before"))
+_FIRST = select(func.min(call_log.c.sent_at)).where(call_log.c.sent_at >= bindparam("since"))
 
 
 @cache
 def _insert_new(dialect: str) -> Any:
-    return insert_for(dialect, api_calls).on_conflict_do_nothing()
+    return insert_for(dialect, call_log).on_conflict_do_nothing()
 
 
 @cache
 def _by_quarter(dialect: str) -> Select[Any]:
-    calls = api_calls.c
+    calls = call_log.c
     quarter = quarter_of(dialect, calls.sent_at).label("quarter")
     return (
         select(quarter, calls.lane, func.sum(calls.calls).label("calls"))
@@ -47,7 +47,7 @@ def _by_quarter(dialect: str) -> Select[Any]:
     )
 
 
-class Journal:
+class CallLog:
     """The table `api_calls` (ports.CallJournal).
 
     Calls are noted in memory and written a few seconds later, many in one transaction: a call costs the
@@ -133,7 +133,7 @@ def counted(connection: Connection, now: datetime) -> Seen:
 
 def mean_ms(connection: Connection, now: datetime) -> float | None:
     """How long a call of the last hour took; None: there were none."""
-    calls = api_calls.c
+    calls = call_log.c
     query = select(func.avg(calls.ms)).where(
         calls.sent_at >= now - timedelta(hours=1), calls.status.is_not(None)
     )
@@ -143,7 +143,7 @@ def mean_ms(connection: Connection, now: datetime) -> float | None:
 
 def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
     """How many `calls` counted since then, by a column, or by the `hour` of the day; the most first."""
-    calls = api_calls.c
+    calls = call_log.c
     what = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
     count = func.sum(calls.calls)
     rows: Any = connection.execute(

@@ -131,6 +131,6 @@ def observe(connection: Connection, usage: Usage, now: datetime) -> int:
         return 0
     write(connection, corrected.values(), now)
     if any(window.quota > held[name].quota for name, window in corrected.items()):
-        deferral.hurry(connection, now)
+        deferral.resume_after_limit_raise(connection, now)
     day = corrected.get("read_day")
     return day.others - held["read_day"].others if day is not None else 0

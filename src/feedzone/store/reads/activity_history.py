@@ -14,7 +14,7 @@ from ...domain.job import activity_key, photos_key
 from ..schema.tables import (
     activity_changes,
     activity_streams,
-    api_calls,
+    call_log,
     job_attempts,
     jobs,
     strava_athletes,
@@ -33,9 +33,9 @@ _EVENTS = (
     .limit(MOST)
 )
 _CALLS = (
-    select(api_calls)
-    .where(api_calls.c.activity_id == bindparam("activity"))
-    .order_by(api_calls.c.id.desc())
+    select(call_log)
+    .where(call_log.c.activity_id == bindparam("activity"))
+    .order_by(call_log.c.id.desc())
     .limit(MOST)
 )
 _CHANGES = (

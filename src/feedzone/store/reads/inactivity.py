@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, false, fun
 
 from .. import subscriptions
 from ..engine.types import Instant
-from ..schema.tables import strava_activities, strava_athletes, sweeps
+from ..schema.tables import reconciliations, strava_activities, strava_athletes
 
 QUIET_FROM = 3
 """So many activities that no event announced, since the athlete's last event."""
@@ -32,9 +32,9 @@ _LATEST_START = (
 
 # A comparison that found something new, and its rows, are written at one instant (effects.py).
 _FOUND_UNANNOUNCED = exists().where(
-    sweeps.c.athlete_id == _activity.athlete_id,
-    sweeps.c.ended_at == _activity.created_at,
-    sweeps.c.unannounced > 0,
+    reconciliations.c.athlete_id == _activity.athlete_id,
+    reconciliations.c.ended_at == _activity.created_at,
+    reconciliations.c.unannounced > 0,
 )
 
 

@@ -21,8 +21,8 @@ api_budget = Table(
     Column("history", Integer, nullable=False, server_default="0", comment="of used: calls for histories"),
 )
 
-api_calls = Table(
-    "api_calls",
+call_log = Table(
+    "call_log",
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("sent_at", Instant, nullable=False),
@@ -36,9 +36,9 @@ api_calls = Table(
     Column("calls", Integer, nullable=False, server_default="1", comment="how many; of others more than one"),
     Column("activity_id", BigInt, comment="that was asked for; null: none, or of an athlete who has left"),
 )
-Index("ix_api_calls_sent_at", api_calls.c.sent_at)
-Index("ix_api_calls_athlete_id", api_calls.c.athlete_id)
-Index("ix_api_calls_activity_id", api_calls.c.activity_id)
+Index("ix_api_calls_sent_at", call_log.c.sent_at)
+Index("ix_api_calls_athlete_id", call_log.c.athlete_id)
+Index("ix_api_calls_activity_id", call_log.c.activity_id)
 
 application_state = Table(
     "application_state",

@@ -21,8 +21,8 @@ from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText, Wal
 from .base import metadata as metadata
 from .base import one_of, partial_index
 from .quota_tables import api_budget as api_budget
-from .quota_tables import api_calls as api_calls
 from .quota_tables import application_state as application_state
+from .quota_tables import call_log as call_log
 
 webhook_events = Table(
     "webhook_events",
@@ -65,7 +65,7 @@ jobs = Table(
     Column("hint", JsonText, nullable=False),
     Column("hint_time", BigInt, nullable=False, comment="event_time of the hint; 0 when no event said it"),
     Column("priority", Integer, nullable=False, comment="the lane; lower goes first"),
-    Column("turn", BigInt, nullable=False, comment="order within the lane, athletes in turns"),
+    Column("fair_position", BigInt, nullable=False, comment="order within the lane, athletes in turns"),
     Column("due_at", Instant, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("lease_until", Instant),
@@ -75,15 +75,15 @@ jobs = Table(
     Column("error_class", String(32), comment="by which dead letters are grouped"),
     Column("first_received_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
-    Column("settle_until", Instant, comment="more updates put due_at off up to then; null: they do not"),
+    Column("debounce_until", Instant, comment="more updates put due_at off up to then; null: they do not"),
     one_of("state", "queued", "running", "dead"),
 )
 LIVE = text("state <> 'dead'")
 partial_index("uq_jobs_live", jobs.c.kind, jobs.c.key, jobs.c.athlete_id, unique=True, where=LIVE)
-partial_index("ix_jobs_queue", jobs.c.priority, jobs.c.turn, where=text("state = 'queued'"))
+partial_index("ix_jobs_queue", jobs.c.priority, jobs.c.fair_position, where=text("state = 'queued'"))
 partial_index("ix_jobs_due_at", jobs.c.due_at, where=text("state = 'queued'"))
 partial_index("ix_jobs_lease_until", jobs.c.lease_until, where=text("state = 'running'"))
-Index("ix_jobs_athlete_id", jobs.c.athlete_id, jobs.c.priority, jobs.c.turn)
+Index("ix_jobs_athlete_id", jobs.c.athlete_id, jobs.c.priority, jobs.c.fair_position)
 Index("ix_jobs_key", jobs.c.key, jobs.c.kind)
 
 job_attempts = Table(
@@ -320,8 +320,8 @@ oauth_states = Table(
     Column("operator_may_see", Boolean, comment="what was agreed to on the way to Strava; null: not asked"),
 )
 
-forged_suspects = Table(
-    "forged_suspects",
+rejected_claims = Table(
+    "rejected_claims",
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("claim", String(16), nullable=False, comment="delete, deauthorization"),
@@ -344,8 +344,8 @@ deletion_receipts = Table(
 )
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
 
-sweeps = Table(
-    "sweeps",
+reconciliations = Table(
+    "reconciliations",
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("athlete_id", BigInt, nullable=False),
@@ -357,8 +357,8 @@ sweeps = Table(
     Column("missing", Integer, nullable=False),
     Column("calls", Integer, nullable=False),
 )
-Index("ix_sweeps_athlete_id", sweeps.c.athlete_id)
-Index("ix_sweeps_ended_at", sweeps.c.ended_at)
+Index("ix_sweeps_athlete_id", reconciliations.c.athlete_id)
+Index("ix_sweeps_ended_at", reconciliations.c.ended_at)
 
 conflicts = Table(
     "conflicts",

@@ -16,9 +16,9 @@ from litestar.handlers import BaseRouteHandler
 
 from ...ports import Clock
 from ..context import WebOptions
-from .reader import Reader, reader
 from .session import COOKIE, Session, read_session
 from .throttle import Throttle
+from .viewer import Viewer, reader
 
 log = structlog.get_logger("feedzone.access")
 
@@ -71,7 +71,7 @@ class Owned(Protocol):
     def operator_may_see(self) -> bool: ...
 
 
-def sees(options: WebOptions, reader: Reader, owned: Owned) -> bool:
+def sees(options: WebOptions, reader: Viewer, owned: Owned) -> bool:
     """Strava's rules: an athlete's data is for that athlete, and for an operator only with the athlete's
     consent. On one's own machine one is both."""
     if options.is_local or reader.athlete_id == owned.athlete_id:
@@ -108,7 +108,7 @@ class Access:
             case _:
                 raise PermissionDeniedException("nobody may do this")
 
-    def reader(self, connection: Connection) -> Reader:
+    def reader(self, connection: Connection) -> Viewer:
         session = self._session(connection)
         return reader(
             connection.cookies,

@@ -14,8 +14,8 @@ from msgspec import Meta, Struct
 from ..context import Parts
 from ..rendering.flash import is_fragment, local_path
 from .access import Access, anyone
-from .reader import KEPT_S, THEME_COOKIE, THEMES, UNITS, UNITS_COOKIE, WhoReads
 from .session import COOKIE, NOBODY, Session, read_session, session_cookie
+from .viewer import KEPT_S, THEME_COOKIE, THEMES, UNITS, UNITS_COOKIE, WhoReads
 
 Asked = Request[Any, Any, Any]
 Next = Annotated[str | None, QueryParameter(name="next", max_length=500)]

@@ -16,7 +16,7 @@ from ...domain.track import Point, decode_polyline
 from ...errors import InvalidInput, NotFound
 from ...queries.schemas.activity_history import ActivityFile
 from ..auth.access import member, sees
-from ..auth.reader import Reader, WhoReads
+from ..auth.viewer import Viewer, WhoReads
 from ..context import Parts, WebParts
 from ..rendering import activity_stats
 from ..rendering.activity_timeline import story
@@ -29,7 +29,7 @@ Asked = Request[Any, Any, Any]
 ActivityId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 
 
-async def _file(parts: WebParts, reader: Reader, activity_id: int) -> ActivityFile:
+async def _file(parts: WebParts, reader: Viewer, activity_id: int) -> ActivityFile:
     """Raises NotFound, also for what is somebody else's: whether it exists is nobody's business."""
     file = await parts.pages.activity(activity_id)
     if file is None or not (reader.is_operator or reader.athlete_id == file.athlete_id):
@@ -60,7 +60,7 @@ async def activity(
     return await show.page(request, reader, "activity", "Activity", load, bundle="activity")
 
 
-async def _contents(parts: WebParts, reader: Reader, file: ActivityFile) -> dict[str, Any]:
+async def _contents(parts: WebParts, reader: Viewer, file: ActivityFile) -> dict[str, Any]:
     one = file.activity
     assert one is not None
     told = measures(reader.units, one.sport_type)

@@ -16,8 +16,8 @@ from ...errors import InvalidInput
 from ...queries.calendar import YEARS, Wanted
 from ...queries.schemas.core import Athlete
 from ..auth.access import operator, sees
-from ..auth.reader import Reader, WhoReads
 from ..auth.scopes import scopes
+from ..auth.viewer import Viewer, WhoReads
 from ..context import Parts, WebParts
 from ..rendering.pages import Show
 
@@ -74,7 +74,7 @@ class Links:
 
 
 async def page_of(
-    request: Asked, parts: WebParts, reader: Reader, athlete: Athlete, wanted: Wanted, base: str
+    request: Asked, parts: WebParts, reader: Viewer, athlete: Athlete, wanted: Wanted, base: str
 ) -> dict[str, Any]:
     """What the page shows of an athlete: to who may see it, the diary; to others, how many are where."""
     shown: dict[str, Any] = {

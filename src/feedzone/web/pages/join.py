@@ -19,9 +19,9 @@ from ...domain.athlete import can_read_activities
 from ...errors import NotFound
 from ...queries.schemas.core import Athlete
 from ..auth.access import sees
-from ..auth.reader import WhoReads
 from ..auth.scopes import scopes
 from ..auth.session import sign
+from ..auth.viewer import WhoReads
 from ..context import Parts, WebOptions, WebParts
 from ..rendering.pages import Show
 

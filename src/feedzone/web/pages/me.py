@@ -17,7 +17,7 @@ from ...domain.wording import count
 from ...errors import InvalidInput, NotFound
 from ...queries.export import zipped
 from ..auth.access import athlete
-from ..auth.reader import Reader, WhoReads
+from ..auth.viewer import Viewer, WhoReads
 from ..context import Parts
 from ..rendering.flash import Notice, is_fragment, local_path, told
 from .athlete import DiaryWanted, Shows, looking, page_of
@@ -39,7 +39,7 @@ class SharingForm(Struct, frozen=True):
     back: Short = "/me"
 
 
-def own(reader: Reader) -> int:
+def own(reader: Viewer) -> int:
     """Whose page this is. The rule of access lets nobody in of whom that is not known."""
     if reader.athlete_id is None:
         raise NotFound("nobody has signed in with Strava")

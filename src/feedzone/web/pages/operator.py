@@ -24,7 +24,7 @@ from ...queries.schemas.core import EventStatus
 from ...queries.schemas.dashboard import Front
 from ...services.conditions import Check, Remedy, checks, clock_check, troubles
 from ..auth.access import member, operator, sees
-from ..auth.reader import WhoReads
+from ..auth.viewer import WhoReads
 from ..context import Parts, WebOptions
 from ..rendering.live import Live
 from ..rendering.pages import Show

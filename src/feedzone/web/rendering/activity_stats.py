@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from ...domain.laps import Lap, Split
+from ...domain.activity_details import Lap, Split
 from ...queries.schemas.activity_history import ActivityFile
 from ...queries.schemas.core import Activity
-from ..auth.reader import Units
+from ..auth.viewer import Units
 from .filters import clock_time
 from .units import Measures
 

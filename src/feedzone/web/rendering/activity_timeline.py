@@ -24,8 +24,8 @@ ASKED: Mapping[str, str] = {
 WHY: Mapping[str, str] = {
     "event": "an event announced it",
     "backfill": "the athlete's history was listed",
-    "sweep": "a comparison with Strava found it",
-    "reread": "a later look found it",
+    "reconciliation": "a comparison with Strava found it",
+    "recheck": "a later look found it",
     "request": "somebody asked for it",
 }
 
@@ -215,6 +215,6 @@ def _next(job: Job, now: datetime) -> Entry:
     if job.state == "running":
         return Entry(now, f"Being asked for {what} now", lane, "live", is_ahead=True)
     if job.due_at > now:
-        why = job.last_error or ("a later look" if job.cause == "reread" else lane)
+        why = job.last_error or ("a later look" if job.cause == "recheck" else lane)
         return Entry(job.due_at, f"Strava will be asked for {what} again", why, is_ahead=True)
     return Entry(now, f"Waits for its turn to ask for {what}", lane, "live", is_ahead=True)

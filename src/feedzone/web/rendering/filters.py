@@ -71,7 +71,7 @@ LANES: Mapping[str, str] = {
     "live": "Events",
     "interactive": "On request",
     "reconcile": "Comparisons",
-    "reread": "Later looks",
+    "recheck": "Later looks",
     "backfill": "First syncs",
     "none": "Outside of jobs",
 }
@@ -86,7 +86,7 @@ TABLES: Mapping[str, str] = {
     "jobs": "jobs that wait",
     "job_attempts": "failed attempts",
     "token_uses": "notes on the use of tokens",
-    "sweeps": "comparisons",
+    "reconciliations": "comparisons",
     "conflicts": "questions",
 }
 

@@ -13,7 +13,7 @@ from litestar.response import Template
 
 from ...ports import Clock
 from ..auth.access import Owned, sees
-from ..auth.reader import Reader
+from ..auth.viewer import Viewer
 from ..context import WebOptions
 from .flash import heard, is_fragment, left_over
 from .live import Live
@@ -36,7 +36,7 @@ class Show:
     async def page(
         self,
         request: Request[Any, Any, Any],
-        reader: Reader,
+        reader: Viewer,
         name: str,
         title: str,
         load: Load,
@@ -72,7 +72,7 @@ class Show:
         cookies = [heard(self._options)] if notice else []
         return Template("page.html", context=context | {"notice": notice}, cookies=cookies)
 
-    def render(self, template: str, reader: Reader, context: dict[str, Any]) -> str:
+    def render(self, template: str, reader: Viewer, context: dict[str, Any]) -> str:
         """A template that knows the reader, but none of the reader's secrets."""
 
         def may_see(owned: Owned) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..auth.reader import Units
+from ..auth.viewer import Units
 
 METRES_A_MILE = 1609.344
 METRES_A_FOOT = 0.3048

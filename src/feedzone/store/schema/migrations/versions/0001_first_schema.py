@@ -12,7 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-
     op.create_table(
         "activity_changes",
         sa.Column("id", types.Identifier(), nullable=False),
@@ -26,7 +25,34 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_changes")),
     )
     op.create_index("ix_activity_changes_activity_id", "activity_changes", ["activity_id"], unique=False)
-    op.create_index("ix_activity_changes_athlete_id", "activity_changes", ["athlete_id"], unique=False)
+    op.create_index("ix_activity_changes_athlete_id", "activity_changes", ["athlete_id", "id"], unique=False)
+    op.create_table(
+        "activity_photos",
+        sa.Column("activity_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column(
+            "photo_count", sa.Integer(), nullable=False, comment="total_photo_count they were asked for with"
+        ),
+        sa.Column(
+            "photos",
+            types.JsonText(),
+            nullable=True,
+            comment="a list, each entry as received; null: none yet",
+        ),
+        sa.Column(
+            "asked_at",
+            types.Instant(),
+            nullable=True,
+            comment="when Strava first answered; it is asked for a day",
+        ),
+        sa.Column("fetched_at", types.Instant(), nullable=True, comment="when the photos came"),
+        sa.CheckConstraint(
+            "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_photos_state")
+        ),
+        sa.PrimaryKeyConstraint("activity_id", name=op.f("pk_activity_photos")),
+    )
+    op.create_index("ix_activity_photos_athlete_id", "activity_photos", ["athlete_id"], unique=False)
     op.create_table(
         "activity_streams",
         sa.Column("activity_id", types.BigInt, autoincrement=False, nullable=False),
@@ -52,6 +78,23 @@ def upgrade() -> None:
         sa.Column("used", sa.Integer(), nullable=False),
         sa.Column("latched_until", types.Instant(), nullable=True, comment="a 429 closed the window"),
         sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.Column(
+            "others",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="of used: calls that are not ours",
+        ),
+        sa.Column(
+            "alone_until", types.Instant(), nullable=True, comment="a call whose answer the others wait for"
+        ),
+        sa.Column(
+            "history",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="of used: calls for histories",
+        ),
         sa.PrimaryKeyConstraint("window", name=op.f("pk_api_budget")),
     )
     op.create_table(
@@ -67,8 +110,55 @@ def upgrade() -> None:
             "probe_at", types.Instant(), nullable=True, comment="when one call may ask whether it is on again"
         ),
         sa.Column("reason", types.PlainText(), nullable=True),
+        sa.Column(
+            "failing_since",
+            types.Instant(),
+            nullable=True,
+            comment="Strava has failed at one call after the other",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
     )
+    op.create_table(
+        "call_log",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("sent_at", types.Instant(), nullable=False),
+        sa.Column(
+            "lane",
+            sa.String(length=16),
+            nullable=False,
+            comment="of the job it was made for; none: outside of jobs",
+        ),
+        sa.Column(
+            "athlete_id", types.BigInt, nullable=True, comment="null: for nobody, or for one who has left"
+        ),
+        sa.Column("endpoint", sa.String(length=64), nullable=False, comment="GET activities/{id}: no ids"),
+        sa.Column("status", sa.Integer(), nullable=True, comment="null: no answer"),
+        sa.Column("ms", sa.Integer(), nullable=False, comment="from sending to the answer's end"),
+        sa.Column(
+            "usage",
+            types.JsonText(),
+            nullable=True,
+            comment="what the rate limit headers said; null: nothing",
+        ),
+        sa.Column("counted", sa.Boolean(), nullable=False, comment="false: it surely never reached Strava"),
+        sa.Column(
+            "calls",
+            sa.Integer(),
+            server_default="1",
+            nullable=False,
+            comment="how many; of others more than one",
+        ),
+        sa.Column(
+            "activity_id",
+            types.BigInt,
+            nullable=True,
+            comment="that was asked for; null: none, or of an athlete who has left",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_call_log")),
+    )
+    op.create_index("ix_api_calls_activity_id", "call_log", ["activity_id"], unique=False)
+    op.create_index("ix_api_calls_athlete_id", "call_log", ["athlete_id"], unique=False)
+    op.create_index("ix_api_calls_sent_at", "call_log", ["sent_at"], unique=False)
     op.create_table(
         "conflicts",
         sa.Column("id", types.Identifier(), nullable=False),
@@ -104,14 +194,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_deletion_receipts_athlete_id", "deletion_receipts", ["athlete_id"], unique=False)
     op.create_table(
-        "forged_suspects",
-        sa.Column("id", types.Identifier(), nullable=False),
-        sa.Column("claim", sa.String(length=16), nullable=False, comment="delete, deauthorization"),
-        sa.Column("cause", sa.String(length=64), nullable=False),
-        sa.Column("noticed_at", types.Instant(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_forged_suspects")),
-    )
-    op.create_table(
         "job_attempts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("job_id", types.Identifier(), nullable=False),
@@ -139,7 +221,9 @@ def upgrade() -> None:
             comment="event_time of the hint; 0 when no event said it",
         ),
         sa.Column("priority", sa.Integer(), nullable=False, comment="the lane; lower goes first"),
-        sa.Column("rank", types.BigInt, nullable=False, comment="order within the lane"),
+        sa.Column(
+            "fair_position", types.BigInt, nullable=False, comment="order within the lane, athletes in turns"
+        ),
         sa.Column("due_at", types.Instant(), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("lease_until", types.Instant(), nullable=True),
@@ -151,10 +235,16 @@ def upgrade() -> None:
         ),
         sa.Column("first_received_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.Column(
+            "debounce_until",
+            types.Instant(),
+            nullable=True,
+            comment="more updates put due_at off up to then; null: they do not",
+        ),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead')", name=op.f("ck_jobs_state")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
-    op.create_index("ix_jobs_athlete_id", "jobs", ["athlete_id"], unique=False)
+    op.create_index("ix_jobs_athlete_id", "jobs", ["athlete_id", "priority", "fair_position"], unique=False)
     op.create_index(
         "ix_jobs_due_at",
         "jobs",
@@ -163,7 +253,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'queued'"),
         postgresql_where=sa.text("state = 'queued'"),
     )
-    op.create_index("ix_jobs_kind_key", "jobs", ["kind", "key"], unique=False)
+    op.create_index("ix_jobs_key", "jobs", ["key", "kind"], unique=False)
     op.create_index(
         "ix_jobs_lease_until",
         "jobs",
@@ -175,7 +265,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_queue",
         "jobs",
-        ["priority", "rank"],
+        ["priority", "fair_position"],
         unique=False,
         sqlite_where=sa.text("state = 'queued'"),
         postgresql_where=sa.text("state = 'queued'"),
@@ -192,7 +282,36 @@ def upgrade() -> None:
         "oauth_states",
         sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of the one-time state"),
         sa.Column("created_at", types.Instant(), nullable=False),
+        sa.Column(
+            "operator_may_see",
+            sa.Boolean(),
+            nullable=True,
+            comment="what was agreed to on the way to Strava; null: not asked",
+        ),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_states")),
+    )
+    op.create_table(
+        "reconciliations",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("athlete_id", types.BigInt, nullable=False),
+        sa.Column("ended_at", types.Instant(), nullable=False),
+        sa.Column("is_full", sa.Boolean(), nullable=False),
+        sa.Column("listed", sa.Integer(), nullable=False),
+        sa.Column("unannounced", sa.Integer(), nullable=False, comment="new, and no event told of it"),
+        sa.Column("changed", sa.Integer(), nullable=False),
+        sa.Column("missing", sa.Integer(), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliations")),
+    )
+    op.create_index("ix_sweeps_athlete_id", "reconciliations", ["athlete_id"], unique=False)
+    op.create_index("ix_sweeps_ended_at", "reconciliations", ["ended_at"], unique=False)
+    op.create_table(
+        "rejected_claims",
+        sa.Column("id", types.Identifier(), nullable=False),
+        sa.Column("claim", sa.String(length=16), nullable=False, comment="delete, deauthorization"),
+        sa.Column("cause", sa.String(length=64), nullable=False),
+        sa.Column("noticed_at", types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_claims")),
     )
     op.create_table(
         "strava_activities",
@@ -281,6 +400,22 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
+        "ix_strava_activities_diary",
+        "strava_activities",
+        [
+            "athlete_id",
+            "start_date_local",
+            "id",
+            "sync_status",
+            "sport_type",
+            "distance",
+            "moving_time",
+            "total_elevation_gain",
+            "last_fetched_at",
+        ],
+        unique=False,
+    )
+    op.create_index(
         "ix_strava_activities_start_date_id", "strava_activities", ["start_date", "id"], unique=False
     )
     op.create_index(
@@ -313,7 +448,7 @@ def upgrade() -> None:
             comment="a refresh of this generation got no answer",
         ),
         sa.Column("initial_sync_started_at", types.Instant(), nullable=True),
-        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("initial_sync_completed_at", types.Instant(), nullable=True),
         sa.Column(
             "initial_sync_after",
@@ -322,11 +457,9 @@ def upgrade() -> None:
             comment="start of the synced window; null: all history",
         ),
         sa.Column("initial_sync_cursor", sa.Integer(), nullable=True, comment="pages listed so far"),
-        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("initial_sync_found", sa.Integer(), server_default="0", nullable=False),
-        sa.Column(
-            "webhook_subscription_active", sa.Boolean(), server_default=sa.text("false"), nullable=False
-        ),
+        sa.Column("webhook_subscription_active", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("last_event_at", types.Instant(), nullable=True),
         sa.Column("last_synced_at", types.Instant(), nullable=True),
         sa.Column(
@@ -337,6 +470,22 @@ def upgrade() -> None:
         ),
         sa.Column("connected_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.Column(
+            "gear_due_at", types.Instant(), nullable=True, comment="when bikes and shoes are asked for again"
+        ),
+        sa.Column(
+            "wanted_sports",
+            types.PlainText(),
+            nullable=True,
+            comment="sport types to fetch details of, comma-separated; null: all",
+        ),
+        sa.Column(
+            "operator_may_see",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="the athlete has agreed that the operator sees the activities on the pages",
+        ),
         sa.CheckConstraint(
             "status IN ('active', 'needs_reauth', 'needs_scope', 'deauthorized')",
             name=op.f("ck_strava_athletes_status"),
@@ -344,20 +493,32 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_strava_athletes")),
     )
     op.create_table(
-        "sweeps",
-        sa.Column("id", types.Identifier(), nullable=False),
-        sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("ended_at", types.Instant(), nullable=False),
-        sa.Column("is_full", sa.Boolean(), nullable=False),
-        sa.Column("listed", sa.Integer(), nullable=False),
-        sa.Column("unannounced", sa.Integer(), nullable=False, comment="new, and no event told of it"),
-        sa.Column("changed", sa.Integer(), nullable=False),
-        sa.Column("missing", sa.Integer(), nullable=False),
-        sa.Column("calls", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sweeps")),
+        "strava_gear",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("id", types.PlainText(), nullable=False, comment="b...: bike, g...: shoes"),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("name", types.PlainText(), nullable=True),
+        sa.Column("nickname", types.PlainText(), nullable=True),
+        sa.Column("is_primary", sa.Boolean(), nullable=True),
+        sa.Column(
+            "retired",
+            sa.Boolean(),
+            nullable=True,
+            comment="the athlete has put it away; null: Strava did not say",
+        ),
+        sa.Column("distance", sa.Float(precision=53), nullable=True, comment="m"),
+        sa.Column(
+            "removed_at",
+            types.Instant(),
+            nullable=True,
+            comment="no longer in the profile: deleted at Strava",
+        ),
+        sa.Column("created_at", types.Instant(), nullable=False),
+        sa.Column("updated_at", types.Instant(), nullable=False, comment="when it was last seen to change"),
+        sa.Column("raw", types.JsonText(), nullable=False, comment="as received with the athlete"),
+        sa.CheckConstraint("kind IN ('bike', 'shoe')", name=op.f("ck_strava_gear_kind")),
+        sa.PrimaryKeyConstraint("athlete_id", "id", name=op.f("pk_strava_gear")),
     )
-    op.create_index("ix_sweeps_athlete_id", "sweeps", ["athlete_id"], unique=False)
-    op.create_index("ix_sweeps_ended_at", "sweeps", ["ended_at"], unique=False)
     op.create_table(
         "token_uses",
         sa.Column("id", types.Identifier(), nullable=False),
@@ -407,6 +568,14 @@ def upgrade() -> None:
     op.create_index("ix_webhook_events_job_id", "webhook_events", ["job_id"], unique=False)
     op.create_index("ix_webhook_events_object_id", "webhook_events", ["object_id"], unique=False)
     op.create_index("ix_webhook_events_owner_id", "webhook_events", ["owner_id"], unique=False)
+    op.create_index(
+        "ix_webhook_events_pending",
+        "webhook_events",
+        ["owner_id"],
+        unique=False,
+        sqlite_where=sa.text("status = 'pending'"),
+        postgresql_where=sa.text("status = 'pending'"),
+    )
     op.create_index("ix_webhook_events_status_id", "webhook_events", ["status", "id"], unique=False)
     op.create_table(
         "webhook_subscriptions",

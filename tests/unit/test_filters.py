@@ -10,7 +10,7 @@ from markupsafe import Markup
 from feedzone.domain.outcome import FAILURES
 from feedzone.queries.schemas.core import Attempt, Job
 from feedzone.queries.schemas.dashboard import DeadLetter
-from feedzone.web.auth.reader import Reader
+from feedzone.web.auth.viewer import Viewer
 from feedzone.web.rendering.filters import CAUSES, failure
 
 NOW = datetime(2026, 11, 26, 15, 0, tzinfo=UTC)  # a Thursday
@@ -28,7 +28,7 @@ def letter(error: str, error_class: str, first: datetime, kind: str = "refresh_a
 
 
 def told(dead: DeadLetter) -> str:
-    return Markup(failure({"reader": Reader(), "now": NOW}, dead)).striptags()  # type: ignore[arg-type]
+    return Markup(failure({"reader": Viewer(), "now": NOW}, dead)).striptags()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

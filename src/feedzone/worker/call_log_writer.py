@@ -9,7 +9,7 @@ from ..ports import Clock
 RECORD_EVERY_S = 2.0
 
 
-class Notes(Protocol):
+class CallBuffer(Protocol):
     """Calls that were noted and are not yet written."""
 
     async def noted(self) -> None:
@@ -19,8 +19,8 @@ class Notes(Protocol):
     async def flush(self) -> int: ...
 
 
-class Recorder:
-    def __init__(self, notes: Notes, clock: Clock) -> None:
+class CallLogWriter:
+    def __init__(self, notes: CallBuffer, clock: Clock) -> None:
         self._notes = notes
         self._clock = clock
 

@@ -8,7 +8,7 @@ import pytest
 from store_makers import OTHER, OWNER, Store, detail, event, fetched, summary
 
 from feedzone.domain.comparison import refresh
-from feedzone.domain.effect import MarkAthlete, StorePage, StoreSweep, Tombstone
+from feedzone.domain.effect import MarkAthlete, StorePage, StoreReconciliation, Tombstone
 from feedzone.store import athletes, subscriptions
 from feedzone.store.reads import inactivity
 
@@ -29,7 +29,7 @@ def rides(store: Store, *numbers: int, athlete_id: int = OWNER, ago: timedelta =
 
 async def compare(store: Store, *records, athlete_id: int = OWNER) -> None:
     found = tuple(refresh(athlete_id, one.id) for one in records)
-    await store.apply(StoreSweep(athlete_id, True, records, found, (), 2))
+    await store.apply(StoreReconciliation(athlete_id, True, records, found, (), 2))
 
 
 async def days_pass_with_silent_rides(store: Store, *numbers: int) -> None:
@@ -193,7 +193,7 @@ async def test_what_is_long_ago_is_forgotten(store):
 async def test_only_what_is_still_here_counts(store):
     await subscribe(store)
     await days_pass_with_silent_rides(store, 1, 2, 3)
-    await store.apply(Tombstone(2, OWNER, "sweep"))
+    await store.apply(Tombstone(2, OWNER, "reconciliation"))
     assert await quiet(store) == set()
 
 

@@ -21,7 +21,7 @@ KEPT_S = 365 * 86_400
 
 
 @dataclass(frozen=True)
-class Reader:
+class Viewer:
     """Hashable: two readers who are equal see the same."""
 
     is_operator: bool = False
@@ -36,13 +36,13 @@ class Reader:
         return ZoneInfo(self.zone)
 
 
-def reader(cookies: dict[str, str], *, is_operator: bool, athlete_id: int | None, signed_in: bool) -> Reader:
+def reader(cookies: dict[str, str], *, is_operator: bool, athlete_id: int | None, signed_in: bool) -> Viewer:
     """What the cookies say; what they say wrongly is passed over."""
     units = next((one for one in UNITS if one == cookies.get(UNITS_COOKIE)), UNITS[0])
     theme = next((one for one in THEMES if one == cookies.get(THEME_COOKIE)), THEMES[0])
     zone = unquote(cookies.get(ZONE_COOKIE, ""))
     known = zone if zone in _known_zones() else "UTC"
-    return Reader(is_operator, athlete_id, signed_in, known, units, theme)
+    return Viewer(is_operator, athlete_id, signed_in, known, units, theme)
 
 
 @cache
@@ -50,5 +50,5 @@ def _known_zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-WhoReads = NamedDependency[SkipValidation[Reader]]
+WhoReads = NamedDependency[SkipValidation[Viewer]]
 """How a handler asks for them: an argument `reader: WhoReads`."""

@@ -19,7 +19,7 @@ from feedzone.store import athletes
 from feedzone.store.jobs import cost
 from feedzone.store.quota import call_log
 from feedzone.store.quota.budget import BudgetTable
-from feedzone.store.quota.call_log import Journal
+from feedzone.store.quota.call_log import CallLog
 
 BACKFILL = {"lane": Lane.BACKFILL, "hint": RefreshHint(cause="backfill")}
 
@@ -39,7 +39,7 @@ async def calls_of(store, one, **options) -> int:
     ("hint", "kind", "calls"),
     [
         (RefreshHint(cause="request"), "refresh_activity", 2),
-        (RefreshHint(cause="reread", streams_only=True), "refresh_activity", 1),
+        (RefreshHint(cause="recheck", streams_only=True), "refresh_activity", 1),
         (RefreshHint(cause="backfill", detail_version=1), "refresh_activity", 1),
         (ReconcileHint(days=30), "reconcile_athlete", 2),
         (ReconcileHint(days=30, full=False), "reconcile_athlete", 1),
@@ -119,7 +119,7 @@ async def test_a_sync_that_is_still_being_listed_says_so(store):
 async def test_what_was_put_off_waits_and_a_later_look_does_not(store, clock):
     await store.enqueue(spec(1))
     await store.run(Snooze(clock.now() + timedelta(minutes=15), "the rate limit is spent"))
-    await store.enqueue(spec(2, lane=Lane.REREAD, due_at=clock.now() + timedelta(hours=6)))
+    await store.enqueue(spec(2, lane=Lane.RECHECK, due_at=clock.now() + timedelta(hours=6)))
     assert (await waiting(store))[OWNER].calls == 2
 
 
@@ -133,7 +133,7 @@ async def test_who_waits_for_nothing_is_not_among_them(store):
 
 async def noted(store, *calls: tuple[float, str, int, bool]) -> None:
     """Calls so many hours ago: lane, milliseconds, and whether they count."""
-    book = Journal(store.database, store.clock)
+    book = CallLog(store.database, store.clock)
     for hours, lane, ms, counted in calls:
         at = store.clock.now() - timedelta(hours=hours)
         book.note(ApiCall(at, lane, OWNER, "GET activities/{id}", 200, ms, {}, counted=counted))
@@ -145,7 +145,7 @@ async def test_calls_are_counted_by_lane_and_quarter_for_a_week(store, clock):
         store,
         (0.2, "live", 200, True),
         (0.1, "live", 200, True),
-        (0.6, "reread", 400, True),
+        (0.6, "recheck", 400, True),
         (0.7, "backfill", 600, True),
         (0.8, "live", 800, False),
         (24.5, "live", 9000, True),
@@ -157,7 +157,7 @@ async def test_calls_are_counted_by_lane_and_quarter_for_a_week(store, clock):
     noon = int(now.timestamp()) // 900
     assert {(row.quarter - noon, row.lane, row.calls) for row in seen.rows} == {
         (-1, "live", 2),
-        (-3, "reread", 1),
+        (-3, "recheck", 1),
         (-3, "backfill", 1),
         (-98, "live", 1),
     }
@@ -176,7 +176,7 @@ async def test_an_empty_journal_teaches_nothing(store, clock):
 
 
 async def test_what_others_called_is_counted_as_often_as_they_called(store, clock):
-    book = Journal(store.database, clock)
+    book = CallLog(store.database, clock)
     book.note(ApiCall(clock.now(), OTHERS, None, "not feedzone's", None, 0, {}, True, 12))
     await book.flush()
     now = clock.now()

@@ -31,7 +31,7 @@ class Split(msgspec.Struct, frozen=True):
     elevation_difference: float | None = None
 
 
-class Parts(msgspec.Struct, frozen=True):
+class ActivityDetails(msgspec.Struct, frozen=True):
     laps: tuple[Lap, ...] = ()
     kilometres: tuple[Split, ...] = ()
     miles: tuple[Split, ...] = ()

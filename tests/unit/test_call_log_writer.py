@@ -9,14 +9,14 @@ from fakes import FakeQueue, Parked, job, settle
 
 from feedzone.domain.job import Job, running_job
 from feedzone.domain.outcome import Done
+from feedzone.worker.call_log_writer import CallLogWriter
 from feedzone.worker.executor import Executor
 from feedzone.worker.loop import Loop
-from feedzone.worker.recorder import Recorder
 from feedzone.worker.service import WorkerService
 from feedzone.worker.wakeup import LocalWakeup
 
 
-class Notes:
+class CallBuffer:
     """Calls that wait to be written (worker.recorder.Notes)."""
 
     def __init__(self) -> None:
@@ -39,8 +39,8 @@ class Notes:
 
 
 async def test_calls_are_written_together_a_little_after_the_first_of_them(clock):
-    notes = Notes()
-    recorder = Recorder(notes, clock)
+    notes = CallBuffer()
+    recorder = CallLogWriter(notes, clock)
     duty = Loop("recorder", recorder.run_once, recorder.pause)
     duty.start()
     await settle()
@@ -55,7 +55,7 @@ async def test_calls_are_written_together_a_little_after_the_first_of_them(clock
 
 
 async def test_a_stop_writes_the_calls_of_the_last_seconds():
-    notes, queue = Notes(), FakeQueue(Parked())
+    notes, queue = CallBuffer(), FakeQueue(Parked())
     worker = WorkerService(
         queue,
         {},

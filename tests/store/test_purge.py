@@ -29,19 +29,19 @@ from feedzone.domain.effect import (
     PurgeAthlete,
     StoreGear,
     StorePhotos,
-    StoreSweep,
+    StoreReconciliation,
 )
-from feedzone.domain.gear import GearRecord, ToldGear
+from feedzone.domain.gear import GearListing, GearRecord
 from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.store import athletes, events, purge
-from feedzone.store.quota.call_log import Journal
+from feedzone.store.quota.call_log import CallLog
 from feedzone.store.schema.tables import (
     deletion_receipts,
-    forged_suspects,
     jobs,
     metadata,
+    rejected_claims,
     strava_activities,
     strava_athletes,
     webhook_events,
@@ -72,15 +72,15 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
         retitled("Canary two", object_id=first, owner_id=athlete_id),
     )
     await store.apply(
-        StoreSweep(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), held=2)
+        StoreReconciliation(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), held=2)
     )
-    journal = Journal(store.database, store.clock)
+    journal = CallLog(store.database, store.clock)
     journal.note(ApiCall(now, "live", athlete_id, "GET activities/{id}", 200, 200, {}, counted=True))
     await journal.flush()
     bike = GearRecord("b1", "bike", "Canary", None, None, None, None, "{}")
-    await store.apply(StoreGear(ToldGear(athlete_id, (bike,), ())))
+    await store.apply(StoreGear(GearListing(athlete_id, (bike,), ())))
     await store.apply(
-        AskForPhotos(first, athlete_id, 1, Lane.REREAD),
+        AskForPhotos(first, athlete_id, 1, Lane.RECHECK),
         StorePhotos(first, athlete_id, "present", '[{"caption":"Canary"}]'),
     )
     dead, *_ = await store.lease(limit=1)
@@ -143,7 +143,7 @@ async def test_the_receipt_says_who_why_when_how_it_is_known_and_how_much(full, 
     assert (receipt.confirmed_by, receipt.purged_at) == ("the operator", clock.now())
     expected = {name: len(rows) for name, rows in before.items()}
     # The journal keeps its rows, without the athlete.
-    del expected["strava_athletes"], expected["deletion_receipts"], expected["api_calls"]
+    del expected["strava_athletes"], expected["deletion_receipts"], expected["call_log"]
     assert msgspec.json.decode(receipt.counts) == expected
 
 
@@ -287,4 +287,4 @@ async def test_a_forged_claim_is_counted_and_changes_nothing_else(full, clock):
     assert await full.read(events.forged_count) == 2
     newest, _ = await full.read(lambda c: purge.forged(c, 10))
     assert (newest.claim, newest.cause, newest.noticed_at) == ("deauthorization", "event:y", clock.now())
-    assert len(await full.rows(forged_suspects)) == 2
+    assert len(await full.rows(rejected_claims)) == 2

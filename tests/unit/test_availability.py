@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from fakes import ACTIVITY, ATHLETE, NOON, FakeApi, FakeRecords, encode, job
 
-from feedzone.domain.activity import ActivityRecord, HeldActivity
+from feedzone.domain.activity import ActivityRecord, StoredActivity
+from feedzone.domain.availability import ENOUGH, SHOWN_AFTER, TRY_EVERY, AvailabilityTracker
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Done, Snooze
-from feedzone.domain.readiness import ENOUGH, SHOWN_AFTER, TRY_EVERY, Readiness
 from feedzone.errors import NotVisible
 from feedzone.handlers.refresh_activity import RefreshActivity
 
@@ -24,7 +24,7 @@ def record() -> ActivityRecord:
     return ActivityRecord(ACTIVITY, ATHLETE, "detail", columns, "{}")
 
 
-def handler(clock, api: FakeApi, held: HeldActivity | None = None) -> RefreshActivity:
+def handler(clock, api: FakeApi, held: StoredActivity | None = None) -> RefreshActivity:
     return RefreshActivity(api, FakeRecords(held), clock, random.Random(1), encode)
 
 
@@ -39,7 +39,7 @@ async def announced(handler: RefreshActivity, times: int = 1):
 
 
 def test_all_is_asked_for_at_once_until_eight_in_a_row_came_too_early():
-    seen = Readiness()
+    seen = AvailabilityTracker()
     for _ in range(ENOUGH):
         assert seen.ask_at_once()
         seen.note(ready=False)
@@ -47,7 +47,7 @@ def test_all_is_asked_for_at_once_until_eight_in_a_row_came_too_early():
 
 
 def test_one_in_thirty_two_is_asked_for_at_once_all_the_same_and_an_answer_ends_the_waiting():
-    seen = Readiness()
+    seen = AvailabilityTracker()
     for _ in range(ENOUGH):
         seen.note(ready=False)
     assert [seen.ask_at_once() for _ in range(2 * TRY_EVERY)].count(True) == 2
@@ -57,7 +57,7 @@ def test_one_in_thirty_two_is_asked_for_at_once_all_the_same_and_an_answer_ends_
 
 def test_where_some_are_ready_nothing_waits():
     """34 of 5,712 recorded events met a 404."""
-    seen = Readiness()
+    seen = AvailabilityTracker()
     for number in range(100):
         assert seen.ask_at_once()
         seen.note(ready=number % ENOUGH == 0)
@@ -83,7 +83,7 @@ async def test_an_edit_of_what_we_have_never_waits_for_new_activities(clock):
     api = FakeApi(activity=EARLY)
     refresh = handler(clock, api)
     await announced(refresh, ENOUGH)
-    held = HeldActivity(ACTIVITY, ATHLETE, "synced", detailed=True, stream_state="present")
+    held = StoredActivity(ACTIVITY, ATHLETE, "synced", detailed=True, stream_state="present")
     known = RefreshActivity(
         FakeApi(activity=record()), FakeRecords(held), clock, random.Random(1), encode, shown=refresh.shown
     )
@@ -123,7 +123,7 @@ async def test_streams_that_were_asked_for_before_do_not_wait_for_those_of_new_a
     api = FakeApi(activity=record(), streams=b"{}")
     refresh = handler(clock, api)
     await announced(refresh, ENOUGH)
-    held = HeldActivity(
+    held = StoredActivity(
         ACTIVITY, ATHLETE, "synced", detailed=True, stream_state="pending", first_seen=NOON, announced=True
     )
     edited = RefreshActivity(

@@ -12,7 +12,7 @@ from web_world import KEY, World, web_world
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.comparison import refresh
-from feedzone.domain.effect import StoreSweep
+from feedzone.domain.effect import StoreReconciliation
 from feedzone.store import effects, subscriptions
 from feedzone.store.engine.database import Database
 
@@ -39,7 +39,7 @@ async def days_of_silent_rides(world: World, days: int, athlete_id: int = 42) ->
         columns = {"name": "Ride", "start_date": now - timedelta(hours=2), "elapsed_time": 1800}
         number = int(now.timestamp())
         record = ActivityRecord(number, athlete_id, "summary", columns, "{}")
-        found = StoreSweep(athlete_id, True, (record,), (refresh(athlete_id, number),), (), 2)
+        found = StoreReconciliation(athlete_id, True, (record,), (refresh(athlete_id, number),), (), 2)
         await world.database.write(lambda c, e=found, now=now: effects.apply(c, [e], now))
 
 

@@ -10,7 +10,7 @@ from feedzone.domain.outcome import Done, Retry
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.errors import InvalidInput
 from feedzone.queries.activity_history import CurveShelf, file_of
-from feedzone.store.quota.call_log import Journal
+from feedzone.store.quota.call_log import CallLog
 from feedzone.store.reads import activity_history
 from feedzone.store.stream_codec import encode
 
@@ -28,7 +28,7 @@ async def test_nothing_is_told_of_what_nobody_has_heard_of(store):
 
 
 async def test_a_story_has_the_events_calls_changes_and_attempts_of_that_activity_alone(store, clock):
-    journal = Journal(store.database, clock)
+    journal = CallLog(store.database, clock)
     await store.deliver(event(), event(object_id=ACTIVITY + 1))
     await store.apply(fetched(detail()), fetched(detail(ACTIVITY + 1)))
     for number, activity_id in enumerate((ACTIVITY, ACTIVITY + 1, None)):
@@ -78,7 +78,7 @@ async def test_a_long_story_is_cut_to_its_latest_part_and_says_so(store, clock, 
 
 
 async def test_a_tombstone_tells_that_it_went_and_nothing_it_said(store):
-    await store.apply(fetched(detail()), WATTS, Tombstone(ACTIVITY, OWNER, "sweep"))
+    await store.apply(fetched(detail()), WATTS, Tombstone(ACTIVITY, OWNER, "reconciliation"))
     file = await told(store)
     assert file.is_deleted
     assert (file.activity.name, file.streams, file.detailed) == (None, None, False)
@@ -95,7 +95,7 @@ async def test_curves_are_drawn_once_for_the_streams_that_are_stored(store, cloc
     clock.advance(minutes=1)
     await store.apply(WATTS)
     assert await shelf.curves(ACTIVITY) is not drawn
-    await store.apply(Tombstone(ACTIVITY, OWNER, "sweep"))
+    await store.apply(Tombstone(ACTIVITY, OWNER, "reconciliation"))
     assert await shelf.curves(ACTIVITY) is None
 
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from feedzone.domain.job import Lane
 from feedzone.domain.quota.demand import EPOCH, OTHERS, QUARTERS, Counted, Demand, learn
-from feedzone.domain.quota.reserve import MOST_KEPT, RELEASES, calls_left, room, set_aside, surely_left
+from feedzone.domain.quota.reserve import (
+    MAX_RESERVE_SHARE,
+    RELEASES,
+    allowance,
+    backfill_holdback,
+    calls_left,
+    min_calls_left,
+)
 from feedzone.domain.quota.windows import WINDOWS, Window, window_end, window_start
 
 MIDNIGHT = datetime(2026, 11, 3, tzinfo=UTC)
@@ -109,7 +116,7 @@ def test_calls_of_others_are_expected_too():
 
 
 def test_whatever_was_learned_a_part_is_left_for_everybody():
-    assert kept(hourly(live=1000), Lane.BACKFILL, quarter_window(), NOON) == 100 * MOST_KEPT
+    assert kept(hourly(live=1000), Lane.BACKFILL, quarter_window(), NOON) == 100 * MAX_RESERVE_SHARE
 
 
 # What may be called
@@ -117,34 +124,34 @@ def test_whatever_was_learned_a_part_is_left_for_everybody():
 
 def test_the_tightest_window_binds():
     now = NOON
-    assert room(windows(now, used=40), hourly(), Lane.LIVE, now).calls == 60
-    assert room(windows(now, used=40, today=990), hourly(), Lane.LIVE, now).calls == 10
+    assert allowance(windows(now, used=40), hourly(), Lane.LIVE, now).calls == 60
+    assert allowance(windows(now, used=40, today=990), hourly(), Lane.LIVE, now).calls == 10
 
 
 def test_a_spent_quarter_opens_with_the_next_one():
-    told = room(windows(used=100), hourly(), Lane.LIVE, NOON)
+    told = allowance(windows(used=100), hourly(), Lane.LIVE, NOON)
     assert (told.calls, told.window, told.until) == (0, "read_15min", at(15))
 
 
 def test_a_spent_day_opens_at_midnight():
-    told = room(windows(used=0, today=1000), hourly(), Lane.BACKFILL, NOON)
+    told = allowance(windows(used=0, today=1000), hourly(), Lane.BACKFILL, NOON)
     assert (told.calls, told.window, told.until) == (0, "read_day", MIDNIGHT + timedelta(days=1))
 
 
 def test_a_closed_window_opens_when_it_ends():
     closed = [msgspec.structs.replace(window, latched=not window.is_day) for window in windows()]
-    told = room(closed, hourly(), Lane.LIVE, NOON)
+    told = allowance(closed, hourly(), Lane.LIVE, NOON)
     assert (told.calls, told.until) == (0, at(15))
 
 
 def test_what_is_kept_in_a_quarter_is_released_within_it():
-    told = room(windows(used=81, today=81), hourly(live=40), Lane.BACKFILL, NOON)
+    told = allowance(windows(used=81, today=81), hourly(live=40), Lane.BACKFILL, NOON)
     assert (told.calls, told.until) == (0, at(7.5))
 
 
 def test_what_is_kept_of_a_day_from_comparisons_is_released_quarter_by_quarter():
     """Of 200 calls, 200 may be needed until midnight; in the next quarter a few less."""
-    told = room(windows(used=0, today=1000 - 194), hourly(live=14), Lane.RECONCILE, NOON)
+    told = allowance(windows(used=0, today=1000 - 194), hourly(live=14), Lane.RECONCILE, NOON)
     assert told.calls == 0
     assert NOON < told.until <= at(15)
 
@@ -154,7 +161,7 @@ def test_what_a_day_turns_out_not_to_need_is_released_for_histories_in_its_last_
     demand = hourly(live=14)
     held = [window.after(632, for_history=True) for window in windows(today=168)]
     held = [window for window in held if window.is_day]
-    told = room(held, demand, Lane.BACKFILL, NOON)
+    told = allowance(held, demand, Lane.BACKFILL, NOON)
     assert told.calls == 0
     assert MIDNIGHT + timedelta(hours=22) < told.until < MIDNIGHT + timedelta(hours=23, minutes=45)
     window = day_window(used=168)
@@ -175,7 +182,7 @@ def test_however_much_was_kept_in_vain_it_is_spent_before_midnight(rate):
             msgspec.structs.replace(window, history=window.used)
             for window in windows(now, used=used, today=today)
         ]
-        told = room(held, hourly(live=rate), Lane.BACKFILL, now)
+        told = allowance(held, hourly(live=rate), Lane.BACKFILL, now)
         today += told.calls
         now = told.until
     assert today == 1000
@@ -210,7 +217,7 @@ def test_what_is_learned_in_the_course_of_a_day_changes_nothing_of_what_was_set_
     morning = learn(rows, since, MIDNIGHT + timedelta(minutes=15), 1000)
     evening = learn(rows, since, MIDNIGHT + timedelta(hours=23), 1000)
     assert morning.expected(["live"], 0, QUARTERS) > evening.expected(["live"], 0, QUARTERS)
-    assert set_aside(morning) == set_aside(evening)
+    assert backfill_holdback(morning) == backfill_holdback(evening)
 
 
 def test_what_was_spent_yesterday_counts_no_more_today():
@@ -230,7 +237,7 @@ def waiting_since(hours: float) -> Demand:
 def test_a_history_that_takes_more_than_a_day_gets_its_part_of_the_day_by_the_half_hour():
     long, whole = waiting_since(7), kept(hourly(live=4), Lane.BACKFILL, day_window(MIDNIGHT), MIDNIGHT)
     part = (1000 - whole) / 48
-    first = room([day_window(MIDNIGHT)], long, Lane.BACKFILL, MIDNIGHT)
+    first = allowance([day_window(MIDNIGHT)], long, Lane.BACKFILL, MIDNIGHT)
     assert first.calls == pytest.approx(part, abs=2)
     assert first.until == MIDNIGHT + timedelta(minutes=30)
     spent = day_window(MIDNIGHT, used=100, history=100)
@@ -238,7 +245,7 @@ def test_a_history_that_takes_more_than_a_day_gets_its_part_of_the_day_by_the_ha
 
 
 def test_what_a_long_history_could_not_spend_by_night_it_spends_by_day():
-    night = room([day_window(MIDNIGHT)], waiting_since(7), Lane.BACKFILL, NOON)
+    night = allowance([day_window(MIDNIGHT)], waiting_since(7), Lane.BACKFILL, NOON)
     assert night.calls > 24 * 15
 
 
@@ -279,12 +286,12 @@ def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(
     demand = hourly(spread, live=rate, interactive=1, reconcile=1, reread=2)
     if long:
         demand = msgspec.structs.replace(demand, histories_since=MIDNIGHT - timedelta(hours=7))
-    told = {lane: room(held, demand, lane, now) for lane in Lane}
+    told = {lane: allowance(held, demand, lane, now) for lane in Lane}
     for better, worse in pairwise(Lane):
         assert told[better].calls >= told[worse].calls >= 0
     assert all(now < one.until <= MIDNIGHT + timedelta(days=1) for one in told.values())
     assert told[Lane.LIVE].calls == max(0, min(100 - used, 1000 - max(used, today)))
-    assert surely_left(held, demand, now) <= told[Lane.BACKFILL].calls
+    assert min_calls_left(held, demand, now) <= told[Lane.BACKFILL].calls
 
 
 @pytest.mark.parametrize("part", RELEASES[1:])
@@ -303,7 +310,7 @@ def test_at_the_very_instant_of_a_release_it_is_released_in_each_quarter_of_the_
 
 def test_in_the_last_45_seconds_of_a_day_all_of_it_is_released():
     now = MIDNIGHT + timedelta(hours=23, minutes=59, seconds=16)
-    assert room(windows(now, used=90, today=990), hourly(live=40), Lane.BACKFILL, now).calls == 10
+    assert allowance(windows(now, used=90, today=990), hourly(live=40), Lane.BACKFILL, now).calls == 10
 
 
 # What is expected
@@ -324,13 +331,13 @@ def test_before_anything_was_seen_a_tenth_of_the_day_is_for_live_work():
 def test_what_was_only_assumed_of_a_day_is_not_kept_with_the_caution_of_what_was_seen():
     """Else a new installation could not fetch in its first hours what its first day has room for."""
     seen = msgspec.structs.replace(hourly(live=14), hours=8 * 24.0)
-    assert set_aside(seen) > set_aside(hourly(live=14))
+    assert backfill_holdback(seen) > backfill_holdback(hourly(live=14))
     needed = kept(hourly(live=14), Lane.RECONCILE, day_window(), MIDNIGHT)
-    assert set_aside(hourly(live=14)) == pytest.approx(needed, abs=1)
+    assert backfill_holdback(hourly(live=14)) == pytest.approx(needed, abs=1)
 
 
 def test_of_a_day_that_began_unseen_only_the_rest_is_set_aside():
-    assert set_aside(learn([], None, NOON, 1000)) < set_aside(learn([], None, MIDNIGHT, 1000))
+    assert backfill_holdback(learn([], None, NOON, 1000)) < backfill_holdback(learn([], None, MIDNIGHT, 1000))
 
 
 def test_what_a_day_has_cost_is_known_by_the_quarter_and_without_histories():

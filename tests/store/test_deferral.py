@@ -70,7 +70,7 @@ async def test_what_can_wait_does_not_take_the_calls_of_live_work_that_is_due_wi
 async def test_a_spent_day_puts_all_that_can_wait_off_until_midnight(store, budget):
     """Pain 42: nothing asks again before there can be room."""
     await headers(budget, read_day=(1000, 1000))
-    lanes = (Lane.RECONCILE, Lane.REREAD, Lane.BACKFILL)
+    lanes = (Lane.RECONCILE, Lane.RECHECK, Lane.BACKFILL)
     await store.enqueue(*(spec(n, lane=lane) for n, lane in enumerate(lanes)))
     assert await lease(store) == []
     assert all(12 * 3600 < wait <= 12 * 3600 + 5 for wait in await waits(store))
@@ -134,7 +134,7 @@ async def test_a_raised_limit_calls_back_what_waited_for_the_old_one(store, budg
     await headers(budget, read_day=(1000, 1000))
     await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2, lane=Lane.BACKFILL, athlete_id=OTHER))
     later = clock.now() + timedelta(hours=6)
-    await store.enqueue(spec(3, lane=Lane.REREAD, due_at=later))
+    await store.enqueue(spec(3, lane=Lane.RECHECK, due_at=later))
     assert await lease(store) == []
     await headers(budget, read_day=(3000, 1000))
     assert await lease(store) == [1, 2]

@@ -23,7 +23,7 @@ STREAMED_WITHIN = timedelta(seconds=30)
 """Streams that are asked for so soon after the event are asked for at once; else a minute after it."""
 
 
-class Readiness:
+class AvailabilityTracker:
     """What one process has seen of one kind of question. What was asked later tells nothing."""
 
     def __init__(self) -> None:

@@ -13,16 +13,16 @@ from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.quota.windows import ApiCall, Reading
 from feedzone.errors import StorageUnavailable
 from feedzone.store.quota import call_log
-from feedzone.store.quota.call_log import Journal
+from feedzone.store.quota.call_log import CallLog
 from feedzone.store.retention import Retention
-from feedzone.store.schema.tables import api_calls
+from feedzone.store.schema.tables import call_log as call_log_table
 
 LEFT = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 
 
 @pytest.fixture
 def journal(store, clock):
-    return Journal(store.database, clock)
+    return CallLog(store.database, clock)
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ async def test_what_was_noted_is_there_after_the_flush_word_for_word(store, jour
     journal.note(call(usage=usage))
     clock.advance(seconds=1)
     journal.note(call(lane="none", athlete_id=None, status=None, counted=False))
-    assert await store.rows(api_calls) == []
+    assert await store.rows(call_log_table) == []
     assert await journal.flush() == 2
-    first, second = await store.rows(api_calls)
+    first, second = await store.rows(call_log_table)
     assert (first.lane, first.athlete_id, first.endpoint) == ("live", OWNER, "GET activities/{id}")
     assert (first.status, first.ms, first.counted) == (200, 230, True)
     assert msgspec.json.decode(first.usage) == {
@@ -78,7 +78,7 @@ async def test_a_database_that_does_not_answer_loses_no_call(store, journal, cal
             await journal.flush()
     journal.note(call())
     assert await journal.flush() == 2
-    assert len(await store.rows(api_calls)) == 2
+    assert len(await store.rows(call_log_table)) == 2
 
 
 async def test_a_flush_that_was_cancelled_after_its_commit_writes_nothing_twice(
@@ -96,7 +96,7 @@ async def test_a_flush_that_was_cancelled_after_its_commit_writes_nothing_twice(
         with pytest.raises(asyncio.CancelledError):
             await journal.flush()
     await journal.flush()
-    assert len(await store.rows(api_calls)) == 1
+    assert len(await store.rows(call_log_table)) == 1
 
 
 async def test_what_is_noted_during_a_flush_is_written_by_the_next(store, journal, call, monkeypatch):
@@ -112,7 +112,7 @@ async def test_what_is_noted_during_a_flush_is_written_by_the_next(store, journa
         assert await journal.flush() == 1
     await asyncio.wait_for(journal.noted(), 1)
     assert await journal.flush() == 1
-    assert [row.lane for row in await store.rows(api_calls)] == ["live", "backfill"]
+    assert [row.lane for row in await store.rows(call_log_table)] == ["live", "backfill"]
 
 
 async def test_a_database_that_is_gone_for_long_costs_the_oldest_notes_and_no_memory(
@@ -122,7 +122,7 @@ async def test_a_database_that_is_gone_for_long_costs_the_oldest_notes_and_no_me
     for ms in range(5):
         journal.note(call(ms=ms))
     assert await journal.flush() == 3
-    assert [row.ms for row in await store.rows(api_calls)] == [2, 3, 4]
+    assert [row.ms for row in await store.rows(call_log_table)] == [2, 3, 4]
 
 
 async def test_calls_are_kept_for_eight_days_whatever_else_is_kept(store, journal, call, clock):
@@ -133,7 +133,7 @@ async def test_calls_are_kept_for_eight_days_whatever_else_is_kept(store, journa
         assert await Retention(store.database, clock, days).prune() == 0
     clock.advance(seconds=1)
     assert await Retention(store.database, clock, None).prune() == 1
-    assert await store.rows(api_calls) == []
+    assert await store.rows(call_log_table) == []
 
 
 async def test_of_who_leaves_the_calls_stay_and_not_for_whom_they_were(store, journal, call):
@@ -141,18 +141,18 @@ async def test_of_who_leaves_the_calls_stay_and_not_for_whom_they_were(store, jo
     journal.note(call(athlete_id=OTHER))
     await journal.flush()
     await store.apply(LEFT)
-    assert [row.athlete_id for row in await store.rows(api_calls)] == [None, OTHER]
+    assert [row.athlete_id for row in await store.rows(call_log_table)] == [None, OTHER]
 
 
 async def test_of_who_leaves_no_call_says_which_activity_it_was_for(store, journal, call):
     journal.note(call(activity_id=ACTIVITY))
     journal.note(call(athlete_id=OTHER, activity_id=7))
     await journal.flush()
-    assert [row.activity_id for row in await store.rows(api_calls)] == [ACTIVITY, 7]
+    assert [row.activity_id for row in await store.rows(call_log_table)] == [ACTIVITY, 7]
     await store.apply(LEFT)
     journal.note(call(activity_id=ACTIVITY))
     await journal.flush()
-    assert [row.activity_id for row in await store.rows(api_calls)] == [None, 7, None]
+    assert [row.activity_id for row in await store.rows(call_log_table)] == [None, 7, None]
 
 
 async def test_a_call_that_is_written_after_its_athlete_has_left_names_nobody(store, journal, call, clock):
@@ -161,4 +161,4 @@ async def test_a_call_that_is_written_after_its_athlete_has_left_names_nobody(st
     journal.note(call(athlete_id=OTHER, sent_at=clock.now() + timedelta(seconds=1)))
     await store.apply(LEFT)
     await journal.flush()
-    assert [row.athlete_id for row in await store.rows(api_calls)] == [None, None, OTHER]
+    assert [row.athlete_id for row in await store.rows(call_log_table)] == [None, None, OTHER]

@@ -9,7 +9,7 @@ import pytest
 from store_makers import OTHER, OWNER, detail, event, fetched, retitled, spec, streams, summary
 
 from feedzone.domain.comparison import confirm_deletion, refresh
-from feedzone.domain.effect import NoteFailure, OpenConflict, StorePage, StoreSweep, Tombstone
+from feedzone.domain.effect import NoteFailure, OpenConflict, StorePage, StoreReconciliation, Tombstone
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import reconciliations
@@ -19,12 +19,14 @@ from feedzone.store.schema.tables import (
     jobs,
     strava_activities,
     strava_athletes,
-    sweeps,
+)
+from feedzone.store.schema.tables import (
+    reconciliations as reconciliations_table,
 )
 
 
 def sweep(store, *records, missing=(), full=True, calls=2, athlete_id=OWNER):
-    return StoreSweep(
+    return StoreReconciliation(
         athlete_id,
         full,
         records,
@@ -84,8 +86,8 @@ async def test_what_a_full_list_lacks_is_asked_for_and_stays_until_strava_has_an
     await store.apply(sweep(store, summary(1), missing=[2]))
     assert await store.rows(strava_activities) == before
     job = await store.lease_one()
-    assert (job.object_id, job.hint) == (2, RefreshHint("delete", cause="sweep"))
-    await store.queue.finish(job, Done((Tombstone(2, OWNER, "sweep"),)))
+    assert (job.object_id, job.hint) == (2, RefreshHint("delete", cause="reconciliation"))
+    await store.queue.finish(job, Done((Tombstone(2, OWNER, "reconciliation"),)))
     assert await statuses(store) == {1: "synced", 2: "deleted"}
 
 
@@ -119,21 +121,21 @@ async def test_a_tombstone_that_the_list_shows_is_fetched_before_it_comes_back(s
 async def test_a_later_look_that_waits_comes_at_once_when_the_list_differs(store, clock):
     look = spec(
         1,
-        hint=RefreshHint(cause="reread", streams_only=True),
-        lane=Lane.REREAD,
+        hint=RefreshHint(cause="recheck", streams_only=True),
+        lane=Lane.RECHECK,
         due_at=clock.now() + timedelta(hours=6),
     )
     await store.apply(fetched(detail(1)), streams(activity_id=1))
     await store.enqueue(look)
     await store.apply(sweep(store, summary(1, name="Renamed")))
     job = await store.lease_one()
-    assert (job.hint, job.lane) == (RefreshHint(cause="sweep"), Lane.RECONCILE)
+    assert (job.hint, job.lane) == (RefreshHint(cause="reconciliation"), Lane.RECONCILE)
 
 
 async def test_a_later_look_that_waits_still_waits_when_nothing_differs(store, clock):
     due = clock.now() + timedelta(hours=6)
     await store.apply(fetched(detail(1)))
-    await store.enqueue(spec(1, hint=RefreshHint(cause="reread"), lane=Lane.REREAD, due_at=due))
+    await store.enqueue(spec(1, hint=RefreshHint(cause="recheck"), lane=Lane.RECHECK, due_at=due))
     await store.apply(sweep(store, summary(1)))
     row = await store.row(jobs)
     assert (row.due_at, row.version) == (due, 1)
@@ -186,7 +188,7 @@ async def test_a_comparison_notes_what_it_found(store, clock):
     await store.apply(fetched(detail(1)), fetched(detail(2)), fetched(detail(3)))
     clock.advance(hours=1)
     await store.apply(sweep(store, summary(1), summary(2, name="x"), summary(4), missing=[3], calls=2))
-    row = await store.row(sweeps)
+    row = await store.row(reconciliations_table)
     assert (row.athlete_id, row.ended_at, row.is_full, row.calls) == (OWNER, clock.now(), True, 2)
     assert (row.listed, row.unannounced, row.changed, row.missing) == (3, 1, 1, 1)
 
@@ -196,27 +198,27 @@ async def test_what_ended_just_now_may_still_be_on_its_way_as_an_event(store, cl
     took = timedelta(seconds=4600)
     start = clock.now() - timedelta(minutes=ended_ago) - took
     await store.apply(sweep(store, summary(1, start_date=start, elapsed_time=4600)))
-    assert (await store.row(sweeps)).unannounced == counted
+    assert (await store.row(reconciliations_table)).unannounced == counted
     assert set(await queued(store)) == {"1"}  # it is fetched either way
 
 
 async def test_what_has_no_start_is_not_held_against_the_webhook(store):
     await store.apply(sweep(store, summary(1, start_date=None, elapsed_time=None)))
-    assert (await store.row(sweeps)).unannounced == 0
+    assert (await store.row(reconciliations_table)).unannounced == 0
 
 
 async def test_what_an_event_has_announced_is_not_held_against_the_webhook(store):
     """Its job may still wait for quota when the list is read."""
     await store.deliver(event(object_id=1))
     await store.apply(sweep(store, summary(1), summary(2)))
-    assert (await store.row(sweeps)).unannounced == 1
+    assert (await store.row(reconciliations_table)).unannounced == 1
 
 
 async def test_silent_edits_and_revivals_are_not_held_against_the_webhook(store):
     """Pain 18: Strava sends no event for most edits."""
     await store.apply(fetched(detail(1)), Tombstone(2, OWNER, "event:x"))
     await store.apply(sweep(store, summary(1, gear_id=None), summary(2)))
-    row = await store.row(sweeps)
+    row = await store.row(reconciliations_table)
     assert (row.unannounced, row.changed) == (0, 2)
 
 
@@ -239,7 +241,7 @@ async def test_unannounced_activities_are_counted_since_an_instant(store, clock)
 async def test_only_a_full_comparison_says_that_all_is_verified(store, clock):
     await store.apply(sweep(store, summary(1), full=False, calls=1))
     assert (await store.row(strava_athletes, id=OWNER)).last_verified_at is None
-    assert (await store.row(sweeps)).is_full is False
+    assert (await store.row(reconciliations_table)).is_full is False
     clock.advance(hours=1)
     await store.apply(sweep(store, summary(1)))
     assert (await store.row(strava_athletes, id=OWNER)).last_verified_at == clock.now()
@@ -250,7 +252,7 @@ async def test_a_part_of_the_history_says_nothing_of_the_whole_nor_of_events(sto
     """Pain 52: when it was recorded, nobody listened yet."""
     await store.apply(msgspec.structs.replace(sweep(store, summary(1)), last=False, latest=False))
     assert (await store.row(strava_athletes, id=OWNER)).last_verified_at is None
-    assert (await store.row(sweeps)).unannounced == 0
+    assert (await store.row(reconciliations_table)).unannounced == 0
     assert set(await queued(store)) == {"1"}
 
 
@@ -268,7 +270,7 @@ async def test_a_comparison_and_all_that_it_causes_commit_together(store, monkey
         with pytest.raises(SystemError):
             await store.queue.finish(job, Done((sweep(store, summary(1), missing=[2]),)))
     assert await statuses(store) == {2: "synced"}
-    assert await store.rows(sweeps) == []
+    assert await store.rows(reconciliations_table) == []
     assert [row.kind for row in await store.rows(jobs)] == ["reconcile_athlete"]
     assert await store.queue.finish(job, Done((sweep(store, summary(1), missing=[2]),)))
     assert set(await queued(store)) == {"1", "2"}
