@@ -100,13 +100,13 @@ def test_of_a_day_what_live_work_will_need_until_midnight_is_kept():
 
 
 def test_of_a_day_what_patient_lanes_will_need_is_kept_from_those_behind_them():
-    demand = hourly(live=5, reconcile=2, reread=3, backfill=100)
+    demand = hourly(live=5, reconcile=2, recheck=3, backfill=100)
     held = [kept(demand, lane, day_window(used=200), NOON) for lane in Lane]
     assert held == [0, 76, 76, 76 + 24, 76 + 24 + 36]
 
 
 def test_of_a_quarter_nothing_is_kept_for_who_can_wait_for_the_next():
-    assert kept(hourly(reconcile=40, reread=40), Lane.BACKFILL, quarter_window(), NOON) == 2 + ASKED
+    assert kept(hourly(reconcile=40, recheck=40), Lane.BACKFILL, quarter_window(), NOON) == 2 + ASKED
 
 
 def test_calls_of_others_are_expected_too():
@@ -283,7 +283,7 @@ def test_a_lane_never_has_more_than_a_better_one_and_its_turn_always_comes(
 ):
     now = MIDNIGHT + timedelta(seconds=second)
     held = windows(now, used=used, today=max(used, today))
-    demand = hourly(spread, live=rate, interactive=1, reconcile=1, reread=2)
+    demand = hourly(spread, live=rate, interactive=1, reconcile=1, recheck=2)
     if long:
         demand = msgspec.structs.replace(demand, histories_since=MIDNIGHT - timedelta(hours=7))
     told = {lane: allowance(held, demand, lane, now) for lane in Lane}
