@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import Generic, TypeVar
 
 from .ports import Clock
+
+T = TypeVar("T")
 
 MOST_SKEW = timedelta(days=1)
 """A date that is further away says nothing about our clock: an answer from a cache, or a recorded one."""
@@ -16,8 +20,35 @@ RESOLUTION = timedelta(seconds=1)
 
 
 def is_recent(at: datetime, now: datetime, within: timedelta) -> bool:
-    """Whether that was within so long a time; not where the machine's clock has been set back meanwhile."""
+    """Return whether `at` is at most `within` ago. False where the machine's clock was set back meanwhile."""
     return timedelta(0) <= now - at < within
+
+
+class TimedCache(Generic[T]):
+    """Keep one value, and load it again once it is older than `lifetime`."""
+
+    def __init__(self, lifetime: timedelta) -> None:
+        self._lifetime = lifetime
+        self._entry: tuple[datetime, T] | None = None
+
+    @property
+    def latest(self) -> T | None:
+        """The value that was loaded last, however old it is."""
+        return None if self._entry is None else self._entry[1]
+
+    def get(self, now: datetime, load: Callable[[], T]) -> T:
+        if self._entry is None or not is_recent(self._entry[0], now, self._lifetime):
+            self._entry = now, load()
+        return self._entry[1]
+
+    async def fetch(self, now: datetime, load: Callable[[], Awaitable[T]]) -> T:
+        """Do the same as `get` with a value that has to be awaited."""
+        if self._entry is None or not is_recent(self._entry[0], now, self._lifetime):
+            self._entry = now, await load()
+        return self._entry[1]
+
+    def clear(self) -> None:
+        self._entry = None
 
 
 class SystemClock:

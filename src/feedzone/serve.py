@@ -49,8 +49,7 @@ def front_door(app: App) -> FrontDoor:
     )
     parts = WebParts(
         options,
-        app.insights,
-        app.pages,
+        app.queries,
         app.athletes,
         app.dead_letters,
         app.reconciliation,
@@ -85,4 +84,4 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
 
 async def _mode(app: App) -> str:
     """How changes reach us: by events, or by asking."""
-    return "polling" if (await app.insights.pulse()).polling else "webhook"
+    return "polling" if (await app.queries.status.pulse()).polling else "webhook"

@@ -8,7 +8,7 @@ import pytest
 from fakes import NOON
 
 from feedzone.cli.budget import day_and_time, to_go
-from feedzone.queries.schemas.quota import SyncOutlook
+from feedzone.queries.quota import SyncOutlook
 
 NIGHT = datetime.fromisoformat("2026-11-04T00:20:00+00:00")
 

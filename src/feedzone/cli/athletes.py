@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..app import App
-    from ..queries.schemas.core import Athlete, Wait
+    from ..queries.athletes import Athlete
+    from ..queries.jobs import Wait
 
 app = typer.Typer(help="The connected athletes.", no_args_is_help=True)
 
@@ -60,7 +61,7 @@ async def _people(parts: App, idle_days: int | None) -> list[Athlete]:
     found: list[Athlete] = []
     which, cursor = AthleteFilter(idle_days), None
     while True:
-        page = await parts.insights.athletes(200, cursor, which)
+        page = await parts.queries.athletes.page(200, cursor, which)
         found += page.items
         cursor = page.next_cursor
         if cursor is None:
@@ -133,7 +134,7 @@ def disconnect(
 
 async def _revoked(parts: App, athlete_id: int, patience_s: float) -> str | None:
     for _ in range(int(patience_s / 0.1)):
-        receipts = await parts.insights.receipts(athlete_id)
+        receipts = await parts.queries.athletes.receipts(athlete_id)
         if receipts and receipts[0].revoke_detail:
             return receipts[0].revoke_detail
         await asyncio.sleep(0.1)
@@ -155,7 +156,7 @@ def sports(
     async def command(parts: App) -> None:
         if only is not None or everything:
             await parts.athletes.keep_sports(athlete, None if only is None else only.split(","))
-        wanted = (await parts.insights.athlete(athlete)).wanted_sports
+        wanted = (await parts.queries.athletes.get(athlete)).wanted_sports
         out.print("All sports." if wanted is None else f"Only {', '.join(wanted)}.")
 
     console.run(command)
@@ -188,7 +189,7 @@ def sync(
         await parts.athletes.sync(athlete, days=days, everything=everything)
         if no_wait:
             out.print("Queued.")
-            now = await parts.insights.athlete(athlete)
+            now = await parts.queries.athletes.get(athlete)
             out.print(f"{to_go(now.sync, parts.clock.now())}.")
             return
         async with working(parts):
@@ -212,7 +213,10 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
         task = bar.add_task("listing", total=None)
         said = ""
         while True:
-            athlete, wait = await parts.insights.athlete(athlete_id), await parts.insights.waits(athlete_id)
+            athlete, wait = (
+                await parts.queries.athletes.get(athlete_id),
+                await parts.queries.jobs.wait_of(athlete_id),
+            )
             if wait is not None and wait.reason != said:
                 said = wait.reason
                 bar.console.print(f"Waiting: {said}", markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
-    from ..queries.schemas.quota import Budget, QueueOutlook, SyncOutlook, WhatIf, WholeHistory
+    from ..queries.quota import Budget, QueueOutlook, SyncOutlook, WhatIf, WholeHistory
 
 WINDOWS = {
     "read_15min": "reads, this quarter of an hour",
@@ -40,15 +40,15 @@ def budget(
     """Show Strava's rate limit, what spent it today, and when what waits will be done."""
 
     async def command(parts: App) -> None:
-        foresight = parts.insights.foresight
-        now = await foresight.budget()
+        quota = parts.queries.quota
+        now = await quota.budget()
         _windows(now)
         _spent(now)
         out.print(f"\nWaiting: {_waiting(now.queue, now.now)}.")
         if what_if_athletes:
-            _what_if(await foresight.what_if(what_if_athletes, what_if_activities), now.now)
+            _what_if(await quota.what_if(what_if_athletes, what_if_activities), now.now)
         if what_if_all_of is not None:
-            _whole(await foresight.whole_history(what_if_all_of, what_if_years), now.now)
+            _whole(await quota.whole_history(what_if_all_of, what_if_years), now.now)
 
     console.run(command)
 

@@ -22,7 +22,7 @@ def list_() -> None:
     """List open questions: Strava lists far fewer activities than are held here."""
 
     async def command(parts: App) -> None:
-        found = await parts.insights.conflicts()
+        found = await parts.queries.conflicts.open()
         for one in found:
             gone = f"Strava no longer lists {len(one.missing)} of {one.held} activities"
             out.print(f"[bold]{one.id}[/]  athlete {one.athlete_id}: {gone}", soft_wrap=True)

@@ -153,8 +153,8 @@ async def _follow(app: App, out: Console) -> None:
     began, last = time.monotonic(), ""
     out.print("Now events come in, one every few seconds. Ctrl-C stops everything.\n")
     while True:
-        status = await app.insights.status()
-        stored = await app.insights.totals()
+        status = await app.queries.status.get()
+        stored = await app.queries.activities.stored_totals()
         done = status.events.get("completed", 0)
         line = f"{stored.activities} activities, {stored.streams} with streams; {done} events done"
         if line != last:

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from ..errors import InvalidInput
-from ..queries.schemas.core import EventStatus
+from ..queries.events import EventStatus
 from . import console
 from .console import out
 
@@ -33,7 +33,7 @@ def list_(
 
 
 async def _list_events(parts: App, status: EventStatus | None, limit: int) -> None:
-    page = await parts.insights.events(status=status, limit=limit)
+    page = await parts.queries.events.page(status=status, limit=limit)
     table = Table("received", "event", "of", "status", "attempts", "note", box=None)
     for event in page.items:
         table.add_row(
@@ -49,7 +49,7 @@ async def _list_events(parts: App, status: EventStatus | None, limit: int) -> No
 
 async def _list_dead(parts: App, limit: int) -> None:
     """Not a table: ids must survive a narrow terminal, and reasons are long."""
-    page = await parts.insights.jobs(state="dead", limit=limit)
+    page = await parts.queries.jobs.page(state="dead", limit=limit)
     for job in page.items:
         what = f"{job.kind} {job.key}, athlete {job.athlete_id}, {job.attempts} attempts"
         out.print(f"[bold]{job.id}[/]  {what}, class {job.error_class or '-'}", soft_wrap=True)
@@ -85,7 +85,7 @@ def show(job: Annotated[str, typer.Argument(help="A job of `events list --failed
     """Tell the story of a job: every attempt, and what came of it."""
 
     async def command(parts: App) -> None:
-        story = await parts.insights.job(job)
+        story = await parts.queries.jobs.get(job)
         out.print(f"{story.job.kind} {story.job.key}, athlete {story.job.athlete_id}: {story.job.state}")
         for one in story.attempts:
             head = f"{one.ended_at:%Y-%m-%d %H:%M:%S} UTC  attempt {one.attempt}  {one.error_class}"

@@ -26,7 +26,7 @@ def export(
 
     async def command(parts: App) -> tuple[int, int]:
         begun: set[str] = set()
-        async for name, content in parts.insights.export(athlete):
+        async for name, content in parts.queries.export.pieces(athlete):
             if name not in begun:
                 to.mkdir(parents=True, exist_ok=True)
             with (to / Path(name).name).open("ab" if name in begun else "wb") as file:

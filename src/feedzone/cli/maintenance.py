@@ -71,12 +71,12 @@ def doctor() -> None:
     from ..services.doctor import examine
 
     async def command(app: App) -> list[Finding]:
-        return await examine(app.subscription, app.insights, app.transport, app.settings.app_url)
+        return await examine(app.subscription, app.queries.status, app.transport, app.settings.app_url)
 
     findings = console.run(command, strava=True)
     for finding in findings:
         mark = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}[finding.verdict]
-        console.say(f"{mark}  {finding.what}")
+        console.say(f"{mark}  {finding.text}")
         if finding.remedy:
             console.say(f"      {finding.remedy}", markup=False)
     if any(finding.verdict == "fail" for finding in findings):

@@ -38,12 +38,14 @@ class DeadLetterService:
                 f"there is no class {error_class} of failures; there are: {', '.join(FAILURES)}"
             )
         now = self.clock.now()
-        dead = await self.database.read(lambda c: [row.id for row in dead_letters.listing(c, error_class)])
-        revived = await self.database.write(
-            lambda c: sum(dead_letters.requeue(c, job_id, now) for job_id in dead)
-        )
+
+        def body(connection: Connection) -> int:
+            letters = dead_letters.listing(connection, error_class)
+            return sum(dead_letters.requeue(connection, letter.id, now) for letter in letters)
+
+        requeued = await self.database.write(body)
         self.wakeup.notify()
-        return revived
+        return requeued
 
     async def discard(self, job_id: str, reason: str) -> None:
         """Drop a dead letter; its events keep the reason. Raises NotFound, InvalidInput."""

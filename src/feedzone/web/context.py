@@ -9,8 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ..ports import Clock
-from ..queries.dashboard import PageInsights
-from ..queries.insights import Insights
+from ..queries.read_models import ReadModels
 from ..services.athletes import AthleteService
 from ..services.dead_letters import DeadLetterService
 from ..services.reconciliation import ReconciliationService
@@ -67,8 +66,7 @@ class WebOptions:
 @dataclass(frozen=True)
 class WebParts:
     options: WebOptions
-    insights: Insights
-    pages: PageInsights
+    queries: ReadModels
     athletes: AthleteService
     dead_letters: DeadLetterService
     reconciliation: ReconciliationService

@@ -12,7 +12,7 @@ _EPOCH = re.compile(r"-?\d{1,12}(\.\d+)?")
 _LOST_PLUS = re.compile(r"(T\S+) (\d\d:?\d\d)$")
 
 
-def parse_moment(text: str, name: str) -> datetime:
+def parse_instant(text: str, name: str) -> datetime:
     """An instant from ISO 8601 (UTC unless it says otherwise) or epoch seconds. Raises InvalidInput."""
     try:
         if _EPOCH.fullmatch(text):

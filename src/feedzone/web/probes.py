@@ -13,8 +13,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..errors import StorageUnavailable
-from ..queries.schemas.core import Status
-from ..services.conditions import BEHIND_S
+from ..queries.status import Status
+from ..services.conditions import is_behind
 from .auth.access import anyone
 from .auth.access import metrics as metrics_rule
 from .context import Parts, WebParts
@@ -49,13 +49,13 @@ async def readyz(parts: Parts) -> Response[Ready]:
     """503 only when events cannot be stored: a worker that is behind is no reason to refuse them."""
     try:
         async with asyncio.timeout(ANSWERS_WITHIN_S):
-            pulse = await parts.insights.pulse()
+            pulse = await parts.queries.status.pulse()
     except TimeoutError:
         return Response(Ready("not ready", f"no answer within {ANSWERS_WITHIN_S:g} s"), status_code=503)
     except StorageUnavailable:
         return Response(Ready("not ready", "unavailable"), status_code=503)
-    behind = pulse.oldest_due_s is not None and pulse.oldest_due_s > BEHIND_S
-    return Response(Ready("ready", "ok", pulse.oldest_due_s, "behind" if behind else "keeping up"))
+    worker: Literal["behind", "keeping up"] = "behind" if is_behind(pulse) else "keeping up"
+    return Response(Ready("ready", "ok", pulse.oldest_due_s, worker))
 
 
 @route("/metrics", http_method=["GET"])
@@ -70,7 +70,7 @@ async def metrics(parts: Parts) -> Response[bytes]:
 async def _status(parts: WebParts) -> Status | None:
     try:
         async with asyncio.timeout(METRICS_WITHIN_S):
-            return await parts.insights.status()
+            return await parts.queries.status.get()
     except (TimeoutError, StorageUnavailable):
         return None
 

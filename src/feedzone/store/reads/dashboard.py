@@ -73,7 +73,7 @@ def names(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, Row[A
     return {row.id: row for row in rows}
 
 
-def briefs(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row[Any]]:
+def activity_summaries(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row[Any]]:
     """What a line about an activity says."""
     query = (
         select(
@@ -98,14 +98,14 @@ def briefs(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row
 
 
 def latest(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Activities that are not deleted, the latest start first, as `briefs`."""
+    """Activities that are not deleted, the latest start first, as `activity_summaries`."""
     newest = (
         select(_activity.id)
         .where(_activity.sync_status != "deleted", _activity.start_date.is_not(None))
         .order_by(_activity.start_date.desc(), _activity.id.desc())
         .limit(limit)
     )
-    found = briefs(connection, connection.execute(newest).scalars().all())
+    found = activity_summaries(connection, connection.execute(newest).scalars().all())
     return sorted(found.values(), key=lambda row: (row.start_date, row.id), reverse=True)
 
 
@@ -141,7 +141,7 @@ def lanes(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(query).all()
 
 
-def causes(connection: Connection) -> dict[str, int]:
+def failure_counts(connection: Connection) -> dict[str, int]:
     """How many dead letters there are of each class of failure."""
     kind = func.coalesce(_job.error_class, "other")
     query = (
@@ -150,7 +150,7 @@ def causes(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def dead_of(connection: Connection, error_class: str, limit: int) -> Sequence[Row[Any]]:
+def dead_letters_of(connection: Connection, error_class: str, limit: int) -> Sequence[Row[Any]]:
     """Dead letters of one class, the latest first."""
     query = (
         select(jobs)
@@ -161,13 +161,13 @@ def dead_of(connection: Connection, error_class: str, limit: int) -> Sequence[Ro
     return connection.execute(query).all()
 
 
-def dead_among(connection: Connection, job_ids: Iterable[str]) -> set[str]:
+def dead_letter_ids(connection: Connection, job_ids: Iterable[str]) -> set[str]:
     """Which of these jobs are dead letters."""
     query = select(_job.id).where(and_(_job.id.in_(sorted(set(job_ids))), _job.state == "dead"))
     return {str(one) for one in connection.execute(query).scalars()}
 
 
-def holdings(connection: Connection, athlete_id: int) -> dict[str, int]:
+def rows_by_table(connection: Connection, athlete_id: int) -> dict[str, int]:
     """How many rows of an athlete each table has: what disconnecting removes."""
     held = {
         table.name: connection.execute(

@@ -1,4 +1,4 @@
-"""Signs of health that the database knows: mode, breaker, quiet webhook, open questions."""
+"""HealthSigns of health that the database knows: mode, breaker, quiet webhook, open questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..schema.tables import application_state, conflicts
 QUIET_WITHIN = timedelta(hours=24)
 
 
-class Signs(NamedTuple):
+class HealthSigns(NamedTuple):
     """`unannounced` activities were found by `quiet_sweeps` comparisons, and no event had told of them."""
 
     polling: bool
@@ -26,13 +26,13 @@ class Signs(NamedTuple):
     open_conflicts: int
 
 
-def signs(connection: Connection, now: datetime) -> Signs:
+def signs(connection: Connection, now: datetime) -> HealthSigns:
     polling = not subscriptions.active_ids(connection)
     state = connection.execute(select(application_state)).first()
     paused = state is not None and (state.inactive_since or state.failing_since) is not None
     unannounced, quiet = reconciliations.unannounced_since(connection, now - QUIET_WITHIN)
     still_open = select(func.count()).select_from(conflicts).where(conflicts.c.status == "open")
-    return Signs(
+    return HealthSigns(
         polling,
         state.inactive_since if state is not None else None,
         state.failing_since if state is not None else None,

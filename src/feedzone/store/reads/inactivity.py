@@ -38,7 +38,7 @@ _FOUND_UNANNOUNCED = exists().where(
 )
 
 
-class Signs(NamedTuple):
+class InactivitySigns(NamedTuple):
     """What tells whether an athlete is there, and whether events of them come."""
 
     latest_start: datetime | None
@@ -108,10 +108,10 @@ def quiet_count(connection: Connection, now: datetime) -> int:
     return connection.execute(query).scalar_one()
 
 
-def told_of(connection: Connection, athlete_ids: Iterable[int], now: datetime) -> dict[int, Signs]:
+def signs_of(connection: Connection, athlete_ids: Iterable[int], now: datetime) -> dict[int, InactivitySigns]:
     query = select(
         _athlete.id,
         _LATEST_START.label("latest_start"),
         quiet(connection, now).label("quiet"),
     ).where(_athlete.id.in_(sorted(athlete_ids)))
-    return {row.id: Signs(row.latest_start, bool(row.quiet)) for row in connection.execute(query)}
+    return {row.id: InactivitySigns(row.latest_start, bool(row.quiet)) for row in connection.execute(query)}

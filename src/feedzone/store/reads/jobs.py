@@ -29,7 +29,7 @@ def counts(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def put_off(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
+def next_wait(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
     """Until when the athlete's next job waits, and why (`last_error`); None while one is due or runs."""
     query: Any = (
         select(jobs.c.due_at, jobs.c.last_error)

@@ -97,13 +97,13 @@ async def verify(
 
 
 async def _name(parts: Parts, athlete_id: int) -> str:
-    return f"({(await parts.pages.names([athlete_id])).get(athlete_id, athlete_id)})"
+    return f"({(await parts.queries.athletes.names([athlete_id])).get(athlete_id, athlete_id)})"
 
 
 @post("/actions/athletes/{athlete_id:int}/disconnect", status_code=200)
 async def disconnect(request: Asked, parts: Parts, athlete_id: AthleteId) -> Response[Any]:
     await parts.athletes.disconnect(athlete_id)
-    receipt = (await parts.insights.receipts(athlete_id))[0]
+    receipt = (await parts.queries.athletes.receipts(athlete_id))[0]
     rows = count(sum(receipt.counts.values()), "row")
     text = f"Athlete {athlete_id} is gone: {rows} were removed. The receipt is below; Strava is being told."
     answer = told(request, Notice(text), "/athletes#receipts")
