@@ -41,12 +41,10 @@ class Activity(Struct, frozen=True, kw_only=True):
     athlete_id: int
     name: str | None
     sport_type: str | None
-    type: Annotated[str | None, Meta(description="legacy; sport_type is the finer one")]
+    type: Annotated[str | None, Meta(description="legacy; sport_type is more precise")]
     workout_type: int | None
     start_date: datetime | None
-    start_date_local: Annotated[
-        datetime | None, Meta(description="wall time where it happened, without a zone")
-    ]
+    start_date_local: Annotated[datetime | None, Meta(description="local time of the place, without a zone")]
     start_hidden: Annotated[bool | None, Meta(description="the athlete hides the time of day")]
     timezone: Annotated[str | None, Meta(description="IANA name")]
     utc_offset: Annotated[int | None, Meta(description="s east of UTC, daylight saving included")]
@@ -103,18 +101,18 @@ class ActivityPage(Struct, frozen=True):
 
 
 class ActivityDetail(Activity, frozen=True, kw_only=True):
-    """An activity with what Strava sent for it, and whether its streams and photos are here."""
+    """An activity with the JSON that Strava sent, and the state of its streams and photos."""
 
-    streams: Annotated[StreamState | None, Meta(description="null: not asked for yet")]
-    photos: Annotated[PhotoState | None, Meta(description="null: not asked for")]
+    streams: Annotated[StreamState | None, Meta(description="null: not fetched yet")]
+    photos: Annotated[PhotoState | None, Meta(description="null: not fetched")]
     summary: AsReceived | None
     detail: AsReceived | None
 
 
 class Photos(Struct, frozen=True):
-    """The photos of an activity, each as Strava lists it. Placeholders are not among them."""
+    """The photos of an activity as Strava lists them, without placeholders."""
 
-    state: Annotated[PhotoState | None, Meta(description="null: not asked for")]
+    state: Annotated[PhotoState | None, Meta(description="null: not fetched")]
     items: list[Any]
 
 

@@ -29,7 +29,7 @@ MAX_CURVES = 16
 
 
 class StreamInfo(Struct, frozen=True):
-    """What is known of an activity's streams, without them."""
+    """The state of an activity's streams, without the samples."""
 
     state: StreamState
     channels: tuple[str, ...]
@@ -38,17 +38,17 @@ class StreamInfo(Struct, frozen=True):
 
     @property
     def are_here(self) -> bool:
-        """They may be pending, too: older ones are shown until the new ones come."""
+        """True for pending streams, too: older streams are shown until the new ones come."""
         return self.state != "absent" and self.samples > 0
 
     @property
     def version(self) -> str:
-        """Differs when other streams have come."""
+        """Differs after other streams were stored."""
         return f"{self.fetched_at.timestamp():.6f}-{self.samples}"
 
 
 class Call(Struct, frozen=True):
-    """One call that asked for the activity."""
+    """One call to Strava for the activity."""
 
     sent_at: datetime
     lane: str
@@ -58,16 +58,16 @@ class Call(Struct, frozen=True):
 
 
 class ActivityHistory(Struct, frozen=True, kw_only=True):
-    """An activity, and all that is known of what became of it; every list newest first."""
+    """An activity, and all that happened to it; every list is newest first."""
 
     id: int
     athlete_id: int
     athlete: str
     athlete_status: str | None
     operator_may_see: bool
-    """Whether the athlete has agreed to that."""
+    """Whether the athlete agreed that the operator sees the activity."""
     activity: Activity | None
-    """Null: it was only heard of, and is not fetched yet."""
+    """Null: known from events or jobs alone, and not fetched yet."""
     detailed: bool
     deleted_at: datetime | None
     parts: ActivityDetails
@@ -79,7 +79,7 @@ class ActivityHistory(Struct, frozen=True, kw_only=True):
     jobs: list[Job]
     attempts: list[Attempt]
     cut: bool
-    """Whether there was more than is told."""
+    """Whether a list was longer than `activity_history.MOST`."""
 
     @property
     def is_deleted(self) -> bool:

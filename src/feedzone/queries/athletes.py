@@ -24,9 +24,9 @@ from .rows import AsReceived, from_row, require
 
 
 class Progress(Struct, frozen=True):
-    """How far the first sync (or the last one that was asked for) is.
+    """Progress of the last backfill.
 
-    `done`, `failed` and `pending` (with what is under way) count the activities that started since `after`.
+    `done`, `failed` and `pending` (also those being fetched) count activities that started since `after`.
     """
 
     found: Annotated[int, Meta(description="activities listed so far")]
@@ -37,11 +37,11 @@ class Progress(Struct, frozen=True):
     started_at: datetime | None
     completed: bool
     completed_at: datetime | None
-    after: Annotated[datetime | None, Meta(description="start of what was synced so far; null: all history")]
+    after: Annotated[datetime | None, Meta(description="start of the synced period; null: all history")]
 
 
 class Athlete(Struct, frozen=True):
-    """A connected athlete, or one who left (`deauthorized`). Tokens are never part of an answer."""
+    """A connected or disconnected (`deauthorized`) athlete. Tokens are never part of a response."""
 
     id: int
     username: str | None
@@ -54,30 +54,30 @@ class Athlete(Struct, frozen=True):
     webhook_subscription_active: bool
     last_event_at: datetime | None
     last_synced_at: datetime | None
-    last_verified_at: Annotated[datetime | None, Meta(description="the last full comparison with Strava")]
+    last_verified_at: Annotated[datetime | None, Meta(description="the last full reconciliation with Strava")]
     connected_at: datetime
     idle_since: Annotated[
-        datetime, Meta(description="the last event, the latest start of an activity, or the consent")
+        datetime, Meta(description="the latest of: last event, start of the last activity, consent")
     ]
-    no_events_expected: Annotated[bool, Meta(description="granted no scope for which Strava sends events")]
-    quiet: Annotated[bool, Meta(description="comparisons keep finding activities that no event told of")]
+    no_events_expected: Annotated[bool, Meta(description="no granted scope makes Strava send events")]
+    quiet: Annotated[bool, Meta(description="reconciliation keeps finding activities without an event")]
     wanted_sports: Annotated[
-        list[str] | None, Meta(description="sport types that are fetched whole; null: all")
+        list[str] | None, Meta(description="sport types that are fetched fully; null: all")
     ]
     operator_may_see: Annotated[
-        bool, Meta(description="the athlete has agreed that the operator sees the activities on the pages")
+        bool, Meta(description="the athlete has agreed that the operator sees the activities")
     ]
     progress: Progress
     sync: SyncOutlook
 
     @property
     def athlete_id(self) -> int:
-        """Whose this is, as of whatever belongs to an athlete."""
+        """The owner, under the name that everything an athlete owns has (access.Owned)."""
         return self.id
 
     @property
     def name(self) -> str:
-        """What people call the athlete."""
+        """The full name, else the user name."""
         full = " ".join(part for part in (self.firstname, self.lastname) if part)
         return full or self.username or f"athlete {self.id}"
 
@@ -90,7 +90,7 @@ class AthletePage(Struct, frozen=True):
 
 
 class Gear(Struct, frozen=True, kw_only=True):
-    """A bike or a pair of shoes, as the athlete's profile had it when it was last asked for."""
+    """A bike or a pair of shoes, as the athlete's profile showed it when it was last fetched."""
 
     id: str
     kind: GearKind
@@ -99,14 +99,14 @@ class Gear(Struct, frozen=True, kw_only=True):
     is_primary: bool | None
     retired: bool | None
     distance: Metres | None
-    removed_at: Annotated[datetime | None, Meta(description="since when the profile has it no more")]
+    removed_at: Annotated[datetime | None, Meta(description="when it disappeared from the profile")]
     created_at: datetime
     updated_at: datetime
     raw: AsReceived
 
 
 class GearPage(Struct, frozen=True):
-    """An athlete's gear: bikes, then shoes; unused, retired and deleted ones, too."""
+    """An athlete's gear: bikes, then shoes; also unused, retired and deleted gear."""
 
     items: list[Gear]
     next_cursor: Cursor | None = None
@@ -123,7 +123,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
     purged_at: datetime
     counts: dict[str, int]
     revoked_at: Annotated[
-        datetime | None, Meta(description="when Strava confirmed that our access is gone; null: not yet")
+        datetime | None, Meta(description="when Strava confirmed that our access is revoked; null: not yet")
     ]
     revoke_detail: str | None
 
@@ -167,8 +167,8 @@ class AthleteQueries:
             )
             rows = athletes.listing(connection, limit=limit + 1, after_id=after, wanted=condition)
             queue = self._quota.queue(connection, forecast)
-            found = {athlete.id: athlete for athlete in athletes_from(connection, rows, queue, now)}
-            return page_of(AthletePage, rows, limit, lambda row: found[row.id], lambda row: row.id)
+            by_id = {athlete.id: athlete for athlete in athletes_from(connection, rows, queue, now)}
+            return page_of(AthletePage, rows, limit, lambda row: by_id[row.id], lambda row: row.id)
 
         return await self._database.read(body)
 
@@ -259,6 +259,6 @@ def names_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, st
 
 
 def full_name(athlete: Athlete | Row[Any]) -> str:
-    """Return the name that people call the athlete by."""
+    """Return the full name, else the user name, else the id."""
     name = " ".join(part for part in (athlete.firstname, athlete.lastname) if part)
     return name or athlete.username or f"athlete {athlete.id}"

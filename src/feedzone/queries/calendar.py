@@ -86,7 +86,7 @@ class EntryPage(Struct, frozen=True):
 
 
 class CalendarFilter(Struct, frozen=True):
-    """What a viewer of a calendar selects. `year` None: the twelve months up to today."""
+    """The part of a calendar to show. `year` None: the twelve months up to today."""
 
     year: int | None = None
     between: tuple[date, date] | None = None

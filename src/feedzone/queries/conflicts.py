@@ -14,7 +14,7 @@ from .rows import from_row
 
 
 class Conflict(Struct, frozen=True):
-    """What feedzone did not dare to decide: `missing` of `held` activities are no longer listed by Strava."""
+    """Strava no longer lists `missing` of `held` activities, too many to delete without a decision."""
 
     id: str
     athlete_id: int
@@ -25,7 +25,7 @@ class Conflict(Struct, frozen=True):
 
 
 class ConflictPage(Struct, frozen=True):
-    """Open questions, oldest first."""
+    """Open conflicts, oldest first."""
 
     items: list[Conflict]
     next_cursor: Cursor | None = None

@@ -28,7 +28,7 @@ SAMPLE = 2000
 
 
 class DeliveryStats(Struct, frozen=True):
-    """The events of the last day. Times are of the newest ones that are done."""
+    """The events of the last 24 hours. Times are those of the newest completed events."""
 
     received: int
     completed: int
@@ -36,11 +36,11 @@ class DeliveryStats(Struct, frozen=True):
     still_open: int
     median_s: float | None
     slow_s: float | None
-    """Nineteen of twenty took no longer."""
+    """The 95th percentile."""
 
     @property
     def success(self) -> float | None:
-        """Of the events that came to an end, how many to a good one."""
+        """The share of completed events among all that ended."""
         ended = self.completed + self.failed
         return self.completed / ended if ended else None
 

@@ -20,7 +20,7 @@ EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """A webhook event: what Strava told us, and what became of it."""
+    """A webhook event as received, and its processing."""
 
     id: str
     status: EventStatus
@@ -47,7 +47,7 @@ class EventPage(Struct, frozen=True):
 
 
 class ActivitySummary(Struct, frozen=True):
-    """What a line about an activity says."""
+    """The columns of an activity that lists show."""
 
     id: int
     athlete_id: int
@@ -60,11 +60,11 @@ class ActivitySummary(Struct, frozen=True):
     last_sync_error: str | None
     last_fetched_at: datetime | None
     operator_may_see: bool
-    """Whether the athlete has agreed to that."""
+    """Whether the athlete agreed that the operator sees the activity."""
 
 
 class EventSummary(Struct, frozen=True):
-    """An event and what became of it."""
+    """An event with its athlete and activity."""
 
     event: Event
     athlete: str | None
@@ -73,13 +73,13 @@ class EventSummary(Struct, frozen=True):
 
     @property
     def took_s(self) -> float | None:
-        """From its receipt to its end."""
+        """Seconds from receipt to completion."""
         done = self.event.processed_at
         return None if done is None else max(0.0, (done - self.event.created_at).total_seconds())
 
     @property
     def way_s(self) -> float:
-        """From what Strava says it happened to its receipt; Strava counts whole seconds."""
+        """Seconds from the event time to receipt; Strava sends whole seconds."""
         return max(0.0, self.event.created_at.timestamp() - self.event.event_time)
 
 
@@ -105,8 +105,8 @@ class EventQueries:
 
         def body(connection: Connection) -> EventSummaryPage:
             rows = events.listing(connection, status=status, limit=limit + 1, before_id=last)
-            found = {summary.event.id: summary for summary in summaries_from(connection, rows[:limit])}
-            return page_of(EventSummaryPage, rows, limit, lambda row: found[row.id], lambda row: row.id)
+            by_id = {summary.event.id: summary for summary in summaries_from(connection, rows[:limit])}
+            return page_of(EventSummaryPage, rows, limit, lambda row: by_id[row.id], lambda row: row.id)
 
         return await self._database.read(body)
 
@@ -140,5 +140,5 @@ def summaries_from(connection: Connection, rows: Sequence[Row[Any]]) -> list[Eve
 
 def _activities_of(connection: Connection, rows: Iterable[Row[Any]]) -> dict[int, ActivitySummary]:
     ids = (row.object_id for row in rows if row.object_type == "activity")
-    found = dashboard.activity_summaries(connection, ids)
-    return {activity_id: from_row(row, ActivitySummary) for activity_id, row in found.items()}
+    summaries = dashboard.activity_summaries(connection, ids)
+    return {activity_id: from_row(row, ActivitySummary) for activity_id, row in summaries.items()}

@@ -94,7 +94,7 @@ async def _changes(database: Database, athlete_id: int) -> AsyncIterator[bytes]:
 
 
 class _Buffer:
-    """The file that the archive is written to: it cannot seek, and `empty` takes what was written."""
+    """The file that the archive is written to. It cannot seek; `empty` returns the bytes so far."""
 
     def __init__(self) -> None:
         self.data = bytearray()

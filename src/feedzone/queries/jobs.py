@@ -24,7 +24,7 @@ LETTERS_A_GROUP = 20
 
 
 class Job(Struct, frozen=True, kw_only=True):
-    """Work that waits, runs, or has failed for good (`dead`: a dead letter). `attempts` are failed runs."""
+    """A job that waits, runs, or is a dead letter (`dead`). `attempts` are failed runs."""
 
     id: str
     kind: JobKind
@@ -40,7 +40,7 @@ class Job(Struct, frozen=True, kw_only=True):
     lease_owner: str | None
     lease_until: datetime | None
     last_error: str | None
-    error_class: Annotated[str | None, Meta(description="by which failures are grouped")]
+    error_class: Annotated[str | None, Meta(description="groups failures")]
     first_received_at: datetime
     updated_at: datetime
 
@@ -55,14 +55,14 @@ class Attempt(Struct, frozen=True):
 
 
 class Wait(Struct, frozen=True):
-    """Work that has to wait: until when, and why."""
+    """The time until which a job waits, and the reason."""
 
     until: datetime
     reason: str
 
 
 class JobStory(Struct, frozen=True):
-    """A job, and every attempt at it that failed, oldest first."""
+    """A job, and its failed attempts, oldest first."""
 
     job: Job
     attempts: list[Attempt]
@@ -82,13 +82,13 @@ class DeadLetter(Struct, frozen=True):
 
 
 class FailureGroup(Struct, frozen=True):
-    """Dead letters of one class of failure: how many, and the latest of them."""
+    """Dead letters of one error class: their number, and the latest of them."""
 
     error_class: str
     count: int
     letters: list[DeadLetter]
     passes: bool
-    """The failure passes by itself: each letter is tried again when its job falls due."""
+    """The failure is transient: each dead letter is retried automatically when its job is due."""
 
 
 class JobQueries:

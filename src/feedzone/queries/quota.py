@@ -1,4 +1,4 @@
-"""The rate limit: its windows, what used them, and when the queue will be done (domain/quota/forecast.py)."""
+"""The rate limit: windows, usage, and when the queue will be done (domain/quota/forecast.py)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DAYS_A_YEAR = 365.25
 
 
 class QuotaWindow(Struct, frozen=True):
-    """A rate limit window of Strava's: `used` of `quota` calls, until it begins anew at `ends_at`."""
+    """A rate limit window: `used` of `quota` calls. It resets at `ends_at`."""
 
     window: WindowName
     used: int
@@ -34,54 +34,54 @@ class QuotaWindow(Struct, frozen=True):
 
 
 class SyncOutlook(Struct, frozen=True):
-    """How far the sync of an athlete's window is, and when it will be done."""
+    """The progress of an athlete's sync, and when it will be done."""
 
     activities_done: int
     activities_total: Annotated[int, Meta(description="listed so far")]
     calls_needed: Annotated[int, Meta(description="0: nothing is left to fetch")]
     done_at: Annotated[
         datetime | None,
-        Meta(description="null: nothing is left, or it cannot be told: not all is listed yet, no quota"),
+        Meta(description="null: nothing is left, or unknown: list incomplete, or quota too small"),
     ]
 
 
 class QueueOutlook(Struct, frozen=True):
-    """What everything that waits will cost, as far as it is known, and when it will be done."""
+    """The known cost of the queue, and when it will be done."""
 
     calls_needed: int
     done_at: Annotated[
-        datetime | None, Meta(description="null: nothing waits, or the quota will never suffice")
+        datetime | None, Meta(description="null: the queue is empty, or does not fit the daily limit")
     ]
 
 
 class AthleteCalls(Struct, frozen=True):
-    """The calls made for an athlete."""
+    """The number of calls for an athlete."""
 
-    athlete_id: Annotated[int | None, Meta(description="null: for nobody, or for who has left")]
+    athlete_id: Annotated[int | None, Meta(description="null: no athlete, or a disconnected one")]
     calls: int
 
 
 class HourCalls(Struct, frozen=True):
-    """The calls of the hour that began then."""
+    """The number of calls in the hour that starts at `hour`."""
 
     hour: datetime
     calls: int
 
 
 class Spent(Struct, frozen=True):
-    """The calls of today (UTC) that count, from the journal; the last seconds may be missing."""
+    """Today's (UTC) calls that count, from the call log; the last seconds may be missing."""
 
     calls: int
     by_lane: dict[str, int]
-    by_athlete: Annotated[list[AthleteCalls], Meta(description="the most first, 20 at most")]
+    by_athlete: Annotated[list[AthleteCalls], Meta(description="most calls first, at most 20")]
     by_hour: list[HourCalls]
     unexplained: Annotated[
-        int, Meta(description="reads that Strava counts and the journal does not know: another program's")
+        int, Meta(description="reads that Strava counts and the call log does not have: another program's")
     ]
 
 
 class Budget(Struct, frozen=True):
-    """What may be called, and what spent it today."""
+    """The rate limit, and today's usage."""
 
     now: datetime
     windows: list[QuotaWindow]
@@ -90,34 +90,32 @@ class Budget(Struct, frozen=True):
 
 
 class WholeHistory(Struct, frozen=True):
-    """What all of an athlete's history would cost. How much there is, Strava does not say before it is
-    listed: so many years at the pace of what we hold.
+    """The cost of an athlete's full history.
 
-    `done_at` comes after all that waits already.
+    Strava does not say how long a history is before it is listed. This is an estimate: `years` at the
+    rate of the stored activities. `done_at` comes after everything that is queued now.
     """
 
     athlete_id: int
     years: float
-    held: Annotated[int, Meta(description="activities that we hold")]
-    activities: Annotated[
-        int, Meta(description="that are still to come, as far as one can tell; 0: all is here")
-    ]
+    held: Annotated[int, Meta(description="stored activities")]
+    activities: Annotated[int, Meta(description="estimated number still to fetch; 0: complete")]
     calls: int
-    waiting_before: Annotated[int, Meta(description="calls of what waits already")]
-    done_at: Annotated[datetime | None, Meta(description="null: the quota will never suffice")]
+    waiting_before: Annotated[int, Meta(description="calls of the jobs that are queued now")]
+    done_at: Annotated[datetime | None, Meta(description="null: does not fit the daily limit")]
 
 
 class WhatIf(Struct, frozen=True):
-    """What the first sync of so many more athletes, each with so many activities, would cost.
+    """The cost of the backfill of more `athletes`, each with `activities`.
 
-    `done_at` comes after all that waits already.
+    `done_at` comes after everything that is queued now.
     """
 
     athletes: int
     activities: int
     calls: int
-    waiting_before: Annotated[int, Meta(description="calls of what waits already")]
-    done_at: Annotated[datetime | None, Meta(description="null: the quota will never suffice")]
+    waiting_before: Annotated[int, Meta(description="calls of the jobs that are queued now")]
+    done_at: Annotated[datetime | None, Meta(description="null: does not fit the daily limit")]
 
 
 class Queue(NamedTuple):
@@ -201,7 +199,7 @@ class QuotaForecast:
     async def whole_history(self, athlete_id: int, years: float) -> WholeHistory:
         """Return what `years` of an athlete's history would cost, and when they would be stored.
 
-        Raises NotFound for an athlete who is not connected.
+        Raises NotFound unless the athlete is connected.
         """
         forecast = await self.forecast_input()
         pace, queue = await self._database.read(

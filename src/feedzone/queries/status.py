@@ -1,4 +1,4 @@
-"""Whether all is well: pulse and status for every surface, and the report of the health page."""
+"""The state of the installation: pulse and status, and the report of the health page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ATHLETES_ON_PAGE = 50
 
 
 class Subscription(Struct, frozen=True):
-    """A push subscription that we remember as ours."""
+    """The stored push subscription."""
 
     id: int
     callback_url: str
@@ -34,7 +34,7 @@ class Subscription(Struct, frozen=True):
 
 
 class UnknownOwner(Struct, frozen=True):
-    """An athlete who is not connected here, and whose events keep coming."""
+    """An unconnected athlete with events."""
 
     owner_id: int
     events: int
@@ -42,35 +42,35 @@ class UnknownOwner(Struct, frozen=True):
 
 
 class Pulse(Struct, frozen=True, kw_only=True):
-    """What tells whether all is well, and is cheap enough to be asked every second."""
+    """The signs of health; cheap enough to query every second."""
 
     now: datetime
     athletes: Annotated[dict[str, int], Meta(description="by status")]
     jobs: Annotated[dict[str, int], Meta(description="by state")]
     dead_letters: int
-    oldest_due_s: Annotated[float | None, Meta(description="s that the longest waiting job has been due")]
+    oldest_due_s: Annotated[float | None, Meta(description="s since the longest overdue job was due")]
     subscription: Subscription | None
     last_event_at: datetime | None
     quota: list[QuotaWindow]
-    polling: Annotated[bool, Meta(description="no push subscription is known: Strava is asked instead")]
+    polling: Annotated[bool, Meta(description="there is no push subscription: Strava is polled instead")]
     paused_since: Annotated[datetime | None, Meta(description="Strava has switched the application off")]
-    failing_since: Annotated[datetime | None, Meta(description="Strava fails at one call after the other")]
-    probe_at: Annotated[datetime | None, Meta(description="when one call may ask whether that has passed")]
+    failing_since: Annotated[datetime | None, Meta(description="all calls to Strava fail since then")]
+    probe_at: Annotated[datetime | None, Meta(description="when one call may test whether Strava is back")]
     pause_reason: str | None
-    unannounced: Annotated[int, Meta(description="activities of the last day that no event told of")]
-    quiet_sweeps: Annotated[int, Meta(description="comparisons that found such activities")]
-    quiet_athletes: Annotated[int, Meta(description="athletes who keep uploading without any event")]
+    unannounced: Annotated[int, Meta(description="activities of the last 24 hours without an event")]
+    quiet_sweeps: Annotated[int, Meta(description="reconciliations that found such activities")]
+    quiet_athletes: Annotated[int, Meta(description="athletes who upload without events")]
     open_conflicts: int
     seats_used: Annotated[int, Meta(description="athletes that Strava counts as connected")]
-    seats: Annotated[int | None, Meta(description="how many it allows; null: not known")]
+    seats: Annotated[int | None, Meta(description="the number that Strava allows; null: not known")]
 
 
 class Status(Pulse, frozen=True, kw_only=True):
-    """Everything at a glance."""
+    """The pulse, with events and queue."""
 
     events: Annotated[dict[str, int], Meta(description="by status")]
     queue_lag_s: Annotated[
-        float | None, Meta(description="s since the oldest event came whose object is not up to date")
+        float | None, Meta(description="s since the oldest event whose object is not up to date")
     ]
     queue: QueueOutlook
     unknown_owners: list[UnknownOwner]
@@ -101,7 +101,7 @@ class HealthReport(Struct, frozen=True):
     database: str
     answered_ms: float
     clock_off_s: float | None
-    """How far the database's clock is from ours; null: it has none of its own."""
+    """The difference between the database's clock and ours; null: it has no clock of its own."""
 
 
 class StatusQueries:

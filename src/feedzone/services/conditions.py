@@ -1,4 +1,4 @@
-"""The one list of what can be wrong: pages, doctor and readiness probe read it.
+"""The one list of health conditions: pages, doctor and readiness probe read it.
 
 To add a condition: add its data to `Pulse` (queries/status.py, store/reads/health.py) and a function here.
 """
@@ -61,7 +61,7 @@ SUBSCRIBE = Remedy("Subscribe to events", post="/actions/subscription")
 
 
 def conditions(pulse: Pulse, *, strava_configured: bool) -> list[Condition]:
-    """Return the conditions that the pulse shows, in the order in which people look for causes."""
+    """Return the conditions that the pulse shows, from the most likely cause on."""
     return [
         _queue(pulse),
         _application(pulse, strava_configured),
@@ -82,9 +82,11 @@ def report_conditions(report: HealthReport, *, strava_configured: bool) -> list[
     return [*conditions(report.pulse, strava_configured=strava_configured), database, _clock(report)]
 
 
-def problems(found: Iterable[Condition]) -> list[Condition]:
+def problems(conditions: Iterable[Condition]) -> list[Condition]:
     """Return the problems, worst first."""
-    return sorted((each for each in found if each.is_problem), key=lambda each: WORST_FIRST.index(each.level))
+    return sorted(
+        (each for each in conditions if each.is_problem), key=lambda each: WORST_FIRST.index(each.level)
+    )
 
 
 def is_behind(pulse: Pulse) -> bool:

@@ -1,4 +1,4 @@
-"""Check an installation from outside in: address, handshake, subscription, then the list of conditions."""
+"""Check an installation from outside in: address, handshake, subscription, conditions."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _conditions(pulse: Pulse) -> list[Finding]:
 
     Strava accepts the id and secret of a switched-off application, so this finding comes from the pulse.
     """
-    found = [
+    shown = [
         condition
         for condition in problems(conditions(pulse, strava_configured=True))
         if condition.name != CHECKED_AT_STRAVA
@@ -118,6 +118,6 @@ def _conditions(pulse: Pulse) -> list[Finding]:
         Finding("ok", f"{pulse.athletes.get('active', 0)} athletes are connected"),
         *(
             Finding("fail" if condition.stops_all else "warn", condition.text, condition.command)
-            for condition in found
+            for condition in shown
         ),
     ]

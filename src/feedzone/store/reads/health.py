@@ -1,4 +1,4 @@
-"""HealthSigns of health that the database knows: mode, breaker, quiet webhook, open questions."""
+"""Signs of health in the database: mode, circuit breaker, missing events, open conflicts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUIET_WITHIN = timedelta(hours=24)
 
 
 class HealthSigns(NamedTuple):
-    """`unannounced` activities were found by `quiet_sweeps` comparisons, and no event had told of them."""
+    """`quiet_sweeps` reconciliations found `unannounced` activities that no event had announced."""
 
     polling: bool
     paused_since: datetime | None

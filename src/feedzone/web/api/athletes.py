@@ -105,7 +105,7 @@ async def keep_sports(parts: Parts, athlete_id: AthleteId, data: JSONBody[Sports
     "/athletes/{athlete_id:int}/verify", status_code=202, responses=ONE, summary="Reconcile with Strava now"
 )
 async def verify_athlete(parts: Parts, athlete_id: AthleteId) -> Accepted:
-    await parts.reconciliation.verify(athlete_id)
+    await parts.reconciliation.reconcile(athlete_id)
     return Accepted()
 
 

@@ -65,9 +65,9 @@ async def subscribe(request: Asked, parts: Parts, data: Annotated[ReplaceForm, F
 
 def _said(problem: FeedzoneError) -> str:
     if isinstance(problem, ForeignSubscription):
-        theirs = problem.theirs
+        existing = problem.existing
         return (
-            f"Strava delivers this application's events to {theirs.callback_url}, and allows "
+            f"Strava delivers this application's events to {existing.callback_url}, and allows "
             "one subscription. Nothing was changed. "
             "To take it over from there: feedzone subscription ensure --replace."
         )
@@ -91,7 +91,7 @@ async def sync(
 async def verify(
     request: Asked, parts: Parts, athlete_id: AthleteId, data: Annotated[BackForm, FORM]
 ) -> Response[Any]:
-    await parts.reconciliation.verify(athlete_id)
+    await parts.reconciliation.reconcile(athlete_id)
     text = f"A comparison with Strava is queued. {await _name(parts, athlete_id)}"
     return told(request, Notice(text), local_path(data.back, "/athletes"))
 

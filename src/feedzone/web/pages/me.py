@@ -98,7 +98,7 @@ async def sync(
 
 @post("/me/verify", status_code=200)
 async def verify(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
-    await parts.reconciliation.verify(own(reader))
+    await parts.reconciliation.reconcile(own(reader))
     return told(request, Notice("A comparison with Strava is queued."), "/me")
 
 
