@@ -69,7 +69,7 @@ async def test_init_writes_settings_that_only_the_owner_reads_and_never_overwrit
     text = env.read_text()
     again = await feedzone.run("init")
     assert again.returncode == 1
-    assert "left as it is" in again.stderr
+    assert "nothing was changed" in again.stderr
     assert env.read_text() == text
 
 

@@ -387,7 +387,7 @@ async def test_the_reference_lists_every_endpoint_and_loads_nothing_from_elsewhe
     for path in schema["paths"]:
         assert path.startswith("/api/v1/")
         assert f"<code>{path}</code>" in page.text
-    assert "wall time where it happened" in page.text
+    assert "local time of the place" in page.text
     not_found = schema["paths"]["/api/v1/activities/{activity_id}"]["get"]["responses"]["404"]
     assert list(not_found["content"]) == ["application/problem+json"]
     assert schema["components"]["schemas"]["Activity"]["properties"]["distance"]
