@@ -37,7 +37,6 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev  ## docs/reference.md from the code
 	$(BIN)/python tools/reference.py
-	$(BIN)/python tools/pains.py
 
 bench: $(VENV)/.dev  ## figures: medians and ratios of one run
 	$(BIN)/python -m bench
