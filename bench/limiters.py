@@ -55,8 +55,8 @@ ABOUT = """\
 
 `python -m bench limiters --write` (`make limiters`) writes this page.
 
-A simulated week with real windows: {athletes} athletes upload {uploads:g} times a day each, in the morning and
-in the evening, and each has a backfill of {years:g} years under way. The limits are those of a new
+A simulated week with real windows: {athletes} athletes upload {uploads:g} times a day each, in the morning
+and in the evening, and each has a backfill of {years:g} years under way. The limits are those of a new
 application: 100 reads a quarter of an hour, 1,000 a day. There is more to fetch than that allows. A good
 limiter uses all of it, causes few refusals, and lets a new activity overtake the old ones.
 

@@ -77,7 +77,7 @@ MUTATIONS = (
                 "ingest/inbox.py",
                 "lambda c: accept(c, deliveries, now))",
                 "lambda c: accept(c, deliveries, now, work := {}) + [work])\n"
-                "            from .store.intake import _cause_work\n"
+                "            from ..store.intake import _cause_work\n"
                 "            work = receipts.pop()\n"
                 "            await self._database.write(lambda c: _cause_work(c, work, now))",
             ),

@@ -24,7 +24,7 @@ def sources():
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=NAMES)
 def test_a_mutation_fits_the_source_exactly_once_and_stays_python(mutation, sources, tmp_path):
     for edit in mutation.edits:
-        (tmp_path / edit.file).parent.mkdir(exist_ok=True)
+        (tmp_path / edit.file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / edit.file).write_text(sources[edit.file])
     mutation.apply(tmp_path)
     for edit in mutation.edits:
