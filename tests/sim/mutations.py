@@ -154,7 +154,7 @@ MUTATIONS = (
     ),
     mutation(
         "deauthorisation believed",
-        "an unsigned event purges an athlete who is still connected",
+        "an unsigned event purges a connected athlete",
         "handlers/revoke_athlete.py",
         "if hint.verified and await self._is_still_true(job):",
         "if True:",
