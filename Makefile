@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-# The simulated world: `make sim SEEDS=0-299 SCENARIO=hostile DAYS=7 ATHLETES=20`; MORE=--trace tells one seed's story.
+# The simulated world: `make sim SEEDS=0-299 SCENARIO=hostile DAYS=7 ATHLETES=20`; MORE=--trace prints one seed's steps.
 SEEDS ?= 0-29
 SCENARIO ?= hostile
 SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours ACTS:acts-a-day,\
@@ -37,7 +37,6 @@ format: $(VENV)/.dev
 
 docs: $(VENV)/.dev  ## docs/reference.md from the code
 	$(BIN)/python tools/reference.py
-	$(BIN)/python tools/pains.py
 
 bench: $(VENV)/.dev  ## figures: medians and ratios of one run
 	$(BIN)/python -m bench
