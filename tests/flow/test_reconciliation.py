@@ -15,7 +15,7 @@ async def complete(feedzone, athlete):
 
 async def verified(feedzone, path: str, count: int = 1):
     with sqlite3.connect(path) as database:
-        return database.execute("SELECT count(*) FROM sweeps WHERE is_full").fetchone()[0] >= count
+        return database.execute("SELECT count(*) FROM reconciliations WHERE is_full").fetchone()[0] >= count
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ async def test_an_inactive_application_stops_all_calls_costs_nothing_and_resumes
     sandbox.world.faults.inactive = False
     with sqlite3.connect(feedzone.home / "feedzone.db") as database:
         database.execute("UPDATE application_state SET probe_at = '2020-01-01T00:00:00.000000Z'")
-        database.execute("UPDATE jobs SET due_at = '2020-01-01T00:00:00.000000Z' WHERE turn % 2 = 0")
+        database.execute("UPDATE jobs SET due_at = '2020-01-01T00:00:00.000000Z' WHERE fair_position % 2 = 0")
     await feedzone.start()
 
     async def all_stored():

@@ -316,7 +316,7 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
         (lambda c: activity_history.events_of(c, 7), "ix_webhook_events_object_id"),
-        (lambda c: activity_history.calls_of(c, 7), "ix_api_calls_activity_id"),
+        (lambda c: activity_history.calls_of(c, 7), "ix_call_log_activity_id"),
         (lambda c: activity_history.changes_of(c, 7), "ix_activity_changes_activity_id"),
         (lambda c: activity_history.jobs_of(c, 7), "jobs"),
         (lambda c: activity_history.attempts_of(c, [uuid7(1)]), "ix_job_attempts_job_id"),

@@ -36,9 +36,9 @@ call_log = Table(
     Column("calls", Integer, nullable=False, server_default="1", comment="how many; of others more than one"),
     Column("activity_id", BigInt, comment="that was asked for; null: none, or of an athlete who has left"),
 )
-Index("ix_api_calls_sent_at", call_log.c.sent_at)
-Index("ix_api_calls_athlete_id", call_log.c.athlete_id)
-Index("ix_api_calls_activity_id", call_log.c.activity_id)
+Index("ix_call_log_sent_at", call_log.c.sent_at)
+Index("ix_call_log_athlete_id", call_log.c.athlete_id)
+Index("ix_call_log_activity_id", call_log.c.activity_id)
 
 application_state = Table(
     "application_state",

@@ -156,9 +156,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_call_log")),
     )
-    op.create_index("ix_api_calls_activity_id", "call_log", ["activity_id"], unique=False)
-    op.create_index("ix_api_calls_athlete_id", "call_log", ["athlete_id"], unique=False)
-    op.create_index("ix_api_calls_sent_at", "call_log", ["sent_at"], unique=False)
+    op.create_index("ix_call_log_activity_id", "call_log", ["activity_id"], unique=False)
+    op.create_index("ix_call_log_athlete_id", "call_log", ["athlete_id"], unique=False)
+    op.create_index("ix_call_log_sent_at", "call_log", ["sent_at"], unique=False)
     op.create_table(
         "conflicts",
         sa.Column("id", types.Identifier(), nullable=False),
@@ -448,7 +448,7 @@ def upgrade() -> None:
             comment="a refresh of this generation got no answer",
         ),
         sa.Column("initial_sync_started_at", types.Instant(), nullable=True),
-        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("initial_sync_completed_at", types.Instant(), nullable=True),
         sa.Column(
             "initial_sync_after",
@@ -457,9 +457,11 @@ def upgrade() -> None:
             comment="start of the synced window; null: all history",
         ),
         sa.Column("initial_sync_cursor", sa.Integer(), nullable=True, comment="pages listed so far"),
-        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("initial_sync_found", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("webhook_subscription_active", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column(
+            "webhook_subscription_active", sa.Boolean(), server_default=sa.text("false"), nullable=False
+        ),
         sa.Column("last_event_at", types.Instant(), nullable=True),
         sa.Column("last_synced_at", types.Instant(), nullable=True),
         sa.Column(
@@ -482,7 +484,7 @@ def upgrade() -> None:
         sa.Column(
             "operator_may_see",
             sa.Boolean(),
-            server_default=sa.false(),
+            server_default=sa.text("false"),
             nullable=False,
             comment="the athlete has agreed that the operator sees the activities on the pages",
         ),
