@@ -1,7 +1,7 @@
-"""A faithful fake of Strava: a real server to play with, and in-process for simulations.
+"""A faithful fake of Strava: a real server for the demo, and an in-process one for simulations.
 
-It imports nothing from the rest of feedzone, so that it can disagree with it. What it knows of Strava is the
-contract in the project's documentation; start reading at `world` (state), `app` (HTTP) and `sender` (events).
+It imports nothing from the rest of feedzone, so that a mistake there is not repeated here. It behaves as
+docs/strava-api.md describes. Start reading at `world` (state), `app` (HTTP) and `sender` (events).
 """
 
 from .app import create_app
