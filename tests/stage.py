@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from feedzone.sandbox import Running, World
+from feedzone.sandbox import RunningSandbox, World
 from flow_fixtures import Installation
 
 Eventually = Callable[..., Awaitable[object]]
@@ -36,7 +36,7 @@ class Stage:
     world: World
 
 
-async def furnish(feedzone: Installation, sandbox: Running, eventually: Eventually) -> str:
+async def furnish(feedzone: Installation, sandbox: RunningSandbox, eventually: Eventually) -> str:
     """Athletes with activities, one who granted too little, an upload, and a failure; returns its job."""
     world = sandbox.world
     whole, *others = world.athletes

@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 from playwright.async_api import Browser, async_playwright
 
-from feedzone.sandbox import Limits, Running, SandboxOptions, running
+from feedzone.sandbox import Limits, RunningSandbox, SandboxOptions, running
 from flow_fixtures import Installation, eventually
 from processes import environment, free_port
 from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, furnish
@@ -59,7 +59,7 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
             print(f"{', '.join(pages)}: {size}, {theme}")
 
 
-async def activities(full: Installation, strava: Running) -> dict[str, str]:
+async def activities(full: Installation, strava: RunningSandbox) -> dict[str, str]:
     """The pages of an activity that is whole, of one that failed, and of one that was deleted."""
     _, held = await full.api("activities?limit=50")
     whole, *others = held["items"]

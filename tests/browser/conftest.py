@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from feedzone.sandbox import Running, running
+from feedzone.sandbox import RunningSandbox, running
 from flow_fixtures import OPTIONS, Install, eventually, eventually_fixture, installations
 from stage import FLAGS, RETRIES, Stage, furnish
 
@@ -51,7 +51,7 @@ async def chromium(_chromium: Browser) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def sandbox() -> AsyncIterator[Running]:
+async def sandbox() -> AsyncIterator[RunningSandbox]:
     async with running(OPTIONS) as strava:
         yield strava
 

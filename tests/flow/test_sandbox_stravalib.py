@@ -12,7 +12,7 @@ from aiohttp import web
 from requests.adapters import HTTPAdapter
 from stravalib import Client, exc
 
-from feedzone.sandbox import Running, SandboxOptions, running
+from feedzone.sandbox import RunningSandbox, SandboxOptions, running
 
 
 class PlainHttp(HTTPAdapter):
@@ -25,13 +25,13 @@ class PlainHttp(HTTPAdapter):
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Running]:
+async def sandbox() -> AsyncIterator[RunningSandbox]:
     async with running(SandboxOptions(port=0, athletes=2, history_days=60, seed=11)) as server:
         yield server
 
 
 @pytest.fixture
-def client(sandbox: Running, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setenv("SILENCE_TOKEN_WARNINGS", "true")
     session = requests.Session()
     session.mount("https://", PlainHttp())
@@ -40,7 +40,7 @@ def client(sandbox: Running, monkeypatch: pytest.MonkeyPatch) -> Client:
     return new_client
 
 
-def log_in(client: Client, sandbox: Running) -> int:
+def log_in(client: Client, sandbox: RunningSandbox) -> int:
     """Consent and exchange the code as a browser and stravalib do; return the athlete's id."""
     athlete_id = next(iter(sandbox.world.athletes))
     url = client.authorization_url(
@@ -56,7 +56,7 @@ def log_in(client: Client, sandbox: Running) -> int:
 
 
 async def test_stravalib_logs_in_and_reads_activities_details_and_streams(
-    client: Client, sandbox: Running
+    client: Client, sandbox: RunningSandbox
 ) -> None:
     def use_client() -> None:
         athlete_id = log_in(client, sandbox)
@@ -77,7 +77,7 @@ async def test_stravalib_logs_in_and_reads_activities_details_and_streams(
     await asyncio.to_thread(use_client)
 
 
-async def test_stravalib_recognises_the_sandboxes_errors(client: Client, sandbox: Running) -> None:
+async def test_stravalib_recognises_the_sandboxes_errors(client: Client, sandbox: RunningSandbox) -> None:
     def use_client() -> None:
         log_in(client, sandbox)
         with pytest.raises(exc.ObjectNotFound):
@@ -94,7 +94,7 @@ async def test_stravalib_recognises_the_sandboxes_errors(client: Client, sandbox
 
 
 async def test_stravalib_subscribes_receives_an_event_and_unsubscribes(
-    client: Client, sandbox: Running, callback: Callback
+    client: Client, sandbox: RunningSandbox, callback: Callback
 ) -> None:
     def subscribe() -> int:
         subscription = client.create_subscription(12345, "sandbox-secret", callback.url, "our-token")
@@ -113,7 +113,7 @@ async def test_stravalib_subscribes_receives_an_event_and_unsubscribes(
     assert sandbox.world.subscription is None
 
 
-async def test_a_dropped_connection_reaches_the_client_as_a_network_error(sandbox: Running) -> None:
+async def test_a_dropped_connection_reaches_the_client_as_a_network_error(sandbox: RunningSandbox) -> None:
     sandbox.world.faults.change({"timeout_after": 1.0})
     url = f"{sandbox.url}/api/v3/push_subscriptions"
     with pytest.raises(requests.exceptions.RequestException):

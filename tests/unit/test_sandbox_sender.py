@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from feedzone.sandbox import Application, Event, Life, Sender, World
+from feedzone.sandbox import Application, Autopilot, Event, Sender, World
 
 
 class Callback:
@@ -125,11 +125,11 @@ async def test_a_slow_callback_delays_no_other_event() -> None:
 async def test_athletes_act_the_same_way_for_the_same_seed() -> None:
     def run_two_hours() -> list[str]:
         callback = Callback()
-        life = Life(callback.world, per_hour=60)
-        done = life.step(callback.now)
+        autopilot = Autopilot(callback.world, per_hour=60)
+        done = autopilot.step(callback.now)
         for _ in range(120):
             callback.now += 60
-            done += life.step(callback.now)
+            done += autopilot.step(callback.now)
         return done
 
     actions = run_two_hours()
@@ -141,6 +141,6 @@ async def test_athletes_act_the_same_way_for_the_same_seed() -> None:
 async def test_athletes_who_are_not_connected_do_not_act() -> None:
     callback = Callback()
     callback.world.deauthorize(callback.athlete.id)
-    life = Life(callback.world, per_hour=1000)
-    life.step(callback.now)
-    assert life.step(callback.now + 3600) == []
+    autopilot = Autopilot(callback.world, per_hour=1000)
+    autopilot.step(callback.now)
+    assert autopilot.step(callback.now + 3600) == []

@@ -5,20 +5,21 @@ docs/strava-api.md describes. Start reading at `world` (state), `app` (HTTP) and
 """
 
 from .app import create_app
+from .autopilot import Autopilot
 from .faults import ConnectionDroppedError, Faults
 from .inprocess import Answer, request
-from .life import Life
 from .limits import UNLIMITED, Limits
 from .records import Call, Delivery, Event
 from .sender import DeliveryRules, Sender, Wire, signature
-from .server import Running, SandboxOptions, run, running, serve
+from .server import RunningSandbox, SandboxOptions, run, running, serve
 from .wire import HttpWire
-from .world import Application, Behaviour, NotThereError, World
+from .world import Application, Behaviour, NotFoundError, World
 
 __all__ = [
     "UNLIMITED",
     "Answer",
     "Application",
+    "Autopilot",
     "Behaviour",
     "Call",
     "ConnectionDroppedError",
@@ -27,10 +28,9 @@ __all__ = [
     "Event",
     "Faults",
     "HttpWire",
-    "Life",
     "Limits",
-    "NotThereError",
-    "Running",
+    "NotFoundError",
+    "RunningSandbox",
     "SandboxOptions",
     "Sender",
     "Wire",

@@ -10,7 +10,7 @@ from .athletes import detailed_json, gear_json, summary_json
 from .grants import Grant
 from .history import ActivitySpec
 from .http import Request, Response, bad_request, error_response, json_response, not_found
-from .world import NotThereError, World
+from .world import NotFoundError, World
 
 MAX_PER_PAGE = 200
 
@@ -80,7 +80,7 @@ class Api:
     def _spec(self, text: str, grant: Grant) -> ActivitySpec | None:
         try:
             spec = self._world.activity(int(text))
-        except (NotThereError, ValueError):
+        except (NotFoundError, ValueError):
             return None
         is_own = spec.athlete_id == grant.athlete_id
         is_allowed = grant.reads_private or not spec.private

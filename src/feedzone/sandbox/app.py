@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from html import escape
 
 from .api import Api, endpoint_of, template_of
 from .control import Control
@@ -28,7 +29,7 @@ from .pages import Pages
 from .push import Push
 from .records import Call
 from .sender import Sender
-from .world import NotThereError, World
+from .world import NotFoundError, World
 
 
 class Sandbox:
@@ -156,9 +157,9 @@ class Sandbox:
         try:
             return self._pages.click(action, request)
         except KeyError as error:
-            return html_response(f"<p>The form lacks {error}.</p>", 400)
-        except (ValueError, NotThereError) as error:
-            return html_response(f"<p>That did not work: {type(error).__name__}.</p>", 400)
+            return html_response(f"<p>The form lacks {escape(str(error))}.</p>", 400)
+        except (ValueError, NotFoundError) as error:
+            return html_response(f"<p>That did not work: {escape(str(error))}.</p>", 400)
 
 
 def create_app(world: World, sender: Sender, *, raise_drops: bool = True) -> AsgiApp:

@@ -19,7 +19,7 @@ from .http import Request, Response, json_response
 from .limits import Limits
 from .records import Event
 from .sender import Sender
-from .world import NotThereError, World
+from .world import NotFoundError, World
 
 Body = dict[str, Any]
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Control:
                 return self._get(parts, request.query)
             if request.method == "POST":
                 return json_response(self._post(parts, request.json()))
-        except NotThereError as error:
+        except NotFoundError as error:
             return json_response({"error": str(error)}, 404)
         except SeatsFullError:
             return json_response({"error": "no athlete seat is left"}, 400)
@@ -160,7 +160,7 @@ class Control:
             case "retire-gear":
                 world.retire_gear(athlete_id, body["gear_id"], delete=bool(body.get("delete")))
                 return self._athlete(world.athlete(athlete_id))
-        raise NotThereError(f"athletes cannot {action}")
+        raise NotFoundError(f"athletes cannot {action}")
 
     def _act_on_activity(self, activity_id: int, action: str, body: Body) -> ActivitySpec:
         world = self._world
@@ -175,7 +175,7 @@ class Control:
             "photos": lambda: world.set_photos(activity_id, int(body["count"])),
         }
         if action not in actions:
-            raise NotThereError(f"activities cannot {action}")
+            raise NotFoundError(f"activities cannot {action}")
         return actions[action]()
 
     def _act_on_application(self, parts: list[str], body: Body) -> Any:
@@ -196,7 +196,7 @@ class Control:
             case ["subscription", "drop"]:
                 world.drop_subscription()
                 return {"subscription": None}
-        raise NotThereError(f"there is no /control/{'/'.join(parts)}")
+        raise NotFoundError(f"there is no /control/{'/'.join(parts)}")
 
     def _record(self, new: NewActivity) -> Body:
         start = new.start

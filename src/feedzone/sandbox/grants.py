@@ -18,7 +18,7 @@ Rotation = Literal["always", "on_new_access", "never"]
 
 
 class SeatsFullError(Exception):
-    """Limit of connected athletes exceeded"""
+    """The application has no free athlete seat."""
 
 
 class InvalidGrantError(Exception):

@@ -50,7 +50,7 @@ class Pages:
     def click(self, action: str, request: Request) -> Response:
         """Do the action of a button and redirect to the home page.
 
-        Raise ValueError for an unknown action or bad input, NotThereError for an unknown id.
+        Raise ValueError for an unknown action or bad input, NotFoundError for an unknown id.
         """
         form, world = request.form(), self._world
         buttons: dict[str, Callable[[], object]] = {

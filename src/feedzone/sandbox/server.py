@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import uvicorn
 
 from .app import create_app
-from .life import Life
+from .autopilot import Autopilot
 from .limits import Limits
 from .sender import DeliveryRules, Sender
 from .wire import HttpWire
@@ -22,7 +22,7 @@ from .world import Application, Behaviour, World
 
 @dataclass(frozen=True, slots=True)
 class SandboxOptions:
-    """The sandbox to serve. `port` 0 takes a free port; `life_per_hour` 0 lets no athlete act on its own."""
+    """The sandbox to serve. `port` 0 takes a free port; `actions_per_hour` 0 turns the autopilot off."""
 
     host: str = "127.0.0.1"
     port: int = 8001
@@ -37,17 +37,17 @@ class SandboxOptions:
     limits: Limits = field(default_factory=Limits)
     behaviour: Behaviour = field(default_factory=Behaviour)
     delivery: DeliveryRules = field(default_factory=DeliveryRules)
-    life_per_hour: float = 0.0
+    actions_per_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningSandbox:
     """A sandbox that is serving: its URL and its parts."""
 
     url: str
     world: World
     sender: Sender
-    life: Life
+    autopilot: Autopilot
 
 
 def make_world(options: SandboxOptions) -> World:
@@ -62,11 +62,11 @@ def make_world(options: SandboxOptions) -> World:
 
 
 @contextlib.asynccontextmanager
-async def running(options: SandboxOptions) -> AsyncIterator[Running]:
+async def running(options: SandboxOptions) -> AsyncIterator[RunningSandbox]:
     """Serve while the context is open."""
     world, wire = make_world(options), HttpWire()
     sender = Sender(world, wire, rules=options.delivery)
-    life = Life(world, options.life_per_hour)
+    autopilot = Autopilot(world, options.actions_per_hour)
     app = create_app(world, sender, raise_drops=False)
     with socket.create_server((options.host, options.port)) as listener:
         server = _Server(uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False))
@@ -74,11 +74,11 @@ async def running(options: SandboxOptions) -> AsyncIterator[Running]:
         try:
             await _until_started(server, task)
             await sender.start()
-            await life.start()
+            await autopilot.start()
             host = f"[{options.host}]" if ":" in options.host else options.host
-            yield Running(f"http://{host}:{listener.getsockname()[1]}", world, sender, life)
+            yield RunningSandbox(f"http://{host}:{listener.getsockname()[1]}", world, sender, autopilot)
         finally:
-            await life.stop()
+            await autopilot.stop()
             await sender.stop()
             await wire.close()
             server.should_exit = True

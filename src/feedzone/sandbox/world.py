@@ -59,7 +59,7 @@ class Subscription:
     created_at: float
 
 
-class NotThereError(LookupError):
+class NotFoundError(LookupError):
     """No such athlete, activity or gear."""
 
 
@@ -103,9 +103,9 @@ class World:
         return athlete
 
     def athlete(self, athlete_id: int) -> Athlete:
-        """Return the athlete; raise NotThereError for an unknown id."""
+        """Return the athlete; raise NotFoundError for an unknown id."""
         if athlete_id not in self.athletes:
-            raise NotThereError(f"no athlete {athlete_id}")
+            raise NotFoundError(f"no athlete {athlete_id}")
         return self.athletes[athlete_id]
 
     def connect(self, athlete_id: int, scopes: Iterable[str]) -> Grant:
@@ -229,15 +229,15 @@ class World:
             if gear.id == gear_id:
                 gear.retired, gear.deleted = True, delete
                 return
-        raise NotThereError(f"no gear {gear_id}")
+        raise NotFoundError(f"no gear {gear_id}")
 
     # -- reads ----------------------------------------------------------------------------------------------
 
     def activity(self, activity_id: int) -> ActivitySpec:
-        """Return an activity; raise NotThereError for an unknown or deleted one."""
+        """Return an activity; raise NotFoundError for an unknown or deleted one."""
         spec = self.activities.get(activity_id)
         if spec is None or spec.deleted:
-            raise NotThereError(f"no activity {activity_id}")
+            raise NotFoundError(f"no activity {activity_id}")
         return spec
 
     def visible(self, athlete_id: int, private_too: bool, before: float | None = None,

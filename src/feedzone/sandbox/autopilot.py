@@ -14,8 +14,8 @@ _NAMES = ("Coffee ride", "Not raining, yet", "Recovery, allegedly", "New loop", 
 _RECENT = 12
 
 
-class Life:
-    """Acts `per_hour` times an hour on average, repeatably; safe to start and stop twice."""
+class Autopilot:
+    """Makes connected athletes act `per_hour` times an hour on average; safe to start and stop twice."""
 
     def __init__(self, world: World, per_hour: float, sleep: Sleep = asyncio.sleep) -> None:
         self._world = world
