@@ -1,6 +1,6 @@
-"""All benches, one after the other: medians and ratios of one run.
+"""Run all benchmarks and print medians and ratios.
 
-`python -m bench limiters` takes minutes, and so runs only when it is named.
+The comparison of limiters takes minutes and runs only on request: `python -m bench limiters`.
 """
 
 from __future__ import annotations

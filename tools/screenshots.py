@@ -1,5 +1,7 @@
-"""Every page, on desktop and phone, light and dark: `make screenshots` writes them to screenshots/,
-and three of them to docs/images/, for the README."""
+"""Take screenshots of every page, on desktop and phone, light and dark.
+
+`make screenshots` writes them to screenshots/, and three of them to docs/images/ for the README.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ from playwright.async_api import Browser, async_playwright
 from feedzone.sandbox import Limits, RunningSandbox, SandboxOptions, running
 from flow_fixtures import Installation, eventually
 from processes import environment, free_port
-from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, furnish
+from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, populate
 
 OUT = Path(__file__).parents[1] / "screenshots"
 IMAGES = Path(__file__).parents[1] / "docs/images"
 IN_README = ("overview", "activity", "athlete")
-"""Of these the part that is seen first is kept with the documents."""
+"""The visible part of these pages, without scrolling, is stored with the documentation."""
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 PASSWORD = "screenshots"
@@ -41,7 +43,7 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
                 viewport=viewport, color_scheme=theme, device_scale_factor=1, timezone_id="Europe/Berlin"
             )
             page = await context.new_page()
-            await page.goto(base)  # the first answer learns the reader's time zone
+            await page.goto(base)  # the first response stores the reader's time zone
             if consents:
                 await page.goto(f"{base}/connect")
                 await page.get_by_role("button", name="Authorize").click()
@@ -60,66 +62,66 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
 
 
 async def activities(full: Installation, strava: RunningSandbox) -> dict[str, str]:
-    """The pages of an activity that is whole, of one that failed, and of one that was deleted."""
-    _, held = await full.api("activities?limit=50")
-    whole, *others = held["items"]
-    failed = next(one for one in others if one["sync_status"] == "failed")
-    gone = next(one for one in others if one["sync_status"] == "synced")
-    strava.world.delete(gone["id"])
+    """Return the pages of a complete, a failed and a deleted activity."""
+    _, listed = await full.api("activities?limit=50")
+    complete, *others = listed["items"]
+    failed = next(activity for activity in others if activity["sync_status"] == "failed")
+    deleted = next(activity for activity in others if activity["sync_status"] == "synced")
+    strava.world.delete(deleted["id"])
 
-    async def buried() -> object:
-        status, _ = await full.api(f"activities/{gone['id']}")
+    async def is_gone() -> object:
+        status, _ = await full.api(f"activities/{deleted['id']}")
         return status == 404
 
-    await eventually(buried)
-    found = {"": whole, "-failed": failed, "-deleted": gone}
-    return {f"activity{name}": f"/activities/{one['id']}" for name, one in found.items()}
+    await eventually(is_gone)
+    shown = {"": complete, "-failed": failed, "-deleted": deleted}
+    return {f"activity{suffix}": f"/activities/{activity['id']}" for suffix, activity in shown.items()}
 
 
 async def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        sys.exit("chromium is missing: `make chromium` says how")
+        sys.exit("chromium is missing: run `make chromium`")
     OUT.mkdir(exist_ok=True)
     IMAGES.mkdir(exist_ok=True)
-    room = Limits(100_000, 1_000_000, 100_000, 1_000_000)
-    world = SandboxOptions(port=0, seed=7, athletes=3, history_days=40, limits=room)
+    ample = Limits(100_000, 1_000_000, 100_000, 1_000_000)
+    options = SandboxOptions(port=0, seed=7, athletes=3, history_days=40, limits=ample)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        async with running(world) as strava, async_playwright() as playwright:
+        async with running(options) as strava, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
             full = installation(home / "full", strava.url, **RETRIES)
             empty = installation(home / "empty", strava.url)
             closed = installation(home / "closed", strava.url, ADMIN_PASSWORD=PASSWORD)
             try:
-                for one in (full, empty, closed):
-                    await one.start()
-                await furnish(full, strava, eventually)
+                for feedzone in (full, empty, closed):
+                    await feedzone.start()
+                await populate(full, strava, eventually)
                 _, events = await full.api("events?limit=1")
-                _, people = await full.api("athletes")
+                _, athletes = await full.api("athletes")
                 pages = {path.strip("/") or "overview": path for path in PAGES}
                 pages["event"] = f"/events/{events['items'][0]['id']}"
-                first_one, *others = (f"/athletes/{one['id']}" for one in people["items"])
-                pages |= {"disconnect": f"{first_one}/disconnect", "athlete": first_one}
+                athlete_path, *others = (f"/athletes/{row['id']}" for row in athletes["items"])
+                pages |= {"disconnect": f"{athlete_path}/disconnect", "athlete": athlete_path}
                 pages |= {
-                    "athlete-search": f"{first_one}?q=along",
+                    "athlete-search": f"{athlete_path}?q=along",
                     "athlete-scopes": others[0],
                     "join": "/join",
                 }
                 pages |= await activities(full, strava)
                 await shoot(browser, full.url, pages | {"api": "/docs"})
-                own = {"connected": "/connect/done", "me": "/me", "me-disconnect": "/me/disconnect"}
-                await shoot(browser, full.url, own, consents=True)
-                first = {f"empty-{path.strip('/') or 'overview'}": path for path in PAGES}
-                await shoot(browser, empty.url, first)
+                own_pages = {"connected": "/connect/done", "me": "/me", "me-disconnect": "/me/disconnect"}
+                await shoot(browser, full.url, own_pages, consents=True)
+                empty_pages = {f"empty-{path.strip('/') or 'overview'}": path for path in PAGES}
+                await shoot(browser, empty.url, empty_pages)
                 await shoot(
                     browser, closed.url, {"login": "/login", "not-found": "/nothing", "invited": "/join"}
                 )
             finally:
-                for one in (full, empty, closed):
-                    for process in one.processes:
+                for feedzone in (full, empty, closed):
+                    for process in feedzone.processes:
                         process.stop()
-                    await one.browser.close()
+                    await feedzone.browser.close()
             await browser.close()
 
 
