@@ -120,7 +120,7 @@ async def main() -> None:
             finally:
                 for feedzone in (full, empty, closed):
                     for process in feedzone.processes:
-                        process.stop()
+                        await process.stop()
                     await feedzone.browser.close()
             await browser.close()
 
