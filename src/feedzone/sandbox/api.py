@@ -43,7 +43,7 @@ class Api:
             return self._list(request, grant)
         if endpoint == "upload":
             return self._upload(request.parts[-1], grant)
-        spec = self._spec(request.parts[3], grant)
+        spec = self._find_activity(request.parts[3], grant)
         if spec is None:
             return not_found("Activity")
         if spec.id in self._world.faults.poison:
@@ -63,7 +63,7 @@ class Api:
 
     def _list(self, request: Request, grant: Grant) -> Response:
         try:
-            before, after = _number(request, "before"), _number(request, "after")
+            before, after = _query_number(request, "before"), _query_number(request, "after")
             page, size = int(request.query.get("page", 1)), int(request.query.get("per_page", 30))
         except ValueError:
             return bad_request("Application", "page")
@@ -77,7 +77,7 @@ class Api:
             specs.reverse()
         return json_response([self._world.summary(spec) for spec in specs[(page - 1) * size : page * size]])
 
-    def _spec(self, text: str, grant: Grant) -> ActivitySpec | None:
+    def _find_activity(self, text: str, grant: Grant) -> ActivitySpec | None:
         try:
             spec = self._world.activity(int(text))
         except (NotFoundError, ValueError):
@@ -173,6 +173,6 @@ def template_of(endpoint: str) -> str:
     return templates.get(endpoint, f"/activities/{{id}}/{endpoint}")
 
 
-def _number(request: Request, name: str) -> float | None:
+def _query_number(request: Request, name: str) -> float | None:
     text = request.query.get(name, "")
     return float(text) if text else None

@@ -61,7 +61,7 @@ class Grants:
         self._refresh: dict[str, int] = {}
         self._retired: dict[str, int] = {}
 
-    def full_for(self, athlete_id: int) -> bool:
+    def has_no_seat_for(self, athlete_id: int) -> bool:
         """Return whether no seat is free for this athlete; connected athletes keep their seat."""
         return self.seats is not None and athlete_id not in self.live and len(self.live) >= self.seats
 
@@ -79,7 +79,7 @@ class Grants:
         athlete_id, scopes, until = self._codes.pop(code, (0, frozenset(), 0.0))
         if until <= now:
             raise InvalidGrantError
-        if check_seats and self.full_for(athlete_id):
+        if check_seats and self.has_no_seat_for(athlete_id):
             raise SeatsFullError
         existing = self.live.get(athlete_id)
         if existing and existing.scopes == scopes:

@@ -34,7 +34,7 @@ class Meter:
 
         A refused call counts too, so that retrying in an exhausted 15-minute window also uses up the day.
         """
-        self._roll(now)
+        self._reset_windows(now)
         exhausted = self._exhausted(read)
         self._short += calls
         self._daily += calls
@@ -49,7 +49,7 @@ class Meter:
         Push subscription calls (`full=False`) carry only the overall pair, with usage zero
         (docs/strava-api.md#push-subscriptions).
         """
-        self._roll(now)
+        self._reset_windows(now)
         limits = self.limits
         if not full:
             return [
@@ -65,7 +65,7 @@ class Meter:
 
     def usage(self, now: float) -> dict[str, int]:
         """Return the calls counted in the current windows."""
-        self._roll(now)
+        self._reset_windows(now)
         return {
             "short": self._short,
             "daily": self._daily,
@@ -82,7 +82,7 @@ class Meter:
             return "rate limit"
         return None
 
-    def _roll(self, now: float) -> None:
+    def _reset_windows(self, now: float) -> None:
         quarter, day = int(now // QUARTER_S), int(now // DAY_S)
         if quarter != self._quarter:
             self._quarter, self._short, self._read_short = quarter, 0, 0

@@ -75,7 +75,7 @@ def simulate(
     if sport.power and athlete.has_power:
         motion.watts = _watts(rng, athlete, motion, effort)
     if athlete.has_hr and not (sport.name == "Swim" and spec.id % 2):
-        motion.hr = _heart(athlete, motion, effort, knot_s)
+        motion.hr = _heart_rate(athlete, motion, effort, knot_s)
     if sport.cadence:
         motion.cad = [sport.cadence * (0.93 + 0.1 * e / sport.effort) if v > 0.2 else 0.0
                       for e, v in zip(effort, motion.v, strict=True)]  # fmt: skip
@@ -129,7 +129,7 @@ def _outdoors(rng: Random, athlete: Athlete, sport: Sport, terrain: Terrain,
         step = (v[-1] + speed) / 2 * span
         if step:
             bend = bend * 0.85 + gauss(0, 0.05)
-            theta += bend + _homing(theta, x - home_x, y - home_y, k / last, step, last - k)
+            theta += bend + _turn_home(theta, x - home_x, y - home_y, k / last, step, last - k)
             x, y = x + step * cos(theta), y + step * sin(theta)
             moving += span
         else:
@@ -154,7 +154,7 @@ def _speed(sport: Sport, flat: float, grade: float) -> float:
     return min(sport.top_speed, flat * (1 + sport.downhill * min(-grade, 0.2)))
 
 
-def _homing(theta: float, x: float, y: float, progress: float, step: float, left: int) -> float:
+def _turn_home(theta: float, x: float, y: float, progress: float, step: float, left: int) -> float:
     """Return the turn towards home in radians: zero on the way out, strong when time to return runs short."""
     away = hypot(x, y)
     need = away / max(step * left, 1.0)
@@ -193,7 +193,7 @@ def _watts(rng: Random, athlete: Athlete, motion: Motion, effort: list[float]) -
     return out
 
 
-def _heart(athlete: Athlete, motion: Motion, effort: list[float], knot_s: int) -> list[float]:
+def _heart_rate(athlete: Athlete, motion: Motion, effort: list[float], knot_s: int) -> list[float]:
     """Return heart rate: it follows effort with a lag of 30 seconds and drifts up by about 3 % an hour."""
     span, bpm = athlete.max_hr - athlete.rest_hr, athlete.rest_hr + 28.0
     out, blend = [], 1 - exp(-knot_s / 32)

@@ -31,7 +31,7 @@ class OAuth:
         Scripts skip the page with the parameter `sandbox_athlete` or `sandbox_deny`.
         """
         params = request.params()
-        if refused := self._refuse(params):
+        if refused := self._check_params(params):
             return refused
         if request.method == "POST":
             ticked = [value for name, value in request.form_pairs() if name == "grant"]
@@ -65,7 +65,7 @@ class OAuth:
             self._world.deauthorize(owner, by_application=True)
         return json_response({})
 
-    def _refuse(self, params: dict[str, str]) -> Response | None:
+    def _check_params(self, params: dict[str, str]) -> Response | None:
         application = self._world.application
         if params.get("client_id") != application.client_id:
             return bad_request("Application", "client_id")
@@ -89,7 +89,7 @@ class OAuth:
         # An athlete can grant fewer scopes than requested, never more.
         granted = [s for s in SCOPES if s in scopes and s in _split(params["scope"])]
         checks_seats = world.behaviour.seats_checked in ("consent", "both")
-        if checks_seats and world.grants.full_for(int(athlete)):
+        if checks_seats and world.grants.has_no_seat_for(int(athlete)):
             return pages.seats_full()
         code = world.grants.authorize(int(athlete), frozenset(granted), world.clock())
         return _redirect_back(

@@ -160,7 +160,7 @@ def zones(athlete: Athlete, motion: Motion | None, total: Totals) -> list[dict[s
     seconds = totals.time_in_zones(motion.hr, motion.t, [float(b) for b in bounds])
     uppers = [*(b - 1 for b in bounds[1:]), -1]
     buckets = [{"min": b, "max": u, "time": s} for b, u, s in zip(bounds, uppers, seconds, strict=True)]
-    score = _suffer(total)
+    score = _suffer_score(total)
     return [{
         "score": score, "distribution_buckets": buckets, "type": "heartrate", "resource_state": 3,
         "sensor_based": True, "points": score, "custom_zones": False,
@@ -227,11 +227,11 @@ def _sensor_fields(spec: ActivitySpec, athlete: Athlete, total: Totals) -> dict[
     if not spec.manual and sport_named(spec.shape).power:
         body["device_watts"] = total.average_watts is not None
     if total.average_hr is not None and athlete.premium:
-        body["suffer_score"] = float(_suffer(total))
+        body["suffer_score"] = float(_suffer_score(total))
     return body
 
 
-def _suffer(total: Totals) -> int:
+def _suffer_score(total: Totals) -> int:
     return round(max(0.0, ((total.average_hr or 0) - 90) / 55) ** 2 * total.moving_s / 36)
 
 

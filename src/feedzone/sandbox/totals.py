@@ -76,7 +76,7 @@ def total(motion: Motion, stride: int) -> Totals:
         max_hr=float(round(max(motion.hr))) if motion.hr else None,
         average_watts=watts,
         max_watts=round(max(motion.watts)) if motion.watts else None,
-        weighted_watts=_weighted(motion.watts) if motion.watts else None,
+        weighted_watts=_weighted_watts(motion.watts) if motion.watts else None,
         kilojoules=round(watts * motion.t[-1] / 1000, 1) if watts is not None else None,
         summary_polyline=polyline.encode([*path[:-1:step], path[-1]]) if path else "",
     )
@@ -139,7 +139,7 @@ def _gain(alt: list[float]) -> float:
     return sum(b - a for a, b in pairwise(alt) if b > a)
 
 
-def _weighted(watts: list[float]) -> int:
+def _weighted_watts(watts: list[float]) -> int:
     rolling = [sum(watts[max(0, k - 2) : k + 1]) / min(3, k + 1) for k in range(len(watts))]
     fourth: float = sum(value**4 for value in rolling) / len(rolling)
     return round(float(fourth**0.25))

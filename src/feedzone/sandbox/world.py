@@ -39,7 +39,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """Choices where Strava's behaviour is not certain: token rotation, events, seat checks; and costs."""
+    """Choices where Strava's behaviour is not certain: token rotation, events, seats; and level of detail."""
 
     rotation: Rotation = "on_new_access"
     revoke_sends_event: bool = True
@@ -133,7 +133,7 @@ class World:
                start_hidden: bool = False, photos: int | None = None) -> ActivitySpec:  # fmt: skip
         """Upload an activity now. Without `start` it has just ended; an early `start` makes a late upload."""
         athlete, now = self.athlete(athlete_id), self.clock()
-        _check(minutes, visibility)
+        _check_activity(minutes, visibility)
         elapsed = max(60, int(minutes * 60))
         started = int(now - elapsed - 30 if start is None else start)
         activity_id = history.id_at(now, athlete.number)
@@ -187,7 +187,7 @@ class World:
 
     def set_visibility(self, activity_id: int, visibility: str) -> ActivitySpec:
         """Change the visibility. Without `activity:read_all`, the application sees hiding as a delete."""
-        _check(1, visibility)
+        _check_activity(1, visibility)
         spec = self.activity(activity_id)
         was_private, spec.visibility = spec.private, visibility
         if spec.private != was_private:
@@ -356,7 +356,7 @@ def _start(spec: ActivitySpec) -> int:
     return spec.start
 
 
-def _check(minutes: float, visibility: str) -> None:
+def _check_activity(minutes: float, visibility: str) -> None:
     if visibility not in VISIBILITIES:
         raise ValueError(f"visibility is one of {', '.join(VISIBILITIES)}")
     if not 0 < minutes <= 1440:

@@ -1,6 +1,6 @@
 """Measure the time and the saving of the stream codec, on a synthetic run with all channels.
 
-    python bench/stream_blob.py [SAMPLES] [ROUNDS]
+    python -m bench.stream_codec [SAMPLES] [ROUNDS]
 
 Print the medians of encoding and decoding (ms, on one thread), and the sizes of JSON and blob (bytes).
 """
