@@ -1,4 +1,4 @@
-"""Take screenshots of every page, on desktop and phone, light and dark.
+"""Take a picture of every page, on desktop and phone, in light and dark.
 
 `make screenshots` writes them to screenshots/, and three of them to docs/images/ for the README.
 """
@@ -22,7 +22,7 @@ from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, populate
 OUT = Path(__file__).parents[1] / "screenshots"
 IMAGES = Path(__file__).parents[1] / "docs/images"
 IN_README = ("overview", "activity", "athlete")
-"""The visible part of these pages, without scrolling, is stored with the documentation."""
+"""The top of these pages is stored with the documents."""
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 PASSWORD = "screenshots"
@@ -43,7 +43,7 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
                 viewport=viewport, color_scheme=theme, device_scale_factor=1, timezone_id="Europe/Berlin"
             )
             page = await context.new_page()
-            await page.goto(base)  # the first response stores the reader's time zone
+            await page.goto(base)  # the first request tells the server the time zone
             if consents:
                 await page.goto(f"{base}/connect")
                 await page.get_by_role("button", name="Authorize").click()
@@ -63,65 +63,65 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
 
 async def activities(full: Installation, strava: RunningSandbox) -> dict[str, str]:
     """Return the pages of a complete, a failed and a deleted activity."""
-    _, listed = await full.api("activities?limit=50")
-    complete, *others = listed["items"]
+    _, stored = await full.api("activities?limit=50")
+    complete, *others = stored["items"]
     failed = next(activity for activity in others if activity["sync_status"] == "failed")
     deleted = next(activity for activity in others if activity["sync_status"] == "synced")
     strava.world.delete(deleted["id"])
 
-    async def is_gone() -> object:
+    async def is_deleted() -> object:
         status, _ = await full.api(f"activities/{deleted['id']}")
         return status == 404
 
-    await eventually(is_gone)
+    await eventually(is_deleted)
     shown = {"": complete, "-failed": failed, "-deleted": deleted}
-    return {f"activity{suffix}": f"/activities/{activity['id']}" for suffix, activity in shown.items()}
+    return {f"activity{name}": f"/activities/{activity['id']}" for name, activity in shown.items()}
 
 
 async def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        sys.exit("chromium is missing: run `make chromium`")
+        sys.exit("chromium is missing: `make chromium` says how")
     OUT.mkdir(exist_ok=True)
     IMAGES.mkdir(exist_ok=True)
-    ample = Limits(100_000, 1_000_000, 100_000, 1_000_000)
-    options = SandboxOptions(port=0, seed=7, athletes=3, history_days=40, limits=ample)
+    room = Limits(100_000, 1_000_000, 100_000, 1_000_000)
+    world = SandboxOptions(port=0, seed=7, athletes=3, history_days=40, limits=room)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        async with running(options) as strava, async_playwright() as playwright:
+        async with running(world) as strava, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
             full = installation(home / "full", strava.url, **RETRIES)
             empty = installation(home / "empty", strava.url)
             closed = installation(home / "closed", strava.url, ADMIN_PASSWORD=PASSWORD)
             try:
-                for feedzone in (full, empty, closed):
-                    await feedzone.start()
+                for instance in (full, empty, closed):
+                    await instance.start()
                 await populate(full, strava, eventually)
                 _, events = await full.api("events?limit=1")
                 _, athletes = await full.api("athletes")
                 pages = {path.strip("/") or "overview": path for path in PAGES}
                 pages["event"] = f"/events/{events['items'][0]['id']}"
-                athlete_path, *others = (f"/athletes/{row['id']}" for row in athletes["items"])
-                pages |= {"disconnect": f"{athlete_path}/disconnect", "athlete": athlete_path}
+                first_athlete, *others = (f"/athletes/{athlete['id']}" for athlete in athletes["items"])
+                pages |= {"disconnect": f"{first_athlete}/disconnect", "athlete": first_athlete}
                 pages |= {
-                    "athlete-search": f"{athlete_path}?q=along",
+                    "athlete-search": f"{first_athlete}?q=along",
                     "athlete-scopes": others[0],
                     "join": "/join",
                 }
                 pages |= await activities(full, strava)
                 await shoot(browser, full.url, pages | {"api": "/docs"})
-                own_pages = {"connected": "/connect/done", "me": "/me", "me-disconnect": "/me/disconnect"}
-                await shoot(browser, full.url, own_pages, consents=True)
-                empty_pages = {f"empty-{path.strip('/') or 'overview'}": path for path in PAGES}
-                await shoot(browser, empty.url, empty_pages)
+                own = {"connected": "/connect/done", "me": "/me", "me-disconnect": "/me/disconnect"}
+                await shoot(browser, full.url, own, consents=True)
+                first = {f"empty-{path.strip('/') or 'overview'}": path for path in PAGES}
+                await shoot(browser, empty.url, first)
                 await shoot(
                     browser, closed.url, {"login": "/login", "not-found": "/nothing", "invited": "/join"}
                 )
             finally:
-                for feedzone in (full, empty, closed):
-                    for process in feedzone.processes:
+                for instance in (full, empty, closed):
+                    for process in instance.processes:
                         await process.stop()
-                    await feedzone.browser.close()
+                    await instance.browser.close()
             await browser.close()
 
 
