@@ -1,9 +1,9 @@
-"""feedzone and what people use today within the same limits, in the same simulated week.
+"""Compare feedzone with other rate limiters in the same simulated week, within the same limits.
 
     python -m bench limiters [--days 7] [--seed 0] [--others 0.33] [--write]
 
-Prints a table; `--write` writes docs/limiters.md. The week of feedzone runs the engine itself and takes some
-minutes. With `--others`, somebody else uses the same application.
+Print a table; `--write` writes docs/limiters.md. feedzone's week runs the real engine and takes minutes.
+With `--others`, another client uses the same application.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from sim.quota.figures import figures  # noqa: E402  (the simulated world is among the tests)
+from sim.quota.figures import figures  # noqa: E402  (the simulated world is part of the tests)
 from sim.quota.plan import Plan  # noqa: E402
 from sim.quota.record import Record  # noqa: E402
 from sim.quota.world import live  # noqa: E402
@@ -98,24 +98,24 @@ time and meets at most one 429 a window. The other program's calls reduce what f
 
 
 def row(name: str, record: Record) -> str:
-    """One line of the table."""
-    found = figures(checked(record), first=RUN_IN_DAYS)
-    days = [day for day in found.days if day.whole]
+    """Return one row of the table."""
+    results = figures(checked(record), first=RUN_IN_DAYS)
+    days = [day for day in results.days if day.whole]
     shares = [day.share for day in days]
     refused = [day.refused for day in days]
     cells = (
         name,
         f"{sum(shares) / len(days):.1%} ({min(shares):.1%})",
         f"{sum(refused) / len(days):.1f} ({max(refused)})",
-        f"{found.done_a_day:.0f}",
-        duration(found.percentile(0.5, gone=True)),
-        duration(found.percentile(0.99, gone=True)),
+        f"{results.done_a_day:.0f}",
+        duration(results.percentile(0.5, gone=True)),
+        duration(results.percentile(0.99, gone=True)),
     )
     return f"| {' | '.join(cells)} |"
 
 
 def duration(seconds: float) -> str:
-    """As people say it."""
+    """Return a duration in the unit that people would choose."""
     if math.isinf(seconds):
         return "never"
     if seconds < 120:
@@ -124,18 +124,18 @@ def duration(seconds: float) -> str:
 
 
 def compare(seed: int, plan: Plan) -> str:
-    """The table."""
+    """Return the table of feedzone and all other limiters."""
     lines = [row("**feedzone**", live(seed, plan))]
     lines += [row(name, rivals.run(seed, plan, policy)) for name, policy in RIVALS.items()]
     return HEAD + "\n".join(lines) + "\n"
 
 
 def checked(record: Record) -> Record:
-    """A week in which something failed, or all was fetched, compares nothing."""
+    """Return the record; exit if the simulation failed or the backfill ended before the week did."""
     if record.crashes:
         sys.exit(f"the simulation failed: {record.crashes[0]}")
     if not record.looks[-1].left:
-        sys.exit("all history was fetched before the end: take fewer --days")
+        sys.exit("the backfill ended before the week did: use fewer --days")
     return record
 
 
@@ -150,21 +150,23 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--history-days", type=int, default=Plan().history_days)
-    parser.add_argument("--others", type=float, default=0.0, help="the share that somebody else wants")
-    parser.add_argument("--rivals", action="store_true", help="only the models, within seconds")
+    parser.add_argument(
+        "--others", type=float, default=0.0, help="the share of the quota that another client asks for"
+    )
+    parser.add_argument("--rivals", action="store_true", help="only the models, which take seconds")
     parser.add_argument("--write", action="store_true", help="write docs/limiters.md")
-    chosen = parser.parse_args(arguments)
-    days = chosen.days + RUN_IN_DAYS
-    plan = Plan(days=days, history_days=chosen.history_days, others=chosen.others)
-    if chosen.rivals:
+    options = parser.parse_args(arguments)
+    days = options.days + RUN_IN_DAYS
+    plan = Plan(days=days, history_days=options.history_days, others=options.others)
+    if options.rivals:
         for name, policy in RIVALS.items():
-            print(row(name, rivals.run(chosen.seed, plan, policy)), flush=True)
+            print(row(name, rivals.run(options.seed, plan, policy)), flush=True)
         return
-    if chosen.write and plan.others:
-        parser.error("--write: the page is about an application of our own")
-    text = page(chosen.seed, plan)
+    if options.write and plan.others:
+        parser.error("--write: the page describes an application with a single client")
+    text = page(options.seed, plan)
     print(text)
-    if chosen.write:
+    if options.write:
         PAGE.write_text(text)
 
 

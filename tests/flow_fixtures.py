@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from feedzone.sandbox import DeliveryRules, Limits, Running, SandboxOptions, running
+from feedzone.sandbox import DeliveryRules, Limits, RunningSandbox, SandboxOptions, running
 from processes import API_KEY, Feedzone, command, environment, free_port
 
 OPTIONS = SandboxOptions(
@@ -27,7 +27,7 @@ OPTIONS = SandboxOptions(
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Running]:
+async def sandbox() -> AsyncIterator[RunningSandbox]:
     async with running(OPTIONS) as strava:
         yield strava
 

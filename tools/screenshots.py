@@ -14,10 +14,10 @@ from pathlib import Path
 import aiohttp
 from playwright.async_api import Browser, async_playwright
 
-from feedzone.sandbox import Limits, Running, SandboxOptions, running
+from feedzone.sandbox import Limits, RunningSandbox, SandboxOptions, running
 from flow_fixtures import Installation, eventually
 from processes import environment, free_port
-from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, furnish
+from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, populate
 
 OUT = Path(__file__).parents[1] / "screenshots"
 IMAGES = Path(__file__).parents[1] / "docs/images"
@@ -61,7 +61,7 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
             print(f"{', '.join(pages)}: {size}, {theme}")
 
 
-async def activities(full: Installation, strava: Running) -> dict[str, str]:
+async def activities(full: Installation, strava: RunningSandbox) -> dict[str, str]:
     """Return the pages of a complete, a failed and a deleted activity."""
     _, stored = await full.api("activities?limit=50")
     complete, *others = stored["items"]
@@ -96,7 +96,7 @@ async def main() -> None:
             try:
                 for instance in (full, empty, closed):
                     await instance.start()
-                await furnish(full, strava, eventually)
+                await populate(full, strava, eventually)
                 _, events = await full.api("events?limit=1")
                 _, athletes = await full.api("athletes")
                 pages = {path.strip("/") or "overview": path for path in PAGES}
@@ -120,7 +120,7 @@ async def main() -> None:
             finally:
                 for instance in (full, empty, closed):
                     for process in instance.processes:
-                        process.stop()
+                        await process.stop()
                     await instance.browser.close()
             await browser.close()
 
