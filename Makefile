@@ -38,7 +38,7 @@ test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both d
 	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='test_*.py' 'mark\.alone' tests)
 
 quick: check  ## run the checks and the fast tests on SQLite, in about a minute
-	$(BIN)/python -m pytest -n $(WORKERS) --database sqlite tests/tidy tests/unit tests/store
+	$(BIN)/python -m pytest -n $(WORKERS) --database sqlite --ignore tests/store/test_eight_processes.py tests/tidy tests/unit tests/store
 
 check: $(VENV)/.dev  ## check format, lint, types and layers
 	$(BIN)/ruff format --check .
