@@ -24,7 +24,7 @@ SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:se
 ASSETS := src/feedzone/web/static/manifest.json
 FRONTEND := frontend/package.json frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
 
-.PHONY: help demo test quick check format lock docs bench limiters sim quota mutants clean chromium screenshots
+.PHONY: help demo test quick check format lock migration docs bench limiters sim quota mutants clean chromium screenshots
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -60,6 +60,10 @@ lock:  ## update requirements/ after a change in pyproject.toml; UPGRADE=1 takes
 	  "$$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$(UV)" && \
 	  $(COMPILE) --extra dev $(if $(UPGRADE),--upgrade) --output-file $(DEV_LOCK) && \
 	  $(COMPILE) --constraints $(DEV_LOCK) $(if $(UPGRADE),--upgrade) --output-file $(RUN_LOCK)
+
+migration: $(VENV)/.dev  ## write a migration after a change in store/schema/: NAME="add a column"
+	@$(BIN)/python tools/migration.py "$(NAME)"
+	@$(BIN)/ruff format --quiet src/feedzone/store/schema/migrations/versions
 
 docs: $(VENV)/.dev  ## write docs/reference.md from the code
 	$(BIN)/python tools/reference.py
