@@ -37,8 +37,11 @@ test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both d
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='test_*.py' 'mark\.alone' tests)
 
+# The tests of the sandbox and of eight processes take long, and few changes concern them.
+SLOW := --ignore tests/store/test_eight_processes.py --ignore-glob 'tests/unit/test_sandbox_*'
+
 quick: check  ## run the checks and the fast tests on SQLite, in about a minute
-	$(BIN)/python -m pytest -n $(WORKERS) --database sqlite --ignore tests/store/test_eight_processes.py tests/tidy tests/unit tests/store
+	$(BIN)/python -m pytest -n $(WORKERS) --database sqlite $(SLOW) tests/tidy tests/unit tests/store
 
 check: $(VENV)/.dev  ## check format, lint, types and layers
 	$(BIN)/ruff format --check .
