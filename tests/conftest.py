@@ -22,10 +22,34 @@ from feedzone.store.schema import upgrade
 from feedzone.store.schema.tables import metadata
 
 BOTH = ("sqlite", "postgresql")
+NAMES = {name: name for name in BOTH} | {
+    "sqlite_database": "sqlite",
+    "postgres_database": "postgresql",
+    "postgres_server": "postgresql",
+}
+"""Parameters and fixtures that mean a database."""
 EMPTY = text(
     f"DO $$ BEGIN {' '.join(f'DELETE FROM {table.name};' for table in metadata.sorted_tables)} END $$"
 )
 """Of all tables in one statement: each would be a way to the server and back."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=BOTH, help="run only the tests that need no other database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the database that `--database` does not name."""
+    if selected := config.getoption("--database"):
+        config.hook.pytest_deselected(items=[item for item in items if databases(item) - {selected}])
+        items[:] = [item for item in items if not databases(item) - {selected}]
+
+
+def databases(item: pytest.Item) -> set[str]:
+    """Return the databases that a test uses, by its parameters and its fixtures."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    used = {NAMES[value] for value in parameters if isinstance(value, str) and value in NAMES}
+    return used | {NAMES[name] for name in getattr(item, "fixturenames", ()) if name in NAMES}
 
 
 def pytest_collection_finish() -> None:
