@@ -9,7 +9,7 @@ import structlog
 from engine import DETAIL, make_engine
 from sqlalchemy import select
 
-from feedzone.services.conditions import checks, troubles
+from feedzone.services.conditions import conditions, problems
 from feedzone.store.schema.tables import (
     job_attempts,
     jobs,
@@ -96,7 +96,9 @@ async def test_while_the_application_is_switched_off_nothing_is_deleted_and_heal
     waiting = await engine.rows(jobs)
     assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
     options = WebOptions("http://127.0.0.1:8000", is_local=True, strava_configured=True, session_key=b"")
-    told = troubles(checks(await engine.app.insights.pulse(), strava_configured=options.strava_configured))
+    told = problems(
+        conditions(await engine.app.queries.status.pulse(), strava_configured=options.strava_configured)
+    )
     assert "switched this application off" in next(one.text for one in told if one.name == "Application")
 
 
@@ -194,7 +196,7 @@ async def test_removing_an_athlete_is_done_at_once_and_told_to_strava_for_as_lon
         await engine.pass_by(minutes=10)
     assert engine.asked(before) == {"/oauth/revoke": 1}
     assert engine.athlete not in engine.world.grants.live
-    (receipt,) = await engine.app.insights.receipts(engine.athlete)
+    (receipt,) = await engine.app.queries.athletes.receipts(engine.athlete)
     assert receipt.revoked_at is not None
 
 
@@ -257,7 +259,7 @@ async def test_an_outage_of_strava_costs_few_calls_and_leaves_nothing_over(engin
         await engine.pass_by(seconds=30)
         await engine.chances()
     assert len(engine.calls) - before < 500
-    assert "failing at every call" in await health(engine)
+    assert "All requests to Strava have failed" in await health(engine)
     engine.world.faults.change({"error_500": 0.0})
     for _ in range(20):
         await engine.pass_by(seconds=30)
@@ -270,5 +272,7 @@ async def health(engine) -> str:
     options = WebOptions("http://127.0.0.1", True, True, b"")
     return " ".join(
         check.text
-        for check in checks(await engine.app.insights.pulse(), strava_configured=options.strava_configured)
+        for check in conditions(
+            await engine.app.queries.status.pulse(), strava_configured=options.strava_configured
+        )
     )

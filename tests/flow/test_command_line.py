@@ -297,5 +297,5 @@ async def test_a_table_in_a_pipe_has_whole_words_and_a_line_for_each(sandbox, in
     await feedzone.connect(athlete, "read")
     lines = (await feedzone.run("athletes", "list")).stdout.splitlines()
     assert len(lines) == 2
-    assert " ".join(lines[0].split()) == "athlete name status first sync activities last event last synced"
+    assert " ".join(lines[0].split()) == "athlete name status backfill stored last event last sync"
     assert "needs_scope" in lines[1]

@@ -112,7 +112,7 @@ async def test_who_connects_again_has_nothing_twice_and_nothing_of_it_is_news(
     engine.world.deauthorize(athlete)
     await engine.hear()
     await engine.work()
-    assert (await engine.app.insights.athlete(athlete)).status == "deauthorized"
+    assert (await engine.app.queries.athletes.get(athlete)).status == "deauthorized"
     clock.advance(days=1)
     ids |= history(engine, athlete, 50)
     for _ in range(2):

@@ -97,7 +97,7 @@ async def test_while_the_window_is_spent_an_athlete_can_still_log_in(engine):
     assert world.journal.answered_429
     late = world.add_athlete(history_days=0).id
     await engine.connect(late)
-    assert (await engine.app.insights.athlete(late)).status == "active"
+    assert (await engine.app.queries.athletes.get(late)).status == "active"
 
 
 async def test_a_webhook_is_fetched_in_the_next_free_slot_before_5000_backfill_jobs(engine):

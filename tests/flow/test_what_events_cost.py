@@ -331,7 +331,7 @@ async def test_an_unknown_owner_is_answered_200_causes_nothing_and_is_listed(eng
     await engine.work()
     assert engine.asked(before) == {}
     assert await engine.rows(jobs) == []
-    (unknown,) = (await engine.app.insights.status()).unknown_owners
+    (unknown,) = (await engine.app.queries.status.get()).unknown_owners
     assert (unknown.owner_id, unknown.events) == (77, 2)
 
 

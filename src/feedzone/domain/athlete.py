@@ -61,8 +61,6 @@ class TokenRow(msgspec.Struct, frozen=True):
 SEATS = 10
 """How many athletes an application may have before Strava has looked at it."""
 
-SEATS_WARN = 0.8
-
 
 def seats_of(configured: int | None, used: int) -> int | None:
     """The application's seats; None when it must have more than the usual, and nobody said how many."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, case, update
 
-from ...clock import StravaClock, is_recent
+from ...clock import StravaClock, TimedCache
 from ...domain.job import Lane
 from ...domain.quota import reserve as lanes
 from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
@@ -87,7 +87,6 @@ class LaneLimit(NamedTuple):
 
 
 class _Learned(NamedTuple):
-    at: datetime
     day_quota: int
     demand: Demand
 
@@ -98,7 +97,7 @@ class BudgetTable:
     def __init__(self, database: Database, clock: StravaClock) -> None:
         self._database = database
         self._clock = clock
-        self._learned: _Learned | None = None
+        self._learned: TimedCache[_Learned] = TimedCache(LEARNED_FOR)
         self._asking: list[_Asker] = []
         self._granting: asyncio.Task[None] | None = None
 
@@ -218,15 +217,17 @@ class BudgetTable:
 
     async def demand(self) -> Demand:
         """What calls are to be expected, learned from the journal of the last days."""
-        now, known = self._clock.now(), self._learned
-        if known is None or not known.demand.is_of(now) or not is_recent(known.at, now, LEARNED_FOR):
-            known = self._learned = await self._database.read(partial(_learn, now=now, known=known))
-        return known.demand
+        now, known = self._clock.now(), self._learned.latest
+        if known is not None and not known.demand.is_of(now):
+            self._learned.clear()
+        load = partial(self._database.read, partial(_learn, now=now, known=known))
+        return (await self._learned.fetch(now, load)).demand
 
     def _forget_if_other(self, day_quota: int) -> None:
         """What is assumed beforehand is a share of the day's quota, which Strava's first answer tells."""
-        if self._learned is not None and self._learned.day_quota != day_quota:
-            self._learned = None
+        known = self._learned.latest
+        if known is not None and known.day_quota != day_quota:
+            self._learned.clear()
 
     def lane_limits(
         self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
@@ -264,7 +265,7 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
         known.demand.at_midnight if known and known.day_quota == quota and known.demand.is_of(now) else None
     )
     return _Learned(
-        now, quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
+        quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
     )
 
 

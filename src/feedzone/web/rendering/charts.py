@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ...domain.curves import Drawn, thinned
 from ...domain.track import Point
-from ...queries.schemas.core import Activity
+from ...queries.activities import Activity
 from .units import Measure, Measures
 
 SPARKS = 240
