@@ -35,22 +35,22 @@ class StravaClock:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.plain = clock
+        self.machine = clock
         """Our own."""
         self.skew = timedelta(0)
         """How far Strava's clock is ahead of ours."""
 
     def now(self) -> datetime:
-        return self.plain.now() + self.skew
+        return self.machine.now() + self.skew
 
     async def sleep(self, seconds: float) -> None:
-        await self.plain.sleep(seconds)
+        await self.machine.sleep(seconds)
 
-    def ours(self, instant: datetime) -> datetime:
+    def to_machine_time(self, instant: datetime) -> datetime:
         """What our own clock shows when Strava's shows `instant`."""
         return instant - self.skew
 
-    def heard(self, date: str | None, sent_at: datetime, received_at: datetime) -> datetime:
+    def observe(self, date: str | None, sent_at: datetime, received_at: datetime) -> datetime:
         """An answer to a call that was sent and received then, by our clock, bears this Date header.
 
         Returns when it was written, by Strava's clock; where that is not known, when it was asked for.

@@ -9,7 +9,7 @@ import pytest
 from engine import DETAIL, LIST, make_engine
 
 from feedzone.app import working
-from feedzone.domain.comparison import comparison
+from feedzone.domain.reconciliation import reconciliation_job
 from feedzone.store.jobs import lifecycle
 from feedzone.store.schema.tables import activity_changes, jobs, strava_activities, webhook_events
 
@@ -270,7 +270,7 @@ async def test_a_workout_type_that_no_event_told_of_is_noticed_by_a_single_list_
 
 def enqueue_quick_look(connection, engine) -> None:
     now = engine.clock.now()
-    lifecycle.enqueue(connection, [comparison(engine.athlete, 30, full=False)], now)
+    lifecycle.enqueue(connection, [reconciliation_job(engine.athlete, 30, full=False)], now)
 
 
 async def test_a_delete_that_no_event_told_of_costs_one_call_more(engine):

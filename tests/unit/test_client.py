@@ -36,10 +36,10 @@ from feedzone.errors import (
     TransientError,
     TransportFailure,
 )
-from feedzone.strava.answers import PAUSES_S
 from feedzone.strava.application import StravaApplication
 from feedzone.strava.client import STREAM_KEYS, StravaClient
 from feedzone.strava.limiter import Limiter
+from feedzone.strava.responses import PAUSES_S
 from feedzone.strava.tokens import TokenKeeper
 
 BASE = "https://api.test/v3"

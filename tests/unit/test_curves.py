@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedzone.domain.curves import MOST, draw, thinned
+from feedzone.domain.curves import MAX_SAMPLES, downsample, thin
 from feedzone.domain.track import decode_polyline
 
 
@@ -17,7 +17,7 @@ def channel(*values):
 
 
 def test_short_streams_are_drawn_as_they_are():
-    drawn = draw(
+    drawn = downsample(
         {"time": channel(0, 1, 5), "watts": channel(10, None, 30), "moving": channel(True, True, True)}
     )
     assert (drawn.samples, drawn.axes, drawn.track) == (3, {"time": [0, 1, 5]}, [])
@@ -25,7 +25,7 @@ def test_short_streams_are_drawn_as_they_are():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(), st.integers(MOST + 1, 9000), st.floats(0, 0.9))
+@given(st.integers(), st.integers(MAX_SAMPLES + 1, 9000), st.floats(0, 0.9))
 def test_long_streams_keep_their_ends_and_the_extremes_of_every_channel(seed, samples, gaps):
     dice = random.Random(seed)
     wholes = {
@@ -33,8 +33,8 @@ def test_long_streams_keep_their_ends_and_the_extremes_of_every_channel(seed, sa
         for name in ("watts", "heartrate", "altitude")
     }
     streams = {"time": channel(*range(samples))} | {name: channel(*values) for name, values in wholes.items()}
-    drawn = draw(streams)
-    assert len(drawn.axes["time"]) <= MOST + 2
+    drawn = downsample(streams)
+    assert len(drawn.axes["time"]) <= MAX_SAMPLES + 2
     assert (drawn.axes["time"][0], drawn.axes["time"][-1]) == (0, samples - 1)
     for name, values in wholes.items():
         known, kept = ([one for one in some if one is not None] for some in (values, drawn.channels[name]))
@@ -43,13 +43,13 @@ def test_long_streams_keep_their_ends_and_the_extremes_of_every_channel(seed, sa
 
 
 def test_an_axis_never_goes_back_and_has_no_gaps():
-    assert draw({"distance": channel(0, 5, None, 4, 9), "watts": channel(*range(5))}).axes == {
+    assert downsample({"distance": channel(0, 5, None, 4, 9), "watts": channel(*range(5))}).axes == {
         "distance": [0, 5, 5, 5, 9]
     }
 
 
 def test_channels_of_different_length_are_filled_up():
-    drawn = draw({"time": channel(0, 1, 2), "watts": channel(7), "latlng": channel([1.0, 2.0])})
+    drawn = downsample({"time": channel(0, 1, 2), "watts": channel(7), "latlng": channel([1.0, 2.0])})
     assert drawn.channels["watts"] == [7, None, None]
     assert drawn.track == [(1.0, 2.0), None, None]
 
@@ -65,13 +65,13 @@ def test_channels_of_different_length_are_filled_up():
     ],
 )
 def test_what_is_no_number_and_no_place_is_a_gap(streams):
-    drawn = draw(streams)
+    drawn = downsample(streams)
     assert (drawn.channels, drawn.track) == ({}, [])
 
 
 def test_a_thinned_curve_keeps_its_extremes():
     values = [float(n % 97) for n in range(5000)] + [None, 1000.0, -5.0]
-    points = thinned(values, 200)
+    points = thin(values, 200)
     assert len(points) <= 202
     assert {max(v for _, v in points), min(v for _, v in points)} == {1000.0, -5.0}
     assert [index for index, _ in points] == sorted(index for index, _ in points)

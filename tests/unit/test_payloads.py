@@ -10,7 +10,7 @@ import pytest
 
 from feedzone.errors import TransientError
 from feedzone.strava import payloads
-from feedzone.strava.answers import decode
+from feedzone.strava.responses import decode
 
 SMALL = {"id": 7, "athlete": {"id": 3}}
 CALL = "GET activities/7"

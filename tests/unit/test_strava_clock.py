@@ -20,7 +20,7 @@ def hear(strava, clock, *, ahead: float, took: float = 0.0):
     sent = clock.now()
     clock.advance(seconds=took)
     middle = sent + timedelta(seconds=took / 2 + ahead)
-    strava.heard(format_datetime(middle.replace(microsecond=0), usegmt=True), sent, clock.now())
+    strava.observe(format_datetime(middle.replace(microsecond=0), usegmt=True), sent, clock.now())
 
 
 @pytest.mark.parametrize("ahead", [-40_000, -3600, -2.5, 2.5, 61, 3600])
@@ -51,10 +51,10 @@ def test_a_clock_that_is_set_right_is_believed_again(strava, clock):
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Tue, 10 Oct 2017 17:10:34 GMT", "0", "\x00"])
 def test_a_date_that_makes_no_sense_is_no_news(strava, clock, date):
-    strava.heard(date, clock.now(), clock.now())
+    strava.observe(date, clock.now(), clock.now())
     assert strava.skew == timedelta(0)
 
 
 def test_our_own_clock_is_told_when_stravas_shows_something(strava, clock):
     hear(strava, clock, ahead=60)
-    assert strava.ours(strava.now()) == clock.now()
+    assert strava.to_machine_time(strava.now()) == clock.now()

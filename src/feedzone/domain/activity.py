@@ -12,7 +12,7 @@ Level = Literal["summary", "detail"]
 PER_PAGE = 200
 """The most activities that Strava lists at once (contract section 6)."""
 
-FUTURE = timedelta(days=2)
+LIST_AHEAD = timedelta(days=2)
 """How far ahead of us a list looks: start times may come from clocks that are wrong."""
 
 
@@ -63,7 +63,7 @@ class StoredActivity(msgspec.Struct, frozen=True):
     """When our row was made."""
     announced: bool = False
     """Whether an event ever told of it."""
-    told_at: int | None = None
+    last_event_time: int | None = None
     """`event_time` of the newest event that was applied to it, epoch seconds."""
     fetched: datetime | None = None
     """When Strava showed us its detail."""

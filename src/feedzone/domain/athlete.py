@@ -79,7 +79,7 @@ def parse_sports(text: str | None) -> frozenset[str] | None:
     return None if text is None else frozenset(part for part in text.split(",") if part)
 
 
-def wants(sports: frozenset[str] | None, sport_type: str | None) -> bool:
+def wants_details(sports: frozenset[str] | None, sport_type: str | None) -> bool:
     """Whether the details of such an activity are wanted; of an unknown sport they are, to find out."""
     return sports is None or sport_type is None or sport_type in sports
 

@@ -16,13 +16,13 @@ CHANNELS = ("altitude", "velocity_smooth", "heartrate", "watts", "cadence", "tem
 AXES = ("time", "distance")
 """What it is drawn over: seconds and metres since the start."""
 
-MOST = 2000
+MAX_SAMPLES = 2000
 """About as many samples as a screen has columns."""
 
 Values = Sequence[float | None]
 
 
-class Drawn(msgspec.Struct, frozen=True):
+class Curves(msgspec.Struct, frozen=True):
     """Samples of an activity, those that were picked; every list has one entry for each, in SI units."""
 
     samples: int
@@ -34,7 +34,7 @@ class Drawn(msgspec.Struct, frozen=True):
     """Empty where no place was recorded."""
 
 
-def draw(streams: Mapping[str, Any], most: int = MOST) -> Drawn:
+def downsample(streams: Mapping[str, Any], most: int = MAX_SAMPLES) -> Curves:
     """What to draw of streams in the shape of Strava's answer (`key_by_type=true`)."""
     found = {name: _numbers(streams.get(name)) for name in (*AXES, *CHANNELS)}
     places = _places(streams.get("latlng"))
@@ -44,7 +44,7 @@ def draw(streams: Mapping[str, Any], most: int = MOST) -> Drawn:
     track = [*places, *[None] * (samples - len(places))] if places else []
     sides = [[point and point[side] for point in track] for side in (0, 1)] if track else []
     picked = _picked([*channels.values(), *sides], samples, most)
-    return Drawn(
+    return Curves(
         samples,
         {name: _rising(present[name], picked) for name in AXES if name in present},
         {name: [values[index] for index in picked] for name, values in channels.items()},
@@ -105,7 +105,7 @@ def _rising(values: Values, picked: Sequence[int]) -> list[float]:
     return [whole[index] for index in picked]
 
 
-def thinned(values: Values, most: int) -> list[tuple[int, float]]:
+def thin(values: Values, most: int) -> list[tuple[int, float]]:
     """Index and value of at most about so many values: the lowest and the highest of each stretch."""
     stretches = max(1, most // 2)
     size = max(1, -(-len(values) // stretches))

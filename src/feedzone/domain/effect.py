@@ -151,7 +151,7 @@ class MarkAthlete(msgspec.Struct, frozen=True):
     reason: str
 
 
-class CountForged(msgspec.Struct, frozen=True):
+class RecordRejectedClaim(msgspec.Struct, frozen=True):
     """An event claimed what Strava denies. Nothing was changed; it is counted and visible."""
 
     cause: str
@@ -191,7 +191,7 @@ Effect = (
     | FinishListing
     | StoreGear
     | MarkAthlete
-    | CountForged
+    | RecordRejectedClaim
     | PurgeAthlete
     | ConfirmRevoke
 )

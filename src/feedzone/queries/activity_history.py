@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..domain.activity_details import ActivityDetails
-from ..domain.curves import Drawn, draw
+from ..domain.curves import Curves, downsample
 from ..store import activities, streams
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activity_history
@@ -89,9 +89,9 @@ class CurveShelf:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._drawn: OrderedDict[int, tuple[str, Drawn]] = OrderedDict()
+        self._drawn: OrderedDict[int, tuple[str, Curves]] = OrderedDict()
 
-    async def curves(self, activity_id: int) -> Drawn | None:
+    async def curves(self, activity_id: int) -> Curves | None:
         """None: there are no streams here. Raises MalformedStreams."""
         held = _held(await self._database.read(lambda c: activity_history.streams_of(c, activity_id)))
         if held is None or not held.are_here:
@@ -112,5 +112,5 @@ class CurveShelf:
         return drawn
 
 
-def _draw(blob: bytes) -> Drawn:
-    return draw(decode(blob))
+def _draw(blob: bytes) -> Curves:
+    return downsample(decode(blob))

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from ..clock import is_recent
-from ..domain.curves import Drawn
+from ..domain.curves import Curves
 from ..domain.job import Lane
 from ..ports import Clock
 from ..store import events
@@ -126,7 +126,7 @@ class PageInsights:
         """None for an activity that nothing is known of."""
         return await self._database.read(lambda c: file_of(c, activity_id))
 
-    async def curves(self, activity_id: int) -> Drawn | None:
+    async def curves(self, activity_id: int) -> Curves | None:
         """What to draw of an activity's streams; None: they are not here. Raises MalformedStreams."""
         return await self._shelf.curves(activity_id)
 

@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from ..domain.activity import FUTURE
+from ..domain.activity import LIST_AHEAD
 from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activities, parse_scopes
-from ..domain.comparison import reach
+from ..domain.backfill import merge_backfills
 from ..domain.effect import PurgeAthlete
-from ..domain.history import joined
 from ..domain.job import (
     BackfillHint,
     Lane,
@@ -24,6 +23,7 @@ from ..domain.job import (
     job_now,
     revoke_job,
 )
+from ..domain.reconciliation import list_from
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import activities, athletes, oauth_states, purge
@@ -85,7 +85,7 @@ class AthleteService:
             if readable:
                 dead_letters.requeue_denied(connection, profile.id, now)
                 known = athletes.known(athletes.get(connection, profile.id))
-                after = reach(known, self.initial_sync_days, now)
+                after = list_from(known, self.initial_sync_days, now)
                 self._enqueue_sync(
                     connection, profile.id, after or now - timedelta(days=self.initial_sync_days), now
                 )
@@ -114,12 +114,13 @@ class AthleteService:
         """List what started since `after` (None: all), and what is being listed already. Jobs are locked."""
         athletes.lock(connection, athlete_id)  # there may be no job yet that another request could wait for
         wanted = BackfillHint(
-            before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
+            before=int((now + LIST_AHEAD).timestamp()),
+            after=None if after is None else int(after.timestamp()),
         )
         key = athlete_key(athlete_id)
         going_on = deferral.live(connection, "backfill_athlete", [key]).get(athlete_id)
         under_way = going_on.hint if going_on else None
-        hint = joined(under_way if isinstance(under_way, BackfillHint) else None, wanted)
+        hint = merge_backfills(under_way if isinstance(under_way, BackfillHint) else None, wanted)
         if going_on is None or hint != under_way:
             athletes.begin_sync(connection, athlete_id, after, now)
         elif going_on.running:

@@ -14,7 +14,7 @@ import msgspec
 from ..domain.athlete import REQUESTED_SCOPES, AthleteProfile, TokenGrant
 from ..errors import PermanentError, TransientError
 from ..ports import Request, Response, Transport
-from . import answers, payloads
+from . import payloads, responses
 from .payloads import Subscription
 
 
@@ -72,9 +72,9 @@ class StravaApplication:
 
     async def _token(self, call: str, form: Mapping[str, str]) -> dict[str, object]:
         response = await self._send("POST", f"{self._oauth_base}/token", form={**self._client, **form})
-        body = answers.check(response, call, token_endpoint=True)
+        body = responses.check(response, call, token_endpoint=True)
         try:
-            members = answers.decode(body, response.status, call)
+            members = responses.decode(body, response.status, call)
         except TransientError:
             # Its excerpt could hold the pair that broke off.
             raise TransientError(response.status, "the answer is not JSON", call=call) from None
@@ -87,12 +87,12 @@ class StravaApplication:
         response = await self._send(
             "POST", f"{self._oauth_base}/revoke", headers=headers, form={"token": token}
         )
-        answers.check(response, "POST oauth/revoke", token_endpoint=True)
+        responses.check(response, "POST oauth/revoke", token_endpoint=True)
 
     async def subscriptions(self) -> list[Subscription]:
         response = await self._send("GET", f"{self._api_base}/push_subscriptions", params=self._client)
         call = "GET push_subscriptions"
-        members = answers.decode(answers.check(response, call), response.status, call)
+        members = responses.decode(responses.check(response, call), response.status, call)
         try:
             return msgspec.convert(members, list[Subscription], strict=False)
         except msgspec.ValidationError as problem:
@@ -105,7 +105,7 @@ class StravaApplication:
         form = {**self._client, "callback_url": callback_url, "verify_token": verify_token}
         response = await self._send("POST", f"{self._api_base}/push_subscriptions", form=form)
         call = "POST push_subscriptions"
-        members = answers.decode(answers.check(response, call), response.status, call)
+        members = responses.decode(responses.check(response, call), response.status, call)
         try:
             return msgspec.convert(members, Subscription, strict=False)
         except msgspec.ValidationError as problem:
@@ -114,7 +114,7 @@ class StravaApplication:
     async def unsubscribe(self, subscription_id: int) -> None:
         url = f"{self._api_base}/push_subscriptions/{subscription_id}"
         response = await self._send("DELETE", url, params=self._client)
-        answers.check(response, "DELETE push_subscriptions")
+        responses.check(response, "DELETE push_subscriptions")
 
     async def _send(
         self,

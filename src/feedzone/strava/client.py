@@ -21,7 +21,7 @@ from ..errors import (
     TransportFailure,
 )
 from ..ports import Clock, Request, Response
-from . import answers, payloads
+from . import payloads, responses
 from .application import StravaApplication
 from .limiter import Limiter
 from .tokens import TokenKeeper
@@ -56,20 +56,20 @@ class StravaClient:
     async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord:
         call = f"GET activities/{activity_id}"
         response = await self._get(athlete_id, f"/activities/{activity_id}", {}, call)
-        return payloads.activity(answers.check(response, call), "detail", call)
+        return payloads.activity(responses.check(response, call), "detail", call)
 
     async def streams(self, athlete_id: int, activity_id: int) -> bytes:
         call = f"GET activities/{activity_id}/streams"
         params = {"keys": STREAM_KEYS, "key_by_type": "true"}
         response = await self._get(athlete_id, f"/activities/{activity_id}/streams", params, call)
-        body = answers.check(response, call)
+        body = responses.check(response, call)
         # An empty set comes as [] as well as {}.
-        return body if isinstance(answers.decode(body, response.status, call), dict) else b"{}"
+        return body if isinstance(responses.decode(body, response.status, call), dict) else b"{}"
 
     async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
         call = f"GET activities/{activity_id}/photos"
         response = await self._get(athlete_id, f"/activities/{activity_id}/photos", PHOTO_PARAMS, call)
-        return payloads.photos(answers.check(response, call), call)
+        return payloads.photos(responses.check(response, call), call)
 
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
@@ -78,14 +78,14 @@ class StravaClient:
         params = {"page": str(page), "per_page": str(per_page)}
         params |= {name: str(at) for name, at in (("after", after), ("before", before)) if at is not None}
         response = await self._get(athlete_id, "/athlete/activities", params, call)
-        return payloads.activity_page(answers.check(response, call), call)
+        return payloads.activity_page(responses.check(response, call), call)
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         # The one call that needs no more than every consent grants.
         response = await self._get(athlete_id, "/athlete", {}, "GET athlete", any_scope=True)
-        body = answers.check(response, "GET athlete")
+        body = responses.check(response, "GET athlete")
         try:
-            return payloads.athlete(answers.decode(body, response.status, "GET athlete"))
+            return payloads.athlete(responses.decode(body, response.status, "GET athlete"))
         except msgspec.ValidationError:
             raise TransientError(
                 response.status, "the answer is not an athlete", call="GET athlete"
@@ -93,7 +93,7 @@ class StravaClient:
 
     async def gear(self, athlete_id: int) -> GearListing:
         response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
-        return payloads.gear(answers.check(response, "GET athlete"), "GET athlete")
+        return payloads.gear(responses.check(response, "GET athlete"), "GET athlete")
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         try:
@@ -116,7 +116,7 @@ class StravaClient:
         if pair.status == "needs_scope" and not any_scope:
             raise NeedsScope(401, "activity:read is not granted", call=call)
         response = await self._send(pair, path, params, call)
-        if response.status == 401 and isinstance(answers.error_of(response, call), NeedsRefresh):
+        if response.status == 401 and isinstance(responses.error_of(response, call), NeedsRefresh):
             pair = await self._tokens.replace(pair)
             response = await self._send(pair, path, params, call)
         return response
@@ -125,7 +125,7 @@ class StravaClient:
         """One GET, tried again at once when it fails in passing, so that a blip costs the job no attempt."""
         headers = {"Authorization": f"Bearer {pair.access_token}"}
         request = Request("GET", f"{self._api_base}{path}", headers, params)
-        pauses = list(answers.PAUSES_S)
+        pauses = list(responses.PAUSES_S)
         failed: Response | TransportFailure | None = None
         while True:
             try:

@@ -11,7 +11,7 @@ from ..domain.quota.demand import OTHERS
 from ..domain.quota.windows import ApiCall, Reservation, Usage, parse_usage
 from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
 from ..ports import BreakerRows, BudgetRows, CallSink, Request, Response, Transport
-from .answers import error_of
+from .responses import error_of
 
 FAILURES, CALLS = 9, 3
 """So many failures in a row, at so many different calls: no single activity that Strava cannot show."""
@@ -85,7 +85,7 @@ class Limiter:
             return
         theirs = await self._budget.answered(leave, usage, at)
         if theirs > 0:
-            now = self._clock.plain.now()
+            now = self._clock.machine.now()
             self._journal.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, theirs))
 
     async def _send(self, request: Request, timeout: float, call: str) -> tuple[Response, Usage, datetime]:
@@ -93,12 +93,12 @@ class Limiter:
 
         Returns what its headers say of the windows, and at which instant of Strava's clock they said so.
         """
-        sent_at, status, counted = self._clock.plain.now(), None, True
+        sent_at, status, counted = self._clock.machine.now(), None, True
         usage: Usage = {}
         try:
             response = await self._transport.send(request, timeout)
             status, usage = response.status, parse_usage(response.headers)
-            at = self._clock.heard(response.headers.get("date"), sent_at, self._clock.plain.now())
+            at = self._clock.observe(response.headers.get("date"), sent_at, self._clock.machine.now())
         except TransportFailure as failure:
             counted = failure.acted is not False
             raise
@@ -112,7 +112,7 @@ class Limiter:
                     endpoint=endpoint_of(call),
                     status=status,
                     # The machine's clock may be set back meanwhile.
-                    ms=max(0, round((self._clock.plain.now() - sent_at).total_seconds() * 1000)),
+                    ms=max(0, round((self._clock.machine.now() - sent_at).total_seconds() * 1000)),
                     usage=usage,
                     counted=counted,
                     activity_id=activity_of(call),

@@ -17,7 +17,7 @@ from ..errors import (
     TransportFailure,
 )
 from ..ports import Clock, TokenRows
-from .answers import PAUSES_S
+from .responses import PAUSES_S
 
 REFRESH_BEFORE = timedelta(hours=1)
 """With more than an hour left Strava gives the same access token back (contract section 4)."""

@@ -21,8 +21,8 @@ from feedzone.errors import (
     TransientError,
 )
 from feedzone.ports import Response
-from feedzone.strava.answers import check, error_of, read_error
 from feedzone.strava.application import StravaApplication
+from feedzone.strava.responses import check, error_of, read_error
 
 CALL = "GET activities/7"
 SCOPE = ("AccessToken", "activity:read_permission", "missing")
