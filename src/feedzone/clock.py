@@ -1,4 +1,4 @@
-"""The real clock (ports.Clock), and what Strava's shows."""
+"""The machine's clock (ports.Clock), and an estimate of Strava's."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from email.utils import parsedate_to_datetime
 from .ports import Clock
 
 MOST_SKEW = timedelta(days=1)
-"""A date that is further away says nothing about our clock: an answer from a cache, or a recorded one."""
+"""A date that differs by more says nothing about our clock: the response is cached or recorded."""
 
 RESOLUTION = timedelta(seconds=1)
-"""Of the Date header."""
+"""The resolution of the Date header."""
 
 
 def is_recent(at: datetime, now: datetime, within: timedelta) -> bool:
-    """Whether that was within so long a time; not where the machine's clock has been set back meanwhile."""
+    """Return whether `at` is at most `within` ago.
+
+    An instant in the future is not recent: then the machine's clock was set back in between.
+    """
     return timedelta(0) <= now - at < within
 
 
@@ -29,16 +32,17 @@ class SystemClock:
 
 
 class StravaClock:
-    """What Strava's clock shows, as far as answers' Date headers tell: its windows turn by that one.
+    """An estimate of Strava's clock from the Date headers of its responses.
 
-    A machine whose clock is right keeps it: only a difference that no delay can explain is believed.
+    The rate limit windows change by Strava's clock. A machine whose clock is right keeps its own time:
+    only a difference that no network delay can explain counts.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.machine = clock
-        """Our own."""
+        """The machine's own clock."""
         self.skew = timedelta(0)
-        """How far Strava's clock is ahead of ours."""
+        """How far Strava's clock is ahead of the machine's."""
 
     def now(self) -> datetime:
         return self.machine.now() + self.skew
@@ -47,22 +51,22 @@ class StravaClock:
         await self.machine.sleep(seconds)
 
     def to_machine_time(self, instant: datetime) -> datetime:
-        """What our own clock shows when Strava's shows `instant`."""
+        """Return what the machine's clock shows when Strava's shows `instant`."""
         return instant - self.skew
 
     def observe(self, date: str | None, sent_at: datetime, received_at: datetime) -> datetime:
-        """An answer to a call that was sent and received then, by our clock, bears this Date header.
+        """Learn from the Date header of a response; both instants are by the machine's clock.
 
-        Returns when it was written, by Strava's clock; where that is not known, when it was asked for.
+        Returns when the response was written, by Strava's clock; if unknown, when the request was sent.
         """
         try:
-            said = parsedate_to_datetime(date or "").astimezone(UTC)
+            written_at = parsedate_to_datetime(date or "").astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
             return sent_at + self.skew
         # It was written at some instant between the two, and in any part of its second.
-        least, most = said - received_at, said + RESOLUTION - sent_at
+        least, most = written_at - received_at, written_at + RESOLUTION - sent_at
         nearest = min(max(self.skew, least), most)
         if least > most or abs(nearest) > MOST_SKEW:
             return sent_at + self.skew
         self.skew = timedelta(0) if least <= timedelta(0) <= most else nearest
-        return said
+        return written_at

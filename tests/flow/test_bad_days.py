@@ -165,7 +165,7 @@ async def test_a_process_that_dies_with_a_rotated_token_in_hand_says_exactly_tha
         await engine.work()
     (athlete,) = await engine.rows(strava_athletes)
     assert athlete.status == "needs_reauth"
-    assert "got no answer; Strava has probably rotated the token: connect again" in athlete.status_reason
+    assert "got no response; Strava has probably rotated the token: connect again" in athlete.status_reason
 
 
 async def test_removing_an_athlete_is_done_at_once_and_told_to_strava_for_as_long_as_it_takes(engine):

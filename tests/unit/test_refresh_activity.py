@@ -130,8 +130,8 @@ SECOND = int(NOON.timestamp())
     ("seen", "believed"),
     [
         ({}, True),
-        ({"told_at": SECOND, "fetched": NOON + timedelta(seconds=0.9)}, True),
-        ({"told_at": SECOND + 1}, False),
+        ({"last_event_time": SECOND, "fetched": NOON + timedelta(seconds=0.9)}, True),
+        ({"last_event_time": SECOND + 1}, False),
         ({"fetched": NOON + timedelta(seconds=1)}, False),
     ],
 )

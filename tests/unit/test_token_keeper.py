@@ -241,7 +241,7 @@ async def test_after_a_lost_answer_the_reason_is_the_probable_rotation(expired, 
         await one.usable(ATHLETE)
     with pytest.raises(TokenRevoked):
         await one.usable(ATHLETE)
-    assert "at 2026-11-03 12:00:00 UTC got no answer" in expired.reason
+    assert "at 2026-11-03 12:00:00 UTC got no response" in expired.reason
     assert "probably rotated" in expired.reason
 
 

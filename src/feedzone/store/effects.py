@@ -68,8 +68,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             athletes.complete_sync(connection, athlete_id, now)
         case StoreReconciliation():
             _store_sweep(connection, effect, now)
-        case OpenConflict(athlete_id=athlete_id, missing=missing, held=held):
-            reconciliations.open_conflict(connection, athlete_id, missing, held, now)
+        case OpenConflict(athlete_id=athlete_id, missing=missing, stored=stored):
+            reconciliations.open_conflict(connection, athlete_id, missing, stored, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
         case StoreGear(gear=told):
