@@ -204,9 +204,7 @@ async def test_a_refresh_without_a_response_is_not_blindly_repeated(expired, clo
     ("failure", "uncertain"),
     [(unanswered(), True), (unanswered(acted=True), True), (unanswered(acted=False), False), (OUTAGE, False)],
 )
-async def test_after_a_refresh_without_a_response_the_pair_may_have_rotated(
-    ending, clock, failure, uncertain
-):
+async def test_a_refresh_without_a_response_may_have_rotated_the_pair(ending, clock, failure, uncertain):
     await keeper(ending, Strava(clock, failure)).usable(ATHLETE)
     assert (ending.row.uncertain_at is not None) is uncertain
 
