@@ -227,7 +227,7 @@ MUTATIONS = (
     mutation(
         "5xx means revoked",
         "an outage of the token address counts as a revocation by the athlete",
-        "strava/answers.py",
+        "strava/responses.py",
         "status == 408:\n        return TransientError",
         "status == 408:\n        return TokenRevoked if token_endpoint else TransientError",
         guarantee=5,

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from store_makers import OTHER, OWNER, Store, detail, event, fetched, summary
 
-from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import MarkAthlete, StorePage, StoreReconciliation, Tombstone
+from feedzone.domain.reconciliation import refresh
 from feedzone.store import athletes, subscriptions
 from feedzone.store.reads import inactivity
 

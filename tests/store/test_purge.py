@@ -23,10 +23,10 @@ from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
-    CountForged,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
+    RecordRejectedClaim,
     StoreGear,
     StorePhotos,
     StoreReconciliation,
@@ -282,7 +282,9 @@ async def test_who_leaves_leaves_the_sqlite_files_too_while_everything_runs_on(s
 
 async def test_a_forged_claim_is_counted_and_changes_nothing_else(full, clock):
     before = await everything(full, OWNER)
-    await full.apply(CountForged("event:x", "delete"), CountForged("event:y", "deauthorization"))
+    await full.apply(
+        RecordRejectedClaim("event:x", "delete"), RecordRejectedClaim("event:y", "deauthorization")
+    )
     assert await everything(full, OWNER) == before
     assert await full.read(events.forged_count) == 2
     newest, _ = await full.read(lambda c: purge.forged(c, 10))

@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from ..domain.activity import FUTURE
+from ..domain.activity import LIST_AHEAD
 from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activities, parse_scopes
-from ..domain.comparison import reach
+from ..domain.backfill import merge_backfills
 from ..domain.effect import PurgeAthlete
-from ..domain.history import joined
 from ..domain.job import (
     BackfillHint,
     Lane,
@@ -24,6 +23,7 @@ from ..domain.job import (
     job_now,
     revoke_job,
 )
+from ..domain.reconciliation import list_from
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import activities, athletes, oauth_states, purge
@@ -86,7 +86,7 @@ class AthleteService:
             if readable:
                 dead_letters.requeue_denied(connection, profile.id, now)
                 known = athletes.known(athletes.get(connection, profile.id))
-                after = reach(known, self.initial_sync_days, now)
+                after = list_from(known, self.initial_sync_days, now)
                 self._enqueue_sync(
                     connection, profile.id, after or now - timedelta(days=self.initial_sync_days), now
                 )
@@ -118,12 +118,13 @@ class AthleteService:
         """
         athletes.lock(connection, athlete_id)  # no job may exist yet that another request could wait for
         requested = BackfillHint(
-            before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
+            before=int((now + LIST_AHEAD).timestamp()),
+            after=None if after is None else int(after.timestamp()),
         )
         key = athlete_key(athlete_id)
         live = deferral.live(connection, "backfill_athlete", [key]).get(athlete_id)
         live_hint = live.hint if live else None
-        hint = joined(live_hint if isinstance(live_hint, BackfillHint) else None, requested)
+        hint = merge_backfills(live_hint if isinstance(live_hint, BackfillHint) else None, requested)
         if live is None or hint != live_hint:
             athletes.begin_sync(connection, athlete_id, after, now)
         elif live.running:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 
-from ..domain.effect import CountForged, PurgeAthlete
+from ..domain.effect import PurgeAthlete, RecordRejectedClaim
 from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint
 from . import events
@@ -140,7 +140,7 @@ def _is_revoke(hint: str) -> bool:
     return isinstance(decoded, RevokeHint) and decoded.action == "revoke"
 
 
-def count_forged(connection: Connection, effect: CountForged, now: datetime) -> None:
+def count_forged(connection: Connection, effect: RecordRejectedClaim, now: datetime) -> None:
     connection.execute(
         rejected_claims.insert().values(
             id=uuid7(int(now.timestamp() * 1000)), claim=effect.claim, cause=effect.cause, noticed_at=now
