@@ -172,7 +172,7 @@ class InlineDatabase:
     def listener(self, wakeup: Wakeup) -> None:
         """Processes here find each other's jobs by polling."""
 
-    async def scrub(self) -> None:
+    async def erase_deleted(self) -> None:
         """Nobody reads this file but we."""
 
     def run_sync(self, body: Body[T]) -> T:

@@ -63,7 +63,7 @@ class PageInsights:
 
     async def stamp(self) -> str:
         """Differs when something was committed meanwhile."""
-        return await self._database.stamp()
+        return await self._database.data_version()
 
     async def front(self) -> Front:
         pulse = await self._insights.pulse()

@@ -106,7 +106,7 @@ class Insights:
                 queue_lag_s=_age(events.oldest_open(connection), now),
                 queue=self.foresight.queue(connection, outlook).whole,
                 unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
-                forged_suspects=events.forged_count(connection),
+                forged_suspects=events.rejected_count(connection),
             )
 
         return await self._database.read(body)
@@ -119,7 +119,7 @@ class Insights:
 
         def body(connection: Connection) -> AthletePage:
             wanted = inactivity.matching(connection, now, idle_days=which.idle_days, quiet_only=which.quiet)
-            rows = athletes.listing(connection, limit=limit + 1, after_id=after, wanted=wanted)
+            rows = athletes.listing(connection, limit=limit + 1, after_id=after, condition=wanted)
             people = [row.id for row in rows]
             counted = activity_lists.progress_of(connection, people)
             signs = inactivity.told_of(connection, people, now)

@@ -30,7 +30,9 @@ class ReconciliationService:
             lifecycle.lock(connection, [athlete_key(athlete_id)])
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
-            since = reach(athletes.known(athletes.get(connection, athlete_id)), self.days, now, whole=True)
+            since = reach(
+                athletes.synced_history(athletes.get(connection, athlete_id)), self.days, now, whole=True
+            )
             lifecycle.enqueue(connection, [comparison(athlete_id, self.days, since=since)], now)
             return True
 

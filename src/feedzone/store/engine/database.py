@@ -1,4 +1,4 @@
-"""The database: one way to read, one way to write, on SQLite and on PostgreSQL.
+"""The interface to the database: read and write transactions on SQLite or PostgreSQL.
 
 A transaction is a plain function over a SQLAlchemy `Connection`. It cannot await, so no transaction
 can span an HTTP call, and on SQLite the whole transaction is one hop to one thread instead of one hop
@@ -21,25 +21,27 @@ from ...ports import Wakeup
 if TYPE_CHECKING:
     from .listener import JobListener
 
-__all__ = ["Body", "Connection", "Database", "Row", "T", "missing_file", "open_database", "text_as_it_is"]
+__all__ = ["Body", "Connection", "Database", "Row", "T", "missing_file", "open_database", "pass_through"]
 
 T = TypeVar("T")
 Body = Callable[[Connection], T]
 
 
 class Database(Protocol):
-    """What the store needs of a database, whichever it is."""
+    """The operations that the store needs from a database, SQLite or PostgreSQL."""
 
     shares_work: bool
-    """Whether several processes are expected at this database."""
+    """True when several processes are expected to use this database at the same time."""
 
-    async def read(self, body: Body[T]) -> T: ...
+    async def read(self, body: Body[T]) -> T:
+        """Run `body` in one transaction that only reads. Raises StorageUnavailable."""
+        ...
 
     async def write(self, body: Body[T], *, durable: bool = True) -> T:
         """Run `body` in one transaction; it is durable when this returns. Raises StorageUnavailable.
 
-        Not `durable`: the machine's loss of power may undo it, which then must harm nobody. Nothing else
-        undoes it, and it is several times faster: nobody waits for the disk.
+        With `durable=False` the call does not wait for the disk and is several times faster. Only a power
+        failure can undo the transaction, so use it where such a loss does no harm.
         """
         ...
 
@@ -48,32 +50,35 @@ class Database(Protocol):
         where that is no faster than `write`."""
         ...
 
-    async def stamp(self) -> str:
-        """Differs from an earlier one when something was committed meanwhile, by whichever process.
+    async def data_version(self) -> str:
+        """Return a text that changes with every commit of any process.
 
-        The other way round it proves nothing. Cheap enough to be asked several times a second.
+        A different text does not prove that our data changed. The call is cheap enough to run several
+        times a second.
         """
         ...
 
     def listener(self, wakeup: Wakeup) -> JobListener | None:
-        """What wakes us for other processes' jobs; None where only polling finds them."""
+        """Return a listener for jobs that other processes enqueue; None where only polling finds them."""
         ...
 
-    async def scrub(self) -> None:
-        """See to it that what was deleted stands in no file of ours any more (guarantee 6)."""
+    async def erase_deleted(self) -> None:
+        """Make sure that no database file still contains deleted rows (guarantee 6)."""
         ...
 
     def run_sync(self, body: Body[T]) -> T:
         """Run `body` in one transaction from synchronous code (migrations, command line)."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
 
 
 def open_database(url: str) -> Database:
     """Open `sqlite:///path` or `postgresql://...`. Raises SettingsError for anything else.
 
-    Either one's driver takes long to load, so only the one that is asked for is.
+    Import only the driver that the URL needs, because each of them is slow to import.
     """
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":
@@ -88,7 +93,7 @@ def open_database(url: str) -> Database:
 
 
 def missing_file(url: str) -> Path | None:
-    """The SQLite file that is not there yet; None where there is one, and for a server."""
+    """Return the path of the SQLite file if it does not exist yet; None if it does, and for a server."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None
@@ -96,6 +101,6 @@ def missing_file(url: str) -> Path | None:
     return None if path.exists() else path
 
 
-def text_as_it_is(value: Any) -> Any:
-    """JSON columns carry text (types.JsonText): nothing to (de)serialize."""
+def pass_through(value: Any) -> Any:
+    """Return the value unchanged: JSON columns hold text (types.JsonText) that needs no (de)serializing."""
     return value

@@ -1,6 +1,6 @@
 """An athlete's activities by day, as people look for them: by the wall clock of where it happened.
 
-What is added up is read from one index, `ix_strava_activities_diary`: a row of the table drags along what
+What is added up is read from one index, `ix_strava_activities_calendar`: a row of the table drags along what
 Strava sent, and a year of rows would be read for a few sums.
 """
 
