@@ -13,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import StorageUnavailable
 from ...ports import Wakeup
-from .database import Body, T, pass_through
+from .interface import Body, T
 from .listener import JobListener
+from .types import pass_through
 
 TRIES = 5
 

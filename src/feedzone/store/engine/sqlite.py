@@ -16,7 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from ...errors import SettingsError, StorageUnavailable
 from ...ports import Wakeup
-from .database import Body, T, pass_through
+from .interface import Body, T
+from .types import pass_through
 
 BUSY_MS = 5000
 """How long SQLite waits for another process's write before it reports "busy", in milliseconds."""

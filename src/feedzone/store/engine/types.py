@@ -16,7 +16,8 @@ BigInt = BigInteger().with_variant(Integer, "sqlite")
 class Instant(TypeDecorator[datetime]):
     """An instant: timestamptz on PostgreSQL, fixed-width ISO text in UTC on SQLite.
 
-    Differs because SQLite has no such type. The text sorts in time order, and SQLite's date functions can read it.
+    Differs because SQLite has no such type. The text sorts in time order, and SQLite's date functions can
+    read it.
     """
 
     impl = String
@@ -87,7 +88,7 @@ class JsonText(TypeDecorator[str]):
     """JSON that is stored and returned as exactly the text that was received.
 
     On PostgreSQL it is `json`, because `jsonb` reorders keys and rewrites numbers. The engine's
-    (de)serializers return their input (database.pass_through), so values stay text.
+    (de)serializers return their input (`pass_through`), so values stay text.
     """
 
     impl = JSON
@@ -113,3 +114,8 @@ def clean_text(value: str) -> str:
     PostgreSQL cannot store U+0000, and no database can store half of a surrogate pair.
     """
     return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def pass_through(value: Any) -> Any:
+    """Return the value unchanged: JSON columns hold text (JsonText) that needs no (de)serializing."""
+    return value
