@@ -43,7 +43,7 @@ def make_template(folder: Path) -> Path:
     upgrade.prepare(database)
     database.run_sync(lambda c: c.exec_driver_sql("PRAGMA user_version"))
     database._write_engine.dispose()
-    database._brisk_engine.dispose()
+    database._fast_commit_engine.dispose()
     database._read_engine.dispose()
     database._writer.shutdown()
     return path
@@ -172,7 +172,7 @@ class InlineDatabase:
     def listener(self, wakeup: Wakeup) -> None:
         """Processes here find each other's jobs by polling."""
 
-    async def scrub(self) -> None:
+    async def erase_deleted(self) -> None:
         """Nobody reads this file but we."""
 
     def run_sync(self, body: Body[T]) -> T:

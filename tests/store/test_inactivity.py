@@ -46,7 +46,7 @@ async def quiet(store: Store) -> set[int]:
     def body(connection) -> set[int]:
         told = inactivity.signs_of(connection, (OWNER, OTHER), now)
         found = {number for number, signs in told.items() if signs.quiet}
-        listed = athletes.listing(connection, limit=9, wanted=inactivity.quiet(connection, now))
+        listed = athletes.listing(connection, limit=9, condition=inactivity.quiet(connection, now))
         assert {row.id for row in listed} == found
         assert inactivity.quiet_count(connection, now) == len(found)
         return found
@@ -56,7 +56,7 @@ async def quiet(store: Store) -> set[int]:
 
 async def idle(store: Store, days: int) -> list[int]:
     before = store.clock.now() - timedelta(days=days)
-    rows = await store.read(lambda c: athletes.listing(c, limit=9, wanted=inactivity.idle(before)))
+    rows = await store.read(lambda c: athletes.listing(c, limit=9, condition=inactivity.idle(before)))
     return [row.id for row in rows]
 
 
@@ -101,8 +101,8 @@ async def test_the_idle_are_listed_page_by_page(store):
     await store.deliver(event(owner_id=9))
     before = store.clock.now() - timedelta(days=90)
     wanted = inactivity.idle(before)
-    first = await store.read(lambda c: athletes.listing(c, limit=2, wanted=wanted))
-    rest = await store.read(lambda c: athletes.listing(c, limit=2, after_id=first[-1].id, wanted=wanted))
+    first = await store.read(lambda c: athletes.listing(c, limit=2, condition=wanted))
+    rest = await store.read(lambda c: athletes.listing(c, limit=2, after_id=first[-1].id, condition=wanted))
     assert [row.id for row in (*first, *rest)] == [3, OWNER, OTHER]
 
 

@@ -15,7 +15,7 @@ from store_makers import DETAIL, OTHER, OWNER, Store, summary
 
 from clocks import ManualClock
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, athletes, events, subscriptions
+from feedzone.store import activities, athletes, events, list_diff, subscriptions
 from feedzone.store.engine.database import open_database
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.reads import activities as activity_lists
@@ -271,7 +271,7 @@ async def test_the_latest_activities_of_all_are_read_in_order(crowded, clock):
 
 async def test_a_page_of_summaries_is_compared_by_primary_key(crowded, clock):
     page, now = [summary(n) for n in range(1, 201)], clock.now()
-    plan = await plans(crowded, lambda c: activities.compare(c, page, now))
+    plan = await plans(crowded, lambda c: list_diff.compare(c, page, now))
     assert "PRIMARY KEY" in plan or "pk_strava_activities" in plan, plan
     stays_on(plan)
 
@@ -352,11 +352,11 @@ async def test_who_is_silent_is_read_off_indexes_of_activities_and_comparisons(c
     asks = {
         "count": lambda c: inactivity.quiet_count(c, now),
         "list": lambda c: athletes.listing(
-            c, limit=50, wanted=inactivity.quiet(c, now) | inactivity.idle(now)
+            c, limit=50, condition=inactivity.quiet(c, now) | inactivity.idle(now)
         ),
         "tell": lambda c: inactivity.signs_of(c, range(1, 51), now),
     }
     plan = await plans(crowded, asks[ask])
     small = re.compile("(SCAN|Seq Scan on) (strava_athletes|webhook_subscriptions)")
     others = [line for line in plan.splitlines() if not small.search(line)]
-    stays_on("\n".join(others), "ix_strava_activities_", "ix_sweeps_")
+    stays_on("\n".join(others), "ix_strava_activities_", "ix_reconciliations_")

@@ -266,7 +266,7 @@ async def test_a_comparison_and_all_that_it_causes_commit_together(store, monkey
         raise SystemError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(reconciliations, "note", killed)
+        patched.setattr(reconciliations, "record", killed)
         with pytest.raises(SystemError):
             await store.queue.finish(job, Done((sweep(store, summary(1), missing=[2]),)))
     assert await statuses(store) == {2: "synced"}

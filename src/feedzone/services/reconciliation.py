@@ -31,7 +31,10 @@ class ReconciliationService:
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
             since = list_from(
-                athletes.known(athletes.get(connection, athlete_id)), self.days, now, full_history=True
+                athletes.synced_history(athletes.get(connection, athlete_id)),
+                self.days,
+                now,
+                full_history=True,
             )
             lifecycle.enqueue(connection, [reconciliation_job(athlete_id, self.days, since=since)], now)
             return True

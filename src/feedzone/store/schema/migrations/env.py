@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that store/schema/migrate.py hands over."""
+"""Run the migrations on the connection that store/schema/migrate.py passes. Alembic calls this."""
 
 from alembic import context
 
@@ -12,7 +12,7 @@ context.configure(
     user_module_prefix="types.",  # as the template of migrations imports feedzone.store.engine.types
 )
 with context.begin_transaction():
-    # Two processes that start on the same empty database must not both create it.
+    # Two processes that start on the same empty database must not both create the tables.
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331002)")
     context.run_migrations()
