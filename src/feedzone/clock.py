@@ -1,4 +1,4 @@
-"""The system clock (ports.Clock), an estimate of Strava's clock, and a cache by time."""
+"""The machine's clock (ports.Clock), and an estimate of Strava's."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from .ports import Clock
 T = TypeVar("T")
 
 MOST_SKEW = timedelta(days=1)
-"""A date further away says nothing about our clock: the response is cached or recorded."""
+"""A date that differs by more says nothing about our clock: the response is cached or recorded."""
 
 RESOLUTION = timedelta(seconds=1)
 """The resolution of the Date header."""
 
 
 def is_recent(at: datetime, now: datetime, within: timedelta) -> bool:
-    """Return whether `at` is at most `within` ago. False where the machine's clock was set back meanwhile."""
+    """Return whether `at` is at most `within` ago.
+
+    An instant in the future is not recent: then the machine's clock was set back in between.
+    """
     return timedelta(0) <= now - at < within
 
 
@@ -60,40 +63,41 @@ class SystemClock:
 
 
 class StravaClock:
-    """Estimate Strava's clock from the Date headers of responses: its windows reset by that clock.
+    """An estimate of Strava's clock from the Date headers of its responses.
 
-    A machine with the right clock keeps it: only a difference that no delay can explain counts.
+    The rate limit windows change by Strava's clock. A machine whose clock is right keeps its own time:
+    only a difference that no network delay can explain counts.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.plain = clock
-        """The clock of this machine."""
+        self.machine = clock
+        """The machine's own clock."""
         self.skew = timedelta(0)
-        """The time by which Strava's clock is ahead of ours."""
+        """How far Strava's clock is ahead of the machine's."""
 
     def now(self) -> datetime:
-        return self.plain.now() + self.skew
+        return self.machine.now() + self.skew
 
     async def sleep(self, seconds: float) -> None:
-        await self.plain.sleep(seconds)
+        await self.machine.sleep(seconds)
 
-    def ours(self, instant: datetime) -> datetime:
-        """Return the time of our clock when Strava's shows `instant`."""
+    def to_machine_time(self, instant: datetime) -> datetime:
+        """Return what the machine's clock shows when Strava's shows `instant`."""
         return instant - self.skew
 
-    def heard(self, date: str | None, sent_at: datetime, received_at: datetime) -> datetime:
-        """Learn from the Date header of a response; `sent_at` and `received_at` are by our clock.
+    def observe(self, date: str | None, sent_at: datetime, received_at: datetime) -> datetime:
+        """Learn from the Date header of a response; both instants are by the machine's clock.
 
-        Return when the response was written, by Strava's clock; if that is unknown, when it was requested.
+        Returns when the response was written, by Strava's clock; if unknown, when the request was sent.
         """
         try:
-            written = parsedate_to_datetime(date or "").astimezone(UTC)
+            written_at = parsedate_to_datetime(date or "").astimezone(UTC)
         except (TypeError, ValueError, OverflowError):
             return sent_at + self.skew
         # It was written at some instant between the two, and in any part of its second.
-        least, most = written - received_at, written + RESOLUTION - sent_at
+        least, most = written_at - received_at, written_at + RESOLUTION - sent_at
         nearest = min(max(self.skew, least), most)
         if least > most or abs(nearest) > MOST_SKEW:
             return sent_at + self.skew
         self.skew = timedelta(0) if least <= timedelta(0) <= most else nearest
-        return written
+        return written_at

@@ -77,7 +77,7 @@ async def test_init_writes_settings_that_only_the_owner_reads_and_never_overwrit
     ("name", "value", "says"),
     [
         ("QUEUE_BATCH_SIZE", "many", "QUEUE_BATCH_SIZE: input should be a valid integer"),
-        ("APP_URL", "feedzone.example.org", "APP_URL: takes a URL such as https://"),
+        ("APP_URL", "feedzone.example.org", "APP_URL: set it to a URL such as https://"),
         ("DATABASE_URL", "mysql://x/y", "DATABASE_URL takes sqlite:///path or postgresql://"),
         ("TOKEN_ENCRYPTION_KEYS", "short", "TOKEN_ENCRYPTION_KEYS"),
         ("WEBHOOK_SIGNATURE", "sometimes", "WEBHOOK_SIGNATURE: input should be 'auto', 'off'"),

@@ -11,8 +11,8 @@ from web_world import KEY, World, web_world
 
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import StoreReconciliation
+from feedzone.domain.reconciliation import refresh
 from feedzone.store import effects, subscriptions
 from feedzone.store.engine.database import Database
 

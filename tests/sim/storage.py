@@ -43,7 +43,7 @@ def make_template(folder: Path) -> Path:
     upgrade.prepare(database)
     database.run_sync(lambda c: c.exec_driver_sql("PRAGMA user_version"))
     database._write_engine.dispose()
-    database._brisk_engine.dispose()
+    database._fast_commit_engine.dispose()
     database._read_engine.dispose()
     database._writer.shutdown()
     return path
@@ -128,7 +128,7 @@ class File:
 
     def has_old_calls(self, now: datetime) -> bool:
         """Whether the journal holds what may go."""
-        (first,) = self._raw.execute("SELECT min(sent_at) FROM api_calls").fetchone()
+        (first,) = self._raw.execute("SELECT min(sent_at) FROM call_log").fetchone()
         return first is not None and datetime.fromisoformat(first) < now - KEPT
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class InlineDatabase:
     def listener(self, wakeup: Wakeup) -> None:
         """Processes here find each other's jobs by polling."""
 
-    async def scrub(self) -> None:
+    async def erase_deleted(self) -> None:
         """Nobody reads this file but we."""
 
     def run_sync(self, body: Body[T]) -> T:

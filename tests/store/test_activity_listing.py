@@ -9,7 +9,7 @@ import pytest
 from store_makers import ACTIVITY, DETAIL, OTHER, OWNER, detail, fetched, streams, summary
 
 from feedzone.domain.effect import NoteFailure, Tombstone
-from feedzone.store import activities, athletes
+from feedzone.store import activities, athletes, list_diff
 from feedzone.store.reads import activities as activity_lists
 from feedzone.store.reads import export
 from feedzone.store.schema.tables import activity_changes
@@ -78,7 +78,7 @@ async def test_one_activity_can_be_read(store):
 async def compared(store, *records):
     """Return the ids of new activities, and of those that differ from the stored rows."""
     now = store.clock.now()
-    result = await store.write(lambda c: activities.compare(c, records, now))
+    result = await store.write(lambda c: list_diff.compare(c, records, now))
     return [record.id for record in result.new], [record.id for record in result.changed]
 
 

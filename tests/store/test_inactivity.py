@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from store_makers import OTHER, OWNER, Store, detail, event, fetched, summary
 
-from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import MarkAthlete, StorePage, StoreReconciliation, Tombstone
+from feedzone.domain.reconciliation import refresh
 from feedzone.store import athletes, subscriptions
 from feedzone.store.reads import inactivity
 
@@ -46,7 +46,7 @@ async def quiet(store: Store) -> set[int]:
     def body(connection) -> set[int]:
         signs = inactivity.signs_of(connection, (OWNER, OTHER), now)
         quiet_ids = {athlete_id for athlete_id, each in signs.items() if each.quiet}
-        listed = athletes.listing(connection, limit=9, wanted=inactivity.quiet(connection, now))
+        listed = athletes.listing(connection, limit=9, condition=inactivity.quiet(connection, now))
         assert {row.id for row in listed} == quiet_ids
         assert inactivity.quiet_count(connection, now) == len(quiet_ids)
         return quiet_ids
@@ -56,7 +56,7 @@ async def quiet(store: Store) -> set[int]:
 
 async def idle(store: Store, days: int) -> list[int]:
     before = store.clock.now() - timedelta(days=days)
-    rows = await store.read(lambda c: athletes.listing(c, limit=9, wanted=inactivity.idle(before)))
+    rows = await store.read(lambda c: athletes.listing(c, limit=9, condition=inactivity.idle(before)))
     return [row.id for row in rows]
 
 
@@ -99,9 +99,11 @@ async def test_idle_athletes_are_listed_page_by_page(store):
     store.clock.advance(days=100)
     await store.deliver(event(owner_id=9))
     before = store.clock.now() - timedelta(days=90)
-    condition = inactivity.idle(before)
-    first = await store.read(lambda c: athletes.listing(c, limit=2, wanted=condition))
-    rest = await store.read(lambda c: athletes.listing(c, limit=2, after_id=first[-1].id, wanted=condition))
+    where = inactivity.idle(before)
+    first = await store.read(lambda c: athletes.listing(c, limit=2, condition=where))
+    rest = await store.read(
+        lambda c: athletes.listing(c, limit=2, after_id=first[-1].id, condition=where)
+    )
     assert [row.id for row in (*first, *rest)] == [3, OWNER, OTHER]
 
 

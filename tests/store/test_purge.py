@@ -23,10 +23,10 @@ from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
-    CountForged,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
+    RecordRejectedClaim,
     StoreGear,
     StorePhotos,
     StoreReconciliation,
@@ -253,7 +253,7 @@ async def test_who_comes_back_before_strava_was_told_is_not_revoked_any_more(ful
     hint = RevokeHint(action="revoke", cause="request", sealed_token="v1.sealed")
     await full.apply(LEFT)
     await full.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
-    await full.write(lambda c: purge.forget_revoke(c, OWNER))
+    await full.write(lambda c: purge.cancel_revoke(c, OWNER))
     assert await full.rows(jobs, kind="revoke_athlete") == []
     receipt = await full.row(deletion_receipts)
     assert receipt.revoked_at is None
@@ -282,9 +282,11 @@ async def test_who_leaves_leaves_the_sqlite_files_too_while_everything_runs_on(s
 
 async def test_a_forged_claim_is_counted_and_changes_nothing_else(full, clock):
     before = await everything(full, OWNER)
-    await full.apply(CountForged("event:x", "delete"), CountForged("event:y", "deauthorization"))
+    await full.apply(
+        RecordRejectedClaim("event:x", "delete"), RecordRejectedClaim("event:y", "deauthorization")
+    )
     assert await everything(full, OWNER) == before
-    assert await full.read(events.forged_count) == 2
-    newest, _ = await full.read(lambda c: purge.forged(c, 10))
+    assert await full.read(events.rejected_count) == 2
+    newest, _ = await full.read(lambda c: purge.list_rejected(c, 10))
     assert (newest.claim, newest.cause, newest.noticed_at) == ("deauthorization", "event:y", clock.now())
     assert len(await full.rows(rejected_claims)) == 2

@@ -15,7 +15,7 @@ from store_makers import DETAIL, OTHER, OWNER, Store, summary
 
 from clocks import ManualClock
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, athletes, events, subscriptions
+from feedzone.store import activities, athletes, events, list_diff, subscriptions
 from feedzone.store.engine.database import open_database
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.reads import activities as activity_lists
@@ -271,7 +271,7 @@ async def test_the_latest_activities_of_all_are_read_in_order(crowded, clock):
 
 async def test_a_page_of_summaries_is_compared_by_primary_key(crowded, clock):
     page, now = [summary(n) for n in range(1, 201)], clock.now()
-    plan = await plans(crowded, lambda c: activities.compare(c, page, now))
+    plan = await plans(crowded, lambda c: list_diff.compare(c, page, now))
     assert "PRIMARY KEY" in plan or "pk_strava_activities" in plan, plan
     stays_on(plan)
 
@@ -316,7 +316,7 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.activity_summaries(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
         (lambda c: activity_history.events_of(c, 7), "ix_webhook_events_object_id"),
-        (lambda c: activity_history.calls_of(c, 7), "ix_api_calls_activity_id"),
+        (lambda c: activity_history.calls_of(c, 7), "ix_call_log_activity_id"),
         (lambda c: activity_history.changes_of(c, 7), "ix_activity_changes_activity_id"),
         (lambda c: activity_history.jobs_of(c, 7), "jobs"),
         (lambda c: activity_history.attempts_of(c, [uuid7(1)]), "ix_job_attempts_job_id"),
@@ -352,11 +352,11 @@ async def test_inactive_athletes_are_found_by_indexes(crowded, clock, ask):
     asks = {
         "count": lambda c: inactivity.quiet_count(c, now),
         "list": lambda c: athletes.listing(
-            c, limit=50, wanted=inactivity.quiet(c, now) | inactivity.idle(now)
+            c, limit=50, condition=inactivity.quiet(c, now) | inactivity.idle(now)
         ),
         "tell": lambda c: inactivity.signs_of(c, range(1, 51), now),
     }
     plan = await plans(crowded, asks[ask])
     small = re.compile("(SCAN|Seq Scan on) (strava_athletes|webhook_subscriptions)")
     others = [line for line in plan.splitlines() if not small.search(line)]
-    stays_on("\n".join(others), "ix_strava_activities_", "ix_sweeps_")
+    stays_on("\n".join(others), "ix_strava_activities_", "ix_reconciliations_")

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from store_makers import OTHER, OWNER, detail, event, fetched, retitled, spec, streams, summary
 
-from feedzone.domain.comparison import confirm_deletion, refresh
 from feedzone.domain.effect import NoteFailure, OpenConflict, StorePage, StoreReconciliation, Tombstone
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Done
+from feedzone.domain.reconciliation import confirm_deletion, refresh
 from feedzone.store import reconciliations
 from feedzone.store.schema.tables import (
     activity_streams,
@@ -266,7 +266,7 @@ async def test_a_comparison_and_all_that_it_causes_commit_together(store, monkey
         raise SystemError("killed")
 
     with monkeypatch.context() as patched:
-        patched.setattr(reconciliations, "note", killed)
+        patched.setattr(reconciliations, "record", killed)
         with pytest.raises(SystemError):
             await store.queue.finish(job, Done((sweep(store, summary(1), missing=[2]),)))
     assert await statuses(store) == {2: "synced"}

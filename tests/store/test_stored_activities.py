@@ -22,7 +22,7 @@ from store_makers import (
 
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import NoteFailure, StoreDetail, StorePage, Tombstone
-from feedzone.store import activities
+from feedzone.store import list_diff
 from feedzone.store.handler_reads import SqlHandlerReads
 from feedzone.store.schema.tables import strava_activities, strava_athletes
 
@@ -128,7 +128,7 @@ async def test_a_change_before_the_first_detail_is_shown_by_that_detail_and_is_n
 async def test_equal_numbers_are_no_change_however_they_are_written(store, old, new):
     await store.apply(fetched(detail(distance=old)))
     now, told = store.clock.now(), [summary(distance=new)]
-    assert await store.write(lambda c: activities.compare(c, told, now)) == ([], [])
+    assert await store.write(lambda c: list_diff.compare(c, told, now)) == ([], [])
     await store.apply(fetched(detail(distance=new)))
     assert await store.edits() == []
 

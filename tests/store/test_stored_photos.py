@@ -125,7 +125,7 @@ async def test_what_was_absent_gets_one_look_when_the_activity_is_read_again(syn
     await synced.apply(ask())
     (job,) = await waiting(synced)
     assert job.due_at == clock.now()
-    held = await synced.read(lambda c: photos.held(c, ACTIVITY))
+    held = await synced.read(lambda c: photos.load(c, ACTIVITY))
     assert held == StoredPhotos("absent", clock.now() - timedelta(days=3), stored=False)
 
 

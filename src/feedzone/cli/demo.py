@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ..app import App, build, prepare_database, stop_signals, working
 from ..errors import FeedzoneError, SettingsError
-from ..sandbox import Limits, Running, SandboxOptions, running
+from ..sandbox import Limits, RunningSandbox, SandboxOptions, running
 from ..serve import front_door
 from ..settings import Settings
 from ..telemetry import configure_logging
@@ -48,7 +48,7 @@ async def run_demo(options: DemoOptions, out: Console) -> None:
         client_secret=CLIENT_SECRET,
         # A demo must not wait for the next 15-minute window.
         limits=Limits(2000, 40_000, 1000, 20_000),
-        life_per_hour=options.pace,
+        actions_per_hour=options.pace,
     )
     listener = bind("127.0.0.1", options.port)
     bind("127.0.0.1", options.sandbox_port).close()
@@ -102,7 +102,7 @@ def _forget_last_time(home: Path) -> None:
         (home / name).unlink(missing_ok=True)
 
 
-async def _show(app: App, sandbox: Running, out: Console, stop: asyncio.Event) -> None:
+async def _show(app: App, sandbox: RunningSandbox, out: Console, stop: asyncio.Event) -> None:
     try:
         await _connect_everyone(app, sandbox, out)
         await _follow(app, out)
@@ -111,7 +111,7 @@ async def _show(app: App, sandbox: Running, out: Console, stop: asyncio.Event) -
         raise
 
 
-async def _connect_everyone(app: App, sandbox: Running, out: Console) -> None:
+async def _connect_everyone(app: App, sandbox: RunningSandbox, out: Console) -> None:
     url = app.settings.app_url
     out.print(f"[bold]feedzone[/]: [bold]{url}[/]   (sandbox Strava: {sandbox.url})")
     await _answering(f"{url}/healthz")

@@ -90,6 +90,6 @@ def sandbox(
         client_secret=client_secret,
         signing_secret=signing_secret or None,
         limits=Limits(short * 2, daily * 2, short, daily),
-        life_per_hour=pace,
+        actions_per_hour=pace,
     )
     _run(serve_sandbox(options))

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..domain.activity_details import ActivityDetails
-from ..domain.curves import Drawn, draw
+from ..domain.curves import Curves, downsample
 from ..domain.effect import StreamState
 from ..store import activities, streams
 from ..store.engine.database import Connection, Database, Row
@@ -97,13 +97,13 @@ class ActivityHistoryQueries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._curves: OrderedDict[int, tuple[str, Drawn]] = OrderedDict()
+        self._curves: OrderedDict[int, tuple[str, Curves]] = OrderedDict()
 
     async def get(self, activity_id: int) -> ActivityHistory | None:
         """Return an activity's history; None for an unknown activity."""
         return await self._database.read(lambda c: history_of(c, activity_id))
 
-    async def curves(self, activity_id: int) -> Drawn | None:
+    async def curves(self, activity_id: int) -> Curves | None:
         """Return the curves of the stored streams; None if there are none. Raises MalformedStreams."""
         info = stream_info(await self._database.read(lambda c: reads.streams_of(c, activity_id)))
         if info is None or not info.are_here:
@@ -175,5 +175,5 @@ def stream_info(row: Row[Any] | None) -> StreamInfo | None:
     return StreamInfo(row.state, channels, row.samples, row.fetched_at)
 
 
-def _draw(blob: bytes) -> Drawn:
-    return draw(decode(blob))
+def _draw(blob: bytes) -> Curves:
+    return downsample(decode(blob))

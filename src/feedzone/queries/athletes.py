@@ -165,7 +165,7 @@ class AthleteQueries:
             condition = inactivity.matching(
                 connection, now, idle_days=where.idle_days, quiet_only=where.quiet
             )
-            rows = athletes.listing(connection, limit=limit + 1, after_id=after, wanted=condition)
+            rows = athletes.listing(connection, limit=limit + 1, after_id=after, condition=condition)
             queue = self._quota.queue(connection, forecast)
             by_id = {athlete.id: athlete for athlete in athletes_from(connection, rows, queue, now)}
             return page_of(AthletePage, rows, limit, lambda row: by_id[row.id], lambda row: row.id)

@@ -119,7 +119,7 @@ class StatusQueries:
 
     async def stamp(self) -> str:
         """Return a value that differs when something was committed meanwhile."""
-        return await self._database.stamp()
+        return await self._database.data_version()
 
     async def pulse(self) -> Pulse:
         now, windows = self._clock.now(), await self._quota.windows()
@@ -137,7 +137,7 @@ class StatusQueries:
                 queue_lag_s=age_s(events.oldest_open(connection), now),
                 queue=self._quota.queue(connection, forecast).total,
                 unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
-                forged_suspects=events.forged_count(connection),
+                forged_suspects=events.rejected_count(connection),
             )
 
         return await self._database.read(body)

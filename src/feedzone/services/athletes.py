@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from ..domain.activity import FUTURE
+from ..domain.activity import LIST_AHEAD
 from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activities, parse_scopes
-from ..domain.comparison import reach
+from ..domain.backfill import merge_backfills
 from ..domain.effect import PurgeAthlete
-from ..domain.history import joined
 from ..domain.job import (
     BackfillHint,
     Lane,
@@ -24,6 +23,7 @@ from ..domain.job import (
     job_now,
     revoke_job,
 )
+from ..domain.reconciliation import list_from
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import activities, athletes, oauth_states, purge
@@ -82,11 +82,11 @@ class AthleteService:
             lifecycle.lock(connection, [athlete_key(profile.id)])
             self._store(connection, profile, grant, granted, (status, reason), now)
             if consent is not None and consent.operator_may_see is not None:
-                athletes.let_operator_see(connection, profile.id, consent.operator_may_see, now)
+                athletes.set_operator_access(connection, profile.id, consent.operator_may_see, now)
             if readable:
                 dead_letters.requeue_denied(connection, profile.id, now)
-                known = athletes.known(athletes.get(connection, profile.id))
-                after = reach(known, self.initial_sync_days, now)
+                known = athletes.synced_history(athletes.get(connection, profile.id))
+                after = list_from(known, self.initial_sync_days, now)
                 self._enqueue_sync(
                     connection, profile.id, after or now - timedelta(days=self.initial_sync_days), now
                 )
@@ -105,7 +105,7 @@ class AthleteService:
         state: tuple[str, str | None],
         now: datetime,
     ) -> None:
-        purge.forget_revoke(connection, profile.id)
+        purge.cancel_revoke(connection, profile.id)
         athletes.connect(connection, profile, ",".join(sorted(granted)), *state, now)
         self.tokens.save_exchanged(connection, profile.id, grant, now)
 
@@ -118,12 +118,13 @@ class AthleteService:
         """
         athletes.lock(connection, athlete_id)  # no job may exist yet that another request could wait for
         requested = BackfillHint(
-            before=int((now + FUTURE).timestamp()), after=None if after is None else int(after.timestamp())
+            before=int((now + LIST_AHEAD).timestamp()),
+            after=None if after is None else int(after.timestamp()),
         )
         key = athlete_key(athlete_id)
         live = deferral.live(connection, "backfill_athlete", [key]).get(athlete_id)
         live_hint = live.hint if live else None
-        hint = joined(live_hint if isinstance(live_hint, BackfillHint) else None, requested)
+        hint = merge_backfills(live_hint if isinstance(live_hint, BackfillHint) else None, requested)
         if live is None or hint != live_hint:
             athletes.begin_sync(connection, athlete_id, after, now)
         elif live.running:
@@ -160,7 +161,7 @@ class AthleteService:
         now = self.clock.now()
 
         def body(connection: Connection) -> bool:
-            stored = activities.held(connection, activity_id)
+            stored = activities.load(connection, activity_id)
             if stored is None:
                 return False
             hint, key = RefreshHint(cause="request"), activity_key(activity_id)
@@ -179,7 +180,7 @@ class AthleteService:
         def body(connection: Connection) -> bool:
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
-            athletes.let_operator_see(connection, athlete_id, allowed, now)
+            athletes.set_operator_access(connection, athlete_id, allowed, now)
             return True
 
         if not await self.database.write(body):
@@ -198,8 +199,8 @@ class AthleteService:
         def body(connection: Connection) -> bool:
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
-            athletes.keep_sports(connection, athlete_id, chosen, now)
-            summaries = activities.left_summaries(connection, athlete_id, chosen)
+            athletes.set_wanted_sports(connection, athlete_id, chosen, now)
+            summaries = activities.summaries_only(connection, athlete_id, chosen)
             lifecycle.enqueue(connection, [backfill_job(athlete_id, *each) for each in summaries], now)
             activities.mark_pending(connection, [activity_id for activity_id, _ in summaries], now)
             return True
@@ -228,5 +229,5 @@ class AthleteService:
 
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
-        await self.database.scrub()
+        await self.database.erase_deleted()
         self.wakeup.notify()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..domain.comparison import comparison, confirm_deletion, reach
 from ..domain.job import athlete_key
+from ..domain.reconciliation import confirm_deletion, list_from, reconciliation_job
 from ..errors import NotFound
 from ..ports import Clock, Wakeup
 from ..store import athletes, reconciliations
@@ -30,8 +30,13 @@ class ReconciliationService:
             lifecycle.lock(connection, [athlete_key(athlete_id)])
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
-            since = reach(athletes.known(athletes.get(connection, athlete_id)), self.days, now, whole=True)
-            lifecycle.enqueue(connection, [comparison(athlete_id, self.days, since=since)], now)
+            since = list_from(
+                athletes.synced_history(athletes.get(connection, athlete_id)),
+                self.days,
+                now,
+                full_history=True,
+            )
+            lifecycle.enqueue(connection, [reconciliation_job(athlete_id, self.days, since=since)], now)
             return True
 
         if not await self.database.write(body):

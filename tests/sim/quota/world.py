@@ -62,7 +62,7 @@ SELECT max(d.at, coalesce(s.at, d.at))
 FROM temp.seen_details d LEFT JOIN temp.seen_streams s USING (activity_id)
 JOIN main.strava_activities a ON a.id = d.activity_id WHERE s.at IS NOT NULL OR a.manual
 """
-LANES = "SELECT lane, count(*) FROM api_calls WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
+LANES = "SELECT lane, count(*) FROM call_log WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
 
 
 class QuotaWorld(Simulation):

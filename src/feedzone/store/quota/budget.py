@@ -108,7 +108,7 @@ class BudgetTable:
             self._granting = asyncio.create_task(self._grant(), name="reservations")
         answer = await answered
         if isinstance(answer, Allowance):
-            raise QuotaSpent(answer.window, self._clock.ours(answer.until))
+            raise QuotaSpent(answer.window, self._clock.to_machine_time(answer.until))
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -136,7 +136,7 @@ class BudgetTable:
                 answers: Sequence[Answer | None] = [leave] * len(asked)
             else:
                 answers = await self._database.write(
-                    lambda c: _reserve(c, asked, demand, now, self._clock.ours(now)), durable=False
+                    lambda c: _reserve(c, asked, demand, now, self._clock.to_machine_time(now)), durable=False
                 )
         except Exception as problem:
             for one in group:
@@ -206,7 +206,7 @@ class BudgetTable:
             # Else the window that was spent has ended meanwhile.
             return max((window.ends_at for window in spent), default=now)
 
-        return self._clock.ours(await self._database.write(body))
+        return self._clock.to_machine_time(await self._database.write(body))
 
     async def windows(self) -> list[Window]:
         """The four windows as they stand now, by our own clock."""
@@ -248,11 +248,11 @@ class BudgetTable:
 
     def _allowance(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
         found = lanes.allowance(held, demand, lane, now)
-        return Allowance(found.calls, found.window, self._clock.ours(found.until))
+        return Allowance(found.calls, found.window, self._clock.to_machine_time(found.until))
 
 
 def _by_our_clock(window: Window, clock: StravaClock) -> Window:
-    start, end = clock.ours(window.starts_at), clock.ours(window.ends_at)
+    start, end = clock.to_machine_time(window.starts_at), clock.to_machine_time(window.ends_at)
     return msgspec.structs.replace(window, starts_at=start, ends_at=end)
 
 
@@ -270,7 +270,7 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
 
 
 def _reserve(
-    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, ours: datetime
+    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, machine_now: datetime
 ) -> list[Answer | None]:
     """An answer for each lane that asks, the better ones first; None: another call goes alone.
 
@@ -280,7 +280,7 @@ def _reserve(
 
     def permission() -> breaker.Permission:
         paused = rows["read_15min"].paused_since is not None
-        return breaker.ask(connection, ours) if paused else breaker.ALLOWED
+        return breaker.ask(connection, machine_now) if paused else breaker.ALLOWED
 
     held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM

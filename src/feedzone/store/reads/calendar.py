@@ -1,7 +1,7 @@
 """An athlete's activities by day, by the wall clock where the activity happened.
 
-Totals are read from one index, `ix_strava_activities_diary`: rows of the table contain the JSON that Strava
-sent, and a year of rows is much to read for a few totals.
+Totals are read from one index, `ix_strava_activities_calendar`: rows of the table contain the JSON that
+Strava sent, and a year of rows is much to read for a few totals.
 """
 
 from __future__ import annotations

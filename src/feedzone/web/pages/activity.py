@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from litestar import Request, Response, Router, get, post
 from litestar.params import PathParameter
 
-from ...domain.curves import AXES, Drawn
+from ...domain.curves import AXES, Curves
 from ...domain.track import Point, decode_polyline
 from ...errors import InvalidInput, NotFound
 from ...queries.activity_history import ActivityHistory
@@ -85,7 +85,7 @@ async def _contents(parts: WebParts, reader: Viewer, file: ActivityHistory) -> d
     }
 
 
-async def _drawn(parts: WebParts, activity_id: int) -> tuple[Drawn | None, str]:
+async def _drawn(parts: WebParts, activity_id: int) -> tuple[Curves | None, str]:
     """Streams that cannot be read are said to be so; the page is there all the same."""
     try:
         return await parts.queries.activity_history.curves(activity_id), ""
@@ -93,7 +93,7 @@ async def _drawn(parts: WebParts, activity_id: int) -> tuple[Drawn | None, str]:
         return None, str(problem)
 
 
-def _track(file: ActivityHistory, drawn: Drawn | None) -> list[Point]:
+def _track(file: ActivityHistory, drawn: Curves | None) -> list[Point]:
     """Where it led: as recorded, else as Strava sketched it."""
     recorded = [point for point in drawn.track if point] if drawn is not None else []
     summary = file.activity.summary_polyline if file.activity else None
@@ -107,7 +107,7 @@ async def curves(parts: Parts, reader: WhoReads, activity_id: ActivityId) -> Plo
     if not sees(parts.options, reader, file) or file.activity is None or file.is_deleted:
         raise NotFound(f"there are no curves of activity {activity_id} here")
     drawn = await parts.queries.activity_history.curves(activity_id)
-    found = plot(drawn or Drawn(0, {}, {}, []), measures(reader.units, file.activity.sport_type))
+    found = plot(drawn or Curves(0, {}, {}, []), measures(reader.units, file.activity.sport_type))
     return found if any(found.track) else Plot(found.axes, found.curves, list(_track(file, drawn)))
 
 
