@@ -160,7 +160,7 @@ async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: boo
         sqlite = connection.dialect.name == "sqlite"
         explain = "EXPLAIN QUERY PLAN " if sqlite else "EXPLAIN "
         if not sqlite:
-            # So few rows are read at once faster than by index; this asks what could be used.
+            # Few rows are read faster without an index; this shows the index that could be used.
             connection.execute(text("SET LOCAL enable_seqscan = off"))
             connection.execute(text(f"SET LOCAL enable_sort = {'on' if sorting else 'off'}"))
 

@@ -78,7 +78,7 @@ class Status(Pulse, frozen=True, kw_only=True):
 
 
 class DisconnectedAthlete(Struct, frozen=True):
-    """An athlete who must connect again."""
+    """An athlete that must connect again."""
 
     id: int
     name: str

@@ -42,7 +42,7 @@ def schema_type(schema: dict[str, Any]) -> str:
 
 
 def schema_meaning(schema: dict[str, Any]) -> str:
-    """Return a member's description; if null is an option, the description of the other option."""
+    """Return a field's description; if null is an option, the description of the other option."""
     descriptions = [
         str(option["description"]) for option in (schema, *schema.get("oneOf", ())) if "description" in option
     ]

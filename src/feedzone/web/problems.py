@@ -94,7 +94,7 @@ def _http(request: Request[Any, Any, Any], problem: HTTPException) -> Response[A
 
 
 def _detail(problem: HTTPException) -> str:
-    """Return Litestar's findings by parameter or member (`state_` stands for `state`)."""
+    """Return Litestar's findings by parameter or field (`state_` stands for `state`)."""
     entries = [entry for entry in problem.extra or () if isinstance(entry, dict) and "message" in entry]
     if problem.detail == CSRF_FAILED:
         return "this form is too old, or from another site: reload the page and try again"

@@ -54,7 +54,7 @@ def syncing(connection: Connection, limit: int) -> Sequence[Row[Any]]:
 
 
 def without_access(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Return athletes who must connect again."""
+    """Return athletes that must connect again."""
     query = (
         select(strava_athletes)
         .where(_athlete.status.in_(("needs_reauth", "needs_scope")))
