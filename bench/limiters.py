@@ -100,7 +100,7 @@ time and meets at most one 429 a window. The other program's calls reduce what f
 def row(name: str, record: Record) -> str:
     """One line of the table."""
     found = figures(checked(record), first=RUN_IN_DAYS)
-    days = [day for day in found.days if day.whole]
+    days = [day for day in found.days if day.full]
     shares = [day.share for day in days]
     refused = [day.refused for day in days]
     cells = (
