@@ -1,7 +1,7 @@
 """The engine uses the whole quota for long backfills, and new activities do not wait for them.
 
-The world is two fifths of the one that `python -m sim.quota` runs: four athletes, and two fifths of a new
-application's limits, with real windows and days. test_quota_figures.py explains the figures.
+The world is three tenths of the one that `python -m sim.quota` runs: three athletes, and three tenths of a
+new application's limits, with real windows and days. test_quota_figures.py explains the figures.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .quota.record import Record
 from .quota.world import live
 
 SMALL = Plan(
-    days=2, warm_up_days=1.0, athletes=4, history_days=340, processes=4, limits=Limits(80, 800, 40, 400)
+    days=2, warm_up_days=1.0, athletes=3, history_days=340, processes=3, limits=Limits(60, 600, 30, 300)
 )
-SHARED = replace(SMALL, days=1, others=0.33)
-FINITE = replace(SMALL, days=5, history_days=270, staggered=True, until_done=True)
+SHARED = replace(SMALL, days=1, processes=2, others=0.33)
+FINITE = replace(SMALL, days=5, processes=2, history_days=270, staggered=True, until_done=True)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def _assert_no_backfill_starves(result):
     done = [wait.done for wait in result.waits]
     assert len(done) == SMALL.athletes
     assert min(done) > 0.5 * sum(done) / len(done)
-    # Four athletes take turns even if one call an hour is left.
+    # The athletes take turns even if one call an hour is left.
     assert max(wait.longest_s for wait in result.waits) <= 3 * HOUR_S
 
 

@@ -14,7 +14,7 @@ from .scenario import small
 
 TESTS = Path(__file__).parents[1]
 SEEDS = int(os.environ.get("FEEDZONE_SIM_SEEDS", "60"))
-CHUNK = 5
+CHUNK = 3
 """The largest number of worlds in one test, which takes a few seconds."""
 SHARES = {
     "hostile": 0.36,
