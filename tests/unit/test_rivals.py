@@ -97,7 +97,7 @@ def test_strava_refuses_and_counts_calls_over_the_limit_and_other_clients_use_th
     assert [response.status for response in responses] == [200, 200, 429]
     assert [bool(response.headers) for response in responses] == [False, True, True]
     assert strava.meter.usage(clock.now)["read_daily"] == 31
-    assert Counter((read.ours, read.refused) for read in reads) == {
+    assert Counter((read.own, read.refused) for read in reads) == {
         (True, False): 2,
         (False, False): 1,
         (True, True): 1,
@@ -153,7 +153,7 @@ def test_durations_have_a_readable_unit():
 
 def test_a_row_shows_mean_and_worst_of_the_complete_days_after_the_first():
     record = rivals.run(1, WEEK, lambda clock: FixedSleep(clock, 1.0))
-    days = [day for day in figures(record).days if day.whole][1:]
+    days = [day for day in figures(record).days if day.full][1:]
     assert len(days) == 1
     cells = row("x", record).strip("| ").split(" | ")
     assert cells[0] == "x"
