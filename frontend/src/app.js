@@ -1,10 +1,10 @@
-// Everything the pages need in the browser. Without it they read the same, as of when they were opened.
+// All scripts of the pages. Without scripts the pages show the same content, but do not update.
 import "./swap.js";
-import { localize, tellZone } from "./times.js";
-import { follow } from "./live.js";
+import { sendZone, updateTimes } from "./times.js";
+import { followUpdates } from "./live.js";
 import "./preferences.js";
 import "./dialogs.js";
 
-tellZone();
-localize();
-follow();
+sendZone();
+updateTimes();
+followUpdates();

@@ -1,45 +1,45 @@
-// One stream tells that something changed; what is on the page then asks for itself. Hidden pages hang up:
-// a browser allows six connections to a host, and seven open tabs would starve the eighth.
+// One event stream reports changes; the parts of the page then reload themselves. Hidden pages close the stream,
+// because a browser allows six connections per host, and a seventh open tab would get none.
 let source = null;
 
-function shown(state) {
-  const sign = document.getElementById("connection");
-  if (sign) sign.dataset.state = state;
+function showConnection(state) {
+  const indicator = document.getElementById("connection");
+  if (indicator) indicator.dataset.state = state;
 }
 
-function changed() {
+function notifyChanged() {
   document.body.dispatchEvent(new Event("changed"));
 }
 
-function listen(address) {
+function connect(address) {
   if (source || document.hidden) return;
   source = new EventSource(address);
   let version = null;
-  source.addEventListener("open", () => shown("live"));
+  source.addEventListener("open", () => showConnection("live"));
   source.addEventListener("changed", (message) => {
-    // The first one only tells where we are, unless the page was away meanwhile.
-    if (version !== message.data) changed();
+    // The first message also counts as a change: the page may have missed changes while disconnected.
+    if (version !== message.data) notifyChanged();
     version = message.data;
   });
   source.addEventListener("error", () => {
-    shown("lost");
+    showConnection("lost");
     if (source?.readyState === EventSource.CLOSED) {
-      hangUp();
-      setTimeout(listen, 5000, address);
+      disconnect();
+      setTimeout(connect, 5000, address);
     }
   });
 }
 
-function hangUp() {
+function disconnect() {
   source?.close();
   source = null;
 }
 
-export function follow() {
+export function followUpdates() {
   const address = document.body.dataset.live;
   if (!address) return;
-  document.addEventListener("visibilitychange", () => (document.hidden ? hangUp() : listen(address)));
-  addEventListener("pagehide", hangUp);
-  addEventListener("pageshow", ({ persisted }) => persisted && listen(address));
-  listen(address);
+  document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect(address)));
+  addEventListener("pagehide", disconnect);
+  addEventListener("pageshow", ({ persisted }) => persisted && connect(address));
+  connect(address);
 }

@@ -1,32 +1,32 @@
-// htmx asks for what changed; Idiomorph puts it in place and leaves alone what stayed: focus, selection, what is open.
+// htmx requests changed parts of the page; Idiomorph merges them and keeps focus, selection and open menus.
 import htmx from "htmx.org";
 import { Idiomorph } from "idiomorph";
 
-window.htmx = htmx; // its extensions and our tests look for it here
+window.htmx = htmx; // htmx extensions and the tests expect this global
 
 Object.assign(htmx.config, {
-  allowEval: false, // the content policy forbids it
-  includeIndicatorStyles: false, // and inline styles
+  allowEval: false, // the content security policy forbids eval
+  includeIndicatorStyles: false, // it forbids inline styles, too
   historyEnabled: false,
   defaultSettleDelay: 0,
   timeout: 20_000,
 });
 
 const callbacks = {
-  beforeNodeMorphed: (old, fresh) => !isDrawn(old, fresh) && !isBegun(old),
+  beforeNodeMorphed: (old, fresh) => !isDrawn(old, fresh) && !isEdited(old),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details"),
 };
 
-// What a script has drawn into stays as it is, unless there is something else to draw.
+// Keep an element into which a script has drawn, unless its data changed.
 function isDrawn(old, fresh) {
   return Boolean(old.dataset?.kept) && old.dataset.kept === fresh.dataset?.kept;
 }
 
-function isBegun(old) {
+function isEdited(old) {
   return old.localName === "form" && "begun" in old.dataset;
 }
 
-// What somebody has begun to fill in is theirs until it is sent.
+// Do not replace a form that the user has started to fill in, until it is submitted.
 document.addEventListener("input", ({ target }) => {
   if (target.form) target.form.dataset.begun = "";
 });
@@ -45,7 +45,7 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
   else if (elt.dataset.digest) headers["x-seen"] = elt.dataset.digest;
 });
 
-// What went wrong is said, too: an answer with an error carries its own notice.
+// Show errors, too: an error response contains its own notice.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.xhr.status >= 400 && detail.xhr.getResponseHeader("hx-retarget")) detail.shouldSwap = true;
 });
@@ -54,7 +54,7 @@ for (const failure of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(failure, ({ detail }) => {
     if (detail.requestConfig.verb === "get") return;
     const notices = document.getElementById("notices");
-    notices.textContent = "feedzone did not answer. Nothing is known to have changed: try again.";
+    notices.textContent = "feedzone did not respond. Your change may not have been saved. Try again.";
     notices.dataset.level = "bad";
   });
 }

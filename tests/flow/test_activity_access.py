@@ -38,19 +38,19 @@ async def test_fetch_again_answers_at_once_and_says_what_it_did(world: World) ->
         text = words((await browser.get(f"/activities/{RUN}")).text)
     assert "Strava is asked for it now; what comes is shown here by itself." in text
     assert "Waits for its turn to ask for it on request" in text
-    (job,) = (await world.parts.insights.jobs("queued")).items[-1:]
+    (job,) = (await world.parts.queries.jobs.page("queued")).items[-1:]
     assert (job.key, job.lane) == (f"activity:{RUN}", "interactive")
 
 
 async def test_nothing_is_asked_for_an_athlete_who_must_connect_again(world: World) -> None:
     await furnish(world)
     await world.database.write(lambda c: athletes.mark(c, 42, "needs_reauth", "revoked", world.clock.now()))
-    before = (await world.parts.insights.jobs("queued")).items
+    before = (await world.parts.queries.jobs.page("queued")).items
     async with world.browser() as browser:
         await ask(world, browser)
         text = words((await browser.get(f"/activities/{RUN}")).text)
     assert "Ada Lovelace must connect again first" in text
-    assert (await world.parts.insights.jobs("queued")).items == before
+    assert (await world.parts.queries.jobs.page("queued")).items == before
 
 
 async def test_an_operator_sees_how_it_fares_and_not_what_it_says_without_consent(public: World) -> None:

@@ -1,4 +1,4 @@
-"""What `feedzone athletes list` tells, with the real clock and a database file."""
+"""The output of `feedzone athletes list`, with the real clock and a database file."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_idle_athletes_are_listed_however_many_there_are(fill: Fill) -> None:
 
 def test_when_nobody_is_idle_it_says_so(fill: Fill) -> None:
     fill(lambda c: connect(c, 1, 10))
-    assert "Nobody has been idle for 90 days." in listed("--idle", "90").output
+    assert "No athlete has been idle for 90 days." in listed("--idle", "90").output
 
 
 @pytest.mark.parametrize("days", ["0", "-3", "x", "1.5", "36501", ""])

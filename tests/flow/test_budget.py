@@ -110,17 +110,17 @@ async def test_the_command_answers_a_stranger(sandbox, install) -> None:
     athlete = next(iter(sandbox.world.athletes))
     await feedzone.connect(athlete)
     before = await feedzone.run("budget")
-    assert "Calls today: 0" in before.stdout
-    assert "Waiting: 2 calls to go, done " in before.stdout
+    assert "Requests today: 0" in before.stdout
+    assert "Queue: 2 requests, done " in before.stdout
     listing = await feedzone.run("athletes", "list")
-    assert "0 of 0 activities, 2 calls to go, no end in sight yet" in listing.stdout
+    assert "0 of 0 activities, 2 requests queued, end not known yet" in listing.stdout
     synced = await feedzone.run("sync", str(athlete), "--all")
     assert synced.returncode == 0, synced.stderr
     after = await feedzone.run("budget", "--what-if-athletes", "5", "--what-if-activities", "800")
     assert after.returncode == 0, after.stderr
     free = ("token", "push_subscriptions")
     reads = sum(count for name, count in sandbox.world.journal.by_endpoint.items() if name not in free)
-    assert f"Calls today: {reads}" in after.stdout
+    assert f"Requests today: {reads}" in after.stdout
     assert "program" not in after.stdout
     assert str(athlete) in after.stdout
-    assert "5 more athletes with 800 activities each: 8025 calls" in after.stdout
+    assert "5 more athletes with 800 activities each:\n    8,025 requests" in after.stdout

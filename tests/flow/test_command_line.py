@@ -77,7 +77,7 @@ async def test_init_writes_settings_that_only_the_owner_reads_and_never_overwrit
     ("name", "value", "says"),
     [
         ("QUEUE_BATCH_SIZE", "many", "QUEUE_BATCH_SIZE: input should be a valid integer"),
-        ("APP_URL", "feedzone.example.org", "APP_URL: takes a URL such as https://"),
+        ("APP_URL", "feedzone.example.org", "APP_URL: set it to a URL such as https://"),
         ("DATABASE_URL", "mysql://x/y", "DATABASE_URL takes sqlite:///path or postgresql://"),
         ("TOKEN_ENCRYPTION_KEYS", "short", "TOKEN_ENCRYPTION_KEYS"),
         ("WEBHOOK_SIGNATURE", "sometimes", "WEBHOOK_SIGNATURE: input should be 'auto', 'off'"),
@@ -297,5 +297,5 @@ async def test_a_table_in_a_pipe_has_whole_words_and_a_line_for_each(sandbox, in
     await feedzone.connect(athlete, "read")
     lines = (await feedzone.run("athletes", "list")).stdout.splitlines()
     assert len(lines) == 2
-    assert " ".join(lines[0].split()) == "athlete name status first sync activities last event last synced"
+    assert " ".join(lines[0].split()) == "athlete name status backfill stored last event last sync"
     assert "needs_scope" in lines[1]

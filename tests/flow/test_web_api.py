@@ -200,7 +200,7 @@ async def test_a_fault_of_ours_tells_nothing_but_that(world: World, monkeypatch:
     async def crash() -> None:
         raise RuntimeError("secret internals")
 
-    monkeypatch.setattr(world.parts.insights, "status", crash)
+    monkeypatch.setattr(world.parts.queries.status, "get", crash)
     assert "secret" not in (await problem(world, "GET", "/api/v1/status", 500))["detail"]
 
 
@@ -210,7 +210,7 @@ async def test_a_database_that_does_not_answer_is_a_503(
     async def away() -> None:
         raise StorageUnavailable("PostgreSQL: host db.internal")
 
-    monkeypatch.setattr(world.parts.insights, "status", away)
+    monkeypatch.setattr(world.parts.queries.status, "get", away)
     assert "db.internal" not in (await problem(world, "GET", "/api/v1/status", 503))["detail"]
 
 
@@ -264,12 +264,12 @@ async def test_removing_an_athlete_answers_with_the_receipt(world: World) -> Non
 @pytest.mark.parametrize("body", [None, {}, {"days": 7}, {"days": 90}, {"all": True}])
 async def test_a_sync_can_be_asked_for(world: World, body: dict[str, int] | None) -> None:
     """While the first sync is under way, less than that changes nothing."""
-    begun = (await world.parts.insights.athlete(42)).progress
+    begun = (await world.parts.queries.athletes.get(42)).progress
     world.clock.pass_by(hours=1)
     async with world.browser(headers=KEY) as client:
         answer = await client.post("/api/v1/athletes/42/sync", json=body)
     assert (answer.status_code, answer.json()) == (202, {"status": "queued"})
-    progress, now = (await world.parts.insights.athlete(42)).progress, world.clock.now()
+    progress, now = (await world.parts.queries.athletes.get(42)).progress, world.clock.now()
     more = {90: (now, now - timedelta(days=90)), 1: (now, None)}.get(sum((body or {}).values()))
     assert (progress.started_at, progress.after) == (more or (begun.started_at, begun.after))
 

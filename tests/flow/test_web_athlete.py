@@ -306,7 +306,7 @@ async def test_the_choice_travels_to_strava_and_back(
         leaving = await browser.get(f"/connect{query}", headers=headers)
         state = parse_qs(urlsplit(leaving.headers["location"]).query)["state"][0]
         await browser.get("/connect/callback", params={"state": state, "code": "c", "scope": "activity:read"})
-    assert (await world.parts.insights.athlete(42)).operator_may_see is may_see
+    assert (await world.parts.queries.athletes.get(42)).operator_may_see is may_see
 
 
 async def test_connecting_again_leaves_the_choice_as_it_was(world: World) -> None:
@@ -314,7 +314,7 @@ async def test_connecting_again_leaves_the_choice_as_it_was(world: World) -> Non
     await world.parts.athletes.let_operator_see(42, True)
     async with world.browser() as browser:
         await connect(world, browser)
-    assert (await world.parts.insights.athlete(42)).operator_may_see
+    assert (await world.parts.queries.athletes.get(42)).operator_may_see
 
 
 async def test_the_operators_own_consent_is_ticked_beforehand_and_others_is_not(public: World) -> None:

@@ -42,7 +42,7 @@ async def test_without_its_database_it_is_not_ready(world: World, monkeypatch: p
         await asyncio.Event().wait()
 
     for pulse in (away, hangs):
-        monkeypatch.setattr(world.parts.insights, "pulse", pulse)
+        monkeypatch.setattr(world.parts.queries.status, "pulse", pulse)
         async with world.browser() as browser:
             answer = await browser.get("/readyz")
         assert answer.status_code == 503
@@ -80,7 +80,7 @@ async def test_metrics_are_told_also_while_the_database_is_away(
     async def away() -> None:
         raise StorageUnavailable
 
-    monkeypatch.setattr(world.parts.insights, "status", away)
+    monkeypatch.setattr(world.parts.queries.status, "get", away)
     async with world.browser() as browser:
         answer = await browser.get("/metrics")
     assert answer.status_code == 200

@@ -11,8 +11,8 @@ from web_world import KEY, World, web_world
 
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import StoreReconciliation
+from feedzone.domain.reconciliation import refresh
 from feedzone.store import effects, subscriptions
 from feedzone.store.engine.database import Database
 
@@ -112,7 +112,7 @@ async def test_whose_activities_no_event_announces_is_flagged_everywhere(world: 
     await days_of_silent_rides(world, 2)
     await world.deliver(1, owner=43)
     assert [one["quiet"] for one in (await ask(world))["items"]] == [False, False, False]
-    assert "Nobody keeps uploading without events." in await page(world, "/health")
+    assert "Events arrive for every athlete who uploads." in await page(world, "/health")
     world.clock.pass_by(minutes=2)
     await days_of_silent_rides(world, 1)
     told = (await ask(world))["items"]
@@ -122,7 +122,7 @@ async def test_whose_activities_no_event_announces_is_flagged_everywhere(world: 
     ]
     assert await ids(world, quiet=True) == [42]
     assert await ids(world, quiet=False) == [43, 44]
-    assert (await world.parts.insights.athlete(42)).quiet
+    assert (await world.parts.queries.athletes.get(42)).quiet
     async with world.browser(headers=KEY) as client:
         assert (await client.get("/api/v1/status")).json()["quiet_athletes"] == 1
 

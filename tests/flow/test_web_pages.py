@@ -71,8 +71,8 @@ async def test_what_is_wrong_is_said_with_what_mends_it(world: World) -> None:
     await world.dead_letter(1)
     await world.database.write(lambda c: athletes.mark(c, 42, "needs_reauth", "revoked", world.clock.now()))
     text = await page(world)
-    assert "1 job failed for good. See what failed" in text
-    assert "1 athlete must connect again. See who" in text
+    assert "1 job needs attention. See dead letters" in text
+    assert "1 athlete must connect again. See athletes" in text
     health = await page(world, "/health")
     assert "2 things need attention" in health
     assert "http://127.0.0.1:8000/connect?force=1" in health
@@ -92,7 +92,7 @@ async def test_seats_are_counted_and_their_end_is_told_in_time(
     world: World, configured: int | None, people: int, told: str | None
 ) -> None:
     """Pain 36: ten seats unless somebody says otherwise, or there are more athletes already."""
-    world.parts.insights._seats = configured
+    world.parts.queries.status._seats = configured
     await subscribe(world)
     for number in range(people):
         world.desk.profile = AthleteProfile(42 + number, None, f"Ada {number}", None)
@@ -108,11 +108,11 @@ async def test_seats_are_counted_and_their_end_is_told_in_time(
 async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
     await subscribe(world)
     await world.connect()
-    budget = world.parts.insights.foresight._budget
+    budget = world.parts.queries.quota._budget
     await budget.answered(await budget.reserve(Lane.LIVE), {})
     await budget.latch(Reservation(), {})
     text = await page(world)
-    assert "The rate limit is spent: work goes on by itself in 15 min." in text
+    assert "The rate limit is used up: work continues in 15 min." in text
     assert "Reads until 08:15 spent: 1 of 100" in text
 
 
@@ -232,7 +232,7 @@ async def test_a_failure_is_told_in_words_and_can_be_run_again(world: World) -> 
         said = await act(browser, f"/actions/jobs/{letter}/retry")
     assert "It runs again, with all its attempts." in said
     assert "Nothing has failed for good." in said
-    assert (await world.parts.insights.job(letter)).job.state == "queued"
+    assert (await world.parts.queries.jobs.get(letter)).job.state == "queued"
 
 
 async def test_a_failure_that_passes_says_when_it_is_tried_again(world: World) -> None:
@@ -251,7 +251,10 @@ async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) ->
     await world.connect()
     await world.deliver(1)
     letter = await world.dead_letter(1)
-    before = await world.parts.insights.job(letter), (await world.parts.pages.events(None, None, 9)).items
+    before = (
+        await world.parts.queries.jobs.get(letter),
+        (await world.parts.queries.events.summaries(None, None, 9)).items,
+    )
     async with world.browser() as browser:
         assert (await browser.get("/failures")).status_code == 200
         answer = await browser.post(
@@ -261,18 +264,18 @@ async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) ->
         assert answer.status_code == 400
         said = await act(browser, f"/actions/jobs/{letter}/discard", reason="a test ride")
         assert "Discarded; its events keep the reason." in said
-        event = (await world.parts.pages.events(None, None, 9)).items[0].event
+        event = (await world.parts.queries.events.summaries(None, None, 9)).items[0].event
         assert "a test ride" in (event.error_message or "")
         said = await act(browser, f"/actions/jobs/{letter}/restore")
         assert "It is back among the failures." in said
         assert before == (
-            await world.parts.insights.job(letter),
-            (await world.parts.pages.events(None, None, 9)).items,
+            await world.parts.queries.jobs.get(letter),
+            (await world.parts.queries.events.summaries(None, None, 9)).items,
         )
         await act(browser, f"/actions/jobs/{letter}/discard", reason="a test ride")
         world.clock.pass_by(seconds=61)
         assert "too late" in await act(browser, f"/actions/jobs/{letter}/restore")
-        assert (await world.parts.insights.jobs("dead")).items == []
+        assert (await world.parts.queries.jobs.page("dead")).items == []
 
 
 async def test_what_was_discarded_does_not_come_back_to_an_athlete_who_left(world: World) -> None:
@@ -281,7 +284,7 @@ async def test_what_was_discarded_does_not_come_back_to_an_athlete_who_left(worl
     await world.parts.dead_letters.discard(letter, "gone")
     await world.parts.athletes.disconnect(42)
     assert not await world.parts.dead_letters.restore(letter)
-    assert (await world.parts.insights.jobs("dead")).items == []
+    assert (await world.parts.queries.jobs.page("dead")).items == []
 
 
 async def test_all_failures_of_a_kind_run_again_at_once(world: World) -> None:
@@ -290,7 +293,7 @@ async def test_all_failures_of_a_kind_run_again_at_once(world: World) -> None:
     async with world.browser() as browser:
         said = await act(browser, "/actions/failures/retry", error_class="other")
     assert '3 jobs of "Something else went wrong" will run again.'.replace('"', "&#34;") in said
-    assert [(await world.parts.insights.job(one)).job.state for one in letters] == ["queued"] * 3
+    assert [(await world.parts.queries.jobs.get(one)).job.state for one in letters] == ["queued"] * 3
 
 
 async def test_an_athlete_is_disconnected_only_after_being_told_what_goes(world: World) -> None:
@@ -306,7 +309,7 @@ async def test_an_athlete_is_disconnected_only_after_being_told_what_goes(world:
     assert "Athlete 42 is gone" in said
     assert "Receipt:" in said
     assert "Ada" not in said
-    assert (await world.parts.insights.athlete(42)).status == "deauthorized"
+    assert (await world.parts.queries.athletes.get(42)).status == "deauthorized"
 
 
 async def test_syncs_are_begun_from_the_page_and_it_says_which(world: World) -> None:
@@ -316,9 +319,9 @@ async def test_syncs_are_begun_from_the_page_and_it_says_which(world: World) -> 
         assert "The last 30 days are being listed" in said
         said = await act(browser, "/actions/athletes/42/sync", history="all")
         assert "The whole history is being listed" in said
-        assert (await world.parts.insights.athlete(42)).progress.after is None
+        assert (await world.parts.queries.athletes.get(42)).progress.after is None
         assert "A comparison with Strava is queued." in await act(browser, "/actions/athletes/42/verify")
-        kinds = {job.kind for job in (await world.parts.insights.jobs("queued")).items}
+        kinds = {job.kind for job in (await world.parts.queries.jobs.page("queued")).items}
         assert kinds == {"backfill_athlete", "reconcile_athlete"}
         token = {"_csrf_token": browser.cookies["feedzone_csrf"]}
         assert (await browser.post("/actions/athletes/7/sync", data=token)).status_code == 404
@@ -331,11 +334,11 @@ async def test_what_feedzone_did_not_dare_to_decide_is_decided_on_the_page(world
     )
     text = await page(world, "/failures")
     assert "Strava no longer lists 4 of the 40 activities" in text
-    question = (await world.parts.insights.conflicts())[0].id
+    question = (await world.parts.queries.conflicts.open())[0].id
     async with world.browser() as browser:
         said = await act(browser, f"/actions/conflicts/{question}/dismiss")
     assert "They stay" in said
-    assert await world.parts.insights.conflicts() == []
+    assert await world.parts.queries.conflicts.open() == []
 
 
 async def test_an_action_in_an_open_page_answers_in_place(world: World) -> None:

@@ -143,14 +143,14 @@ def _first(verdict: Verdict) -> str:
 INTRODUCTION = """\
 # Deliberate mutations
 
-Does the [simulated world](simulation.md) bite? Each row is the engine with one deliberate mistake
-(`tests/sim/mutations.py`), and how many small worlds (half a day, two athletes) found it. The number is
-that of the guarantee in [ARCHITECTURE.md](../ARCHITECTURE.md) which it breaks. The first row is the engine as
-it is. `make mutants` writes this table, and fails when a mutation is found by no world.
+Does the [simulated world](simulation.md) find mistakes? Each row is the engine with one deliberate mistake
+(`tests/sim/mutations.py`), and says how many small worlds (half a day, two athletes) found it. The third
+column is the guarantee in [ARCHITECTURE.md](../ARCHITECTURE.md) that the mistake breaks. The first row is
+the engine without a mistake. `make mutants` writes this table, and fails if no world finds a mutation.
 
 Seeds {first} to {last}:
 
-| Mutation | What it breaks | Guarantee | Worlds | Found by | Most often seen (in so many worlds) |
+| Mutation | Effect | Guarantee | Worlds | Found by | Most frequent finding (number of worlds) |
 |---|---|---|---|---|---|"""
 
 

@@ -128,7 +128,7 @@ class File:
 
     def has_old_calls(self, now: datetime) -> bool:
         """Whether the journal holds what may go."""
-        (first,) = self._raw.execute("SELECT min(sent_at) FROM api_calls").fetchone()
+        (first,) = self._raw.execute("SELECT min(sent_at) FROM call_log").fetchone()
         return first is not None and datetime.fromisoformat(first) < now - KEPT
 
     def close(self) -> None:

@@ -112,7 +112,7 @@ def test_a_planted_divergence_is_found(evidence, statement, expected):
 
 
 JOB = (
-    "INSERT INTO jobs (id, kind, key, athlete_id, state, hint, hint_time, priority, turn, due_at, "
+    "INSERT INTO jobs (id, kind, key, athlete_id, state, hint, hint_time, priority, fair_position, due_at, "
     "last_error, first_received_at, updated_at) "
     "VALUES ('1', 'refresh_activity', 'activity:1', 1, ?, '{}', 0, 0, 0, ?, ?, '', '')"
 )

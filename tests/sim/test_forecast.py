@@ -49,8 +49,8 @@ class Watched(Simulation):
         while not self.promises or any(promise.kept_at is None for promise in self.promises.values()):
             await asyncio.sleep(LOOK_EVERY_S)
             assert process.app is not None
-            insights = process.app.insights
-            for athlete in (await process.do(lambda insights=insights: insights.athletes(50))).items:
+            queries = process.app.queries
+            for athlete in (await process.do(lambda queries=queries: queries.athletes.page(50))).items:
                 sync, progress, now = athlete.sync, athlete.progress, process.app.clock.now()
                 promise = self.promises.get(athlete.id)
                 enough = progress.listed and sync.activities_done * 10 >= sync.activities_total > 0

@@ -9,7 +9,7 @@ from feedzone.domain.effect import Tombstone
 from feedzone.domain.outcome import Done, Retry
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.errors import InvalidInput
-from feedzone.queries.activity_history import CurveShelf, file_of
+from feedzone.queries.activity_history import ActivityHistoryQueries, history_of
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.reads import activity_history
 from feedzone.store.stream_codec import encode
@@ -20,7 +20,7 @@ WATTS = streams(blob=PACKED.blob, channels=PACKED.channels, samples=PACKED.sampl
 
 
 async def told(store: Store, activity_id: int = ACTIVITY):
-    return await store.read(lambda c: file_of(c, activity_id))
+    return await store.read(lambda c: history_of(c, activity_id))
 
 
 async def test_nothing_is_told_of_what_nobody_has_heard_of(store):
@@ -86,23 +86,23 @@ async def test_a_tombstone_tells_that_it_went_and_nothing_it_said(store):
 
 
 async def test_curves_are_drawn_once_for_the_streams_that_are_stored(store, clock):
-    shelf = CurveShelf(store.database)
-    assert await shelf.curves(ACTIVITY) is None
+    queries = ActivityHistoryQueries(store.database)
+    assert await queries.curves(ACTIVITY) is None
     await store.apply(fetched(detail()), WATTS)
-    drawn = await shelf.curves(ACTIVITY)
+    drawn = await queries.curves(ACTIVITY)
     assert (drawn.axes, drawn.channels) == ({"time": [0, 1, 2]}, {"watts": [100, None, 300]})
-    assert await shelf.curves(ACTIVITY) is drawn
+    assert await queries.curves(ACTIVITY) is drawn
     clock.advance(minutes=1)
     await store.apply(WATTS)
-    assert await shelf.curves(ACTIVITY) is not drawn
+    assert await queries.curves(ACTIVITY) is not drawn
     await store.apply(Tombstone(ACTIVITY, OWNER, "reconciliation"))
-    assert await shelf.curves(ACTIVITY) is None
+    assert await queries.curves(ACTIVITY) is None
 
 
 async def test_streams_that_are_damaged_are_said_to_be(store):
     await store.apply(fetched(detail()), streams(blob=b"rubbish"))
     with pytest.raises(InvalidInput, match="cannot be read"):
-        await CurveShelf(store.database).curves(ACTIVITY)
+        await ActivityHistoryQueries(store.database).curves(ACTIVITY)
 
 
 async def test_a_job_that_is_done_leaves_no_attempts_behind(store):

@@ -41,18 +41,18 @@ async def test_who_lost_access_is_named_and_no_longer_counted(store: Store, cloc
 async def test_failures_are_counted_by_cause_and_an_event_of_one_can_be_retried(store: Store):
     await store.deliver(event())
     job = await store.run(Discard("500 error", kind="strava_error"))
-    assert await store.read(dashboard.causes) == {"strava_error": 1}
-    (letter,) = await store.read(lambda c: dashboard.dead_of(c, "strava_error", 10))
+    assert await store.read(dashboard.failure_counts) == {"strava_error": 1}
+    (letter,) = await store.read(lambda c: dashboard.dead_letters_of(c, "strava_error", 10))
     assert letter.id == job.id
     unknown = "01a00000-0000-7000-8000-000000000000"
-    assert await store.read(lambda c: dashboard.dead_among(c, [job.id, unknown])) == {job.id}
+    assert await store.read(lambda c: dashboard.dead_letter_ids(c, [job.id, unknown])) == {job.id}
 
 
 async def test_what_an_athlete_has_here_is_counted_by_table(store: Store):
     await store.deliver(event())
-    held = await store.read(lambda c: dashboard.holdings(c, OWNER))
+    held = await store.read(lambda c: dashboard.rows_by_table(c, OWNER))
     assert (held["jobs"], held["webhook_events"]) == (1, 1)
-    assert await store.read(lambda c: dashboard.briefs(c, [ACTIVITY + 1])) == {}
+    assert await store.read(lambda c: dashboard.activity_summaries(c, [ACTIVITY + 1])) == {}
 
 
 async def test_lanes_are_listed_with_what_waits_longest(store: Store, clock):

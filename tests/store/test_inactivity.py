@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from store_makers import OTHER, OWNER, Store, detail, event, fetched, summary
 
-from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import MarkAthlete, StorePage, StoreReconciliation, Tombstone
+from feedzone.domain.reconciliation import refresh
 from feedzone.store import athletes, subscriptions
 from feedzone.store.reads import inactivity
 
@@ -44,7 +44,7 @@ async def quiet(store: Store) -> set[int]:
     now = store.clock.now()
 
     def body(connection) -> set[int]:
-        told = inactivity.told_of(connection, (OWNER, OTHER), now)
+        told = inactivity.signs_of(connection, (OWNER, OTHER), now)
         found = {number for number, signs in told.items() if signs.quiet}
         listed = athletes.listing(connection, limit=9, condition=inactivity.quiet(connection, now))
         assert {row.id for row in listed} == found
@@ -116,7 +116,7 @@ async def test_the_latest_start_is_told_of_each_athlete(store):
 
 async def told(store: Store, athlete_id: int) -> inactivity.Signs:
     now = store.clock.now()
-    return (await store.read(lambda c: inactivity.told_of(c, [athlete_id], now)))[athlete_id]
+    return (await store.read(lambda c: inactivity.signs_of(c, [athlete_id], now)))[athlete_id]
 
 
 # Activities come, but no events

@@ -23,10 +23,10 @@ from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
-    CountForged,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
+    RecordRejectedClaim,
     StoreGear,
     StorePhotos,
     StoreReconciliation,
@@ -283,7 +283,9 @@ async def test_a_purge_also_removes_the_data_from_the_sqlite_files_of_a_running_
 
 async def test_a_forged_claim_is_counted_and_changes_nothing_else(full, clock):
     before = await everything(full, OWNER)
-    await full.apply(CountForged("event:x", "delete"), CountForged("event:y", "deauthorization"))
+    await full.apply(
+        RecordRejectedClaim("event:x", "delete"), RecordRejectedClaim("event:y", "deauthorization")
+    )
     assert await everything(full, OWNER) == before
     assert await full.read(events.rejected_count) == 2
     newest, _ = await full.read(lambda c: purge.list_rejected(c, 10))

@@ -313,7 +313,7 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.latest(c, 8), "ix_strava_activities_start_date_id"),
         (lambda c: dashboard.durations_since(c, uuid7(1), 2000), "webhook_events"),
         (lambda c: dashboard.outcomes_since(c, uuid7(1)), "webhook_events"),
-        (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
+        (lambda c: dashboard.activity_summaries(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
         (lambda c: activity_history.events_of(c, 7), "ix_webhook_events_object_id"),
         (lambda c: activity_history.calls_of(c, 7), "ix_call_log_activity_id"),
@@ -330,7 +330,7 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: export.documents(c, OWNER, after_id=0, limit=50), "strava_activities"),
         (lambda c: export.photos(c, OWNER, after_id=0, limit=50), "activity_photos"),
         (lambda c: export.changes(c, OWNER, after_id=uuid7(1), limit=50), "activity_changes"),
-        (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities"),
+        (lambda c: dashboard.rows_by_table(c, OWNER), "ix_strava_activities"),
     ],
     ids=[
         *("latest", "durations", "outcomes", "briefs", "lanes"),
@@ -354,7 +354,7 @@ async def test_who_is_silent_is_read_off_indexes_of_activities_and_comparisons(c
         "list": lambda c: athletes.listing(
             c, limit=50, condition=inactivity.quiet(c, now) | inactivity.idle(now)
         ),
-        "tell": lambda c: inactivity.told_of(c, range(1, 51), now),
+        "tell": lambda c: inactivity.signs_of(c, range(1, 51), now),
     }
     plan = await plans(crowded, asks[ask])
     small = re.compile("(SCAN|Seq Scan on) (strava_athletes|webhook_subscriptions)")

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from store_makers import OTHER, OWNER, detail, event, fetched, retitled, spec, streams, summary
 
-from feedzone.domain.comparison import confirm_deletion, refresh
 from feedzone.domain.effect import NoteFailure, OpenConflict, StorePage, StoreReconciliation, Tombstone
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Done
+from feedzone.domain.reconciliation import confirm_deletion, refresh
 from feedzone.store import reconciliations
 from feedzone.store.schema.tables import (
     activity_streams,

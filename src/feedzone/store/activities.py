@@ -103,7 +103,7 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
         started=row.start_date,
         first_seen=row.created_at,
         announced=row.webhook_received_at is not None,
-        told_at=row.last_event_time,
+        last_event_time=row.last_event_time,
         fetched=row.last_fetched_at,
         shape=(row.distance, row.moving_time, row.elapsed_time),
     )

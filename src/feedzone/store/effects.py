@@ -10,11 +10,10 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from ..domain.activity import ActivityRecord
-from ..domain.athlete import wants
+from ..domain.athlete import wants_details
 from ..domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
-    CountForged,
     Effect,
     FinishListing,
     KeepSummary,
@@ -22,6 +21,7 @@ from ..domain.effect import (
     NoteFailure,
     OpenConflict,
     PurgeAthlete,
+    RecordRejectedClaim,
     StoreAnnounced,
     StoreDetail,
     StoreGear,
@@ -69,7 +69,7 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             athletes.complete_sync(connection, athlete_id, now)
         case StoreReconciliation():
             _store_reconciliation(connection, effect, now)
-        case OpenConflict(athlete_id=athlete_id, missing=missing, held=stored):
+        case OpenConflict(athlete_id=athlete_id, missing=missing, stored=stored):
             reconciliations.open_conflict(connection, athlete_id, missing, stored, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
@@ -77,7 +77,7 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             gear.store(connection, profile_gear, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
             athletes.mark(connection, athlete_id, status, reason, now)
-        case CountForged():
+        case RecordRejectedClaim():
             purge.record_rejected_claim(connection, effect, now)
         case PurgeAthlete():
             purge.purge(connection, effect, now)
@@ -166,7 +166,7 @@ def _store_new(
     sports = athletes.wanted_sports(connection, athlete_id) if new else None
     keys = set()
     for record in new:
-        selected = wants(sports, record.columns.get("sport_type"))
+        selected = wants_details(sports, record.columns.get("sport_type"))
         status = "pending" if selected else "synced"
         activities.store(connection, record, cause=cause, received_at=None, status=status, now=now)
         if selected:

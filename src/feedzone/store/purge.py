@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 
-from ..domain.effect import CountForged, PurgeAthlete
+from ..domain.effect import PurgeAthlete, RecordRejectedClaim
 from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint
 from . import events
@@ -142,7 +142,7 @@ def _is_revoke(hint: str) -> bool:
     return isinstance(decoded, RevokeHint) and decoded.action == "revoke"
 
 
-def record_rejected_claim(connection: Connection, effect: CountForged, now: datetime) -> None:
+def record_rejected_claim(connection: Connection, effect: RecordRejectedClaim, now: datetime) -> None:
     """Record an event whose claim Strava denied: it was forged, or is no longer true."""
     connection.execute(
         rejected_claims.insert().values(

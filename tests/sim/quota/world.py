@@ -62,7 +62,7 @@ SELECT max(d.at, coalesce(s.at, d.at))
 FROM temp.seen_details d LEFT JOIN temp.seen_streams s USING (activity_id)
 JOIN main.strava_activities a ON a.id = d.activity_id WHERE s.at IS NOT NULL OR a.manual
 """
-LANES = "SELECT lane, count(*) FROM api_calls WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
+LANES = "SELECT lane, count(*) FROM call_log WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
 
 
 class QuotaWorld(Simulation):
@@ -200,10 +200,10 @@ class QuotaWorld(Simulation):
             return
         self._told.update(news.items())
         assert process.app is not None
-        insights = process.app.insights
-        people = (await process.do(lambda: insights.athletes(50))).items
+        queries = process.app.queries
+        people = (await process.do(lambda: queries.athletes.page(50))).items
         ends: dict[int | None, datetime | None] = {one.id: one.sync.done_at for one in people}
-        ends[None] = (await process.do(insights.foresight.budget)).queue.done_at
+        ends[None] = (await process.do(queries.quota.budget)).queue.done_at
         for who, tenth in news.items():
             told = ends[who]
             told_at = told.timestamp() if told is not None else None

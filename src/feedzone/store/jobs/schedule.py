@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from ...domain.comparison import comparison, is_due_whole, reach
 from ...domain.gear import gear_refresh
 from ...domain.job import JobSpec, ReconcileHint, athlete_key
+from ...domain.reconciliation import full_history_is_due, list_from, reconciliation_job
 from ...ports import Clock, Wakeup
 from .. import activities, athletes, subscriptions
 from ..engine.database import Database
@@ -89,14 +89,14 @@ class Schedule:
             return []
         since = None
         if full:
-            due_whole = is_due_whole(row.id, row.last_verified_at or row.connected_at, now)
-            since = reach(athletes.synced_history(row), self._days, now, whole=due_whole)
+            due_whole = full_history_is_due(row.id, row.last_verified_at or row.connected_at, now)
+            since = list_from(athletes.synced_history(row), self._days, now, full_history=due_whole)
         if waits is not None and waits.since is not None:
             waited = datetime.fromtimestamp(waits.since, UTC)
             since = waited if since is None else min(since, waited)
         to_end = _goes_to_end(row.last_verified_at, now) or (waits is not None and waits.to_end)
         full = full or waits is not None
-        return [comparison(row.id, self._days, full=full, to_end=to_end, since=since)]
+        return [reconciliation_job(row.id, self._days, full=full, to_end=to_end, since=since)]
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.stored_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
@@ -171,7 +171,9 @@ class AutoRetrySchedule:
         latest = athletes.last_synced(connection)
         if latest is None:
             return 0
-        lifecycle.enqueue(connection, [comparison(latest, self._days, full=False)], now, unless_live=True)
+        lifecycle.enqueue(
+            connection, [reconciliation_job(latest, self._days, full=False)], now, unless_live=True
+        )
         return 1
 
 

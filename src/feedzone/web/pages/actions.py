@@ -65,9 +65,9 @@ async def subscribe(request: Asked, parts: Parts, data: Annotated[ReplaceForm, F
 
 def _said(problem: FeedzoneError) -> str:
     if isinstance(problem, ForeignSubscription):
-        theirs = problem.theirs
+        existing = problem.existing
         return (
-            f"Strava delivers this application's events to {theirs.callback_url}, and allows "
+            f"Strava delivers this application's events to {existing.callback_url}, and allows "
             "one subscription. Nothing was changed. "
             "To take it over from there: feedzone subscription ensure --replace."
         )
@@ -91,19 +91,19 @@ async def sync(
 async def verify(
     request: Asked, parts: Parts, athlete_id: AthleteId, data: Annotated[BackForm, FORM]
 ) -> Response[Any]:
-    await parts.reconciliation.verify(athlete_id)
+    await parts.reconciliation.reconcile(athlete_id)
     text = f"A comparison with Strava is queued. {await _name(parts, athlete_id)}"
     return told(request, Notice(text), local_path(data.back, "/athletes"))
 
 
 async def _name(parts: Parts, athlete_id: int) -> str:
-    return f"({(await parts.pages.names([athlete_id])).get(athlete_id, athlete_id)})"
+    return f"({(await parts.queries.athletes.names([athlete_id])).get(athlete_id, athlete_id)})"
 
 
 @post("/actions/athletes/{athlete_id:int}/disconnect", status_code=200)
 async def disconnect(request: Asked, parts: Parts, athlete_id: AthleteId) -> Response[Any]:
     await parts.athletes.disconnect(athlete_id)
-    receipt = (await parts.insights.receipts(athlete_id))[0]
+    receipt = (await parts.queries.athletes.receipts(athlete_id))[0]
     rows = count(sum(receipt.counts.values()), "row")
     text = f"Athlete {athlete_id} is gone: {rows} were removed. The receipt is below; Strava is being told."
     answer = told(request, Notice(text), "/athletes#receipts")

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from litestar import Request, Response, Router, get, post
 from litestar.params import PathParameter
 
-from ...domain.curves import AXES, Drawn
+from ...domain.curves import AXES, Curves
 from ...domain.track import Point, decode_polyline
 from ...errors import InvalidInput, NotFound
-from ...queries.schemas.activity_history import ActivityFile
+from ...queries.activity_history import ActivityHistory
+from ...services.conditions import spent_windows
 from ..auth.access import member, sees
 from ..auth.viewer import Viewer, WhoReads
 from ..context import Parts, WebParts
@@ -29,9 +30,9 @@ Asked = Request[Any, Any, Any]
 ActivityId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 
 
-async def _file(parts: WebParts, reader: Viewer, activity_id: int) -> ActivityFile:
+async def _file(parts: WebParts, reader: Viewer, activity_id: int) -> ActivityHistory:
     """Raises NotFound, also for what is somebody else's: whether it exists is nobody's business."""
-    file = await parts.pages.activity(activity_id)
+    file = await parts.queries.activity_history.get(activity_id)
     if file is None or not (reader.is_operator or reader.athlete_id == file.athlete_id):
         raise NotFound(f"there is no activity {activity_id} here")
     return file
@@ -60,7 +61,7 @@ async def activity(
     return await show.page(request, reader, "activity", "Activity", load, bundle="activity")
 
 
-async def _contents(parts: WebParts, reader: Viewer, file: ActivityFile) -> dict[str, Any]:
+async def _contents(parts: WebParts, reader: Viewer, file: ActivityHistory) -> dict[str, Any]:
     one = file.activity
     assert one is not None
     told = measures(reader.units, one.sport_type)
@@ -84,15 +85,15 @@ async def _contents(parts: WebParts, reader: Viewer, file: ActivityFile) -> dict
     }
 
 
-async def _drawn(parts: WebParts, activity_id: int) -> tuple[Drawn | None, str]:
+async def _drawn(parts: WebParts, activity_id: int) -> tuple[Curves | None, str]:
     """Streams that cannot be read are said to be so; the page is there all the same."""
     try:
-        return await parts.pages.curves(activity_id), ""
+        return await parts.queries.activity_history.curves(activity_id), ""
     except InvalidInput as problem:
         return None, str(problem)
 
 
-def _track(file: ActivityFile, drawn: Drawn | None) -> list[Point]:
+def _track(file: ActivityHistory, drawn: Curves | None) -> list[Point]:
     """Where it led: as recorded, else as Strava sketched it."""
     recorded = [point for point in drawn.track if point] if drawn is not None else []
     summary = file.activity.summary_polyline if file.activity else None
@@ -105,8 +106,8 @@ async def curves(parts: Parts, reader: WhoReads, activity_id: ActivityId) -> Plo
     file = await _file(parts, reader, activity_id)
     if not sees(parts.options, reader, file) or file.activity is None or file.is_deleted:
         raise NotFound(f"there are no curves of activity {activity_id} here")
-    drawn = await parts.pages.curves(activity_id)
-    found = plot(drawn or Drawn(0, {}, {}, []), measures(reader.units, file.activity.sport_type))
+    drawn = await parts.queries.activity_history.curves(activity_id)
+    found = plot(drawn or Curves(0, {}, {}, []), measures(reader.units, file.activity.sport_type))
     return found if any(found.track) else Plot(found.axes, found.curves, list(_track(file, drawn)))
 
 
@@ -120,7 +121,7 @@ async def refresh(request: Asked, parts: Parts, reader: WhoReads, activity_id: A
         return told(request, Notice(text, "warn"), back)
     await parts.athletes.refresh_activity(activity_id)
     what = "whether it is back" if file.is_deleted else "for it"
-    spent = [one for one in await parts.insights.foresight.quota() if one.latched or one.used >= one.quota]
+    spent = spent_windows(await parts.queries.quota.windows())
     text = f"Strava is asked {what} now; what comes is shown here by itself."
     if spent:
         text = f"The rate limit is spent: Strava is asked {what} as soon as there is room, by itself."

@@ -13,8 +13,8 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 
 from ...errors import InvalidInput
-from ...queries.calendar import YEARS, Wanted
-from ...queries.schemas.core import Athlete
+from ...queries.athletes import Athlete
+from ...queries.calendar import YEARS, CalendarFilter
 from ..auth.access import operator, sees
 from ..auth.scopes import scopes
 from ..auth.viewer import Viewer, WhoReads
@@ -24,7 +24,7 @@ from ..rendering.pages import Show
 Asked = Request[Any, Any, Any]
 Shows = NamedDependency[SkipValidation[Show]]
 AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
-DiaryWanted = NamedDependency[SkipValidation[Wanted]]
+DiaryWanted = NamedDependency[SkipValidation[CalendarFilter]]
 """How a handler asks for what a reader looks for: an argument `wanted: DiaryWanted`."""
 
 Year = Annotated[int | None, QueryParameter(ge=YEARS[0], le=YEARS[1])]
@@ -41,11 +41,13 @@ def wanted(
     sport: Text = "",
     state_: OfState = "",
     cursor: Cursor = None,
-) -> Wanted:
+) -> CalendarFilter:
     """What stands in the address: `on` is a month (2026-11) or a day (2026-11-03)."""
     # PostgreSQL refuses U+0000 even in a question; nothing has such a name.
     search, sport_type = (text.replace("\x00", "").strip() for text in (q, sport))
-    return Wanted(year, _between(on) if on else None, search, sport_type or None, state_ or None, cursor)
+    return CalendarFilter(
+        year, _between(on) if on else None, search, sport_type or None, state_ or None, cursor
+    )
 
 
 def _between(on: str) -> tuple[date, date]:
@@ -74,7 +76,7 @@ class Links:
 
 
 async def page_of(
-    request: Asked, parts: WebParts, reader: Viewer, athlete: Athlete, wanted: Wanted, base: str
+    request: Asked, parts: WebParts, reader: Viewer, athlete: Athlete, wanted: CalendarFilter, base: str
 ) -> dict[str, Any]:
     """What the page shows of an athlete: to who may see it, the diary; to others, how many are where."""
     shown: dict[str, Any] = {
@@ -86,14 +88,14 @@ async def page_of(
         "receipts": [],
     }
     if athlete.status == "deauthorized":
-        shown["receipts"] = (await parts.insights.receipts(athlete.id))[:3]
+        shown["receipts"] = (await parts.queries.athletes.receipts(athlete.id))[:3]
     elif not sees(parts.options, reader, athlete):
-        shown["by_state"] = await parts.pages.by_state(athlete.id)
+        shown["by_state"] = await parts.queries.activities.counts_by_status(athlete.id)
     else:
         today = parts.clock.now().astimezone(reader.tz).date()
         query = dict(request.query_params)
         shown |= {
-            "diary": await parts.pages.diary(athlete.id, wanted, today),
+            "diary": await parts.queries.calendar.get(athlete.id, wanted, today),
             "wanted": wanted,
             "today": today,
             "links": Links(base, query),
@@ -106,12 +108,12 @@ async def page_of(
 async def athlete(
     request: Asked, parts: Parts, reader: WhoReads, show: Shows, athlete_id: AthleteId, wanted: DiaryWanted
 ) -> Response[Any]:
-    name = (await parts.pages.names([athlete_id])).get(athlete_id, "Athlete")
+    name = (await parts.queries.athletes.names([athlete_id])).get(athlete_id, "Athlete")
 
     async def load() -> dict[str, Any]:
-        one = await parts.insights.athlete(athlete_id)  # raises NotFound
+        one = await parts.queries.athletes.get(athlete_id)  # raises NotFound
         return await page_of(request, parts, reader, one, wanted, f"/athletes/{athlete_id}") | {
-            "seats": await parts.insights.seats(),
+            "seats": await parts.queries.status.seats(),
             "reconnect": f"{parts.options.connect_url}?force=1",
         }
 

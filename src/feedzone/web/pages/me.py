@@ -51,7 +51,7 @@ async def me(
     request: Asked, parts: Parts, reader: WhoReads, show: Shows, wanted: DiaryWanted
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        mine = await parts.insights.athlete(own(reader))
+        mine = await parts.queries.athletes.get(own(reader))
         return await page_of(request, parts, reader, mine, wanted, "/me")
 
     return await show.page(request, reader, "me", "Your data", load)
@@ -62,7 +62,7 @@ async def leave(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> 
     """What disconnecting will do, before it does it."""
 
     async def load() -> dict[str, Any]:
-        leaves = await parts.pages.leaving(own(reader))
+        leaves = await parts.queries.athletes.disconnect_preview(own(reader))
         if leaves.athlete.status == "deauthorized":
             raise NotFound("you are not connected")
         return {"leaving": leaves, "action": "/me/disconnect", "back": "/me", "is_own": True}
@@ -73,11 +73,11 @@ async def leave(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> 
 @get("/me/download")
 async def download(parts: Parts, reader: WhoReads) -> Response[Any]:
     """Everything that is kept of the athlete, as an archive that is sent while it is being made."""
-    mine = await parts.insights.athlete(own(reader))
+    mine = await parts.queries.athletes.get(own(reader))
     if mine.status == "deauthorized":
         raise NotFound("you are not connected: nothing of yours is kept here")
     now = parts.clock.now()
-    archive = zipped(parts.insights.export(mine.id), now)
+    archive = zipped(parts.queries.export.pieces(mine.id), now)
     name = f"feedzone-{mine.id}-{now:%Y-%m-%d}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Stream(archive, media_type="application/zip", headers=headers)
@@ -98,7 +98,7 @@ async def sync(
 
 @post("/me/verify", status_code=200)
 async def verify(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
-    await parts.reconciliation.verify(own(reader))
+    await parts.reconciliation.reconcile(own(reader))
     return told(request, Notice("A comparison with Strava is queued."), "/me")
 
 
@@ -117,7 +117,7 @@ async def sharing(
 @post("/me/disconnect", status_code=200)
 async def left(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
     await parts.athletes.disconnect(own(reader))
-    receipt = (await parts.insights.receipts(own(reader)))[0]
+    receipt = (await parts.queries.athletes.receipts(own(reader)))[0]
     rows = count(sum(receipt.counts.values()), "row")
     answer = told(
         request, Notice(f"You are disconnected: {rows} were removed, and Strava is being told."), "/me"

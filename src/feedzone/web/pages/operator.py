@@ -20,9 +20,9 @@ from ...domain.event import redacted
 from ...domain.wording import count
 from ...errors import NotFound
 from ...queries.athletes import AthleteFilter
-from ...queries.schemas.core import EventStatus
-from ...queries.schemas.dashboard import Front
-from ...services.conditions import Check, Remedy, checks, clock_check, troubles
+from ...queries.dashboard import Overview
+from ...queries.events import EventStatus
+from ...services.conditions import Condition, Remedy, conditions, problems, report_conditions
 from ..auth.access import member, operator, sees
 from ..auth.viewer import WhoReads
 from ..context import Parts, WebOptions
@@ -51,8 +51,8 @@ SCOPES = tuple(scope for scope in REQUESTED_SCOPES if scope != "read")
 @get("/")
 async def overview(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        front = await parts.pages.front()
-        found = troubles(checks(front.pulse, strava_configured=parts.options.strava_configured))
+        front = await parts.queries.dashboard.overview()
+        found = problems(conditions(front.pulse, strava_configured=parts.options.strava_configured))
         steps = setup(front, parts.options)
         if not front.active and not any(check.level == "bad" for check in found):
             left = sum(not step[0] for step in steps)
@@ -64,7 +64,7 @@ async def overview(request: Asked, parts: Parts, reader: WhoReads, show: Shows) 
     return await show.page(request, reader, "overview", "Overview", load)
 
 
-def sentence(front: Front, found: list[Check]) -> tuple[str, str]:
+def sentence(front: Overview, found: list[Condition]) -> tuple[str, str]:
     """One sentence that is true, and its level."""
     if found:
         return found[0].text, found[0].level
@@ -74,7 +74,7 @@ def sentence(front: Front, found: list[Check]) -> tuple[str, str]:
     return f"All {people} complete" if front.active > 1 else "Your athlete is complete", "good"
 
 
-def setup(front: Front, options: WebOptions) -> list[tuple[bool, str, str, Remedy | None]]:
+def setup(front: Overview, options: WebOptions) -> list[tuple[bool, str, str, Remedy | None]]:
     """The setup checklist: done, what, how, what does it. Empty when all is done."""
     pulse = front.pulse
     access = "Only people at this machine see these pages; ADMIN_PASSWORD in .env lets you in from elsewhere."
@@ -127,17 +127,17 @@ async def athletes(
     which, asked = AthleteFilter(idle_days, quiet), request.query_params
 
     async def load() -> dict[str, Any]:
-        page = await parts.insights.athletes(A_PAGE_OF_ATHLETES, cursor, which)
+        page = await parts.queries.athletes.page(A_PAGE_OF_ATHLETES, cursor, which)
         connected = [one for one in page.items if one.status != "deauthorized"]
         return {
-            "pulse": await parts.pages.pulse(),
+            "pulse": await parts.queries.status.pulse(),
             "athletes": connected,
             "which": which,
             "filter": urlencode({name: asked[name] for name in ("idle_days", "quiet") if name in asked}),
             "idle_days": idle_days or IDLE_DAYS,
             "missing": {one.id: [s for s in SCOPES if s not in one.scopes] for one in connected},
             "next_cursor": page.next_cursor,
-            "receipts": (await parts.insights.receipts())[:10] if cursor is None else [],
+            "receipts": (await parts.queries.athletes.receipts())[:10] if cursor is None else [],
             "qr": qr(parts.options.join_url),
         }
 
@@ -160,7 +160,7 @@ async def leaving(
     """What disconnecting will do, before it does it."""
 
     async def load() -> dict[str, Any]:
-        leaves = await parts.pages.leaving(athlete_id)
+        leaves = await parts.queries.athletes.disconnect_preview(athlete_id)
         if leaves.athlete.status == "deauthorized":
             raise NotFound(f"athlete {athlete_id} is not connected")
         return {
@@ -183,7 +183,7 @@ async def events(
     cursor: Cursor = None,
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        page = await parts.pages.events(status, cursor, A_PAGE)
+        page = await parts.queries.events.summaries(status, cursor, A_PAGE)
         return {
             "events": page.items,
             "next_cursor": page.next_cursor,
@@ -200,7 +200,7 @@ async def event(
     request: Asked, parts: Parts, reader: WhoReads, show: Shows, event_id: EventId
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        told = await parts.pages.event(str(event_id))
+        told = await parts.queries.events.summary(str(event_id))
         if told is None:
             raise NotFound(f"there is no event {event_id}")
         raw = bytes(told.event.event_data).decode()
@@ -218,11 +218,11 @@ def pretty(text: str) -> str:
 @get("/failures")
 async def failures(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        questions = await parts.insights.conflicts()
+        questions = await parts.queries.conflicts.open()
         return {
-            "found": await parts.pages.causes(),
+            "found": await parts.queries.jobs.failure_groups(),
             "questions": questions,
-            "names": await parts.pages.names(one.athlete_id for one in questions),
+            "names": await parts.queries.athletes.names(one.athlete_id for one in questions),
         }
 
     return await show.page(request, reader, "failures", "Failures", load)
@@ -231,14 +231,12 @@ async def failures(request: Asked, parts: Parts, reader: WhoReads, show: Shows) 
 @get("/health")
 async def health(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        vitals = await parts.pages.vitals()
-        found = checks(vitals.pulse, strava_configured=parts.options.strava_configured)
-        text = f"{vitals.database} answers."
-        found += [Check("Database", "good", text), clock_check(vitals)]
+        vitals = await parts.queries.status.health_report()
+        found = report_conditions(vitals, strava_configured=parts.options.strava_configured)
         return {
             "vitals": vitals,
             "checks": found,
-            "troubles": troubles(found),
+            "troubles": problems(found),
             "version": __version__,
             "reconnect": f"{parts.options.connect_url}?force=1",
         }

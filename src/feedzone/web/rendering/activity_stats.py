@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ...domain.activity_details import Lap, Split
-from ...queries.schemas.activity_history import ActivityFile
-from ...queries.schemas.core import Activity
+from ...queries.activities import Activity
+from ...queries.activity_history import ActivityHistory
 from ..auth.viewer import Units
 from .filters import clock_time
 from .units import Measures
@@ -59,7 +59,7 @@ def figures(one: Activity, told: Measures) -> list[Fact]:
     )
 
 
-def about(file: ActivityFile, one: Activity) -> list[Fact]:
+def about(file: ActivityHistory, one: Activity) -> list[Fact]:
     """Who may see it at Strava, with what it was recorded, and how it is marked."""
     visible = VISIBLE.get(one.visibility or "", one.visibility or ("Only the athlete" if one.private else ""))
     marks = [
@@ -120,7 +120,7 @@ class Table(NamedTuple):
     slowest: str
 
 
-def laps(file: ActivityFile, told: Measures) -> Table:
+def laps(file: ActivityHistory, told: Measures) -> Table:
     """One lap alone is the whole activity again."""
     found = file.parts.laps if len(file.parts.laps) > 1 else ()
     rows = [
@@ -142,7 +142,7 @@ def _lap_name(lap: Lap, number: int) -> str:
     return str(number) if lap.name in (None, "", f"Lap {number}") else str(lap.name)
 
 
-def splits(file: ActivityFile, told: Measures, units: Units) -> Table:
+def splits(file: ActivityHistory, told: Measures, units: Units) -> Table:
     found = file.parts.miles if units == "imperial" else file.parts.kilometres
     whole = max((one.distance or 0 for one in found), default=0)
     rows = []

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...domain.wording import count
-from ...queries.schemas.activity_history import ActivityFile, Call
-from ...queries.schemas.core import Change, Job
+from ...queries.activities import Change
+from ...queries.activity_history import ActivityHistory, Call
+from ...queries.jobs import Job
 from .filters import LANES, clock_time, sport, took
 from .units import Measure, Measures
 
@@ -81,7 +82,7 @@ class Entry(NamedTuple):
     is_ahead: bool = False
 
 
-def story(told: ActivityFile, measures: Measures, now: datetime, *, open_to: bool) -> list[Entry]:
+def story(told: ActivityHistory, measures: Measures, now: datetime, *, open_to: bool) -> list[Entry]:
     """Oldest first. `open_to`: whether the reader may see what changed from what to what."""
     entries = [
         *_events(told),
@@ -94,7 +95,7 @@ def story(told: ActivityFile, measures: Measures, now: datetime, *, open_to: boo
     return sorted(entries, key=lambda entry: (entry.is_ahead, entry.at))
 
 
-def _events(told: ActivityFile) -> Iterator[Entry]:
+def _events(told: ActivityHistory) -> Iterator[Entry]:
     verbs = {"create": "there is a new activity", "update": "it was changed", "delete": "it was deleted"}
     failures = {attempt.error for attempt in told.attempts}
     for event in told.events:
@@ -116,7 +117,7 @@ def _asked(call: Call) -> Entry:
     return Entry(call.sent_at, what, f"{call.status} in {lasted}{meant}; {lane}", level)
 
 
-def _changes(told: ActivityFile, measures: Measures, *, open_to: bool) -> Iterator[Entry]:
+def _changes(told: ActivityHistory, measures: Measures, *, open_to: bool) -> Iterator[Entry]:
     ordered = sorted(told.changes, key=lambda change: change.id)
     for (at, cause), group in groupby(ordered, key=lambda change: (change.changed_at, change.cause)):
         kind, _, event = cause.partition(":")
@@ -138,7 +139,7 @@ def _turned(change: Change) -> tuple[str, str]:
     return ("First stored here" if _value(change.old_value) is None else "It is back"), "good"
 
 
-def _changed(change: Change, told: ActivityFile, measures: Measures, *, open_to: bool) -> Changed:
+def _changed(change: Change, told: ActivityHistory, measures: Measures, *, open_to: bool) -> Changed:
     label = FIELDS.get(change.field, change.field.replace("_", " "))
     if not open_to or change.field in OPAQUE:
         return Changed(label)
@@ -152,7 +153,7 @@ def _value(raw: msgspec.Raw | None) -> Any:
     return None if raw is None else msgspec.json.decode(raw)
 
 
-def _shown(field: str, value: Any, told: ActivityFile, measures: Measures) -> str:
+def _shown(field: str, value: Any, told: ActivityHistory, measures: Measures) -> str:
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
@@ -189,7 +190,7 @@ def _measure(field: str, measures: Measures) -> Measure | None:
     return kinds.get(field)
 
 
-def _states(told: ActivityFile, *, open_to: bool) -> Iterator[Entry]:
+def _states(told: ActivityHistory, *, open_to: bool) -> Iterator[Entry]:
     one, held = told.activity, told.streams
     if one is not None and not any(change.changed_at == one.created_at for change in told.changes):
         yield Entry(one.created_at, "First stored here", level="good")

@@ -11,7 +11,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from ...domain.wording import count
-from ...queries.calendar import Day, Month, State, Sum, Week
+from ...queries.calendar import Day, Month, State, Totals, Week
 from .filters import distance
 from .units import METRES_A_MILE
 
@@ -51,7 +51,7 @@ def hours(seconds: int) -> str:
     return f"{whole} h {minutes:02} min" if whole else f"{minutes} min"
 
 
-def level(total: Sum) -> int:
+def level(total: Totals) -> int:
     """How dark a day is: 0 to 4."""
     return sum(total.moving_time >= least for least in LEVELS_S) + 1 if total.activities else 0
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from ...domain.curves import Drawn, thinned
+from ...domain.curves import Curves, thin
 from ...domain.track import Point
-from ...queries.schemas.core import Activity
+from ...queries.activities import Activity
 from .units import Measure, Measures
 
 SPARKS = 240
@@ -56,7 +56,7 @@ class Range(NamedTuple):
     path: str
 
 
-def plot(drawn: Drawn, told: Measures) -> Plot:
+def plot(drawn: Curves, told: Measures) -> Plot:
     axes = {"time": Measure("", float), "distance": told.distance}
     return Plot(
         {
@@ -86,7 +86,7 @@ def _curve(name: str, values: Sequence[float | None], told: Measures) -> Curve:
     return Curve(name, label, measure.unit, measure.digits, measure.is_pace, rounded)
 
 
-def ranges(drawn: Drawn, told: Measures, activity: Activity) -> list[Range]:
+def ranges(drawn: Curves, told: Measures, activity: Activity) -> list[Range]:
     """Of each curve the lowest and the highest value, and the average as Strava tells it."""
     averages = {
         "velocity_smooth": activity.average_speed,
@@ -113,7 +113,7 @@ def _range(
 
 def spark(values: Sequence[float | None], along: Sequence[float]) -> str:
     """The curve as an SVG path in a box of WIDTH and HEIGHT."""
-    points = thinned(values, SPARKS)
+    points = thin(values, SPARKS)
     if not points:
         return ""
     numbers = [value for _, value in points]

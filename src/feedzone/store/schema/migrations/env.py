@@ -5,7 +5,12 @@ from alembic import context
 from feedzone.store.schema.tables import metadata
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    transaction_per_migration=False,
+    user_module_prefix="types.",  # as the template of migrations imports feedzone.store.engine.types
+)
 with context.begin_transaction():
     # Two processes that start on the same empty database must not both create the tables.
     if connection.dialect.name == "postgresql":

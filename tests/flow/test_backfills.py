@@ -1,32 +1,32 @@
-"""A first sync that is interrupted, repeated, or begun anew: complete, once each, and never news."""
+"""An interrupted, repeated or restarted backfill stores each activity once, and reports none as new."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
-from engine import DETAIL, LIST, Engine, make_engine
+from engine import DETAIL, LIST, ManualEngine, make_engine
 
 from feedzone.handlers import backfill_athlete
 from feedzone.sandbox import Limits
 from feedzone.store.schema.tables import activity_changes, strava_activities, strava_athletes
 
 PAGES = 4
-"""Of five, the last one short; a page that is empty follows."""
+"""Pages of five activities, the last one shorter; an empty page follows."""
 
 
 class KilledError(BaseException):
-    """Stands for SIGKILL: no handler of the process may see it."""
+    """Stands for SIGKILL: not an Exception, so that no handler catches it."""
 
 
-def history(engine: Engine, athlete: int, count: int) -> set[int]:
+def history(engine: ManualEngine, athlete: int, count: int) -> set[int]:
     now = engine.world.clock()
     starts = (now - 3600 * (number + 48) for number in range(count))
     return {engine.world.record(athlete, minutes=5, manual=True, start=start).id for start in starts}
 
 
-async def run_one_by_one(engine: Engine) -> None:
-    """As a process does that is about to die."""
+async def run_one_by_one(engine: ManualEngine) -> None:
+    """Run jobs one after the other, so that the test decides at which call the process dies."""
     while True:
         (job,) = await engine.app.queue.lease(1, "dead/1", 30)
         await engine.app.worker._executor.run(job)
@@ -34,19 +34,18 @@ async def run_one_by_one(engine: Engine) -> None:
 
 @pytest.mark.parametrize("page", range(1, PAGES + 2))
 @pytest.mark.parametrize("answered", [False, True], ids=["before the answer", "before the commit"])
-async def test_killed_at_any_page_the_list_goes_on_there_and_costs_one_call_more_at_most(
+async def test_a_list_killed_at_any_page_resumes_there_and_costs_at_most_one_more_call(
     sqlite_database, clock, tmp_path, monkeypatch, page, answered
 ):
-    """Pain 46."""
     monkeypatch.setattr(backfill_athlete, "PER_PAGE", 5)
     engine, (athlete,) = make_engine(sqlite_database, clock, tmp_path)
     ids = history(engine, athlete, 5 * (PAGES - 1) + 2)
     await engine.connect(athlete)
     lists = 0
 
-    def cut(asked, after):
+    def cut(request, after):
         nonlocal lists
-        if asked.url.endswith("/athlete/activities"):
+        if request.url.endswith("/athlete/activities"):
             lists += not after
             if lists == page and after == answered:
                 raise KilledError
@@ -58,34 +57,32 @@ async def test_killed_at_any_page_the_list_goes_on_there_and_costs_one_call_more
     clock.advance(seconds=31)
     await engine.app.queue.rescue()
     await engine.work()
-    assert engine.asked()[LIST] <= PAGES + 1 + 1  # the empty page, and one more
-    assert engine.asked()[DETAIL] == len(ids)
+    assert engine.requests()[LIST] <= PAGES + 1 + 1  # the empty page, and one repeated
+    assert engine.requests()[DETAIL] == len(ids)
     rows = await engine.rows(strava_activities, sync_status="synced")
     assert sorted(row.id for row in rows) == sorted(ids)
-    (found,) = await engine.rows(strava_athletes)
-    assert (found.initial_sync_found, found.initial_sync_completed) == (len(ids), True)
+    (stored_athlete,) = await engine.rows(strava_athletes)
+    assert (stored_athlete.initial_sync_found, stored_athlete.initial_sync_completed) == (len(ids), True)
 
 
-async def test_a_history_larger_than_the_quota_goes_on_in_the_next_window_where_it_stopped(
-    sqlite_database, clock, tmp_path
-):
-    """Pain 46: no page and no activity is asked for twice."""
+async def test_a_backfill_larger_than_the_quota_resumes_in_the_next_window(sqlite_database, clock, tmp_path):
+    """No page and no activity is requested twice."""
     engine, (athlete,) = make_engine(sqlite_database, clock, tmp_path, limits=Limits(100, 2000, 50, 1000))
     ids = history(engine, athlete, 150)
     await engine.connect(athlete)
     for _ in range(5):
-        await engine.pass_by(minutes=15, seconds=10)
-    assert engine.asked()[LIST] == 2
-    assert engine.asked()[DETAIL] == len(ids)
+        await engine.advance_and_work(minutes=15, seconds=10)
+    assert engine.requests()[LIST] == 2
+    assert engine.requests()[DETAIL] == len(ids)
     assert engine.world.journal.answered_429 == 0
-    (found,) = await engine.rows(strava_athletes)
-    assert found.initial_sync_completed
+    (stored_athlete,) = await engine.rows(strava_athletes)
+    assert stored_athlete.initial_sync_completed
 
 
-async def test_a_whole_history_is_complete_although_less_was_asked_for_meanwhile(
+async def test_a_full_backfill_completes_even_if_a_shorter_one_is_requested_meanwhile(
     sqlite_database, clock, tmp_path, monkeypatch
 ):
-    """Pain 46: `sync --all`, and after its first page `sync --days 1`."""
+    """First `sync --all`, and after its first page `sync --days 1`."""
     monkeypatch.setattr(backfill_athlete, "PER_PAGE", 5)
     engine, (athlete,) = make_engine(sqlite_database, clock, tmp_path)
     ids = history(engine, athlete, 22)
@@ -96,23 +93,23 @@ async def test_a_whole_history_is_complete_although_less_was_asked_for_meanwhile
     await engine.app.athletes.sync(athlete, days=1)
     await engine.work()
     assert {row.id for row in await engine.rows(strava_activities, sync_status="synced")} == ids
-    assert engine.asked()[LIST] == 6
-    (found,) = await engine.rows(strava_athletes)
-    assert (found.initial_sync_found, found.initial_sync_completed) == (len(ids), True)
+    assert engine.requests()[LIST] == 6
+    (stored_athlete,) = await engine.rows(strava_athletes)
+    assert (stored_athlete.initial_sync_found, stored_athlete.initial_sync_completed) == (len(ids), True)
 
 
-async def test_who_connects_again_has_nothing_twice_and_nothing_of_it_is_news(
+async def test_reconnecting_duplicates_nothing_and_reports_no_old_activity_as_new(
     sqlite_database, clock, tmp_path
 ):
-    """Pain 40: 50 activities came while the athlete was away."""
+    """The athlete recorded 50 activities while disconnected."""
     engine, (athlete,) = make_engine(sqlite_database, clock, tmp_path)
     ids = history(engine, athlete, 20)
     await engine.connect(athlete)
     await engine.work()
     engine.world.deauthorize(athlete)
-    await engine.hear()
+    await engine.deliver_announced()
     await engine.work()
-    assert (await engine.app.insights.athlete(athlete)).status == "deauthorized"
+    assert (await engine.app.queries.athletes.get(athlete)).status == "deauthorized"
     clock.advance(days=1)
     ids |= history(engine, athlete, 50)
     for _ in range(2):
@@ -125,15 +122,15 @@ async def test_who_connects_again_has_nothing_twice_and_nothing_of_it_is_news(
     assert causes <= {"backfill"}
 
 
-async def test_of_syncs_asked_for_at_the_same_instant_the_longest_is_done(database, clock, tmp_path):
-    """Pain 46: by two operators, or by two processes, on either database."""
+async def test_of_concurrent_sync_requests_the_longest_wins(database, clock, tmp_path):
+    """Two operators or two processes request them, on either database."""
     engine, (athlete,) = make_engine(database, clock, tmp_path)
     await engine.connect(athlete)
     await engine.work()
     for _ in range(10):
-        asked = [engine.app.athletes.sync(athlete, everything=True)]
-        asked += [engine.app.athletes.sync(athlete, days=days) for days in (1, 400, 2)]
-        await asyncio.gather(*asked)
+        syncs = [engine.app.athletes.sync(athlete, everything=True)]
+        syncs += [engine.app.athletes.sync(athlete, days=days) for days in (1, 400, 2)]
+        await asyncio.gather(*syncs)
         (job,) = await engine.app.queue.lease(1, "w/1", 30)
         assert job.hint.after is None
         await engine.app.worker._executor.run(job)

@@ -1,4 +1,7 @@
-"""What Strava's error answers mean, judged by body before status (contract section 10)."""
+"""The meaning of Strava's error responses: the body decides before the status.
+
+See docs/strava-api.md#errors.
+"""
 
 from __future__ import annotations
 
@@ -22,40 +25,44 @@ from ..errors import (
 )
 from ..ports import Response
 
-BODY_KEPT = 2000
-"""Characters of an error's body that are kept with it."""
+EXCERPT = 2000
+"""The number of bytes of an error's body that are stored with it."""
 
 CREDENTIALS = ("client_id", "client_secret")
 
 PAUSES_S = (0.5, 1.5)
-"""Between the tries of one call: 5xx and broken connections usually pass at once."""
+"""Pauses between the tries of one call: most 5xx and broken connections do not last."""
 
 
 def check(response: Response, call: str, *, token_endpoint: bool = False) -> bytes:
-    """The body of a good answer; raises the ApiError that a bad one means."""
+    """Return the body of a successful response; raise the ApiError that an error response means."""
     if 200 <= response.status < 300:
         return response.body
     raise error_of(response, call, token_endpoint=token_endpoint)
 
 
 def decode(response_body: bytes, status: int, call: str) -> Any:
-    """The JSON of a good answer. HTML with status 200 has been seen in outages: transient."""
+    """Return the JSON of a successful response.
+
+    Raises TransientError for anything else: in outages Strava has sent HTML with status 200.
+    """
     try:
         return msgspec.json.decode(response_body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise TransientError(
-            status, "the answer is not JSON", body=_excerpt(response_body), call=call
+            status, "the response is not JSON", body=_excerpt(response_body), call=call
         ) from None
 
 
 def error_of(response: Response, call: str, *, token_endpoint: bool = False) -> ApiError:
+    """Return the error that a response with an error status means."""
     message, faults = read_error(response.body)
     kind = _kind(response.status, faults, response.body, token_endpoint=token_endpoint)
     return kind(response.status, message, faults, body=_excerpt(response.body), call=call)
 
 
 def _kind(status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint: bool) -> type[ApiError]:
-    text = body[:BODY_KEPT].decode("utf-8", "replace").lower()
+    text = body[:EXCERPT].decode("utf-8", "replace").lower()
     if any(f.resource == "Application" and f.field == "Status" and f.code == "Inactive" for f in faults):
         return AppInactive
     if "limit of connected athletes exceeded" in text:
@@ -75,12 +82,13 @@ def _kind(status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint
     if status >= 500 or status == 408:
         return TransientError
     if token_endpoint and status == 400 and not faults:
-        return TransientError  # a bare 400 of the token URL is an outage, not a verdict (pain 33)
+        # In an outage the token URL answers with a bare 400: it says nothing about the athlete.
+        return TransientError
     return PermanentError
 
 
 def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
-    """`message` and `errors` of an error body; whatever is missing or odd is left out."""
+    """Return `message` and `errors` of an error body, without the parts that are missing or malformed."""
     try:
         parsed = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -88,7 +96,7 @@ def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
     if not isinstance(parsed, dict):
         return "", ()
     message, errors = parsed.get("message"), parsed.get("errors")
-    if isinstance(errors, str):  # an apparently hand-made 429 was recorded so
+    if isinstance(errors, str):  # one recorded 429, apparently written by hand, has this form
         return errors, ()
     entries = errors if isinstance(errors, list) else []
     faults = tuple(
@@ -100,4 +108,4 @@ def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
 
 
 def _excerpt(body: bytes) -> str:
-    return body[:BODY_KEPT].decode("utf-8", "replace")
+    return body[:EXCERPT].decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What a delivery costs: the inbox's transaction, alone and shared by a group, on SQLite."""
+"""Measure the inbox's transaction on SQLite: per delivery, alone and in a group."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def main() -> None:
         database = open_database(f"sqlite:///{folder}/bench.db")
         upgrade.prepare(database)
         now, number = datetime.now(UTC), 0
-        connect = AthleteProfile(1)
-        database.run_sync(lambda c: athletes.connect(c, connect, "activity:read", "active", None, now))
-        alone = 0.0
+        profile = AthleteProfile(1)
+        database.run_sync(lambda c: athletes.connect(c, profile, "activity:read", "active", None, now))
+        single_ms = 0.0
         for size in (1, 8, 64):
-            took = []
+            durations_ms = []
             for _ in range(ROUNDS):
-                group = [Delivery(event(number + place), "absent") for place in range(size)]
+                group = [Delivery(event(number + offset), "absent") for offset in range(size)]
                 number += size
-                began = time.perf_counter()
+                start = time.perf_counter()
                 database.run_sync(lambda c, group=group: intake.accept(c, group, now))
-                took.append((time.perf_counter() - began) * 1000)
-            each = statistics.median(took) / size
-            alone = alone or each
+                durations_ms.append((time.perf_counter() - start) * 1000)
+            each_ms = statistics.median(durations_ms) / size
+            single_ms = single_ms or each_ms
             print(
-                f"group of {size:2}: median {statistics.median(took):6.2f} ms, "
-                f"{each:5.2f} ms a delivery, {alone / each:4.1f} times better than alone"
+                f"group of {size:2}: median {statistics.median(durations_ms):6.2f} ms, "
+                f"{each_ms:5.2f} ms per delivery, {single_ms / each_ms:4.1f} times faster than one at a time"
             )
 
 

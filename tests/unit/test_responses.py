@@ -1,4 +1,4 @@
-"""What Strava's answers mean (contract section 10): judged by body before status, with nothing lost."""
+"""Strava's error responses (docs/strava-api.md#errors): the body decides before the status."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from feedzone.errors import (
     TransientError,
 )
 from feedzone.ports import Response
-from feedzone.strava.answers import check, error_of, read_error
 from feedzone.strava.application import StravaApplication
+from feedzone.strava.responses import check, error_of, read_error
 
 CALL = "GET activities/7"
 SCOPE = ("AccessToken", "activity:read_permission", "missing")
@@ -52,8 +52,8 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("status", "message", "fault", "kind"), ROWS)
-def test_every_known_answer_has_its_meaning_and_keeps_what_was_said(status, message, fault, kind):
-    """Pain 31: by its body, whatever the status; and pain 4."""
+def test_every_known_error_is_recognised_by_its_body_and_keeps_its_text(status, message, fault, kind):
+    """The body decides, whatever the status is."""
     for token_endpoint in (False, True):
         error = error_of(refusal(status, message, fault), CALL, token_endpoint=token_endpoint)
         assert type(error) is kind
@@ -63,11 +63,11 @@ def test_every_known_answer_has_its_meaning_and_keeps_what_was_said(status, mess
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_full_seats_are_told_by_text_alone(status):
+def test_full_seats_are_recognised_by_their_text_alone(status):
     page = answer(status, b"<html>Error 403: Limit of connected athletes exceeded</html>")
     assert type(error_of(page, CALL)) is SeatsFull
-    told = refusal(status, "Limit of connected athletes exceeded", ("Application", "", "invalid"))
-    assert type(error_of(told, CALL, token_endpoint=True)) is SeatsFull
+    structured = refusal(status, "Limit of connected athletes exceeded", ("Application", "", "invalid"))
+    assert type(error_of(structured, CALL, token_endpoint=True)) is SeatsFull
 
 
 @pytest.mark.parametrize(
@@ -90,13 +90,13 @@ def test_full_seats_are_told_by_text_alone(status):
         (597, b"", TransientError),
     ],
 )
-def test_what_comes_without_a_reason_is_judged_by_its_status(status, body, kind):
+def test_an_error_without_a_reason_is_classified_by_its_status(status, body, kind):
     error = error_of(answer(status, body), CALL)
     assert type(error) is kind
     assert (error.status, error.faults) == (status, ())
 
 
-def test_an_html_body_is_kept_for_who_has_to_find_out():
+def test_an_html_body_is_stored_with_the_error():
     error = error_of(answer(502, b"<html><h1>502 Bad Gateway</h1></html>"), CALL)
     assert error.body == "<html><h1>502 Bad Gateway</h1></html>"
     assert "502 Bad Gateway" in str(error)
@@ -107,12 +107,12 @@ def test_an_html_body_is_kept_for_who_has_to_find_out():
     "body",
     [b"", b"{}", b'{"message":"Bad Request"}', b'{"message":"Bad Request","errors":[]}', b"<html>"],
 )
-def test_a_bare_400_of_the_token_endpoint_is_an_outage_and_no_verdict(body):
+def test_a_bare_400_of_the_token_endpoint_is_an_outage_and_not_a_revocation(body):
     assert type(error_of(answer(400, body), "POST oauth/token", token_endpoint=True)) is TransientError
     assert type(error_of(answer(400, body), CALL)) is PermanentError
 
 
-def test_the_recorded_errors(recorded):
+def test_recorded_errors_are_recognised(recorded):
     cases = msgspec.json.decode((recorded / "exchanges.json").read_bytes())
     kinds = {
         case["case"]: type(
@@ -145,11 +145,11 @@ def test_the_recorded_errors(recorded):
         (b"\xff", "", ()),
     ],
 )
-def test_odd_error_bodies_are_read_as_far_as_they_make_sense(body, message, faults):
+def test_malformed_error_bodies_are_read_as_far_as_possible(body, message, faults):
     assert read_error(body) == (message, faults)
 
 
-def test_several_faults_are_all_kept():
+def test_all_faults_of_an_error_are_stored():
     faults = [("Activity", "a", "missing"), ("Activity", "b", "invalid")]
     error = error_of(refusal(400, "Bad Request", *faults), CALL)
     assert error.faults == (Fault(*faults[0]), Fault(*faults[1]))
@@ -157,12 +157,12 @@ def test_several_faults_are_all_kept():
 
 
 @pytest.mark.parametrize("status", [200, 201, 204])
-def test_a_good_answer_is_its_body(status):
+def test_check_returns_the_body_of_a_successful_response(status):
     assert check(answer(status, b"body"), CALL) == b"body"
 
 
 @pytest.mark.parametrize("status", [199, 301, 400, 500])
-def test_any_other_answer_is_raised(status):
+def test_check_raises_for_any_other_status(status):
     with pytest.raises(ApiError):
         check(answer(status), CALL)
 
@@ -200,26 +200,26 @@ async def test_a_refresh_sends_its_secrets_in_the_body():
     "body",
     [b"[]", b"{}", b'{"access_token":"a"}', b'{"access_token":1,"refresh_token":null,"expires_at":"x"}'],
 )
-async def test_a_good_status_without_a_pair_is_an_outage(body):
+async def test_a_successful_status_without_a_token_pair_is_an_outage(body):
     app, _ = application(answer(200, body))
     with pytest.raises(TransientError):
         await app.refresh("old-refresh")
 
 
-async def test_a_token_answer_that_breaks_off_shows_no_token():
+async def test_a_truncated_token_response_shows_no_token():
     app, _ = application(answer(200, msgspec.json.encode(PAIR)[:-5]))
     with pytest.raises(TransientError) as caught:
         await app.refresh("old-refresh")
     assert "canary" not in str(caught.value) + caught.value.body
 
 
-async def test_full_seats_at_the_exchange_are_told_apart():
+async def test_full_seats_at_the_token_exchange_raise_their_own_error():
     app, _ = application(answer(403, {"message": "Limit of connected athletes exceeded", "errors": []}))
     with pytest.raises(SeatsFull):
         await app.exchange("code")
 
 
-async def test_a_revoke_proves_who_asks_in_its_header():
+async def test_a_revoke_authenticates_the_application_in_its_header():
     app, transport = application(answer(200, {}))
     await app.revoke("the-token")
     (sent,) = transport.requests
@@ -227,6 +227,6 @@ async def test_a_revoke_proves_who_asks_in_its_header():
     assert sent.headers["Authorization"] == "Basic MTc6dGhlLWNsaWVudC1zZWNyZXQ="
 
 
-def test_an_answer_that_is_nested_without_end_is_an_error_like_any_other():
+def test_an_endlessly_nested_response_is_an_ordinary_error():
     response = Response(502, {}, b"[" * 100_000)
     assert isinstance(error_of(response, "GET activities/1"), TransientError)

@@ -1,11 +1,11 @@
-"""Athletes with a will of their own, for the demo: connected ones upload, rename, hide and delete."""
+"""Automatic actions of connected athletes, for the demo: they upload, rename, hide and delete."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 
-from .dice import dice
+from .seeded_random import seeded_random
 from .sender import Sleep
 from .world import World
 
@@ -14,24 +14,24 @@ _NAMES = ("Coffee ride", "Not raining, yet", "Recovery, allegedly", "New loop", 
 _RECENT = 12
 
 
-class Life:
-    """Acts `per_hour` times an hour on average, seeded; safe to start and stop twice."""
+class Autopilot:
+    """Makes connected athletes act `per_hour` times an hour on average; safe to start and stop twice."""
 
     def __init__(self, world: World, per_hour: float, sleep: Sleep = asyncio.sleep) -> None:
         self._world = world
         self._per_hour = per_hour
         self._sleep = sleep
-        self._rng = dice(world.seed, "life")
+        self._rng = seeded_random(world.seed, "life")
         self._due = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to live, unless the pace is nought."""
+        """Start to act, unless `per_hour` is zero."""
         if self._per_hour > 0 and self._task is None:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Come to rest."""
+        """Stop acting."""
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -39,7 +39,7 @@ class Life:
             self._task = None
 
     def step(self, now: float) -> list[str]:
-        """Do what is due by `now`; what was done, one line each."""
+        """Do all actions that are due by `now`; return one line per action."""
         if not self._due:
             self._due = now + self._gap()
         done: list[str] = []
