@@ -28,9 +28,9 @@ VAGUE = frozenset(
 
 # The verbs of a clause that has no noun before its pronoun.
 VERBS = r"""
-    is|are|was|were|be|has|have|had|do|does|did|can|could|may|must|should|will|would|only|
-    asks?|asked|beg[ia]ns?|came|comes?|connects?|fails|failed|follows?|goes|went|hears?|holds?|knows?|leaves?|left|
-    looks?|needs?|runs?|says?|stays?|stayed|tells?|uses?|waits?|waited|wants?
+    is|are|was|were|has|have|had|can|does|did|should|only|
+    asks?|asked|begins?|began|came|comes?|connects?|fails|failed|follows|goes|went|holds|leaves?|left|
+    looks?|runs?|stays?|uses|waits?|waited|wants
 """
 MARKERS = re.compile(
     rf"""
