@@ -133,13 +133,13 @@ def _activity(n: int, now: Any) -> dict[str, Any]:
 
 
 def _call(n: int, name: str, now: Any) -> dict[str, Any]:
-    asked = {"endpoint": "GET activities/{id}", "status": 200, "ms": 9, "counted": True, "activity_id": n}
-    return asked | {"id": name, "sent_at": now, "lane": "live", "athlete_id": n}
+    call = {"endpoint": "GET activities/{id}", "status": 200, "ms": 9, "counted": True, "activity_id": n}
+    return call | {"id": name, "sent_at": now, "lane": "live", "athlete_id": n}
 
 
 def _change(n: int, name: str, now: Any) -> dict[str, Any]:
-    told = {"id": name, "activity_id": n, "athlete_id": n, "field": "name", "changed_at": now}
-    return told | {"old_value": "null", "new_value": "null", "cause": "reconciliation"}
+    change = {"id": name, "activity_id": n, "athlete_id": n, "field": "name", "changed_at": now}
+    return change | {"old_value": "null", "new_value": "null", "cause": "reconciliation"}
 
 
 def _attempt(n: int, name: str, now: Any) -> dict[str, Any]:
@@ -148,13 +148,13 @@ def _attempt(n: int, name: str, now: Any) -> dict[str, Any]:
 
 
 def _sweep(n: int, name: str, now: Any) -> dict[str, Any]:
-    found = {"is_full": True, "listed": 1, "unannounced": n % 9, "changed": 0, "missing": 0, "calls": 1}
-    return found | {"id": name, "athlete_id": n, "ended_at": now - timedelta(hours=n)}
+    lines = {"is_full": True, "listed": 1, "unannounced": n % 9, "changed": 0, "missing": 0, "calls": 1}
+    return lines | {"id": name, "athlete_id": n, "ended_at": now - timedelta(hours=n)}
 
 
 async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: bool = True) -> str:
     """How the database would run each statement of `body`; what `body` wrote is rolled back."""
-    found: list[str] = []
+    lines: list[str] = []
 
     def explained(connection: Connection) -> None:
         sqlite = connection.dialect.name == "sqlite"
@@ -168,7 +168,7 @@ async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: boo
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
                 one = parameters[0] if executemany else parameters
                 rows = connection.exec_driver_sql(explain + statement, one).all()
-                found.extend(row[-1] for row in rows)
+                lines.extend(row[-1] for row in rows)
 
         with connection.begin_nested() as undone:
             event.listen(connection, "before_cursor_execute", before)
@@ -177,8 +177,8 @@ async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: boo
             undone.rollback()
 
     await store.write(explained)
-    assert found
-    return "\n".join(found)
+    assert lines
+    return "\n".join(lines)
 
 
 def stays_on(plan: str, *indexes: str) -> None:
@@ -208,7 +208,7 @@ async def test_enqueuing_finds_the_live_job_by_its_key(crowded, clock):
     assert "uq_jobs_live" in plan or "ix_jobs_key" in plan, plan
 
 
-async def test_the_jobs_of_an_object_are_locked_without_a_look_at_those_of_others(crowded):
+async def test_locking_an_objects_jobs_reads_no_other_jobs(crowded):
     stays_on(await plans(crowded, lambda c: lifecycle.lock(c, ["activity:7", "athlete:7"])), "ix_jobs_key")
 
 
@@ -228,7 +228,7 @@ async def test_the_events_of_a_job_are_found_by_their_job(crowded, clock, step):
     assert by_job, plan
 
 
-async def test_the_next_due_job_and_the_longest_waiting_one_are_read_off_an_index(crowded, clock):
+async def test_the_next_due_and_the_oldest_job_are_found_by_an_index(crowded, clock):
     now = clock.now()
     stays_on(await plans(crowded, lifecycle.next_due), "ix_jobs_due_at")
     stays_on(await plans(crowded, lambda c: job_lists.oldest_due(c, now)), "ix_jobs_due_at")
@@ -240,18 +240,18 @@ async def test_rescuing_looks_at_running_jobs_only(crowded, clock):
     stays_on(plan, "ix_jobs_lease_until")
 
 
-async def test_what_other_workers_may_still_call_is_read_off_their_running_jobs(crowded):
+async def test_the_calls_of_other_workers_are_read_from_their_running_jobs(crowded):
     stays_on(await plans(crowded, leases.calls_to_come), "ix_jobs_lease_until")
 
 
-async def test_what_goes_first_is_counted_along_an_index_and_never_to_its_end(crowded, clock):
+async def test_higher_priority_jobs_are_counted_along_an_index_up_to_a_limit(crowded, clock):
     now = clock.now()
     plan = await plans(crowded, lambda c: leases.calls_that_go_first(c, now))
     stays_on(plan, "ix_jobs_")
     assert "USE TEMP B-TREE" not in plan, plan
 
 
-async def test_whether_an_activity_is_in_a_storm_is_read_off_its_own_events(crowded, clock):
+async def test_recent_fetches_of_an_activity_are_read_from_its_own_events(crowded, clock):
     now = clock.now()
     stays_on(await plans(crowded, lambda c: events.recently_refetched(c, {7, 8}, now)), "ix_webhook_events_")
 
@@ -276,7 +276,7 @@ async def test_a_page_of_summaries_is_compared_by_primary_key(crowded, clock):
     stays_on(plan)
 
 
-async def test_what_we_hold_of_a_window_is_found_by_athlete_and_start(crowded, clock):
+async def test_stored_activities_of_a_window_are_found_by_athlete_and_start(crowded, clock):
     now = clock.now()
     month = now - timedelta(days=30)
     plan = await plans(crowded, lambda c: activities.stored_between(c, OWNER, month, now))
@@ -284,13 +284,13 @@ async def test_what_we_hold_of_a_window_is_found_by_athlete_and_start(crowded, c
     stays_on(await plans(crowded, lambda c: activities.stored_count(c, OWNER)), "ix_strava_activities")
 
 
-async def test_whether_a_sync_is_complete_is_asked_of_that_athletes_activities_only(crowded, clock):
+async def test_completeness_of_a_backfill_reads_that_athletes_activities_only(crowded, clock):
     now = clock.now()
     plan = await plans(crowded, lambda c: athletes.complete_sync(c, OWNER, now))
     stays_on(plan, "ix_strava_activities")
 
 
-async def test_who_leaves_is_found_in_every_table_by_index(crowded, clock):
+async def test_a_disconnecting_athlete_is_found_in_every_table_by_index(crowded, clock):
     from feedzone.domain.effect import PurgeAthlete
     from feedzone.store import purge
 
@@ -340,12 +340,12 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         *("documents", "photos", "changes", "holdings"),
     ],
 )
-async def test_what_open_pages_ask_is_read_off_an_index(crowded, question, index):
+async def test_queries_of_open_pages_stay_on_an_index(crowded, question, index):
     stays_on(await plans(crowded, question), index)
 
 
 @pytest.mark.parametrize("ask", ["count", "list", "tell"])
-async def test_who_is_silent_is_read_off_indexes_of_activities_and_comparisons(crowded, clock, ask):
+async def test_inactive_athletes_are_found_by_indexes(crowded, clock, ask):
     """Athletes are looked through, and nothing else."""
     now = clock.now()
     await crowded.write(lambda c: subscriptions.remember(c, 1, "https://x.test", now - timedelta(days=90)))

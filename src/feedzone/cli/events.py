@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from ..domain.event import EventStatus
 from ..errors import InvalidInput
-from ..queries.events import EventStatus
 from . import console
 from .console import out
 

@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from ..domain.event import EventStatus
 from ..store import events
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import dashboard
 from .athletes import names_of
 from .paging import Cursor, id_cursor, page_of
 from .rows import AsReceived, as_received, from_row
-
-EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
 
 
 class Event(Struct, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ from litestar import get, post
 from litestar.params import JSONBody, PathParameter, QueryParameter
 from msgspec import Meta, Struct
 
+from ...domain.event import EventStatus
 from ...errors import InvalidInput
-from ...queries.events import EventPage, EventStatus
+from ...queries.events import EventPage
 from ...queries.jobs import JobPage, JobState, JobStory
 from ..context import Parts
 from .parameters import LIST, ONE, Accepted, Cursor, Limit

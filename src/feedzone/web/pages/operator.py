@@ -16,12 +16,11 @@ from litestar.response import ServerSentEvent
 
 from ... import __version__
 from ...domain.athlete import REQUESTED_SCOPES
-from ...domain.event import redacted
+from ...domain.event import EventStatus, redacted
 from ...domain.wording import count
 from ...errors import NotFound
 from ...queries.athletes import AthleteFilter
 from ...queries.dashboard import Overview
-from ...queries.events import EventStatus
 from ...services.conditions import Condition, Remedy, conditions, problems, report_conditions
 from ..auth.access import member, operator, sees
 from ..auth.viewer import WhoReads
