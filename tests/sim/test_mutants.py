@@ -65,7 +65,7 @@ def test_a_mutation_is_found_and_it_is_said_by_what(name, expected):
 
 
 def test_a_world_that_crashes_counts_as_one_that_found_the_mutation():
-    crash = Edit("__init__.py", "from typing import TYPE_CHECKING", "raise SystemExit(3)")
+    crash = Edit("__init__.py", "_MODULES = {", "raise SystemExit(3)\n_MODULES = {")
     broken = Mutation("broken", "everything", (crash,))
     verdict = mutants.judge(broken, [0, 1])
     assert (verdict.found, verdict.worlds) == (2, 2)
