@@ -65,7 +65,7 @@ def test_a_world_finds_a_mutation_and_reports_the_divergence(name, expected):
 
 
 def test_a_world_that_crashes_counts_as_a_find():
-    crash = Edit("__init__.py", "from typing import TYPE_CHECKING", "raise SystemExit(3)")
+    crash = Edit("__init__.py", "_MODULES = {", "raise SystemExit(3)\n_MODULES = {")
     broken = Mutation("broken", "everything", (crash,))
     verdict = mutants.judge(broken, [0, 1])
     assert (verdict.finds, verdict.worlds) == (2, 2)

@@ -101,9 +101,7 @@ async def test_idle_athletes_are_listed_page_by_page(store):
     before = store.clock.now() - timedelta(days=90)
     where = inactivity.idle(before)
     first = await store.read(lambda c: athletes.listing(c, limit=2, condition=where))
-    rest = await store.read(
-        lambda c: athletes.listing(c, limit=2, after_id=first[-1].id, condition=where)
-    )
+    rest = await store.read(lambda c: athletes.listing(c, limit=2, after_id=first[-1].id, condition=where))
     assert [row.id for row in (*first, *rest)] == [3, OWNER, OTHER]
 
 

@@ -72,7 +72,7 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
         retitled("Canary two", object_id=first, owner_id=athlete_id),
     )
     await store.apply(
-        StoreReconciliation(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), held=2)
+        StoreReconciliation(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), stored=2)
     )
     calls = CallLog(store.database, store.clock)
     calls.note(ApiCall(now, "live", athlete_id, "GET activities/{id}", 200, 200, {}, counted=True))

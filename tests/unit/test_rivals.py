@@ -130,7 +130,7 @@ def test_a_limiter_never_exceeds_the_limits_and_stores_what_it_fetched(policy):
             windows[read.at // QUARTER_S] += read.calls
             answered += read.calls
     assert max(windows.values()) <= WEEK.limits.read_short
-    assert [day.ours for day in results.days if day.ours > WEEK.limits.read_daily] == []
+    assert [day.own for day in results.days if day.own > WEEK.limits.read_daily] == []
     assert 0 < 2 * len([at for at in record.done if at < record.times.end]) <= answered
     assert all(s.detail_at >= s.delivered_at for s in record.stories.values() if s.detail_at)
     assert all(s.streams_at >= s.happened_at + 40 for s in record.stories.values() if s.streams_at)
