@@ -15,7 +15,7 @@ DEV_LOCK := requirements/dev.txt
 UV := uv==0.13.9
 
 # The simulated world: `make sim SEEDS=0-299 SCENARIO=hostile DAYS=7 ATHLETES=20`. MORE=--trace prints each step of a seed.
-SEEDS ?= 0-29
+SEEDS ?= 0-299
 SCENARIO ?= hostile
 SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours ACTS:acts-a-day,\
   $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option))))))

@@ -100,7 +100,7 @@ time and meets at most one 429 a window. The other program's calls reduce what f
 def row(name: str, record: Record) -> str:
     """Return one row of the table."""
     results = figures(checked(record), first=RUN_IN_DAYS)
-    days = [day for day in results.days if day.whole]
+    days = [day for day in results.days if day.full]
     shares = [day.share for day in days]
     refused = [day.refused for day in days]
     cells = (

@@ -75,9 +75,9 @@ class Strava:
         while self._other_takes and self._other_takes[0].at <= now:
             take = self._other_takes.popleft()
             if taken := self._others.take(take.at, take.calls):
-                self._reads.append(Read(take.at, taken, ours=False, refused=False))
+                self._reads.append(Read(take.at, taken, own=False, refused=False))
         refused = self.meter.spend(now) is not None
-        self._reads.append(Read(now, 1, ours=True, refused=refused))
+        self._reads.append(Read(now, 1, own=True, refused=refused))
         headers = {} if streams and not refused else dict(self.meter.headers(now))
         return Response(429 if refused else 200, headers)
 
@@ -277,14 +277,14 @@ def _backfill(record: Record) -> list[Task]:
     plan, tasks = record.plan, []
     counts = [round(plan.history_of(n) * plan.per_week / 7) for n in range(plan.athletes)]
     for count in counts:
-        tasks += [Task(record.times.asked, 2, ["list"]) for _ in range(-(-count // PAGE) + 1)]
+        tasks += [Task(record.times.backfill_at, 2, ["list"]) for _ in range(-(-count // PAGE) + 1)]
     for _ in range(sum(counts)):
-        tasks.append(Task(record.times.asked, 2, ["detail", "streams"], completes=True))
+        tasks.append(Task(record.times.backfill_at, 2, ["detail", "streams"], completes=True))
     return tasks
 
 
 def _looks(record: Record, left: int) -> list[Look]:
     """Return the backlog at the end of each day; the week must be too short for the backfill."""
-    first = int(record.times.asked // DAY_S) + 1
+    first = int(record.times.backfill_at // DAY_S) + 1
     ends = [day * DAY_S - 1.0 for day in range(first, int(record.times.end // DAY_S) + 1)]
     return [Look(end, {0: left}) for end in ends]

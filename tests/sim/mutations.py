@@ -1,4 +1,4 @@
-"""Deliberate mutations of the engine, as data: what each breaks, and the text that makes it so."""
+"""Deliberate mutations of the engine: the source text that each replaces, and its effect."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 class MutationDoesNotFit(Exception):
-    """The engine's source has changed: the text to be replaced is not there exactly once."""
+    """The engine's source has changed: it does not contain the text to replace exactly once."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace `old`, which stands exactly once in `file` (under src/feedzone)."""
+    """Replaces `old`, which occurs exactly once in `file` (under src/feedzone)."""
 
     file: str
     old: str
@@ -21,7 +21,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutation:
-    """`breaks` says in one line what no longer holds; `guarantee` which one of ARCHITECTURE.md, if any."""
+    """A deliberate mistake; `breaks` is its effect in one line.
+
+    `guarantee` is the number of the guarantee in ARCHITECTURE.md that it breaks, if any.
+    """
 
     name: str
     breaks: str
@@ -30,7 +33,7 @@ class Mutation:
     scenarios: tuple[str, ...] = ("hostile",)
 
     def apply(self, package: Path) -> None:
-        """Write the mutation into this copy of the package."""
+        """Apply the mutation to a copy of the package."""
         for edit in self.edits:
             path = package / edit.file
             source = path.read_text()
@@ -52,7 +55,7 @@ def mutation(
     guarantee: int | None = None,
     scenarios: tuple[str, ...] = ("hostile",),
 ) -> Mutation:
-    """One that is a single edit."""
+    """Return a mutation with a single edit."""
     return Mutation(name, breaks, (Edit(file, old, new),), guarantee, scenarios)
 
 
@@ -140,7 +143,7 @@ MUTATIONS = (
         guarantee=2,
     ),
     mutation(
-        "tombstone for ever",
+        "tombstone forever",
         "an activity that Strava shows again stays a tombstone",
         "store/activities.py",
         '    if row.sync_status == "deleted":\n        log_change(',
@@ -157,7 +160,7 @@ MUTATIONS = (
         guarantee=3,
     ),
     mutation(
-        "deauthorisation believed",
+        "deauthorization believed",
         "an unsigned event purges a connected athlete",
         "handlers/revoke_athlete.py",
         "if hint.verified and await self._is_still_true(job):",
@@ -281,7 +284,7 @@ MUTATIONS = (
         "handlers/reconcile_athlete.py",
         "missing = [number for number in held if number not in seen]",
         "missing = []",
-        scenarios=("deaf",),
+        scenarios=("lost_events",),
     ),
     mutation(
         "no reconciliation",
@@ -289,7 +292,7 @@ MUTATIONS = (
         "store/jobs/schedule.py",
         "if full or polling:",
         "if False:",
-        scenarios=("deaf",),
+        scenarios=("lost_events",),
     ),
     mutation(
         "no rechecks",

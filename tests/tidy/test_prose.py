@@ -26,11 +26,11 @@ VAGUE = frozenset(
     "asked found given heard held kept mine one ours said theirs told wanted whole".split()  # noqa: SIM905
 )
 
-# A clause without a noun before it: "what waits", "who has left". Its verbs:
+# The verbs of a clause that has no noun before its pronoun.
 VERBS = r"""
-    is|are|was|were|be|has|have|had|do|does|did|can|could|may|must|should|will|would|only|
-    asks?|asked|beg[ia]ns?|came|comes?|connects?|fails|failed|follows?|goes|went|hears?|holds?|knows?|leaves?|left|
-    looks?|needs?|runs?|says?|stays?|stayed|tells?|uses?|waits?|waited|wants?
+    is|are|was|were|has|have|had|can|does|did|should|only|
+    asks?|asked|begins?|began|came|comes?|connects?|fails|failed|follows|goes|went|holds|leaves?|left|
+    looks?|runs?|stays?|uses|waits?|waited|wants
 """
 MARKERS = re.compile(
     rf"""
@@ -82,7 +82,7 @@ def prose_of_template(path: Path) -> Iterator[Passage]:
 
 
 def blank(match: re.Match[str]) -> str:
-    """Return the line breaks of what is cut out, so that line numbers stay right."""
+    """Return only the line breaks of the match, so that line numbers stay right."""
     return " " + "\n" * match[0].count("\n")
 
 

@@ -97,7 +97,7 @@ def test_strava_refuses_and_counts_calls_over_the_limit_and_other_clients_use_th
     assert [response.status for response in responses] == [200, 200, 429]
     assert [bool(response.headers) for response in responses] == [False, True, True]
     assert strava.meter.usage(clock.now)["read_daily"] == 31
-    assert Counter((read.ours, read.refused) for read in reads) == {
+    assert Counter((read.own, read.refused) for read in reads) == {
         (True, False): 2,
         (False, False): 1,
         (True, True): 1,
@@ -130,7 +130,7 @@ def test_a_limiter_never_exceeds_the_limits_and_stores_what_it_fetched(policy):
             windows[read.at // QUARTER_S] += read.calls
             answered += read.calls
     assert max(windows.values()) <= WEEK.limits.read_short
-    assert [day.ours for day in results.days if day.ours > WEEK.limits.read_daily] == []
+    assert [day.own for day in results.days if day.own > WEEK.limits.read_daily] == []
     assert 0 < 2 * len([at for at in record.done if at < record.times.end]) <= answered
     assert all(s.detail_at >= s.delivered_at for s in record.stories.values() if s.detail_at)
     assert all(s.streams_at >= s.happened_at + 40 for s in record.stories.values() if s.streams_at)
@@ -153,7 +153,7 @@ def test_durations_have_a_readable_unit():
 
 def test_a_row_shows_mean_and_worst_of_the_complete_days_after_the_first():
     record = rivals.run(1, WEEK, lambda clock: FixedSleep(clock, 1.0))
-    days = [day for day in figures(record).days if day.whole][1:]
+    days = [day for day in figures(record).days if day.full][1:]
     assert len(days) == 1
     cells = row("x", record).strip("| ").split(" | ")
     assert cells[0] == "x"

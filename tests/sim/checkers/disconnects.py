@@ -1,4 +1,4 @@
-"""No athlete's data survived their leaving."""
+"""No data of a disconnected athlete is left."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ TABLES = (
 def check(evidence: Evidence) -> Iterator[str]:
     for athlete_id in sorted(evidence.world.athletes):
         row = next(iter(evidence.all("SELECT * FROM strava_athletes WHERE id = ?", athlete_id)), None)
-        gone = athlete_id in evidence.ledger.left and athlete_id not in evidence.world.grants.live
-        if athlete_id in evidence.ledger.removed or (gone and _told(evidence, athlete_id)):
+        revoked = athlete_id in evidence.ledger.deauthorized and athlete_id not in evidence.world.grants.live
+        if athlete_id in evidence.ledger.removed or (revoked and _acknowledged(evidence, athlete_id)):
             yield from _nothing_left(evidence, athlete_id, row)
-        elif gone and row is not None and row["status"] == "active":
-            yield f"athlete {athlete_id} left, and is still called active"
+        elif revoked and row is not None and row["status"] == "active":
+            yield f"athlete {athlete_id} disconnected, and the status is still active"
 
 
-def _told(evidence: Evidence, athlete_id: int) -> bool:
-    """Whether we have answered 200 to the event that said so."""
-    since = int(evidence.ledger.left[athlete_id])
+def _acknowledged(evidence: Evidence, athlete_id: int) -> bool:
+    """Return whether the engine answered the deauthorization event with 200."""
+    since = int(evidence.ledger.deauthorized[athlete_id])
     return any(
         kind == "athlete" and owner == athlete_id and at >= since and identity not in evidence.ledger.forged
         for identity in evidence.ledger.acknowledged
@@ -41,19 +41,19 @@ def _nothing_left(evidence: Evidence, athlete_id: int, row: object) -> Iterator[
     for table in TABLES:
         count = evidence.all(f"SELECT count(*) FROM {table} WHERE athlete_id = ?", athlete_id)[0][0]
         if count:
-            yield f"athlete {athlete_id} left, and {count} rows stay in {table}"
+            yield f"athlete {athlete_id} disconnected, and {count} rows stay in {table}"
     titles = evidence.all(
         'SELECT event_data FROM webhook_events WHERE owner_id = ? AND event_data LIKE \'%"title":"%\'',
         athlete_id,
     )
     if titles:
-        yield f"athlete {athlete_id} left, and {len(titles)} events still tell the titles of their activities"
+        yield f"athlete {athlete_id} disconnected, and {len(titles)} events still contain titles"
     if row is None:
         return
     for column in ("access_token_encrypted", "refresh_token_encrypted", "firstname", "lastname", "username"):
         if row[column] is not None:  # type: ignore[index]
-            yield f"athlete {athlete_id} left, and their {column} stays"
+            yield f"athlete {athlete_id} disconnected, and the {column} stays"
     if row["status"] != "deauthorized":  # type: ignore[index]
-        yield f"athlete {athlete_id} left, and is called {row['status']}"  # type: ignore[index]
+        yield f"athlete {athlete_id} disconnected, and the status is {row['status']}"  # type: ignore[index]
     if not evidence.all("SELECT 1 FROM deletion_receipts WHERE athlete_id = ?", athlete_id):
-        yield f"athlete {athlete_id} left, and no receipt proves it"
+        yield f"athlete {athlete_id} disconnected, and there is no deletion receipt"
