@@ -161,8 +161,7 @@ def _http() -> Transport:
 
 
 def _foresight(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> Foresight:
-    size, photos = settings.queue_batch_size, settings.fetch_photos
-    return Foresight(database, clock, budget, batch_size=size, photos=photos)
+    return Foresight(database, clock, budget, batch_size=settings.queue_batch_size)
 
 
 def _application(settings: Settings, transport: Transport) -> StravaApplication:

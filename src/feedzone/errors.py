@@ -158,12 +158,10 @@ class QuotaSpent(StravaError):
     `until` is the instant (UTC) at which there will be room.
     """
 
-    BEGINNING = "no quota left"
-
     def __init__(self, window: str, until: object) -> None:
         self.window = window
         self.until = until
-        super().__init__(f"{self.BEGINNING} in window {window} before {until}")
+        super().__init__(f"no quota left in window {window} before {until}")
 
 
 class ApplicationPaused(StravaError):

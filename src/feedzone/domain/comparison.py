@@ -60,9 +60,9 @@ def comparison(
     return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.RECONCILE)
 
 
-def refresh(athlete_id: int, activity_id: int) -> JobSpec:
+def refresh(athlete_id: int, activity_id: int, *, manual: bool = False) -> JobSpec:
     """The list tells of something that we do not have."""
-    hint = RefreshHint(cause="reconciliation")
+    hint = RefreshHint(cause="reconciliation", manual=manual)
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
 
 

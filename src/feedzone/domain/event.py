@@ -26,6 +26,9 @@ BULK = 10
 are shown already are confirmed behind live work."""
 
 Signature = Literal["verified", "mismatch", "absent"]
+IgnoredBecause = Literal["foreign_subscription", "not_connected", "nothing_to_do"]
+"""Why an event causes no job: another subscription's, an unknown athlete's, or it changes nothing we keep."""
+
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 

@@ -43,6 +43,8 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
     """The version of the job whose detail is stored, while its streams could not be had yet."""
     streams_only: bool = False
     """Ask for the streams alone: the detail is known, and not due to be read again."""
+    manual: bool = False
+    """The list says that the activity was entered by hand: there are no streams to ask for."""
 
     @property
     def announced(self) -> bool:
@@ -120,12 +122,21 @@ CALLS_A_SLICE = 5
 
 
 def calls_of(hint: Hint) -> int:
-    """How many calls a job is going to make, as far as its hint tells: at least one."""
-    if isinstance(hint, RefreshHint) and not hint.streams_only and hint.detail_version is None:
-        return CALLS_AN_ACTIVITY
-    if isinstance(hint, ReconcileHint) and hint.since is not None:
-        return CALLS_A_SLICE
-    return 1
+    """Return how many calls a job is going to make, as far as its hint tells: at least one.
+
+    A list takes as many calls as it has pages. Only its end tells how many there are.
+    """
+    match hint:
+        case RefreshHint(streams_only=True) | RefreshHint(manual=True):
+            return 1
+        case RefreshHint(detail_version=None):
+            return CALLS_AN_ACTIVITY
+        case ReconcileHint(since=int()):
+            return CALLS_A_SLICE
+        case ReconcileHint(full=True, to_end=True):
+            return 2
+        case _:
+            return 1
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -153,10 +164,12 @@ def job_now(kind: JobKind, key: str, athlete_id: int, hint: Hint, lane: Lane) ->
     return JobSpec(kind, key, athlete_id, hint, 0, lane)
 
 
-def backfill_job(athlete_id: int, activity_id: int, started: datetime | None) -> JobSpec:
+def backfill_job(
+    athlete_id: int, activity_id: int, started: datetime | None, *, manual: bool = False
+) -> JobSpec:
     """Fetch an activity of the past: the newest first."""
     rank = -int(started.timestamp()) if started else 0
-    hint = RefreshHint(cause="backfill")
+    hint = RefreshHint(cause="backfill", manual=manual)
     return JobSpec("refresh_activity", activity_key(activity_id), athlete_id, hint, 0, Lane.BACKFILL, rank)
 
 

@@ -10,6 +10,13 @@ import msgspec
 from .effect import Effect
 from .job import Hint, JobSpec, Lane
 
+WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry"]
+"""Why a job is put off: the rate limit is spent, the circuit breaker is open, more updates may come, one list
+call goes first, or the last run got no result."""
+
+LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry")
+"""The reasons that may last. The others put a job off for seconds."""
+
 FAILURES = (
     "no_answer",
     "strava_error",
@@ -56,6 +63,7 @@ class Snooze(msgspec.Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
     hint: Hint | None = None
     """Replaces the job's hint, so that the next run goes on where this one stopped."""
+    wait_reason: WaitReason = "retry"
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -68,6 +76,8 @@ class Retry(msgspec.Struct, frozen=True):
     """Written too when this was the last attempt."""
     kind: str = "other"
     """The class of the failure, by which dead letters are grouped."""
+    http_status: int | None = None
+    """What Strava answered; None: it gave no answer, or the failure is our own."""
 
 
 class Discard(msgspec.Struct, frozen=True):
@@ -77,6 +87,7 @@ class Discard(msgspec.Struct, frozen=True):
     effects: tuple[Effect, ...] = ()
     if_last: tuple[Effect, ...] = ()
     kind: str = "other"
+    http_status: int | None = None
 
 
 Outcome = Done | Continue | Snooze | Retry | Discard

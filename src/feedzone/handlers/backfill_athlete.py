@@ -47,7 +47,7 @@ class BackfillAthlete:
             # Only an empty page is the end: a short one may be followed by more (pain 51).
             return Done((FinishListing(job.athlete_id),))
         mine = tuple(record for record in records if record.athlete_id == job.athlete_id)
-        jobs = tuple(backfill_job(r.athlete_id, r.id, r.start_date) for r in mine)
+        jobs = tuple(backfill_job(r.athlete_id, r.id, r.start_date, manual=r.manual) for r in mine)
         page = StorePage(job.athlete_id, mine, jobs, again)
         # Without a time it is not looked at twice, though the next page may have to wait for a window again.
         found, listed_at = (hint.found, None) if again else (hint.found + len(mine), now)

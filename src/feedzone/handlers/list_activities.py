@@ -34,5 +34,5 @@ class ListActivities:
             outcome = ending(error, job, now, self.rng)
             return outcome if isinstance(outcome, Snooze) else Done(note=f"not listed: {error}")
         mine = tuple(record for record in listed if record.athlete_id == job.athlete_id)
-        jobs = tuple(refresh(job.athlete_id, record.id) for record in mine)
+        jobs = tuple(refresh(job.athlete_id, record.id, manual=record.manual) for record in mine)
         return Done((StoreAnnounced(job.athlete_id, mine, jobs),))

@@ -121,7 +121,7 @@ class ReconcileAthlete:
             athlete_id,
             hint.full,
             tuple(listed),
-            tuple(refresh(athlete_id, record.id) for record in listed),
+            tuple(refresh(athlete_id, record.id, manual=record.manual) for record in listed),
             tuple(confirm_deletion(athlete_id, number) for number in missing),
             calls,
             last=last,

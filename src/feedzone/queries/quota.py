@@ -49,7 +49,7 @@ class Queue(NamedTuple):
 
 
 class Foresight:
-    """`batch_size` is how many jobs a worker runs at once, `photos` whether they are fetched."""
+    """`batch_size` is how many jobs a worker runs at once."""
 
     def __init__(
         self,
@@ -58,13 +58,11 @@ class Foresight:
         budget: BudgetTable,
         *,
         batch_size: int = 10,
-        photos: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._budget = budget
         self._batch_size = batch_size
-        self._photos = photos
         self._glanced: tuple[datetime, Queue] | None = None
         self._timed: tuple[datetime, float | None] | None = None
 
@@ -88,7 +86,7 @@ class Foresight:
 
     def queue(self, connection: Connection, outlook: Outlook) -> Queue:
         """What waits, and when it will be done."""
-        rows = cost.waiting(connection, outlook.now, photos=self._photos)
+        rows = cost.waiting(connection, outlook.now)
         syncs = [row for row in rows if row.sync_calls]
         calls = int(sum(row.calls for row in rows))
         last, *ends = done_at(outlook, [calls, *(float(row.sync_after) for row in syncs)])

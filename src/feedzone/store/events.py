@@ -227,14 +227,13 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Athletes whose events we ignore, with how many (pain 28)."""
-    unknown = _columns.error_message.like("athlete % is not connected")
     query = (
         select(
             _columns.owner_id,
             func.count().label("events"),
             func.max(_columns.created_at).label("last"),
         )
-        .where(_columns.status == "ignored", unknown)
+        .where(_columns.status == "ignored", _columns.ignored_because == "not_connected")
         .group_by(_columns.owner_id)
         .order_by(func.count().desc())
         .limit(limit)

@@ -10,7 +10,16 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from ..domain.event import BULK, MAX_DEBOUNCE, Signature, StravaEvent, job_for, redacted, visible_update
+from ..domain.event import (
+    BULK,
+    MAX_DEBOUNCE,
+    IgnoredBecause,
+    Signature,
+    StravaEvent,
+    job_for,
+    redacted,
+    visible_update,
+)
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, ListHint, athlete_key
 from . import activities, athletes, events, subscriptions
@@ -70,7 +79,7 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
             event, event_id, signature, now, recently_refetched=event.object_id in storms, in_bulk=in_bulk
         )
         waiting_updates[event.owner_id] += event.aspect_type == "update"
-        ignored = _why_ignored(event, status, ours, spec)
+        ignored = why_ignored(event, spec, connected=_is_connected(event, status), ours=ours)
         specs[event_id] = (event, signature, None if ignored else spec)
         # Of who has left or never came, nothing is kept that later events tell of them (guarantee 6).
         stranger = event.object_type == "activity" and not _is_connected(event, status)
@@ -81,7 +90,7 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     return [
         AcceptResult(
             row["id"],
-            "duplicate" if row["id"] not in new else "ignored" if row["error_message"] else "accepted",
+            "duplicate" if row["id"] not in new else "ignored" if row["ignored_because"] else "accepted",
         )
         for row in rows
     ]
@@ -91,18 +100,37 @@ def _is_connected(event: StravaEvent, status: dict[int, str]) -> bool:
     return status.get(event.owner_id) not in (None, "deauthorized")
 
 
-def _why_ignored(
-    event: StravaEvent, status: dict[int, str], ours: set[int], spec: JobSpec | None
-) -> str | None:
+def why_ignored(
+    event: StravaEvent, spec: JobSpec | None, *, connected: bool, ours: set[int]
+) -> IgnoredBecause | None:
+    """Return why this event causes no job. None: it causes one."""
     if ours and event.subscription_id not in ours:
-        return f"subscription {event.subscription_id} is not ours"
-    if not _is_connected(event, status):
-        return f"athlete {event.owner_id} is not connected"
-    return "nothing to do" if spec is None else None
+        return "foreign_subscription"
+    if not connected:
+        return "not_connected"
+    return "nothing_to_do" if spec is None else None
+
+
+def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | None:
+    """Say to people why the event was ignored."""
+    match ignored:
+        case None:
+            return None
+        case "foreign_subscription":
+            return f"subscription {event.subscription_id} is not ours"
+        case "not_connected":
+            return f"athlete {event.owner_id} is not connected"
+        case "nothing_to_do":
+            return "nothing to do"
 
 
 def _values(
-    event: StravaEvent, signature: Signature, event_id: str, now: datetime, ignored: str | None, kept: str
+    event: StravaEvent,
+    signature: Signature,
+    event_id: str,
+    now: datetime,
+    ignored: IgnoredBecause | None,
+    kept: str,
 ) -> dict[str, Any]:
     return {
         "id": event_id,
@@ -111,7 +139,8 @@ def _values(
         "attempts": 0,
         "created_at": now,
         "processed_at": now if ignored else None,
-        "error_message": ignored,
+        "error_message": _explanation(event, ignored),
+        "ignored_because": ignored,
         "object_type": event.object_type,
         "object_id": event.object_id,
         "aspect_type": event.aspect_type,

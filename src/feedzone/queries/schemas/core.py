@@ -14,6 +14,7 @@ from ...domain.athlete import AthleteStatus
 from ...domain.effect import PhotoState, StreamState
 from ...domain.gear import GearKind
 from ...domain.job import JobKind
+from ...domain.outcome import WaitReason
 from .quota import QueueOutlook, QuotaWindow, SyncOutlook
 
 SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
@@ -248,6 +249,8 @@ class Job(Struct, frozen=True, kw_only=True):
     lease_until: datetime | None
     last_error: str | None
     error_class: Annotated[str | None, Meta(description="by which failures are grouped")]
+    http_status: Annotated[int | None, Meta(description="Strava's answer to the failed attempt")]
+    wait_reason: Annotated[WaitReason | None, Meta(description="why due_at was put off")]
     first_received_at: datetime
     updated_at: datetime
 

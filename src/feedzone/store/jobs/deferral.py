@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ...domain.job import Hint, Lane, decode_hint
-from ...errors import QuotaSpent
 from ..schema.tables import jobs
 
 _columns = jobs.c
@@ -22,12 +21,12 @@ _LIVE_REFRESHES = update(jobs).where(
 _OF_ATHLETES = _columns.athlete_id.in_(bindparam("athletes", expanding=True))
 _THESE = _columns.id.in_(bindparam("picked", expanding=True))
 _LET_PASS = _LIVE_REFRESHES.where(_OF_ATHLETES, _columns.due_at <= bindparam("now")).values(
-    due_at=bindparam("until")
+    due_at=bindparam("until"), wait_reason="list_first"
 )
-_LET_THESE_PASS = update(jobs).where(_THESE).values(due_at=bindparam("until"))
+_LET_THESE_PASS = update(jobs).where(_THESE).values(due_at=bindparam("until"), wait_reason="list_first")
 _GO_ON = _LIVE_REFRESHES.where(
-    _OF_ATHLETES, _columns.due_at > bindparam("now"), _columns.last_error.is_(None)
-).values(due_at=bindparam("now"))
+    _OF_ATHLETES, _columns.due_at > bindparam("now"), _columns.wait_reason == "list_first"
+).values(due_at=bindparam("now"), wait_reason=None)
 
 AT_ONCE = 200
 """So many jobs are put off in one transaction: nobody who stores an event has to wait long for it."""
@@ -40,7 +39,12 @@ _CLOSED = _DUE.limit(AT_ONCE).with_for_update(skip_locked=True)
 _PUT_OFF = (
     update(jobs)
     .where(_THESE)
-    .values(due_at=bindparam("until"), last_error=bindparam("reason"), updated_at=bindparam("now"))
+    .values(
+        due_at=bindparam("until"),
+        wait_reason="quota",
+        last_error=bindparam("reason"),
+        updated_at=bindparam("now"),
+    )
 )
 
 
@@ -95,9 +99,9 @@ def resume_after_limit_raise(connection: Connection, now: datetime) -> None:
     waiting = update(jobs).where(
         _columns.state == "queued",
         _columns.due_at > now,
-        _columns.last_error.startswith(QuotaSpent.BEGINNING, autoescape=True),
+        _columns.wait_reason == "quota",
     )
-    connection.execute(waiting.values(due_at=now))
+    connection.execute(waiting.values(due_at=now, wait_reason=None))
 
 
 class Live(NamedTuple):

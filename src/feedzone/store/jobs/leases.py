@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
 from ...domain.job import CALLS_AN_ACTIVITY, Job, Lane, calls_of, decode_hint
 from .. import events
@@ -37,6 +37,7 @@ _HOLD = (
         state="running",
         lease_owner=bindparam("holder"),
         lease_until=bindparam("until"),
+        wait_reason=None,
         updated_at=bindparam("now"),
     )
 )
@@ -51,7 +52,11 @@ _FIRST = (
     .order_by(_columns.priority)
     .limit(ENOUGH)
 )
-_UNDER_WAY = select(_columns.priority, _columns.hint).where(_columns.state == "running")
+_UNDER_WAY = (
+    select(_columns.priority, func.sum(_columns.calls).label("calls"))
+    .where(_columns.state == "running")
+    .group_by(_columns.priority)
+)
 
 ALL_LANES = max(Lane) + 1
 NO_LIMIT: Mapping[Lane, int] = {}
@@ -99,10 +104,7 @@ def _allowed(left: dict[Lane, int], job: Job, most: Mapping[Lane, int], idle: Co
 
 def calls_to_come(connection: Connection) -> dict[Lane, int]:
     """How many calls the jobs that run now may still make, by lane."""
-    found = Counter[Lane]()
-    for row in connection.execute(_UNDER_WAY):
-        found[Lane(row.priority)] += calls_of(decode_hint(row.hint))
-    return found
+    return {Lane(row.priority): int(row.calls) for row in connection.execute(_UNDER_WAY)}
 
 
 def calls_that_go_first(connection: Connection, before: datetime) -> dict[Lane, int]:

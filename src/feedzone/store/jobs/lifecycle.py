@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_
 
 from ...domain.event import MAX_DEBOUNCE
 from ...domain.ids import uuid7
-from ...domain.job import Job, JobSpec, Lane, encode_hint
+from ...domain.job import Hint, Job, JobSpec, Lane, calls_of, encode_hint
 from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from .. import events
 from ..engine.dialect import insert_for
@@ -92,20 +92,21 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
         old.due_at > new.updated_at,
         old.due_at < later,
         old.priority == int(Lane.LIVE),
-        old.last_error.is_(None),
+        or_(old.wait_reason.is_(None), old.wait_reason == "debounce", old.wait_reason == "list_first"),
     )
+    replaced = or_(running, new.due_at < old.due_at)
     return statement.on_conflict_do_update(
         index_elements=[old.kind, old.key, old.athlete_id],
         index_where=LIVE,
         set_={
             "version": old.version + 1,
             "hint": case((newer, new.hint), else_=old.hint),
+            "calls": case((newer, new.calls), else_=old.calls),
             "hint_time": case((newer, new.hint_time), else_=old.hint_time),
             "priority": case((better, new.priority), else_=old.priority),
             "fair_position": case((better, new.fair_position), else_=old.fair_position),
-            "due_at": case(
-                (settling, later), (or_(running, new.due_at < old.due_at), new.due_at), else_=old.due_at
-            ),
+            "due_at": case((settling, later), (replaced, new.due_at), else_=old.due_at),
+            "wait_reason": case((settling, "debounce"), (replaced, new.wait_reason), else_=old.wait_reason),
             "debounce_until": case((running, new.debounce_until), else_=longest),
             "updated_at": new.updated_at,
         },
@@ -131,23 +132,30 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
 
 
 def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
+    due_at = spec.due_at or now
+    debounced = spec.debounce_until is not None and due_at > now
     return {
         "id": uuid7(int(now.timestamp() * 1000)),
         "kind": spec.kind,
         "key": spec.key,
         "athlete_id": spec.athlete_id,
         "state": "queued",
-        "hint": encode_hint(spec.hint),
+        **_hint(spec.hint),
         "hint_time": spec.hint_time,
         "priority": int(spec.lane),
         "fair_position": fair_position,
-        "due_at": spec.due_at or now,
+        "due_at": due_at,
+        "wait_reason": "debounce" if debounced else None,
         "debounce_until": spec.debounce_until,
         "attempts": 0,
         "version": 1,
         "first_received_at": now,
         "updated_at": now,
     }
+
+
+def _hint(hint: Hint) -> dict[str, Any]:
+    return {"hint": encode_hint(hint), "calls": calls_of(hint)}
 
 
 def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
@@ -186,29 +194,27 @@ def finish(
         case Continue(hint=hint, lane=lane):
             going_on: dict[str, Any] = {"attempts": 0, "last_error": None}
             if not overtaken:
-                going_on["hint"] = encode_hint(hint)
+                going_on |= _hint(hint)
             if lane is not None:
                 going_on |= {"priority": int(lane), "fair_position": fairness.first(connection, lane)}
             _requeue(connection, job, again or now, now, going_on)
             events.mark_pending(connection, [job.id])
-        case Snooze(until=until, reason=reason, hint=hint):
-            # A newer hint is not replaced by where the older run stopped.
+        case Snooze(until=until, reason=reason, hint=hint, wait_reason=wait_reason):
             changes: dict[str, Any] = {"last_error": reason}
+            if not overtaken:
+                changes["wait_reason"] = wait_reason
+            # A newer hint is not replaced by where the older run stopped.
             if hint is not None and not overtaken:
-                changes["hint"] = encode_hint(hint)
+                changes |= _hint(hint)
             _requeue(connection, job, again or until, now, changes)
             events.mark_pending(connection, [job.id])
-        case Retry(error=error, hint=hint, kind=kind):
+        case Retry(hint=hint):
             dead = job.attempts + 1 >= max_attempts
-            _failed(connection, job, error, kind, now, dead=dead, overtaken=overtaken)
+            _failed(connection, job, outcome, now, again or now + retry_delay, dead=dead, overtaken=overtaken)
             if hint is not None and not overtaken:
-                connection.execute(_CHANGE, {"job": job.id, "hint": encode_hint(hint)})
-            due = again or now + retry_delay
-            connection.execute(
-                update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
-            )
-        case Discard(reason=reason, kind=kind):
-            _failed(connection, job, reason, kind, now, dead=True, overtaken=overtaken)
+                connection.execute(_CHANGE, {"job": job.id, **_hint(hint)})
+        case Discard():
+            _failed(connection, job, outcome, now, now, dead=True, overtaken=overtaken)
     return True
 
 
@@ -230,17 +236,32 @@ def _complete(connection: Connection, job: Job, done: Done, *, again: datetime |
 
 
 def _failed(
-    connection: Connection, job: Job, error: str, kind: str, now: datetime, *, dead: bool, overtaken: bool
+    connection: Connection,
+    job: Job,
+    outcome: Retry | Discard,
+    now: datetime,
+    due: datetime,
+    *,
+    dead: bool,
+    overtaken: bool,
 ) -> None:
-    attempts.note(connection, job, error, kind, now)
-    changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error, "error_class": kind}
+    error = outcome.error if isinstance(outcome, Retry) else outcome.reason
+    attempts.note(connection, job, error, outcome.kind, now)
+    changes: dict[str, Any] = {
+        "attempts": job.attempts + 1,
+        "last_error": error,
+        "error_class": outcome.kind,
+        "http_status": outcome.http_status,
+    }
     if dead and not overtaken:
-        chance = dead_letters.merge_earlier(connection, job, kind, now)
+        chance = dead_letters.merge_earlier(connection, job, outcome.kind, now)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
         connection.execute(_CHANGE, {"job": job.id, "due_at": chance, **changes})
     else:
         # What came meanwhile deserves attempts of its own.
-        _requeue(connection, job, now, now, changes | ({"attempts": 0} if overtaken and dead else {}))
+        changes |= {"attempts": 0} if dead else {}
+        changes |= {} if overtaken else {"wait_reason": "retry"}
+        _requeue(connection, job, due, now, changes)
     events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
 
 

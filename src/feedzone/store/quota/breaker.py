@@ -30,10 +30,6 @@ _columns = application_state.c
 _STATE = select(application_state)
 IS_OPEN = or_(_columns.inactive_since.is_not(None), _columns.failing_since.is_not(None))
 
-PAUSED = "Strava has switched this application off"
-FAILS = "Strava fails"
-"""How the reasons of jobs begin that wait for the breaker (errors.ApplicationPaused, errors.StravaFails)."""
-
 
 class Permission(NamedTuple):
     """What a call is told that wants to leave: why it must wait, or that it is the probe, or neither."""
@@ -79,7 +75,7 @@ def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outco
 
     The lock lets it be seen by whoever closes the breaker meanwhile, or see that it is closed.
     """
-    if not (isinstance(outcome, Snooze) and outcome.reason.startswith((PAUSED, FAILS))):
+    if not (isinstance(outcome, Snooze) and outcome.wait_reason == "breaker"):
         return outcome
     paused = _paused(connection.execute(_STATE.with_for_update(read=True)).first())
     return outcome if paused is not None else msgspec.structs.replace(outcome, until=now)
@@ -87,9 +83,8 @@ def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outco
 
 def _resume_paused(connection: Connection, now: datetime) -> None:
     """What waited for the breaker is due now."""
-    said = or_(jobs.c.last_error.startswith(PAUSED), jobs.c.last_error.startswith(FAILS))
-    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, said)
-    connection.execute(update(jobs).where(waiting).values(due_at=now))
+    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.wait_reason == "breaker")
+    connection.execute(update(jobs).where(waiting).values(due_at=now, wait_reason=None))
 
 
 class Breaker:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, case, func, select
 
+from ...domain.outcome import LONG_WAITS
 from ..schema.tables import jobs
 
 
@@ -32,7 +33,10 @@ def counts(connection: Connection) -> dict[str, int]:
 def put_off(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
     """Until when the athlete's next job waits, and why (`last_error`); None while one is due or runs."""
     query: Any = (
-        select(jobs.c.due_at, jobs.c.last_error)
+        select(
+            jobs.c.due_at,
+            case((jobs.c.wait_reason.in_(LONG_WAITS), jobs.c.last_error)).label("last_error"),
+        )
         .where(jobs.c.athlete_id == athlete_id, jobs.c.state.in_(("queued", "running")))
         .order_by(jobs.c.state.desc(), jobs.c.due_at)  # running ones first
         .limit(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +13,6 @@ from markupsafe import Markup
 from ...domain.wording import count, duration
 from ..parsing import schema_meaning, schema_type
 from .units import METRES_A_MILE
-
-STATUS = re.compile(r"[A-Z]+ \S+ ([45]\d\d)\b")
-"""An error that tells of an answer begins with the call and the answer's status."""
 
 CAUSES: Mapping[str, tuple[str, str]] = {
     "no_answer": (
@@ -164,9 +160,8 @@ def distance(context: Context, metres: float | None) -> str:
 def failure(context: Context, letter: Any) -> Markup:
     """What has been happening to a dead letter, and since when."""
     job, subject = letter.job, SUBJECTS.get(letter.job.kind, "this")
-    status = STATUS.match(job.last_error or "")
-    if status:
-        said = f"Strava answers {status[1]} for {subject}"
+    if job.http_status is not None and job.http_status >= 400:
+        said = f"Strava answers {job.http_status} for {subject}"
     elif job.error_class == "no_answer":
         said = f"Strava does not answer for {subject}"
     else:

@@ -229,9 +229,29 @@ def upgrade() -> None:
         sa.Column("lease_until", types.Instant(), nullable=True),
         sa.Column("lease_owner", sa.String(length=128), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("last_error", types.PlainText(), nullable=True),
+        sa.Column(
+            "last_error",
+            types.PlainText(),
+            nullable=True,
+            comment="for people; wait_reason and error_class are the codes",
+        ),
         sa.Column(
             "error_class", sa.String(length=32), nullable=True, comment="by which dead letters are grouped"
+        ),
+        sa.Column(
+            "http_status",
+            sa.Integer(),
+            nullable=True,
+            comment="Strava's answer to the failed attempt; null: no answer",
+        ),
+        sa.Column(
+            "wait_reason",
+            sa.String(length=16),
+            nullable=True,
+            comment="why due_at was put off; null: it was not",
+        ),
+        sa.Column(
+            "calls", sa.Integer(), server_default="1", nullable=False, comment="calls that the job will make"
         ),
         sa.Column("first_received_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
@@ -242,6 +262,10 @@ def upgrade() -> None:
             comment="more updates put due_at off up to then; null: they do not",
         ),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead')", name=op.f("ck_jobs_state")),
+        sa.CheckConstraint(
+            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry')",
+            name=op.f("ck_jobs_wait_reason"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     op.create_index("ix_jobs_athlete_id", "jobs", ["athlete_id", "priority", "fair_position"], unique=False)
@@ -448,7 +472,7 @@ def upgrade() -> None:
             comment="a refresh of this generation got no answer",
         ),
         sa.Column("initial_sync_started_at", types.Instant(), nullable=True),
-        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("initial_sync_completed_at", types.Instant(), nullable=True),
         sa.Column(
             "initial_sync_after",
@@ -457,9 +481,11 @@ def upgrade() -> None:
             comment="start of the synced window; null: all history",
         ),
         sa.Column("initial_sync_cursor", sa.Integer(), nullable=True, comment="pages listed so far"),
-        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("initial_sync_found", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("webhook_subscription_active", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column(
+            "webhook_subscription_active", sa.Boolean(), server_default=sa.text("false"), nullable=False
+        ),
         sa.Column("last_event_at", types.Instant(), nullable=True),
         sa.Column("last_synced_at", types.Instant(), nullable=True),
         sa.Column(
@@ -482,7 +508,7 @@ def upgrade() -> None:
         sa.Column(
             "operator_may_see",
             sa.Boolean(),
-            server_default=sa.false(),
+            server_default=sa.text("false"),
             nullable=False,
             comment="the athlete has agreed that the operator sees the activities on the pages",
         ),
@@ -538,7 +564,12 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", types.Instant(), nullable=False),
         sa.Column("processed_at", types.Instant(), nullable=True),
-        sa.Column("error_message", types.PlainText(), nullable=True),
+        sa.Column(
+            "error_message",
+            types.PlainText(),
+            nullable=True,
+            comment="for people; ignored_because is the code",
+        ),
         sa.Column("object_type", sa.String(length=16), nullable=False),
         sa.Column("object_id", types.BigInt, nullable=False),
         sa.Column("aspect_type", sa.String(length=16), nullable=False),
@@ -553,6 +584,13 @@ def upgrade() -> None:
             sa.Integer(),
             nullable=True,
             comment="the version of that job which includes this event",
+        ),
+        sa.Column(
+            "ignored_because", sa.String(length=32), nullable=True, comment="why the event caused no job"
+        ),
+        sa.CheckConstraint(
+            "ignored_because IN ('foreign_subscription', 'not_connected', 'nothing_to_do')",
+            name=op.f("ck_webhook_events_ignored_because"),
         ),
         sa.CheckConstraint(
             "signature IN ('verified', 'mismatch', 'absent')", name=op.f("ck_webhook_events_signature")
