@@ -17,7 +17,7 @@ import structlog
 
 from . import __version__
 from .clock import StravaClock, SystemClock
-from .domain.job import JobKind
+from .domain.job_kinds import JobKind
 from .domain.quota.windows import limits_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox

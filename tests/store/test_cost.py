@@ -9,7 +9,7 @@ from store_makers import OTHER, OWNER, fetched, spec, summary
 
 from feedzone.clock import StravaClock
 from feedzone.domain.effect import StorePage
-from feedzone.domain.job import BackfillHint, Lane, PhotosHint, ReconcileHint, RefreshHint, photos_key
+from feedzone.domain.job import BackfillHint, Lane, PlainHint, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Continue, Retry, Snooze
 from feedzone.domain.quota.demand import OTHERS, QUARTERS
 from feedzone.domain.quota.windows import ApiCall, Reading, Reservation
@@ -89,7 +89,7 @@ async def test_photos_cost_the_calls_of_their_own_jobs_and_do_not_delay_the_end_
     await store.apply(StorePage(OWNER, (summary(7, total_photo_count=4),), ()))
     await store.enqueue(spec(7, **BACKFILL))
     assert (await waiting(store))[OWNER].calls == 2
-    await store.enqueue(spec(kind="refresh_photos", key=photos_key(7), hint=PhotosHint(), lane=Lane.BACKFILL))
+    await store.enqueue(spec(kind="refresh_photos", key="photos:7", hint=PlainHint(), lane=Lane.BACKFILL))
     row = (await waiting(store))[OWNER]
     assert (row.calls, row.sync_calls) == (3, 2)
 

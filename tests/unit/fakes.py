@@ -12,7 +12,8 @@ import msgspec
 from feedzone.domain.activity import ActivityRecord, StoredActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
 from feedzone.domain.gear import GearListing
-from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
+from feedzone.domain.job import Hint, Job, Lane, RefreshHint
+from feedzone.domain.job_kinds import JobKind
 from feedzone.domain.outcome import Outcome, Retry, Snooze
 from feedzone.domain.photos import Photo, StoredPhotos
 from feedzone.domain.quota.windows import ApiCall, Reservation, Usage

@@ -22,7 +22,7 @@ def letter(
     job = Job(
         id="1", kind=kind, key="activity:7", athlete_id=42, state="dead", action="refresh", cause=None,
         lane="live", due_at=NOW, attempts=3, version=1, lease_owner=None, lease_until=None,
-        last_error=error, error_class=error_class, http_status=status, wait_reason=None,
+        last_error=error, error_class=error_class, http_status=status,
         first_received_at=first, updated_at=NOW,
     )  # fmt: skip
     return DeadLetter(

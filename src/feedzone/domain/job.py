@@ -9,16 +9,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from .job_kinds import KINDS, JobKind, job_key
+
 Action = Literal["refresh", "delete"]
-JobKind = Literal[
-    "refresh_activity",
-    "revoke_athlete",
-    "backfill_athlete",
-    "reconcile_athlete",
-    "refresh_gear",
-    "refresh_photos",
-    "list_activities",
-]
 
 
 class Lane(IntEnum):
@@ -99,29 +92,21 @@ class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="
     """How many activities its runs before this one have missed."""
 
 
-class ListHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="list"):
-    """Many new activities were announced at once: one list call shows them all (pain 29)."""
+class PlainHint(msgspec.Struct, frozen=True, tag_field="do", tag="plain"):
+    """The job's kind and key say all there is to say."""
 
 
-class GearHint(msgspec.Struct, frozen=True, tag_field="do", tag="gear"):
-    """Ask what the athlete's profile says of bikes and shoes. There is nothing to add."""
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | PlainHint
 
 
-class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
-    """Ask for an activity's photos. There is nothing to add."""
-
-
-Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | GearHint | PhotosHint
-
-
-CALLS_AN_ACTIVITY = 2
+CALLS_AN_ACTIVITY = KINDS["refresh_activity"].calls
 """The detail and the streams."""
 
 CALLS_A_SLICE = 5
 """Of a comparison of more than the usual days: three full pages, a short and an empty one."""
 
 
-def calls_of(hint: Hint) -> int:
+def calls_of(kind: JobKind, hint: Hint) -> int:
     """Return how many calls a job is going to make, as far as its hint tells: at least one.
 
     A list takes as many calls as it has pages. Only its end tells how many there are.
@@ -129,14 +114,14 @@ def calls_of(hint: Hint) -> int:
     match hint:
         case RefreshHint(streams_only=True) | RefreshHint(manual=True):
             return 1
-        case RefreshHint(detail_version=None):
-            return CALLS_AN_ACTIVITY
+        case RefreshHint(detail_version=int()):
+            return 1
         case ReconcileHint(since=int()):
             return CALLS_A_SLICE
         case ReconcileHint(full=True, to_end=True):
             return 2
         case _:
-            return 1
+            return KINDS[kind].calls
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -206,16 +191,11 @@ running_job: ContextVar[Job | None] = ContextVar("running_job", default=None)
 
 
 def activity_key(activity_id: int) -> str:
-    return f"activity:{activity_id}"
-
-
-def photos_key(activity_id: int) -> str:
-    """Not the activity's own key: its job must never have to wait for that of its photos."""
-    return f"photos:{activity_id}"
+    return job_key("refresh_activity", activity_id)
 
 
 def athlete_key(athlete_id: int) -> str:
-    return f"athlete:{athlete_id}"
+    return job_key("backfill_athlete", athlete_id)
 
 
 def encode_hint(hint: Hint) -> str:

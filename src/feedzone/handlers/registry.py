@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from ..domain.job import JobKind
+from ..domain.job_kinds import JobKind
 from ..ports import Clock, Handler, HandlerReads, StravaApi
 from .backfill_athlete import BackfillAthlete
 from .list_activities import ListActivities

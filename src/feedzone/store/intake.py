@@ -21,7 +21,7 @@ from ..domain.event import (
     visible_update,
 )
 from ..domain.ids import uuid7
-from ..domain.job import JobSpec, Lane, ListHint, athlete_key
+from ..domain.job import JobSpec, Lane, PlainHint, athlete_key
 from . import activities, athletes, events, subscriptions
 from .engine.dialect import insert_for
 from .jobs import deferral, lifecycle
@@ -170,7 +170,7 @@ def _list_first(connection: Connection, work: Collection[Any], listing: set[int]
         return
     deferral.defer_for_list(connection, crowd, now, until)
     specs = [
-        JobSpec("list_activities", athlete_key(number), number, ListHint(), 0, Lane.LIVE, 0, first=True)
+        JobSpec("list_activities", athlete_key(number), number, PlainHint(), 0, Lane.LIVE, 0, first=True)
         for number in crowd
     ]
     lifecycle.enqueue(connection, specs, now, unless_live=True)

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import structlog
 
-from ..domain.job import Job, JobKind, running_job
+from ..domain.job import Job, running_job
+from ..domain.job_kinds import JobKind
 from ..domain.outcome import Outcome, Retry, Snooze
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue

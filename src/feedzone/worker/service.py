@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from ..domain.job import JobKind
+from ..domain.job_kinds import JobKind
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue, Wakeup
 from .call_log_writer import CallBuffer, CallLogWriter

@@ -13,8 +13,7 @@ from msgspec import Meta, Raw, Struct
 from ...domain.athlete import AthleteStatus
 from ...domain.effect import PhotoState, StreamState
 from ...domain.gear import GearKind
-from ...domain.job import JobKind
-from ...domain.outcome import WaitReason
+from ...domain.job_kinds import JobKind
 from .quota import QueueOutlook, QuotaWindow, SyncOutlook
 
 SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
@@ -249,8 +248,7 @@ class Job(Struct, frozen=True, kw_only=True):
     lease_until: datetime | None
     last_error: str | None
     error_class: Annotated[str | None, Meta(description="by which failures are grouped")]
-    http_status: Annotated[int | None, Meta(description="Strava's answer to the failed attempt")]
-    wait_reason: Annotated[WaitReason | None, Meta(description="why due_at was put off")]
+    http_status: int | None
     first_received_at: datetime
     updated_at: datetime
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, select
 
 from ...domain.job import Lane
+from ...domain.job_kinds import OUTSIDE_BACKFILL
 from ...domain.outcome import LONG_WAITS
 from .. import activities, athletes
 from ..schema.tables import jobs
@@ -76,8 +77,7 @@ def _waiting_by_athlete() -> Select[Any]:
         select(
             _columns.athlete_id,
             _columns.calls,
-            # A sync is complete without its photos.
-            case((or_(lists, and_(history, kind != "refresh_photos")), 1), else_=0).label("syncs"),
+            case((or_(lists, and_(history, kind.not_in(OUTSIDE_BACKFILL))), 1), else_=0).label("syncs"),
             case((lists, 1), else_=0).label("lists"),
             func.sum(_columns.calls)
             .over(order_by=(lane, _columns.fair_position, _columns.id))

@@ -93,7 +93,7 @@ def lease(
 def _allowed(left: dict[Lane, int], job: Job, most: Mapping[Lane, int], idle: Collection[Lane]) -> bool:
     if job.lane not in left:
         return True
-    calls, lane = calls_of(job.hint), job.lane
+    calls, lane = calls_of(job.kind, job.hint), job.lane
     # Of many that cannot all be finished, it would be any one that stops half way.
     if calls <= left[lane] or (lane in idle and 0 < left[lane] == most[lane]):
         left[lane] -= calls

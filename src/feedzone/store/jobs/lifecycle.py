@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_
 from ...domain.event import MAX_DEBOUNCE
 from ...domain.ids import uuid7
 from ...domain.job import Hint, Job, JobSpec, Lane, calls_of, encode_hint
+from ...domain.job_kinds import JobKind
 from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from .. import events
 from ..engine.dialect import insert_for
@@ -140,7 +141,7 @@ def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
         "key": spec.key,
         "athlete_id": spec.athlete_id,
         "state": "queued",
-        **_hint(spec.hint),
+        **_hint(spec.kind, spec.hint),
         "hint_time": spec.hint_time,
         "priority": int(spec.lane),
         "fair_position": fair_position,
@@ -154,8 +155,8 @@ def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def _hint(hint: Hint) -> dict[str, Any]:
-    return {"hint": encode_hint(hint), "calls": calls_of(hint)}
+def _hint(kind: JobKind, hint: Hint) -> dict[str, Any]:
+    return {"hint": encode_hint(hint), "calls": calls_of(kind, hint)}
 
 
 def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
@@ -194,7 +195,7 @@ def finish(
         case Continue(hint=hint, lane=lane):
             going_on: dict[str, Any] = {"attempts": 0, "last_error": None}
             if not overtaken:
-                going_on |= _hint(hint)
+                going_on |= _hint(job.kind, hint)
             if lane is not None:
                 going_on |= {"priority": int(lane), "fair_position": fairness.first(connection, lane)}
             _requeue(connection, job, again or now, now, going_on)
@@ -205,14 +206,14 @@ def finish(
                 changes["wait_reason"] = wait_reason
             # A newer hint is not replaced by where the older run stopped.
             if hint is not None and not overtaken:
-                changes |= _hint(hint)
+                changes |= _hint(job.kind, hint)
             _requeue(connection, job, again or until, now, changes)
             events.mark_pending(connection, [job.id])
         case Retry(hint=hint):
             dead = job.attempts + 1 >= max_attempts
             _failed(connection, job, outcome, now, again or now + retry_delay, dead=dead, overtaken=overtaken)
             if hint is not None and not overtaken:
-                connection.execute(_CHANGE, {"job": job.id, **_hint(hint)})
+                connection.execute(_CHANGE, {"job": job.id, **_hint(job.kind, hint)})
         case Discard():
             _failed(connection, job, outcome, now, now, dead=True, overtaken=overtaken)
     return True

@@ -69,9 +69,9 @@ class JobTable:
         found = await self._database.write(body, durable=False)
         if len(found) < limit:
             for lane, allowance in limits.items():
-                if allowance.calls <= sum(calls_of(job.hint) for job in found if job.lane is lane) and (
-                    await self._database.read(partial(deferral.any_due, lane=lane, now=now))
-                ):
+                if allowance.calls <= sum(
+                    calls_of(job.kind, job.hint) for job in found if job.lane is lane
+                ) and (await self._database.read(partial(deferral.any_due, lane=lane, now=now))):
                     await self._postpone(lane, allowance.allowance(), now)
         return found
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
-from ...domain.job import activity_key, photos_key
+from ...domain.job_kinds import ACTIVITY_KINDS, job_key
 from ..schema.tables import (
     activity_changes,
     activity_streams,
@@ -47,7 +47,7 @@ _CHANGES = (
 _JOBS = (
     select(jobs)
     .where(
-        jobs.c.kind.in_(("refresh_activity", "refresh_photos")),
+        jobs.c.kind.in_(ACTIVITY_KINDS),
         jobs.c.key.in_(bindparam("keys", expanding=True)),
     )
     .order_by(jobs.c.id)
@@ -92,7 +92,7 @@ def changes_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
 
 def jobs_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
     """What waits, runs or was given up, the oldest first."""
-    keys = [activity_key(activity_id), photos_key(activity_id)]
+    keys = [job_key(kind, activity_id) for kind in ACTIVITY_KINDS]
     return connection.execute(_JOBS, {"keys": keys}).all()
 
 

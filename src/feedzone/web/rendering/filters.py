@@ -10,6 +10,7 @@ from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from ...domain.job_kinds import KINDS
 from ...domain.wording import count, duration
 from ..parsing import schema_meaning, schema_type
 from .units import METRES_A_MILE
@@ -44,17 +45,6 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     "other": ("Something else went wrong", "Each attempt tells what."),
 }
 """Classes of failure (errors.py) in words, and what to do."""
-
-SUBJECTS: Mapping[str, str] = {
-    "refresh_activity": "this activity",
-    "refresh_photos": "this activity's photos",
-    "refresh_gear": "this athlete's bikes and shoes",
-    "list_activities": "the list of this athlete's activities",
-    "reconcile_athlete": "the list of this athlete's activities",
-    "backfill_athlete": "the list of this athlete's history",
-    "revoke_athlete": "the end of this athlete's access",
-}
-"""What a job of each kind asks Strava for."""
 
 WINDOWS: Mapping[str, str] = {
     "overall_15min": "All calls",
@@ -159,7 +149,7 @@ def distance(context: Context, metres: float | None) -> str:
 @pass_context
 def failure(context: Context, letter: Any) -> Markup:
     """What has been happening to a dead letter, and since when."""
-    job, subject = letter.job, SUBJECTS.get(letter.job.kind, "this")
+    job, subject = letter.job, KINDS[letter.job.kind].label
     if job.http_status is not None and job.http_status >= 400:
         said = f"Strava answers {job.http_status} for {subject}"
     elif job.error_class == "no_answer":
