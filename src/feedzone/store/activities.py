@@ -14,9 +14,10 @@ from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.event import VisibleUpdate
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec
-from . import events, photos
+from . import events
 from .engine.dialect import insert_for, insert_into
 from .engine.types import clean_text
+from .schema.personal import ACTIVITY_TABLES
 from .schema.tables import activity_changes, activity_streams, strava_activities
 
 _table = strava_activities
@@ -291,8 +292,8 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
         "updated_at": now,
     }
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
-    connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
-    photos.forget(connection, activity_id)
+    for table in ACTIVITY_TABLES:
+        connection.execute(delete(table).where(table.c.activity_id == activity_id))
     # The audit trail keeps that it went and came back, not what it said.
     connection.execute(
         delete(activity_changes).where(

@@ -11,6 +11,16 @@ from .engine.database import Database
 from .quota import call_log
 from .schema.tables import activity_changes, reconciliations, token_uses, webhook_events
 
+PRUNED_BY = (
+    webhook_events.c.processed_at,
+    activity_changes.c.changed_at,
+    token_uses.c.used_at,
+    reconciliations.c.ended_at,
+)
+"""The tables that RETENTION_DAYS empties, each by the column that tells a row's age."""
+
+FINISHED = {webhook_events.name: (webhook_events.c.status.in_(("completed", "ignored")),)}
+
 
 class Retention:
     """Keeps finished webhook events, the audit trail, comparisons and the log of token uses for `days`.
@@ -32,12 +42,9 @@ class Retention:
             if age is None:
                 return calls
             before = now - age
-            finished = webhook_events.c.status.in_(("completed", "ignored"))
             statements = (
-                delete(webhook_events).where(finished, webhook_events.c.processed_at < before),
-                delete(activity_changes).where(activity_changes.c.changed_at < before),
-                delete(token_uses).where(token_uses.c.used_at < before),
-                delete(reconciliations).where(reconciliations.c.ended_at < before),
+                delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
+                for aged_by in PRUNED_BY
             )
             return calls + sum(connection.execute(statement).rowcount for statement in statements)
 

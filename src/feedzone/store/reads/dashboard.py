@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, String, and_, func, literal_column, select
 
-from ..purge import PERSONAL
+from ..schema.personal import ATHLETE_TABLES
 from ..schema.tables import jobs, strava_activities, strava_athletes, webhook_events
 
 _event = webhook_events.c
@@ -173,7 +173,7 @@ def holdings(connection: Connection, athlete_id: int) -> dict[str, int]:
         table.name: connection.execute(
             select(func.count()).select_from(table).where(table.c.athlete_id == athlete_id)
         ).scalar_one()
-        for table in PERSONAL
+        for table in ATHLETE_TABLES
     }
     events = select(func.count()).where(_event.owner_id == athlete_id)
     return held | {"webhook_events": connection.execute(events).scalar_one()}
