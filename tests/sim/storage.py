@@ -159,9 +159,6 @@ class InlineDatabase:
             raise StorageUnavailable("SQLite: database is locked")
         return await self._between_pauses(self._file.run, body)
 
-    async def at_once(self, body: Body[bool]) -> bool:
-        return False
-
     async def _between_pauses(self, run: Callable[[Body[T]], T], body: Body[T]) -> T:
         await self._pause()
         try:

@@ -43,11 +43,6 @@ class Database(Protocol):
         """
         ...
 
-    async def at_once(self, body: Body[bool]) -> bool:
-        """Run one statement in a transaction of its own, which is not durable; False, having done nothing,
-        where that is no faster than `write`."""
-        ...
-
     async def stamp(self) -> str:
         """Differs from an earlier one when something was committed meanwhile, by whichever process.
 

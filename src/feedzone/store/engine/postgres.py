@@ -35,8 +35,6 @@ class PostgresDatabase:
         self._engine = self._open(pool_size)
         # Those who write without waiting for the disk wait for each other's rows: two connections will do.
         self._brisk_engine = self._open(BRISK, ping=False, synchronous_commit="off")
-        # To begin and to end a transaction are ways to the server and back.
-        self._lone_engine = self._brisk_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _open(self, pool_size: int, *, ping: bool = True, **options: str) -> AsyncEngine:
         return create_async_engine(
@@ -54,9 +52,6 @@ class PostgresDatabase:
 
     async def write(self, body: Body[T], *, durable: bool = True) -> T:
         return await self._run(self._engine if durable else self._brisk_engine, body)
-
-    async def at_once(self, body: Body[bool]) -> bool:
-        return await self._run(self._lone_engine, body)
 
     async def stamp(self) -> str:
         # Where the log is written to; also other databases of the server write there.

@@ -87,9 +87,6 @@ class SqliteDatabase:
         engine = self._write_engine if durable else self._brisk_engine
         return await self._in(self._writer, engine, body)
 
-    async def at_once(self, body: Body[bool]) -> bool:  # noqa: ARG002  (each statement is as fast as any)
-        return False
-
     async def _in(self, pool: ThreadPoolExecutor, engine: Engine, body: Body[T]) -> T:
         # A transaction that was begun runs to its end even when the caller is cancelled.
         loop = asyncio.get_running_loop()

@@ -49,11 +49,9 @@ class JobTable:
         now = self._clock.now()
         demand = await self._budget.demand()
 
-        limits: dict[Lane, LaneLimit] = {}
-
-        def body(connection: Connection) -> list[Job]:
-            nonlocal limits
-            limits = self._budget.lane_limits(connection, demand, Lane, limit * MANY_WORKERS)
+        def body(connection: Connection) -> tuple[list[Job], dict[Lane, LaneLimit], int]:
+            found = self._budget.lane_limits(connection, demand, Lane, limit * MANY_WORKERS)
+            limits = dict(found.by_lane)
             left = limits.pop(Lane.LIVE, None)
             running = leases.calls_to_come(connection) if limits else {}
             first = leases.calls_that_go_first(connection, now + SOON) if limits else {}
@@ -62,18 +60,20 @@ class JobTable:
                 for lane, allowance in limits.items()
             }
             idle = [lane for lane in limits if lane not in running]
-            return leases.lease(
+            leased = leases.lease(
                 connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
             )
+            return leased, limits, found.day_quota
 
-        found = await self._database.write(body, durable=False)
-        if len(found) < limit:
+        leased, limits, day_quota = await self._database.write(body, durable=False)
+        self._budget.note_day_quota(day_quota)
+        if len(leased) < limit:
             for lane, allowance in limits.items():
                 if allowance.calls <= sum(
-                    calls_of(job.kind, job.hint) for job in found if job.lane is lane
+                    calls_of(job.kind, job.hint) for job in leased if job.lane is lane
                 ) and (await self._database.read(partial(deferral.any_due, lane=lane, now=now))):
                     await self._postpone(lane, allowance.allowance(), now)
-        return found
+        return leased
 
     async def _postpone(self, lane: Lane, allowance: Allowance, now: datetime) -> None:
         """What is left in a lane is due when there will be room again."""

@@ -18,7 +18,6 @@ from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
 from ...domain.quota.reserve import Allowance
 from ...domain.quota.windows import WINDOWS, Reservation, Usage, Window, WindowName, window_start
 from ...errors import QuotaSpent
-from .. import at_once
 from ..engine.database import Database
 from ..jobs import cost
 from ..schema.tables import api_budget
@@ -86,6 +85,12 @@ class LaneLimit(NamedTuple):
     """When there will be more: instants by our own clock."""
 
 
+class LaneLimits(NamedTuple):
+    by_lane: dict[Lane, LaneLimit]
+    """The lanes that may make few calls."""
+    day_quota: int
+
+
 class _Learned(NamedTuple):
     at: datetime
     day_quota: int
@@ -132,13 +137,9 @@ class BudgetTable:
         now, asked = self._clock.now(), [one.lane for one in group]
         try:
             demand = await self.demand()
-            if asked and asked[0] == asked[-1] and await self._take(asked, demand, now):
-                leave = Reservation(for_history=asked[0] is Lane.BACKFILL)
-                answers: Sequence[Answer | None] = [leave] * len(asked)
-            else:
-                answers = await self._database.write(
-                    lambda c: _reserve(c, asked, demand, now, self._clock.ours(now)), durable=False
-                )
+            answers = await self._database.write(
+                lambda c: _reserve(c, asked, demand, now, self._clock.ours(now)), durable=False
+            )
         except Exception as problem:
             for one in group:
                 if not one.answered.done():
@@ -155,11 +156,6 @@ class BudgetTable:
             elif isinstance(answer, Reservation):
                 await self.release(answer)  # nobody waits for it any longer
         return waiting
-
-    async def _take(self, asked: Sequence[Lane], demand: Demand, now: datetime) -> bool:
-        return await self._database.at_once(
-            lambda c: at_once.take(c, asked[0], len(asked), demand, now, OTHERS_FROM)
-        )
 
     async def release(self, reservation: Reservation) -> None:
         now = self._clock.now()
@@ -213,7 +209,7 @@ class BudgetTable:
         """The four windows as they stand now, by our own clock."""
         now = self._clock.now()
         held = await self._database.read(lambda c: windows.current(c, now, lock=False))
-        self._forget_if_other(held["read_day"].quota)
+        self.note_day_quota(held["read_day"].quota)
         return [_by_our_clock(window, self._clock) for window in held.values()]
 
     async def demand(self) -> Demand:
@@ -223,27 +219,27 @@ class BudgetTable:
             known = self._learned = await self._database.read(partial(_learn, now=now, known=known))
         return known.demand
 
-    def _forget_if_other(self, day_quota: int) -> None:
-        """What is assumed beforehand is a share of the day's quota, which Strava's first answer tells."""
+    def note_day_quota(self, day_quota: int) -> None:
+        """Forget the demand learned with another day's quota: it assumes shares of that quota."""
         if self._learned is not None and self._learned.day_quota != day_quota:
             self._learned = None
 
     def lane_limits(
         self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
-    ) -> dict[Lane, LaneLimit]:
-        """Those lanes that may make fewer than `most` calls now."""
+    ) -> LaneLimits:
+        """Return the lanes that may make fewer than `most` calls now."""
         now = self._clock.now()
-        held = windows.current(connection, now, lock=False)
-        self._forget_if_other(held["read_day"].quota)
-        every = list(held.values())
+        current = windows.current(connection, now, lock=False)
+        day_quota, every = current["read_day"].quota, list(current.values())
         if lanes.min_calls_left(every, demand, now) >= most:
-            return {}
+            return LaneLimits({}, day_quota)
         left = {lane: lanes.calls_left(every, demand, lane, now) for lane in of}
-        return {
+        limits = {
             lane: LaneLimit(calls, partial(self._allowance, every, demand, lane, now))
             for lane, calls in left.items()
             if calls < most
         }
+        return LaneLimits(limits, day_quota)
 
     def _allowance(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
         found = lanes.allowance(held, demand, lane, now)
