@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetched, retitled, spec
 
@@ -111,6 +113,8 @@ async def test_a_revived_dead_letter_that_succeeds_is_forgotten(store, dead, clo
 
 async def test_a_discarded_dead_letter_is_forgotten(store, dead, clock):
     await store.write(lambda c: dead_letters.discard(c, dead, "nobody wants it", clock.now()))
+    later = clock.now() + dead_letters.KEEP_DISCARDED + timedelta(seconds=1)
+    assert await store.write(lambda c: dead_letters.prune_discarded(c, later)) == 1
     assert await store.rows(job_attempts) == []
 
 

@@ -86,7 +86,9 @@ async def test_thousands_of_jobs_are_put_off(store, budget):
 async def room_for(store, budget, calls):
     """Spend the quarter, but for so many calls of histories."""
     demand = await budget.demand()
-    left = (await store.read(lambda c: budget.lane_limits(c, demand, Lane, 1000)))[Lane.BACKFILL].calls
+    left = (
+        (await store.read(lambda c: budget.lane_limits(c, demand, Lane, 1000))).by_lane[Lane.BACKFILL].calls
+    )
     await headers(budget, read_15min=(100, left - calls))
 
 

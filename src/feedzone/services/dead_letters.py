@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 from ..domain.outcome import FAILURES
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store.engine.database import Connection, Database
+from ..store.engine.database import Database
 from ..store.jobs import dead_letters
 
 UNDO_FOR = timedelta(minutes=1)
@@ -19,7 +19,6 @@ class DeadLetterService:
     database: Database
     clock: Clock
     wakeup: Wakeup
-    _kept: dict[str, tuple[datetime, dead_letters.Kept]] = field(default_factory=dict, repr=False)
 
     async def retry(self, job_id: str) -> None:
         """Run a dead letter again, with all its attempts. Raises NotFound."""
@@ -51,25 +50,10 @@ class DeadLetterService:
             raise InvalidInput("reason: say why, it is kept with the events")
         now = self.clock.now()
 
-        def body(connection: Connection) -> dead_letters.Kept | None:
-            kept = dead_letters.keep(connection, job_id)
-            return kept if dead_letters.discard(connection, job_id, reason.strip(), now) else None
-
-        kept = await self.database.write(body)
-        if kept is None:
+        if not await self.database.write(lambda c: dead_letters.discard(c, job_id, reason.strip(), now)):
             raise NotFound(f"there is no dead letter {job_id}")
-        self._forget_old(now)
-        self._kept[job_id] = now, kept
 
     async def restore(self, job_id: str) -> bool:
-        """Take `discard` back, within UNDO_FOR and where it was done; False when it is too late.
-
-        What undoing takes is kept in memory: what was discarded may name what nobody wants to keep.
-        """
-        self._forget_old(self.clock.now())
-        _, kept = self._kept.pop(job_id, (None, None))
-        return kept is not None and await self.database.write(lambda c: dead_letters.restore(c, kept))
-
-    def _forget_old(self, now: datetime) -> None:
-        for job_id in [one for one, (since, _) in self._kept.items() if now - since > UNDO_FOR]:
-            del self._kept[job_id]
+        """Undo `discard` within UNDO_FOR. False when it is too late, or the athlete has left."""
+        since = self.clock.now() - UNDO_FOR
+        return await self.database.write(lambda c: dead_letters.restore(c, job_id, since))

@@ -187,6 +187,15 @@ def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> 
     )
 
 
+def restore_failed(connection: Connection, job_id: str, error: str | None, failed_at: datetime) -> None:
+    """Undo `discard`: the events have failed with the last error of their job."""
+    connection.execute(
+        update(webhook_events)
+        .where(_columns.job_id == job_id, _columns.status == "failed")
+        .values(error_message=error, processed_at=failed_at)
+    )
+
+
 def redact_activity(connection: Connection, activity_id: int) -> None:
     """A deleted activity's title must not live on in the payloads of its update events."""
     of_it = and_(_columns.object_type == "activity", _columns.object_id == activity_id)

@@ -25,14 +25,14 @@ from ..domain.job import JobSpec, Lane, PlainHint, athlete_key
 from . import activities, athletes, events, subscriptions
 from .engine.dialect import insert_for
 from .jobs import deferral, lifecycle
+from .schema.tables import IS_LIVE, webhook_events
 from .schema.tables import jobs as jobs_table
-from .schema.tables import webhook_events
 
 # Statements of every delivery's way are built once: to build one takes longer than to run it.
 _job = jobs_table.c
 _LIVE_JOBS = select(
     _job.id, _job.kind, _job.key, _job.athlete_id, _job.version, _job.state, _job.priority, _job.due_at
-).where(_job.key.in_(bindparam("keys", expanding=True)), _job.state != "dead")
+).where(_job.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
 _LINK = (
     update(webhook_events)
     .where(webhook_events.c.id == bindparam("event"))

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete
 
 from ..ports import Clock
 from .engine.database import Database
+from .jobs import dead_letters
 from .quota import call_log
 from .schema.tables import activity_changes, reconciliations, token_uses, webhook_events
 
@@ -38,15 +39,15 @@ class Retention:
         now, age = self._clock.now(), self._age
 
         def body(connection: Connection) -> int:
-            calls = call_log.prune(connection, now)
+            expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
             if age is None:
-                return calls
+                return expired
             before = now - age
             statements = (
                 delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
                 for aged_by in PRUNED_BY
             )
-            return calls + sum(connection.execute(statement).rowcount for statement in statements)
+            return expired + sum(connection.execute(statement).rowcount for statement in statements)
 
         removed = await self._database.write(body)
         await self._database.scrub()

@@ -1,7 +1,4 @@
-"""What insights answers: plain values, documented for the API by their types.
-
-Units stand in the descriptions (contract section 6: SI throughout). Instants are UTC.
-"""
+"""Plain values that read models return; the API documents them by their types. Instants are UTC."""
 
 from __future__ import annotations
 

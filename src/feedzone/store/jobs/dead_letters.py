@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, select, update
 
 from ...domain.job import Job, Lane
-from .. import athletes, events
+from .. import events
 from ..quota.breaker import IS_OPEN
-from ..schema.tables import job_attempts, jobs, webhook_events
+from ..schema.tables import IS_LIVE, jobs
 from . import attempts
 
 _columns = jobs.c
@@ -28,6 +28,9 @@ PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
 
 AUTO_RETRY_FIRST, AUTO_RETRY_MAX = timedelta(minutes=5), timedelta(hours=6)
 """A dead letter of these is tried again unasked: `due_at` says when, each time later."""
+
+KEEP_DISCARDED = timedelta(days=1)
+"""How long a discarded dead letter stays in the table."""
 
 _TWINS = select(_columns.id).where(
     _columns.kind == bindparam("kind"),
@@ -78,7 +81,7 @@ def _auto_retries() -> Select[Any]:
         live.kind == _columns.kind,
         live.key == _columns.key,
         live.athlete_id == _columns.athlete_id,
-        live.state != "dead",
+        live.state.in_(("queued", "running")),
     )
     paused = exists().where(IS_OPEN)
     return select(_columns.id).where(
@@ -127,7 +130,7 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
             _columns.kind == row.kind,
             _columns.key == row.key,
             _columns.athlete_id == row.athlete_id,
-            _columns.state != "dead",
+            IS_LIVE,
         )
         .values(version=_columns.version + 1, due_at=now)
     )
@@ -152,48 +155,44 @@ def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> in
     return sum(requeue(connection, letter, now) for letter in letters)
 
 
-class Kept(NamedTuple):
-    """A dead letter as it was before it was discarded."""
+def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
+    """Discard a dead letter; its events say why. False when there is no such dead letter.
 
-    job: dict[str, Any]
-    attempts: list[dict[str, Any]]
-    events: dict[str, dict[str, Any]]
-    """By id, what discarding changes of them."""
-
-
-def keep(connection: Connection, job_id: str) -> Kept | None:
-    row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
-    if row is None:
-        return None
-    told = webhook_events.c
-    caused = select(told.id, told.status, told.processed_at, told.error_message).where(told.job_id == job_id)
-    return Kept(
-        dict(row._mapping),
-        [dict(one._mapping) for one in attempts.of_job(connection, job_id)],
-        {one.id: dict(one._mapping) for one in connection.execute(caused)},
-    )
-
-
-def restore(connection: Connection, kept: Kept) -> bool:
-    """Undo `discard`. False when there is nothing to undo any more: the athlete has left, or it is back."""
-    athlete, number = kept.job["athlete_id"], kept.job["id"]
-    if athletes.statuses(connection, [athlete]).get(athlete) in (None, "deauthorized"):
+    The row stays for KEEP_DISCARDED, so that `restore` can undo this.
+    """
+    dead = update(jobs).where(_columns.id == job_id, _columns.state == "dead")
+    if not connection.execute(dead.values(state="discarded", discarded_at=now)).rowcount:
         return False
-    if connection.execute(select(_columns.id).where(_columns.id == number)).first():
-        return False
-    connection.execute(jobs.insert().values(kept.job))
-    if kept.attempts:
-        connection.execute(job_attempts.insert(), kept.attempts)
-    for event_id, was in kept.events.items():
-        mine = (webhook_events.c.id == event_id) & (webhook_events.c.job_id == number)
-        connection.execute(update(webhook_events).where(mine).values(was))
+    events.discard(connection, job_id, reason, now)
     return True
 
 
-def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
-    """Drop a dead letter for good; its events keep the reason. False when there is no such dead letter."""
-    found = connection.execute(delete(jobs).where(_columns.id == job_id, _columns.state == "dead")).rowcount
-    if found:
+def restore(connection: Connection, job_id: str, discarded_since: datetime) -> bool:
+    """Undo `discard`: the dead letter is back with its attempts and its events.
+
+    False when there is nothing to undo: it was discarded before `discarded_since`, or the athlete has left.
+    """
+    discarded = update(jobs).where(
+        _columns.id == job_id,
+        _columns.state == "discarded",
+        _columns.discarded_at >= discarded_since,
+    )
+    row = connection.execute(
+        discarded.values(state="dead", discarded_at=None).returning(_columns.last_error, _columns.updated_at)
+    ).first()
+    if row is None:
+        return False
+    events.restore_failed(connection, job_id, row.last_error, row.updated_at)
+    return True
+
+
+def prune_discarded(connection: Connection, now: datetime) -> int:
+    """Remove what was discarded more than KEEP_DISCARDED ago; returns how many jobs."""
+    old = select(_columns.id).where(
+        _columns.state == "discarded", _columns.discarded_at < now - KEEP_DISCARDED
+    )
+    ids: Sequence[str] = connection.execute(old).scalars().all()
+    for job_id in ids:
         attempts.forget(connection, job_id)
-        events.discard(connection, job_id, reason, now)
-    return bool(found)
+        connection.execute(delete(jobs).where(_columns.id == job_id))
+    return len(ids)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ...domain.job import Hint, Lane, decode_hint
-from ..schema.tables import jobs
+from ..schema.tables import IS_LIVE, jobs
 
 _columns = jobs.c
 
@@ -114,7 +114,7 @@ class Live(NamedTuple):
 def live(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Live]:
     """The live jobs of this kind, by athlete."""
     query = select(jobs.c.athlete_id, jobs.c.hint, jobs.c.state).where(
-        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), jobs.c.state != "dead"
+        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), IS_LIVE
     )
     return {
         row.athlete_id: Live(decode_hint(row.hint), row.state == "running")

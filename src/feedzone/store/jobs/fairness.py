@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, bindparam, null, select, union_all
 
 from ...domain.job import JobSpec, Lane
-from ..schema.tables import jobs, strava_athletes
+from ..schema.tables import IS_LIVE, jobs, strava_athletes
 
 _columns = jobs.c
 # The ends of indexes: to look for the lowest or highest of all takes the longer, the more wait.
@@ -27,7 +27,7 @@ _highest = (
     .where(
         _columns.athlete_id == strava_athletes.c.id,
         _columns.priority == bindparam("lane"),
-        _columns.state != "dead",
+        IS_LIVE,
     )
     .order_by(_columns.fair_position.desc())
     .limit(1)

@@ -16,7 +16,7 @@ from ...domain.job_kinds import JobKind
 from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from .. import events
 from ..engine.dialect import insert_for
-from ..schema.tables import LIVE, jobs
+from ..schema.tables import IS_LIVE, LIVE, jobs
 from . import attempts, dead_letters, fairness
 
 Apply = Callable[[Connection, bool], None]
@@ -40,7 +40,7 @@ _CHANGE = update(jobs).where(_columns.id == bindparam("job"))
 _DELETE = delete(jobs).where(_columns.id == bindparam("job"))
 _LOCK = (
     select(_columns.key, _columns.priority)
-    .where(_columns.key.in_(bindparam("keys", expanding=True)), _columns.state != "dead")
+    .where(_columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
     .order_by(_columns.id)
     .with_for_update()
 )
@@ -277,4 +277,6 @@ def next_due(connection: Connection) -> datetime | None:
 
 
 def get(connection: Connection, job_id: str) -> Row[Any] | None:
-    return connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+    """Return the job, unless a person has discarded it."""
+    query = select(jobs).where(jobs.c.id == job_id, jobs.c.state != "discarded")
+    return connection.execute(query).first()

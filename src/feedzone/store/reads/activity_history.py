@@ -49,6 +49,7 @@ _JOBS = (
     .where(
         jobs.c.kind.in_(ACTIVITY_KINDS),
         jobs.c.key.in_(bindparam("keys", expanding=True)),
+        jobs.c.state != "discarded",
     )
     .order_by(jobs.c.id)
 )

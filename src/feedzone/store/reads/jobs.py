@@ -16,7 +16,7 @@ def listing(
     connection: Connection, *, state: str | None, limit: int, after_id: str | None
 ) -> Sequence[Row[Any]]:
     """Jobs by id, oldest first."""
-    query = select(jobs).order_by(jobs.c.id).limit(limit)
+    query = select(jobs).where(jobs.c.state != "discarded").order_by(jobs.c.id).limit(limit)
     if state:
         query = query.where(jobs.c.state == state)
     if after_id:
@@ -26,7 +26,7 @@ def listing(
 
 def counts(connection: Connection) -> dict[str, int]:
     """How many jobs are in each state."""
-    query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+    query = select(jobs.c.state, func.count()).where(jobs.c.state != "discarded").group_by(jobs.c.state)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 

@@ -81,10 +81,12 @@ jobs = Table(
     Column("first_received_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("debounce_until", Instant, comment="more updates put due_at off up to then; null: they do not"),
-    one_of("state", "queued", "running", "dead"),
+    Column("discarded_at", Instant, comment="when a person discarded the dead letter"),
+    one_of("state", "queued", "running", "dead", "discarded"),
     one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry"),
 )
-LIVE = text("state <> 'dead'")
+LIVE = text("state IN ('queued', 'running')")
+IS_LIVE = jobs.c.state.in_(("queued", "running"))
 partial_index("uq_jobs_live", jobs.c.kind, jobs.c.key, jobs.c.athlete_id, unique=True, where=LIVE)
 partial_index("ix_jobs_queue", jobs.c.priority, jobs.c.fair_position, where=text("state = 'queued'"))
 partial_index("ix_jobs_due_at", jobs.c.due_at, where=text("state = 'queued'"))

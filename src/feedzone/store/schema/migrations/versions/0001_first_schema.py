@@ -261,7 +261,10 @@ def upgrade() -> None:
             nullable=True,
             comment="more updates put due_at off up to then; null: they do not",
         ),
-        sa.CheckConstraint("state IN ('queued', 'running', 'dead')", name=op.f("ck_jobs_state")),
+        sa.Column(
+            "discarded_at", types.Instant(), nullable=True, comment="when a person discarded the dead letter"
+        ),
+        sa.CheckConstraint("state IN ('queued', 'running', 'dead', 'discarded')", name=op.f("ck_jobs_state")),
         sa.CheckConstraint(
             "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry')",
             name=op.f("ck_jobs_wait_reason"),
@@ -299,8 +302,8 @@ def upgrade() -> None:
         "jobs",
         ["kind", "key", "athlete_id"],
         unique=True,
-        sqlite_where=sa.text("state <> 'dead'"),
-        postgresql_where=sa.text("state <> 'dead'"),
+        sqlite_where=sa.text("state IN ('queued', 'running')"),
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
     op.create_table(
         "oauth_states",
