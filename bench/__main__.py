@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import sys
 
-from . import intake, limiters, pages, stream_blob
+from . import deliveries, limiters, pages, stream_blob
 
 if sys.argv[1:2] == ["limiters"]:
     limiters.main(sys.argv[2:])
     sys.exit(0)
 
-print("# deliveries (bench/intake.py)")
-intake.main()
+print("# deliveries (bench/deliveries.py)")
+deliveries.main()
 print("\n# streams (bench/stream_blob.py)")
 stream_blob.main()
 print("\n# pages (bench/pages.py)")

@@ -71,19 +71,23 @@ MUTATIONS = (
         "an event and the job it causes are no longer durable together",
         (
             Edit(
-                "store/intake.py",
+                "ingest/dispatcher.py",
                 "now: datetime) -> list[AcceptResult]:",
                 "now, work) -> list[AcceptResult]:",
             ),
-            Edit("store/intake.py", "_cause_work(connection, {", "work.update({"),
-            Edit("store/intake.py", "if key in new}, now)", "if key in new})"),
+            Edit(
+                "ingest/dispatcher.py",
+                "_enqueue(connection, [one for one in judged if",
+                "work.extend([one for one in judged if",
+            ),
+            Edit("ingest/dispatcher.py", "one.event_id in new], now)", "one.event_id in new])"),
             Edit(
                 "ingest/inbox.py",
                 "lambda c: accept(c, deliveries, now))",
-                "lambda c: accept(c, deliveries, now, work := {}) + [work])\n"
-                "            from .store.intake import _cause_work\n"
+                "lambda c: accept(c, deliveries, now, work := []) + [work])\n"
+                "            from .dispatcher import _enqueue\n"
                 "            work = receipts.pop()\n"
-                "            await self._database.write(lambda c: _cause_work(c, work, now))",
+                "            await self._database.write(lambda c: _enqueue(c, work, now))",
             ),
         ),
         guarantee=1,

@@ -9,7 +9,7 @@ from ..domain.event import Signature, StravaEvent
 from ..errors import StorageUnavailable
 from ..ports import Clock, Wakeup
 from ..store.engine.database import Database
-from ..store.intake import AcceptResult, Delivery, accept
+from .dispatcher import AcceptResult, Delivery, accept
 
 COMMIT_WITHIN_S = 1.5
 """Strava waits 2 s. What is not committed by then is refused, so that Strava tries again."""

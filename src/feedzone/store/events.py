@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy import (
 
 from ..domain.event import redacted
 from ..domain.job import Job
+from .engine.dialect import insert_for
 from .schema.tables import rejected_claims, strava_activities, webhook_events
 
 OPEN = ("pending", "processing")
@@ -92,6 +94,32 @@ _ANSWERED = (
     )
 )
 _ANSWERED_UPTO = _ANSWERED.where(_columns.job_version <= bindparam("upto"))
+
+
+_LINK = (
+    update(webhook_events)
+    .where(_columns.id == bindparam("event"))
+    .values(job_id=bindparam("job"), job_version=bindparam("version"))
+)
+
+
+@cache
+def _insert_new(dialect: str) -> Any:
+    statement = insert_for(dialect, webhook_events).on_conflict_do_nothing(index_elements=["dedup_key"])
+    return statement.returning(_columns.id)
+
+
+def insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Insert events, but for those that were delivered before; returns the ids of the new ones."""
+    return set(connection.execute(_insert_new(connection.dialect.name), rows).scalars())
+
+
+def link_jobs(connection: Connection, jobs_by_event: Mapping[str, Row[Any]]) -> None:
+    """Note with each event which job, and which version of it, will bring its object up to date."""
+    links = [
+        {"event": event_id, "job": job.id, "version": job.version} for event_id, job in jobs_by_event.items()
+    ]
+    connection.execute(_LINK, links)
 
 
 def crowded(connection: Connection, athlete_ids: Iterable[int], *, least: int) -> list[int]:

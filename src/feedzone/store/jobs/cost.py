@@ -1,4 +1,4 @@
-"""How many calls what waits will cost, and how many of them come first."""
+"""How many calls the waiting jobs will make, and in which order."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ _OLDEST_OF_HISTORIES = select(func.min(_columns.first_received_at)).where(
 
 
 class Waiting(NamedTuple):
-    """What waits of one athlete: the calls of it all, and those of a first or longer sync, which is done
-    after `sync_after` calls of anybody's. `unlisted`: how many of it there are, only the list will tell."""
+    """The calls of one athlete's waiting jobs.
+
+    `calls`: all of them. `sync_calls`: those of a backfill, which is done after `sync_after` calls of all
+    athletes. `unlisted`: the list is not complete, so there may be more.
+    """
 
     athlete_id: int
     calls: int
@@ -33,9 +36,9 @@ class Waiting(NamedTuple):
 
 
 def waiting(connection: Connection, now: datetime) -> list[Waiting]:
-    """By athlete, what is due, or put off by a spent window or a failure.
+    """Return the waiting jobs by athlete: due, running, or put off by a spent window or a failure.
 
-    Later looks at fresh activities that are not due yet belong to what is learned from the journal.
+    Rechecks that are not due yet are part of the demand that is learned from the call log.
     """
     return [
         Waiting(row.athlete_id, int(row.calls), int(row.sync_calls), int(row.sync_after), bool(row.unlisted))
@@ -44,21 +47,23 @@ def waiting(connection: Connection, now: datetime) -> list[Waiting]:
 
 
 def histories_since(connection: Connection) -> datetime | None:
-    """Since when the oldest of histories' jobs has been waiting that nothing but the rate limit holds up."""
+    """Return when the oldest backfill job was enqueued that only the rate limit delays."""
     since: datetime | None = connection.execute(_OLDEST_OF_HISTORIES).scalar()
     return since
 
 
 class Pace(NamedTuple):
-    """How many activities of an athlete we hold, and how many there were `a_day` in the time that was synced;
-    None: it is all of the athlete's history already."""
+    """How many activities of an athlete are stored, and how many there were `a_day` in the synced window.
+
+    `a_day` is None when all of the athlete's history is synced.
+    """
 
     held: int
     a_day: float | None
 
 
 def pace(connection: Connection, athlete_id: int, now: datetime) -> Pace | None:
-    """None for an athlete who is not connected."""
+    """Return the athlete's pace. None: the athlete is not connected."""
     athlete = athletes.get(connection, athlete_id)
     if athlete is None or athlete.status == "deauthorized":
         return None

@@ -1,6 +1,6 @@
-"""Dead letters: jobs that were given up, kept with their story until somebody retries or discards them.
+"""Dead letters: failed jobs, stored with their attempts until a person retries or discards them.
 
-An object has at most one, and a later job that brings the object up to date resolves it.
+An object has at most one. A later job that brings the object up to date resolves it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
 """Classes of failure (errors.py) that end when the athlete connects again."""
 
 PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
-"""Classes of failure that pass without anybody looking at each: by themselves, or when a setting is right."""
+"""Classes of failure that pass without a decision about each: by themselves, or after a setting is fixed."""
 
 AUTO_RETRY_FIRST, AUTO_RETRY_MAX = timedelta(minutes=5), timedelta(hours=6)
-"""A dead letter of these is tried again unasked: `due_at` says when, each time later."""
+"""The first and the longest delay before a dead letter of these classes is retried automatically."""
 
 KEEP_DISCARDED = timedelta(days=1)
 """How long a discarded dead letter stays in the table."""
@@ -46,7 +46,7 @@ def _twins(connection: Connection, job: Job) -> Sequence[str]:
 
 
 def resolve(connection: Connection, job: Job, now: datetime) -> None:
-    """The job has brought its object up to date, and with it what an earlier one was given up on."""
+    """Remove earlier dead letters of an object that this job has brought up to date."""
     for twin in _twins(connection, job):
         connection.execute(delete(jobs).where(_columns.id == twin))
         attempts.forget(connection, twin)
@@ -54,10 +54,10 @@ def resolve(connection: Connection, job: Job, now: datetime) -> None:
 
 
 def merge_earlier(connection: Connection, job: Job, kind: str, now: datetime) -> datetime:
-    """The job is given up, too: the events and the story of an earlier dead letter go on in this one.
+    """Merge earlier dead letters of the object into this job, which becomes one: their events and attempts.
 
-    Returns when it is tried again unasked, should its failure be one that passes: ever later, for what fails
-    for days shall not cost the calls of those days.
+    Return when to retry automatically if the failure is transient. The delay doubles, so a failure that lasts
+    for days costs few calls.
     """
     for twin in _twins(connection, job):
         events.relink(connection, twin, job.id)
@@ -72,9 +72,9 @@ def merge_earlier(connection: Connection, job: Job, kind: str, now: datetime) ->
 
 
 def _auto_retries() -> Select[Any]:
-    """Those whose failure may have passed, and whose object no live job is about to bring up to date.
+    """Select the dead letters to retry automatically: a transient failure, and no live job for the object.
 
-    None while all calls wait (store/breaker.py): an outage must not use up their chances.
+    None while the circuit breaker is open: an outage must not use up their retries.
     """
     live = _others.c
     followed = exists().where(
@@ -93,7 +93,7 @@ def _auto_retries() -> Select[Any]:
     )
 
 
-# What the scheduler asks all the time is built once: to build a statement takes longer than to run it.
+# Frequent statements are built once: building one takes longer than running it.
 _ANY_AUTO_RETRY = _auto_retries().limit(1)
 _AUTO_RETRIES = _auto_retries().order_by(_columns.due_at, _columns.id).limit(bindparam("most"))
 
@@ -103,13 +103,13 @@ def any_auto_retry(connection: Connection, now: datetime) -> bool:
 
 
 def auto_retry_due(connection: Connection, now: datetime, limit: int) -> int:
-    """Try again, in its lane, what was given up for what may have passed; returns how many jobs that were."""
+    """Retry dead letters whose automatic retry is due, each in its own lane; returns how many."""
     letters: Sequence[str] = connection.execute(_AUTO_RETRIES, {"now": now, "most": limit}).scalars().all()
     return sum(requeue(connection, letter, now, sooner=False) for letter in letters)
 
 
 def listing(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
-    """Dead letters, oldest first: all, or those of one class of failure."""
+    """Return dead letters, oldest first: all, or those of one class of failure."""
     query = select(jobs).where(_columns.state == "dead").order_by(_columns.id)
     if error_class is not None:
         query = query.where(_columns.error_class == error_class)
@@ -117,7 +117,7 @@ def listing(connection: Connection, error_class: str | None = None) -> Sequence[
 
 
 def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
-    """Run a dead letter again, with all its attempts before it, `sooner` than its lane would have it.
+    """Retry a dead letter with all its attempts; `sooner`: at least in the lane of interactive work.
 
     False when there is no such dead letter.
     """
@@ -135,7 +135,7 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
         .values(version=_columns.version + 1, due_at=now)
     )
     if connection.execute(live).rowcount:
-        # The object has a live job again, whose end resolves this one.
+        # The object has a live job, which resolves this dead letter when it succeeds.
         return True
     lane = case((_columns.priority > Lane.INTERACTIVE, int(Lane.INTERACTIVE)), else_=_columns.priority)
     values = {"state": "queued", "attempts": 0, "due_at": now, "updated_at": now}
@@ -147,7 +147,7 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
 
 
 def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
-    """The athlete has given access (again): run what was given up for want of it. Returns how many."""
+    """Retry the dead letters that failed without access, when the athlete connects again. Returns how many."""
     denied = select(_columns.id).where(
         _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
     )

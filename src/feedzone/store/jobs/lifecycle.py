@@ -1,13 +1,13 @@
-"""The queue: one live job per object, leased, coalesced by version, finished under guard."""
+"""The life of a job: enqueued, merged with later requests, and finished by the worker that leases it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, or_, select, text, update
 
 from ...domain.event import MAX_DEBOUNCE
 from ...domain.ids import uuid7
@@ -20,11 +20,11 @@ from ..schema.tables import IS_LIVE, LIVE, jobs
 from . import attempts, dead_letters, fairness
 
 Apply = Callable[[Connection, bool], None]
-"""Writes the effects of an outcome; the flag says whether the job is given up with it."""
+"""Writes the effects of an outcome; the flag says whether the job becomes a dead letter."""
 
 _columns = jobs.c
 
-# Statements of every job's way are built once: to build one takes longer than to run it.
+# Frequent statements are built once: building one takes longer than running it.
 _NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
 _LEASED = (
     select(_columns.version, _columns.due_at)
@@ -45,21 +45,36 @@ _LOCK = (
     .with_for_update()
 )
 
+_LIVE_JOBS: Select[Any] = select(
+    _columns.id,
+    _columns.kind,
+    _columns.key,
+    _columns.athlete_id,
+    _columns.version,
+    _columns.state,
+    _columns.priority,
+    _columns.due_at,
+).where(_columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
+
+
+def live(connection: Connection, keys: Iterable[str]) -> Sequence[Row[Any]]:
+    """The live jobs with these keys."""
+    return connection.execute(_LIVE_JOBS, {"keys": sorted(keys)}).all()
+
 
 def enqueue(
     connection: Connection, specs: Iterable[JobSpec], now: datetime, *, unless_live: bool = False
 ) -> None:
-    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane,
-    or, with `unless_live`, stays as it is.
+    """Enqueue jobs. A live job of the same object gets a higher version, the newer hint and the higher lane.
 
-    One is live per object and athlete: a forged event that names another owner must not take the real
-    owner's job away.
+    With `unless_live` it stays as it is. One job is live per object and athlete: a forged event that names
+    another owner must not take the real owner's job away.
     """
     newest: dict[tuple[str, str, int], JobSpec] = {}
     for spec in specs:
         identity = (spec.kind, spec.key, spec.athlete_id)
-        held = newest.get(identity)
-        newest[identity] = spec if held is None else _merge(held, spec, now)
+        earlier = newest.get(identity)
+        newest[identity] = spec if earlier is None else _merge(earlier, spec, now)
     if not newest:
         return
     if connection.dialect.name == "postgresql":
@@ -80,9 +95,9 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
         )
     new, old = statement.excluded, _columns
     newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
-    # What comes while the job runs says when it is to run again.
+    # A request that comes while the job runs says when the job runs again.
     running = and_(old.state == "running", old.due_at <= new.updated_at)
-    # Both wait for updates to settle: as long as more come, though not for ever (domain/event.py).
+    # Both wait until no more updates come, but at most until debounce_until (domain/event.py).
     longest = case(
         (or_(old.debounce_until.is_(None), new.debounce_until < old.debounce_until), new.debounce_until),
         else_=old.debounce_until,
@@ -115,7 +130,7 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
 
 
 def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
-    """The later one of two in a batch wins where it is as new, as the upsert would have it."""
+    """Merge two specs of one batch as the upsert would: the later one wins if it is as new."""
     newer = second if second.hint_time >= first.hint_time else first
     better = second if second.lane < first.lane else first
     return JobSpec(
@@ -128,7 +143,7 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         better.rank,
         min(first.due_at or now, second.due_at or now),
         better.first,
-        min((one.debounce_until for one in (first, second) if one.debounce_until), default=None),
+        min((spec.debounce_until for spec in (first, second) if spec.debounce_until), default=None),
     )
 
 
@@ -160,7 +175,7 @@ def _hint(kind: JobKind, hint: Hint) -> dict[str, Any]:
 
 
 def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
-    """Lock the live jobs of these objects; returns their lanes.
+    """Lock the live jobs with these keys; returns their lanes.
 
     Every transaction locks jobs before activities before athletes: two that differed would deadlock.
     """
@@ -177,9 +192,9 @@ def finish(
     retry_delay: timedelta,
     apply: Apply,
 ) -> bool:
-    """Complete the job's run and apply its effects; False, changing nothing, when the lease was lost."""
-    mine = {"job": job.id, "holder": job.lease_owner}
-    current = connection.execute(_LEASED, mine).one_or_none()
+    """End the run of a job and apply its effects. False, without any change: the lease was lost."""
+    lease = {"job": job.id, "holder": job.lease_owner}
+    current = connection.execute(_LEASED, lease).one_or_none()
     if current is None:
         return False
     overtaken = current.version > job.version
@@ -190,7 +205,7 @@ def finish(
     match outcome:
         case Done(then=then):
             _complete(connection, job, outcome, again=again, now=now)
-            if not overtaken:  # else the run that is due again will say what comes then
+            if not overtaken:  # otherwise the next run decides about further jobs
                 enqueue(connection, then, now)
         case Continue(hint=hint, lane=lane):
             going_on: dict[str, Any] = {"attempts": 0, "last_error": None}
@@ -225,7 +240,7 @@ def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
 
 
 def _complete(connection: Connection, job: Job, done: Done, *, again: datetime | None, now: datetime) -> None:
-    """Delete the job (or run it again for what came meanwhile); its events, and its dead twins', are done."""
+    """Delete the job, or run it again for newer events; complete its events and resolve dead letters."""
     if again is not None:
         calm = {"attempts": 0, "last_error": None, "debounce_until": now + MAX_DEBOUNCE}
         _requeue(connection, job, again, now, calm)
@@ -259,7 +274,7 @@ def _failed(
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
         connection.execute(_CHANGE, {"job": job.id, "due_at": chance, **changes})
     else:
-        # What came meanwhile deserves attempts of its own.
+        # Events that came during the run get all attempts.
         changes |= {"attempts": 0} if dead else {}
         changes |= {} if overtaken else {"wait_reason": "retry"}
         _requeue(connection, job, due, now, changes)
@@ -272,7 +287,7 @@ def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, cha
 
 
 def next_due(connection: Connection) -> datetime | None:
-    """When the next queued job falls due."""
+    """Return when the next queued job falls due."""
     return connection.execute(_NEXT_DUE).scalar()
 
 

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.event import StravaEvent, parse_event
-from feedzone.store import athletes, intake
+from feedzone.ingest import dispatcher
+from feedzone.ingest.dispatcher import Delivery
+from feedzone.store import athletes
 from feedzone.store.engine.database import open_database
-from feedzone.store.intake import Delivery
 from feedzone.store.schema import upgrade
 
 ROUNDS = 30
@@ -45,7 +46,7 @@ def main() -> None:
                 group = [Delivery(event(number + place), "absent") for place in range(size)]
                 number += size
                 began = time.perf_counter()
-                database.run_sync(lambda c, group=group: intake.accept(c, group, now))
+                database.run_sync(lambda c, group=group: dispatcher.accept(c, group, now))
                 took.append((time.perf_counter() - began) * 1000)
             each = statistics.median(took) / size
             alone = alone or each
