@@ -22,7 +22,7 @@ from feedzone.errors import StorageUnavailable
 from feedzone.ports import Wakeup
 from feedzone.store.engine.database import Body, T
 from feedzone.store.engine.sqlite import SqliteDatabase
-from feedzone.store.quota.call_log import KEPT
+from feedzone.store.quota.call_log import MAX_AGE
 from feedzone.store.schema import upgrade
 
 from .loop import VirtualLoop
@@ -129,7 +129,7 @@ class File:
     def has_old_calls(self, now: datetime) -> bool:
         """Whether the journal holds what may go."""
         (first,) = self._raw.execute("SELECT min(sent_at) FROM api_calls").fetchone()
-        return first is not None and datetime.fromisoformat(first) < now - KEPT
+        return first is not None and datetime.fromisoformat(first) < now - MAX_AGE
 
     def close(self) -> None:
         self._connection.close()

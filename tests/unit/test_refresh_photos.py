@@ -45,7 +45,7 @@ def since(hours: float, *, stored: bool = False) -> StoredPhotos:
 async def run(clock, said: Any, held: StoredPhotos | None = EXPECTED, *, wanted: bool = True, **changes: Any):
     api = FakeApi(photos=said)
     handler = RefreshPhotos(
-        api, FakeRecords(photos=held), clock, random.Random(1), max_attempts=3, wanted=wanted
+        api, FakeRecords(photos=held), clock, random.Random(1), max_attempts=3, enabled=wanted
     )
     return await handler(job("refresh_photos", PlainHint(), **changes)), api
 

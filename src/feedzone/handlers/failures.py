@@ -1,4 +1,4 @@
-"""How a failure ends a job: which ones wait, which are tried again, which are final (contract section 10)."""
+"""How a failure ends a job: which ones wait, which are retried, which are final."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def optional_ending(
     max_attempts: int,
     instead: Callable[[str], Done],
 ) -> Outcome:
-    """As `ending`, for what nobody misses if it comes later: never a dead letter, but `instead`."""
+    """Return `ending` for an optional job: instead of a dead letter, the outcome of `instead`."""
     match ending(error, job, now, rng):
         case Snooze() as waits:
             return waits

@@ -1,4 +1,4 @@
-"""Many activities were announced at once: one list call shows them before each is fetched (pain 29)."""
+"""Many activities were announced at once: one list call shows them before each is fetched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .failures import ending
 
 @dataclass(frozen=True)
 class ListActivities:
-    """Handles `list_activities`. A convenience: what fails here is left to the jobs of the activities."""
+    """Handles `list_activities`. It is optional: after a failure, the jobs of the activities do the work."""
 
     api: StravaApi
     clock: Clock
@@ -26,7 +26,7 @@ class ListActivities:
     async def __call__(self, job: Job) -> Outcome:
         now = self.clock.now()
         try:
-            # With `before` Strava lists the newest first (contract section 6).
+            # With `before` Strava lists the newest first (docs/strava-api.md#resources).
             listed = await self.api.activities(
                 job.athlete_id, after=None, before=int((now + FUTURE).timestamp()), page=1, per_page=PER_PAGE
             )

@@ -1,4 +1,4 @@
-"""Which handler does which kind of job."""
+"""The handler of each kind of job."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
 
 
 def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
-    """Retry the dead letters that failed without access, when the athlete connects again. Returns how many."""
+    """Retry the dead letters that failed without access: the athlete is back. Returns how many."""
     denied = select(_columns.id).where(
         _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
     )

@@ -83,7 +83,7 @@ def events_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
 
 
 def calls_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
-    """Of the last eight days (journal.KEPT)."""
+    """Of the last eight days (call_log.MAX_AGE)."""
     return connection.execute(_CALLS, {"activity": activity_id}).all()
 
 
