@@ -17,7 +17,7 @@ import structlog
 
 from . import __version__
 from .clock import StravaClock, SystemClock
-from .domain.job import JobKind
+from .domain.job_kinds import JobKind
 from .domain.quota.windows import limits_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox
@@ -160,7 +160,6 @@ def _queries(settings: Settings, database: Database, clock: Clock, budget: Budge
         budget,
         seats=settings.strava_seats,
         batch_size=settings.queue_batch_size,
-        photos=settings.fetch_photos,
     )
 
 

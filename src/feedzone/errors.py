@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class FeedzoneError(Exception):
-    """feedzone could not do what was asked."""
+    """feedzone could not complete the request."""
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "").strip().splitlines()[0]
@@ -26,7 +26,7 @@ class NotFound(FeedzoneError):
 
 
 class InvalidInput(FeedzoneError):
-    """The input is not what is accepted here."""
+    """The input is not valid here."""
 
 
 class StorageUnavailable(FeedzoneError):
@@ -34,17 +34,17 @@ class StorageUnavailable(FeedzoneError):
 
 
 class StravaError(FeedzoneError):
-    """A call to Strava did not give what was asked for."""
+    """A call to Strava did not succeed."""
 
     error_class: ClassVar[str] = "other"
-    """Under this name people find dead letters of one kind together (domain/outcome.py lists all)."""
+    """The name by which people find dead letters of one class (domain/outcome.py lists all)."""
 
 
 class TransportFailure(StravaError):
     """No answer came from Strava.
 
-    `acted` is False when the request surely never reached Strava (it may be repeated at will), and
-    None when that is not known (a timeout: Strava may have acted).
+    `acted` is False when the request certainly did not reach Strava, so that it may be repeated. It is None
+    when that is unknown: after a timeout, Strava may have acted.
     """
 
     error_class = "no_answer"
@@ -60,7 +60,7 @@ class CallOverdue(TransportFailure):
 
 @dataclass(frozen=True)
 class Fault:
-    """One entry of the `errors` list in Strava's error body (contract section 10)."""
+    """One entry of the `errors` list in Strava's error body (docs/strava-api.md#errors)."""
 
     resource: str = ""
     field: str = ""
@@ -71,7 +71,7 @@ class Fault:
 
 
 class ApiError(StravaError):
-    """Strava answered with an error; status, message and faults are what it said."""
+    """Strava answered with an error; status, message and faults are from the answer."""
 
     def __init__(
         self,
@@ -87,14 +87,14 @@ class ApiError(StravaError):
         self.faults = faults
         self.body = body
         self.call = call
-        said = "; ".join(str(fault) for fault in faults) or body[:200]
+        details = "; ".join(str(fault) for fault in faults) or body[:200]
         super().__init__(
-            " ".join(part for part in (call, str(status), message, f"({said})" if said else "") if part)
+            " ".join(part for part in (call, str(status), message, f"({details})" if details else "") if part)
         )
 
 
 class TransientError(ApiError):
-    """Strava failed in a way that passes: 5xx, 597, an HTML body, a bare 400 of the token endpoint."""
+    """Strava failed for a while: 5xx, 597, an HTML body, or a bare 400 of the token endpoint."""
 
     error_class = "strava_error"
 
@@ -130,11 +130,11 @@ class TokenRevoked(ApiError):
 
 
 class AppInactive(ApiError):
-    """Strava has switched the application off (contract section 10: Application/Status/Inactive)."""
+    """Strava has switched the application off (Application/Status/Inactive)."""
 
 
 class SeatsFull(ApiError):
-    """The application has as many connected athletes as Strava allows it."""
+    """The application has reached Strava's limit of connected athletes."""
 
 
 class PermanentError(ApiError):
@@ -144,26 +144,26 @@ class PermanentError(ApiError):
 
 
 class ApplicationRefused(PermanentError):
-    """Strava does not accept STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET: it says nothing of any athlete, and
-    passes when the operator has set them right."""
+    """Strava does not accept STRAVA_CLIENT_ID or STRAVA_CLIENT_SECRET.
+
+    That tells nothing about an athlete, and ends when the operator has corrected the settings.
+    """
 
     error_class = "application_refused"
 
 
 class QuotaSpent(StravaError):
-    """The rate limit leaves no room for this call now.
+    """The rate limit allows no call of this lane now.
 
-    A window is spent, or what is left of it is kept for lanes that go first.
+    A window is spent, or its remaining calls are reserved for higher lanes.
 
-    `until` is the instant (UTC) at which there will be room.
+    `until` is the instant (UTC) at which the lane may call again.
     """
-
-    BEGINNING = "no quota left"
 
     def __init__(self, window: str, until: object) -> None:
         self.window = window
         self.until = until
-        super().__init__(f"{self.BEGINNING} in window {window} before {until}")
+        super().__init__(f"no quota left in window {window} before {until}")
 
 
 class ApplicationPaused(StravaError):
@@ -181,8 +181,7 @@ class ApplicationPaused(StravaError):
 
 
 class StravaFails(ApplicationPaused):
-    """Strava has failed at one call after the other; all calls wait, but for one that asks again, until it
-    answers."""
+    """Strava fails at one call after the other; all calls wait until a probe succeeds."""
 
     def __init__(self, until: object, reason: str = "") -> None:
         StravaError.__init__(

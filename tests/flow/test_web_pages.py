@@ -238,7 +238,7 @@ async def test_a_failure_is_told_in_words_and_can_be_run_again(world: World) -> 
 async def test_a_failure_that_passes_says_when_it_is_tried_again(world: World) -> None:
     await world.connect()
     error = "GET activities/1 500 error"
-    await world.dead_letter(1, Retry(error, kind="strava_error"))
+    await world.dead_letter(1, Retry(error, kind="strava_error", http_status=500))
     text = await page(world, "/failures")
     assert "Strava answers 500 for this activity" in text
     due = world.clock.now() + timedelta(minutes=5)

@@ -21,6 +21,7 @@ from feedzone.domain.effect import StoreStreams
 from feedzone.domain.event import parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Outcome
+from feedzone.ingest.dispatcher import Delivery, accept
 from feedzone.queries.read_models import read_models
 from feedzone.services.athletes import AthleteService
 from feedzone.services.dead_letters import DeadLetterService
@@ -28,7 +29,6 @@ from feedzone.services.reconciliation import ReconciliationService
 from feedzone.services.subscription import SubscriptionService
 from feedzone.store import activities, streams
 from feedzone.store.engine.database import Database
-from feedzone.store.intake import Delivery, accept
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.stream_codec import encode

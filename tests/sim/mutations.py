@@ -74,19 +74,23 @@ MUTATIONS = (
         "an event and its job are no longer durable together",
         (
             Edit(
-                "store/intake.py",
+                "ingest/dispatcher.py",
                 "now: datetime) -> list[AcceptResult]:",
                 "now, work) -> list[AcceptResult]:",
             ),
-            Edit("store/intake.py", "_cause_work(connection, {", "work.update({"),
-            Edit("store/intake.py", "if key in new}, now)", "if key in new})"),
+            Edit(
+                "ingest/dispatcher.py",
+                "_enqueue(connection, [one for one in judged if",
+                "work.extend([one for one in judged if",
+            ),
+            Edit("ingest/dispatcher.py", "one.event_id in new], now)", "one.event_id in new])"),
             Edit(
                 "ingest/inbox.py",
                 "lambda c: accept(c, deliveries, now))",
-                "lambda c: accept(c, deliveries, now, work := {}) + [work])\n"
-                "            from ..store.intake import _cause_work\n"
+                "lambda c: accept(c, deliveries, now, work := []) + [work])\n"
+                "            from .dispatcher import _enqueue\n"
                 "            work = receipts.pop()\n"
-                "            await self._database.write(lambda c: _cause_work(c, work, now))",
+                "            await self._database.write(lambda c: _enqueue(c, work, now))",
             ),
         ),
         guarantee=1,
@@ -248,9 +252,9 @@ MUTATIONS = (
     mutation(
         "purge keeps streams",
         "the streams of a disconnected athlete stay",
-        "store/purge.py",
-        "    activity_streams,\n    activity_photos,\n",
-        "    activity_photos,\n",
+        "store/schema/personal.py",
+        "KEPT_OF_ATHLETE: Mapping[str, str] = {\n",
+        'KEPT_OF_ATHLETE: Mapping[str, str] = {\n    "activity_streams": "a mistake",\n',
         guarantee=6,
         scenarios=("farewell",),
     ),

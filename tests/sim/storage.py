@@ -22,7 +22,7 @@ from feedzone.errors import StorageUnavailable
 from feedzone.ports import Wakeup
 from feedzone.store.engine.database import Body, T
 from feedzone.store.engine.sqlite import SqliteDatabase
-from feedzone.store.quota.call_log import KEPT
+from feedzone.store.quota.call_log import MAX_AGE
 from feedzone.store.schema import upgrade
 
 from .loop import VirtualLoop
@@ -130,7 +130,7 @@ class File:
     def has_old_calls(self, now: datetime) -> bool:
         """Return whether the call log has rows that the pruner would delete."""
         (first,) = self._raw.execute("SELECT min(sent_at) FROM call_log").fetchone()
-        return first is not None and datetime.fromisoformat(first) < now - KEPT
+        return first is not None and datetime.fromisoformat(first) < now - MAX_AGE
 
     def close(self) -> None:
         self._connection.close()
@@ -159,9 +159,6 @@ class InlineDatabase:
             await self._pause()
             raise StorageUnavailable("SQLite: database is locked")
         return await self._between_pauses(self._file.run, body)
-
-    async def at_once(self, body: Body[bool]) -> bool:
-        return False
 
     async def _between_pauses(self, run: Callable[[Body[T]], T], body: Body[T]) -> T:
         await self._pause()

@@ -20,10 +20,11 @@ from feedzone.domain.event import Signature, StravaEvent, parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint, activity_key
 from feedzone.domain.outcome import Outcome
 from feedzone.domain.quota.windows import Reading, Reservation, Usage
+from feedzone.ingest import dispatcher
+from feedzone.ingest.dispatcher import AcceptResult, Delivery
 from feedzone.ports import Clock
-from feedzone.store import athletes, effects, intake
+from feedzone.store import athletes, effects
 from feedzone.store.engine.database import Database
-from feedzone.store.intake import AcceptResult, Delivery
 from feedzone.store.jobs import lifecycle
 from feedzone.store.jobs.queue import JobTable
 from feedzone.store.quota.budget import BudgetTable
@@ -177,7 +178,7 @@ class Store:
     async def deliver(self, *events: StravaEvent, signature: Signature = "absent") -> list[AcceptResult]:
         deliveries = [Delivery(delivered, signature) for delivered in events]
         now = self.clock.now()
-        return await self.database.write(lambda c: intake.accept(c, deliveries, now))
+        return await self.database.write(lambda c: dispatcher.accept(c, deliveries, now))
 
     async def enqueue(self, *specs: JobSpec) -> None:
         now = self.clock.now()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetched, retitled, spec
 
@@ -111,6 +113,8 @@ async def test_a_revived_dead_letter_that_succeeds_is_forgotten(store, dead, clo
 
 async def test_a_discarded_dead_letter_is_forgotten(store, dead, clock):
     await store.write(lambda c: dead_letters.discard(c, dead, "nobody wants it", clock.now()))
+    later = clock.now() + dead_letters.KEEP_DISCARDED + timedelta(seconds=1)
+    assert await store.write(lambda c: dead_letters.prune_discarded(c, later)) == 1
     assert await store.rows(job_attempts) == []
 
 
@@ -134,11 +138,11 @@ async def test_a_later_dead_letter_of_the_same_object_tells_both_stories(store, 
 
 
 async def test_what_fails_for_months_keeps_how_it_began_and_its_latest_attempts(store):
-    for number in range(attempts.KEPT + 10):
+    for number in range(attempts.MOST_ATTEMPTS + 10):
         await store.enqueue(spec())
         await store.run(Discard(f"failure {number}"))
     told = [error for _, _, error in await story(store, (await store.row(jobs)).id)]
-    assert told == ["failure 0", *(f"failure {n}" for n in range(10, attempts.KEPT + 10))]
+    assert told == ["failure 0", *(f"failure {n}" for n in range(10, attempts.MOST_ATTEMPTS + 10))]
 
 
 async def test_a_later_success_ends_the_story_of_the_dead_letter(store, dead):

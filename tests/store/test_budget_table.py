@@ -336,8 +336,8 @@ async def test_what_live_work_has_cost_is_no_longer_kept_and_what_histories_have
 async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):
     await spend(budget, 60)
     demand = await budget.demand()
-    tight = await budget._database.read(lambda c: budget.lane_limits(c, demand, Lane, 1000))
-    left = [tight[lane].calls for lane in Lane]
+    limits = await budget._database.read(lambda c: budget.lane_limits(c, demand, Lane, 1000))
+    left = [limits.by_lane[lane].calls for lane in Lane]
     assert left == sorted(left, reverse=True)
     assert left[0] == 40 > left[-1] > 0
 

@@ -118,7 +118,7 @@ async def test_what_is_noted_during_a_flush_is_written_by_the_next(store, journa
 async def test_a_database_that_is_gone_for_long_costs_the_oldest_notes_and_no_memory(
     store, journal, call, monkeypatch
 ):
-    monkeypatch.setattr(call_log, "MOST_HELD", 3)
+    monkeypatch.setattr(call_log, "MOST_NOTED", 3)
     for ms in range(5):
         journal.note(call(ms=ms))
     assert await journal.flush() == 3

@@ -9,8 +9,8 @@ from store_makers import OTHER, OWNER, fetched, spec, summary
 
 from feedzone.clock import StravaClock
 from feedzone.domain.effect import StorePage
-from feedzone.domain.job import BackfillHint, Lane, ReconcileHint, RefreshHint
-from feedzone.domain.outcome import Retry, Snooze
+from feedzone.domain.job import BackfillHint, Lane, PlainHint, ReconcileHint, RefreshHint
+from feedzone.domain.outcome import Continue, Retry, Snooze
 from feedzone.domain.quota.demand import OTHERS, QUARTERS
 from feedzone.domain.quota.windows import ApiCall, Reading, Reservation
 from feedzone.errors import NotFound
@@ -24,15 +24,15 @@ from feedzone.store.quota.call_log import CallLog
 BACKFILL = {"lane": Lane.BACKFILL, "hint": RefreshHint(cause="backfill")}
 
 
-async def waiting(store, *, photos: bool = False):
+async def waiting(store):
     now = store.clock.now()
-    rows = await store.read(lambda c: cost.waiting(c, now, photos=photos))
+    rows = await store.read(lambda c: cost.waiting(c, now))
     return {row.athlete_id: row for row in rows}
 
 
-async def calls_of(store, one, **options) -> int:
-    await store.enqueue(one)
-    return int((await waiting(store, **options))[OWNER].calls)
+async def calls_of(store, job) -> int:
+    await store.enqueue(job)
+    return int((await waiting(store))[OWNER].calls)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,8 @@ async def calls_of(store, one, **options) -> int:
         (ReconcileHint(days=30, full=False), "reconcile_athlete", 1),
         (ReconcileHint(days=30, to_end=False), "reconcile_athlete", 1),
         (ReconcileHint(days=30, since=0), "reconcile_athlete", 5),
-        (BackfillHint(before=9), "backfill_athlete", 2),
+        (RefreshHint(cause="backfill", manual=True), "refresh_activity", 1),
+        (BackfillHint(before=9), "backfill_athlete", 1),
         (BackfillHint(before=9, page=3, found=400), "backfill_athlete", 1),
     ],
 )
@@ -71,15 +72,26 @@ async def test_a_history_has_waited_since_its_oldest_job_came_that_only_the_rate
     assert await since() == began
 
 
-async def test_a_manual_activity_has_no_streams_to_ask_for(store):
-    await store.apply(StorePage(OWNER, (summary(7, manual=True),), ()))
-    assert await calls_of(store, spec(7)) == 1
+async def test_a_job_costs_what_its_newest_hint_says(store):
+    await store.enqueue(spec(7))
+    assert await calls_of(store, spec(7, hint=RefreshHint(streams_only=True), hint_time=9)) == 1
+    job = await store.lease_one()
+    await store.queue.finish(job, Continue((), RefreshHint()))
+    assert (await waiting(store))[OWNER].calls == 2
 
 
-@pytest.mark.parametrize(("photos", "calls"), [(False, 2), (True, 3)])
-async def test_photos_cost_a_call_where_they_are_fetched(store, photos, calls):
+async def test_an_older_hint_does_not_change_the_cost(store):
+    await store.enqueue(spec(7, hint_time=9))
+    assert await calls_of(store, spec(7, hint=RefreshHint(streams_only=True), hint_time=5)) == 2
+
+
+async def test_photos_cost_the_calls_of_their_own_jobs_and_do_not_delay_the_end_of_a_sync(store):
     await store.apply(StorePage(OWNER, (summary(7, total_photo_count=4),), ()))
-    assert await calls_of(store, spec(7), photos=photos) == calls
+    await store.enqueue(spec(7, **BACKFILL))
+    assert (await waiting(store))[OWNER].calls == 2
+    await store.enqueue(spec(kind="refresh_photos", key="photos:7", hint=PlainHint(), lane=Lane.BACKFILL))
+    row = (await waiting(store))[OWNER]
+    assert (row.calls, row.sync_calls) == (3, 2)
 
 
 async def test_a_sync_waits_for_better_lanes_and_for_everybodys_newer_activities(store):
@@ -94,21 +106,6 @@ async def test_a_sync_waits_for_better_lanes_and_for_everybodys_newer_activities
     # Theirs comes between the two of ours: athletes take turns.
     assert (mine.calls, mine.sync_calls, mine.sync_after, mine.unlisted) == (4, 4, 8, 0)
     assert (others.calls, others.sync_calls, others.sync_after) == (4, 2, 6)
-
-
-async def test_the_photos_of_a_history_come_after_it_and_delay_those_whose_history_is_longer(store):
-    def page(athlete_id, *ids):
-        jobs = (spec(n, **BACKFILL, rank=n, athlete_id=athlete_id) for n in ids)
-        records = (summary(n, athlete_id, total_photo_count=athlete_id == OWNER) for n in ids)
-        return StorePage(athlete_id, tuple(records), tuple(jobs))
-
-    await store.apply(page(OWNER, 1, 2, 3), page(OTHER, 4, 5, 6, 7, 8))
-    found = await waiting(store, photos=True)
-    mine, others = found[OWNER], found[OTHER]
-    assert (mine.calls, mine.sync_calls, others.calls, others.sync_calls) == (9, 6, 10, 10)
-    # Three turns of both; then, in the fourth and fifth, one photo before each of theirs.
-    assert mine.sync_after in (10, 12)
-    assert others.sync_after in (16 + 1, 16 + 2)
 
 
 async def test_a_sync_that_is_still_being_listed_says_so(store):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, Store, detail, event, fetched, retitled, spec
 
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import Discard, Done, Retry
+from feedzone.services.dead_letters import DeadLetterService
 from feedzone.store import purge, reconciliations
 from feedzone.store.jobs import dead_letters, lifecycle
+from feedzone.store.reads import activity_history
+from feedzone.store.reads import jobs as job_lists
+from feedzone.store.retention import Retention
 from feedzone.store.schema.tables import job_attempts, webhook_events
 from feedzone.store.schema.tables import jobs as jobs_table
+from feedzone.worker.wakeup import LocalWakeup
 
 
 @pytest.fixture
@@ -161,7 +168,7 @@ async def test_reviving_beside_a_running_job_makes_it_run_once_more(store, died)
 
 async def test_a_discarded_dead_letter_is_gone_and_its_events_say_why(store, died):
     assert await discard(store, died)
-    assert await store.rows(jobs_table) == []
+    assert await store.read(dead_letters.listing) == []
     told = await store.row(webhook_events)
     assert told.status == "failed"
     assert told.error_message == "discarded: nobody wants it; was: 500 error"
@@ -195,22 +202,67 @@ async def test_another_athletes_dead_letters_stay(store):
     assert await store.lease() == []
 
 
+async def restore(store, job_id, within=timedelta(minutes=1)):
+    since = store.clock.now() - within
+    return await store.write(lambda c: dead_letters.restore(c, job_id, since))
+
+
 async def test_what_was_discarded_comes_back_as_it_was(store, died):
     before = [await store.rows(table) for table in (jobs_table, job_attempts, webhook_events)]
-    kept = await store.read(lambda c: dead_letters.keep(c, died))
     await discard(store, died)
-    assert await store.rows(jobs_table) == []
-    assert await store.write(lambda c: dead_letters.restore(c, kept))
+    assert await store.read(dead_letters.listing) == []
+    assert await restore(store, died)
     assert [await store.rows(table) for table in (jobs_table, job_attempts, webhook_events)] == before
-    assert not await store.write(lambda c: dead_letters.restore(c, kept))  # it is back already
+    assert not await restore(store, died)  # it is back already
 
 
-async def test_what_was_discarded_does_not_come_back_to_who_has_left(store, died, clock):
-    kept = await store.read(lambda c: dead_letters.keep(c, died))
+async def test_a_discard_can_be_undone_after_a_restart(store, died, clock):
+    def service() -> DeadLetterService:
+        return DeadLetterService(store.database, clock, LocalWakeup())
+
+    await service().discard(died, "a mistake")
+    assert await service().restore(died)
+    assert [letter.id for letter in await store.read(dead_letters.listing)] == [died]
+
+
+async def test_what_was_discarded_comes_back_for_a_while_only(store, died, clock):
+    await discard(store, died)
+    clock.advance(seconds=61)
+    assert not await restore(store, died)
+
+
+async def test_a_discarded_dead_letter_is_counted_and_listed_nowhere(store, died):
+    await discard(store, died)
+    assert await store.read(job_lists.counts) == {}
+    assert await store.read(lambda c: job_lists.listing(c, state=None, limit=9, after_id=None)) == []
+    assert await store.read(lambda c: lifecycle.get(c, died)) is None
+    assert await store.read(lambda c: activity_history.jobs_of(c, ACTIVITY)) == []
+    assert not await requeue(store, died)
+    assert not await discard(store, died)
+
+
+async def test_beside_a_discarded_dead_letter_the_object_gets_a_new_job(store, died):
+    await discard(store, died)
+    await store.enqueue(spec())
+    assert (await store.lease_one()).id != died
+
+
+async def test_after_a_day_nothing_is_left_of_a_discarded_dead_letter(store, died, clock):
+    retention = Retention(store.database, clock, days=None)
+    await discard(store, died)
+    clock.advance(hours=23)
+    assert await retention.prune() == 0
+    clock.advance(hours=2)
+    assert await retention.prune() == 1
+    assert await store.rows(jobs_table) == await store.rows(job_attempts) == []
+    assert "nobody wants it" in (await store.row(webhook_events)).error_message
+
+
+async def test_what_was_discarded_does_not_come_back_to_an_athlete_who_left(store, died, clock):
     await discard(store, died)
     left = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
     await store.write(lambda c: purge.purge(c, left, clock.now()))
-    assert not await store.write(lambda c: dead_letters.restore(c, kept))
+    assert not await restore(store, died)
     assert await store.rows(jobs_table) == []
 
 

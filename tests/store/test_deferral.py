@@ -40,7 +40,7 @@ async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_a
     released = (14 * 60 + 15) + 1, (14 * 60 + 15) + 5
     assert all(released[0] <= wait <= released[1] for wait in await waits(store))
     rows = await store.rows(jobs)
-    assert {(row.state, row.attempts) for row in rows} == {("queued", 0)}
+    assert {(row.state, row.attempts, row.wait_reason) for row in rows} == {("queued", 0, "quota")}
     assert all(row.last_error.startswith("no quota left in window read_15min") for row in rows)
     clock.advance(minutes=14, seconds=20)
     assert await lease(store) == [1, 2]
@@ -86,7 +86,9 @@ async def test_thousands_of_jobs_are_put_off(store, budget):
 async def room_for(store, budget, calls):
     """Spend the quarter, but for so many calls of histories."""
     demand = await budget.demand()
-    left = (await store.read(lambda c: budget.tight(c, demand, Lane, 1000)))[Lane.BACKFILL].calls
+    left = (
+        (await store.read(lambda c: budget.lane_limits(c, demand, Lane, 1000))).by_lane[Lane.BACKFILL].calls
+    )
     await headers(budget, read_15min=(100, left - calls))
 
 

@@ -14,8 +14,9 @@ from store_makers import ACTIVITY, OWNER, Store, detail, event, fetched, spec, s
 
 from feedzone.domain.effect import PurgeAthlete, StorePage, Tombstone
 from feedzone.domain.outcome import Done
-from feedzone.store import effects, intake
-from feedzone.store.intake import Delivery
+from feedzone.ingest import dispatcher
+from feedzone.ingest.dispatcher import Delivery
+from feedzone.store import effects
 from feedzone.store.jobs import lifecycle
 from feedzone.store.schema.tables import jobs, strava_activities, webhook_events
 
@@ -86,7 +87,7 @@ async def test_a_description_is_not_lost_to_a_list_read_at_the_same_time(ours, s
 async def test_two_deliveries_of_one_event_are_one_event(ours, second_postgres, clock):
     now, delivery = clock.now(), [Delivery(event(), "absent")]
     async with meanwhile(
-        ours, second_postgres, lambda c: intake.accept(c, delivery, now), ours.deliver(event())
+        ours, second_postgres, lambda c: dispatcher.accept(c, delivery, now), ours.deliver(event())
     ):
         pass
     assert (await ours.row(jobs)).version == 1
@@ -99,7 +100,7 @@ async def test_an_event_that_comes_while_the_run_ends_is_not_lost(ours, second_p
     job = await ours.lease_one()
     now, newer = clock.now(), [Delivery(event(aspect_type="delete", event_time=1516126099), "absent")]
     finish = ours.queue.finish(job, Done((fetched(detail()),)))
-    async with meanwhile(ours, second_postgres, lambda c: intake.accept(c, newer, now), finish):
+    async with meanwhile(ours, second_postgres, lambda c: dispatcher.accept(c, newer, now), finish):
         pass
     assert (await ours.lease_one()).hint.action == "delete"
 
@@ -132,7 +133,9 @@ async def test_an_event_that_was_being_delivered_when_the_athlete_left_leaves_no
     ours, second_postgres, clock
 ):
     now, delivery = clock.now(), [Delivery(event(), "absent")]
-    async with meanwhile(ours, second_postgres, lambda c: intake.accept(c, delivery, now), ours.apply(LEFT)):
+    async with meanwhile(
+        ours, second_postgres, lambda c: dispatcher.accept(c, delivery, now), ours.apply(LEFT)
+    ):
         pass
     assert await ours.rows(webhook_events, owner_id=OWNER) == []
     assert await ours.rows(jobs, athlete_id=OWNER) == []

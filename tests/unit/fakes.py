@@ -12,7 +12,8 @@ import msgspec
 from feedzone.domain.activity import ActivityRecord, StoredActivity
 from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
 from feedzone.domain.gear import GearListing
-from feedzone.domain.job import Hint, Job, JobKind, Lane, RefreshHint
+from feedzone.domain.job import Hint, Job, Lane, RefreshHint
+from feedzone.domain.job_kinds import ACTIVITY_KINDS, JobKind, job_key
 from feedzone.domain.outcome import Outcome, Retry, Snooze
 from feedzone.domain.photos import Photo, StoredPhotos
 from feedzone.domain.quota.windows import ApiCall, Reservation, Usage
@@ -313,13 +314,12 @@ def encode(body: bytes) -> Streams:
 
 
 def job(kind: JobKind = "refresh_activity", hint: Hint | None = None, **changes: Any) -> Job:
-    objects = {"refresh_activity": f"activity:{ACTIVITY}", "refresh_photos": f"photos:{ACTIVITY}"}
-    about = objects.get(kind, f"athlete:{ATHLETE}")
+    object_id = ACTIVITY if kind in ACTIVITY_KINDS else ATHLETE
     return Job(
         **{
             "id": "job-1",
             "kind": kind,
-            "key": about,
+            "key": job_key(kind, object_id),
             "athlete_id": ATHLETE,
             "hint": hint or RefreshHint(cause="event:e1"),
             "hint_time": 0,

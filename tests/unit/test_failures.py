@@ -28,8 +28,10 @@ from feedzone.errors import (
     RateLimited,
     SeatsFull,
     StravaError,
+    StravaFails,
     TokenRevoked,
     TransientError,
+    TransportFailure,
 )
 from feedzone.handlers.failures import ending
 
@@ -81,10 +83,22 @@ def test_an_instant_that_is_past_already_is_waited_for_a_moment_only(wait):
     assert timedelta(0) < outcome.until - NOON <= timedelta(seconds=AFTER_WINDOW_S[1])
 
 
-def test_what_waits_for_the_application_says_so_in_the_words_that_the_queue_looks_for():
-    from feedzone.store.quota.breaker import PAUSED
+@pytest.mark.parametrize(
+    ("error", "wait_reason"),
+    [
+        (QuotaSpent("read_15min", NOON), "quota"),
+        (ApplicationPaused(NOON), "breaker"),
+        (StravaFails(NOON), "breaker"),
+    ],
+)
+def test_a_job_that_has_to_wait_carries_the_reason_as_a_code(error, wait_reason):
+    assert end(error).wait_reason == wait_reason
 
-    assert end(ApplicationPaused(NOON)).reason.startswith(PAUSED)
+
+def test_a_failed_call_carries_the_http_status_of_the_answer():
+    assert end(TransientError(503)).http_status == 503
+    assert end(PermanentError(422)).http_status == 422
+    assert end(TransportFailure("no answer")).http_status is None
 
 
 def test_a_missing_scope_marks_the_athlete_and_says_what_to_do():
@@ -112,7 +126,7 @@ def test_a_missing_scope_marks_the_athlete_and_says_what_to_do():
     ],
 )
 def test_what_cannot_succeed_is_kept_with_its_reason(error):
-    assert end(error) == Discard(str(error), EFFECTS, LAST, error.error_class)
+    assert end(error) == Discard(str(error), EFFECTS, LAST, error.error_class, getattr(error, "status", None))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +144,13 @@ def test_what_cannot_succeed_is_kept_with_its_reason(error):
     ],
 )
 def test_what_passes_is_tried_again(error):
-    assert end(error) == Retry(str(error), EFFECTS, if_last=LAST, kind=error.error_class)
+    assert end(error) == Retry(
+        str(error),
+        EFFECTS,
+        if_last=LAST,
+        kind=error.error_class,
+        http_status=getattr(error, "status", None),
+    )
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,14 @@ from feedzone.web.rendering.filters import CAUSES, failure
 NOW = datetime(2026, 11, 26, 15, 0, tzinfo=UTC)  # a Thursday
 
 
-def letter(error: str, error_class: str, first: datetime, kind: str = "refresh_activity") -> DeadLetter:
+def letter(
+    error: str, error_class: str, first: datetime, kind: str = "refresh_activity", status: int | None = None
+) -> DeadLetter:
     job = Job(
         id="1", kind=kind, key="activity:7", athlete_id=42, state="dead", action="refresh", cause=None,
         lane="live", due_at=NOW, attempts=3, version=1, lease_owner=None, lease_until=None,
-        last_error=error, error_class=error_class, first_received_at=first, updated_at=NOW,
+        last_error=error, error_class=error_class, http_status=status,
+        first_received_at=first, updated_at=NOW,
     )  # fmt: skip
     return DeadLetter(
         job, "Ada", [Attempt(1, first, error_class, error), Attempt(2, NOW, error_class, error)]
@@ -39,7 +42,7 @@ def told(dead: DeadLetter) -> str:
     ],
 )
 def test_a_failure_says_what_strava_answers_for_what_and_since_when(first, since):
-    dead = letter('GET activities/7 500 error ({"message":"error"})', "strava_error", first)
+    dead = letter('GET activities/7 500 error ({"message":"error"})', "strava_error", first, status=500)
     assert told(dead) == f"Strava answers 500 for this activity, since {since}"
 
 

@@ -11,8 +11,8 @@ from fakes import settle
 from feedzone.domain.event import StravaEvent, parse_event
 from feedzone.errors import StorageUnavailable
 from feedzone.ingest import inbox as inbox_module
+from feedzone.ingest.dispatcher import AcceptResult
 from feedzone.ingest.inbox import Inbox
-from feedzone.store.intake import AcceptResult
 
 
 def event(number: int = 1) -> StravaEvent:
@@ -58,7 +58,7 @@ class Bell:
 
 
 def remember(database: FakeDatabase, deliveries, now) -> list[AcceptResult]:
-    """Stands for store/intake.py."""
+    """Stands for ingest/dispatcher.py."""
     database.groups.append([delivery.event.object_id for delivery in deliveries])
     return [AcceptResult(f"e{delivery.event.object_id}", database.verdict) for delivery in deliveries]
 

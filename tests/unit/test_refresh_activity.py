@@ -390,7 +390,9 @@ async def test_a_missing_scope_marks_the_athlete_and_deletes_nothing(clock, acti
 async def test_what_cannot_succeed_is_kept_as_a_dead_letter_with_its_reason(clock, failure):
     outcome = await run(FakeApi(activity=failure), clock, DELETE, HELD)
     note = NoteFailure(ACTIVITY, ATHLETE, str(failure), final=True)
-    assert outcome == Discard(str(failure), (), (note,), failure.error_class)
+    assert outcome == Discard(
+        str(failure), (), (note,), failure.error_class, getattr(failure, "status", None)
+    )
 
 
 @pytest.mark.parametrize("failure", [NeedsScope(401), PermanentError(403, "Forbidden")])

@@ -12,7 +12,7 @@ from fakes import ATHLETE, NOON, STRANGER, FakeApi, job, unanswered
 
 from feedzone.domain.effect import StoreGear
 from feedzone.domain.gear import GearListing, GearRecord, gear_refresh
-from feedzone.domain.job import GearHint, Lane, decode_hint, encode_hint
+from feedzone.domain.job import Lane, PlainHint, decode_hint, encode_hint
 from feedzone.domain.outcome import Done, Retry, Snooze
 from feedzone.errors import (
     AppInactive,
@@ -48,7 +48,7 @@ def read(**members: Any) -> GearListing:
 
 async def run(clock, said: Any, **changes: Any):
     handler = RefreshGear(FakeApi(gear=said), clock, random.Random(1), max_attempts=3)
-    return await handler(job("refresh_gear", GearHint(), **changes))
+    return await handler(job("refresh_gear", PlainHint(), **changes))
 
 
 # What a profile says

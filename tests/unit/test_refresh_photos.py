@@ -13,7 +13,7 @@ from fakes import ACTIVITY, ATHLETE, NOON, FakeApi, FakeRecords, encode, job, un
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import AskForPhotos, StoreDetail, StorePhotos, StoreStreams
 from feedzone.domain.freshness import PHOTO_RETRIES, next_photo_recheck
-from feedzone.domain.job import Lane, PhotosHint, RefreshHint, decode_hint, encode_hint
+from feedzone.domain.job import Lane, PlainHint, RefreshHint, decode_hint, encode_hint
 from feedzone.domain.outcome import Done, Retry, Snooze
 from feedzone.domain.photos import Photo, StoredPhotos, photos_refresh
 from feedzone.errors import (
@@ -45,9 +45,9 @@ def since(hours: float, *, stored: bool = False) -> StoredPhotos:
 async def run(clock, said: Any, held: StoredPhotos | None = EXPECTED, *, wanted: bool = True, **changes: Any):
     api = FakeApi(photos=said)
     handler = RefreshPhotos(
-        api, FakeRecords(photos=held), clock, random.Random(1), max_attempts=3, wanted=wanted
+        api, FakeRecords(photos=held), clock, random.Random(1), max_attempts=3, enabled=wanted
     )
-    return await handler(job("refresh_photos", PhotosHint(), **changes)), api
+    return await handler(job("refresh_photos", PlainHint(), **changes)), api
 
 
 def stored(state: str, photos: str | None = None) -> StorePhotos:
@@ -193,7 +193,7 @@ def test_a_look_ahead_is_none_after_a_day():
 
 
 def test_the_hint_survives_its_way_through_the_queue():
-    assert decode_hint(encode_hint(PhotosHint())) == PhotosHint()
+    assert decode_hint(encode_hint(PlainHint())) == PlainHint()
 
 
 # How the activity asks for them

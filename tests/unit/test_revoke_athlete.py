@@ -24,7 +24,7 @@ from feedzone.errors import (
     TokenRevoked,
     TransientError,
 )
-from feedzone.handlers.revoke_athlete import GIVE_UP, GIVE_UP_TELLING, RevokeAthlete
+from feedzone.handlers.revoke_athlete import STOP_ASKING, STOP_REVOKING, RevokeAthlete
 from feedzone.vault import Tampered
 
 HEARD = RevokeHint("confirm", cause="event:e1")
@@ -104,7 +104,7 @@ async def test_whether_the_athlete_left_is_asked_until_strava_can_say_and_for_a_
         wait = outcome.until - clock.now()
         assert timedelta(seconds=5) <= wait <= timedelta(minutes=5)
         clock.advance(seconds=wait.total_seconds())
-    clock.advance(days=GIVE_UP.days)
+    clock.advance(days=STOP_ASKING.days)
     assert isinstance(await run(FakeApi(is_deauthorized=failure), clock, HEARD), Retry)
 
 
@@ -184,9 +184,9 @@ async def test_a_refusal_that_says_nothing_of_the_token_confirms_nothing(clock, 
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_after_two_months_it_is_given_up_and_not_called_revoked(clock, failure):
-    clock.advance(days=GIVE_UP_TELLING.days, seconds=1)
+    clock.advance(days=STOP_REVOKING.days, seconds=1)
     (effect,) = (await run(FakeApi(revoke=failure), clock, OURS)).effects
-    assert effect.detail.startswith(f"not revoked: given up after {GIVE_UP_TELLING.days} days")
+    assert effect.detail.startswith(f"not revoked: given up after {STOP_REVOKING.days} days")
     assert not effect.revoked
 
 

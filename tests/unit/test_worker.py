@@ -142,7 +142,7 @@ async def test_a_job_whose_outcome_could_not_be_recorded_runs_again(clock, failu
     queue = FakeQueue(clock, job())
     queue.failures = list(failures)
     made = producer(queue, ends(Done()), clock)
-    rescuer = Rescuer(queue, made.held)
+    rescuer = Rescuer(queue, made.leases)
     await made.run_once()
     while made.running:
         await settle()

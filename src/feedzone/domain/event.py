@@ -1,4 +1,4 @@
-"""Strava's webhook event: its shape, its identity, and the job it causes (contract section 9)."""
+"""Strava's webhook event: its shape, its identity, its job (docs/strava-api.md#webhook-events)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from ..errors import InvalidInput
 from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 
 DEBOUNCE = timedelta(seconds=3)
-"""One save at Strava makes several updates: when for so long no more have come, one fetch confirms them all
-(pain 17). Of what an update does not show itself, the first fetch waits no longer than this."""
+"""One save at Strava makes several updates. When none has come for this long, one fetch confirms them all.
+Changes that the update itself does not carry are fetched after this delay at the latest."""
 
 MAX_DEBOUNCE = timedelta(seconds=30)
-"""Where what is true can be seen already, a storm of updates puts the fetch off up to so long."""
+"""The longest delay of a fetch by further updates, where the stored activity is right already."""
 
 AHEAD = timedelta(hours=1)
-"""No event is from later than our clock says by so much: what pretends to be would outlive all true ones."""
+"""The largest believed lead of an event's time over our clock. A later time would outrank all true events."""
 
 BULK = 10
-"""Where so many updates of one athlete wait (pain 17: hundreds, when somebody edits many at once), those that
-are shown already are confirmed behind live work."""
+"""Updates of one athlete that wait. From this number on (people edit hundreds at once), the fetches that only
+confirm a shown update go behind live work."""
 
 Signature = Literal["verified", "mismatch", "absent"]
 EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
+IgnoredBecause = Literal["foreign_subscription", "not_connected", "nothing_to_do"]
+"""Why an event causes no job: another subscription's, an unknown athlete's, or it changes nothing we keep."""
+
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
@@ -70,7 +73,7 @@ class StravaEvent(msgspec.Struct, frozen=True):
         return digest.hexdigest()
 
     def happened(self, received: datetime) -> int:
-        """`event_time`, as far as it can be true of an event that was `received` then."""
+        """Return `event_time`, limited to a time that is possible for an event `received` then."""
         return min(self.event_time, int((received + AHEAD).timestamp()))
 
     @property
@@ -128,10 +131,10 @@ def job_for(
     recently_refetched: bool = False,
     in_bulk: bool = False,
 ) -> JobSpec | None:
-    """The job that an event of a connected athlete causes; None when there is nothing to do.
+    """Return the job that an event of a connected athlete causes. None: there is nothing to do.
 
-    `in_storm`: within STORM the activity has been updated, and fetched after that. `in_bulk`: BULK updates of
-    the athlete's activities wait already.
+    `recently_refetched`: within MAX_DEBOUNCE the activity has been updated, and fetched after that.
+    `in_bulk`: BULK updates of the athlete's activities wait already.
     """
     if event.object_type == "activity":
         action: Action = "delete" if event.aspect_type == "delete" else "refresh"
@@ -163,13 +166,13 @@ def job_for(
 
 
 def _shows_all(event: StravaEvent) -> bool:
-    """Whether everything that an update says is shown before it is fetched (visible_update)."""
+    """Whether all changes of an update are visible before the fetch (visible_update)."""
     shown = _flag(event.updates.get("private")) is not False
     return shown and bool(event.updates) and event.updates.keys() <= {"title", "type", "private"}
 
 
 class VisibleUpdate(msgspec.Struct, frozen=True):
-    """What an update event says of an activity; shown at once, and still confirmed by a fetch."""
+    """The changes that an update event carries: visible at once, and confirmed by a fetch later."""
 
     activity_id: int
     athlete_id: int
@@ -181,7 +184,7 @@ class VisibleUpdate(msgspec.Struct, frozen=True):
 
 
 def visible_update(event: StravaEvent, event_id: str, received: datetime) -> VisibleUpdate | None:
-    """The title, type and privacy that an activity update carries; None when it carries none of them."""
+    """Return the title, type and privacy that an activity update carries. None: it carries none of them."""
     if event.object_type != "activity" or event.aspect_type != "update":
         return None
     title, kind = event.updates.get("title"), event.updates.get("type")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from .job import GearHint, JobSpec, Lane, athlete_key
+from .job import JobSpec, Lane, PlainHint, athlete_key
 
 GearKind = Literal["bike", "shoe"]
 
@@ -53,7 +53,7 @@ def gear_refresh(athlete_id: int) -> JobSpec:
         kind="refresh_gear",
         key=athlete_key(athlete_id),
         athlete_id=athlete_id,
-        hint=GearHint(),
+        hint=PlainHint(),
         hint_time=0,
         lane=Lane.RECHECK,
     )

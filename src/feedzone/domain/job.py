@@ -1,4 +1,4 @@
-"""Jobs: what waits to be done, in which lane, and what was last heard about it."""
+"""Jobs: their lanes, their hints, and the requests to enqueue them."""
 
 from __future__ import annotations
 
@@ -9,20 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from .job_kinds import KINDS, JobKind, job_key
+
 Action = Literal["refresh", "delete"]
-JobKind = Literal[
-    "refresh_activity",
-    "revoke_athlete",
-    "backfill_athlete",
-    "reconcile_athlete",
-    "refresh_gear",
-    "refresh_photos",
-    "list_activities",
-]
 
 
 class Lane(IntEnum):
-    """Who goes first: the lower number. Stored as `jobs.priority`."""
+    """The order of work: the lower number goes first. Stored as `jobs.priority`."""
 
     LIVE = 0
     INTERACTIVE = 10
@@ -32,143 +25,151 @@ class Lane(IntEnum):
 
 
 class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="activity"):
-    """What was last heard of an activity. The worker asks Strava what is true."""
+    """The newest news of an activity. The worker asks Strava for the truth."""
 
     action: Action = "refresh"
     verified: bool = False
-    """Whether the signature of the event that said so was verified."""
+    """Whether the signature of the event behind the hint was verified."""
     cause: str = ""
-    """`event:<id>`, `backfill`, or `request`: stands in the audit trail."""
+    """`event:<id>`, `backfill`, `reconciliation`, `recheck` or `request`; stands in the audit trail."""
     detail_version: int | None = None
-    """The version of the job whose detail is stored, while its streams could not be had yet."""
+    """The version of the job whose detail is stored already, while its streams are not available yet."""
     streams_only: bool = False
-    """Ask for the streams alone: the detail is known, and not due to be read again."""
+    """Ask for the streams alone: the stored detail is fresh enough."""
+    manual: bool = False
+    """The list says that the activity was entered by hand: there are no streams to ask for."""
 
     @property
     def announced(self) -> bool:
-        """Whether an event told of it."""
+        """Whether an event is behind the hint."""
         return self.cause.startswith("event:")
 
     @property
     def of_something_new(self) -> bool:
-        """Whether it may be new at Strava: told by an event, found by a comparison, or fresh lately."""
+        """Whether the activity may be new at Strava: from an event, a reconciliation or a recheck."""
         return self.announced or self.cause in ("reconciliation", "recheck")
 
 
 class RevokeHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="revoke"):
-    """An athlete leaves. `confirm`: an event says so, ask Strava; `revoke`: tell Strava that we let go."""
+    """An athlete leaves. `confirm`: ask Strava whether the event is true; `revoke`: end our access there."""
 
     action: Literal["confirm", "revoke"]
     verified: bool = False
     cause: str = ""
     sealed_token: str | None = None
-    """The refresh token, encrypted: kept until Strava has confirmed the revocation (pain 28)."""
+    """The refresh token, encrypted. It stays until Strava has confirmed the revocation."""
 
 
 class BackfillHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="backfill"):
-    """A first sync or a longer history: a window of start times, in epoch seconds, and how far it got.
+    """A backfill: a window of start times, in epoch seconds, and how far its list has been read.
 
-    Both ends are fixed when it begins, and `before` is always sent, which makes Strava list newest
-    first (contract section 6). Nothing relies on that order: only an empty page is the end.
+    Both ends are fixed when the backfill begins. `before` is always sent, which makes Strava list the newest
+    first (docs/strava-api.md#resources). Nothing relies on that order: only an empty page is the end.
     """
 
     before: int
     after: int | None = None
-    """None: all of the athlete's history."""
+    """None: everything up to `before`."""
     page: int = 1
     found: int = 0
     listed_at: int | None = None
-    """When the page before was listed, epoch seconds; None: it need not be looked at again."""
+    """When the previous page was listed, epoch seconds. None: it need not be listed again."""
 
 
 class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="reconcile"):
-    """Compare a window of start times with Strava. `full` lists all of it and finds deletions, too;
-    otherwise one call looks at the latest page only. Only an empty page is the list's end; unless it must go
-    `to_end`, a short page that shows all that we hold and nothing else is taken for all there is."""
+    """A reconciliation: compare a window of start times with Strava.
+
+    `full` lists the whole window and finds deletions, too; otherwise one call reads the latest page only.
+    With `to_end` the list ends at an empty page. Without it, a short page that shows exactly the activities
+    that we hold ends the list, too.
+    """
 
     days: int
     full: bool = True
     to_end: bool = True
     since: int | None = None
-    """Goes on to what began earlier, down to this instant, epoch seconds (0: all there is), newest first."""
+    """Continue with earlier activities down to this instant, epoch seconds, newest first. 0: all of them."""
     before: int | None = None
-    """So far it has gone: what began earlier is still to be compared, epoch seconds. None: nothing is yet."""
+    """Activities that began before this instant remain to be compared, epoch seconds. None: all of them."""
     missing: int = 0
-    """How many activities its runs before this one have missed."""
+    """How many stored activities the earlier runs did not find at Strava."""
 
 
-class ListHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do", tag="list"):
-    """Many new activities were announced at once: one list call shows them all (pain 29)."""
+class PlainHint(msgspec.Struct, frozen=True, tag_field="do", tag="plain"):
+    """The job's kind and key say all there is to say."""
 
 
-class GearHint(msgspec.Struct, frozen=True, tag_field="do", tag="gear"):
-    """Ask what the athlete's profile says of bikes and shoes. There is nothing to add."""
+Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | PlainHint
 
 
-class PhotosHint(msgspec.Struct, frozen=True, tag_field="do", tag="photos"):
-    """Ask for an activity's photos. There is nothing to add."""
-
-
-Hint = RefreshHint | RevokeHint | BackfillHint | ReconcileHint | ListHint | GearHint | PhotosHint
-
-
-CALLS_AN_ACTIVITY = 2
+CALLS_AN_ACTIVITY = KINDS["refresh_activity"].calls
 """The detail and the streams."""
 
 CALLS_A_SLICE = 5
-"""Of a comparison of more than the usual days: three full pages, a short and an empty one."""
+"""One run of a reconciliation beyond the usual days: three full pages, a short and an empty one."""
 
 
-def calls_of(hint: Hint) -> int:
-    """How many calls a job is going to make, as far as its hint tells: at least one."""
-    if isinstance(hint, RefreshHint) and not hint.streams_only and hint.detail_version is None:
-        return CALLS_AN_ACTIVITY
-    if isinstance(hint, ReconcileHint) and hint.since is not None:
-        return CALLS_A_SLICE
-    return 1
+def calls_of(kind: JobKind, hint: Hint) -> int:
+    """Return how many calls a job is going to make, as far as its hint tells: at least one.
+
+    A list takes as many calls as it has pages. Only its end tells how many there are.
+    """
+    match hint:
+        case RefreshHint(streams_only=True) | RefreshHint(manual=True):
+            return 1
+        case RefreshHint(detail_version=int()):
+            return 1
+        case ReconcileHint(since=int()):
+            return CALLS_A_SLICE
+        case ReconcileHint(full=True, to_end=True):
+            return 2
+        case _:
+            return KINDS[kind].calls
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """A job to be enqueued. One live job per (kind, key): enqueuing it again raises its version."""
+    """A job to be enqueued. One is live per kind, key and athlete: another spec raises its version."""
 
     kind: JobKind
     key: str
     athlete_id: int
     hint: Hint
     hint_time: int
-    """Epoch seconds of the event behind the hint; 0 when no event said it. The newest hint stays."""
+    """Time of the event behind the hint, epoch seconds; 0: no event. The newest hint stays."""
     lane: Lane
     rank: int = 0
     """Order among the athlete's jobs that are enqueued together, ascending."""
     due_at: datetime | None = None
-    """None: at once."""
+    """None: now."""
     first: bool = False
-    """Before all others of the lane."""
+    """Whether it goes before all other jobs of the lane."""
     debounce_until: datetime | None = None
-    """More of the same kind put off `due_at`, but not beyond this. None: they do not."""
+    """Further updates delay `due_at` up to this instant. None: they do not delay it."""
 
 
 def job_now(kind: JobKind, key: str, athlete_id: int, hint: Hint, lane: Lane) -> JobSpec:
-    """A job that no event caused, to be done as soon as its lane allows."""
+    """Return a job without an event, due as soon as its lane allows."""
     return JobSpec(kind, key, athlete_id, hint, 0, lane)
 
 
-def backfill_job(athlete_id: int, activity_id: int, started: datetime | None) -> JobSpec:
-    """Fetch an activity of the past: the newest first."""
+def backfill_job(
+    athlete_id: int, activity_id: int, started: datetime | None, *, manual: bool = False
+) -> JobSpec:
+    """Return the job that fetches an activity of the past; the newest go first."""
     rank = -int(started.timestamp()) if started else 0
-    hint = RefreshHint(cause="backfill")
+    hint = RefreshHint(cause="backfill", manual=manual)
     return JobSpec("refresh_activity", activity_key(activity_id), athlete_id, hint, 0, Lane.BACKFILL, rank)
 
 
 def revoke_job(athlete_id: int, sealed_token: str | None, due_at: datetime | None = None) -> JobSpec:
-    """Tell Strava that we let go of this token pair, encrypted as it is kept."""
+    """Return the job that revokes this token pair at Strava; the token is encrypted."""
     hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed_token)
     key = athlete_key(athlete_id)
     return JobSpec("revoke_athlete", key, athlete_id, hint, 0, Lane.INTERACTIVE, due_at=due_at)
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A leased job. `version` is the version this run brings up to date."""
+    """A leased job. `version` is the version that this run brings up to date."""
 
     id: str
     kind: JobKind
@@ -189,20 +190,15 @@ class Job(msgspec.Struct, frozen=True):
 
 
 running_job: ContextVar[Job | None] = ContextVar("running_job", default=None)
-"""The job that runs in this context: what a call is made for."""
+"""The job that runs in this context, so that the call log can name it."""
 
 
 def activity_key(activity_id: int) -> str:
-    return f"activity:{activity_id}"
-
-
-def photos_key(activity_id: int) -> str:
-    """Not the activity's own key: its job must never have to wait for that of its photos."""
-    return f"photos:{activity_id}"
+    return job_key("refresh_activity", activity_id)
 
 
 def athlete_key(athlete_id: int) -> str:
-    return f"athlete:{athlete_id}"
+    return job_key("backfill_athlete", athlete_id)
 
 
 def encode_hint(hint: Hint) -> str:

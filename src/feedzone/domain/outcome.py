@@ -10,6 +10,13 @@ import msgspec
 from .effect import Effect
 from .job import Hint, JobSpec, Lane
 
+WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry"]
+"""Why a job is put off: the rate limit is spent, the circuit breaker is open, more updates may come, one list
+call goes first, or the last run got no result."""
+
+LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry")
+"""The reasons that may last. The others put a job off for seconds."""
+
 FAILURES = (
     "no_answer",
     "strava_error",
@@ -23,7 +30,7 @@ FAILURES = (
     "refused",
     "other",
 )
-"""Classes of failure, by which people find dead letters together: each error has its own (errors.py)."""
+"""Classes of failure. People find dead letters by them; each error has one (errors.py)."""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -31,35 +38,36 @@ class Done(msgspec.Struct, frozen=True):
 
     effects: tuple[Effect, ...] = ()
     note: str | None = None
-    """Stands in the event's `error_message` when done was not the usual thing (`not_visible`, `forged`)."""
+    """For people, in the event's `error_message`: why the job is done without the usual result."""
     then: tuple[JobSpec, ...] = ()
-    """Enqueued after this job is done: a later look at the same object, say."""
+    """Jobs to enqueue after this one, for example a recheck of the same object."""
     about: Literal["create", "update", "delete"] | None = None
-    """Which of the job's events the note is about; None: all of them."""
+    """The events of the job that get the note. None: all of them."""
 
 
 class Continue(msgspec.Struct, frozen=True):
-    """A part is done, and the rest goes on at once, as a run of its own with all attempts before it."""
+    """A part is done. The rest continues at once, as a run of its own with all its attempts left."""
 
     effects: tuple[Effect, ...]
     hint: Hint
     """Where the next run begins."""
     lane: Lane | None = None
-    """The lane of the rest, of which it is the first; None: the same as before."""
+    """The lane of the rest, where it goes first. None: the same lane as before."""
 
 
 class Snooze(msgspec.Struct, frozen=True):
-    """Not now, and nobody's fault: costs no attempt."""
+    """Try later, without spending an attempt: nobody is at fault."""
 
     until: datetime
     reason: str
     effects: tuple[Effect, ...] = ()
     hint: Hint | None = None
     """Replaces the job's hint, so that the next run goes on where this one stopped."""
+    wait_reason: WaitReason = "retry"
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """It failed in a way that may pass: costs an attempt; the last one makes a dead letter."""
+    """A failure that may pass. It costs an attempt; after the last one the job is a dead letter."""
 
     error: str
     effects: tuple[Effect, ...] = ()
@@ -68,15 +76,18 @@ class Retry(msgspec.Struct, frozen=True):
     """Written too when this was the last attempt."""
     kind: str = "other"
     """The class of the failure, by which dead letters are grouped."""
+    http_status: int | None = None
+    """What Strava answered; None: it gave no answer, or the failure is our own."""
 
 
 class Discard(msgspec.Struct, frozen=True):
-    """It cannot succeed: a dead letter at once, kept with its reason until someone decides."""
+    """A failure that cannot pass: the job is a dead letter at once, until a person decides."""
 
     reason: str
     effects: tuple[Effect, ...] = ()
     if_last: tuple[Effect, ...] = ()
     kind: str = "other"
+    http_status: int | None = None
 
 
 Outcome = Done | Continue | Snooze | Retry | Discard

@@ -7,7 +7,8 @@ from datetime import datetime
 import msgspec
 
 from .effect import PhotoState
-from .job import JobSpec, Lane, PhotosHint, photos_key
+from .job import JobSpec, Lane, PlainHint
+from .job_kinds import job_key
 
 
 class Photo(msgspec.Struct, frozen=True):
@@ -47,9 +48,9 @@ def photos_refresh(athlete_id: int, activity_id: int, lane: Lane, due: datetime)
     """Fetch the photos of an activity; within its lane the job runs after those for activities."""
     return JobSpec(
         kind="refresh_photos",
-        key=photos_key(activity_id),
+        key=job_key("refresh_photos", activity_id),
         athlete_id=athlete_id,
-        hint=PhotosHint(),
+        hint=PlainHint(),
         hint_time=0,
         lane=lane,
         due_at=due,

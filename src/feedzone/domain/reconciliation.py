@@ -69,9 +69,9 @@ def reconciliation_job(
     return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.RECONCILE)
 
 
-def refresh(athlete_id: int, activity_id: int) -> JobSpec:
+def refresh(athlete_id: int, activity_id: int, *, manual: bool = False) -> JobSpec:
     """Fetch an activity that the list shows and that we do not have in this form."""
-    hint = RefreshHint(cause="reconciliation")
+    hint = RefreshHint(cause="reconciliation", manual=manual)
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
 
 

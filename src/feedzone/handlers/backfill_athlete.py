@@ -1,4 +1,4 @@
-"""A first sync, or a longer history: list the window page by page; one job an activity does the rest."""
+"""A backfill: list the window page by page; one job per activity does the rest."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..ports import Clock, StravaApi
 from .failures import ending
 
 FRESH_S = 60
-"""So long after a page was listed, the next one is believed to follow it; later, it is looked at again."""
+"""Seconds after which the list may have moved: then the previous page is listed again before the next."""
 
 
 @dataclass(frozen=True)
 class BackfillAthlete:
     """Handles `backfill_athlete`: a page a run. The cursor commits with the page's rows and jobs.
 
-    A page is a number, and what is deleted of those before it moves the rest up (pain 51). So after a pause
-    (a spent window, a restart, an outage) the page before is looked at again, once, and shows what moved.
+    Pages are numbered, so a deletion on an earlier page moves later activities to the page before. After a
+    pause (a spent window, a restart, an outage) the previous page is listed again, once, to find them.
     """
 
     api: StravaApi
@@ -44,13 +44,13 @@ class BackfillAthlete:
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
         if not records:
-            # Only an empty page is the end: a short one may be followed by more (pain 51).
+            # Only an empty page is the end: after a short page there may be more.
             return Done((FinishListing(job.athlete_id),))
         mine = tuple(record for record in records if record.athlete_id == job.athlete_id)
-        jobs = tuple(backfill_job(r.athlete_id, r.id, r.start_date) for r in mine)
+        jobs = tuple(backfill_job(r.athlete_id, r.id, r.start_date, manual=r.manual) for r in mine)
         page = StorePage(job.athlete_id, mine, jobs, again)
-        # Without a time it is not looked at twice, though the next page may have to wait for a window again.
+        # Without a time, this page is not listed a second time, even if the next page waits for a window.
         found, listed_at = (hint.found, None) if again else (hint.found + len(mine), now)
         rest = msgspec.structs.replace(hint, page=asked + 1, found=found, listed_at=listed_at)
-        # The first page, somebody waits for. The others go before the activities: a call shows 200 of them.
+        # A person waits for the first page. The others go before the activities: one call shows 200 of them.
         return Continue((page,), rest, Lane.BACKFILL)

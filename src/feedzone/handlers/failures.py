@@ -1,4 +1,4 @@
-"""How a failure ends a job: which ones wait, which are tried again, which are final (contract section 10)."""
+"""How a failure ends a job: which ones wait, which are retried, which are final."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from ..domain.backoff import after_window_s
 from ..domain.effect import Effect, MarkAthlete
 from ..domain.job import Job
-from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
+from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze, WaitReason
 from ..errors import (
+    ApiError,
     AppInactive,
     ApplicationPaused,
     ApplicationRefused,
@@ -35,14 +36,16 @@ def ending(
 ) -> Outcome:
     """The outcome of the `job` that `error` stopped; `effects` are written whatever it is."""
     kind = error.error_class
+    status = error.status if isinstance(error, ApiError) else None
     match error:
         case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
             jitter = timedelta(seconds=after_window_s(job, rng.random()))
-            return Snooze(max(until, now) + jitter, str(error), effects)
+            wait_reason: WaitReason = "quota" if isinstance(error, QuotaSpent) else "breaker"
+            return Snooze(max(until, now) + jitter, str(error), effects, wait_reason=wait_reason)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
             mark = MarkAthlete(job.athlete_id, "needs_scope", reason)
-            return Discard(f"{reason} ({error})", (*effects, mark), if_last, kind)
+            return Discard(f"{reason} ({error})", (*effects, mark), if_last, kind, status)
         case (
             TransientError()
             | TransportFailure()
@@ -51,9 +54,9 @@ def ending(
             | AppInactive()
             | ApplicationRefused()
         ):
-            return Retry(str(error), effects, if_last=if_last, kind=kind)
+            return Retry(str(error), effects, if_last=if_last, kind=kind, http_status=status)
         case _:
-            return Discard(str(error), effects, if_last, kind)
+            return Discard(str(error), effects, if_last, kind, status)
 
 
 def optional_ending(
@@ -65,7 +68,7 @@ def optional_ending(
     max_attempts: int,
     instead: Callable[[str], Done],
 ) -> Outcome:
-    """As `ending`, for what nobody misses if it comes later: never a dead letter, but `instead`."""
+    """Return `ending` for an optional job: instead of a dead letter, the outcome of `instead`."""
     match ending(error, job, now, rng):
         case Snooze() as waits:
             return waits

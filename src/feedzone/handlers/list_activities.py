@@ -1,4 +1,4 @@
-"""Many activities were announced at once: one list call shows them before each is fetched (pain 29)."""
+"""Many activities were announced at once: one list call shows them before each is fetched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .failures import ending
 
 @dataclass(frozen=True)
 class ListActivities:
-    """Handles `list_activities`. A convenience: what fails here is left to the jobs of the activities."""
+    """Handles `list_activities`. It is optional: after a failure, the jobs of the activities do the work."""
 
     api: StravaApi
     clock: Clock
@@ -26,7 +26,7 @@ class ListActivities:
     async def __call__(self, job: Job) -> Outcome:
         now = self.clock.now()
         try:
-            # With `before` Strava lists the newest first (contract section 6).
+            # With `before` Strava lists the newest first (docs/strava-api.md#resources).
             listed = await self.api.activities(
                 job.athlete_id,
                 after=None,
@@ -38,5 +38,5 @@ class ListActivities:
             outcome = ending(error, job, now, self.rng)
             return outcome if isinstance(outcome, Snooze) else Done(note=f"not listed: {error}")
         mine = tuple(record for record in listed if record.athlete_id == job.athlete_id)
-        jobs = tuple(refresh(job.athlete_id, record.id) for record in mine)
+        jobs = tuple(refresh(job.athlete_id, record.id, manual=record.manual) for record in mine)
         return Done((StoreAnnounced(job.athlete_id, mine, jobs),))

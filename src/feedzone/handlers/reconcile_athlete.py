@@ -1,4 +1,4 @@
-"""Compare what we hold with what Strava lists: finds what no event told (pains 14, 18, 50, 52)."""
+"""Reconciliation: compare the stored activities with Strava's list, to find changes without an event."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
 
 EDGE = timedelta(hours=1)
-"""Activities this near to the window's start may fall out of the list while it is read."""
+"""Activities this close to the window's start may leave the list while it is read."""
 
 FEW = 3
 SHARE = 0.05
-"""More than FEW missing activities that are more than this share of all we hold: a person decides."""
+"""A person decides about more than FEW missing activities, if they are a larger share of all than this."""
 
 SLICE = 3 * PER_PAGE
-"""So many of the activities that we hold are compared in one run: its calls must fit into a window."""
+"""Stored activities compared in one run, at most: its calls must fit into a window."""
 
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class ReconcileAthlete:
-    """Handles `reconcile_athlete`. A list that fails half way is as good as none: nothing is concluded.
+    """Handles `reconcile_athlete`. A list that fails half way leads to no conclusion.
 
-    What is long is compared slice by slice, newest first, a run each: the cursor commits with its findings.
+    A long window is compared slice by slice, newest first, one run each; the cursor commits with each.
     """
 
     api: StravaApi
@@ -45,7 +45,7 @@ class ReconcileAthlete:
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
         assert isinstance(hint, ReconcileHint)
-        # Read before the list: what appears in our rows while we list is not missing from it.
+        # Read our rows before the list: a row that appears meanwhile is not missing from the list.
         after, before, held = await self._slice(job.athlete_id, hint, self.clock.now())
         try:
             listed, calls = await self._list(job.athlete_id, after, before, hint, set(held))
@@ -64,7 +64,7 @@ class ReconcileAthlete:
     async def _slice(
         self, athlete_id: int, hint: ReconcileHint, now: datetime
     ) -> tuple[datetime, datetime, list[int]]:
-        """Start and end of the list of this run, and what we hold of it but for its edges.
+        """Return start and end of this run's list, and the ids that we hold in it, without its edges.
 
         The first run takes at least the usual days, and a later one at least a day.
         """
@@ -84,7 +84,7 @@ class ReconcileAthlete:
     async def _list(
         self, athlete_id: int, after: datetime, before: datetime, hint: ReconcileHint, held: set[int]
     ) -> tuple[list[ActivityRecord], int]:
-        """The window's pages until an empty one, or one that may be the last; or the latest page alone."""
+        """List the window's pages until an empty or a last one; without `full`, the latest page only."""
         listed: dict[int, ActivityRecord] = {}
         page = 0
         while True:
@@ -121,7 +121,7 @@ class ReconcileAthlete:
             athlete_id,
             hint.full,
             tuple(listed),
-            tuple(refresh(athlete_id, record.id) for record in listed),
+            tuple(refresh(athlete_id, record.id, manual=record.manual) for record in listed),
             tuple(confirm_deletion(athlete_id, number) for number in missing),
             calls,
             last=last,

@@ -1,4 +1,4 @@
-"""An activity is stale: fetch what is true now, and its streams."""
+"""Fetch the current state of a stale activity, and its streams."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .failures import ending
 
 
 class EncodedStreams(Protocol):
-    """Streams as they are stored: one blob that describes itself."""
+    """Streams in the stored form: one blob that describes itself."""
 
     @property
     def blob(self) -> bytes: ...
@@ -72,9 +72,9 @@ class RefreshActivity:
         return await self._refresh(job, hint)
 
     async def _delete(self, job: Job, hint: RefreshHint) -> Outcome:
-        """Believed when its signature proves it, or when there is nothing to lose (guarantee 3).
+        """Believe a delete if its signature proves it, or if no data would be lost (guarantee 3).
 
-        What we have seen since then says more: shown again, an activity outlives a delete that comes late.
+        A newer observation counts more: an activity that Strava has shown since survives a late delete.
         """
         held = await self.records.stored_activity(job.object_id)
         if held is not None and held.athlete_id != job.athlete_id:
@@ -110,19 +110,19 @@ class RefreshActivity:
         return await self._with_streams(job, hint, record, claim)
 
     def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
-        """Whether an event has told of the activity just now."""
+        """Whether an event has announced the activity just now."""
         announced = hint.action == "refresh" and hint.announced
         return announced and self.clock.now() < job.first_received_at + within
 
     async def _is_too_early(self, job: Job, hint: RefreshHint) -> bool:
-        """Whether Strava will probably not show it yet."""
+        """Whether Strava probably does not show the activity yet."""
         if not self._is_news(job, hint, SHOWN_AFTER) or self.shown.usual:
             return False
         new = not _is_detailed(await self.records.stored_activity(job.object_id))
         return new and not self.shown.ask_at_once()
 
     async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
-        """Whether a summary that is newer than what asked for this fetch tells of an unwanted sport."""
+        """Whether a summary newer than this job shows an unwanted sport."""
         if hint.cause == "request" or hint.action == "delete":
             return False
         held = await self.records.stored_activity(job.object_id)
@@ -131,8 +131,11 @@ class RefreshActivity:
         return held.first_seen >= job.first_received_at and not wants_details(sports, held.sport_type)
 
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
-        """404: gone if we had it, or if a delete said so; not ready yet if an event has just told of it, or a
-        list has just shown it."""
+        """Judge a 404.
+
+        The activity is gone if we had it, or if a delete was announced. It is not ready yet if an event
+        has just announced it, or a list has just shown it.
+        """
         held, now = await self.records.stored_activity(job.object_id), self.clock.now()
         live = held if held is not None and held.live else None
         listed = live if live and not live.detailed and hint.cause != "backfill" else None
@@ -177,7 +180,7 @@ class RefreshActivity:
     async def _streams_of(
         self, job: Job, hint: RefreshHint, held: StoredActivity | None, seen: datetime | None
     ) -> StoreStreams:
-        """Fetch them. Where an announced activity never has any yet, that call is left for later."""
+        """Fetch the streams, or leave the call for later where new activities never have streams yet."""
         unasked = held is None or held.stream_state is None
         first = unasked and seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
         if first and not self.streamed.ask_at_once():
@@ -188,7 +191,7 @@ class RefreshActivity:
         return streams
 
     def _photos(self, job: Job, record: ActivityRecord) -> tuple[Effect, ...]:
-        """A job of their own fetches them, so that the activity never waits for them (pain 22)."""
+        """Ask for photos in a job of their own, so that the activity never waits for them."""
         count = record.columns.get("total_photo_count")
         if not self.fetch_photos or not isinstance(count, int):
             return ()
@@ -209,14 +212,14 @@ class RefreshActivity:
     def _first_seen(
         self, held: StoredActivity | None, started: datetime | None, *, new: bool
     ) -> datetime | None:
-        """When this activity came to us, if that is so lately that edits and streams are still to come."""
+        """Return when the activity was first seen, if edits and streams may still come."""
         now = self.clock.now()
         seen = held.first_seen if held is not None and held.live and held.first_seen else now
         new = new or (held is not None and held.announced)
         return seen if is_fresh(seen, started, new=new, now=now) else None
 
     def _later(self, job: Job, seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
-        """The next look at a fresh activity (pains 18 to 20)."""
+        """Return the next recheck of a fresh activity."""
         look = next_recheck(seen, self.clock.now(), streams_pending=streams_pending) if seen else None
         if look is None:
             return ()
@@ -232,7 +235,7 @@ class RefreshActivity:
         return (again,)
 
     async def _fetch_streams(self, job: Job, seen: datetime | None) -> StoreStreams:
-        """Streams, or why there are none: still in the making while the activity is fresh."""
+        """Fetch the streams. Without any, they are pending while the activity is fresh, and absent later."""
         try:
             body = await self.api.streams(job.athlete_id, job.object_id)
         except NotVisible:
@@ -284,12 +287,12 @@ def _is_detailed(held: StoredActivity | None) -> bool:
 
 
 def _has_streams(held: StoredActivity | None, record: ActivityRecord) -> bool:
-    """Streams that are stored stay true for as long as the activity was not cropped."""
+    """Whether the stored streams are still right: the activity was not cropped."""
     return held is not None and held.stream_state == "present" and held.shape == record.shape
 
 
 def _done(claim: tuple[Effect, ...], *written: Effect, then: tuple[JobSpec, ...] = ()) -> Done:
-    """`claim`: that it was deleted, which Strava has just denied. The note stands on deletes alone."""
+    """End the job. `claim`: a delete that Strava has just denied; only deletes get the note."""
     return Done((*written, *claim), FORGED if claim else None, then, about="delete" if claim else None)
 
 

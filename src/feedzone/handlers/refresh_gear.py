@@ -1,4 +1,4 @@
-"""An athlete's bikes and shoes, from the profile: activities tell of no unused ones (pain 57)."""
+"""An athlete's bikes and shoes, from the profile: activities do not show unused ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .failures import optional_ending
 
 @dataclass(frozen=True)
 class RefreshGear:
-    """Handles `refresh_gear`. What fails for good today is asked for again tomorrow."""
+    """Handles `refresh_gear`. After a final failure the gear is fetched again the next day."""
 
     api: StravaApi
     clock: Clock
@@ -24,7 +24,7 @@ class RefreshGear:
 
     async def __call__(self, job: Job) -> Outcome:
         try:
-            told = await self.api.gear(job.athlete_id)
+            listing = await self.api.gear(job.athlete_id)
         except StravaError as error:
             return optional_ending(
                 error,
@@ -34,6 +34,6 @@ class RefreshGear:
                 max_attempts=self.max_attempts,
                 instead=lambda reason: Done(note=f"gear is left as it was: {reason}"),
             )
-        if told.athlete_id != job.athlete_id:
-            return Done(note=f"gear is left as it was: the profile is that of athlete {told.athlete_id}")
-        return Done((StoreGear(told),))
+        if listing.athlete_id != job.athlete_id:
+            return Done(note=f"gear is left as it was: the profile is that of athlete {listing.athlete_id}")
+        return Done((StoreGear(listing),))

@@ -1,4 +1,4 @@
-"""An activity's photos: an optional part that comes when it comes, and keeps nothing waiting (pain 22)."""
+"""An activity's photos: an optional part. Nothing waits for them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .failures import optional_ending
 
 @dataclass(frozen=True)
 class RefreshPhotos:
-    """Handles `refresh_photos`. Not `wanted` (FETCH_PHOTOS): what is still queued costs no call."""
+    """Handles `refresh_photos`. With `enabled` (FETCH_PHOTOS) off, queued jobs end without a call."""
 
     api: StravaApi
     records: HandlerReads
     clock: Clock
     rng: random.Random
     max_attempts: int
-    wanted: bool
+    enabled: bool
 
     async def __call__(self, job: Job) -> Outcome:
-        held = await self.records.stored_photos(job.object_id) if self.wanted else None
+        held = await self.records.stored_photos(job.object_id) if self.enabled else None
         if held is None:
-            return Done()  # not wanted, or the activity is gone
+            return Done()  # switched off, or the activity is gone
         try:
             photos = await self.api.photos(job.athlete_id, job.object_id)
         except NotVisible:
@@ -47,7 +47,7 @@ class RefreshPhotos:
         return self._judge(job, held, photos)
 
     def _judge(self, job: Job, held: StoredPhotos, photos: Sequence[Photo], note: str | None = None) -> Done:
-        """Stored when all are real; asked for again for a day; then stored as far as they are real."""
+        """Store the photos if all are real. Otherwise ask again for a day, and then store the real ones."""
         real = [photo.raw for photo in photos if photo.real]
         stored = StorePhotos(job.object_id, job.athlete_id, "present", f"[{','.join(real)}]")
         if real and len(real) == len(photos):

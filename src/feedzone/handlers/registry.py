@@ -1,11 +1,11 @@
-"""Which handler does which kind of job."""
+"""The handler of each kind of job."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
 
-from ..domain.job import JobKind
+from ..domain.job_kinds import JobKind
 from ..ports import Clock, Handler, HandlerReads, StravaApi
 from .backfill_athlete import BackfillAthlete
 from .list_activities import ListActivities

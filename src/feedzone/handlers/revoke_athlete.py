@@ -1,4 +1,4 @@
-"""An athlete leaves: confirm it at Strava when it is only hearsay, or tell Strava when it was our word."""
+"""An athlete leaves: confirm an unproven event at Strava, or revoke our access there."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
 
 AGAIN, AT_LEAST_EVERY = timedelta(minutes=5), timedelta(hours=1)
-GIVE_UP = timedelta(days=7)
-"""For so long Strava is asked whether an athlete has left."""
+STOP_ASKING = timedelta(days=7)
+"""How long Strava is asked whether an athlete has left."""
 
-GIVE_UP_TELLING = timedelta(days=60)
-"""For so long Strava is told that we let go: applications have been switched off for six weeks (pain 35)."""
+STOP_REVOKING = timedelta(days=60)
+"""How long revoking is retried: applications have been switched off for six weeks."""
 
 SOON = timedelta(seconds=5)
 
@@ -49,17 +49,17 @@ class RevokeAthlete:
         return await (self._confirm(job, hint) if hint.action == "confirm" else self._revoke(job, hint))
 
     async def _confirm(self, job: Job, hint: RevokeHint) -> Outcome:
-        """Tokens and data go only when Strava itself refuses our access, or the signature proves it.
+        """Remove tokens and data only if Strava refuses our access, or the signature proves the event.
 
-        Who has connected again since then may have left before: a delivery can come late.
+        A late delivery may be older than a new consent of the athlete.
         """
         if hint.verified and await self._is_still_true(job):
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
         except (TransientError, TransportFailure, ApplicationRefused) as failure:
-            # Nobody tells us again that the athlete has left, and no comparison finds it out.
-            if self._age(job) > GIVE_UP:
+            # No second event comes, and no reconciliation finds a departure: keep asking.
+            if self._age(job) > STOP_ASKING:
                 return ending(failure, job, self.clock.now(), self.rng)
             return Snooze(
                 self.clock.now() + _pause(self._age(job)),
@@ -78,7 +78,7 @@ class RevokeAthlete:
         )
 
     async def _is_still_true(self, job: Job) -> bool:
-        """Whether the athlete has not consented again since the second in which it was said."""
+        """Whether the athlete has not consented again since the second of the event."""
         connected = await self.records.connected_at(job.athlete_id)
         return connected is None or job.hint_time + 1 > connected.timestamp()
 
@@ -86,14 +86,14 @@ class RevokeAthlete:
         return self.clock.now() - job.first_received_at
 
     async def _revoke(self, job: Job, hint: RevokeHint) -> Outcome:
-        """The athlete's data is gone here already; this tells Strava, for as long as it takes."""
+        """End our access at Strava. The athlete's data is gone here already."""
         if hint.sealed_token is None:
             return Done((ConfirmRevoke(job.athlete_id, "there was no token to revoke"),))
         try:
             await self.api.revoke(self.unseal(hint.sealed_token, job.athlete_id))
         except StravaError as failure:
             if _is_unknown(failure):
-                # A token that Strava does not know any more is as revoked as it can be.
+                # A token that Strava does not know is revoked.
                 return Done((ConfirmRevoke(job.athlete_id, f"Strava did not know the token: {failure}"),))
             return self._later(job, failure)
         except FeedzoneError as problem:
@@ -102,23 +102,26 @@ class RevokeAthlete:
         return Done((ConfirmRevoke(job.athlete_id, "revoked at Strava"),))
 
     def _later(self, job: Job, failure: StravaError) -> Outcome:
-        """The token is kept until Strava has said that it is revoked (pain 28): tried ever less often."""
+        """Retry, less and less often, and keep the token until Strava has confirmed the revocation."""
         age = self._age(job)
-        if age > GIVE_UP_TELLING:
-            detail = f"not revoked: given up after {GIVE_UP_TELLING.days} days: {failure}"
+        if age > STOP_REVOKING:
+            detail = f"not revoked: given up after {STOP_REVOKING.days} days: {failure}"
             return Done((ConfirmRevoke(job.athlete_id, detail, revoked=False),))
         wait = max(_pause(age), min(AT_LEAST_EVERY, age / 24))
         return Snooze(self.clock.now() + wait, f"Strava cannot be told: {failure}")
 
 
 def _pause(age: timedelta) -> timedelta:
-    """Soon at first, then every few minutes."""
+    """Return a short pause at first, later a few minutes."""
     return min(AGAIN, max(age, SOON))
 
 
 def _is_unknown(refusal: StravaError) -> bool:
-    """Whether Strava says that it does not know the token. Any other refusal says nothing of it: of a proxy,
-    of our own credentials, of a switched off application."""
+    """Whether Strava says that it does not know the token.
+
+    Any other refusal tells nothing about the token: a proxy, our own credentials or a switched-off
+    application may be the cause.
+    """
     return isinstance(refusal, ApiError) and any(
         fault.code == "invalid" and "token" in f"{fault.resource} {fault.field}".lower()
         for fault in refusal.faults

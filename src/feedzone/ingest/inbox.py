@@ -9,10 +9,10 @@ from ..domain.event import Signature, StravaEvent
 from ..errors import StorageUnavailable
 from ..ports import Clock, Wakeup
 from ..store.engine.database import Database
-from ..store.intake import AcceptResult, Delivery, accept
+from .dispatcher import AcceptResult, Delivery, accept
 
 COMMIT_WITHIN_S = 1.5
-"""Strava waits 2 s. What is not committed by then is refused, so that Strava tries again."""
+"""Strava waits 2 s. A later delivery is refused, so that Strava delivers it again."""
 
 GROUP = 128
 """Deliveries that share one commit, at most."""
@@ -68,7 +68,7 @@ class Inbox:
             for done in waiting:
                 if not done.done():
                     done.set_exception(failure)
-                    done.exception()  # whoever timed out no longer asks
+                    done.exception()  # a caller that timed out does not read it
             return
         for done, receipt in zip(waiting, receipts, strict=True):
             if not done.done():

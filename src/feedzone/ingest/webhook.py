@@ -1,6 +1,6 @@
 """Strava's webhook: a plain ASGI application in front of everything else, because Strava waits two seconds.
 
-GET is the subscription handshake, POST a delivery (contract sections 8 and 9).
+GET is the subscription handshake, POST a delivery (docs/strava-api.md#webhook-events).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Webhook:
         await _answer(send, status, body)
 
     def _handshake(self, scope: Scope) -> bytes:
-        """Echo the challenge to whoever knows the verify token; to nobody else (pain 8)."""
+        """Return the challenge, only to a caller that knows the verify token."""
         query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         mode, token, challenge = (
             query.get(f"hub.{name}", [""])[0] for name in ("mode", "verify_token", "challenge")
@@ -184,5 +184,5 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
 
 
 async def not_found(send: Send) -> None:
-    """What the bare path answers when WEBHOOK_PATH_SECRET is set."""
+    """Answer the bare path with 404 when WEBHOOK_PATH_SECRET is set."""
     await _answer(send, 404, _problem(_Refusal(404, "there is nothing here")))

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ..domain.job import JobKind, Lane, RefreshHint, RevokeHint, decode_hint
+from ..domain.job import Lane, RefreshHint, RevokeHint, decode_hint
+from ..domain.job_kinds import JobKind
 from ..ports import Clock
 from ..store.engine.database import Connection, Database, Row
 from ..store.jobs import attempts, dead_letters, lifecycle
@@ -41,6 +42,7 @@ class Job(Struct, frozen=True, kw_only=True):
     lease_until: datetime | None
     last_error: str | None
     error_class: Annotated[str | None, Meta(description="groups failures")]
+    http_status: Annotated[int | None, Meta(description="the status of the failed request")]
     first_received_at: datetime
     updated_at: datetime
 

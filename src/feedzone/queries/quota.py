@@ -131,7 +131,7 @@ class Queue(NamedTuple):
 
 
 class QuotaForecast:
-    """`batch_size`: how many jobs a worker runs at once. `photos`: whether photos are fetched."""
+    """`batch_size`: how many jobs a worker runs at once."""
 
     def __init__(
         self,
@@ -140,13 +140,11 @@ class QuotaForecast:
         budget: BudgetTable,
         *,
         batch_size: int = 10,
-        photos: bool = False,
     ) -> None:
         self._database = database
         self._clock = clock
         self._budget = budget
         self._batch_size = batch_size
-        self._photos = photos
         # To add up a very long queue takes half a second, and open pages ask every second.
         self._queue: TimedCache[Queue] = TimedCache(timedelta(seconds=10))
         # Each page needs the mean duration of a call, which takes an hour of the call log to compute.
@@ -170,7 +168,7 @@ class QuotaForecast:
 
     def queue(self, connection: Connection, forecast: ForecastInput) -> Queue:
         """Return what the queue will cost, and when it will be done."""
-        rows = cost.waiting(connection, forecast.now, photos=self._photos)
+        rows = cost.waiting(connection, forecast.now)
         syncs = [row for row in rows if row.sync_calls]
         calls = int(sum(row.calls for row in rows))
         last, *ends = done_at(forecast, [calls, *(float(row.sync_after) for row in syncs)])

@@ -48,9 +48,8 @@ def read_models(
     *,
     seats: int | None = None,
     batch_size: int = 10,
-    photos: bool = False,
 ) -> ReadModels:
-    quota = QuotaForecast(database, clock, budget, batch_size=batch_size, photos=photos)
+    quota = QuotaForecast(database, clock, budget, batch_size=batch_size)
     athletes = AthleteQueries(database, clock, quota)
     status = StatusQueries(database, clock, quota, seats=seats)
     return ReadModels(

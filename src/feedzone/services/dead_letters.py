@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 from ..domain.outcome import FAILURES
 from ..errors import InvalidInput, NotFound
@@ -19,7 +19,6 @@ class DeadLetterService:
     database: Database
     clock: Clock
     wakeup: Wakeup
-    _discarded: dict[str, tuple[datetime, dead_letters.Kept]] = field(default_factory=dict, repr=False)
 
     async def retry(self, job_id: str) -> None:
         """Run a dead letter again, with a new set of attempts. Raises NotFound."""
@@ -51,25 +50,10 @@ class DeadLetterService:
             raise InvalidInput("reason: say why; it is stored with the events")
         now = self.clock.now()
 
-        def body(connection: Connection) -> dead_letters.Kept | None:
-            letter = dead_letters.keep(connection, job_id)
-            return letter if dead_letters.discard(connection, job_id, reason.strip(), now) else None
-
-        letter = await self.database.write(body)
-        if letter is None:
+        if not await self.database.write(lambda c: dead_letters.discard(c, job_id, reason.strip(), now)):
             raise NotFound(f"there is no dead letter {job_id}")
-        self._forget_old(now)
-        self._discarded[job_id] = now, letter
 
     async def restore(self, job_id: str) -> bool:
-        """Undo `discard`, within UNDO_FOR and in the same process; False when it is too late.
-
-        The discarded row stays in memory only: it may contain data that must not be stored any longer.
-        """
-        self._forget_old(self.clock.now())
-        _, letter = self._discarded.pop(job_id, (None, None))
-        return letter is not None and await self.database.write(lambda c: dead_letters.restore(c, letter))
-
-    def _forget_old(self, now: datetime) -> None:
-        for job_id in [job_id for job_id, (since, _) in self._discarded.items() if now - since > UNDO_FOR]:
-            del self._discarded[job_id]
+        """Undo `discard` within UNDO_FOR. False when it is too late, or the athlete has left."""
+        since = self.clock.now() - UNDO_FOR
+        return await self.database.write(lambda c: dead_letters.restore(c, job_id, since))

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, sele
 from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
-from . import events, photos
+from . import events
 from .change_log import log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .engine.types import clean_text
+from .schema.personal import ACTIVITY_TABLES
 from .schema.tables import activity_changes, activity_streams, strava_activities
 
 _table = strava_activities
@@ -299,8 +300,8 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
         "updated_at": now,
     }
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
-    connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
-    photos.remove(connection, activity_id)
+    for table in ACTIVITY_TABLES:
+        connection.execute(delete(table).where(table.c.activity_id == activity_id))
     # The audit trail keeps only that the activity was deleted and restored, not its content.
     connection.execute(
         delete(activity_changes).where(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy import (
 
 from ..domain.event import redacted
 from ..domain.job import Job
+from .engine.dialect import insert_for
 from .schema.tables import rejected_claims, strava_activities, webhook_events
 
 OPEN = ("pending", "processing")
@@ -92,6 +94,32 @@ _COMPLETE = (
     )
 )
 _COMPLETE_UPTO = _COMPLETE.where(_columns.job_version <= bindparam("upto"))
+
+
+_LINK = (
+    update(webhook_events)
+    .where(_columns.id == bindparam("event"))
+    .values(job_id=bindparam("job"), job_version=bindparam("version"))
+)
+
+
+@cache
+def _insert_new(dialect: str) -> Any:
+    statement = insert_for(dialect, webhook_events).on_conflict_do_nothing(index_elements=["dedup_key"])
+    return statement.returning(_columns.id)
+
+
+def insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Insert events, except those that were delivered before; return the ids of the new ones."""
+    return set(connection.execute(_insert_new(connection.dialect.name), rows).scalars())
+
+
+def link_jobs(connection: Connection, jobs_by_event: Mapping[str, Row[Any]]) -> None:
+    """Record with each event which job, and which version of it, will bring its object up to date."""
+    links = [
+        {"event": event_id, "job": job.id, "version": job.version} for event_id, job in jobs_by_event.items()
+    ]
+    connection.execute(_LINK, links)
 
 
 def owners_with_backlog(connection: Connection, athlete_ids: Iterable[int], *, least: int) -> list[int]:
@@ -197,6 +225,15 @@ def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> 
     )
 
 
+def restore_failed(connection: Connection, job_id: str, error: str | None, failed_at: datetime) -> None:
+    """Undo `discard`: the events have failed with the last error of their job."""
+    connection.execute(
+        update(webhook_events)
+        .where(_columns.job_id == job_id, _columns.status == "failed")
+        .values(error_message=error, processed_at=failed_at)
+    )
+
+
 def redact_activity(connection: Connection, activity_id: int) -> None:
     """Remove the title of a deleted activity from the payloads of its update events."""
     of_activity = and_(_columns.object_type == "activity", _columns.object_id == activity_id)
@@ -239,14 +276,13 @@ def counts(connection: Connection) -> dict[str, int]:
 
 def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Return athletes without a connection whose events arrive, most events first."""
-    unknown = _columns.error_message.like("athlete % is not connected")
     query = (
         select(
             _columns.owner_id,
             func.count().label("events"),
             func.max(_columns.created_at).label("last"),
         )
-        .where(_columns.status == "ignored", unknown)
+        .where(_columns.status == "ignored", _columns.ignored_because == "not_connected")
         .group_by(_columns.owner_id)
         .order_by(func.count().desc())
         .limit(limit)

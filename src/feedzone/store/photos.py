@@ -6,11 +6,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, func, literal, select, update
 
 from ..domain.effect import AskForPhotos, StorePhotos
 from ..domain.freshness import next_photo_recheck
-from ..domain.job import photos_key
+from ..domain.job_kinds import job_key
 from ..domain.photos import StoredPhotos, photos_refresh
 from .engine.dialect import insert_for
 from .engine.types import Instant
@@ -38,7 +38,7 @@ def request(connection: Connection, effect: AskForPhotos, now: datetime) -> None
     activity is.
     """
     # Jobs are locked before the rows that they write (lifecycle.lock).
-    lifecycle.lock(connection, [photos_key(effect.activity_id)])
+    lifecycle.lock(connection, [job_key("refresh_photos", effect.activity_id)])
     stored = get(connection, effect.activity_id)
     if effect.count < 1:
         gone = {"state": "absent", "photo_count": 0, "photos": None, "asked_at": None}
@@ -76,11 +76,6 @@ def store(connection: Connection, photos: StorePhotos, now: datetime) -> None:
     if photos.photos is not None:
         values |= {"photos": photos.photos, "fetched_at": now}
     connection.execute(_CHANGE.values(**values), {"activity": photos.activity_id})
-
-
-def remove(connection: Connection, activity_id: int) -> None:
-    """Delete the photos of a deleted activity."""
-    connection.execute(delete(activity_photos).where(_columns.activity_id == activity_id))
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:

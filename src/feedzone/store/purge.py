@@ -14,36 +14,8 @@ from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint
 from . import events
 from .jobs import attempts
-from .schema.tables import (
-    activity_changes,
-    activity_photos,
-    activity_streams,
-    call_log,
-    conflicts,
-    deletion_receipts,
-    job_attempts,
-    jobs,
-    reconciliations,
-    rejected_claims,
-    strava_activities,
-    strava_athletes,
-    strava_gear,
-    token_uses,
-)
-
-ATHLETE_TABLES = (
-    jobs,
-    job_attempts,
-    strava_activities,
-    activity_streams,
-    activity_photos,
-    activity_changes,
-    token_uses,
-    reconciliations,
-    conflicts,
-    strava_gear,
-)
-"""Tables with rows of an athlete, in the order in which they are locked: jobs first (lifecycle.lock)."""
+from .schema.personal import ATHLETE_TABLES
+from .schema.tables import call_log, deletion_receipts, jobs, rejected_claims, strava_athletes
 
 
 def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:

@@ -8,8 +8,19 @@ from sqlalchemy import Connection, delete
 
 from ..ports import Clock
 from .engine.database import Database
+from .jobs import dead_letters
 from .quota import call_log
 from .schema.tables import activity_changes, reconciliations, token_uses, webhook_events
+
+PRUNED_BY = (
+    webhook_events.c.processed_at,
+    activity_changes.c.changed_at,
+    token_uses.c.used_at,
+    reconciliations.c.ended_at,
+)
+"""The tables that RETENTION_DAYS empties, each by the column that tells a row's age."""
+
+FINISHED = {webhook_events.name: (webhook_events.c.status.in_(("completed", "ignored")),)}
 
 
 class Retention:
@@ -25,18 +36,15 @@ class Retention:
         now, age = self._clock.now(), self._age
 
         def body(connection: Connection) -> int:
-            calls = call_log.prune(connection, now)
+            expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
             if age is None:
-                return calls
+                return expired
             before = now - age
-            finished = webhook_events.c.status.in_(("completed", "ignored"))
             statements = (
-                delete(webhook_events).where(finished, webhook_events.c.processed_at < before),
-                delete(activity_changes).where(activity_changes.c.changed_at < before),
-                delete(token_uses).where(token_uses.c.used_at < before),
-                delete(reconciliations).where(reconciliations.c.ended_at < before),
+                delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
+                for aged_by in PRUNED_BY
             )
-            return calls + sum(connection.execute(statement).rowcount for statement in statements)
+            return expired + sum(connection.execute(statement).rowcount for statement in statements)
 
         removed = await self._database.write(body)
         await self._database.erase_deleted()

@@ -1,1 +1,1 @@
-"""Runs jobs, and has never heard of Strava."""
+"""Runs jobs; it does not know Strava."""

@@ -1,4 +1,4 @@
-"""Writes down, every few seconds, which calls were made."""
+"""Writes the noted calls to the call log every few seconds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ RECORD_EVERY_S = 2.0
 
 
 class CallBuffer(Protocol):
-    """Calls that were noted and are not yet written."""
+    """Noted calls that are not written yet."""
 
     async def noted(self) -> None:
-        """Wait until there is one."""
+        """Wait until there is a call to write."""
         ...
 
     async def flush(self) -> int: ...
@@ -29,6 +29,6 @@ class CallLogWriter:
         return await self._notes.flush()
 
     async def pause(self) -> None:
-        """Nothing to do costs nothing; after the first call, others are given time to come along."""
+        """Wait for a call, and then a little longer for others, so that they share a transaction."""
         await self._notes.noted()
         await self._clock.sleep(RECORD_EVERY_S)

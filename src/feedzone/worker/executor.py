@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import structlog
 
-from ..domain.job import Job, JobKind, running_job
+from ..domain.job import Job, running_job
+from ..domain.job_kinds import JobKind
 from ..domain.outcome import Outcome, Retry, Snooze
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue
@@ -20,7 +21,7 @@ log = structlog.get_logger("feedzone.worker")
 
 
 class Executor:
-    """Runs jobs by their kind; `limit_s` bounds a run, so that no job holds its lease for ever."""
+    """Runs jobs by their kind; `limit_s` bounds a run, so that no job keeps its lease for ever."""
 
     def __init__(
         self, queue: JobQueue, handlers: Mapping[JobKind, Handler], clock: Clock, *, limit_s: float
@@ -55,7 +56,7 @@ class Executor:
         except TimeoutError:
             return Retry(f"the run took longer than {self._limit_s:g} s")
         except StorageUnavailable as problem:
-            # Our own trouble, and no job's fault.
+            # Our own database fails: that is not the job's fault, and costs no attempt.
             again = self._clock.now() + timedelta(seconds=DATABASE_PAUSE_S)
             return Snooze(again, f"database unavailable: {problem}")
         except Exception as bug:
@@ -63,7 +64,7 @@ class Executor:
             return Retry(f"a bug in feedzone: {type(bug).__name__}: {bug}")
 
     async def _finish(self, job: Job, outcome: Outcome) -> bool:
-        """Until the database takes it: the rescuer renews this lease for as long as the process lives."""
+        """Write the outcome; retry until the database accepts it, while the rescuer renews the lease."""
         for attempt in itertools.count(1):
             try:
                 return await self._queue.finish(job, outcome)
@@ -71,7 +72,7 @@ class Executor:
                 log.warning("job_finish_delayed", key=job.key, error=str(problem))
                 await self._clock.sleep(min(5.0, 0.2 * attempt))
             except Exception as bug:
-                # What cannot be written must cost an attempt, not be tried for ever.
+                # Without a cost, an outcome that cannot be written would repeat for ever.
                 log.exception("job_finish_crashed", kind=job.kind, key=job.key)
                 if isinstance(outcome, Retry) and not (outcome.effects or outcome.if_last):
                     raise

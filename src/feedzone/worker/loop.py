@@ -1,4 +1,4 @@
-"""What every duty of the worker shares: a step, repeated until it is told to stop."""
+"""The loop that all duties of the worker share: a step, repeated until it is stopped."""
 
 from __future__ import annotations
 

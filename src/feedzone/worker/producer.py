@@ -15,7 +15,7 @@ from .executor import Executor
 log = structlog.get_logger("feedzone.worker")
 
 LEASE_S = 30.0
-"""A dead worker's jobs run again after this; a live one renews its leases long before (rescuer.py)."""
+"""The jobs of a dead worker run again after this. A live worker renews its leases earlier (rescuer.py)."""
 
 AGAIN = timedelta(seconds=1)
 
@@ -46,11 +46,11 @@ class Producer:
         self.running: dict[asyncio.Task[object], str] = {}
 
     async def run_once(self) -> int:
-        """Lease what there is room for and set it running; returns how many jobs that were."""
+        """Lease jobs up to the batch size and start them; returns how many."""
         room = self._batch_size - len(self.running)
         if room <= 0:
             return 0
-        # Looking costs nobody anything; a lease, on SQLite, keeps those out who store events.
+        # A read blocks nobody. A lease on SQLite blocks the transactions that store events.
         self._next_due = await self._queue.next_due()
         if self._next_due is None or self._next_due > self._clock.now():
             return 0
@@ -59,7 +59,7 @@ class Producer:
         for job in jobs:
             self._spawn(job)
         if not jobs:
-            # What is due is not for us: others lease it just now, or will make the calls that are left.
+            # The due jobs are not for us: another worker leases them now, or the calls left are for others.
             self._next_due = self._clock.now() + AGAIN
         return len(jobs)
 
@@ -74,12 +74,12 @@ class Producer:
             log.error("job_task_crashed", task=task.get_name(), exc_info=bug)
         self._wakeup.notify()
 
-    def held(self) -> list[str]:
-        """The leases of the jobs that are running."""
+    def leases(self) -> list[str]:
+        """Return the leases of the running jobs."""
         return sorted(set(self.running.values()))
 
     async def pause(self) -> None:
-        """Wait until there may be something to lease."""
+        """Wait until a job may be due."""
         if len(self.running) >= self._batch_size:
             await self._wakeup.wait(self._poll_s)
             return

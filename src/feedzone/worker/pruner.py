@@ -1,4 +1,4 @@
-"""Removes what RETENTION_DAYS says need not be kept any longer."""
+"""Removes rows that are older than RETENTION_DAYS."""
 
 from __future__ import annotations
 

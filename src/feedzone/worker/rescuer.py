@@ -1,4 +1,4 @@
-"""Keeps this worker's leases alive, and queues again what dead workers left."""
+"""Renews this worker's leases, and returns the jobs of dead workers to the queue."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ EVERY_S = LEASE_S / 3
 
 
 class Rescuer:
-    """`held` names the leases of the jobs that are running here: only those deserve to be prolonged."""
+    """`leases` names the leases of the jobs that run here; only those are renewed."""
 
-    def __init__(self, queue: JobQueue, held: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, queue: JobQueue, leases: Callable[[], Sequence[str]]) -> None:
         self._queue = queue
-        self._held = held
+        self._leases = leases
 
     async def run_once(self) -> int:
         """Renew, then rescue; returns how many jobs were rescued."""
-        if held := self._held():
-            await self._queue.renew(held, LEASE_S)
+        if leases := self._leases():
+            await self._queue.renew(leases, LEASE_S)
         rescued = await self._queue.rescue()
         if rescued:
             log.warning("jobs_rescued", count=rescued)

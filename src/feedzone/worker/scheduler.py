@@ -1,4 +1,4 @@
-"""Sees to it that what recurs is enqueued when it falls due."""
+"""Enqueues recurring jobs when they fall due."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEDULE_EVERY_S = 30.0
 
 
 class Scheduler:
-    """Each of `schedules` enqueues what is due and returns how many jobs that were."""
+    """Each of `schedules` enqueues its due jobs and returns how many."""
 
     def __init__(self, schedules: Mapping[str, Schedule]) -> None:
         self._schedules = schedules

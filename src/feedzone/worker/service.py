@@ -1,4 +1,4 @@
-"""The worker as a whole: starts its duties, and stops without losing what it holds."""
+"""The worker as a whole: starts its duties, and stops without losing a leased job."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from ..domain.job import JobKind
+from ..domain.job_kinds import JobKind
 from ..errors import StorageUnavailable
 from ..ports import Clock, Handler, JobQueue, Wakeup
 from .call_log_writer import CallBuffer, CallLogWriter
@@ -20,7 +20,7 @@ from .scheduler import SCHEDULE_EVERY_S, Schedule, Scheduler
 log = structlog.get_logger("feedzone.worker")
 
 GRACE_S = 8.0
-"""How long a stop waits for running jobs; what is left then is released and runs elsewhere."""
+"""How long a stop waits for running jobs. The others are released and run elsewhere."""
 
 
 class WorkerService:
@@ -47,7 +47,7 @@ class WorkerService:
         self.producer = Producer(
             queue, self._executor, wakeup, clock, worker=name, batch_size=batch_size, poll_s=poll_s
         )
-        self.rescuer = Rescuer(queue, self.producer.held)
+        self.rescuer = Rescuer(queue, self.producer.leases)
         self._producing = Loop("producer", self.producer.run_once, self.producer.pause)
         self._duties = [Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))]
         if schedules:
@@ -85,7 +85,7 @@ class WorkerService:
         log.info("worker_stopped", worker=self.name, released=released)
 
     async def _write_down(self) -> None:
-        """The calls of the last seconds."""
+        """Write the calls of the last seconds."""
         try:
             if self._recorder is not None:
                 await self._recorder.run_once()

@@ -1,4 +1,4 @@
-"""What calls are to be expected at which time of the day, learned from the journal of the last days."""
+"""The expected calls of each lane by time of day, learned from the call log of the last days."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ QUARTERS = 96
 QUARTER = timedelta(minutes=15)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OTHERS = "others"
-"""The lane, in the journal, of calls that Strava counted and we did not make."""
+"""The lane, in the call log, of calls that Strava counted and we did not make."""
 
 HISTORY = Lane.BACKFILL.name.lower()
 
 PRIOR = {"live": 0.10, "interactive": 0.02, "reconcile": 0.03, "recheck": 0.05}
-"""Of the day's quota, what each lane is taken to need before a day has been seen."""
+"""The share of the day's quota that each lane is assumed to need before a day was observed."""
 
 PRIOR_HOURS = 24.0
-"""What is assumed beforehand weighs as much as a day that was seen."""
+"""The weight of that assumption: as much as one observed day."""
 
 LIKELY_SHARE, LIKELY_HOURS = 0.5, 6.0
-"""Room is kept with caution; a forecast that counts on as much is always too late. It takes so much of PRIOR
-for likely, and soon believes what it sees."""
+"""The reserve is cautious; a forecast with the same caution would always be too late. So the forecast assumes
+LIKELY_SHARE of PRIOR with the weight of LIKELY_HOURS, and soon follows the observations."""
 
 PRIOR_SPREAD, MOST_SPREAD = 4.0, 10.0
 
 LONG = timedelta(hours=6)
-"""A history that has waited for so long at midnight had what the day could give, and goes on to the next."""
+"""A backfill that has waited for this long at midnight takes more than a day."""
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """Calls of one lane in the quarter of an hour that began `quarter` quarters after 1970."""
+    """The calls of one lane in one quarter of an hour; `quarter` counts quarters since 1970."""
 
     quarter: int
     lane: str
@@ -44,46 +44,48 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 class Demand(msgspec.Struct, frozen=True, eq=False):
-    """By lane, the calls expected from midnight (UTC) to the beginning of each quarter, and to the day's end.
-
-    `spread` is how much a quarter's calls of live work scatter: variance by mean, 1 for single calls that
-    come independently of each other. `likely` is the same as `sums` without caution, where that is known, and
-    `hours` are those that `sums` rests on, what was assumed beforehand among them.
-
-    Of the day on which it was learned (`day`, since 1970): what was known when it began (`dawn`), and what it
-    had cost without histories at the beginning of each quarter from the first that was seen (`seen_from`) up
-    to then (`passed`). `histories_since` is since when the oldest history has been waiting.
-    """
+    """The calls that each lane is expected to make, by time of day (UTC)."""
 
     sums: Mapping[str, tuple[float, ...]]
+    """By lane, the expected calls from midnight to the beginning of each quarter, and to the day's end."""
     spread: float = PRIOR_SPREAD
+    """Variance divided by mean of a quarter's live calls; 1: single, independent calls."""
     likely: Mapping[str, tuple[float, ...]] | None = None
+    """`sums` without caution, for forecasts. None: not known."""
     hours: float = PRIOR_HOURS
+    """The hours that `sums` rests on, including the weight of the assumptions."""
     day: int = 0
+    """The day on which this was learned, in days since 1970."""
     at_midnight: Demand | None = None
+    """What was known when that day began."""
     seen_from: int = 0
+    """The first observed quarter of that day."""
     passed: tuple[int, ...] = ()
+    """The day's calls without backfills up to the beginning of each quarter from `seen_from` on."""
     histories_since: datetime | None = None
+    """When the oldest backfill that waits was enqueued."""
 
     def expected(self, lanes: Iterable[str], start: float, end: float) -> float:
-        """Calls of these lanes between two times of one day, both in quarters since midnight."""
+        """Return the expected calls of these lanes between two times, in quarters since midnight."""
         return _between(self.sums, lanes, start, end)
 
     def foreseen(self, lanes: Iterable[str], start: float, end: float) -> float:
-        """The same, as a forecast counts on them."""
+        """Return the same for a forecast, without caution."""
         return _between(self.sums if self.likely is None else self.likely, lanes, start, end)
 
     def is_of(self, now: datetime) -> bool:
-        """Whether it was learned on this day."""
+        """Whether this was learned on the day of `now`."""
         return self.day == _day_of(now)
 
     def rations(self, now: datetime) -> bool:
-        """Whether histories get their share of this day bit by bit, because one takes more than a day: so
-        that a few calls more make it end an hour later and not a night."""
+        """Whether backfills get their calls of this day in parts, because one takes more than a day.
+
+        Then a few calls more delay its end by an hour, and not by a night.
+        """
         return self.histories_since is not None and is_long(self.histories_since, now)
 
     def after(self, hours: float) -> Demand:
-        """What will have been learned by then, if what is likely comes."""
+        """Return the demand as learned `hours` later, if the likely calls come."""
         if self.likely is None:
             return self
         share = hours / (self.hours + hours)
@@ -99,7 +101,7 @@ class Demand(msgspec.Struct, frozen=True, eq=False):
 
 
 def is_long(since: datetime, now: datetime) -> bool:
-    """Whether a history that waits since then had waited for LONG when this day began."""
+    """Whether a backfill that waits since then had waited for LONG when this day began."""
     return since <= window_start("read_day", now) - LONG
 
 
@@ -126,8 +128,10 @@ def learn(
     histories_since: datetime | None = None,
     at_midnight: Demand | None = None,
 ) -> Demand:
-    """The demand of the days from `since` on; hours that were not seen are taken for average ones. `dawn`:
-    what was known when this day began, where that has been worked out."""
+    """Return the demand learned from the days since `since`; unobserved hours count as average ones.
+
+    `at_midnight`: what was known when this day began, if it was calculated before.
+    """
     counted, midnight = list(counted), window_start("read_day", now)
     first = (midnight - EPOCH) // QUARTER
     begun, seen_from = ((at - EPOCH) // QUARTER - first for at in (now, max(midnight, since or now)))
@@ -167,7 +171,7 @@ def _day_of(now: datetime) -> int:
 
 
 def _sums(calls: Mapping[int, int], seen: Sequence[float], usual: float, hours: float) -> tuple[float, ...]:
-    """From midnight to each quarter's begin; `usual` calls a day weigh as much as so many `hours` seen."""
+    """Return the calls from midnight to each quarter; `usual` calls a day weigh `hours` of observation."""
     mean = (usual * hours / 24 + sum(calls.values())) / (hours + sum(seen))
     in_hour = [0] * 24
     for quarter, count in calls.items():
@@ -177,7 +181,7 @@ def _sums(calls: Mapping[int, int], seen: Sequence[float], usual: float, hours: 
 
 
 def _hours_seen(since: datetime | None, now: datetime) -> list[float]:
-    """How often each hour of the day has passed since then."""
+    """Return how often each hour of the day has passed since then."""
     begun = now if since is None else min(since, now)
     days = (now - begun).days
     seen, at = [float(days)] * 24, begun + timedelta(days=days)
@@ -189,7 +193,7 @@ def _hours_seen(since: datetime | None, now: datetime) -> list[float]:
 
 
 def _spread(calls: Mapping[int, int], sums: tuple[float, ...], hours: float) -> float:
-    """How much the calls of a quarter scatter around what its hour lets expect."""
+    """Return the variance of a quarter's calls around the expected ones, divided by their mean."""
     mean = sums[QUARTERS] / QUARTERS
     passed = hours * 4
     if passed < QUARTERS or mean <= 0:
@@ -197,7 +201,7 @@ def _spread(calls: Mapping[int, int], sums: tuple[float, ...], hours: float) -> 
     off = 0.0
     for quarter, count in calls.items():
         expected = sums[quarter % QUARTERS + 1] - sums[quarter % QUARTERS]
-        # The quarters without a call would each have added the square of what was expected.
+        # Quarters without a call are not in `calls`; each adds the square of its expected calls (below).
         off += (count - expected) ** 2 - expected**2
     # Within an hour, one quarter is expected to be like the other.
     off += passed * sum((sums[n + 1] - sums[n]) ** 2 for n in range(0, QUARTERS, 4)) / 24

@@ -1,4 +1,4 @@
-"""When will it be done? A walk over the windows of the rate limit to come (pain 47)."""
+"""Forecast when a number of calls will be done, by a walk over the coming rate limit windows."""
 
 from __future__ import annotations
 
@@ -27,63 +27,63 @@ from .reserve import (
 from .windows import window_end, window_start
 
 HORIZON = timedelta(days=400)
-"""What takes longer is not worth a date."""
+"""The longest forecast. Beyond it there is no date."""
 
 USUAL_MS = 300.0
-"""How long a call takes, as long as none was measured."""
+"""The duration of a call in milliseconds, before one was measured."""
 
 HOURS, A_DAY_AND_A_HALF = 24, 36.0
 
 
 class Rooms(msgspec.Struct, frozen=True):
-    """What the rate limit leaves in the running quarter of an hour and day, and gives to each later one."""
+    """The calls left in the current quarter of an hour and day, and the quota of each later one."""
 
     quarter_left: int
     quarter_quota: int
     day_left: int
     day_quota: int
     went_first: int = 0
-    """What the day has cost so far without histories."""
+    """The calls of the day so far, without backfills."""
 
 
 class ForecastInput(msgspec.Struct, frozen=True):
-    """What a forecast is made of."""
+    """The input of a forecast."""
 
     now: datetime
     rooms: Rooms
     demand: Demand = NOTHING
-    """What goes first: events, requests, comparisons, later looks, and calls that are not ours."""
+    """Calls that go before backfills: live work, requests, reconciliations, rechecks, other applications."""
     pace: float = 10 * 1000 / USUAL_MS
     """Calls a second that one worker makes when nothing holds it back."""
 
 
 class _Quarter(msgspec.Struct, frozen=True):
-    """A quarter of an hour of each day, as far as the forecast needs to know it."""
+    """What the forecast needs to know of one quarter of an hour of a day."""
 
     first: float
-    """Calls that go first."""
+    """Expected calls of higher lanes."""
     kept: float
-    """Calls that are kept in it for them, until shortly before its end."""
+    """Calls reserved for higher lanes until shortly before the quarter's end."""
     held: Reserve
-    """What is kept of the day at its end, but for what is set aside."""
+    """The day's reserve at the end of the quarter, without the holdback."""
 
 
 class _Day(NamedTuple):
     quarters: Sequence[_Quarter]
     aside: float
-    """What of it is not for histories, as far as is known when the walk begins, or at midnight."""
+    """The day's holdback, as known when the walk begins, or at midnight."""
 
 
 class _Step(NamedTuple):
-    """What a history gets of a quarter of an hour."""
+    """The calls that a backfill gets in one quarter of an hour."""
 
     at: datetime
     seconds: float
     made: float
-    """Calls that were made before it."""
+    """Calls made before it."""
     free: float
     soon: float
-    """Those of them that need not wait for the quarter's last seconds."""
+    """The part of `free` that need not wait for the quarter's last seconds."""
     pace: float
 
     def done(self, need: float) -> datetime:
@@ -93,14 +93,14 @@ class _Step(NamedTuple):
         return self.at + timedelta(seconds=wait)
 
 
-def done_at(outlook: ForecastInput, needs: Sequence[float]) -> list[datetime | None]:
-    """For each number of calls, when they will have been made; None: not within HORIZON."""
-    found: list[datetime | None] = [outlook.now if need <= 0 else None for need in needs]
+def done_at(forecast: ForecastInput, needs: Sequence[float]) -> list[datetime | None]:
+    """Return when each number of calls will have been made. None: not within HORIZON."""
+    found: list[datetime | None] = [forecast.now if need <= 0 else None for need in needs]
     waiting = sorted((need, place) for place, need in enumerate(needs) if need > 0)
     if not waiting:
         return found
-    walk = _Walk(outlook)
-    while waiting and walk.at < outlook.now + HORIZON:
+    walk = _Walk(forecast)
+    while waiting and walk.at < forecast.now + HORIZON:
         walk.skip(waiting[0][0])
         step = walk.step()
         while waiting and waiting[0][0] - step.made <= step.free:
@@ -110,49 +110,49 @@ def done_at(outlook: ForecastInput, needs: Sequence[float]) -> list[datetime | N
 
 
 class _Walk:
-    """Through the windows to come, with what goes first in them."""
+    """A walk through the coming windows: in each, higher lanes call first, and backfills get the rest."""
 
-    def __init__(self, outlook: ForecastInput) -> None:
-        rooms = outlook.rooms
-        self._outlook = outlook
-        self._day, self._spent = _today(outlook), float(rooms.went_first)
+    def __init__(self, forecast: ForecastInput) -> None:
+        rooms = forecast.rooms
+        self._input = forecast
+        self._day, self._spent = _today(forecast), float(rooms.went_first)
         self._aside = self._day.aside
         self._quarter_left, self._day_left = float(rooms.quarter_left), float(rooms.day_left)
         self._owed = 0.0
         self._morning: tuple[float, float] | None = None
         self._a_day = 0.0
-        self.at, self.made = outlook.now, 0.0
+        self.at, self.made = forecast.now, 0.0
 
     def step(self) -> _Step:
-        at, made, outlook = self.at, self.made, self._outlook
+        at, made, forecast = self.at, self.made, self._input
         end = window_end("read_15min", at)
         seconds = (end - at).total_seconds()
         quarter = self._day.quarters[at.hour * 4 + at.minute // 15]
-        # What others could not ask for in a spent window they ask for in the next, and first.
+        # Calls of higher lanes that a spent window delayed go first in the next window.
         self._owed += quarter.first * seconds / QUARTER.total_seconds()
         left = min(self._quarter_left, self._day_left)
-        room = min(left, outlook.pace * seconds)
+        room = min(left, forecast.pace * seconds)
         others = min(self._owed, room)
         self._spent += others
         self._aside = max(self._aside, self._spent + quarter.held.needed)
         held = msgspec.structs.replace(quarter.held, aside=self._aside)
-        kept = held.calls(self._spent, outlook.rooms.day_quota)
+        kept = held.calls(self._spent, forecast.rooms.day_quota)
         free = max(0.0, min(room - others, self._day_left - others - kept))
         day_ends = end == window_end("read_day", at)
         soon = max(0.0, min(free, (left if day_ends else self._quarter_left) - quarter.kept))
         self._owed -= others
         self._day_left -= others + free
-        self._quarter_left = outlook.rooms.quarter_quota
+        self._quarter_left = forecast.rooms.quarter_quota
         self.at, self.made = end, made + free
         if day_ends:
             self._begin_day()
-        return _Step(at, seconds, made, free, soon, outlook.pace - others / seconds)
+        return _Step(at, seconds, made, free, soon, forecast.pace - others / seconds)
 
     def _begin_day(self) -> None:
-        rooms = self._outlook.rooms
+        rooms = self._input.rooms
         self._day_left = rooms.day_quota
-        demand = self._outlook.demand
-        rationed = demand.rations(self.at) or is_long(self._outlook.now, self.at)
+        demand = self._input.demand
+        rationed = demand.rations(self.at) or is_long(self._input.now, self.at)
         self._day = _later(demand, rooms.quarter_quota, rooms.day_quota, rationed=rationed)
         self._aside, self._spent = self._day.aside, 0.0
         if self._morning is not None and abs(self._owed - self._morning[1]) < 1e-6:
@@ -160,7 +160,7 @@ class _Walk:
         self._morning = self.made, self._owed
 
     def skip(self, need: float) -> None:
-        """The days that are like the one before, up to the one in which so many calls will have been made."""
+        """Skip days that are like the day before, up to the day in which `need` calls are done."""
         if self._a_day > 0 and self._morning is not None and self.made == self._morning[0]:
             days = max(0, min(ceil((need - self.made) / self._a_day) - 1, HORIZON.days))
             self.at += timedelta(days=days)
@@ -168,8 +168,8 @@ class _Walk:
             self._morning = self.made, self._owed
 
 
-def _today(outlook: ForecastInput) -> _Day:
-    demand, now, rooms = outlook.demand, outlook.now, outlook.rooms
+def _today(forecast: ForecastInput) -> _Day:
+    demand, now, rooms = forecast.demand, forecast.now, forecast.rooms
     begin = (now - window_start("read_day", now)) / QUARTER
     learned = [demand.after(max(0.0, hour - now.hour)) for hour in range(HOURS)]
     quarters = _quarters(demand, learned, rooms, begin, rationed=demand.rations(now))
@@ -187,8 +187,10 @@ def _later(demand: Demand, quarter_quota: int, day_quota: int, *, rationed: bool
 def _quarters(
     demand: Demand, learned: Sequence[Demand], rooms: Rooms, begin: float, *, rationed: bool
 ) -> Iterator[_Quarter]:
-    """The quarters of a day, blank before `begin` (in quarters). What is kept in them follows from what will
-    have been `learned` by each hour."""
+    """Yield the quarters of a day, empty before `begin` (in quarters).
+
+    The reserve of each follows from the demand that will be `learned` by its hour.
+    """
     lanes = [*(lane.name.lower() for lane in Lane if lane < Lane.BACKFILL), OTHERS]
     yield from repeat(_Quarter(0.0, 0.0, Reserve(0.0)), int(begin))
     for n in range(int(begin), QUARTERS):
@@ -201,7 +203,9 @@ def _quarters(
 
 
 def sync_calls(activities: int, held: int = 0) -> int:
-    """What a sync costs that finds so many new activities beside those we hold: the list's pages, up to the
-    empty one, then each new activity."""
+    """Return the calls of a sync that finds `activities` new ones beside `held` stored ones.
+
+    The list's pages up to the empty one come first, then each new activity.
+    """
     pages = -(-(held + activities) // PER_PAGE) + 1
     return pages + activities * CALLS_AN_ACTIVITY

@@ -1,8 +1,8 @@
-"""Who may call now: what is left in the windows, less what is kept for the lanes that go first.
+"""How many calls a lane may make now: the calls left in the windows, minus a reserve for higher lanes.
 
-Live work is never late because of what can wait, and what can wait gets every call that live work turns out
-not to need: what is kept shrinks with the time that is left in which it could be needed, for histories in the
-last hours of a day, and in the last seconds of a window nothing is kept at all.
+Low-priority work never delays live work, and it gets every call that live work does not need. So the reserve
+shrinks with the time left in which it could be needed. The reserve that holds back backfills shrinks in the
+last hours of a day. In the last seconds of a window there is no reserve.
 """
 
 from __future__ import annotations
@@ -20,35 +20,39 @@ from .demand import OTHERS, PRIOR_HOURS, QUARTER, QUARTERS, Demand
 from .windows import Window, WindowName, window_end, window_start
 
 PROMPT = (Lane.LIVE, Lane.INTERACTIVE)
-"""Somebody waits for these: room is kept for more of their calls than are expected."""
+"""People wait for these lanes, so the reserve covers more of their calls than are expected."""
 
 RELEASES = (0.0, 0.5, 0.75, 0.95)
-"""The parts of a quarter of an hour after which what is kept is reckoned anew; at the last one (45 s before
-the end) nothing is kept: who comes then waits less than a minute."""
+"""The fractions of a quarter of an hour at which the reserve is calculated again. From the last one (45 s
+before the end) there is no reserve: a call that comes later waits less than a minute."""
 
 QUARTER_CAUTION, DAY_CAUTION, WHOLE_DAY_CAUTION = 3.0, 2.0, 4.0
-"""Standard deviations above what is expected of prompt work: in a quarter, in the rest of a day, and in a
-whole day, as it is set aside at midnight."""
+"""Standard deviations added to the expected calls of prompt lanes: in a quarter, in the rest of a day, and
+in a whole day, for the holdback that is fixed at midnight."""
 
 MIN_RESERVE = {Lane.LIVE: 2.0, Lane.INTERACTIVE: 4.0}
-"""An upload: its detail and its streams; two activities that somebody asks for, or four first pages."""
+"""LIVE: one upload (detail and streams). INTERACTIVE: two requested activities, or four first pages."""
 
 LET_GO_BY, PER_QUARTER = 95.0, 0.05
-"""What turns out not to be needed of a day is kept from histories until its last quarters: as long as it can
-still be spent then, so much of the day's quota in each, but for the last one. It would come free all day
-long, a call now and then, whenever somebody uploads less than expected: too little to be of use, and nobody
-could tell when a history will be done. So that hangs on what is known at midnight, and on what costs more."""
+"""Calls that live work turns out not to need go to backfills in the last quarters of the day only: until
+quarter LET_GO_BY, as many as the remaining quarters can still spend at PER_QUARTER of the day's quota each.
+
+Otherwise they would become free one by one all day, whenever people upload less than expected. That is too
+little to be of use, and the end of a backfill could not be forecast. This way the end depends on what is
+known at midnight, and on work that costs more than expected."""
 
 RATION = 2
-"""In quarters of an hour: how often histories get a part of their day where they are rationed. (Each time all
-that waits is put off; and hourly, no end that is a few hours ahead could be told within 15 %.)"""
+"""Quarters of an hour between two parts of the day's ration, where backfills are rationed.
+
+Shorter: all waiting jobs are put off at each part. Longer: with an hour, an end a few hours ahead cannot be
+forecast within 15 %."""
 
 MAX_RESERVE_SHARE = 0.75
-"""Of a window: whatever was learned, the rest is for everybody."""
+"""The largest reserve, as a share of a window. Whatever was learned, the rest is for all lanes."""
 
 
 class Allowance(msgspec.Struct, frozen=True):
-    """What a lane may call now, the window that binds it, and when there will be more room."""
+    """How many calls a lane may make now, which window limits it, and when it may make more."""
 
     calls: int
     window: WindowName
@@ -56,7 +60,7 @@ class Allowance(msgspec.Struct, frozen=True):
 
 
 def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> int:
-    """What this lane may call at `now`, by Strava's clock."""
+    """Return how many calls this lane may make at `now`, by Strava's clock."""
     if any(window.full for window in windows):
         return 0
     held = {day: reserve(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
@@ -65,14 +69,14 @@ def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datet
 
 
 def min_calls_left(windows: Sequence[Window], demand: Demand, now: datetime) -> int:
-    """What every lane may call, however much is kept for others: what is kept need not be worked out."""
+    """Return how many calls every lane may make even with the largest reserve, which is quick to know."""
     if demand.rations(now):
         return 0
     return min(0 if w.full else w.quota - w.used - max_reserve(w.quota) for w in windows)
 
 
 def allowance(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
-    """The same, and what comes when those calls have been made."""
+    """Return `calls_left`, with the window that limits it and the time when there will be more."""
     calls = calls_left(windows, demand, lane, now)
     after = [window.after(calls, for_history=lane is Lane.BACKFILL) for window in windows]
     spent = [window for window in after if calls_left([window], demand, lane, now) <= 0]
@@ -81,9 +85,12 @@ def allowance(windows: Sequence[Window], demand: Demand, lane: Lane, now: dateti
 
 
 class Reserve(msgspec.Struct, frozen=True):
-    """What is kept of a window for those who go before a lane: as much as they may need. From histories, of a
-    day, also what was set `aside` for them and is not spent, up to a `share` of the quota; and, where they
-    are rationed, of their own part of the day what is for `later`."""
+    """The calls of a window that a lane must leave.
+
+    `needed`: calls that higher lanes may need. The other fields apply to backfills and day windows only.
+    `aside`: the day's holdback for higher lanes; its unspent part is left, up to `share` of the quota.
+    `later`: where backfills are rationed, the share of their own calls that belongs to the rest of the day.
+    """
 
     needed: float
     aside: float = 0.0
@@ -91,7 +98,7 @@ class Reserve(msgspec.Struct, frozen=True):
     later: float = 0.0
 
     def calls(self, spent: float, quota: int) -> int:
-        """`spent` is what the window has cost without histories."""
+        """Return the calls to leave. `spent`: the calls of the window so far, without backfills."""
         most = max_reserve(quota)
         for_others = max(self.needed, min(self.aside - spent, self.share * quota))
         return min(ceil(for_others), most) + int(self.later * (quota - min(self.aside, most)))
@@ -110,12 +117,12 @@ def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
 
 
 def max_reserve(quota: int) -> int:
-    """For those who go first, of a window."""
+    """Return the largest reserve of a window with this quota."""
     return int(quota * MAX_RESERVE_SHARE)
 
 
 def later_share(quarter: int) -> float:
-    """The part of a day's ration that is for later than the half hour to which that quarter belongs."""
+    """Return the share of a day's ration that belongs to the time after this quarter's half hour."""
     return 1.0 - (quarter // RATION + 1) * RATION / QUARTERS
 
 
@@ -124,34 +131,36 @@ def _of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> Reserve:
 
 
 def of_day(demand: Demand, lane: Lane, at: float, aside: float = 0.0, later: float = 0.0) -> Reserve:
-    """What is kept at that time of a day, in quarters since midnight."""
+    """Return the day's reserve at a time in quarters since midnight."""
     share = PER_QUARTER * max(0.0, LET_GO_BY - at)
     return Reserve(needed_of_day(demand, lane, at), aside, share, later)
 
 
-# Every call asks the same until the next release.
+# Every call asks for the same values until the next release.
 _quarters, _days = lru_cache(256)(_of_quarter), lru_cache(256)(of_day)
 
 
 def needed_of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> float:
-    """What those who go before `lane` may need up to the end of a quarter."""
+    """Return the calls that higher lanes may need until the end of a quarter."""
     return _needed(demand, lane, at, end, QUARTER_CAUTION, day=False)
 
 
 def needed_of_day(demand: Demand, lane: Lane, at: float) -> float:
-    """What they may need from that time of a day on."""
+    """Return the calls that higher lanes may need in the rest of the day."""
     return _needed(demand, lane, at, float(QUARTERS), DAY_CAUTION, day=True)
 
 
 def backfill_holdback_on(demand: Demand, now: datetime) -> float:
-    """What of this day is not for histories, be it learned today or before midnight."""
+    """Return today's holdback: the calls of the day that backfills must leave."""
     return backfill_holdback(demand) if demand.is_of(now) else backfill_holdback_at_midnight(demand)
 
 
 @lru_cache(16)
 def backfill_holdback(demand: Demand) -> float:
-    """What of the day on which it was learned is not for histories: what was known at midnight, or the most,
-    so far, of what had been spent and what might still be needed."""
+    """Return the holdback of the day on which `demand` was learned.
+
+    That is the holdback of midnight, or the largest sum so far of calls spent and calls still needed.
+    """
     later = (
         spent + needed_of_day(demand, Lane.BACKFILL, demand.seen_from + n)
         for n, spent in enumerate(demand.passed)
@@ -161,15 +170,15 @@ def backfill_holdback(demand: Demand) -> float:
 
 @lru_cache(16)
 def backfill_holdback_at_midnight(demand: Demand, seen_from: float = 0.0) -> float:
-    """The same of a day of which nothing has passed."""
-    # What was only assumed beforehand is cautious enough.
+    """Return the holdback of a day that has just begun."""
+    # The assumptions made before a day was observed are cautious enough.
     seen = 1.0 - PRIOR_HOURS / demand.hours
     caution = DAY_CAUTION + (WHOLE_DAY_CAUTION - DAY_CAUTION) * seen
     return _needed(demand, Lane.BACKFILL, seen_from, float(QUARTERS), caution, day=True)
 
 
 def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *, day: bool) -> float:
-    """What those who go before `lane` may need between two times; `caution` in standard deviations."""
+    """Return the calls that higher lanes may need between two times; `caution` in standard deviations."""
     prompt = [other for other in PROMPT if other < lane]
     if at >= end or not prompt:
         return 0.0
@@ -179,28 +188,28 @@ def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *
         expected = demand.expected([other.name.lower() for other in together], at, end)
         return max(least, expected + caution * sqrt(demand.spread * expected))
 
-    # In a quarter each for itself: who presses a button must not find that all is kept for uploads.
+    # In a quarter, each prompt lane has its own reserve: uploads must not block a click on a button.
     calls = cautiously(prompt) if day else sum(cautiously([other]) for other in prompt)
     patient = [other.name.lower() for other in Lane if other not in PROMPT and other < lane]
     return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
 
 
 def _released(passed: timedelta) -> float:
-    """The part of a quarter after which what is kept was last reckoned anew."""
-    # Instants are compared, not parts of a day: those are never exactly what they should be.
+    """Return the fraction of a quarter at which the reserve was last calculated."""
+    # Compare instants, not fractions of a day: floating-point fractions are not exact.
     part = max(part for part in RELEASES if part * QUARTER <= passed)
     return 1.0 if part == RELEASES[-1] else part
 
 
 def _opens_at(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> datetime:
-    """When this lane will have room, if nobody else calls until then; not earlier, though perhaps later."""
+    """Return the earliest time at which this lane may call, if nobody else calls until then."""
     start, day_end = window_start("read_15min", now), window_end("read_day", now)
     if (at := _in_quarter(windows, demand, lane, start, now)) is not None:
         return at
     days = [window for window in windows if window.is_day]
     if any(window.full for window in days):
         return day_end
-    # The short windows begin anew: the day binds, and what is kept of it shrinks from quarter to quarter.
+    # The short windows reset. The day limits the lane, and its reserve shrinks from quarter to quarter.
     later = [start + n * QUARTER for n in range(1, int((day_end - start) / QUARTER))]
     first = bisect_left(later, True, key=lambda at: calls_left(days, demand, lane, at) > 0)
     if first < len(later):
@@ -211,6 +220,6 @@ def _opens_at(windows: Sequence[Window], demand: Demand, lane: Lane, now: dateti
 def _in_quarter(
     windows: Sequence[Window], demand: Demand, lane: Lane, start: datetime, now: datetime
 ) -> datetime | None:
-    """The time after `now` at which this quarter of an hour will have room; None: it will have none."""
+    """Return the time after `now` at which the lane may call in this quarter. None: not in this quarter."""
     times = [start + part * QUARTER for part in RELEASES]
     return next((at for at in times if at > now and calls_left(windows, demand, lane, at) > 0), None)

@@ -1,4 +1,4 @@
-"""Strava's rate limits: four windows, and how to read the headers that report them (contract section 10)."""
+"""Strava's four rate limit windows, and their headers (docs/strava-api.md#rate-limits)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_LIMITS: dict[WindowName, int] = {
     "read_15min": 100,
     "read_day": 1000,
 }
-"""What a new application gets in 2026. Only a start: the headers win."""
+"""The limits of a new application in 2026, until the headers tell others."""
 
 
 def limits_of(overall: tuple[int, int], read: tuple[int, int]) -> dict[WindowName, int]:
@@ -49,31 +49,27 @@ class Window(msgspec.Struct, frozen=True):
         return self.latched or self.used >= self.quota
 
     def after(self, calls: int, *, for_history: bool) -> Window:
-        """When so many more have been made."""
+        """Return the window after more calls."""
         more = calls if for_history else 0
         return msgspec.structs.replace(self, used=self.used + calls, history=self.history + more)
 
     def holds(self, instant: datetime) -> bool:
-        """Whether that is within the window."""
+        """Whether the instant is within the window."""
         return self.starts_at <= instant < self.ends_at
-
-    def anew(self, start: datetime) -> Window:
-        """The window that begins then."""
-        return Window(self.name, start, window_end(self.name, start), self.quota, 0)
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """Leave to make one call."""
+    """Permission to make one call."""
 
     probe: bool = False
-    """It asks whether an application that was switched off is on again."""
+    """Whether the call asks if a switched-off application is on again."""
     alone: bool = False
-    """No other call leaves before this one is answered."""
+    """Whether no other call is sent before this one is answered."""
     for_history: bool = False
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What one answer said of one window; None where the header was absent or made no sense."""
+    """The reading of one window in one answer. None: the header was absent or made no sense."""
 
     limit: int | None = None
     used: int | None = None
@@ -83,7 +79,7 @@ Usage = dict[WindowName, Reading]
 
 
 class ApiCall(msgspec.Struct, frozen=True):
-    """One call that was sent, as the journal remembers it."""
+    """One call, as it stands in the call log."""
 
     sent_at: datetime
     lane: str
@@ -95,21 +91,21 @@ class ApiCall(msgspec.Struct, frozen=True):
     """None: no answer came."""
     ms: int
     usage: Usage
-    """What the answer's headers said of the windows."""
+    """The windows as the answer's headers report them."""
     counted: bool
-    """Whether it counts against the rate limit: one that surely never reached Strava does not."""
+    """Whether it counts against the rate limit. A call that certainly did not reach Strava does not."""
     calls: int = 1
-    """How many calls this stands for: of others we see only how many there were."""
+    """The number of calls this entry stands for: of other applications only the number is known."""
     activity_id: int | None = None
-    """The activity that was asked for, if it was one."""
+    """The requested activity, if the call is about one."""
 
 
 def parse_usage(headers: Mapping[str, str]) -> Usage:
     """Read the rate limit headers (lower-case names) of an answer; {} when there are none.
 
-    Tolerant of blank halves (`","` was recorded), extra values, decimals, negatives: what makes no
-    sense is left out, never guessed. A limit of a broken number of calls makes none: to believe a wrong one
-    would close a whole day.
+    Blank halves (`","` was recorded), extra values, decimals and negatives are tolerated: a value that makes
+    no sense is left out, never guessed. A limit that is no whole number is left out, too: believing a wrong
+    one would close a whole day.
     """
     usage: Usage = {}
     for scope, prefix in (("overall", "x-ratelimit"), ("read", "x-readratelimit")):

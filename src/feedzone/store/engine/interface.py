@@ -42,11 +42,6 @@ class Database(Protocol):
         """
         ...
 
-    async def at_once(self, body: Body[bool]) -> bool:
-        """Run one statement in a transaction of its own, which is not durable; False, having done nothing,
-        where that is no faster than `write`."""
-        ...
-
     async def data_version(self) -> str:
         """Return a text that changes with every commit of any process.
 

@@ -36,8 +36,6 @@ class PostgresDatabase:
         self._engine = self._open(pool_size)
         # Two connections are enough: writes that do not wait for the disk wait for each other's row locks.
         self._fast_commit_engine = self._open(FAST_COMMIT_POOL_SIZE, ping=False, synchronous_commit="off")
-        # AUTOCOMMIT saves the two round trips that begin and end a transaction.
-        self._autocommit_engine = self._fast_commit_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _open(self, pool_size: int, *, ping: bool = True, **options: str) -> AsyncEngine:
         return create_async_engine(
@@ -55,9 +53,6 @@ class PostgresDatabase:
 
     async def write(self, body: Body[T], *, durable: bool = True) -> T:
         return await self._run(self._engine if durable else self._fast_commit_engine, body)
-
-    async def at_once(self, body: Body[bool]) -> bool:
-        return await self._run(self._autocommit_engine, body)
 
     async def data_version(self) -> str:
         # The position in the write-ahead log. Other databases on the server advance it, too.

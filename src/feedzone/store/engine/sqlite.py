@@ -89,9 +89,6 @@ class SqliteDatabase:
         engine = self._write_engine if durable else self._fast_commit_engine
         return await self._run(self._writer, engine, body)
 
-    async def at_once(self, body: Body[bool]) -> bool:  # noqa: ARG002  (each statement is as fast as any)
-        return False
-
     async def _run(self, pool: ThreadPoolExecutor, engine: Engine, body: Body[T]) -> T:
         # A transaction that has begun runs to its end even if the caller is cancelled.
         loop = asyncio.get_running_loop()

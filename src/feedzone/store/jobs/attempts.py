@@ -1,4 +1,4 @@
-"""The story of a job: every attempt that failed, when, and with what."""
+"""The failed attempts of a job: when each ended, and with which error."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ...domain.ids import uuid7
 from ...domain.job import Job
 from ..schema.tables import job_attempts
 
-KEPT = 50
-"""What fails for months is asked for every few hours; its story must not grow for as long."""
+MOST_ATTEMPTS = 50
+"""The latest attempts to keep. A job that fails for months is retried every few hours."""
 
 _FORGET = delete(job_attempts).where(job_attempts.c.job_id == bindparam("job"))
 
@@ -33,7 +33,7 @@ def note(connection: Connection, job: Job, error: str, kind: str, now: datetime)
 
 
 def forget(connection: Connection, job_id: str) -> None:
-    """The job has ended well, or was discarded: its story has no one to tell it to."""
+    """Remove the attempts of a job that has succeeded or was discarded."""
     connection.execute(_FORGET, {"job": job_id})
 
 
@@ -43,20 +43,22 @@ def count(connection: Connection, job_id: str) -> int:
 
 
 def relink(connection: Connection, old_job: str, new_job: str) -> None:
-    """A later job goes on with the story."""
+    """Give the attempts of an old job to the new job of the same object."""
     connection.execute(update(job_attempts).where(job_attempts.c.job_id == old_job).values(job_id=new_job))
 
 
 def shorten(connection: Connection, job_id: str) -> None:
-    """Keep how the story began, and its latest attempts."""
-    told = job_attempts.c
-    mine = told.job_id == job_id
-    first = select(told.id).where(mine).order_by(told.id).limit(1)
-    latest = select(told.id).where(mine).order_by(told.id.desc()).limit(KEPT)
-    connection.execute(delete(job_attempts).where(mine, told.id.not_in(first), told.id.not_in(latest)))
+    """Keep the first attempt and the latest ones."""
+    columns = job_attempts.c
+    of_this_job = columns.job_id == job_id
+    first = select(columns.id).where(of_this_job).order_by(columns.id).limit(1)
+    latest = select(columns.id).where(of_this_job).order_by(columns.id.desc()).limit(MOST_ATTEMPTS)
+    connection.execute(
+        delete(job_attempts).where(of_this_job, columns.id.not_in(first), columns.id.not_in(latest))
+    )
 
 
 def of_job(connection: Connection, job_id: str) -> Sequence[Row[Any]]:
-    """Oldest first."""
+    """Return the attempts of a job, oldest first."""
     query = select(job_attempts).where(job_attempts.c.job_id == job_id).order_by(job_attempts.c.id)
     return connection.execute(query).all()

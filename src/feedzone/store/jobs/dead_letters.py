@@ -1,20 +1,20 @@
-"""Dead letters: jobs that were given up, kept with their story until somebody retries or discards them.
+"""Dead letters: failed jobs, stored with their attempts until a person retries or discards them.
 
-An object has at most one, and a later job that brings the object up to date resolves it.
+An object has at most one. A later job that brings the object up to date resolves it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, select, update
 
 from ...domain.job import Job, Lane
-from .. import athletes, events
+from .. import events
 from ..quota.breaker import IS_OPEN
-from ..schema.tables import job_attempts, jobs, webhook_events
+from ..schema.tables import IS_LIVE, jobs
 from . import attempts
 
 _columns = jobs.c
@@ -24,10 +24,13 @@ NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
 """Classes of failure (errors.py) that end when the athlete connects again."""
 
 PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
-"""Classes of failure that pass without anybody looking at each: by themselves, or when a setting is right."""
+"""Classes of failure that pass without a decision about each: by themselves, or after a setting is fixed."""
 
 AUTO_RETRY_FIRST, AUTO_RETRY_MAX = timedelta(minutes=5), timedelta(hours=6)
-"""A dead letter of these is tried again unasked: `due_at` says when, each time later."""
+"""The first and the longest delay before a dead letter of these classes is retried automatically."""
+
+KEEP_DISCARDED = timedelta(days=1)
+"""How long a discarded dead letter stays in the table."""
 
 _TWINS = select(_columns.id).where(
     _columns.kind == bindparam("kind"),
@@ -43,7 +46,7 @@ def _twins(connection: Connection, job: Job) -> Sequence[str]:
 
 
 def resolve(connection: Connection, job: Job, now: datetime) -> None:
-    """The job has brought its object up to date, and with it what an earlier one was given up on."""
+    """Remove earlier dead letters of an object that this job has brought up to date."""
     for twin in _twins(connection, job):
         connection.execute(delete(jobs).where(_columns.id == twin))
         attempts.forget(connection, twin)
@@ -51,10 +54,10 @@ def resolve(connection: Connection, job: Job, now: datetime) -> None:
 
 
 def merge_earlier(connection: Connection, job: Job, kind: str, now: datetime) -> datetime:
-    """The job is given up, too: the events and the story of an earlier dead letter go on in this one.
+    """Merge earlier dead letters of the object into this job, which becomes one: their events and attempts.
 
-    Returns when it is tried again unasked, should its failure be one that passes: ever later, for what fails
-    for days shall not cost the calls of those days.
+    Return when to retry automatically if the failure is transient. The delay doubles, so a failure that lasts
+    for days costs few calls.
     """
     for twin in _twins(connection, job):
         events.relink(connection, twin, job.id)
@@ -69,16 +72,16 @@ def merge_earlier(connection: Connection, job: Job, kind: str, now: datetime) ->
 
 
 def _auto_retries() -> Select[Any]:
-    """Those whose failure may have passed, and whose object no live job is about to bring up to date.
+    """Select the dead letters to retry automatically: a transient failure, and no live job for the object.
 
-    None while all calls wait (store/breaker.py): an outage must not use up their chances.
+    None while the circuit breaker is open: an outage must not use up their retries.
     """
     live = _others.c
     followed = exists().where(
         live.kind == _columns.kind,
         live.key == _columns.key,
         live.athlete_id == _columns.athlete_id,
-        live.state != "dead",
+        live.state.in_(("queued", "running")),
     )
     paused = exists().where(IS_OPEN)
     return select(_columns.id).where(
@@ -90,7 +93,7 @@ def _auto_retries() -> Select[Any]:
     )
 
 
-# What the scheduler asks all the time is built once: to build a statement takes longer than to run it.
+# Frequent statements are built once: building one takes longer than running it.
 _ANY_AUTO_RETRY = _auto_retries().limit(1)
 _AUTO_RETRIES = _auto_retries().order_by(_columns.due_at, _columns.id).limit(bindparam("most"))
 
@@ -100,13 +103,13 @@ def any_auto_retry(connection: Connection, now: datetime) -> bool:
 
 
 def auto_retry_due(connection: Connection, now: datetime, limit: int) -> int:
-    """Try again, in its lane, what was given up for what may have passed; returns how many jobs that were."""
+    """Retry dead letters whose automatic retry is due, each in its own lane; returns how many."""
     letters: Sequence[str] = connection.execute(_AUTO_RETRIES, {"now": now, "most": limit}).scalars().all()
     return sum(requeue(connection, letter, now, sooner=False) for letter in letters)
 
 
 def listing(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
-    """Dead letters, oldest first: all, or those of one class of failure."""
+    """Return dead letters, oldest first: all, or those of one class of failure."""
     query = select(jobs).where(_columns.state == "dead").order_by(_columns.id)
     if error_class is not None:
         query = query.where(_columns.error_class == error_class)
@@ -114,7 +117,7 @@ def listing(connection: Connection, error_class: str | None = None) -> Sequence[
 
 
 def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
-    """Run a dead letter again, with all its attempts before it, `sooner` than its lane would have it.
+    """Retry a dead letter with all its attempts; `sooner`: at least in the lane of interactive work.
 
     False when there is no such dead letter.
     """
@@ -127,12 +130,12 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
             _columns.kind == row.kind,
             _columns.key == row.key,
             _columns.athlete_id == row.athlete_id,
-            _columns.state != "dead",
+            IS_LIVE,
         )
         .values(version=_columns.version + 1, due_at=now)
     )
     if connection.execute(live).rowcount:
-        # The object has a live job again, whose end resolves this one.
+        # The object has a live job, which resolves this dead letter when it succeeds.
         return True
     lane = case((_columns.priority > Lane.INTERACTIVE, int(Lane.INTERACTIVE)), else_=_columns.priority)
     values = {"state": "queued", "attempts": 0, "due_at": now, "updated_at": now}
@@ -144,7 +147,7 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
 
 
 def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
-    """The athlete has given access (again): run what was given up for want of it. Returns how many."""
+    """Retry the dead letters that failed without access: the athlete is back. Returns how many."""
     denied = select(_columns.id).where(
         _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
     )
@@ -152,48 +155,44 @@ def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> in
     return sum(requeue(connection, letter, now) for letter in letters)
 
 
-class Kept(NamedTuple):
-    """A dead letter as it was before it was discarded."""
+def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
+    """Discard a dead letter; its events say why. False when there is no such dead letter.
 
-    job: dict[str, Any]
-    attempts: list[dict[str, Any]]
-    events: dict[str, dict[str, Any]]
-    """By id, what discarding changes of them."""
-
-
-def keep(connection: Connection, job_id: str) -> Kept | None:
-    row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
-    if row is None:
-        return None
-    told = webhook_events.c
-    caused = select(told.id, told.status, told.processed_at, told.error_message).where(told.job_id == job_id)
-    return Kept(
-        dict(row._mapping),
-        [dict(one._mapping) for one in attempts.of_job(connection, job_id)],
-        {one.id: dict(one._mapping) for one in connection.execute(caused)},
-    )
-
-
-def restore(connection: Connection, kept: Kept) -> bool:
-    """Undo `discard`. False when there is nothing to undo any more: the athlete has left, or it is back."""
-    athlete, number = kept.job["athlete_id"], kept.job["id"]
-    if athletes.statuses(connection, [athlete]).get(athlete) in (None, "deauthorized"):
+    The row stays for KEEP_DISCARDED, so that `restore` can undo this.
+    """
+    dead = update(jobs).where(_columns.id == job_id, _columns.state == "dead")
+    if not connection.execute(dead.values(state="discarded", discarded_at=now)).rowcount:
         return False
-    if connection.execute(select(_columns.id).where(_columns.id == number)).first():
-        return False
-    connection.execute(jobs.insert().values(kept.job))
-    if kept.attempts:
-        connection.execute(job_attempts.insert(), kept.attempts)
-    for event_id, was in kept.events.items():
-        mine = (webhook_events.c.id == event_id) & (webhook_events.c.job_id == number)
-        connection.execute(update(webhook_events).where(mine).values(was))
+    events.discard(connection, job_id, reason, now)
     return True
 
 
-def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
-    """Drop a dead letter for good; its events keep the reason. False when there is no such dead letter."""
-    found = connection.execute(delete(jobs).where(_columns.id == job_id, _columns.state == "dead")).rowcount
-    if found:
+def restore(connection: Connection, job_id: str, discarded_since: datetime) -> bool:
+    """Undo `discard`: the dead letter is back with its attempts and its events.
+
+    False when there is nothing to undo: it was discarded before `discarded_since`, or the athlete has left.
+    """
+    discarded = update(jobs).where(
+        _columns.id == job_id,
+        _columns.state == "discarded",
+        _columns.discarded_at >= discarded_since,
+    )
+    row = connection.execute(
+        discarded.values(state="dead", discarded_at=None).returning(_columns.last_error, _columns.updated_at)
+    ).first()
+    if row is None:
+        return False
+    events.restore_failed(connection, job_id, row.last_error, row.updated_at)
+    return True
+
+
+def prune_discarded(connection: Connection, now: datetime) -> int:
+    """Remove what was discarded more than KEEP_DISCARDED ago; returns how many jobs."""
+    old = select(_columns.id).where(
+        _columns.state == "discarded", _columns.discarded_at < now - KEEP_DISCARDED
+    )
+    ids: Sequence[str] = connection.execute(old).scalars().all()
+    for job_id in ids:
         attempts.forget(connection, job_id)
-        events.discard(connection, job_id, reason, now)
-    return bool(found)
+        connection.execute(delete(jobs).where(_columns.id == job_id))
+    return len(ids)

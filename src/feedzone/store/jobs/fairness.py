@@ -1,7 +1,8 @@
-"""Within a lane athletes take turns: one's ten years of history do not delay another's first week.
+"""Within a lane, athletes take turns: ten years of one athlete do not delay the first week of another.
 
-A job's turn is its place in the line of its athlete and lane, counted from where the whole lane stands when
-the athlete comes. Who has many jobs waiting has later and later turns; who has none goes next.
+A job's fair position is its place among the jobs of its athlete and lane, counted from the front of the lane
+when the athlete's first job comes. Many waiting jobs get higher and higher positions; the first job of an
+athlete without any goes next.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, bindparam, null, select, union_all
 
 from ...domain.job import JobSpec, Lane
-from ..schema.tables import jobs, strava_athletes
+from ..schema.tables import IS_LIVE, jobs, strava_athletes
 
 _columns = jobs.c
-# The ends of indexes: to look for the lowest or highest of all takes the longer, the more wait.
+# Both read one end of an index: a minimum over all rows would take longer, the longer the queue.
 _lowest = (
     select(_columns.fair_position)
     .where(_columns.state == "queued", _columns.priority == bindparam("lane"))
@@ -27,7 +28,7 @@ _highest = (
     .where(
         _columns.athlete_id == strava_athletes.c.id,
         _columns.priority == bindparam("lane"),
-        _columns.state != "dead",
+        IS_LIVE,
     )
     .order_by(_columns.fair_position.desc())
     .limit(1)
@@ -40,8 +41,8 @@ _STANDS = union_all(_FRONT, _LAST)
 
 
 def assign_positions(connection: Connection, specs: Iterable[JobSpec]) -> dict[tuple[str, str, int], int]:
-    """The turn of each job, by kind, key and athlete."""
-    found: dict[tuple[str, str, int], int] = {}
+    """Return the fair position of each job, by kind, key and athlete."""
+    positions: dict[tuple[str, str, int], int] = {}
     lanes: dict[Lane, list[JobSpec]] = {}
     for spec in specs:
         lanes.setdefault(spec.lane, []).append(spec)
@@ -61,10 +62,10 @@ def assign_positions(connection: Connection, specs: Iterable[JobSpec]) -> dict[t
             else:
                 fair_position = following.get(spec.athlete_id, front)
                 following[spec.athlete_id] = fair_position + 1
-            found[spec.kind, spec.key, spec.athlete_id] = fair_position
-    return found
+            positions[spec.kind, spec.key, spec.athlete_id] = fair_position
+    return positions
 
 
 def first(connection: Connection, lane: Lane) -> int:
-    """A turn before all others of the lane."""
+    """Return a fair position before all others of the lane."""
     return (connection.execute(_FRONT, {"lane": int(lane)}).one().fair_position or 0) - 1

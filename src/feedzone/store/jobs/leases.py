@@ -1,4 +1,4 @@
-"""Who does which job: leased, prolonged, given back, taken back from the dead."""
+"""Leases: which worker runs which job, and for how long."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
 from ...domain.job import CALLS_AN_ACTIVITY, Job, Lane, calls_of, decode_hint
 from .. import events
@@ -16,9 +16,9 @@ from ..schema.tables import jobs
 _columns = jobs.c
 
 ENOUGH = 200
-"""So many jobs take more calls than are ever counted one by one (queue.MANY_WORKERS)."""
+"""Jobs to count, at most. More of them need more calls than are ever compared (queue.MANY_WORKERS)."""
 
-# Statements of every job's way are built once: to build one takes longer than to run it.
+# Frequent statements are built once: building one takes longer than running it.
 _PICK = (
     select(jobs)
     .where(
@@ -37,6 +37,7 @@ _HOLD = (
         state="running",
         lease_owner=bindparam("holder"),
         lease_until=bindparam("until"),
+        wait_reason=None,
         updated_at=bindparam("now"),
     )
 )
@@ -51,7 +52,11 @@ _FIRST = (
     .order_by(_columns.priority)
     .limit(ENOUGH)
 )
-_UNDER_WAY = select(_columns.priority, _columns.hint).where(_columns.state == "running")
+_UNDER_WAY = (
+    select(_columns.priority, func.sum(_columns.calls).label("calls"))
+    .where(_columns.state == "running")
+    .group_by(_columns.priority)
+)
 
 ALL_LANES = max(Lane) + 1
 NO_LIMIT: Mapping[Lane, int] = {}
@@ -67,29 +72,29 @@ def lease(
     most: Mapping[Lane, int] = NO_LIMIT,
     idle: Collection[Lane] = (),
 ) -> list[Job]:
-    """Lease up to `limit` due jobs, best lane first, athletes in turns; of a lane no more than can be done
-    with `most` calls, or half way where nobody else is at work in it (`idle`).
+    """Lease up to `limit` due jobs: the highest lane first, athletes in turns.
 
-    Other processes' picks are skipped, not waited for.
+    `most`: the calls that the jobs of a lane may need together. `idle`: lanes in which no job runs; there one
+    job that needs more calls than are left may begin. Rows that another process is leasing are skipped.
     """
     below = min((lane for lane, left in most.items() if left <= 0), default=ALL_LANES)
     picked = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
     left = dict(most)
-    found = [job for row in picked if _allowed(left, job := _job(row, owner), most, idle)]
-    if not found:
+    leased = [job for row in picked if _allowed(left, job := _job(row, owner), most, idle)]
+    if not leased:
         return []
-    ids = [job.id for job in found]
+    ids = [job.id for job in leased]
     until = now + timedelta(seconds=seconds)
     connection.execute(_HOLD, {"picked": ids, "holder": owner, "until": until, "now": now})
     events.mark_processing(connection, ids)
-    return found
+    return leased
 
 
 def _allowed(left: dict[Lane, int], job: Job, most: Mapping[Lane, int], idle: Collection[Lane]) -> bool:
     if job.lane not in left:
         return True
-    calls, lane = calls_of(job.hint), job.lane
-    # Of many that cannot all be finished, it would be any one that stops half way.
+    calls, lane = calls_of(job.kind, job.hint), job.lane
+    # Without this limit, many jobs would begin and an arbitrary one would stop half way.
     if calls <= left[lane] or (lane in idle and 0 < left[lane] == most[lane]):
         left[lane] -= calls
         return True
@@ -98,15 +103,12 @@ def _allowed(left: dict[Lane, int], job: Job, most: Mapping[Lane, int], idle: Co
 
 
 def calls_to_come(connection: Connection) -> dict[Lane, int]:
-    """How many calls the jobs that run now may still make, by lane."""
-    found = Counter[Lane]()
-    for row in connection.execute(_UNDER_WAY):
-        found[Lane(row.priority)] += calls_of(decode_hint(row.hint))
-    return found
+    """Return how many calls the running jobs may still make, by lane."""
+    return {Lane(row.priority): int(row.calls) for row in connection.execute(_UNDER_WAY)}
 
 
 def calls_that_go_first(connection: Connection, before: datetime) -> dict[Lane, int]:
-    """How many calls prompt jobs may make that wait and are due by then, by lane."""
+    """Return how many calls the waiting prompt jobs due by `before` may make, by lane."""
     lanes = Counter(connection.execute(_FIRST, {"before": before}).scalars())
     return {Lane(lane): jobs * CALLS_AN_ACTIVITY for lane, jobs in lanes.items()}
 
@@ -128,22 +130,22 @@ def _job(row: Row[Any], owner: str) -> Job:
 
 
 def renew(connection: Connection, owners: Sequence[str], until: datetime) -> int:
-    """Prolong these leases, as far as they are still theirs; returns how many jobs that were."""
-    mine = and_(jobs.c.state == "running", jobs.c.lease_owner.in_(owners))
-    return connection.execute(update(jobs).where(mine).values(lease_until=until)).rowcount
+    """Prolong the leases that these owners still have; returns how many."""
+    owned = and_(jobs.c.state == "running", jobs.c.lease_owner.in_(owners))
+    return connection.execute(update(jobs).where(owned).values(lease_until=until)).rowcount
 
 
 def release(connection: Connection, worker: str, now: datetime) -> int:
-    """Give back what this worker holds, as if it had never been leased."""
-    mine = jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True)
-    return _take_back(connection, mine, now)
+    """Return the jobs of this worker to the queue, as if they had never been leased."""
+    owned = jobs.c.lease_owner.startswith(f"{worker}/", autoescape=True)
+    return _take_back(connection, owned, now)
 
 
 IsGone = Callable[[str], bool]
 
 
 def _abandoned(connection: Connection, now: datetime, is_gone: IsGone | None) -> tuple[bool, list[str]]:
-    """Whether a lease ran out, and which owners `is_gone` says are no more."""
+    """Return whether a lease has expired, and the owners that are gone (`is_gone`)."""
     rows = connection.execute(_RUNNING).all()
     owners = sorted({row.lease_owner for row in rows})
     gone = [owner for owner in owners if is_gone is not None and is_gone(owner)]
@@ -151,13 +153,13 @@ def _abandoned(connection: Connection, now: datetime, is_gone: IsGone | None) ->
 
 
 def any_abandoned(connection: Connection, now: datetime, is_gone: IsGone | None = None) -> bool:
-    """Whether there is something to rescue."""
+    """Whether `rescue` would find a job."""
     expired, gone = _abandoned(connection, now, is_gone)
     return expired or bool(gone)
 
 
 def rescue(connection: Connection, now: datetime, is_gone: IsGone | None = None) -> int:
-    """Queue again what dead workers held: the lease ran out, or `is_gone` says so of its owner."""
+    """Return jobs of dead workers to the queue: the lease has expired, or its owner `is_gone`."""
     _, gone = _abandoned(connection, now, is_gone)
     expired = _columns.lease_until <= now
     return _take_back(connection, or_(expired, _columns.lease_owner.in_(gone)) if gone else expired, now)

@@ -1,29 +1,30 @@
-"""The queue: one live job per object, leased, coalesced by version, finished under guard."""
+"""The life of a job: enqueued, merged with later requests, and finished by the worker that leases it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, or_, select, text, update
 
 from ...domain.event import MAX_DEBOUNCE
 from ...domain.ids import uuid7
-from ...domain.job import Job, JobSpec, Lane, encode_hint
+from ...domain.job import Hint, Job, JobSpec, Lane, calls_of, encode_hint
+from ...domain.job_kinds import JobKind
 from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from .. import events
 from ..engine.dialect import insert_for
-from ..schema.tables import LIVE, jobs
+from ..schema.tables import IS_LIVE, LIVE, jobs
 from . import attempts, dead_letters, fairness
 
 Apply = Callable[[Connection, bool], None]
-"""Writes the effects of an outcome; the flag says whether the job is given up with it."""
+"""Writes the effects of an outcome; the flag says whether the job becomes a dead letter."""
 
 _columns = jobs.c
 
-# Statements of every job's way are built once: to build one takes longer than to run it.
+# Frequent statements are built once: building one takes longer than running it.
 _NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
 _LEASED = (
     select(_columns.version, _columns.due_at)
@@ -39,26 +40,41 @@ _CHANGE = update(jobs).where(_columns.id == bindparam("job"))
 _DELETE = delete(jobs).where(_columns.id == bindparam("job"))
 _LOCK = (
     select(_columns.key, _columns.priority)
-    .where(_columns.key.in_(bindparam("keys", expanding=True)), _columns.state != "dead")
+    .where(_columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
     .order_by(_columns.id)
     .with_for_update()
 )
+
+_LIVE_JOBS: Select[Any] = select(
+    _columns.id,
+    _columns.kind,
+    _columns.key,
+    _columns.athlete_id,
+    _columns.version,
+    _columns.state,
+    _columns.priority,
+    _columns.due_at,
+).where(_columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
+
+
+def live(connection: Connection, keys: Iterable[str]) -> Sequence[Row[Any]]:
+    """The live jobs with these keys."""
+    return connection.execute(_LIVE_JOBS, {"keys": sorted(keys)}).all()
 
 
 def enqueue(
     connection: Connection, specs: Iterable[JobSpec], now: datetime, *, unless_live: bool = False
 ) -> None:
-    """Enqueue jobs. One that is already live gets a higher version, the newer hint and the better lane,
-    or, with `unless_live`, stays as it is.
+    """Enqueue jobs. A live job of the same object gets a higher version, the newer hint and the higher lane.
 
-    One is live per object and athlete: a forged event that names another owner must not take the real
-    owner's job away.
+    With `unless_live` it stays as it is. One job is live per object and athlete: a forged event that names
+    another owner must not take the real owner's job away.
     """
     newest: dict[tuple[str, str, int], JobSpec] = {}
     for spec in specs:
         identity = (spec.kind, spec.key, spec.athlete_id)
-        held = newest.get(identity)
-        newest[identity] = spec if held is None else _merge(held, spec, now)
+        earlier = newest.get(identity)
+        newest[identity] = spec if earlier is None else _merge(earlier, spec, now)
     if not newest:
         return
     if connection.dialect.name == "postgresql":
@@ -79,9 +95,9 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
         )
     new, old = statement.excluded, _columns
     newer, better = new.hint_time >= old.hint_time, new.priority < old.priority
-    # What comes while the job runs says when it is to run again.
+    # A request that comes while the job runs says when the job runs again.
     running = and_(old.state == "running", old.due_at <= new.updated_at)
-    # Both wait for updates to settle: as long as more come, though not for ever (domain/event.py).
+    # Both wait until no more updates come, but at most until debounce_until (domain/event.py).
     longest = case(
         (or_(old.debounce_until.is_(None), new.debounce_until < old.debounce_until), new.debounce_until),
         else_=old.debounce_until,
@@ -92,20 +108,21 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
         old.due_at > new.updated_at,
         old.due_at < later,
         old.priority == int(Lane.LIVE),
-        old.last_error.is_(None),
+        or_(old.wait_reason.is_(None), old.wait_reason == "debounce", old.wait_reason == "list_first"),
     )
+    replaced = or_(running, new.due_at < old.due_at)
     return statement.on_conflict_do_update(
         index_elements=[old.kind, old.key, old.athlete_id],
         index_where=LIVE,
         set_={
             "version": old.version + 1,
             "hint": case((newer, new.hint), else_=old.hint),
+            "calls": case((newer, new.calls), else_=old.calls),
             "hint_time": case((newer, new.hint_time), else_=old.hint_time),
             "priority": case((better, new.priority), else_=old.priority),
             "fair_position": case((better, new.fair_position), else_=old.fair_position),
-            "due_at": case(
-                (settling, later), (or_(running, new.due_at < old.due_at), new.due_at), else_=old.due_at
-            ),
+            "due_at": case((settling, later), (replaced, new.due_at), else_=old.due_at),
+            "wait_reason": case((settling, "debounce"), (replaced, new.wait_reason), else_=old.wait_reason),
             "debounce_until": case((running, new.debounce_until), else_=longest),
             "updated_at": new.updated_at,
         },
@@ -113,7 +130,7 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
 
 
 def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
-    """The later one of two in a batch wins where it is as new, as the upsert would have it."""
+    """Merge two specs of one batch as the upsert would: the later one wins if it is as new."""
     newer = second if second.hint_time >= first.hint_time else first
     better = second if second.lane < first.lane else first
     return JobSpec(
@@ -126,22 +143,25 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         better.rank,
         min(first.due_at or now, second.due_at or now),
         better.first,
-        min((one.debounce_until for one in (first, second) if one.debounce_until), default=None),
+        min((spec.debounce_until for spec in (first, second) if spec.debounce_until), default=None),
     )
 
 
 def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
+    due_at = spec.due_at or now
+    debounced = spec.debounce_until is not None and due_at > now
     return {
         "id": uuid7(int(now.timestamp() * 1000)),
         "kind": spec.kind,
         "key": spec.key,
         "athlete_id": spec.athlete_id,
         "state": "queued",
-        "hint": encode_hint(spec.hint),
+        **_hint(spec.kind, spec.hint),
         "hint_time": spec.hint_time,
         "priority": int(spec.lane),
         "fair_position": fair_position,
-        "due_at": spec.due_at or now,
+        "due_at": due_at,
+        "wait_reason": "debounce" if debounced else None,
         "debounce_until": spec.debounce_until,
         "attempts": 0,
         "version": 1,
@@ -150,8 +170,12 @@ def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
     }
 
 
+def _hint(kind: JobKind, hint: Hint) -> dict[str, Any]:
+    return {"hint": encode_hint(hint), "calls": calls_of(kind, hint)}
+
+
 def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
-    """Lock the live jobs of these objects; returns their lanes.
+    """Lock the live jobs with these keys; returns their lanes.
 
     Every transaction locks jobs before activities before athletes: two that differed would deadlock.
     """
@@ -168,9 +192,9 @@ def finish(
     retry_delay: timedelta,
     apply: Apply,
 ) -> bool:
-    """Complete the job's run and apply its effects; False, changing nothing, when the lease was lost."""
-    mine = {"job": job.id, "holder": job.lease_owner}
-    current = connection.execute(_LEASED, mine).one_or_none()
+    """End the run of a job and apply its effects. False, without any change: the lease was lost."""
+    lease = {"job": job.id, "holder": job.lease_owner}
+    current = connection.execute(_LEASED, lease).one_or_none()
     if current is None:
         return False
     overtaken = current.version > job.version
@@ -181,34 +205,32 @@ def finish(
     match outcome:
         case Done(then=then):
             _complete(connection, job, outcome, again=again, now=now)
-            if not overtaken:  # else the run that is due again will say what comes then
+            if not overtaken:  # otherwise the next run decides about further jobs
                 enqueue(connection, then, now)
         case Continue(hint=hint, lane=lane):
             going_on: dict[str, Any] = {"attempts": 0, "last_error": None}
             if not overtaken:
-                going_on["hint"] = encode_hint(hint)
+                going_on |= _hint(job.kind, hint)
             if lane is not None:
                 going_on |= {"priority": int(lane), "fair_position": fairness.first(connection, lane)}
             _requeue(connection, job, again or now, now, going_on)
             events.mark_pending(connection, [job.id])
-        case Snooze(until=until, reason=reason, hint=hint):
-            # A newer hint is not replaced by where the older run stopped.
+        case Snooze(until=until, reason=reason, hint=hint, wait_reason=wait_reason):
             changes: dict[str, Any] = {"last_error": reason}
+            if not overtaken:
+                changes["wait_reason"] = wait_reason
+            # A newer hint is not replaced by where the older run stopped.
             if hint is not None and not overtaken:
-                changes["hint"] = encode_hint(hint)
+                changes |= _hint(job.kind, hint)
             _requeue(connection, job, again or until, now, changes)
             events.mark_pending(connection, [job.id])
-        case Retry(error=error, hint=hint, kind=kind):
+        case Retry(hint=hint):
             dead = job.attempts + 1 >= max_attempts
-            _failed(connection, job, error, kind, now, dead=dead, overtaken=overtaken)
+            _failed(connection, job, outcome, now, again or now + retry_delay, dead=dead, overtaken=overtaken)
             if hint is not None and not overtaken:
-                connection.execute(_CHANGE, {"job": job.id, "hint": encode_hint(hint)})
-            due = again or now + retry_delay
-            connection.execute(
-                update(jobs).where(jobs.c.id == job.id, jobs.c.state == "queued").values(due_at=due)
-            )
-        case Discard(reason=reason, kind=kind):
-            _failed(connection, job, reason, kind, now, dead=True, overtaken=overtaken)
+                connection.execute(_CHANGE, {"job": job.id, **_hint(job.kind, hint)})
+        case Discard():
+            _failed(connection, job, outcome, now, now, dead=True, overtaken=overtaken)
     return True
 
 
@@ -218,7 +240,7 @@ def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
 
 
 def _complete(connection: Connection, job: Job, done: Done, *, again: datetime | None, now: datetime) -> None:
-    """Delete the job (or run it again for what came meanwhile); its events, and its dead twins', are done."""
+    """Delete the job, or run it again for newer events; complete its events and resolve dead letters."""
     if again is not None:
         calm = {"attempts": 0, "last_error": None, "debounce_until": now + MAX_DEBOUNCE}
         _requeue(connection, job, again, now, calm)
@@ -230,17 +252,32 @@ def _complete(connection: Connection, job: Job, done: Done, *, again: datetime |
 
 
 def _failed(
-    connection: Connection, job: Job, error: str, kind: str, now: datetime, *, dead: bool, overtaken: bool
+    connection: Connection,
+    job: Job,
+    outcome: Retry | Discard,
+    now: datetime,
+    due: datetime,
+    *,
+    dead: bool,
+    overtaken: bool,
 ) -> None:
-    attempts.note(connection, job, error, kind, now)
-    changes: dict[str, Any] = {"attempts": job.attempts + 1, "last_error": error, "error_class": kind}
+    error = outcome.error if isinstance(outcome, Retry) else outcome.reason
+    attempts.note(connection, job, error, outcome.kind, now)
+    changes: dict[str, Any] = {
+        "attempts": job.attempts + 1,
+        "last_error": error,
+        "error_class": outcome.kind,
+        "http_status": outcome.http_status,
+    }
     if dead and not overtaken:
-        chance = dead_letters.merge_earlier(connection, job, kind, now)
+        chance = dead_letters.merge_earlier(connection, job, outcome.kind, now)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
         connection.execute(_CHANGE, {"job": job.id, "due_at": chance, **changes})
     else:
-        # What came meanwhile deserves attempts of its own.
-        _requeue(connection, job, now, now, changes | ({"attempts": 0} if overtaken and dead else {}))
+        # Events that came during the run get all attempts.
+        changes |= {"attempts": 0} if dead else {}
+        changes |= {} if overtaken else {"wait_reason": "retry"}
+        _requeue(connection, job, due, now, changes)
     events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
 
 
@@ -250,9 +287,11 @@ def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, cha
 
 
 def next_due(connection: Connection) -> datetime | None:
-    """When the next queued job falls due."""
+    """Return when the next queued job falls due."""
     return connection.execute(_NEXT_DUE).scalar()
 
 
 def get(connection: Connection, job_id: str) -> Row[Any] | None:
-    return connection.execute(select(jobs).where(jobs.c.id == job_id)).first()
+    """Return the job, unless a person has discarded it."""
+    query = select(jobs).where(jobs.c.id == job_id, jobs.c.state != "discarded")
+    return connection.execute(query).first()

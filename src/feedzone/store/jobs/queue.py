@@ -25,12 +25,12 @@ from ..quota.budget import BudgetTable, LaneLimit
 from . import deferral, leases, lifecycle
 
 SOON = timedelta(seconds=5)
-"""What goes first and is due so soon has its calls kept: when a window opens, what waited for it comes back
-within seconds, and what can wait must not have spent it by then."""
+"""Reserve calls for higher-priority jobs due within this time. They return seconds after a window opens, and
+low-priority jobs must not have used the calls up."""
 
 MANY_WORKERS = 16
-"""As many times the calls of the jobs that it leases at once must be left, for a worker not to look at what
-other workers' jobs may still call."""
+"""A worker ignores the calls that jobs of other workers may still make while this many times the calls of its
+own batch are left."""
 
 
 class JobTable:
@@ -49,11 +49,9 @@ class JobTable:
         now = self._clock.now()
         demand = await self._budget.demand()
 
-        limits: dict[Lane, LaneLimit] = {}
-
-        def body(connection: Connection) -> list[Job]:
-            nonlocal limits
-            limits = self._budget.lane_limits(connection, demand, Lane, limit * MANY_WORKERS)
+        def body(connection: Connection) -> tuple[list[Job], dict[Lane, LaneLimit], int]:
+            found = self._budget.lane_limits(connection, demand, Lane, limit * MANY_WORKERS)
+            limits = dict(found.by_lane)
             left = limits.pop(Lane.LIVE, None)
             running = leases.calls_to_come(connection) if limits else {}
             first = leases.calls_that_go_first(connection, now + SOON) if limits else {}
@@ -62,23 +60,25 @@ class JobTable:
                 for lane, allowance in limits.items()
             }
             idle = [lane for lane in limits if lane not in running]
-            return leases.lease(
+            leased = leases.lease(
                 connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
             )
+            return leased, limits, found.day_quota
 
-        found = await self._database.write(body, durable=False)
-        if len(found) < limit:
+        leased, limits, day_quota = await self._database.write(body, durable=False)
+        self._budget.note_day_quota(day_quota)
+        if len(leased) < limit:
             for lane, allowance in limits.items():
-                if allowance.calls <= sum(calls_of(job.hint) for job in found if job.lane is lane) and (
-                    await self._database.read(partial(deferral.any_due, lane=lane, now=now))
-                ):
+                if allowance.calls <= sum(
+                    calls_of(job.kind, job.hint) for job in leased if job.lane is lane
+                ) and (await self._database.read(partial(deferral.any_due, lane=lane, now=now))):
                     await self._postpone(lane, allowance.allowance(), now)
-        return found
+        return leased
 
     async def _postpone(self, lane: Lane, allowance: Allowance, now: datetime) -> None:
-        """What is left in a lane is due when there will be room again."""
-        # Together: each instant of its own would have all workers look again. And after those that the limit
-        # stopped half way, or that go first.
+        """Put off the due jobs of a lane until it may call again."""
+        # All at the same instant: with one instant per job, all workers would look at the queue each time. It
+        # comes after the jobs that the limit stopped half way, and after higher lanes.
         until = allowance.until + timedelta(seconds=last_after_window_s(lane))
         reason = str(QuotaSpent(allowance.window, allowance.until))
         step = partial(deferral.postpone_lane, lane=lane, now=now, until=until, reason=reason)
@@ -119,7 +119,7 @@ class JobTable:
 
     async def rescue(self) -> int:
         now = self._clock.now()
-        # On a file of this very machine, an owner whose process is no more will never come back.
+        # On a SQLite file of this machine, an owner whose process has ended never comes back.
         is_gone = None if self._database.shares_work else process_is_gone
         if not await self._database.read(lambda c: leases.any_abandoned(c, now, is_gone)):
             return 0
@@ -132,17 +132,17 @@ class JobTable:
 def _calls(
     lane: Lane, allowance: int, left: LaneLimit | None, first: Mapping[Lane, int], running: Mapping[Lane, int]
 ) -> int:
-    """What a lane may call now, less what others are known to be about to call."""
+    """Return the calls that a lane may make now, minus those that other jobs are about to make."""
     before = sum(calls for other, calls in first.items() if other < lane)
     calls = allowance - before
     if lane is Lane.INTERACTIVE and left is not None:
-        # Somebody waits for an answer: these uploads have their calls of what is kept for uploads.
+        # A person waits. The uploads that go first take their calls from the reserve for uploads.
         calls = min(allowance, left.calls - before)
     return calls - sum(calls for other, calls in running.items() if other <= lane)
 
 
 def worker_name() -> str:
-    """Names this process in leases: host:pid:random."""
+    """Return the name of this process in leases: host:pid:random."""
     return f"{socket.gethostname()}:{os.getpid()}:{random.randrange(16**8):08x}"  # noqa: S311  (a name)
 
 

@@ -1,8 +1,8 @@
-"""One breaker for the whole application: all calls wait, but for a probe now and then.
+"""One circuit breaker for the whole application: while it is open, all calls wait, except for probes.
 
-It opens when Strava has switched the application off (pain 35; one probe an hour), and when Strava fails
-at one call after the other (pain 49; a probe every half minute). When a probe is answered, everything that
-waited goes on at once; what waits spends no attempt.
+It opens when Strava has switched the application off (one probe an hour) and when call after call fails at
+Strava (a probe every half minute). When a probe succeeds, all jobs that waited are due at once. Waiting costs
+no attempt.
 """
 
 from __future__ import annotations
@@ -21,22 +21,18 @@ from ..engine.dialect import insert_into
 from ..schema.tables import application_state, jobs
 
 PROBE_EVERY = timedelta(hours=1)
-"""Of an application that is switched off."""
+"""The interval of probes while the application is switched off."""
 
 TRY_EVERY = timedelta(seconds=30)
-"""While Strava fails; and after a probe that Strava failed at, which says nothing of the application."""
+"""The interval while Strava fails, and after a failed probe, which tells nothing about the application."""
 
 _columns = application_state.c
 _STATE = select(application_state)
 IS_OPEN = or_(_columns.inactive_since.is_not(None), _columns.failing_since.is_not(None))
 
-PAUSED = "Strava has switched this application off"
-FAILS = "Strava fails"
-"""How the reasons of jobs begin that wait for the breaker (errors.ApplicationPaused, errors.StravaFails)."""
-
 
 class Permission(NamedTuple):
-    """What a call is told that wants to leave: why it must wait, or that it is the probe, or neither."""
+    """Whether a call may be sent: `paused` says why it must wait; `probe`: it is the probe."""
 
     paused: ApplicationPaused | None
     probe: bool
@@ -46,7 +42,7 @@ ALLOWED = Permission(None, probe=False)
 
 
 def _paused(row: Row[Any] | None) -> ApplicationPaused | None:
-    """Why calls wait, and until when; None: they do not."""
+    """Return why calls wait, and until when. None: the breaker is closed."""
     if row is None or (row.inactive_since is None and row.failing_since is None):
         return None
     kind = StravaFails if row.inactive_since is None else ApplicationPaused
@@ -54,7 +50,7 @@ def _paused(row: Row[Any] | None) -> ApplicationPaused | None:
 
 
 def ask(connection: Connection, now: datetime) -> Permission:
-    """Whether a call may leave. While the breaker is open one may, now and then: the probe."""
+    """Return whether a call may be sent. While the breaker is open, only the probe may."""
     row = connection.execute(_STATE).first()
     paused = _paused(row)
     if row is None or paused is None:
@@ -70,26 +66,26 @@ def ask(connection: Connection, now: datetime) -> Permission:
 
 
 def is_failing(connection: Connection) -> bool:
-    """Whether all calls wait because Strava fails at all of them."""
+    """Whether all calls wait because Strava fails."""
     return isinstance(_paused(connection.execute(_STATE).first()), StravaFails)
 
 
 def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outcome:
-    """A job that was refused just before the breaker closed may say so just after it: it need not wait.
+    """Let a job that waits for the breaker run at once if the breaker has closed since it was refused.
 
-    The lock lets it be seen by whoever closes the breaker meanwhile, or see that it is closed.
+    The lock makes sure of it: either the process that closes the breaker sees this job, or this job sees that
+    the breaker is closed.
     """
-    if not (isinstance(outcome, Snooze) and outcome.reason.startswith((PAUSED, FAILS))):
+    if not (isinstance(outcome, Snooze) and outcome.wait_reason == "breaker"):
         return outcome
     paused = _paused(connection.execute(_STATE.with_for_update(read=True)).first())
     return outcome if paused is not None else msgspec.structs.replace(outcome, until=now)
 
 
 def _resume_paused(connection: Connection, now: datetime) -> None:
-    """What waited for the breaker is due now."""
-    said = or_(jobs.c.last_error.startswith(PAUSED), jobs.c.last_error.startswith(FAILS))
-    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, said)
-    connection.execute(update(jobs).where(waiting).values(due_at=now))
+    """Make the jobs due that waited for the breaker."""
+    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.wait_reason == "breaker")
+    connection.execute(update(jobs).where(waiting).values(due_at=now, wait_reason=None))
 
 
 class Breaker:
@@ -100,11 +96,11 @@ class Breaker:
         self._clock = clock
 
     async def open_inactive(self, reason: str) -> ApplicationPaused:
-        """Strava says that the application is inactive: stop all calls."""
+        """Stop all calls: Strava says that the application is inactive."""
         return await self._open("inactive_since", PROBE_EVERY, reason)
 
     async def fail(self, reason: str) -> ApplicationPaused:
-        """Strava fails at one call after the other: stop all calls."""
+        """Stop all calls: Strava fails at one after the other."""
         return await self._open("failing_since", TRY_EVERY, reason)
 
     async def _open(self, since: str, every: timedelta, reason: str) -> ApplicationPaused:
@@ -112,9 +108,9 @@ class Breaker:
 
         def body(connection: Connection) -> ApplicationPaused:
             row = connection.execute(_STATE).first()
-            held = _paused(row)
-            if row is not None and held is not None and since == "failing_since":
-                return held
+            paused = _paused(row)
+            if row is not None and paused is not None and since == "failing_since":
+                return paused
             first = None if row is None else row._mapping[since]
             values = {since: first or now, "probe_at": now + every, "reason": reason}
             connection.execute(
@@ -128,13 +124,13 @@ class Breaker:
         return await self._database.write(body)
 
     async def probe_soon(self) -> None:
-        """Strava failed at the probe: that says nothing of the application, so another call may ask soon."""
+        """Allow another probe soon: this one failed at Strava, which tells nothing about the application."""
         soon = self._clock.now() + TRY_EVERY
         asked = update(application_state).where(_columns.probe_at > soon)
         await self._database.write(lambda c: c.execute(asked.values(probe_at=soon)))
 
     async def close(self) -> bool:
-        """The probe was answered as a call of a live application is: go on. False when it was closed."""
+        """Close the breaker after a successful probe. False: it was closed already."""
         now = self._clock.now()
 
         def body(connection: Connection) -> bool:

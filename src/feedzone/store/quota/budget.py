@@ -1,4 +1,4 @@
-"""Leave to call, within the rate limit that all processes share (guarantee 4)."""
+"""Permission to call, within the rate limit that all processes share (guarantee 4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
 from ...domain.quota.reserve import Allowance
 from ...domain.quota.windows import WINDOWS, Reservation, Usage, Window, WindowName, window_start
 from ...errors import QuotaSpent
-from .. import at_once
 from ..engine.database import Database
 from ..jobs import cost
 from ..schema.tables import api_budget
@@ -30,21 +29,21 @@ ALONE_S = 5.0
 ASK_AGAIN_S = 0.1
 
 PATIENCE = timedelta(seconds=30)
-"""Who has waited so long for others' answers comes back later: a run that takes too long costs an attempt."""
+"""A caller that has waited this long for the answers of others tries later: a long run costs an attempt."""
 
 SILENCE = timedelta(seconds=20)
-"""After so long without a call of ours, others may have spent what we take for left."""
+"""Without a call of ours for this long, other users of the application may have spent the calls left."""
 
 SURPRISE = 200
-"""So many calls others may make before the next answer tells of them. Where they use the application, too,
-calls go one by one while less is left: then one is refused at most, and none after it."""
+"""Calls that others may make before the next answer reports them. Where others use the application, our calls
+go one by one while fewer are left: then Strava refuses one at most, and none after it."""
 
 OTHERS_FROM = 5
-"""So many calls a day that are not ours: somebody else uses the application, too. Fewer may be ours after
-all, counted in a window that was just ending."""
+"""Calls a day that are not ours, from which on others use the application, too. Fewer may be our own,
+counted in a window that was just ending."""
 
 LEARNED_FOR = timedelta(minutes=30)
-"""The journal of a week is not read for every call."""
+"""How long the learned demand is used: the call log of a week is not read for every call."""
 
 _MORE = update(api_budget).values(
     used=api_budget.c.used + bindparam("calls"),
@@ -67,11 +66,11 @@ _ALONE = update(api_budget).values(alone_until=bindparam("until"))
 
 
 Answer = Reservation | Allowance | Exception
-"""Leave to call, or when there will be room, or why not."""
+"""A reservation, or when more calls will be allowed, or an error."""
 
 
-class _Asker(NamedTuple):
-    """Somebody who wants to call."""
+class _Request(NamedTuple):
+    """A caller that waits for its permission."""
 
     lane: Lane
     answered: asyncio.Future[Answer]
@@ -79,11 +78,17 @@ class _Asker(NamedTuple):
 
 
 class LaneLimit(NamedTuple):
-    """A lane that may make few calls now, or none."""
+    """How many calls a lane may make now."""
 
     calls: int
     allowance: Callable[[], Allowance]
-    """When there will be more: instants by our own clock."""
+    """Return when it may make more, by our own clock."""
+
+
+class LaneLimits(NamedTuple):
+    by_lane: dict[Lane, LaneLimit]
+    """The lanes that may make few calls."""
+    day_quota: int
 
 
 class _Learned(NamedTuple):
@@ -98,12 +103,12 @@ class BudgetTable:
         self._database = database
         self._clock = clock
         self._learned: TimedCache[_Learned] = TimedCache(LEARNED_FOR)
-        self._asking: list[_Asker] = []
+        self._asking: list[_Request] = []
         self._granting: asyncio.Task[None] | None = None
 
     async def reserve(self, lane: Lane) -> Reservation:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asking.append(_Asker(lane, answered, self._clock.now()))
+        self._asking.append(_Request(lane, answered, self._clock.now()))
         if self._granting is None:
             self._granting = asyncio.create_task(self._grant(), name="reservations")
         answer = await answered
@@ -114,7 +119,7 @@ class BudgetTable:
         return answer
 
     async def _grant(self) -> None:
-        """While one transaction commits, those who ask meanwhile gather for the next; better lanes first."""
+        """Answer requests in groups, high lanes first: one group gathers while another one commits."""
         try:
             while self._asking:
                 asking, self._asking = self._asking, []
@@ -126,18 +131,14 @@ class BudgetTable:
         finally:
             self._granting = None
 
-    async def _answer(self, group: Sequence[_Asker]) -> list[_Asker]:
-        """Answers those who ask, but for those who have to wait: they are returned."""
+    async def _answer(self, group: Sequence[_Request]) -> list[_Request]:
+        """Answer a group of requests; returns those that must wait."""
         now, asked = self._clock.now(), [one.lane for one in group]
         try:
             demand = await self.demand()
-            if asked and asked[0] == asked[-1] and await self._take(asked, demand, now):
-                leave = Reservation(for_history=asked[0] is Lane.BACKFILL)
-                answers: Sequence[Answer | None] = [leave] * len(asked)
-            else:
-                answers = await self._database.write(
-                    lambda c: _reserve(c, asked, demand, now, self._clock.to_machine_time(now)), durable=False
-                )
+            answers = await self._database.write(
+                lambda c: _reserve(c, asked, demand, now, self._clock.to_machine_time(now)), durable=False
+            )
         except Exception as problem:
             for one in group:
                 if not one.answered.done():
@@ -152,13 +153,8 @@ class BudgetTable:
                     answer or Allowance(0, "read_15min", now + timedelta(seconds=ALONE_S))
                 )
             elif isinstance(answer, Reservation):
-                await self.release(answer)  # nobody waits for it any longer
+                await self.release(answer)  # the caller was cancelled
         return waiting
-
-    async def _take(self, asked: Sequence[Lane], demand: Demand, now: datetime) -> bool:
-        return await self._database.at_once(
-            lambda c: at_once.take(c, asked[0], len(asked), demand, now, OTHERS_FROM)
-        )
 
     async def release(self, reservation: Reservation) -> None:
         now = self._clock.now()
@@ -182,7 +178,7 @@ class BudgetTable:
                 connection.execute(_ALONE, {"until": None})
             return theirs
 
-        # Alone with the application, Strava counts what we count: then there is nothing to write.
+        # Where only we use the application, Strava counts as we do, and nothing needs to be written.
         if reservation.alone or await self._database.read(
             lambda c: bool(windows.corrections(windows.current(c, now, lock=False), usage))
         ):
@@ -196,55 +192,55 @@ class BudgetTable:
             windows.observe(connection, windows.still_true(usage, said_at, now), now)
             held = windows.current(connection, now, lock=True)
             full = [window for window in held.values() if window.used >= window.quota]
-            # Without headers to say which window is spent, the shorter ones are: the day would have said so.
+            # Without headers, assume that the short windows are spent: a spent day reports itself.
             short = [window for window in held.values() if not window.is_day and window.holds(said_at)]
             spent = full or short
             for window in spent:
                 connection.execute(_LATCH, {"name": window.name, "until": window.ends_at})
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
-            # Else the window that was spent has ended meanwhile.
+            # The default: the spent window has ended meanwhile.
             return max((window.ends_at for window in spent), default=now)
 
         return self._clock.to_machine_time(await self._database.write(body))
 
     async def windows(self) -> list[Window]:
-        """The four windows as they stand now, by our own clock."""
+        """Return the four windows as they are now, by our own clock."""
         now = self._clock.now()
         held = await self._database.read(lambda c: windows.current(c, now, lock=False))
-        self._forget_if_other(held["read_day"].quota)
+        self.note_day_quota(held["read_day"].quota)
         return [_by_our_clock(window, self._clock) for window in held.values()]
 
     async def demand(self) -> Demand:
-        """What calls are to be expected, learned from the journal of the last days."""
+        """Return the expected calls, learned from the call log of the last days."""
         now, known = self._clock.now(), self._learned.latest
         if known is not None and not known.demand.is_of(now):
             self._learned.clear()
         load = partial(self._database.read, partial(_learn, now=now, known=known))
         return (await self._learned.fetch(now, load)).demand
 
-    def _forget_if_other(self, day_quota: int) -> None:
-        """What is assumed beforehand is a share of the day's quota, which Strava's first answer tells."""
+    def note_day_quota(self, day_quota: int) -> None:
+        """Forget the demand learned with another day's quota: it assumes shares of that quota."""
         known = self._learned.latest
         if known is not None and known.day_quota != day_quota:
             self._learned.clear()
 
     def lane_limits(
         self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
-    ) -> dict[Lane, LaneLimit]:
-        """Those lanes that may make fewer than `most` calls now."""
+    ) -> LaneLimits:
+        """Return the lanes that may make fewer than `most` calls now."""
         now = self._clock.now()
-        held = windows.current(connection, now, lock=False)
-        self._forget_if_other(held["read_day"].quota)
-        every = list(held.values())
+        current = windows.current(connection, now, lock=False)
+        day_quota, every = current["read_day"].quota, list(current.values())
         if lanes.min_calls_left(every, demand, now) >= most:
-            return {}
+            return LaneLimits({}, day_quota)
         left = {lane: lanes.calls_left(every, demand, lane, now) for lane in of}
-        return {
+        limits = {
             lane: LaneLimit(calls, partial(self._allowance, every, demand, lane, now))
             for lane, calls in left.items()
             if calls < most
         }
+        return LaneLimits(limits, day_quota)
 
     def _allowance(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
         found = lanes.allowance(held, demand, lane, now)
@@ -257,7 +253,7 @@ def _by_our_clock(window: Window, clock: StravaClock) -> Window:
 
 
 def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Learned:
-    """`known`: what was learned before."""
+    """Learn the demand from the call log. `known`: the demand learned before."""
     seen = call_log.counted(connection, now)
     quota = windows.current(connection, now, lock=False)["read_day"].quota
     since = cost.histories_since(connection)
@@ -272,9 +268,9 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
 def _reserve(
     connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, machine_now: datetime
 ) -> list[Answer | None]:
-    """An answer for each lane that asks, the better ones first; None: another call goes alone.
+    """Return an answer for each requested lane, high lanes first. None: wait for a call that goes alone.
 
-    Windows turn by Strava's clock (`now`). The breaker goes by `ours`, as all that waits for it does.
+    Windows follow Strava's clock (`now`), the circuit breaker and the jobs that wait for it our own (`ours`).
     """
     rows = windows.locked(connection, now)
 
@@ -285,7 +281,7 @@ def _reserve(
     held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
     until = rows["read_15min"].alone_until
-    # Whoever goes alone may have read the clock after us. Later still, it was set back meanwhile.
+    # The call that goes alone may have read the clock after us. A later instant means a clock set back.
     busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
     answers: list[Answer | None] = []
     for lane in asked:
@@ -330,10 +326,10 @@ def _leave(
 def _goes_alone(
     rows: Mapping[str, Any], held: Mapping[WindowName, Window], now: datetime, *, shared: bool
 ) -> bool:
-    """Whether this call should tell us where Strava's count stands before others follow.
+    """Whether the answer of this call must tell us Strava's count before other calls follow.
 
-    The first of a window: it may not have begun at Strava, or have a new limit. Where others spend the
-    limit, too: after a silence, and where they could spend what is left at once.
+    True for the first call of a window: the window may not have begun at Strava, or the limit is new. Where
+    others use the application: after a silence, and when they could spend the calls left at once.
     """
     quarter = rows["read_15min"]
     if quarter.alone_until is not None:

@@ -1,4 +1,4 @@
-"""The journal of calls: every one, kept for eight days, so that it can be said what spent the quota."""
+"""The call log: every call of the last eight days, to show what spent the rate limit."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..engine.database import Database
 from ..engine.dialect import hour_of_day, insert_for, quarter_of
 from ..schema.tables import call_log
 
-KEPT = timedelta(days=8)
-"""A week to learn from, and the day that is just being spent."""
+MAX_AGE = timedelta(days=8)
+"""A week to learn from, and the current day."""
 
-MOST_HELD = 10_000
-"""How many calls wait in memory for a database that does not answer; then the oldest are forgotten."""
+MOST_NOTED = 10_000
+"""Calls in memory while the database does not answer. Beyond that the oldest are dropped."""
 
-# What every few seconds and every hour run is built once: to build a statement takes longer than to run it.
+# Frequent statements are built once: building one takes longer than running it.
 _OLD = delete(call_log).where(call_log.c.sent_at < bindparam("before"))
 _FIRST = select(func.min(call_log.c.sent_at)).where(call_log.c.sent_at >= bindparam("since"))
 
@@ -48,55 +48,55 @@ def _by_quarter(dialect: str) -> Select[Any]:
 
 
 class CallLog:
-    """The table `api_calls` (ports.CallJournal).
+    """The table `call_log` (ports.CallJournal).
 
-    Calls are noted in memory and written a few seconds later, many in one transaction: a call costs the
-    database nothing of its own. A process that is killed takes its last two seconds of notes with it. The
-    budget itself loses nothing by that: it is counted before a call is sent (budget.py).
+    Calls are noted in memory and written a few seconds later, many in one transaction, so a call needs no
+    transaction of its own. A killed process loses the notes of its last two seconds. The budget loses
+    nothing: it counts each call before the call is sent (budget.py).
     """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._held: dict[str, ApiCall] = {}
+        self._noted_calls: dict[str, ApiCall] = {}
         self._noted = asyncio.Event()
         self._flushing = asyncio.Lock()
 
     def note(self, call: ApiCall) -> None:
-        if len(self._held) >= MOST_HELD:
-            del self._held[next(iter(self._held))]
-        self._held[uuid7(int(call.sent_at.timestamp() * 1000))] = call
+        if len(self._noted_calls) >= MOST_NOTED:
+            del self._noted_calls[next(iter(self._noted_calls))]
+        self._noted_calls[uuid7(int(call.sent_at.timestamp() * 1000))] = call
         self._noted.set()
 
     async def noted(self) -> None:
-        """Wait until there is something to write."""
+        """Wait until there is a call to write."""
         await self._noted.wait()
 
     async def flush(self) -> int:
-        """Write what was noted; returns how many calls that were."""
+        """Write the noted calls; returns how many."""
         async with self._flushing:
-            batch = dict(self._held)
+            batch = dict(self._noted_calls)
             if not batch:
                 return 0
             await self._database.write(lambda c: _write(c, batch))
             for name in batch:
-                self._held.pop(name, None)
-            if not self._held:
+                self._noted_calls.pop(name, None)
+            if not self._noted_calls:
                 self._noted.clear()
             return len(batch)
 
 
 def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
-    # Whoever has left since the call was made stays gone; whoever leaves now waits for us.
+    # Athletes who have left since the call stay gone; a departure that comes now waits for this transaction.
     known = athletes.statuses(connection, {call.athlete_id for call in batch.values() if call.athlete_id})
     here = {athlete_id for athlete_id, status in known.items() if status != "deauthorized"}
     rows = [_row(name, call, known=call.athlete_id in here) for name, call in batch.items()]
-    # A flush that was cancelled may have been written all the same; then these are no news.
+    # A cancelled flush may have been written; then these rows are there already.
     connection.execute(_insert_new(connection.dialect.name), rows)
 
 
 def _row(name: str, call: ApiCall, *, known: bool) -> dict[str, Any]:
-    """For whom, and of which activity, is told of athletes who are here alone."""
+    """Return the row of a call. Only athletes who are connected are named, and their activities."""
     return {
         "id": name,
         "sent_at": call.sent_at,
@@ -113,8 +113,8 @@ def _row(name: str, call: ApiCall, *, known: bool) -> dict[str, Any]:
 
 
 def prune(connection: Connection, now: datetime) -> int:
-    """Remove calls that are older than KEPT; returns how many."""
-    return connection.execute(_OLD, {"before": now - KEPT}).rowcount
+    """Remove calls older than MAX_AGE; returns how many."""
+    return connection.execute(_OLD, {"before": now - MAX_AGE}).rowcount
 
 
 class Seen(NamedTuple):
@@ -132,7 +132,7 @@ def counted(connection: Connection, now: datetime) -> Seen:
 
 
 def mean_ms(connection: Connection, now: datetime) -> float | None:
-    """How long a call of the last hour took; None: there were none."""
+    """Return the mean duration of the last hour's calls. None: there were none."""
     calls = call_log.c
     query = select(func.avg(calls.ms)).where(
         calls.sent_at >= now - timedelta(hours=1), calls.status.is_not(None)
@@ -142,7 +142,7 @@ def mean_ms(connection: Connection, now: datetime) -> float | None:
 
 
 def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
-    """How many `calls` counted since then, by a column, or by the `hour` of the day; the most first."""
+    """Count the calls since then by a column, or by the `hour` of the day; the largest count first."""
     calls = call_log.c
     what = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
     count = func.sum(calls.calls)

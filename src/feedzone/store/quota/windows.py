@@ -1,4 +1,4 @@
-"""The rate limit windows as rows: read, begun anew, and corrected by what Strava says (guarantee 4)."""
+"""The rate limit windows as rows: read, reset, and corrected by Strava's answers (guarantee 4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..jobs import deferral
 from ..schema.tables import api_budget, application_state
 
 _ROWS = select(api_budget).order_by(api_budget.c.window)
-# With whether the breaker is open: a look of its own would be one more way to the database.
+# Read together with whether the breaker is open, which saves a statement.
 PAUSED_SINCE = select(
     func.coalesce(application_state.c.inactive_since, application_state.c.failing_since)
 ).scalar_subquery()
@@ -31,7 +31,7 @@ _LOCKED = _ROWS.add_columns(PAUSED_SINCE.label("paused_since")).with_for_update(
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
 
 JUST_NOW = timedelta(seconds=5)
-"""So long may pass between a look at the clock and the transaction that it was for."""
+"""The time that may pass between reading the clock and the transaction that uses the reading."""
 
 
 def locked(connection: Connection, now: datetime) -> dict[str, Any]:
@@ -43,14 +43,14 @@ def locked(connection: Connection, now: datetime) -> dict[str, Any]:
 
 
 def current(connection: Connection, now: datetime, *, lock: bool) -> dict[WindowName, Window]:
-    """The windows at `now`: what was counted in an earlier window is over."""
+    """Return the windows at `now`; the counts of earlier windows are over."""
     if lock:
         return of(locked(connection, now), now)
     return of({row.window: row for row in connection.execute(_ROWS)}, now)
 
 
 def of(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
-    # Another process may have read the clock after us, and begun a window that to us is still to come.
+    # Another process may have read the clock after us, and begun a window that is in our future.
     begun = max((row.starts_at for row in rows.values()), default=now)
     now = begun if now < begun <= now + JUST_NOW else now
     short = window_start("read_15min", now), window_end("read_15min", now)
@@ -70,7 +70,7 @@ def _window(name: WindowName, row: Any, now: datetime, start: datetime, end: dat
 
 
 def begin(connection: Connection, limits: Mapping[WindowName, int], now: datetime) -> None:
-    """What is assumed until an answer tells the limits; what is known already stays."""
+    """Insert the limits to assume until Strava's first answer; existing rows stay."""
     rows = [
         {
             "window": name,
@@ -102,14 +102,14 @@ def write(connection: Connection, windows: Iterable[Window], now: datetime) -> N
 
 
 def still_true(usage: Usage, at: datetime, now: datetime) -> Usage:
-    """What was said then of windows that have not ended since: a spent one must not close the next."""
+    """Return the readings whose windows have not ended since: a spent window must not close the next one."""
     return {
         name: reading for name, reading in usage.items() if window_start(name, at) == window_start(name, now)
     }
 
 
 def corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:
-    """The windows of which Strava knows more than we do."""
+    """Return the windows for which Strava's count or limit differs from ours."""
     found = {}
     for name, reading in usage.items():
         window = held[name]
@@ -124,7 +124,7 @@ def corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowN
 
 
 def observe(connection: Connection, usage: Usage, now: datetime) -> int:
-    """Write what Strava knows more than we do; returns how many calls of the day were not ours."""
+    """Write the corrections from an answer; returns how many calls of the day were not ours."""
     held = current(connection, now, lock=True)
     corrected = corrections(held, usage)
     if not corrected:

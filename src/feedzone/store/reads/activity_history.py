@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
-from ...domain.job import activity_key, photos_key
+from ...domain.job_kinds import ACTIVITY_KINDS, job_key
 from ..schema.tables import (
     activity_changes,
     activity_streams,
@@ -47,8 +47,9 @@ _CHANGES = (
 _JOBS = (
     select(jobs)
     .where(
-        jobs.c.kind.in_(("refresh_activity", "refresh_photos")),
+        jobs.c.kind.in_(ACTIVITY_KINDS),
         jobs.c.key.in_(bindparam("keys", expanding=True)),
+        jobs.c.state != "discarded",
     )
     .order_by(jobs.c.id)
 )
@@ -82,7 +83,7 @@ def events_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
 
 
 def calls_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
-    """Return the calls of the last eight days (call_log.KEPT)."""
+    """Return the calls of the last eight days (call_log.MAX_AGE)."""
     return connection.execute(_CALLS, {"activity": activity_id}).all()
 
 
@@ -92,7 +93,7 @@ def changes_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
 
 def jobs_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
     """Return queued and running jobs and dead letters, oldest first."""
-    keys = [activity_key(activity_id), photos_key(activity_id)]
+    keys = [job_key(kind, activity_id) for kind in ACTIVITY_KINDS]
     return connection.execute(_JOBS, {"keys": keys}).all()
 
 

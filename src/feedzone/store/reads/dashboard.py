@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, String, and_, func, literal_column, select
 
-from ..purge import ATHLETE_TABLES
+from ..schema.personal import ATHLETE_TABLES
 from ..schema.tables import jobs, strava_activities, strava_athletes, webhook_events
 
 _event = webhook_events.c

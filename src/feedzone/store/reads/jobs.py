@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, case, func, select
 
+from ...domain.outcome import LONG_WAITS
 from ..schema.tables import jobs
 
 
@@ -15,7 +16,7 @@ def listing(
     connection: Connection, *, state: str | None, limit: int, after_id: str | None
 ) -> Sequence[Row[Any]]:
     """Return jobs by id, oldest first."""
-    query = select(jobs).order_by(jobs.c.id).limit(limit)
+    query = select(jobs).where(jobs.c.state != "discarded").order_by(jobs.c.id).limit(limit)
     if state:
         query = query.where(jobs.c.state == state)
     if after_id:
@@ -25,14 +26,17 @@ def listing(
 
 def counts(connection: Connection) -> dict[str, int]:
     """Count jobs by state."""
-    query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+    query = select(jobs.c.state, func.count()).where(jobs.c.state != "discarded").group_by(jobs.c.state)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def next_wait(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
     """Return `due_at last_error` of the athlete's next job; None while a job is due or runs."""
     query: Any = (
-        select(jobs.c.due_at, jobs.c.last_error)
+        select(
+            jobs.c.due_at,
+            case((jobs.c.wait_reason.in_(LONG_WAITS), jobs.c.last_error)).label("last_error"),
+        )
         .where(jobs.c.athlete_id == athlete_id, jobs.c.state.in_(("queued", "running")))
         .order_by(jobs.c.state.desc(), jobs.c.due_at)  # running ones first
         .limit(1)

@@ -35,7 +35,7 @@ webhook_events = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", Instant, nullable=False),
     Column("processed_at", Instant),
-    Column("error_message", PlainText),
+    Column("error_message", PlainText, comment="for people; ignored_because is the code"),
     Column("object_type", String(16), nullable=False),
     Column("object_id", BigInt, nullable=False),
     Column("aspect_type", String(16), nullable=False),
@@ -46,8 +46,10 @@ webhook_events = Table(
     Column("signature", String(16), nullable=False),
     Column("job_id", Identifier, comment="the job this event caused"),
     Column("job_version", Integer, comment="the version of that job which includes this event"),
+    Column("ignored_because", String(32), comment="why the event caused no job"),
     one_of("status", "pending", "processing", "completed", "failed", "ignored"),
     one_of("signature", "verified", "mismatch", "absent"),
+    one_of("ignored_because", "foreign_subscription", "not_connected", "nothing_to_do"),
 )
 Index("ix_webhook_events_created_at", webhook_events.c.created_at)
 Index("ix_webhook_events_object_id", webhook_events.c.object_id)
@@ -73,14 +75,20 @@ jobs = Table(
     Column("lease_until", Instant),
     Column("lease_owner", String(128)),
     Column("version", Integer, nullable=False, server_default="1"),
-    Column("last_error", PlainText),
+    Column("last_error", PlainText, comment="for people; wait_reason and error_class are the codes"),
     Column("error_class", String(32), comment="by which dead letters are grouped"),
+    Column("http_status", Integer, comment="Strava's answer to the failed attempt; null: no answer"),
+    Column("wait_reason", String(16), comment="why due_at was put off; null: it was not"),
+    Column("calls", Integer, nullable=False, server_default="1", comment="calls that the job will make"),
     Column("first_received_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
     Column("debounce_until", Instant, comment="more updates put due_at off up to then; null: they do not"),
-    one_of("state", "queued", "running", "dead"),
+    Column("discarded_at", Instant, comment="when a person discarded the dead letter"),
+    one_of("state", "queued", "running", "dead", "discarded"),
+    one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry"),
 )
-LIVE = text("state <> 'dead'")
+LIVE = text("state IN ('queued', 'running')")
+IS_LIVE = jobs.c.state.in_(("queued", "running"))
 partial_index("uq_jobs_live", jobs.c.kind, jobs.c.key, jobs.c.athlete_id, unique=True, where=LIVE)
 partial_index("ix_jobs_queue", jobs.c.priority, jobs.c.fair_position, where=text("state = 'queued'"))
 partial_index("ix_jobs_due_at", jobs.c.due_at, where=text("state = 'queued'"))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ...domain.job_kinds import KINDS
 from ...domain.wording import count
 from ...queries.activities import Change
 from ...queries.activity_history import ActivityHistory, Call
@@ -17,9 +18,7 @@ from .filters import LANES, clock_time, sport, took
 from .units import Measure, Measures
 
 ASKED: Mapping[str, str] = {
-    "GET activities/{id}": "Asked for the activity",
-    "GET activities/{id}/streams": "Asked for its streams",
-    "GET activities/{id}/photos": "Asked for its photos",
+    endpoint: f"Asked for {words}" for kind in KINDS.values() for endpoint, words in kind.endpoints.items()
 }
 
 WHY: Mapping[str, str] = {
@@ -208,7 +207,7 @@ def _states(told: ActivityHistory, *, open_to: bool) -> Iterator[Entry]:
 
 def _next(job: Job, now: datetime) -> Entry:
     """What a job that lives, or was given up, means for the activity."""
-    what = "its photos" if job.kind == "refresh_photos" else "it"
+    what = KINDS[job.kind].short_label
     lane = LANES.get(job.lane, job.lane).lower()
     if job.state == "dead":
         text, tries = f"Given up asking for {what}", count(job.attempts, "attempt")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,12 +10,10 @@ from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
+from ...domain.job_kinds import KINDS
 from ...domain.wording import count, duration
 from ..parsing import schema_meaning, schema_type
 from .units import METRES_A_MILE
-
-STATUS = re.compile(r"[A-Z]+ \S+ ([45]\d\d)\b")
-"""An error that tells of an answer begins with the call and the answer's status."""
 
 CAUSES: Mapping[str, tuple[str, str]] = {
     "no_answer": (
@@ -48,17 +45,6 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     "other": ("Something else went wrong", "Each attempt tells what."),
 }
 """Classes of failure (errors.py) in words, and what to do."""
-
-SUBJECTS: Mapping[str, str] = {
-    "refresh_activity": "this activity",
-    "refresh_photos": "this activity's photos",
-    "refresh_gear": "this athlete's bikes and shoes",
-    "list_activities": "the list of this athlete's activities",
-    "reconcile_athlete": "the list of this athlete's activities",
-    "backfill_athlete": "the list of this athlete's history",
-    "revoke_athlete": "the end of this athlete's access",
-}
-"""What a job of each kind asks Strava for."""
 
 WINDOWS: Mapping[str, str] = {
     "overall_15min": "All calls",
@@ -163,10 +149,9 @@ def distance(context: Context, metres: float | None) -> str:
 @pass_context
 def failure(context: Context, letter: Any) -> Markup:
     """What has been happening to a dead letter, and since when."""
-    job, subject = letter.job, SUBJECTS.get(letter.job.kind, "this")
-    status = STATUS.match(job.last_error or "")
-    if status:
-        said = f"Strava answers {status[1]} for {subject}"
+    job, subject = letter.job, KINDS[letter.job.kind].label
+    if job.http_status is not None and job.http_status >= 400:
+        said = f"Strava answers {job.http_status} for {subject}"
     elif job.error_class == "no_answer":
         said = f"Strava does not answer for {subject}"
     else:

@@ -269,9 +269,29 @@ def upgrade() -> None:
         sa.Column("lease_until", types.Instant(), nullable=True),
         sa.Column("lease_owner", sa.String(length=128), nullable=True),
         sa.Column("version", sa.Integer(), server_default="1", nullable=False),
-        sa.Column("last_error", types.PlainText(), nullable=True),
+        sa.Column(
+            "last_error",
+            types.PlainText(),
+            nullable=True,
+            comment="for people; wait_reason and error_class are the codes",
+        ),
         sa.Column(
             "error_class", sa.String(length=32), nullable=True, comment="by which dead letters are grouped"
+        ),
+        sa.Column(
+            "http_status",
+            sa.Integer(),
+            nullable=True,
+            comment="Strava's answer to the failed attempt; null: no answer",
+        ),
+        sa.Column(
+            "wait_reason",
+            sa.String(length=16),
+            nullable=True,
+            comment="why due_at was put off; null: it was not",
+        ),
+        sa.Column(
+            "calls", sa.Integer(), server_default="1", nullable=False, comment="calls that the job will make"
         ),
         sa.Column("first_received_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
@@ -281,7 +301,14 @@ def upgrade() -> None:
             nullable=True,
             comment="more updates put due_at off up to then; null: they do not",
         ),
-        sa.CheckConstraint("state IN ('queued', 'running', 'dead')", name=op.f("ck_jobs_state")),
+        sa.Column(
+            "discarded_at", types.Instant(), nullable=True, comment="when a person discarded the dead letter"
+        ),
+        sa.CheckConstraint("state IN ('queued', 'running', 'dead', 'discarded')", name=op.f("ck_jobs_state")),
+        sa.CheckConstraint(
+            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry')",
+            name=op.f("ck_jobs_wait_reason"),
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
     op.create_index("ix_jobs_athlete_id", "jobs", ["athlete_id", "priority", "fair_position"], unique=False)
@@ -315,8 +342,8 @@ def upgrade() -> None:
         "jobs",
         ["kind", "key", "athlete_id"],
         unique=True,
-        sqlite_where=sa.text("state <> 'dead'"),
-        postgresql_where=sa.text("state <> 'dead'"),
+        sqlite_where=sa.text("state IN ('queued', 'running')"),
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
     op.create_table(
         "oauth_states",
@@ -628,7 +655,12 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", types.Instant(), nullable=False),
         sa.Column("processed_at", types.Instant(), nullable=True),
-        sa.Column("error_message", types.PlainText(), nullable=True),
+        sa.Column(
+            "error_message",
+            types.PlainText(),
+            nullable=True,
+            comment="for people; ignored_because is the code",
+        ),
         sa.Column("object_type", sa.String(length=16), nullable=False),
         sa.Column("object_id", types.BigInt, nullable=False),
         sa.Column("aspect_type", sa.String(length=16), nullable=False),
@@ -643,6 +675,13 @@ def upgrade() -> None:
             sa.Integer(),
             nullable=True,
             comment="the version of that job which includes this event",
+        ),
+        sa.Column(
+            "ignored_because", sa.String(length=32), nullable=True, comment="why the event caused no job"
+        ),
+        sa.CheckConstraint(
+            "ignored_because IN ('foreign_subscription', 'not_connected', 'nothing_to_do')",
+            name=op.f("ck_webhook_events_ignored_because"),
         ),
         sa.CheckConstraint(
             "signature IN ('verified', 'mismatch', 'absent')", name=op.f("ck_webhook_events_signature")

@@ -12,9 +12,10 @@ from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.event import StravaEvent, parse_event
 from feedzone.domain.job import Lane
-from feedzone.store import athletes, intake, purge, subscriptions
+from feedzone.ingest import dispatcher
+from feedzone.ingest.dispatcher import Delivery
+from feedzone.store import athletes, purge, subscriptions
 from feedzone.store.engine.database import Database
-from feedzone.store.intake import Delivery
 from feedzone.store.schema.tables import jobs, webhook_events
 
 OWNER = 134815
@@ -44,7 +45,7 @@ async def connected(database: Database, clock) -> Database:
 
 async def deliver(database: Database, clock, *events: StravaEvent) -> list[str]:
     deliveries = [Delivery(one, "absent") for one in events]
-    receipts = await database.write(lambda c: intake.accept(c, deliveries, clock.now()))
+    receipts = await database.write(lambda c: dispatcher.accept(c, deliveries, clock.now()))
     return [receipt.verdict for receipt in receipts]
 
 
@@ -132,7 +133,7 @@ async def test_an_event_costs_no_more_where_thousands_wait(sqlite_database, cloc
         def body(connection: Connection) -> None:
             raw = connection.connection.driver_connection
             raw.set_progress_handler(lambda: next(count) and 0, 1)
-            intake.accept(connection, [told], clock.now())
+            dispatcher.accept(connection, [told], clock.now())
             raw.set_progress_handler(None, 0)
 
         await sqlite_database.write(body)

@@ -1,0 +1,110 @@
+"""The kinds of jobs, and everything that the rest of feedzone needs to know of each.
+
+To add a kind, add it to `JobKind` and to `KINDS`, and give it a handler in handlers/registry.py. Tests
+compare the three. The queue, the forecast, the pages and the history of an activity read this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+JobKind = Literal[
+    "refresh_activity",
+    "revoke_athlete",
+    "backfill_athlete",
+    "reconcile_athlete",
+    "refresh_gear",
+    "refresh_photos",
+    "list_activities",
+]
+
+
+class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of job."""
+
+    subject: Literal["activity", "athlete"]
+    """What the Strava id in the job's key belongs to."""
+    key_prefix: str
+    """The part of the key before the id. Kinds with the same prefix lock each other's rows out."""
+    label: str
+    """What the job asks Strava for, in words for people: "Strava does not answer for <label>"."""
+    short_label: str
+    """The same beside the activity or athlete that it is about: "Given up asking for <short label>"."""
+    calls: int = 1
+    """Calls that a run makes, unless its hint says otherwise (job.calls_of)."""
+    optional: bool = False
+    """Whether feedzone can do without the result: such a job never becomes a dead letter."""
+    in_backfill: bool = True
+    """Whether a backfill is complete only after its jobs of this kind."""
+    endpoints: Mapping[str, str] = {}
+    """The calls about one activity that only this kind makes, in words: "Asked for <words>"."""
+
+
+KINDS: Mapping[JobKind, KindInfo] = {
+    "refresh_activity": KindInfo(
+        subject="activity",
+        key_prefix="activity",
+        label="this activity",
+        short_label="it",
+        calls=2,
+        endpoints={
+            "GET activities/{id}": "the activity",
+            "GET activities/{id}/streams": "its streams",
+        },
+    ),
+    "refresh_photos": KindInfo(
+        subject="activity",
+        key_prefix="photos",
+        label="this activity's photos",
+        short_label="its photos",
+        optional=True,
+        in_backfill=False,
+        endpoints={"GET activities/{id}/photos": "its photos"},
+    ),
+    "list_activities": KindInfo(
+        subject="athlete",
+        key_prefix="athlete",
+        label="the list of this athlete's activities",
+        short_label="the list",
+        optional=True,
+    ),
+    "reconcile_athlete": KindInfo(
+        subject="athlete",
+        key_prefix="athlete",
+        label="the list of this athlete's activities",
+        short_label="the list",
+    ),
+    "backfill_athlete": KindInfo(
+        subject="athlete",
+        key_prefix="athlete",
+        label="the list of this athlete's history",
+        short_label="the history",
+    ),
+    "refresh_gear": KindInfo(
+        subject="athlete",
+        key_prefix="athlete",
+        label="this athlete's bikes and shoes",
+        short_label="the gear",
+        optional=True,
+    ),
+    "revoke_athlete": KindInfo(
+        subject="athlete",
+        key_prefix="athlete",
+        label="the end of this athlete's access",
+        short_label="the end of the access",
+    ),
+}
+
+
+def job_key(kind: JobKind, object_id: int) -> str:
+    """Return the key of the job of this kind for an activity or an athlete."""
+    return f"{KINDS[kind].key_prefix}:{object_id}"
+
+
+ACTIVITY_KINDS: tuple[JobKind, ...] = tuple(
+    kind for kind, info in KINDS.items() if info.subject == "activity"
+)
+OUTSIDE_BACKFILL: tuple[JobKind, ...] = tuple(kind for kind, info in KINDS.items() if not info.in_backfill)

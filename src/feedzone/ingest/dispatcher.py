@@ -1,0 +1,197 @@
+"""Turns events into jobs: both are durable together, or neither is (guarantee 1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+from ..domain.event import (
+    BULK,
+    MAX_DEBOUNCE,
+    IgnoredBecause,
+    Signature,
+    StravaEvent,
+    job_for,
+    redacted,
+    visible_update,
+)
+from ..domain.ids import uuid7
+from ..domain.job import JobSpec, Lane, PlainHint, athlete_key
+from ..store import activities, athletes, events, subscriptions
+from ..store.engine.database import Connection
+from ..store.jobs import deferral, lifecycle
+
+LIST_FIRST_FROM = 6
+"""New activities of one athlete that wait for their first fetch. From this number on, one list call goes
+first: it shows up to 200 of them."""
+
+LIST_HEAD_START = timedelta(seconds=2)
+"""How long the fetches wait for the list."""
+
+
+class Delivery(NamedTuple):
+    """One delivery of an event, and what its signature proved."""
+
+    event: StravaEvent
+    signature: Signature
+
+
+Verdict = Literal["accepted", "ignored", "duplicate"]
+
+
+class AcceptResult(NamedTuple):
+    """What became of a delivery."""
+
+    event_id: str
+    verdict: Verdict
+
+
+class _Judged(NamedTuple):
+    """A delivery with its new id and the job it causes; without a job, the reason."""
+
+    delivery: Delivery
+    event_id: str
+    spec: JobSpec | None
+    ignored: IgnoredBecause | None
+
+
+def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[AcceptResult]:
+    """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200."""
+    status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
+    judged = _judge(connection, deliveries, status, now)
+    rows = [_row(one, now, connected=_is_connected(one.delivery.event, status)) for one in judged]
+    new = events.insert_new(connection, rows)
+    _enqueue(connection, [one for one in judged if one.spec is not None and one.event_id in new], now)
+    return [
+        AcceptResult(
+            one.event_id,
+            "duplicate" if one.event_id not in new else "ignored" if one.ignored else "accepted",
+        )
+        for one in judged
+    ]
+
+
+def _judge(
+    connection: Connection, deliveries: Sequence[Delivery], status: Mapping[int, str], now: datetime
+) -> list[_Judged]:
+    """Decide which job each delivery causes."""
+    now_ms = int(now.timestamp() * 1000)
+    ours = subscriptions.active_ids(connection)
+    updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
+    refetched = events.recently_refetched(connection, updated, now - MAX_DEBOUNCE) if updated else set()
+    waiting_updates = events.pending_updates(connection, status) if updated else Counter()
+    judged = []
+    for delivery in deliveries:
+        event, event_id = delivery.event, uuid7(now_ms)
+        spec = job_for(
+            event,
+            event_id,
+            delivery.signature,
+            now,
+            recently_refetched=event.object_id in refetched,
+            in_bulk=waiting_updates[event.owner_id] >= BULK,
+        )
+        waiting_updates[event.owner_id] += event.aspect_type == "update"
+        ignored = _why_ignored(event, spec, connected=_is_connected(event, status), ours=ours)
+        judged.append(_Judged(delivery, event_id, None if ignored else spec, ignored))
+    return judged
+
+
+def _is_connected(event: StravaEvent, status: Mapping[int, str]) -> bool:
+    return status.get(event.owner_id) not in (None, "deauthorized")
+
+
+def _why_ignored(
+    event: StravaEvent, spec: JobSpec | None, *, connected: bool, ours: set[int]
+) -> IgnoredBecause | None:
+    """Return why this event causes no job. None: it causes one."""
+    if ours and event.subscription_id not in ours:
+        return "foreign_subscription"
+    if not connected:
+        return "not_connected"
+    return "nothing_to_do" if spec is None else None
+
+
+def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | None:
+    """Say to people why the event was ignored."""
+    match ignored:
+        case None:
+            return None
+        case "foreign_subscription":
+            return f"subscription {event.subscription_id} is not ours"
+        case "not_connected":
+            return f"athlete {event.owner_id} is not connected"
+        case "nothing_to_do":
+            return "nothing to do"
+
+
+def _row(judged: _Judged, now: datetime, *, connected: bool) -> dict[str, Any]:
+    """The row of `webhook_events`.
+
+    Events of athletes who are not connected are stored without the values of their updates (guarantee 6).
+    """
+    event, ignored = judged.delivery.event, judged.ignored
+    redact = event.object_type == "activity" and not connected
+    return {
+        "id": judged.event_id,
+        "event_data": redacted(event.raw) if redact else event.raw,
+        "status": "ignored" if ignored else "pending",
+        "attempts": 0,
+        "created_at": now,
+        "processed_at": now if ignored else None,
+        "error_message": _explanation(event, ignored),
+        "ignored_because": ignored,
+        "object_type": event.object_type,
+        "object_id": event.object_id,
+        "aspect_type": event.aspect_type,
+        "owner_id": event.owner_id,
+        "subscription_id": event.subscription_id,
+        "event_time": event.event_time,
+        "dedup_key": event.dedup_key,
+        "signature": judged.delivery.signature,
+    }
+
+
+def _enqueue(connection: Connection, judged: Sequence[_Judged], now: datetime) -> None:
+    """Enqueue the jobs of new events, link each event to its job, and show at once what can be shown."""
+    work = {one.event_id: one.spec for one in judged if one.spec is not None}
+    if not work:
+        return
+    lifecycle.enqueue(connection, work.values(), now)
+    keys = {spec.key for spec in work.values()} | {athlete_key(spec.athlete_id) for spec in work.values()}
+    live = lifecycle.live(connection, keys)
+    by_object = {(row.kind, row.key, row.athlete_id): row for row in live}
+    jobs_of = {event_id: by_object[spec.kind, spec.key, spec.athlete_id] for event_id, spec in work.items()}
+    events.link_jobs(connection, jobs_of)
+    listing = {row.athlete_id for row in live if row.kind == "list_activities"}
+    _list_first(connection, jobs_of.values(), listing, now)
+    activities.mark_announced(
+        connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
+    )
+    for delivery, event_id, *_ in judged:
+        believed = delivery.signature != "mismatch"
+        shown = visible_update(delivery.event, event_id, now) if believed else None
+        if shown is not None:
+            activities.apply_visible_update(connection, shown, now)
+    athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)
+
+
+def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:
+    """Put off the jobs of new events where one list call can show many activities.
+
+    `work`: the jobs of new events. `listing`: those of their athletes with a live list job already.
+    """
+    until = now + LIST_HEAD_START
+    deferral.defer_new_for_list(connection, (row for row in work if row.athlete_id in listing), now, until)
+    others = {row.athlete_id for row in work} - listing
+    crowded = events.owners_with_backlog(connection, others, least=LIST_FIRST_FROM) if others else []
+    if not crowded:
+        return
+    deferral.defer_for_list(connection, crowded, now, until)
+    specs = [
+        JobSpec("list_activities", athlete_key(athlete_id), athlete_id, PlainHint(), 0, Lane.LIVE, first=True)
+        for athlete_id in crowded
+    ]
+    lifecycle.enqueue(connection, specs, now, unless_live=True)

@@ -1,0 +1,31 @@
+"""No message decides anything: with every error reworded, the engine behaves as before.
+
+The cases of other files run again here, while all errors carry the same text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from test_bad_days import (  # noqa: F401  (fixtures and cases that run again)
+    engine,
+    test_a_missing_scope_marks_the_athlete_keeps_the_token_and_is_not_asked_about_again,
+    test_an_outage_of_strava_costs_few_calls_and_leaves_nothing_over,
+    test_five_hundred_waiting_jobs_outlast_six_hours_of_a_switched_off_application,
+    test_removing_an_athlete_is_done_at_once_and_told_to_strava_for_as_long_as_it_takes,
+)
+
+from feedzone.errors import FeedzoneError
+
+
+def _every_error(base: type[FeedzoneError] = FeedzoneError) -> Iterator[type[FeedzoneError]]:
+    yield base
+    for error in base.__subclasses__():
+        yield from _every_error(error)
+
+
+@pytest.fixture(autouse=True)
+def _reworded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in _every_error():
+        monkeypatch.setattr(error, "__str__", lambda self: "reworded")
