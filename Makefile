@@ -34,8 +34,7 @@ demo: $(VENV)/.run $(ASSETS)  ## start feedzone beside a sandbox Strava, and pri
 	@$(BIN)/feedzone demo
 
 test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both databases, a real browser
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='test_*.py' 'mark\.alone' tests)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The tests of the sandbox and of eight processes take long, and few changes concern them.
 SLOW := --ignore tests/store/test_eight_processes.py --ignore-glob 'tests/unit/test_sandbox_*'
