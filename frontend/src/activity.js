@@ -1,5 +1,5 @@
-// The page of an activity: its curves, and the track they lead along. Both are there without scripts, too, and
-// keep still; here they are drawn anew in the same places, and follow a cursor.
+// The page of an activity: curves, and the track on a map, with one cursor for both. Without scripts the page
+// shows the track as SVG and the range of each channel as text. Boxes have a fixed size, so nothing moves.
 import { drawCurves } from "./curves.js";
 import { drawMap } from "./map.js";
 
@@ -9,19 +9,19 @@ async function draw() {
   document.title = `${document.querySelector("main h1").textContent} · feedzone`;
   const places = ["map", "curves"].map((id) => document.getElementById(id));
   const [map, curves] = places;
-  const wanted = (map ?? curves)?.dataset.kept ?? null;
-  if (drawn?.version === wanted && places.every((place) => !place || drawn.places.includes(place))) return;
+  const version = (map ?? curves)?.dataset.kept ?? null;
+  if (drawn?.version === version && places.every((place) => !place || drawn.places.includes(place))) return;
   drawn?.clear();
-  drawn = wanted === null ? null : { version: wanted, places, clear() {} };
+  drawn = version === null ? null : { version, places, clear() {} };
   if (!drawn) return;
-  const mine = drawn;
-  const answer = await fetch((map ?? curves).dataset.curves);
-  if (!answer.ok || drawn !== mine) return; // what is there without scripts stays
-  const plot = await answer.json();
-  if (drawn !== mine) return;
+  const current = drawn;
+  const response = await fetch((map ?? curves).dataset.curves);
+  if (!response.ok || drawn !== current) return; // the page without scripts stays
+  const plot = await response.json();
+  if (drawn !== current) return;
   const track = map && plot.track.length > 1 ? drawMap(map, plot.track) : null;
   const plots = curves && plot.curves.length ? drawCurves(curves, plot, (index) => track?.show(index)) : null;
-  mine.clear = () => {
+  current.clear = () => {
     plots?.clear();
     track?.clear();
   };

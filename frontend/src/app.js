@@ -1,10 +1,10 @@
-// Everything the pages need in the browser. Without it they read the same, as of when they were opened.
+// The script of all pages. Without it pages work the same, but do not update while they are open.
 import "./swap.js";
-import { localize, tellZone } from "./times.js";
+import { localize, sendZone } from "./times.js";
 import { follow } from "./live.js";
 import "./preferences.js";
 import "./dialogs.js";
 
-tellZone();
+sendZone();
 localize();
 follow();

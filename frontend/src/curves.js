@@ -12,18 +12,18 @@ export function clock(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-const say = {
+const format = {
   time: clock,
   distance: (value, unit) => `${value.toFixed(2)} ${unit}`,
   number: (value, digits) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
 };
 
-function told(curve, value) {
+function text(curve, value) {
   if (value === null || value === undefined) return "–";
-  return `${curve.pace ? clock(value) : say.number(value, curve.digits)} ${curve.unit}`;
+  return `${curve.pace ? clock(value) : format.number(value, curve.digits)} ${curve.unit}`;
 }
 
-// Somebody stands still for a moment: drawn in full, that would flatten everything else. It runs off the edge.
+// A short stop at full scale would flatten the rest of the curve, so it runs off the edge.
 function span(curve, low, high) {
   if (low === null || !(curve.pace || curve.name === "cadence")) return pad(low, high);
   const known = curve.values.filter((value) => value !== null).sort((a, b) => a - b);
@@ -44,12 +44,12 @@ export function drawCurves(box, plot, moved) {
   const figures = plot.curves.map(({ name }) => box.querySelector(`[data-channel="${name}"]`));
   const outputs = figures.map((figure) => figure.querySelector("output"));
   const holders = figures.map((figure) => figure.querySelector(".plot"));
-  const hint = "Move along a curve to see where that was.";
+  const hint = "Move along a curve to see that place on the map.";
   const axes = Object.keys(plot.axes);
   const samples = plot.curves[0].values.length;
   let axis = axes.includes("distance") ? "distance" : (axes[0] ?? null);
   let shown = null;
-  let made = [];
+  let charts = [];
 
   const along = () => (axis ? plot.axes[axis].values : plot.curves[0].values.map((_, index) => index));
 
@@ -57,12 +57,12 @@ export function drawCurves(box, plot, moved) {
     if (index === shown) return;
     shown = index;
     moved(index);
-    const places = index === null ? [] : axes.map((name) => say[name](plot.axes[name].values[index], plot.axes[name].unit));
+    const places = index === null ? [] : axes.map((name) => format[name](plot.axes[name].values[index], plot.axes[name].unit));
     where.textContent = places.join(" · ") || hint;
-    outputs.forEach((output, n) => (output.textContent = index === null ? "" : told(plot.curves[n], plot.curves[n].values[index])));
+    outputs.forEach((output, n) => (output.textContent = index === null ? "" : text(plot.curves[n], plot.curves[n].values[index])));
     if (index === null) return;
     scrub.value = index;
-    scrub.setAttribute("aria-valuetext", [...places, ...plot.curves.map((curve) => `${curve.label} ${told(curve, curve.values[index])}`)].join(", "));
+    scrub.setAttribute("aria-valuetext", [...places, ...plot.curves.map((curve) => `${curve.label} ${text(curve, curve.values[index])}`)].join(", "));
   }
 
   function options(curve, figure, width, last) {
@@ -111,7 +111,7 @@ export function drawCurves(box, plot, moved) {
           ticks: { show: false },
           space: 28,
           incrs: curve.pace ? [5, 10, 15, 30, 60, 120, 300, 600] : undefined,
-          values: (_, ticks) => ticks.map((tick) => (curve.pace ? clock(tick) : say.number(tick, tick % 1 ? 1 : 0))),
+          values: (_, ticks) => ticks.map((tick) => (curve.pace ? clock(tick) : format.number(tick, tick % 1 ? 1 : 0))),
         },
       ],
       hooks: { setCursor: [({ cursor }) => show(cursor.left < 0 ? null : cursor.idx)] },
@@ -120,17 +120,16 @@ export function drawCurves(box, plot, moved) {
 
   function make() {
     clear();
-    made = plot.curves.map((curve, n) => {
+    charts = plot.curves.map((curve, n) => {
       const holder = holders[n];
       const width = holder.clientWidth;
-      holder.classList.add("drawn");
       const chart = new uPlot(options(curve, figures[n], width, n === plot.curves.length - 1), [along(), curve.values], holder);
       touch(chart);
       return chart;
     });
   }
 
-  // A finger that moves along a curve moves the cursor; one that moves up or down scrolls the page.
+  // A horizontal touch moves the cursor; a vertical one scrolls the page.
   function touch(chart) {
     chart.over.addEventListener("pointermove", (event) => {
       if (event.pointerType !== "touch") return;
@@ -140,7 +139,7 @@ export function drawCurves(box, plot, moved) {
   }
 
   function jump() {
-    const [chart] = made;
+    const [chart] = charts;
     const index = Number(scrub.value);
     chart.setCursor({ left: chart.valToPos(along()[index], "x"), top: 10 }, true, true);
     show(index);
@@ -150,26 +149,26 @@ export function drawCurves(box, plot, moved) {
     const button = event.target.closest("[data-axis]");
     if (!button) return;
     axis = button.dataset.axis;
-    for (const one of choice.querySelectorAll("button")) one.setAttribute("aria-pressed", String(one === button));
+    for (const option of choice.querySelectorAll("button")) option.setAttribute("aria-pressed", String(option === button));
     make();
   }
 
   function clear() {
-    for (const chart of made) chart.destroy();
-    made = [];
+    for (const chart of charts) chart.destroy();
+    charts = [];
   }
 
-  const redraw = () => made.forEach((chart) => chart.redraw(false));
+  const redraw = () => charts.forEach((chart) => chart.redraw(false));
   const theme = new MutationObserver(redraw);
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", redraw);
-  // Of another width only: a curve that is drawn anew loses its cursor.
+  // Only for a new width: redrawing a curve removes its cursor.
   const fit = (chart, n) => {
     const width = holders[n].clientWidth;
     if (width && width !== chart.width) chart.setSize({ width, height: chart.height });
   };
-  const resized = new ResizeObserver(() => made.forEach(fit));
+  const resized = new ResizeObserver(() => charts.forEach(fit));
 
   make();
   where.textContent = hint;
@@ -190,7 +189,6 @@ export function drawCurves(box, plot, moved) {
       dark.removeEventListener("change", redraw);
       scrub.removeEventListener("input", jump);
       choice?.removeEventListener("click", choose);
-      for (const holder of holders) holder.classList.remove("drawn");
     },
   };
 }

@@ -1,4 +1,4 @@
-// Menus close when one looks elsewhere; links are copied; a notice can be put away.
+// Close menus on a click outside, copy links, dismiss notices.
 document.addEventListener("click", async (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(event.target)) menu.open = false;

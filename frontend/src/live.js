@@ -1,8 +1,8 @@
-// One stream tells that something changed; what is on the page then asks for itself. Hidden pages hang up:
-// a browser allows six connections to a host, and seven open tabs would starve the eighth.
+// One stream notifies the page of changes; the page then requests its changing part. Hidden pages disconnect:
+// a browser allows six connections to a host, so open tabs would block each other.
 let source = null;
 
-function shown(state) {
+function showState(state) {
   const sign = document.getElementById("connection");
   if (sign) sign.dataset.state = state;
 }
@@ -11,26 +11,26 @@ function changed() {
   document.body.dispatchEvent(new Event("changed"));
 }
 
-function listen(address) {
+function connect(address) {
   if (source || document.hidden) return;
   source = new EventSource(address);
   let version = null;
-  source.addEventListener("open", () => shown("live"));
+  source.addEventListener("open", () => showState("live"));
   source.addEventListener("changed", (message) => {
-    // The first one only tells where we are, unless the page was away meanwhile.
+    // The first message gives the current version, which the page may have missed while disconnected.
     if (version !== message.data) changed();
     version = message.data;
   });
   source.addEventListener("error", () => {
-    shown("lost");
+    showState("lost");
     if (source?.readyState === EventSource.CLOSED) {
-      hangUp();
-      setTimeout(listen, 5000, address);
+      disconnect();
+      setTimeout(connect, 5000, address);
     }
   });
 }
 
-function hangUp() {
+function disconnect() {
   source?.close();
   source = null;
 }
@@ -38,8 +38,8 @@ function hangUp() {
 export function follow() {
   const address = document.body.dataset.live;
   if (!address) return;
-  document.addEventListener("visibilitychange", () => (document.hidden ? hangUp() : listen(address)));
-  addEventListener("pagehide", hangUp);
-  addEventListener("pageshow", ({ persisted }) => persisted && listen(address));
-  listen(address);
+  document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect(address)));
+  addEventListener("pagehide", disconnect);
+  addEventListener("pageshow", ({ persisted }) => persisted && connect(address));
+  connect(address);
 }

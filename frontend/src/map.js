@@ -1,13 +1,13 @@
-// The track on a map. Without tiles it is drawn alone: whoever delivers tiles would learn where people live.
+// The track on a map. There are no tiles by default: their host would learn where athletes live.
 import { CircleMarker, Control, LatLngBounds, Map, Polyline, TileLayer } from "leaflet";
 
-const PADDING = 24; // as .sketch has it, so that nothing moves
+const PADDING = 24; // the same as .sketch, so that nothing moves
 
 export function drawMap(box, track) {
   const sheet = document.createElement("div");
   sheet.className = "sheetmap";
   sheet.setAttribute("role", "application");
-  sheet.setAttribute("aria-label", "Map of the track: arrows move it, plus and minus change its size");
+  sheet.setAttribute("aria-label", "Map of the track. Arrow keys move it, plus and minus zoom.");
   box.append(sheet);
   const { tiles, units } = box.dataset;
   const places = track.filter(Boolean);
@@ -22,7 +22,7 @@ export function drawMap(box, track) {
     fadeAnimation: false,
   });
   if (tiles) {
-    // Hosts of tiles want to know who asks; they learn this installation's name, and no path.
+    // Tile hosts require a referrer; they get the origin of this installation without a path.
     new TileLayer(tiles, { maxZoom: 18, referrerPolicy: "strict-origin-when-cross-origin" }).addTo(map);
     box.classList.add("tiled");
   }
@@ -41,7 +41,7 @@ export function drawMap(box, track) {
   box.classList.add("drawn");
 
   return {
-    // Where it was at this sample; nowhere, when nobody knows.
+    // Show the place of a sample; hide the marker if it is unknown.
     show(index) {
       const place = index === null ? null : track[index];
       if (!place) cursor.remove();
@@ -56,12 +56,12 @@ export function drawMap(box, track) {
   };
 }
 
-// Where the device did not know the place, the line has a gap.
+// Split the track at samples without a place.
 function stretches(track) {
-  const found = [[]];
+  const parts = [[]];
   for (const place of track) {
-    if (place) found.at(-1).push(place);
-    else if (found.at(-1).length) found.push([]);
+    if (place) parts.at(-1).push(place);
+    else if (parts.at(-1).length) parts.push([]);
   }
-  return found.filter((stretch) => stretch.length > 1);
+  return parts.filter((stretch) => stretch.length > 1);
 }

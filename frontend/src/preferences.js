@@ -1,4 +1,4 @@
-// Theme and units answer at once; the cookie tells the server next time. Without scripts the form is sent.
+// Apply the theme at once and store it in a cookie for the server. Without scripts the form is sent.
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-preference]");
   if (!form || form.dataset.preference !== "theme") return;

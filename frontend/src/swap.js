@@ -1,8 +1,8 @@
-// htmx asks for what changed; Idiomorph puts it in place and leaves alone what stayed: focus, selection, what is open.
+// htmx requests the changed part; Idiomorph merges it and preserves focus, selection and open menus.
 import htmx from "htmx.org";
 import { Idiomorph } from "idiomorph";
 
-window.htmx = htmx; // its extensions and our tests look for it here
+window.htmx = htmx; // for its extensions and our tests
 
 Object.assign(htmx.config, {
   allowEval: false, // the content policy forbids it
@@ -13,20 +13,20 @@ Object.assign(htmx.config, {
 });
 
 const callbacks = {
-  beforeNodeMorphed: (old, fresh) => !isDrawn(old, fresh) && !isBegun(old),
+  beforeNodeMorphed: (old, fresh) => !isDrawn(old, fresh) && !isBeingFilled(old),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details"),
 };
 
-// What a script has drawn into stays as it is, unless there is something else to draw.
+// An element with a drawing stays unchanged until there is another version to draw.
 function isDrawn(old, fresh) {
   return Boolean(old.dataset?.kept) && old.dataset.kept === fresh.dataset?.kept;
 }
 
-function isBegun(old) {
+function isBeingFilled(old) {
   return old.localName === "form" && "begun" in old.dataset;
 }
 
-// What somebody has begun to fill in is theirs until it is sent.
+// A form that is being filled in stays unchanged until it is sent.
 document.addEventListener("input", ({ target }) => {
   if (target.form) target.form.dataset.begun = "";
 });
@@ -45,7 +45,7 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
   else if (elt.dataset.digest) headers["x-seen"] = elt.dataset.digest;
 });
 
-// What went wrong is said, too: an answer with an error carries its own notice.
+// An error response carries its own notice.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.xhr.status >= 400 && detail.xhr.getResponseHeader("hx-retarget")) detail.shouldSwap = true;
 });
@@ -54,7 +54,7 @@ for (const failure of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(failure, ({ detail }) => {
     if (detail.requestConfig.verb === "get") return;
     const notices = document.getElementById("notices");
-    notices.textContent = "feedzone did not answer. Nothing is known to have changed: try again.";
+    notices.textContent = "feedzone did not respond. The action may not have run. Try again.";
     notices.dataset.level = "bad";
   });
 }

@@ -1,4 +1,4 @@
-// Times are written by the server in the reader's zone; "12 min ago" goes on counting here.
+// The server writes times in the viewer's zone; this script keeps "12 min ago" counting.
 const STEPS = [["d", 86_400], ["h", 3600], ["min", 60], ["s", 1]];
 
 export function span(seconds) {
@@ -15,9 +15,9 @@ function tick() {
   }
 }
 
-// A reader's clock that is wrong shall not make ours look wrong.
-const told = Date.parse(document.documentElement.dataset.now ?? "");
-const skew = Number.isNaN(told) ? 0 : told - Date.now();
+// Correct for a wrong clock of the viewer's computer.
+const serverNow = Date.parse(document.documentElement.dataset.now ?? "");
+const skew = Number.isNaN(serverNow) ? 0 : serverNow - Date.now();
 
 export function localize() {
   tick();
@@ -25,8 +25,8 @@ export function localize() {
   document.addEventListener("htmx:afterSettle", tick);
 }
 
-// The server writes times in this zone from the next answer on; the first one is asked for again.
-export function tellZone() {
+// The server uses this zone from the next response on, so the page is requested again.
+export function sendZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (!zone || zone === document.documentElement.dataset.zone) return;
   document.cookie = `feedzone_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;

@@ -81,7 +81,7 @@ async def test_the_place_is_moved_by_keyboard_and_told_in_words(chromium, ridden
     feedzone, number = ridden
     page, watch = await watched(await chromium.new_context(viewport=DESKTOP), feedzone.url)
     await drawn(page, f"{feedzone.url}/activities/{number}")
-    scrub = page.get_by_role("slider", name="Place along the activity")
+    scrub = page.get_by_role("slider", name="Position along the activity")
     await scrub.focus()
     await page.keyboard.press("PageUp")
     first = await marker(page)
@@ -144,7 +144,7 @@ async def test_the_page_is_accessible_keeps_still_and_stays_within_its_host(chro
         await context.close()
 
 
-async def test_without_scripts_there_are_track_curves_and_story(chromium, ridden):
+async def test_without_scripts_there_are_track_ranges_and_history(chromium, ridden):
     feedzone, number = ridden
     context = await chromium.new_context(java_script_enabled=False, viewport=PHONE)
     page = await context.new_page()
@@ -153,12 +153,13 @@ async def test_without_scripts_there_are_track_curves_and_story(chromium, ridden
     await expect(page).to_have_url(f"{feedzone.url}/activities/{number}")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Over the hills")
     await expect(page.get_by_role("img", name="The track, north up")).to_be_visible()
-    assert await page.locator(".curve svg path").count() >= 4
-    await expect(page.get_by_text(re.compile(r"bpm, average \d"))).to_be_visible()
+    assert await page.locator(".curve figcaption").count() >= 4
+    await expect(page.locator(".curve .plot").first).to_be_hidden()
+    await expect(page.get_by_text(re.compile(r"average \d+ · max \d+ bpm"))).to_be_visible()
     await expect(page.get_by_text("Streams stored")).to_be_visible()
     await expect(page.get_by_role("slider")).to_be_hidden()
-    await page.get_by_role("button", name="Fetch again now").click()
-    await expect(page.get_by_text("Strava is asked for it now")).to_be_visible()
+    await page.get_by_role("button", name="Refresh").click()
+    await expect(page.get_by_text("Fetching from Strava")).to_be_visible()
 
 
 @VIEWPORTS
@@ -170,11 +171,11 @@ async def test_fetch_again_brings_what_changed_into_the_open_page_and_leaves_the
     await drawn(page, f"{feedzone.url}/activities/{number}")
     await page.evaluate("document.querySelector('.curve canvas').dataset.mine = 'yes'")
     hills.world.edit_silently(number, description="Wind from everywhere.")
-    await page.get_by_role("button", name="Fetch again now").click()
-    await expect(page.locator("#notices")).to_contain_text("Strava is asked for it now")
+    await page.get_by_role("button", name="Refresh").click()
+    await expect(page.locator("#notices")).to_contain_text("Fetching from Strava")
     await expect(page.locator(".description")).to_have_text("Wind from everywhere.")
     changed = page.locator(".story > li").filter(has_text="Description:")
-    await expect(changed).to_contain_text("somebody asked for it")
+    await expect(changed).to_contain_text("manual request")
     assert await page.locator(".curve canvas").first.get_attribute("data-mine") == "yes"
     await expect(page.locator("#map path.track").first).to_be_attached()
     assert await violations(page) == []
@@ -194,11 +195,11 @@ async def test_what_is_entered_by_hand_and_then_deleted_is_said_to_be_while_one_
     page, watch = await watched(await chromium.new_context(viewport=DESKTOP), feedzone.url)
     await page.goto(f"{feedzone.url}/activities/{number}")
     await settled(page)
-    await expect(page.get_by_text("It was entered by hand")).to_be_visible()
+    await expect(page.get_by_text("Entered manually")).to_be_visible()
     assert await violations(page) == []
     hills.world.delete(number)
-    await expect(page.get_by_role("heading", level=1)).to_have_text("A deleted activity")
-    await expect(page.get_by_text("Deleted here: only its number stays")).to_be_visible()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Deleted activity")
+    await expect(page.get_by_text("Deleted; only its id is kept")).to_be_visible()
     assert await violations(page) == []
     assert watch.complaints == []
 

@@ -36,8 +36,8 @@ async def test_fetch_again_answers_at_once_and_says_what_it_did(world: World) ->
         answer = await ask(world, browser)
         assert (answer.status_code, answer.headers["location"]) == (303, f"/activities/{RUN}")
         text = words((await browser.get(f"/activities/{RUN}")).text)
-    assert "Strava is asked for it now; what comes is shown here by itself." in text
-    assert "Waits for its turn to ask for it on request" in text
+    assert "Fetching from Strava. The page updates automatically." in text
+    assert "Queued to fetch activity (manual)" in text
     (job,) = (await world.parts.insights.jobs("queued")).items[-1:]
     assert (job.key, job.lane) == (f"activity:{RUN}", "interactive")
 
@@ -49,7 +49,7 @@ async def test_nothing_is_asked_for_an_athlete_who_must_connect_again(world: Wor
     async with world.browser() as browser:
         await ask(world, browser)
         text = words((await browser.get(f"/activities/{RUN}")).text)
-    assert "Ada Lovelace must connect again first" in text
+    assert "Ada Lovelace must reconnect first" in text
     assert (await world.parts.insights.jobs("queued")).items == before
 
 
@@ -68,8 +68,8 @@ async def test_an_operator_sees_how_it_fares_and_not_what_it_says_without_consen
         assert "10.00 km" not in text
         assert "sketch" not in answer.text
         assert "60 samples" not in text
-        assert "they have not agreed that the operator sees it" in text
-        assert "Strava said: it was changed" in text
+        assert "has not shared activities with the operator" in text
+        assert "Webhook: updated" in text
         assert "Description" in text
         assert (await browser.get(f"/activities/{RUN}/curves")).status_code == 404
         assert (await ask(public, browser)).status_code == 303

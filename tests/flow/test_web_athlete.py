@@ -61,7 +61,7 @@ async def test_the_page_shows_calendar_sums_list_and_gear(world: World) -> None:
     assert "Ride 1 42.2 km 1 h 30 min 600 m" in text
     assert "Run 1 10.0 km 50 min" in text
     assert "Fjord Gravel primary retired 4,000 km" in text
-    assert "Évian loop Ride · 42.2 km · 1:30:00 · 600 m up Tue 3 Nov" in text
+    assert "Évian loop Ride · 42.2 km · 1:30:00 · 600 m elevation Tue 3 Nov" in text
 
 
 async def test_units_are_the_readers(world: World) -> None:
@@ -129,9 +129,11 @@ async def test_an_activity_without_a_time_is_not_lost(world: World) -> None:
 async def test_a_page_without_activities_says_what_will_happen(world: World) -> None:
     await world.connect()
     async with world.browser() as browser:
-        assert "appear here one after the other, without a reload" in await read(browser, "/athletes/42")
+        assert "Recent activities are being synced. They appear here automatically." in await read(
+            browser, "/athletes/42"
+        )
         await world.database.write(lambda c: athletes.finish_listing(c, 42, world.clock.now()))
-        assert "“Sync history” brings everything there is" in await read(browser, "/athletes/42")
+        assert "“Sync full history” fetches all activities" in await read(browser, "/athletes/42")
         assert (await browser.get("/athletes/7")).status_code == 404
 
 
@@ -143,8 +145,8 @@ async def test_an_operator_without_consent_sees_states_and_no_name_distance_or_d
         for secret in SECRETS:
             assert secret not in answer.text, secret
         assert "/activities/1" not in answer.text
-        assert "Stored 1 Waiting 0 Failed 0" in text
-        assert "not shown to you" in text
+        assert "Synced 1 Waiting 0 Failed 0" in text
+        assert "has not shared activity names" in text
         assert "https://feedzone.test/me" in text
         await public.parts.athletes.let_operator_see(42, True)
         assert "Évian loop" in await read(browser, "/athletes/42")
@@ -158,7 +160,7 @@ async def test_an_athlete_rules_who_sees_their_page_with_one_click(public: World
         await sign_in(operator)
         assert "Évian loop" in await read(mine, "/me")
         assert "Évian loop" not in await read(operator, "/athletes/42")
-        for share, said, seen in (("yes", "can see", True), ("no", "does not see", False)):
+        for share, said, seen in (("yes", "can now see", True), ("no", "can no longer see", False)):
             answer = await mine.post("/me/sharing", data={"share": share}, headers=csrf(mine))
             assert answer.headers["location"] == "/me"
             assert f"The operator {said} your activities" in await read(mine, "/me")
@@ -230,11 +232,11 @@ async def test_what_an_operator_asks_for_is_answered_on_the_athletes_page(world:
     await world.connect()
     async with world.browser() as browser:
         said = await act(browser, "/actions/athletes/42/sync", back="/athletes/42")
-        assert "The last 30 days are being listed" in said
-        assert "What Ada lets us see" in said
+        assert "Syncing the last 30 days of Ada" in said
+        assert "Permissions" in said
         assert "queued" in await act(browser, "/actions/athletes/42/verify", back="/athletes/42")
         said = await act(browser, "/actions/athletes/42/sync", back="https://elsewhere.test")
-        assert "Connect someone" in said
+        assert "Invite an athlete" in said
 
 
 async def test_who_left_has_a_page_with_the_receipt_and_nothing_else(public: World) -> None:
@@ -242,7 +244,7 @@ async def test_who_left_has_a_page_with_the_receipt_and_nothing_else(public: Wor
     async with public.browser() as browser:
         await sign_in(browser)
         text = await read(browser, "/athletes/42")
-    assert "Athlete 42 left" in text
+    assert "Athlete 42 disconnected" in text
     assert "Activities 1" in text
     assert "Ada" not in text
     assert not any(secret in text for secret in SECRETS)
@@ -252,10 +254,10 @@ async def test_a_missing_scope_is_told_with_what_it_costs(world: World) -> None:
     await world.connect("read,activity:read")
     async with world.browser() as browser:
         text = await read(browser, "/athletes/42")
-        assert "Private activities do not come, and one that is made private disappears here." in text
-        assert "Bikes and shoes are not listed." in text
+        assert "Private activities are not synced, and an activity made private is deleted here." in text
+        assert "Bikes and shoes are not synced." in text
         await connect(world, browser)
-        assert "Connect again to allow it, or leave it as it is." in await read(browser, "/me")
+        assert "Reconnect to allow it." in await read(browser, "/me")
 
 
 @pytest.mark.parametrize("query", ["", "?year=2026&on=2026-11&q=vi&sport=Ride&state=synced"])
@@ -283,7 +285,7 @@ async def test_the_consent_page_says_what_how_long_and_how_to_end_it(sqlite_data
         text = words(html)
         for said in ("feedzone.test", "Nothing is ever written to Strava", "after 90 days", "not affiliated"):
             assert said in text, said
-        assert "The last 30 days come first" in text
+        assert "The last 30 days are synced first" in text
         assert " checked" not in html
         assert (await browser.get("/connect")).status_code == 303
 
@@ -337,6 +339,6 @@ async def test_the_arrivals_are_shown_to_their_athlete_alone(public: World) -> N
         assert "The operator may see my activities" in await read(mine, page)
         text = await read(stranger, page)
         assert "Ada is connected" in text
-        assert "1 of 1 activity stored" in text
+        assert "1 of 1 activity synced" in text
         assert not any(secret in text for secret in SECRETS)
         assert "data-live" not in (await stranger.get(page)).text

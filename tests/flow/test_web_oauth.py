@@ -49,8 +49,8 @@ async def test_who_connects_is_stored_and_sees_the_first_sync_run(world: World) 
     page, state = await consent(world, code=CODE, scope=ALL)
     assert page.status_code == 200
     assert "Ada is connected" in page.text
-    assert "Strava is listing your activities" in page.text
-    assert "<strong>0</strong> of 0 activities stored" in page.text
+    assert "Reading your activity list at Strava" in page.text
+    assert "<strong>0</strong> of 0 activities synced" in page.text
     athlete = await world.parts.insights.athlete(42)
     assert (athlete.status, athlete.name) == ("active", "Ada Lovelace")
     for secret in (CODE, state, ACCESS_TOKEN, REFRESH_TOKEN):
@@ -67,7 +67,7 @@ async def test_the_page_can_be_reloaded_and_its_progress_moves(world: World) -> 
         for headers in ({}, {}, {"HX-Request": "true"}):
             answer = await browser.get(page, headers=headers)
             assert answer.status_code == 200
-            assert "<strong>1</strong> of 2 activities stored, 1 failed" in answer.text
+            assert "<strong>1</strong> of 2 activities synced, 1 failed" in answer.text
         assert "<html" not in answer.text
 
 
@@ -129,7 +129,7 @@ async def test_without_a_strava_application_the_page_says_what_to_set(sqlite_dat
 async def test_saying_no_stores_nothing_and_offers_another_try(world: World) -> None:
     page, _ = await consent(world, error="access_denied")
     assert page.status_code == 200
-    assert "You said no" in page.text
+    assert "You declined" in page.text
     assert 'href="/connect"' in page.text
     assert world.desk.codes == []
 
@@ -217,7 +217,7 @@ async def test_a_name_cannot_carry_markup(world: World) -> None:
             502,
             "STRAVA_CLIENT_SECRET",
         ),
-        (AppInactive(403, "Forbidden"), 502, "switched this application off"),
+        (AppInactive(403, "Forbidden"), 502, "disabled this application"),
         (TransientError(502, "<html>"), 502, "try again"),
         (TransportFailure("no answer"), 502, "try again"),
     ],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedzone.domain.curves import MOST, draw, thinned
+from feedzone.domain.curves import MOST, draw
 from feedzone.domain.track import decode_polyline
 
 
@@ -67,14 +67,6 @@ def test_channels_of_different_length_are_filled_up():
 def test_what_is_no_number_and_no_place_is_a_gap(streams):
     drawn = draw(streams)
     assert (drawn.channels, drawn.track) == ({}, [])
-
-
-def test_a_thinned_curve_keeps_its_extremes():
-    values = [float(n % 97) for n in range(5000)] + [None, 1000.0, -5.0]
-    points = thinned(values, 200)
-    assert len(points) <= 202
-    assert {max(v for _, v in points), min(v for _, v in points)} == {1000.0, -5.0}
-    assert [index for index, _ in points] == sorted(index for index, _ in points)
 
 
 def test_a_polyline_is_the_one_that_its_inventors_show():

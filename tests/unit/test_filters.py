@@ -28,7 +28,7 @@ def letter(error: str, error_class: str, first: datetime, kind: str = "refresh_a
 
 
 def told(dead: DeadLetter) -> str:
-    return Markup(failure({"reader": Viewer(), "now": NOW}, dead)).striptags()  # type: ignore[arg-type]
+    return Markup(failure({"viewer": Viewer(), "now": NOW}, dead)).striptags()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -41,17 +41,17 @@ def told(dead: DeadLetter) -> str:
 )
 def test_a_failure_says_what_strava_answers_for_what_and_since_when(first, since):
     dead = letter('GET activities/7 500 error ({"message":"error"})', "strava_error", first)
-    assert told(dead) == f"Strava answers 500 for this activity, since {since}"
+    assert told(dead) == f"Strava returns 500 for this activity, since {since}"
 
 
 @pytest.mark.parametrize(
     ("error", "error_class", "kind", "words"),
     [
         ("no answer within 30 s", "no_answer", "refresh_gear",
-         "Strava does not answer for this athlete's bikes and shoes"),
+         "Strava does not respond for this athlete's bikes and shoes"),
         ("token refused", "token_rejected", "refresh_photos",
-         "Strava no longer accepts the athlete's token, asked for this activity's photos"),
-        ("a bug", "crash", "refresh_activity", "Something else went wrong, asked for this activity"),
+         "Strava no longer accepts the athlete's token for this activity's photos"),
+        ("a bug", "crash", "refresh_activity", "Unexpected error for this activity"),
     ],
 )  # fmt: skip
 def test_a_failure_without_an_answer_says_what_went_wrong(error, error_class, kind, words):

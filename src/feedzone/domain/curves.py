@@ -103,20 +103,3 @@ def _rising(values: Values, picked: Sequence[int]) -> list[float]:
     """An axis: what is missing, or goes back, stands where the last one stood."""
     whole = list(accumulate((value or 0.0 for value in values), max))
     return [whole[index] for index in picked]
-
-
-def thinned(values: Values, most: int) -> list[tuple[int, float]]:
-    """Index and value of at most about so many values: the lowest and the highest of each stretch."""
-    stretches = max(1, most // 2)
-    size = max(1, -(-len(values) // stretches))
-    kept: list[tuple[int, float]] = []
-    for first in range(0, len(values), size):
-        known = [
-            (value, index)
-            for index, value in enumerate(values[first : first + size], first)
-            if value is not None
-        ]
-        if known:
-            ends = {min(known), max(known)}
-            kept += sorted((index, value) for value, index in ends)
-    return kept

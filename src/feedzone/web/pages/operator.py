@@ -1,9 +1,10 @@
-"""The pages: each says what it shows, and Show puts it together."""
+"""The operator's pages. Each handler loads its page's context; PageRenderer renders it."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -20,18 +21,17 @@ from ...domain.event import redacted
 from ...domain.wording import count
 from ...errors import NotFound
 from ...queries.athletes import AthleteFilter
-from ...queries.schemas.core import EventStatus
+from ...queries.schemas.core import EventStatus, Pulse
 from ...queries.schemas.dashboard import Front
 from ...services.conditions import Check, Remedy, checks, clock_check, troubles
-from ..auth.access import member, operator, sees
-from ..auth.viewer import WhoReads
+from ..auth.access import can_view, member, operator
+from ..auth.viewer import CurrentViewer
 from ..context import Parts, WebOptions
 from ..rendering.live import Live
-from ..rendering.pages import Show
+from ..rendering.page_renderer import Renderer
 
-Asked = Request[Any, Any, Any]
-Shows = NamedDependency[SkipValidation[Show]]
-LivePages = NamedDependency[SkipValidation[Live]]
+HttpRequest = Request[Any, Any, Any]
+LiveUpdates = NamedDependency[SkipValidation[Live]]
 Cursor = Annotated[str | None, QueryParameter(max_length=200)]
 IdleDays = Annotated[int | None, QueryParameter(ge=1, le=36_500)]
 Quiet = Annotated[bool | None, QueryParameter()]
@@ -39,114 +39,144 @@ OfStatus = Annotated[EventStatus | None, QueryParameter()]
 AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 EventId = Annotated[UUID, PathParameter()]
 
-A_PAGE = 50
-A_PAGE_OF_ATHLETES = 25
+EVENTS_PER_PAGE = 50
+ATHLETES_PER_PAGE = 25
 IDLE_DAYS = 90
-"""Whom the page offers to show alone: a seat at Strava is held for nothing."""
+"""The default of the filter for idle athletes: each one occupies a seat at Strava for nothing."""
 
 STATUSES = ("pending", "processing", "completed", "failed", "ignored")
 SCOPES = tuple(scope for scope in REQUESTED_SCOPES if scope != "read")
 
 
 @get("/")
-async def overview(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+async def overview(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
+) -> Response[Any]:
     async def load() -> dict[str, Any]:
         front = await parts.pages.front()
-        found = troubles(checks(front.pulse, strava_configured=parts.options.strava_configured))
-        steps = setup(front, parts.options)
-        if not front.active and not any(check.level == "bad" for check in found):
-            left = sum(not step[0] for step in steps)
-            said, found = (f"Welcome: {count(left, 'step')} to go.", "live"), []
+        problems = troubles(checks(front.pulse, strava_configured=parts.options.strava_configured))
+        steps = setup_steps(front, parts.options)
+        if not front.active and not any(check.level == "bad" for check in problems):
+            left = sum(not step.is_done for step in steps)
+            summary, problems = (f"Welcome: {count(left, 'step')} left.", "live"), []
         else:
-            said = sentence(front, found)
-        return {"front": front, "sentence": said, "troubles": found, "steps": steps}
+            summary = status_summary(front, problems)
+        return {
+            "front": front,
+            "summary": summary,
+            "problems": problems,
+            "steps": steps,
+            "limit_resets_at": limit_resets_at(front.pulse),
+        }
 
-    return await show.page(request, reader, "overview", "Overview", load)
+    return await renderer.page(request, viewer, "overview", "Overview", load)
 
 
-def sentence(front: Front, found: list[Check]) -> tuple[str, str]:
-    """One sentence that is true, and its level."""
-    if found:
-        return found[0].text, found[0].level
-    people = count(front.active, "athlete")
+def status_summary(front: Front, problems: list[Check]) -> tuple[str, str]:
+    """Return the overview's headline and its level."""
+    if problems:
+        return problems[0].text, problems[0].level
+    athletes = count(front.active, "athlete")
     if front.complete < front.active:
-        return f"{front.complete} of {people} complete; the others are being fetched.", "live"
-    return f"All {people} complete" if front.active > 1 else "Your athlete is complete", "good"
+        return f"{front.complete} of {athletes} synced, the others are syncing.", "live"
+    return f"All {athletes} synced" if front.active > 1 else "Your athlete is synced", "good"
 
 
-def setup(front: Front, options: WebOptions) -> list[tuple[bool, str, str, Remedy | None]]:
-    """The setup checklist: done, what, how, what does it. Empty when all is done."""
+def limit_resets_at(pulse: Pulse) -> datetime | None:
+    """Return the end of the rate limit windows that are used up; None if there are requests left."""
+    full = [window for window in pulse.quota if window.latched or window.used >= window.quota]
+    return max((window.ends_at for window in full), default=None)
+
+
+class SetupStep(NamedTuple):
+    """A step of the setup. `remedy`: the link or form that does it."""
+
+    is_done: bool
+    title: str
+    hint: str
+    remedy: Remedy | None = None
+
+
+def setup_steps(front: Front, options: WebOptions) -> list[SetupStep]:
+    """Return the setup checklist; empty when every step is done."""
     pulse = front.pulse
-    access = "Only people at this machine see these pages; ADMIN_PASSWORD in .env lets you in from elsewhere."
     steps = [
-        (
+        SetupStep(
             options.strava_configured,
-            "A Strava application",
-            "Create one there, put STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET into .env, and restart.",
-            Remedy("Open Strava's settings", "https://www.strava.com/settings/api"),
+            "Strava application",
+            "Create one at Strava, add STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET to .env, and restart.",
+            Remedy("Open Strava settings", "https://www.strava.com/settings/api"),
         ),
-        (bool(options.admin_password) or options.is_local, "Who may look", access, None),
-        (
+        SetupStep(
+            bool(options.admin_password) or options.is_local,
+            "Access to these pages",
+            "Available only on this machine. Set ADMIN_PASSWORD in .env to sign in from other machines.",
+        ),
+        SetupStep(
             pulse.subscription is not None and pulse.subscription.active,
-            "Events from Strava",
-            "With a push subscription activities come within seconds; without, within a quarter of an hour.",
-            Remedy("Subscribe to events", post="/actions/subscription"),
+            "Webhooks from Strava",
+            "With webhooks, activities arrive within seconds; without, within 15 minutes.",
+            Remedy("Subscribe to webhooks", post="/actions/subscription"),
         ),
-        (
+        SetupStep(
             bool(pulse.athletes.get("active")),
-            "A first athlete",
-            "Connect yourself, or send someone the link.",
+            "First athlete",
+            "Connect your own account or send the link to an athlete.",
             Remedy("Connect with Strava", "/join"),
         ),
-        (
+        SetupStep(
             bool(front.latest),
-            "A first activity",
-            "It comes by itself: the last days are fetched as soon as somebody is connected.",
-            None,
+            "First activity",
+            "Starts automatically: recent activities are synced as soon as an athlete connects.",
         ),
     ]
-    return [] if all(done for done, *_ in steps) else steps
+    return [] if all(step.is_done for step in steps) else steps
 
 
 @get("/live")
-async def live(pages: LivePages) -> Response[Any]:
-    """Tells open pages that something changed."""
-    return ServerSentEvent(pages.follow(), retry_duration=2000)
+async def live_stream(live: LiveUpdates) -> Response[Any]:
+    """Notify open pages of changes."""
+    return ServerSentEvent(live.follow(), retry_duration=2000)
 
 
 @get("/athletes")
 async def athletes(
-    request: Asked,
+    request: HttpRequest,
     parts: Parts,
-    reader: WhoReads,
-    show: Shows,
+    viewer: CurrentViewer,
+    renderer: Renderer,
     idle_days: IdleDays = None,
     quiet: Quiet = None,
     cursor: Cursor = None,
 ) -> Response[Any]:
-    which, asked = AthleteFilter(idle_days, quiet), request.query_params
+    athlete_filter, query = AthleteFilter(idle_days, quiet), request.query_params
 
     async def load() -> dict[str, Any]:
-        page = await parts.insights.athletes(A_PAGE_OF_ATHLETES, cursor, which)
-        connected = [one for one in page.items if one.status != "deauthorized"]
+        pulse = await parts.pages.pulse()
+        page = await parts.insights.athletes(ATHLETES_PER_PAGE, cursor, athlete_filter)
+        connected = [athlete for athlete in page.items if athlete.status != "deauthorized"]
         return {
-            "pulse": await parts.pages.pulse(),
+            "pulse": pulse,
+            "limit_resets_at": limit_resets_at(pulse),
             "athletes": connected,
-            "which": which,
-            "filter": urlencode({name: asked[name] for name in ("idle_days", "quiet") if name in asked}),
+            "athlete_filter": athlete_filter,
+            "filter": urlencode({name: query[name] for name in ("idle_days", "quiet") if name in query}),
             "idle_days": idle_days or IDLE_DAYS,
-            "missing": {one.id: [s for s in SCOPES if s not in one.scopes] for one in connected},
+            "missing": {
+                athlete.id: [scope for scope in SCOPES if scope not in athlete.scopes]
+                for athlete in connected
+            },
             "next_cursor": page.next_cursor,
             "receipts": (await parts.insights.receipts())[:10] if cursor is None else [],
             "qr": qr(parts.options.join_url),
         }
 
-    return await show.page(request, reader, "athletes", "Athletes", load)
+    return await renderer.page(request, viewer, "athletes", "Athletes", load)
 
 
 @lru_cache(maxsize=8)
 def qr(address: str) -> str:
-    """A QR code as SVG; black on white whatever the theme, as cameras want it."""
+    """Return a QR code as SVG, black on white in every theme, as cameras need it."""
     code = segno.make(address, error="m")
     return code.svg_inline(
         omitsize=True, border=3, light="#fff", dark="#000", svgclass="qr", title=f"QR code: {address}"
@@ -154,36 +184,36 @@ def qr(address: str) -> str:
 
 
 @get("/athletes/{athlete_id:int}/disconnect")
-async def leaving(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, athlete_id: AthleteId
+async def confirm_disconnect(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer, athlete_id: AthleteId
 ) -> Response[Any]:
-    """What disconnecting will do, before it does it."""
+    """Show what disconnecting deletes, and ask for confirmation."""
 
     async def load() -> dict[str, Any]:
-        leaves = await parts.pages.leaving(athlete_id)
-        if leaves.athlete.status == "deauthorized":
+        preview = await parts.pages.leaving(athlete_id)
+        if preview.athlete.status == "deauthorized":
             raise NotFound(f"athlete {athlete_id} is not connected")
         return {
-            "leaving": leaves,
+            "preview": preview,
             "action": f"/actions/athletes/{athlete_id}/disconnect",
             "back": "/athletes",
             "is_own": False,
         }
 
-    return await show.page(request, reader, "disconnect", "Disconnect", load, is_live=False)
+    return await renderer.page(request, viewer, "disconnect", "Disconnect", load, is_live=False)
 
 
 @get("/events")
 async def events(
-    request: Asked,
+    request: HttpRequest,
     parts: Parts,
-    reader: WhoReads,
-    show: Shows,
+    viewer: CurrentViewer,
+    renderer: Renderer,
     status: OfStatus = None,
     cursor: Cursor = None,
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        page = await parts.pages.events(status, cursor, A_PAGE)
+        page = await parts.pages.events(status, cursor, EVENTS_PER_PAGE)
         return {
             "events": page.items,
             "next_cursor": page.next_cursor,
@@ -192,23 +222,29 @@ async def events(
             "first": cursor is None,
         }
 
-    return await show.page(request, reader, "events", "Events", load)
+    return await renderer.page(request, viewer, "events", "Events", load)
 
 
 @get("/events/{event_id:uuid}")
 async def event(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, event_id: EventId
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer, event_id: EventId
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        told = await parts.pages.event(str(event_id))
-        if told is None:
-            raise NotFound(f"there is no event {event_id}")
-        raw = bytes(told.event.event_data).decode()
-        is_own = parts.options.is_local or reader.athlete_id == told.event.owner_id
-        open_to = is_own or (told.activity is not None and sees(parts.options, reader, told.activity))
-        return {"told": told, "raw": pretty(raw if open_to else redacted(raw)), "is_redacted": not open_to}
+        summary = await parts.pages.event(str(event_id))
+        if summary is None:
+            raise NotFound(f"event {event_id} does not exist")
+        raw = bytes(summary.event.event_data).decode()
+        is_own = parts.options.is_local or viewer.athlete_id == summary.event.owner_id
+        is_visible = is_own or (
+            summary.activity is not None and can_view(parts.options, viewer, summary.activity)
+        )
+        return {
+            "summary": summary,
+            "raw": pretty(raw if is_visible else redacted(raw)),
+            "is_redacted": not is_visible,
+        }
 
-    return await show.page(request, reader, "event", "Event", load)
+    return await renderer.page(request, viewer, "event", "Event", load)
 
 
 def pretty(text: str) -> str:
@@ -216,44 +252,48 @@ def pretty(text: str) -> str:
 
 
 @get("/failures")
-async def failures(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+async def failures(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
+) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        questions = await parts.insights.conflicts()
+        conflicts = await parts.insights.conflicts()
         return {
-            "found": await parts.pages.causes(),
-            "questions": questions,
-            "names": await parts.pages.names(one.athlete_id for one in questions),
+            "groups": await parts.pages.causes(),
+            "conflicts": conflicts,
+            "names": await parts.pages.names(conflict.athlete_id for conflict in conflicts),
         }
 
-    return await show.page(request, reader, "failures", "Failures", load)
+    return await renderer.page(request, viewer, "failures", "Failures", load)
 
 
 @get("/health")
-async def health(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+async def health(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
+) -> Response[Any]:
     async def load() -> dict[str, Any]:
         vitals = await parts.pages.vitals()
-        found = checks(vitals.pulse, strava_configured=parts.options.strava_configured)
-        text = f"{vitals.database} answers."
-        found += [Check("Database", "good", text), clock_check(vitals)]
+        results = checks(vitals.pulse, strava_configured=parts.options.strava_configured)
+        text = f"{vitals.database} is available."
+        results += [Check("Database", "good", text), clock_check(vitals)]
         return {
             "vitals": vitals,
-            "checks": found,
-            "troubles": troubles(found),
+            "checks": results,
+            "problems": troubles(results),
             "version": __version__,
             "reconnect": f"{parts.options.connect_url}?force=1",
         }
 
-    return await show.page(request, reader, "health", "Health", load)
+    return await renderer.page(request, viewer, "health", "Health", load)
 
 
 def pages_router() -> Router:
     return Router(
         "/",
-        route_handlers=[overview, athletes, leaving, events, event, failures, health],
+        route_handlers=[overview, athletes, confirm_disconnect, events, event, failures, health],
         opt=operator(),
         include_in_schema=False,
     )
 
 
 def live_router() -> Router:
-    return Router("/", route_handlers=[live], opt=member(), include_in_schema=False)
+    return Router("/", route_handlers=[live_stream], opt=member(), include_in_schema=False)
