@@ -147,12 +147,12 @@ async def test_pages_show_who_is_quiet_and_who_is_idle(world: World) -> None:
     assert "Ada 43" not in quiet
     assert "Reconnecting with all boxes checked" in await page(world, "/athletes/42")
     assert "all boxes checked" not in await page(world, "/athletes/43")
-    assert "Nobody has been idle for 90 days." in await page(world, "/athletes?idle_days=90")
+    assert "No athlete has been idle for 90 days." in await page(world, "/athletes?idle_days=90")
     world.clock.pass_by(days=88)
     idle = await page(world, "/athletes?idle_days=90")
     assert "Ada 43" in idle
     assert "Ada 42" not in idle
-    assert "Of no athlete" in await page(world, "/athletes?quiet=true")
+    assert "Webhooks arrive for all athletes." in await page(world, "/athletes?quiet=true")
 
 
 async def test_pages_of_a_filtered_list_stay_filtered(world: World) -> None:
