@@ -1,4 +1,4 @@
-"""A real Chromium for the browser tests: all of a session share it, and its loop."""
+"""A real Chromium for the browser tests, shared with its event loop by the session."""
 
 from __future__ import annotations
 
@@ -41,8 +41,11 @@ async def _chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chromium(_chromium: Browser) -> AsyncIterator[Browser]:
-    """Pages that a test leaves open would go on asking for what is new. One that is just going elsewhere
-    when it is closed may keep Playwright waiting; it is left to the session's end."""
+    """Close the pages of each test, because open pages keep sending requests.
+
+    Closing a page in the middle of a navigation can block Playwright: such a page stays until the session
+    ends.
+    """
     yield _chromium
     for context in _chromium.contexts:
         with contextlib.suppress(TimeoutError):
@@ -73,9 +76,9 @@ async def _stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stag
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(_stage: Stage) -> Stage:
-    """An installation with something of everything, for tests that take nothing of it away.
+    """An installation with all kinds of data, for tests that delete nothing.
 
-    What the test before had it do is done.
+    All jobs of the previous test are finished.
     """
 
     async def quiet() -> object:

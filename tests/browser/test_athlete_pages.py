@@ -1,4 +1,4 @@
-"""The pages of an athlete, and the way in, as people see them: real Chromium, real server, real sandbox."""
+"""The pages of an athlete and the consent page in a real Chromium, with a real server and sandbox."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 async def agree(page: Page, address: str, *, share: bool | None = None) -> None:
-    """From the consent page to Strava's, and back; `share` None leaves the box as it is."""
+    """Connect through the consent page and Strava's; `share` None leaves the box unchanged."""
     await page.goto(f"{address}/join")
     if share is not None:
         await page.get_by_label("The operator may see my activities").set_checked(share)
@@ -31,7 +31,7 @@ async def agree(page: Page, address: str, *, share: bool | None = None) -> None:
 
 
 @VIEWPORTS
-async def test_who_is_invited_reads_decides_connects_and_sees_the_activities_come(
+async def test_an_invited_athlete_connects_and_watches_the_activities_arrive(
     chromium, sandbox, install, viewport
 ):
     feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse")
@@ -73,7 +73,7 @@ async def test_who_is_invited_reads_decides_connects_and_sees_the_activities_com
 
 
 @VIEWPORTS
-async def test_a_page_of_an_athlete_is_accessible_keeps_still_and_shows_what_comes_within_a_second(
+async def test_the_athlete_page_is_accessible_without_layout_shift_and_shows_new_activities_within_a_second(
     chromium, stage, eventually, viewport
 ):
     feedzone = stage.feedzone
@@ -115,7 +115,7 @@ async def test_a_page_of_an_athlete_is_accessible_keeps_still_and_shows_what_com
         await context.close()
 
 
-async def test_the_calendar_keeps_still_while_a_slow_computer_reads_it(chromium, stage):
+async def test_the_calendar_has_no_layout_shift_on_a_slow_computer(chromium, stage):
     context = await chromium.new_context(viewport=DESKTOP)
     page, _ = await watched(context, stage.feedzone.url)
     slowly = await context.new_cdp_session(page)
@@ -166,7 +166,7 @@ async def test_an_activity_is_found_by_day_name_sport_and_state(chromium, stage,
 
 
 @VIEWPORTS
-async def test_an_athlete_downloads_rules_and_deletes_what_is_theirs(
+async def test_an_athlete_downloads_shares_and_deletes_their_data(
     chromium, sandbox, install, eventually, viewport, tmp_path: Path
 ):
     feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse")
@@ -217,9 +217,7 @@ async def test_an_athlete_downloads_rules_and_deletes_what_is_theirs(
     assert watch.complaints == []
 
 
-async def test_an_operator_without_consent_is_told_why_and_sees_it_at_once_when_it_is_given(
-    chromium, sandbox, install
-):
+async def test_an_operator_sees_the_calendar_as_soon_as_the_athlete_shares_it(chromium, sandbox, install):
     feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse")
     process = await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))

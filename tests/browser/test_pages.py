@@ -1,4 +1,4 @@
-"""The pages as people see them: real Chromium, real server, real sandbox."""
+"""The pages in a real Chromium, with a real server and sandbox."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_a_person_connects_and_watches_an_activity_arrive(chromium, sandbo
 
 @pytest.mark.timeout(240)
 @VIEWPORTS
-async def test_every_page_is_accessible_stays_within_its_host_and_keeps_still(chromium, stage, viewport):
+async def test_every_page_is_accessible_without_layout_shift_or_foreign_requests(chromium, stage, viewport):
     feedzone = stage.feedzone
     _, found = await feedzone.api("events?limit=1")
     _, people = await feedzone.api("athletes")
@@ -148,7 +148,7 @@ async def test_actions_answer_in_place_and_say_what_they_did(
     assert watch.complaints == []
 
 
-async def test_the_checklist_turns_green_while_one_watches(chromium, sandbox, install):
+async def test_the_setup_checklist_updates_on_the_open_page(chromium, sandbox, install):
     feedzone = install(sandbox.url)
     await feedzone.start()
     page, _ = await watched(await chromium.new_context(), feedzone.url)
@@ -198,7 +198,7 @@ async def test_the_operator_signs_in_and_out_by_keyboard(chromium, sandbox, inst
     assert watch.complaints == []
 
 
-async def test_a_page_that_lost_the_server_says_so_and_catches_up(chromium, sandbox, install):
+async def test_a_page_shows_a_lost_connection_and_catches_up(chromium, sandbox, install):
     feedzone = install(sandbox.url)
     process = await feedzone.start()
     page, _ = await watched(await chromium.new_context(), feedzone.url)
@@ -212,7 +212,7 @@ async def test_a_page_that_lost_the_server_says_so_and_catches_up(chromium, sand
     await expect(page.locator("#people").locator("..")).to_contain_text("1 connected", timeout=20_000)
 
 
-async def test_who_declines_is_told_what_happened_and_can_try_again(chromium, sandbox, install):
+async def test_an_athlete_who_declines_gets_an_explanation_and_can_try_again(chromium, sandbox, install):
     feedzone = install(sandbox.url)
     await feedzone.start()
     page = await chromium.new_page()

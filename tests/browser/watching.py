@@ -1,4 +1,4 @@
-"""What tests ask of a page: whether it stays within its host, is accessible, and keeps still."""
+"""Checks for a page: no foreign requests, accessible, no layout shift."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ new PerformanceObserver((list) => {
 
 @dataclass
 class Watch:
-    """What pages of this context did that they must not do."""
+    """Records forbidden requests and errors of the pages of a context."""
 
     hosts: tuple[str, ...]
     foreign: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Watch:
         page.on("console", self._said)
 
     def _said(self, line: ConsoleMessage) -> None:
-        """What Chromium says of the sandbox's own pages is not ours."""
+        """Record an error, unless it comes from the sandbox's own pages."""
         where = line.location["url"]
         if line.type == "error" and not where.startswith(self.hosts[1:]):
             self.complaints.append(f"{line.text} ({where})")
@@ -42,7 +42,7 @@ class Watch:
 
 
 async def watched(context: BrowserContext, *hosts: str) -> tuple[Page, Watch]:
-    """A page whose requests and errors are kept, and whose layout shifts are added up."""
+    """Return a page that records its requests, errors and layout shifts."""
     watch = Watch(hosts)
     page = await context.new_page()
     await page.add_init_script(SHIFTS)
@@ -51,7 +51,7 @@ async def watched(context: BrowserContext, *hosts: str) -> tuple[Page, Watch]:
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds wrong. Its own script comes past the content policy, as an extension's would."""
+    """Return the violations that axe finds. Its script bypasses the content policy, like an extension's."""
     await page.evaluate(AXE.read_text() + "\nundefined")
     found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
@@ -61,7 +61,7 @@ async def violations(page: Page) -> list[str]:
 
 
 async def settled(page: Page) -> None:
-    """The page has heard of the present version and shows it."""
+    """Wait until the page is loaded and connected to the live stream."""
     await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     await page.wait_for_load_state("load")
 

@@ -1,4 +1,4 @@
-"""What people who look at the pages can rely on. How they look is for tests/browser."""
+"""The operator's pages. tests/browser checks their look."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = ("/", "/athletes", "/events", "/failures", "/health")
 
 
 async def page(world: World, path: str = "/", **cookies: str) -> str:
-    """What a person reads there."""
+    """Return the visible text of a page."""
     async with world.browser(cookies=cookies) as browser:
         answer = await browser.get(path)
     assert answer.status_code == 200, answer.text
@@ -42,7 +42,7 @@ async def test_an_empty_installation_says_how_to_begin(world: World) -> None:
     assert "Webhooks from Strava (done)" in await page(world)
 
 
-async def test_when_all_is_well_one_sentence_says_so_and_how_it_is_known(world: World) -> None:
+async def test_a_healthy_installation_says_so_with_the_time_of_the_last_check(world: World) -> None:
     await subscribe(world)
     await world.connect()
     assert "0 of 1 athlete synced, the others are syncing." in await page(world)
@@ -56,7 +56,7 @@ async def test_when_all_is_well_one_sentence_says_so_and_how_it_is_known(world: 
     assert "Your athlete is synced, last check 50 s ago." in await page(world)
 
 
-async def test_work_that_nobody_does_is_said_first(world: World) -> None:
+async def test_a_stalled_queue_is_reported_first(world: World) -> None:
     await subscribe(world)
     await world.connect()
     world.clock.pass_by(minutes=5, seconds=1)
@@ -65,7 +65,7 @@ async def test_work_that_nobody_does_is_said_first(world: World) -> None:
     assert "feedzone work" in text
 
 
-async def test_what_is_wrong_is_said_with_what_mends_it(world: World) -> None:
+async def test_problems_are_shown_with_their_remedy(world: World) -> None:
     await subscribe(world)
     await world.connect()
     await world.dead_letter(1)
@@ -88,10 +88,10 @@ async def test_what_is_wrong_is_said_with_what_mends_it(world: World) -> None:
         (100, 79, None),
     ],
 )
-async def test_seats_are_counted_and_their_end_is_told_in_time(
+async def test_seats_are_counted_with_a_warning_before_they_run_out(
     world: World, configured: int | None, people: int, told: str | None
 ) -> None:
-    """Pain 36: ten seats unless somebody says otherwise, or there are more athletes already."""
+    """There are ten seats, unless the setting says otherwise or more athletes are connected."""
     world.parts.insights._seats = configured
     await subscribe(world)
     for number in range(people):
@@ -105,7 +105,7 @@ async def test_seats_are_counted_and_their_end_is_told_in_time(
     assert f"Seats taken: {people}" in await page(world)
 
 
-async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
+async def test_a_used_up_rate_limit_shows_its_reset(world: World) -> None:
     await subscribe(world)
     await world.connect()
     budget = world.parts.insights.foresight._budget
@@ -194,7 +194,7 @@ async def test_a_wrong_address_shows_a_page_to_people(world: World) -> None:
             assert "Not Found" in answer.text
 
 
-async def test_events_come_in_pages_and_by_state(world: World) -> None:
+async def test_events_are_paged_and_filtered_by_status(world: World) -> None:
     await world.connect()
     for number in range(60):
         world.clock.pass_by(seconds=1)
@@ -220,7 +220,7 @@ async def test_an_event_is_shown_with_its_steps_and_as_received(world: World) ->
     assert "signature absent" in words(text)
 
 
-async def test_a_failure_is_told_in_words_and_can_be_run_again(world: World) -> None:
+async def test_a_failed_job_is_explained_and_can_be_retried(world: World) -> None:
     await world.connect()
     await world.deliver(1)
     letter = await world.dead_letter(1)
@@ -235,7 +235,7 @@ async def test_a_failure_is_told_in_words_and_can_be_run_again(world: World) -> 
     assert (await world.parts.insights.job(letter)).job.state == "queued"
 
 
-async def test_a_failure_that_passes_says_when_it_is_tried_again(world: World) -> None:
+async def test_a_temporary_failure_shows_its_next_automatic_retry(world: World) -> None:
     await world.connect()
     error = "GET activities/1 500 error"
     await world.dead_letter(1, Retry(error, kind="strava_error"))
@@ -247,7 +247,7 @@ async def test_a_failure_that_passes_says_when_it_is_tried_again(world: World) -
     assert "Next automatic retry soon" in await page(world, "/failures")
 
 
-async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) -> None:
+async def test_a_discarded_job_can_be_restored_for_a_minute(world: World) -> None:
     await world.connect()
     await world.deliver(1)
     letter = await world.dead_letter(1)
@@ -275,7 +275,7 @@ async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) ->
         assert (await world.parts.insights.jobs("dead")).items == []
 
 
-async def test_what_was_discarded_does_not_come_back_to_an_athlete_who_left(world: World) -> None:
+async def test_a_discarded_job_of_a_disconnected_athlete_cannot_be_restored(world: World) -> None:
     await world.connect()
     letter = await world.dead_letter(1)
     await world.parts.dead_letters.discard(letter, "gone")
@@ -284,7 +284,7 @@ async def test_what_was_discarded_does_not_come_back_to_an_athlete_who_left(worl
     assert (await world.parts.insights.jobs("dead")).items == []
 
 
-async def test_all_failures_of_a_kind_run_again_at_once(world: World) -> None:
+async def test_all_failed_jobs_of_a_class_are_retried_together(world: World) -> None:
     await world.connect()
     letters = [await world.dead_letter(number) for number in (1, 2, 3)]
     async with world.browser() as browser:
@@ -293,7 +293,7 @@ async def test_all_failures_of_a_kind_run_again_at_once(world: World) -> None:
     assert [(await world.parts.insights.job(one)).job.state for one in letters] == ["queued"] * 3
 
 
-async def test_an_athlete_is_disconnected_only_after_being_told_what_goes(world: World) -> None:
+async def test_disconnecting_first_shows_the_data_to_be_deleted(world: World) -> None:
     await world.connect()
     await world.store(1)
     await world.deliver(1)
@@ -309,7 +309,7 @@ async def test_an_athlete_is_disconnected_only_after_being_told_what_goes(world:
     assert (await world.parts.insights.athlete(42)).status == "deauthorized"
 
 
-async def test_syncs_are_begun_from_the_page_and_it_says_which(world: World) -> None:
+async def test_syncs_start_from_the_page_and_are_confirmed(world: World) -> None:
     await world.connect()
     async with world.browser() as browser:
         said = await act(browser, "/actions/athletes/42/sync")
@@ -324,7 +324,7 @@ async def test_syncs_are_begun_from_the_page_and_it_says_which(world: World) -> 
         assert (await browser.post("/actions/athletes/7/sync", data=token)).status_code == 404
 
 
-async def test_what_feedzone_did_not_dare_to_decide_is_decided_on_the_page(world: World) -> None:
+async def test_conflicts_are_decided_on_the_page(world: World) -> None:
     await world.connect()
     await world.database.write(
         lambda c: reconciliations.open_conflict(c, 42, [1, 2, 3, 4], 40, world.clock.now())
@@ -352,7 +352,7 @@ async def test_an_action_in_an_open_page_answers_in_place(world: World) -> None:
         assert "Athlete 7 is not connected. Nothing was changed." in answer.text
 
 
-async def test_a_notice_is_said_once(world: World) -> None:
+async def test_a_notice_is_shown_once(world: World) -> None:
     await world.connect()
     async with world.browser() as browser:
         assert "queued" in await act(browser, "/actions/athletes/42/verify")

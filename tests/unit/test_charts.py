@@ -1,4 +1,4 @@
-"""How curves and tracks become pictures, and quantities words."""
+"""Tracks as SVG, and quantities as text."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def test_a_track_is_drawn_north_up_and_in_its_true_shape():
 
 
 @pytest.mark.parametrize("points", [[], [(47.0, 8.0)]])
-def test_where_there_is_no_way_there_is_no_picture(points):
+def test_a_track_of_fewer_than_two_points_has_no_picture(points):
     assert track_svg(points) is None
 
 
-def test_the_noise_of_a_device_that_lies_still_is_not_drawn_as_a_journey():
+def test_gps_noise_of_a_resting_device_is_not_drawn_as_a_route():
     made = track_svg([(47.0, 8.0), (47.000004, 8.000003), (47.0, 8.000004)])
     assert max(made.width, made.height) < BOX / 20
 
 
 @pytest.mark.parametrize("lat", [90.0, -90.0])
-def test_a_track_over_a_pole_is_a_picture_all_the_same(lat):
+def test_a_track_over_a_pole_can_be_drawn(lat):
     assert track_svg([(lat, 0.0), (lat - lat / 90, 120.0)]) is not None
 
 
@@ -48,14 +48,14 @@ def test_a_long_track_stays_a_small_picture():
         (None, "metric", "36.0 km/h"),
     ],
 )
-def test_speed_is_told_as_the_sport_tells_it(sport, units, said):
+def test_speed_is_shown_as_usual_for_the_sport(sport, units, said):
     assert measures(units, sport).speed.text(10.0) == said
 
 
-def test_nobody_who_stands_still_has_a_pace():
+def test_standing_still_has_no_pace():
     assert measures("metric", "Run").speed.text(0.0) == "—"
     assert measures("metric", "Ride").speed.text(0.0) == "0.0 km/h"
 
 
-def test_nothing_is_minus_nought():
+def test_zero_is_never_negative():
     assert measures("metric", "Run").height.text(-0.2) == "0 m"

@@ -1,4 +1,4 @@
-"""How failures are told to people."""
+"""The texts of failures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def told(dead: DeadLetter) -> str:
         (NOW - timedelta(days=9), "17 Nov 15:00"),
     ],
 )
-def test_a_failure_says_what_strava_answers_for_what_and_since_when(first, since):
+def test_a_failure_names_the_status_the_object_and_the_start(first, since):
     dead = letter('GET activities/7 500 error ({"message":"error"})', "strava_error", first)
     assert told(dead) == f"Strava returns 500 for this activity, since {since}"
 
@@ -54,10 +54,10 @@ def test_a_failure_says_what_strava_answers_for_what_and_since_when(first, since
         ("a bug", "crash", "refresh_activity", "Unexpected error for this activity"),
     ],
 )  # fmt: skip
-def test_a_failure_without_an_answer_says_what_went_wrong(error, error_class, kind, words):
+def test_a_failure_without_a_response_is_explained(error, error_class, kind, words):
     assert told(letter(error, error_class, NOW, kind)) == f"{words}, since 15:00"
 
 
-def test_every_class_of_failures_says_what_happened_and_what_to_do():
+def test_every_class_of_failure_has_a_title_and_advice():
     assert set(CAUSES) == set(FAILURES)
     assert all(happened and advice for happened, advice in CAUSES.values())

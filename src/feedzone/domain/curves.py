@@ -11,7 +11,7 @@ import msgspec
 from .track import Point
 
 CHANNELS = ("altitude", "velocity_smooth", "heartrate", "watts", "cadence", "temp")
-"""What is drawn, as Strava names it (contract section 7)."""
+"""What is drawn, as Strava names it (docs/strava-api.md#streams)."""
 
 AXES = ("time", "distance")
 """What it is drawn over: seconds and metres since the start."""

@@ -101,7 +101,7 @@ def _range(name: str, values: Sequence[float | None], measures: Measures, averag
     label, measure = _label_and_measure(name, measures)
     moving = [value for value in values if value is not None and measure.convert(value) is not None]
     low, high = measure.number(min(moving, default=None)), measure.number(max(moving, default=None))
-    mean = f"average {measure.number(average)}" if average else ""
+    mean = f"avg {measure.number(average)}" if average else ""
     parts: tuple[str, ...]
     if measure.is_pace:
         # The slowest pace only says that the athlete stopped.
