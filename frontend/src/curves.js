@@ -44,7 +44,7 @@ export function drawCurves(box, plot, moved) {
   const figures = plot.curves.map(({ name }) => box.querySelector(`[data-channel="${name}"]`));
   const outputs = figures.map((figure) => figure.querySelector("output"));
   const holders = figures.map((figure) => figure.querySelector(".plot"));
-  const hint = "Move along a curve to see that place on the map.";
+  const hint = "Move along a curve to see the place.";
   const axes = Object.keys(plot.axes);
   const samples = plot.curves[0].values.length;
   let axis = axes.includes("distance") ? "distance" : (axes[0] ?? null);

@@ -193,7 +193,7 @@ async def test_a_manual_activity_and_its_deletion_appear_on_the_open_page(chromi
     page, watch = await watched(await chromium.new_context(viewport=DESKTOP), feedzone.url)
     await page.goto(f"{feedzone.url}/activities/{number}")
     await settled(page)
-    await expect(page.get_by_text("Entered manually")).to_be_visible()
+    await expect(page.get_by_text("Entered manually: no recorded data.")).to_be_visible()
     assert await violations(page) == []
     hills.world.delete(number)
     await expect(page.get_by_role("heading", level=1)).to_have_text("Deleted activity")
