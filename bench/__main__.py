@@ -1,21 +1,21 @@
-"""All benches, one after the other: medians and ratios of one run.
+"""Run all benchmarks and print medians and ratios.
 
-`python -m bench limiters` takes minutes, and so runs only when it is named.
+The comparison of limiters takes minutes and runs only on request: `python -m bench limiters`.
 """
 
 from __future__ import annotations
 
 import sys
 
-from . import intake, limiters, pages, stream_blob
+from . import deliveries, limiters, pages, stream_codec
 
 if sys.argv[1:2] == ["limiters"]:
     limiters.main(sys.argv[2:])
     sys.exit(0)
 
-print("# deliveries (bench/intake.py)")
-intake.main()
-print("\n# streams (bench/stream_blob.py)")
-stream_blob.main()
+print("# deliveries (bench/deliveries.py)")
+deliveries.main()
+print("\n# streams (bench/stream_codec.py)")
+stream_codec.main()
 print("\n# pages (bench/pages.py)")
 pages.main()

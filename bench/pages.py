@@ -1,4 +1,4 @@
-"""What pages cost: an answer among many rows, and 50 open pages while nothing happens."""
+"""Measure pages: response times in a large database, and the cost of 50 open, idle pages."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from feedzone.store.stream_codec import encode
 from feedzone.strava import payloads
 from feedzone.web.app import end_streams
 
-ACTIVITIES, EVENTS, PEOPLE = 100_000, 1_000_000, 500
+ACTIVITIES, EVENTS, ATHLETES = 100_000, 1_000_000, 500
 DAYS = 365
-AT_ONCE = 20_000
+BATCH = 20_000
 ROUNDS = 30
-OPEN_PAGES, WATCHED_S = 50, 40
+OPEN_PAGES, IDLE_S = 50, 40
 SAMPLES = 13_000
 RIDE = ACTIVITIES - 1
 PATHS = (
@@ -46,36 +46,39 @@ PATHS = (
     f"/activities/{RIDE}/curves",
     "/athletes/7",
 )
-BUSY, BUSY_ACTIVITIES, BUSY_YEARS = PEOPLE, 5000, 10
-"""One athlete with many activities, in ten years, each with as much of Strava's JSON as a ride of an hour."""
+BUSY, BUSY_ACTIVITIES, BUSY_YEARS = ATHLETES, 5000, 10
+"""An athlete with many activities in ten years, each with as much JSON as a ride of an hour."""
 
-SENT = json.dumps({"splits": "x" * 15_000})
+DETAIL_JSON = json.dumps({"splits": "x" * 15_000})
 BUSY_PATHS = ("", "?year=2025", "?q=999", "?sport=Run&state=failed")
 
 
 def fill(connection: Connection, now: datetime) -> None:
-    """A year of a large installation."""
-    for number in range(PEOPLE + 1):
+    """Store a year of data of a large installation."""
+    for number in range(ATHLETES + 1):
         profile = AthleteProfile(number, f"athlete{number}", "Ada", f"Number {number}")
         athletes.connect(connection, profile, "activity:read_all", "active", None, now)
         athletes.finish_listing(connection, number, now)
     begin = now - timedelta(days=DAYS)
-    for first in range(0, ACTIVITIES, AT_ONCE):
+    for first in range(0, ACTIVITIES, BATCH):
         rows = [
-            activity(number, number % PEOPLE, begin + timedelta(days=DAYS) * (number / ACTIVITIES), now)
-            for number in range(first, first + AT_ONCE)
+            activity(number, number % ATHLETES, begin + timedelta(days=DAYS) * (number / ACTIVITIES), now)
+            for number in range(first, first + BATCH)
         ]
         connection.execute(insert(strava_activities), rows)
     for number in range(BUSY_ACTIVITIES):
         at = now - timedelta(days=DAYS * BUSY_YEARS) * (number / BUSY_ACTIVITIES)
-        row = activity(ACTIVITIES + number, BUSY, at, now) | {"detail": SENT, "summary": SENT[:3000]}
+        row = activity(ACTIVITIES + number, BUSY, at, now) | {
+            "detail": DETAIL_JSON,
+            "summary": DETAIL_JSON[:3000],
+        }
         connection.execute(insert(strava_activities), [row])
-    for first in range(0, EVENTS, AT_ONCE):
-        connection.execute(insert(webhook_events), [event(n, begin) for n in range(first, first + AT_ONCE)])
+    for first in range(0, EVENTS, BATCH):
+        connection.execute(insert(webhook_events), [event(n, begin) for n in range(first, first + BATCH)])
 
 
 def ride(connection: Connection, now: datetime) -> None:
-    """One of them whole: a detail with laps, and streams of hours."""
+    """Store one complete activity: a detail with laps, and hours of streams."""
     shape = [math.sin(n / 300) for n in range(SAMPLES)]
     streams: dict[str, list[Any]] = {
         "time": list(range(SAMPLES)),
@@ -90,11 +93,15 @@ def ride(connection: Connection, now: datetime) -> None:
     }
     packed = encode(json.dumps({name: {"data": data} for name, data in streams.items()}).encode())
     laps = [{"name": f"Lap {n}", "distance": 5000.0, "moving_time": 650} for n in range(1, 21)]
-    body = {"id": RIDE, "athlete": {"id": RIDE % PEOPLE}, "name": "The long one", "laps": laps}
+    body = {"id": RIDE, "athlete": {"id": RIDE % ATHLETES}, "name": "The long one", "laps": laps}
     body |= {"sport_type": "Ride", "start_date": "2026-11-03T06:00:00Z", "distance": 100_000.0}
     record = payloads.activity(json.dumps(body).encode(), "detail", "bench")
-    held = StoreStreams(RIDE, RIDE % PEOPLE, "present", packed.blob, packed.channels, packed.samples)
-    effects.apply(connection, [StoreDetail(record, "reconciliation", None, complete=True), held], now)
+    store_streams = StoreStreams(
+        RIDE, RIDE % ATHLETES, "present", packed.blob, packed.channels, packed.samples
+    )
+    effects.apply(
+        connection, [StoreDetail(record, "reconciliation", None, complete=True), store_streams], now
+    )
 
 
 def activity(number: int, athlete_id: int, at: datetime, now: datetime) -> dict[str, Any]:
@@ -118,7 +125,7 @@ def activity(number: int, athlete_id: int, at: datetime, now: datetime) -> dict[
 def event(number: int, begin: datetime) -> dict[str, Any]:
     at = begin + timedelta(days=DAYS) * (number / EVENTS)
     status = "failed" if number % 1000 == 0 else "completed"
-    activity, owner = number % ACTIVITIES, number % PEOPLE
+    activity, owner = number % ACTIVITIES, number % ATHLETES
     body = {"object_id": activity, "object_type": "activity", "aspect_type": "update", "owner_id": owner}
     stamp = int(at.timestamp() * 1000)
     return {
@@ -159,8 +166,8 @@ async def measure(folder: Path) -> None:
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as browser:
-        await answers(browser, url)
-        await weight(browser, url)
+        await response_times(browser, url)
+        await page_sizes(browser, url)
         await idle(browser, url)
     end_streams(door.site)
     server.should_exit = True
@@ -168,55 +175,57 @@ async def measure(folder: Path) -> None:
     await app.close()
 
 
-async def answers(browser: aiohttp.ClientSession, url: str) -> None:
+async def response_times(browser: aiohttp.ClientSession, url: str) -> None:
     for path in (*PATHS, *(f"/athletes/{BUSY}{query}" for query in BUSY_PATHS)):
-        took = []
+        durations_ms = []
         for _ in range(ROUNDS):
-            began = time.perf_counter()
-            async with browser.get(f"{url}{path}") as answer:
-                await answer.read()
-                assert answer.status == 200, path
-            took.append((time.perf_counter() - began) * 1000)
-        print(f"{path:34} median {statistics.median(took):6.1f} ms, slowest {max(took):6.1f} ms")
+            start = time.perf_counter()
+            async with browser.get(f"{url}{path}") as response:
+                await response.read()
+                assert response.status == 200, path
+            durations_ms.append((time.perf_counter() - start) * 1000)
+        print(
+            f"{path:34} median {statistics.median(durations_ms):6.1f} ms, slowest {max(durations_ms):6.1f} ms"
+        )
 
 
-async def weight(browser: aiohttp.ClientSession, url: str) -> None:
+async def page_sizes(browser: aiohttp.ClientSession, url: str) -> None:
     for path in ("/", f"/activities/{RIDE}", f"/athletes/{BUSY}"):
-        async with browser.get(f"{url}{path}") as answer:
-            page = await answer.text()
+        async with browser.get(f"{url}{path}") as response:
+            page = await response.text()
         size = len(page.encode())
         for address in set(re.findall(r'(?:src|href)="(/static/[^"]+)"', page)):
-            async with browser.get(f"{url}{address}", headers={"Accept-Encoding": "gzip"}) as answer:
-                size += int(answer.headers["Content-Length"])
+            async with browser.get(f"{url}{address}", headers={"Accept-Encoding": "gzip"}) as response:
+                size += int(response.headers["Content-Length"])
         print(f"first load of {path}: {size / 1000:.0f} kB")
 
 
 async def idle(browser: aiohttp.ClientSession, url: str) -> None:
-    """Pages as browsers keep them: a stream each, and a question whenever it says that time has passed."""
-    asked = 0
+    """Measure open pages as in a browser: each has a stream and reloads when the stream says so."""
+    reloads = 0
 
     async def follow() -> None:
-        nonlocal asked
-        seen = ""
+        nonlocal reloads
+        digest = ""
         headers = {"HX-Request": "true"}
         async with browser.get(f"{url}/live", timeout=aiohttp.ClientTimeout(total=None)) as stream:
             async for line in stream.content:
                 if line.startswith(b"data:"):
-                    asked += 1
-                    async with browser.get(f"{url}/", headers=headers | {"X-Seen": seen}) as answer:
-                        found = re.search(r'data-digest="(\w+)"', await answer.text())
-                        seen = found.group(1) if found else seen
+                    reloads += 1
+                    async with browser.get(f"{url}/", headers=headers | {"X-Seen": digest}) as response:
+                        match = re.search(r'data-digest="(\w+)"', await response.text())
+                        digest = match.group(1) if match else digest
 
     pages = [asyncio.create_task(follow()) for _ in range(OPEN_PAGES)]
     await asyncio.sleep(3)
-    asked, cpu, began = 0, time.process_time(), time.perf_counter()
-    await asyncio.sleep(WATCHED_S)
-    share = (time.process_time() - cpu) / (time.perf_counter() - began)
+    reloads, cpu, start = 0, time.process_time(), time.perf_counter()
+    await asyncio.sleep(IDLE_S)
+    share = (time.process_time() - cpu) / (time.perf_counter() - start)
     for page in pages:
         page.cancel()
     print(
-        f"{OPEN_PAGES} open pages while nothing happens: {share:.1%} of a core, "
-        f"this bench's own {OPEN_PAGES} readers included; {asked} questions in {WATCHED_S} s"
+        f"{OPEN_PAGES} open, idle pages: {share:.1%} of a core, "
+        f"including the {OPEN_PAGES} clients of this benchmark; {reloads} reloads in {IDLE_S} s"
     )
 
 

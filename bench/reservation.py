@@ -1,4 +1,4 @@
-"""What it costs to reserve a call, on both databases: alone, and while ten callers ask at once."""
+"""Measure the reservation of a call on both databases: alone, and with ten callers at once."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from feedzone.store.schema import upgrade
 
 ROUNDS = 1500
 CALLERS = 10
-PLENTY = {name: Reading(10**9, 0) for name in WINDOWS}
+AMPLE = {name: Reading(10**9, 0) for name in WINDOWS}
 
 
 async def _timed(calls: int, body: Callable[[], Awaitable[object]]) -> list[float]:
-    took = []
+    durations_ms = []
     for _ in range(calls):
-        began = time.perf_counter()
+        start = time.perf_counter()
         await body()
-        took.append((time.perf_counter() - began) * 1000)
-    return took
+        durations_ms.append((time.perf_counter() - start) * 1000)
+    return durations_ms
 
 
 async def _bench(name: str, database: Database) -> None:
     budget = BudgetTable(database, StravaClock(SystemClock()))
-    await budget.answered(Reservation(), PLENTY)
+    await budget.answered(Reservation(), AMPLE)
     await budget.answered(await budget.reserve(Lane.LIVE), {})
 
     async def reserve() -> None:
         await budget.reserve(Lane.BACKFILL)
 
-    async def nothing() -> None:
+    async def empty_transaction() -> None:
         await database.write(lambda c: c.exec_driver_sql("SELECT 1").scalar(), durable=False)
 
-    empty = statistics.median(await _timed(ROUNDS, nothing))
+    empty_ms = statistics.median(await _timed(ROUNDS, empty_transaction))
     alone = sorted(await _timed(ROUNDS, reserve))
-    began = time.perf_counter()
+    start = time.perf_counter()
     await asyncio.gather(*(_timed(ROUNDS // CALLERS, reserve) for _ in range(CALLERS)))
-    together = (time.perf_counter() - began) * 1000 / ROUNDS
+    together = (time.perf_counter() - start) * 1000 / ROUNDS
     median = statistics.median(alone)
     print(
-        f"{name:10}: median {median:.2f} ms, 9 of 10 within {alone[ROUNDS * 9 // 10]:.2f} ms; "
-        f"{median / empty:.1f} times a transaction that does nothing; "
+        f"{name:10}: median {median:.2f} ms, 90 % within {alone[ROUNDS * 9 // 10]:.2f} ms; "
+        f"{median / empty_ms:.1f} times an empty transaction; "
         f"{CALLERS} callers at once: {together:.2f} ms each"
     )
 

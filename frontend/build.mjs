@@ -1,5 +1,5 @@
-// Bundles what pages load into src/feedzone/web/static: names carry a digest of the content, so that browsers
-// keep them for good; every file also lies there compressed. manifest.json says which name is which.
+// Bundles the assets of the pages into src/feedzone/web/static. File names contain a digest of the content, so that
+// browsers can cache them forever. Each file is also stored compressed. manifest.json maps each name to its file.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
@@ -16,7 +16,7 @@ await mkdir(out, { recursive: true });
 
 const { metafile } = await build({
   absWorkingDir: here,
-  // What only the page of an activity needs is a bundle of its own.
+  // The activity page has its own bundle, since no other page needs those scripts and styles.
   entryPoints: ["src/app.js", "src/app.css", "src/activity.js", "src/activity.css"],
   entryNames: "[name]-[hash]",
   outdir: out,
@@ -31,8 +31,8 @@ const { metafile } = await build({
 });
 
 const files = {};
-for (const [path, made] of Object.entries(metafile.outputs)) {
-  if (made.entryPoint) files[basename(made.entryPoint)] = relative(out, resolve(here, path));
+for (const [path, output] of Object.entries(metafile.outputs)) {
+  if (output.entryPoint) files[basename(output.entryPoint)] = relative(out, resolve(here, path));
 }
 const icon = await readFile(join(here, "src/icon.svg"));
 files["icon.svg"] = `icon-${createHash("sha256").update(icon).digest("hex").slice(0, 8)}.svg`;

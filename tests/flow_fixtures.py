@@ -1,4 +1,4 @@
-"""Fixtures of the flow tests: POST in, page or row out, against the sandbox over real HTTP."""
+"""Fixtures of the flow tests: an event goes in, a page or row comes out, against the sandbox over HTTP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from feedzone.sandbox import DeliveryRules, Limits, Running, SandboxOptions, running
+from feedzone.sandbox import DeliveryRules, Limits, RunningSandbox, SandboxOptions, running
 from processes import API_KEY, Feedzone, command, environment, free_port
 
 OPTIONS = SandboxOptions(
@@ -23,18 +23,18 @@ OPTIONS = SandboxOptions(
     limits=Limits(100_000, 1_000_000, 100_000, 1_000_000),
     delivery=DeliveryRules(attempts=3, spacing_s=0.5, timeout_s=2.0),
 )
-"""A sandbox Strava over HTTP, with room for tests, whose deliveries are retried soon."""
+"""A sandbox over HTTP with a generous rate limit, which repeats failed deliveries after half a second."""
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Running]:
+async def sandbox() -> AsyncIterator[RunningSandbox]:
     async with running(OPTIONS) as strava:
         yield strava
 
 
 @dataclass
 class Installation:
-    """One feedzone as an operator has it: settings, database, processes, and a browser to it."""
+    """One feedzone as an operator runs it: settings, database, processes, and a browser session."""
 
     home: Path
     database_url: str
@@ -59,7 +59,7 @@ class Installation:
         return await asyncio.to_thread(command, self.home, self.env, *arguments, within_s=within_s)
 
     async def connect(self, athlete_id: int, scope: str | None = None) -> str:
-        """Consent as a person does; returns the last page."""
+        """Consent in a browser, as a person does; return the text of the last page."""
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
             async with browser.get(f"{self.url}/connect", allow_redirects=False) as leaving:
                 consent = leaving.headers["Location"]
@@ -79,7 +79,7 @@ Install = Callable[..., Installation]
 
 @contextlib.asynccontextmanager
 async def installations(folder: Path) -> AsyncIterator[Install]:
-    """Makes installations, and ends their processes."""
+    """Yield a function that makes installations; stop their processes at the end."""
     made: list[Installation] = []
 
     def make(strava_url: str, database_url: str | None = None, **more: str) -> Installation:
@@ -106,13 +106,13 @@ async def install(tmp_path: Path) -> AsyncIterator[Install]:
 
 
 async def eventually(check: Callable[[], Awaitable[object]], within_s: float = 20) -> object:
-    """Wait until `check` gives something true; the last thing it gave otherwise stands in the failure."""
+    """Wait until `check` returns a true value, and return it; the failure shows the last value."""
     deadline = time.monotonic() + within_s
     while True:
-        found = await check()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {within_s} s: {check.__name__} gave {found!r}"
+        result = await check()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"not within {within_s} s: {check.__name__} gave {result!r}"
         await asyncio.sleep(0.05)
 
 

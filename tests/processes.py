@@ -1,4 +1,4 @@
-"""feedzone as its users run it: a process of its own, killed or stopped as tests please."""
+"""Run feedzone as users do: as a separate process that tests can kill or stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def free_port() -> int:
 
 
 def environment(home: Path, database_url: str, strava_url: str, port: int, **more: str) -> dict[str, str]:
-    """A complete environment; nothing of the machine's own settings leaks in."""
+    """Return a complete environment, so that no setting of the machine leaks in."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -43,7 +43,7 @@ def environment(home: Path, database_url: str, strava_url: str, port: int, **mor
 
 
 class Feedzone:
-    """One process. `log` is what it wrote to standard error."""
+    """A feedzone process. `log` is its standard error."""
 
     def __init__(self, home: Path, env: dict[str, str], *arguments: str) -> None:
         home.mkdir(parents=True, exist_ok=True)
@@ -63,20 +63,23 @@ class Feedzone:
             if self.process.poll() is not None:
                 raise AssertionError(f"feedzone ended with {self.process.returncode}:\n{self.log}")
             try:
-                with urllib.request.urlopen(f"{url}/readyz", timeout=2) as answer:
-                    if answer.status == 200:
+                with urllib.request.urlopen(f"{url}/readyz", timeout=2) as response:
+                    if response.status == 200:
                         return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
         raise AssertionError(f"feedzone was not ready within {within_s} s:\n{self.log}")
 
     def kill(self) -> None:
-        """As the kernel would: no chance to say goodbye."""
+        """Kill the process as the kernel does, with no time to shut down."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
 
     async def stop(self, within_s: float = 20) -> int:
-        """As an operator would. It waits for answers of a sandbox that may live in our own loop."""
+        """Stop the process as an operator does.
+
+        The wait runs in a thread: the process may still wait for a sandbox in this event loop.
+        """
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(self.process.wait, within_s)
@@ -85,8 +88,8 @@ class Feedzone:
 def command(
     home: Path, env: dict[str, str], *arguments: str, within_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end."""
-    line = [FEEDZONE, *arguments]
+    """Run a command and wait until it ends."""
+    command_line = [FEEDZONE, *arguments]
     return subprocess.run(
-        line, env=env, cwd=home, capture_output=True, text=True, timeout=within_s, check=False
+        command_line, env=env, cwd=home, capture_output=True, text=True, timeout=within_s, check=False
     )

@@ -1,4 +1,4 @@
-"""An installation with something of everything to see: what the browser tests and the screenshots look at."""
+"""An installation with data in every state, for the browser tests and the screenshots."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from feedzone.sandbox import Running, World
+from feedzone.sandbox import RunningSandbox, World
 from flow_fixtures import Installation
 
 Eventually = Callable[..., Awaitable[object]]
@@ -25,44 +25,44 @@ FLAGS = (
 )
 PAGES = ("/", "/athletes", "/events", "/failures", "/health")
 RETRIES = {"MAX_SYNC_RETRIES": "1"}
-"""So that what fails is given up at once."""
+"""A failed job becomes a dead letter at once."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """An installation, and the world of its sandbox."""
+    """An installation and the world of its sandbox."""
 
     feedzone: Installation
     world: World
 
 
-async def furnish(feedzone: Installation, sandbox: Running, eventually: Eventually) -> str:
-    """Athletes with activities, one who granted too little, an upload, and a failure; returns its job."""
+async def populate(feedzone: Installation, sandbox: RunningSandbox, eventually: Eventually) -> str:
+    """Create athletes with and without activity scopes, an upload and a dead letter; return its job."""
     world = sandbox.world
-    whole, *others = world.athletes
+    connected, *others = world.athletes
     assert (await feedzone.run("subscription", "ensure")).returncode == 0
-    await feedzone.connect(whole)
+    await feedzone.connect(connected)
     for other in others:
         await feedzone.connect(other, scope="read")
 
-    async def complete() -> object:
-        _, athlete = await feedzone.api(f"athletes/{whole}")
+    async def completed() -> object:
+        _, athlete = await feedzone.api(f"athletes/{connected}")
         return athlete["progress"]["completed"]
 
-    await eventually(complete, 60)
-    _, found = await feedzone.api(f"activities?athlete_id={whole}&limit=2")
-    broken = found["items"][1]["id"]
+    await eventually(completed, 60)
+    _, listed = await feedzone.api(f"activities?athlete_id={connected}&limit=2")
+    broken = listed["items"][1]["id"]
     world.faults.poison.add(broken)
     world.rename(broken, "Strava cannot show this one")
-    fresh = world.record(whole, sport="GravelRide", minutes=40, name="Along the river").id
+    fresh = world.record(connected, sport="GravelRide", minutes=40, name="Along the river").id
 
     async def stored() -> object:
         status, _ = await feedzone.api(f"activities/{fresh}/streams")
         return status == 200
 
-    async def given_up() -> object:
+    async def dead_letter() -> object:
         _, jobs = await feedzone.api("jobs?state=dead")
         return jobs["items"] and jobs["items"][0]["id"]
 
     await eventually(stored, 60)
-    return str(await eventually(given_up, 60))
+    return str(await eventually(dead_letter, 60))

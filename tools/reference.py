@@ -1,4 +1,4 @@
-"""Writes docs/reference.md from what the code says: tables, settings, commands. `make docs` runs it."""
+"""Write docs/reference.md from the code: tables and settings. `make docs` runs it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from feedzone.store.schema.tables import metadata
 ROOT = Path(__file__).parents[1]
 
 ABOUT = {
-    "webhook_events": "What Strava told us. Identical deliveries are one row.",
-    "jobs": "The queue. One live row per object; finished jobs are removed, dead letters stay.",
-    "strava_athletes": "Who is connected. Of who has left, only the id stays.",
-    "strava_gear": "Bikes and shoes of the profile, read once a day: unused, retired and deleted ones, too.",
+    "webhook_events": "Events that Strava sent. Identical deliveries share one row.",
+    "jobs": "The queue. One live row per object and kind; finished jobs are removed, dead letters stay.",
+    "strava_athletes": "Connected athletes. Of a disconnected athlete only the id stays.",
+    "strava_gear": "Bikes and shoes of the profile, read once a day, also unused, retired and deleted ones.",
     "strava_activities": "Activities, in SI units; `summary` and `detail` are what Strava sent, as received.",
-    "activity_streams": "One Parquet blob an activity, a column a channel; DuckDB and pandas read it.",
-    "activity_photos": "The photos of an activity as Strava lists them, where FETCH_PHOTOS is set.",
-    "webhook_subscriptions": "The push subscriptions we know to be ours.",
-    "activity_changes": "The audit trail: field by field, from what to what, when, and why.",
-    "token_uses": "When tokens were exchanged and refreshed, and what came of it. Never a token.",
+    "activity_streams": "One Parquet blob per activity, one column per channel; DuckDB and pandas read it.",
+    "activity_photos": "The photos of an activity as Strava lists them, if FETCH_PHOTOS is set.",
+    "webhook_subscriptions": "Our push subscriptions.",
+    "activity_changes": "The audit trail: each changed field with its old and new value, time and cause.",
+    "token_uses": "Each exchange and refresh of tokens, with time and result. Never a token.",
     "api_budget": "The four windows of Strava's rate limit, shared by all processes.",
-    "call_log": "Every call of the last eight days. What spent the quota?",
-    "job_attempts": "The story of jobs that failed: every attempt.",
-    "application_state": "Whether Strava has switched the application off; one row at most.",
-    "reconciliations": "Comparisons with Strava, and what they found.",
-    "conflicts": "What feedzone did not dare to decide alone.",
-    "oauth_states": "One-time states of consents under way.",
-    "rejected_claims": "Deletes and deauthorisations that Strava denied when asked.",
-    "deletion_receipts": "Proof that an athlete who left is gone.",
+    "call_log": "Every call of the last eight days, with the job that made it.",
+    "job_attempts": "Every attempt of the jobs that failed.",
+    "application_state": "The state of the circuit breaker; one row at most.",
+    "reconciliations": "Reconciliations with Strava and their findings.",
+    "conflicts": "Mass deletions that wait for a person's decision.",
+    "oauth_states": "One-time state values of consents under way.",
+    "rejected_claims": "Deletes and deauthorisations that Strava refuted, so probably forged.",
+    "deletion_receipts": "Proof that the data of a disconnected athlete was deleted.",
 }
 
 
 def tables() -> list[str]:
+    """Return the section of each table: its columns on both databases, and its allowed values."""
     lines = ["## Tables", ""]
     for name, about in ABOUT.items():
         lines += [f"### {name}", "", about, "", "| column | SQLite | PostgreSQL | |", "|---|---|---|---|"]
@@ -54,7 +55,7 @@ def tables() -> list[str]:
 
 
 def settings() -> list[str]:
-    """The settings, as .env.template explains them."""
+    """Return the table of settings, with the comments of .env.template."""
     lines = ["## Settings", "", "| setting | default | |", "|---|---|---|"]
     about: list[str] = []
     for line in (ROOT / ".env.template").read_text().splitlines():
@@ -69,10 +70,11 @@ def settings() -> list[str]:
 
 
 def reference() -> str:
+    """Return the page. A table without a description ends the program."""
     head = [
         "# Reference",
         "",
-        "Written by `make docs` from the code; do not edit. The HTTP API describes itself at `/docs`.",
+        "`make docs` writes this page from the code; do not edit it. `/docs` describes the HTTP API.",
         "",
     ]
     missing = set(metadata.tables) ^ set(ABOUT)

@@ -1,5 +1,7 @@
-"""Every page, on desktop and phone, light and dark: `make screenshots` writes them to screenshots/,
-and three of them to docs/images/, for the README."""
+"""Take a picture of every page, on desktop and phone, in light and dark.
+
+`make screenshots` writes them to screenshots/, and three of them to docs/images/ for the README.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,15 @@ from pathlib import Path
 import aiohttp
 from playwright.async_api import Browser, async_playwright
 
-from feedzone.sandbox import Limits, Running, SandboxOptions, running
+from feedzone.sandbox import Limits, RunningSandbox, SandboxOptions, running
 from flow_fixtures import Installation, eventually
 from processes import environment, free_port
-from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, furnish
+from stage import DESKTOP, FLAGS, PAGES, PHONE, RETRIES, populate
 
 OUT = Path(__file__).parents[1] / "screenshots"
 IMAGES = Path(__file__).parents[1] / "docs/images"
 IN_README = ("overview", "activity", "athlete")
-"""Of these the part that is seen first is kept with the documents."""
+"""The top of these pages is stored with the documents."""
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
 PASSWORD = "screenshots"
@@ -41,7 +43,7 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
                 viewport=viewport, color_scheme=theme, device_scale_factor=1, timezone_id="Europe/Berlin"
             )
             page = await context.new_page()
-            await page.goto(base)  # the first answer learns the reader's time zone
+            await page.goto(base)  # the first request tells the server the time zone
             if consents:
                 await page.goto(f"{base}/connect")
                 await page.get_by_role("button", name="Authorize").click()
@@ -59,21 +61,21 @@ async def shoot(browser: Browser, base: str, pages: dict[str, str], *, consents:
             print(f"{', '.join(pages)}: {size}, {theme}")
 
 
-async def activities(full: Installation, strava: Running) -> dict[str, str]:
-    """The pages of an activity that is whole, of one that failed, and of one that was deleted."""
-    _, held = await full.api("activities?limit=50")
-    whole, *others = held["items"]
-    failed = next(one for one in others if one["sync_status"] == "failed")
-    gone = next(one for one in others if one["sync_status"] == "synced")
-    strava.world.delete(gone["id"])
+async def activities(full: Installation, strava: RunningSandbox) -> dict[str, str]:
+    """Return the pages of a complete, a failed and a deleted activity."""
+    _, stored = await full.api("activities?limit=50")
+    complete, *others = stored["items"]
+    failed = next(activity for activity in others if activity["sync_status"] == "failed")
+    deleted = next(activity for activity in others if activity["sync_status"] == "synced")
+    strava.world.delete(deleted["id"])
 
-    async def buried() -> object:
-        status, _ = await full.api(f"activities/{gone['id']}")
+    async def is_deleted() -> object:
+        status, _ = await full.api(f"activities/{deleted['id']}")
         return status == 404
 
-    await eventually(buried)
-    found = {"": whole, "-failed": failed, "-deleted": gone}
-    return {f"activity{name}": f"/activities/{one['id']}" for name, one in found.items()}
+    await eventually(is_deleted)
+    shown = {"": complete, "-failed": failed, "-deleted": deleted}
+    return {f"activity{name}": f"/activities/{activity['id']}" for name, activity in shown.items()}
 
 
 async def main() -> None:
@@ -92,17 +94,17 @@ async def main() -> None:
             empty = installation(home / "empty", strava.url)
             closed = installation(home / "closed", strava.url, ADMIN_PASSWORD=PASSWORD)
             try:
-                for one in (full, empty, closed):
-                    await one.start()
-                await furnish(full, strava, eventually)
+                for instance in (full, empty, closed):
+                    await instance.start()
+                await populate(full, strava, eventually)
                 _, events = await full.api("events?limit=1")
-                _, people = await full.api("athletes")
+                _, athletes = await full.api("athletes")
                 pages = {path.strip("/") or "overview": path for path in PAGES}
                 pages["event"] = f"/events/{events['items'][0]['id']}"
-                first_one, *others = (f"/athletes/{one['id']}" for one in people["items"])
-                pages |= {"disconnect": f"{first_one}/disconnect", "athlete": first_one}
+                first_athlete, *others = (f"/athletes/{athlete['id']}" for athlete in athletes["items"])
+                pages |= {"disconnect": f"{first_athlete}/disconnect", "athlete": first_athlete}
                 pages |= {
-                    "athlete-search": f"{first_one}?q=along",
+                    "athlete-search": f"{first_athlete}?q=along",
                     "athlete-scopes": others[0],
                     "join": "/join",
                 }
@@ -116,10 +118,10 @@ async def main() -> None:
                     browser, closed.url, {"login": "/login", "not-found": "/nothing", "invited": "/join"}
                 )
             finally:
-                for one in (full, empty, closed):
-                    for process in one.processes:
-                        process.stop()
-                    await one.browser.close()
+                for instance in (full, empty, closed):
+                    for process in instance.processes:
+                        await process.stop()
+                    await instance.browser.close()
             await browser.close()
 
 

@@ -1,10 +1,10 @@
-// The script of all pages. Without it pages work the same, but do not update while they are open.
+// All scripts of the pages. Without scripts the pages show the same content, but do not update.
 import "./swap.js";
-import { localize, sendZone } from "./times.js";
-import { follow } from "./live.js";
+import { sendZone, updateTimes } from "./times.js";
+import { followUpdates } from "./live.js";
 import "./preferences.js";
 import "./dialogs.js";
 
 sendZone();
-localize();
-follow();
+updateTimes();
+followUpdates();

@@ -1,15 +1,15 @@
-// Curves with one cursor for all of them, over distance or time.
+// Curves over distance or time that share one cursor.
 import uPlot from "uplot";
 
 const HEIGHT = 92;
 const GUTTER = 46;
 
-const two = (number) => String(number).padStart(2, "0");
+const twoDigits = (number) => String(number).padStart(2, "0");
 
 export function clock(seconds) {
-  const whole = Math.round(seconds);
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
-  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+  const total = Math.round(seconds);
+  const [hours, minutes] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60)];
+  return hours ? `${hours}:${twoDigits(minutes)}:${twoDigits(total % 60)}` : `${minutes}:${twoDigits(total % 60)}`;
 }
 
 const format = {
@@ -18,27 +18,27 @@ const format = {
   number: (value, digits) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }),
 };
 
-function text(curve, value) {
+function valueText(curve, value) {
   if (value === null || value === undefined) return "–";
   return `${curve.pace ? clock(value) : format.number(value, curve.digits)} ${curve.unit}`;
 }
 
-// A short stop at full scale would flatten the rest of the curve, so it runs off the edge.
-function span(curve, low, high) {
+// Clip extreme values: a short stop, drawn in full, would flatten the rest of the curve.
+function range(curve, low, high) {
   if (low === null || !(curve.pace || curve.name === "cadence")) return pad(low, high);
-  const known = curve.values.filter((value) => value !== null).sort((a, b) => a - b);
-  const at = (share) => known[Math.floor((known.length - 1) * share)];
-  return curve.pace ? pad(low, Math.min(high, at(0.96))) : pad(Math.max(low, at(0.04)), high);
+  const sorted = curve.values.filter((value) => value !== null).sort((a, b) => a - b);
+  const quantile = (share) => sorted[Math.floor((sorted.length - 1) * share)];
+  return curve.pace ? pad(low, Math.min(high, quantile(0.96))) : pad(Math.max(low, quantile(0.04)), high);
 }
 
 function pad(low, high) {
   if (low === null || high === null) return [0, 1];
-  const room = (high - low || Math.abs(high) * 0.1 || 1) * 0.08;
-  return [low - room, high + room];
+  const margin = (high - low || Math.abs(high) * 0.1 || 1) * 0.08;
+  return [low - margin, high + margin];
 }
 
-export function drawCurves(box, plot, moved) {
-  const where = box.querySelector(".where");
+export function drawCurves(box, plot, onMove) {
+  const position = box.querySelector(".where");
   const choice = box.querySelector(".choice");
   const scrub = box.querySelector(".scrub");
   const figures = plot.curves.map(({ name }) => box.querySelector(`[data-channel="${name}"]`));
@@ -51,18 +51,18 @@ export function drawCurves(box, plot, moved) {
   let shown = null;
   let charts = [];
 
-  const along = () => (axis ? plot.axes[axis].values : plot.curves[0].values.map((_, index) => index));
+  const xValues = () => (axis ? plot.axes[axis].values : plot.curves[0].values.map((_, index) => index));
 
   function show(index) {
     if (index === shown) return;
     shown = index;
-    moved(index);
-    const places = index === null ? [] : axes.map((name) => format[name](plot.axes[name].values[index], plot.axes[name].unit));
-    where.textContent = places.join(" · ") || hint;
-    outputs.forEach((output, n) => (output.textContent = index === null ? "" : text(plot.curves[n], plot.curves[n].values[index])));
+    onMove(index);
+    const positions = index === null ? [] : axes.map((name) => format[name](plot.axes[name].values[index], plot.axes[name].unit));
+    position.textContent = positions.join(" · ") || hint;
+    outputs.forEach((output, n) => (output.textContent = index === null ? "" : valueText(plot.curves[n], plot.curves[n].values[index])));
     if (index === null) return;
     scrub.value = index;
-    scrub.setAttribute("aria-valuetext", [...places, ...plot.curves.map((curve) => `${curve.label} ${text(curve, curve.values[index])}`)].join(", "));
+    scrub.setAttribute("aria-valuetext", [...positions, ...plot.curves.map((curve) => `${curve.label} ${valueText(curve, curve.values[index])}`)].join(", "));
   }
 
   function options(curve, figure, width, last) {
@@ -77,7 +77,7 @@ export function drawCurves(box, plot, moved) {
       legend: { show: false },
       scales: {
         x: { time: false },
-        y: { dir: curve.pace ? -1 : 1, range: (_, low, high) => span(curve, low, high) },
+        y: { dir: curve.pace ? -1 : 1, range: (_, low, high) => range(curve, low, high) },
       },
       cursor: {
         y: false,
@@ -118,19 +118,19 @@ export function drawCurves(box, plot, moved) {
     };
   }
 
-  function make() {
+  function drawAll() {
     clear();
     charts = plot.curves.map((curve, n) => {
       const holder = holders[n];
       const width = holder.clientWidth;
-      const chart = new uPlot(options(curve, figures[n], width, n === plot.curves.length - 1), [along(), curve.values], holder);
-      touch(chart);
+      const chart = new uPlot(options(curve, figures[n], width, n === plot.curves.length - 1), [xValues(), curve.values], holder);
+      followTouch(chart);
       return chart;
     });
   }
 
-  // A horizontal touch moves the cursor; a vertical one scrolls the page.
-  function touch(chart) {
+  // A horizontal swipe moves the cursor; a vertical one scrolls the page.
+  function followTouch(chart) {
     chart.over.addEventListener("pointermove", (event) => {
       if (event.pointerType !== "touch") return;
       const { left, top } = chart.over.getBoundingClientRect();
@@ -138,19 +138,19 @@ export function drawCurves(box, plot, moved) {
     });
   }
 
-  function jump() {
+  function moveToScrubber() {
     const [chart] = charts;
     const index = Number(scrub.value);
-    chart.setCursor({ left: chart.valToPos(along()[index], "x"), top: 10 }, true, true);
+    chart.setCursor({ left: chart.valToPos(xValues()[index], "x"), top: 10 }, true, true);
     show(index);
   }
 
-  function choose(event) {
+  function chooseAxis(event) {
     const button = event.target.closest("[data-axis]");
     if (!button) return;
     axis = button.dataset.axis;
     for (const option of choice.querySelectorAll("button")) option.setAttribute("aria-pressed", String(option === button));
-    make();
+    drawAll();
   }
 
   function clear() {
@@ -163,22 +163,22 @@ export function drawCurves(box, plot, moved) {
   theme.observe(document.documentElement, { attributeFilter: ["data-theme"] });
   const dark = matchMedia("(prefers-color-scheme: dark)");
   dark.addEventListener("change", redraw);
-  // Only for a new width: redrawing a curve removes its cursor.
+  // Only if the width changed: a redrawn curve loses its cursor.
   const fit = (chart, n) => {
     const width = holders[n].clientWidth;
     if (width && width !== chart.width) chart.setSize({ width, height: chart.height });
   };
   const resized = new ResizeObserver(() => charts.forEach(fit));
 
-  make();
-  where.textContent = hint;
+  drawAll();
+  position.textContent = hint;
   resized.observe(box);
   scrub.max = samples - 1;
   scrub.hidden = false;
-  scrub.addEventListener("input", jump);
+  scrub.addEventListener("input", moveToScrubber);
   if (choice) {
     choice.hidden = false;
-    choice.addEventListener("click", choose);
+    choice.addEventListener("click", chooseAxis);
   }
 
   return {
@@ -187,8 +187,8 @@ export function drawCurves(box, plot, moved) {
       resized.disconnect();
       theme.disconnect();
       dark.removeEventListener("change", redraw);
-      scrub.removeEventListener("input", jump);
-      choice?.removeEventListener("click", choose);
+      scrub.removeEventListener("input", moveToScrubber);
+      choice?.removeEventListener("click", chooseAxis);
     },
   };
 }

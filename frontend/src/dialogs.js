@@ -1,4 +1,4 @@
-// Close menus on a click outside, copy links, dismiss notices.
+// Close menus on a click outside or on Escape, copy links, and dismiss notices.
 document.addEventListener("click", async (event) => {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (!menu.contains(event.target)) menu.open = false;

@@ -1,13 +1,13 @@
-// One stream notifies the page of changes; the page then requests its changing part. Hidden pages disconnect:
-// a browser allows six connections to a host, so open tabs would block each other.
+// One event stream reports changes; the parts of the page then reload themselves. Hidden pages close the stream,
+// because a browser allows six connections per host, and a seventh open tab would get none.
 let source = null;
 
-function showState(state) {
-  const sign = document.getElementById("connection");
-  if (sign) sign.dataset.state = state;
+function showConnection(state) {
+  const indicator = document.getElementById("connection");
+  if (indicator) indicator.dataset.state = state;
 }
 
-function changed() {
+function notifyChanged() {
   document.body.dispatchEvent(new Event("changed"));
 }
 
@@ -15,14 +15,14 @@ function connect(address) {
   if (source || document.hidden) return;
   source = new EventSource(address);
   let version = null;
-  source.addEventListener("open", () => showState("live"));
+  source.addEventListener("open", () => showConnection("live"));
   source.addEventListener("changed", (message) => {
-    // The first message gives the current version, which the page may have missed while disconnected.
-    if (version !== message.data) changed();
+    // The first message also counts as a change: the page may have missed changes while disconnected.
+    if (version !== message.data) notifyChanged();
     version = message.data;
   });
   source.addEventListener("error", () => {
-    showState("lost");
+    showConnection("lost");
     if (source?.readyState === EventSource.CLOSED) {
       disconnect();
       setTimeout(connect, 5000, address);
@@ -35,7 +35,7 @@ function disconnect() {
   source = null;
 }
 
-export function follow() {
+export function followUpdates() {
   const address = document.body.dataset.live;
   if (!address) return;
   document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect(address)));

@@ -1,4 +1,4 @@
-// Apply the theme at once and store it in a cookie for the server. Without scripts the form is sent.
+// Apply the theme at once and store it in a cookie for the server. Without scripts the form is submitted.
 document.addEventListener("submit", (event) => {
   const form = event.target.closest("form[data-preference]");
   if (!form || form.dataset.preference !== "theme") return;

@@ -1,32 +1,32 @@
-// htmx requests the changed part; Idiomorph merges it and preserves focus, selection and open menus.
+// htmx requests changed parts of the page; Idiomorph merges them and keeps focus, selection and open menus.
 import htmx from "htmx.org";
 import { Idiomorph } from "idiomorph";
 
-window.htmx = htmx; // for its extensions and our tests
+window.htmx = htmx; // htmx extensions and the tests expect this global
 
 Object.assign(htmx.config, {
-  allowEval: false, // the content policy forbids it
-  includeIndicatorStyles: false, // and inline styles
+  allowEval: false, // the content security policy forbids eval
+  includeIndicatorStyles: false, // it forbids inline styles, too
   historyEnabled: false,
   defaultSettleDelay: 0,
   timeout: 20_000,
 });
 
 const callbacks = {
-  beforeNodeMorphed: (old, fresh) => !isDrawn(old, fresh) && !isBeingFilled(old),
+  beforeNodeMorphed: (old, fresh) => !isDrawn(old, fresh) && !isEdited(old),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.localName === "details"),
 };
 
-// An element with a drawing stays unchanged until there is another version to draw.
+// Keep an element into which a script has drawn, unless its data changed.
 function isDrawn(old, fresh) {
   return Boolean(old.dataset?.kept) && old.dataset.kept === fresh.dataset?.kept;
 }
 
-function isBeingFilled(old) {
+function isEdited(old) {
   return old.localName === "form" && "begun" in old.dataset;
 }
 
-// A form that is being filled in stays unchanged until it is sent.
+// Do not replace a form that the user has started to fill in, until it is submitted.
 document.addEventListener("input", ({ target }) => {
   if (target.form) target.form.dataset.begun = "";
 });
@@ -45,7 +45,7 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
   else if (elt.dataset.digest) headers["x-seen"] = elt.dataset.digest;
 });
 
-// An error response carries its own notice.
+// Show errors, too: an error response contains its own notice.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.xhr.status >= 400 && detail.xhr.getResponseHeader("hx-retarget")) detail.shouldSwap = true;
 });

@@ -22,9 +22,7 @@ from .domain.quota.windows import limits_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox
 from .ports import Clock, Handler, Transport, Wakeup
-from .queries.dashboard import PageInsights
-from .queries.insights import Insights
-from .queries.quota import Foresight
+from .queries.read_models import ReadModels, read_models
 from .services.athletes import AthleteService
 from .services.dead_letters import DeadLetterService
 from .services.reconciliation import ReconciliationService
@@ -78,8 +76,7 @@ class App:
     queue: JobTable
     worker: WorkerService
     inbox: Inbox
-    insights: Insights
-    pages: PageInsights
+    queries: ReadModels
     athletes: AthleteService
     dead_letters: DeadLetterService
     reconciliation: ReconciliationService
@@ -124,9 +121,6 @@ def build(
         max_attempts=settings.max_sync_retries,
         fetch_photos=settings.fetch_photos,
     )
-    insights = Insights(
-        database, clock, _foresight(settings, database, clock, budget), seats=settings.strava_seats
-    )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(
         settings=settings,
@@ -142,8 +136,7 @@ def build(
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, journal),
         inbox=Inbox(database, clock, wakeup),
-        insights=insights,
-        pages=PageInsights(database, clock, insights),
+        queries=_queries(settings, database, clock, budget),
         athletes=AthleteService(database, clock, wakeup, tokens, application, redirect, days),
         dead_letters=DeadLetterService(database, clock, wakeup),
         reconciliation=ReconciliationService(database, clock, wakeup, days),
@@ -160,9 +153,15 @@ def _http() -> Transport:
     return HttpTransport(f"feedzone/{__version__}")
 
 
-def _foresight(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> Foresight:
-    size, photos = settings.queue_batch_size, settings.fetch_photos
-    return Foresight(database, clock, budget, batch_size=size, photos=photos)
+def _queries(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> ReadModels:
+    return read_models(
+        database,
+        clock,
+        budget,
+        seats=settings.strava_seats,
+        batch_size=settings.queue_batch_size,
+        photos=settings.fetch_photos,
+    )
 
 
 def _application(settings: Settings, transport: Transport) -> StravaApplication:

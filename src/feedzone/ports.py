@@ -1,6 +1,7 @@
 """The boundaries that have two implementations or a fake, as Protocols.
 
-Rooms know each other only through what stands here and through the plain values of `domain`.
+`handlers`, `worker`, `strava` and `store` know each other only through these and the plain values of
+`domain`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Clock(Protocol):
 
 
 class Wakeup(Protocol):
-    """Tells waiting workers that there may be work. It may be lost: polling stays the truth."""
+    """Signals to waiting workers that there may be work. A signal may be lost, so workers poll as well."""
 
     def notify(self) -> None: ...
 
@@ -43,7 +44,7 @@ class Wakeup(Protocol):
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request to be sent. `form` is sent form-encoded; secrets never stand in the URL."""
+    """An HTTP request to send. `form` is sent form-encoded."""
 
     method: str
     url: str
@@ -54,7 +55,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer with its body read. Header names are lower case."""
+    """An HTTP response with its body read. Header names are lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -62,7 +63,7 @@ class Response:
 
 
 class Transport(Protocol):
-    """Sends one HTTP request. Raises TransportFailure (or CallOverdue) when no answer came."""
+    """Sends one HTTP request. Raises TransportFailure (or CallOverdue) when no response came."""
 
     async def send(self, request: Request, timeout: float) -> Response: ...
 
@@ -70,16 +71,16 @@ class Transport(Protocol):
 
 
 class TokenRows(Protocol):
-    """Where tokens are kept: encrypted, with a generation number that only rises."""
+    """The stored tokens: encrypted, with a generation number that only rises."""
 
     async def load(self, athlete_id: int) -> TokenRow | None: ...
 
     async def claim_refresh(self, athlete_id: int, generation: int, owner: str, seconds: float) -> bool:
-        """True for the one caller, of all processes, that may refresh generation `generation` now."""
+        """Return True to the only caller, across all processes, that may refresh this generation now."""
         ...
 
     async def save_rotated(self, athlete_id: int, generation: int, grant: TokenGrant) -> bool:
-        """Store the rotated pair. False when `generation` is no longer the current one."""
+        """Store the rotated pair. Return False when `generation` is no longer the current one."""
         ...
 
     async def release_refresh(self, athlete_id: int, owner: str, *, uncertain: bool) -> None: ...
@@ -95,32 +96,35 @@ class BudgetRows(Protocol):
     async def reserve(self, lane: Lane) -> Reservation:
         """Count one call before it is sent.
 
-        Raises, counting nothing: QuotaSpent when a window is full, or what is left is kept for lanes that go
-        before this one; ApplicationPaused while Strava has the application switched off. May wait a moment
-        for the answer to another call.
+        Raises, counting nothing: QuotaSpent when a window is full, or its remaining calls are reserved for
+        lanes of higher priority; ApplicationPaused while Strava has the application switched off. May wait
+        a moment for the response to another call.
         """
         ...
 
     async def release(self, reservation: Reservation) -> None:
-        """Give back a reservation whose call was never sent."""
+        """Return a reservation whose call was never sent."""
         ...
 
     async def answered(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> int:
-        """The call has ended: correct limits and usage by what its headers say, if there were any.
+        """Record the end of a call, and correct limits and usage by its headers, if it has any.
 
-        They were true `at` that instant, by Strava's clock: a window may have ended since.
+        The headers were true `at` that instant, by Strava's clock: a window may have ended since.
 
-        Returns how many calls of this day Strava has counted that we did not know of.
+        Returns the number of calls that Strava counted today and that feedzone did not send.
         """
         ...
 
     async def latch(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> datetime:
-        """A 429 came: close the window that is spent, for everyone; return when it opens again."""
+        """Close the spent window for all processes after a 429; return when it opens again."""
         ...
 
 
 class BreakerRows(Protocol):
-    """Whether all calls wait, shared by all processes: the application is switched off, or Strava fails."""
+    """The circuit breaker, shared by all processes.
+
+    It stops all calls while Strava has the application switched off, or fails at everything.
+    """
 
     async def open_inactive(self, reason: str) -> ApplicationPaused: ...
 
@@ -132,20 +136,20 @@ class BreakerRows(Protocol):
 
 
 class CallSink(Protocol):
-    """Remembers every call, so that it can be said what spent the rate limit."""
+    """Records every call, so that people can see which work used the rate limit."""
 
     def note(self, call: ApiCall) -> None:
-        """Remember a finished call. Never waits: it is written later, with others."""
+        """Record a finished call. Never waits: it is written later, together with others."""
         ...
 
 
 class StravaApi(Protocol):
-    """What feedzone asks of Strava for one athlete. Raises the StravaError tree and QuotaSpent."""
+    """The calls that feedzone makes for one athlete. Each raises subclasses of StravaError."""
 
     async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord: ...
 
     async def streams(self, athlete_id: int, activity_id: int) -> bytes:
-        """The streams answer as received: a JSON object by channel; `{}` when Strava has none."""
+        """Return the response as received: a JSON object by channel; `{}` when Strava has no streams."""
         ...
 
     async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]: ...
@@ -159,47 +163,47 @@ class StravaApi(Protocol):
     async def gear(self, athlete_id: int) -> GearListing: ...
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
-        """Ask Strava whether the athlete's access is gone: True only when Strava itself says so."""
+        """Return whether the athlete revoked our access: True only when Strava itself says so."""
         ...
 
     async def revoke(self, token: str) -> None: ...
 
 
 class HandlerReads(Protocol):
-    """What handlers may ask the database before they decide."""
+    """The database reads that handlers need for their decisions."""
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None: ...
 
     async def connected_at(self, athlete_id: int) -> datetime | None:
-        """When the athlete consented last; None: never."""
+        """Return when the athlete last consented; None: never."""
         ...
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
-        """The sport types whose details are wanted; None: all."""
+        """Return the sport types whose details the athlete selected; None: all."""
         ...
 
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
-        """None: nobody has asked for any, or the activity is gone."""
+        """Return None when photos were never requested, or the activity is gone."""
         ...
 
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
-        """Ids of the athlete's live activities that started in between."""
+        """Return the ids of the athlete's live activities that started in between."""
         ...
 
     async def stored_count(self, athlete_id: int) -> int:
-        """How many live activities of the athlete we hold."""
+        """Return how many live activities of the athlete are stored."""
         ...
 
 
 class JobQueue(Protocol):
-    """The queue as the worker sees it."""
+    """The part of the job queue that the worker needs."""
 
     async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]: ...
 
     async def finish(self, job: Job, outcome: Outcome) -> bool:
         """Apply the outcome's effects and complete the job in one transaction.
 
-        False, changing nothing, when the lease is no longer this job's.
+        Return False, changing nothing, when the job has lost its lease.
         """
         ...
 
@@ -213,6 +217,6 @@ class JobQueue(Protocol):
 
 
 class Handler(Protocol):
-    """Does one kind of job: decides, asks Strava, and says what is to be stored."""
+    """Runs one kind of job: decides, calls Strava, and returns the effects to store."""
 
     async def __call__(self, job: Job) -> Outcome: ...

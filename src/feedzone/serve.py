@@ -1,4 +1,4 @@
-"""The composition root of what serves: the web room, put in front of the app's parts."""
+"""The composition root of the server: web/ in front of the app's parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.get_logger("feedzone.app")
 
 
 def front_door(app: App) -> FrontDoor:
-    """The ASGI application that serves webhook, pages and API."""
+    """Build the ASGI application that serves webhook, pages and API."""
     settings = app.settings
     webhook = Webhook(
         app.inbox,
@@ -39,7 +39,7 @@ def front_door(app: App) -> FrontDoor:
         is_local=settings.is_local,
         admin_password=password,
         api_key=settings.api_key.get_secret_value(),
-        # Derived from nothing secret it would be no key: then it lasts as long as the process.
+        # Without any secret to derive it from, the key is random and lasts as long as the process.
         session_key=settings.session_key if secret or password else secrets.token_bytes(32),
         strava_configured=bool(settings.strava_client_id and secret),
         tiles=settings.map_tile_url,
@@ -49,8 +49,7 @@ def front_door(app: App) -> FrontDoor:
     )
     parts = WebParts(
         options,
-        app.insights,
-        app.pages,
+        app.queries,
         app.athletes,
         app.dead_letters,
         app.reconciliation,
@@ -84,5 +83,5 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
 
 
 async def _mode(app: App) -> str:
-    """How changes reach us: by events, or by asking."""
-    return "polling" if (await app.insights.pulse()).polling else "webhook"
+    """Return how changes reach us: by events, or by polling."""
+    return "polling" if (await app.queries.status.pulse()).polling else "webhook"

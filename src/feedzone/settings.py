@@ -1,6 +1,6 @@
-"""Settings: read once from the environment and `.env`, checked, frozen, passed on as values.
+"""The settings: read once from the environment and `.env`, checked, frozen, passed on as values.
 
-Names in the environment are the field names in capitals. Times end in their unit.
+Names in the environment are the field names in capitals. A time's name ends in its unit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .errors import SettingsError
 
 
 def _base_url(value: object) -> object:
-    """An http(s) URL without its trailing slash."""
+    """Check that it is an http(s) URL, and remove its trailing slash."""
     if not isinstance(value, str):
         return value
     try:
@@ -28,7 +28,7 @@ def _base_url(value: object) -> object:
     except ValueError:
         fits = False
     if not fits or parts.query or parts.fragment:
-        raise ValueError("takes a URL such as https://feedzone.example.org")
+        raise ValueError("set it to a URL such as https://feedzone.example.org")
     return value.strip().rstrip("/")
 
 
@@ -37,24 +37,24 @@ def _upper(value: object) -> object:
 
 
 def _rate_limit(value: object) -> object:
-    """As Strava's headers have it: calls in a quarter of an hour, calls in a day."""
+    """Parse a limit as Strava's headers write it: calls per 15 minutes, calls per day."""
     if not isinstance(value, str):
         return value
     parts = [part.strip() for part in value.split(",")]
     if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError("takes the calls of a quarter of an hour and of a day, such as 200,2000")
+        raise ValueError("set it to the calls per 15 minutes and per day, such as 200,2000")
     return tuple(int(part) for part in parts)
 
 
 def _tile_url(value: object) -> object:
-    """A URL for pictures of a map, of one host: pages may load from that one and no other."""
+    """Check a URL for map tiles. It names one host, the only one that pages may load pictures from."""
     if not isinstance(value, str) or not value.strip():
         return value
     text = value.strip()
     host = text.partition("://")[2].partition("/")[0]
     fits = text.startswith(("http://", "https://")) and re.fullmatch(r"[A-Za-z0-9.:-]+", host)
     if not fits or not all(part in text for part in ("{z}", "{x}", "{y}")):
-        raise ValueError("takes a URL of one host such as https://tiles.example.org/{z}/{x}/{y}.png")
+        raise ValueError("set it to a URL of one host such as https://tiles.example.org/{z}/{x}/{y}.png")
     return text
 
 
@@ -64,7 +64,7 @@ SignatureMode = Literal["auto", "off", "observe", "enforce"]
 
 
 class Settings(BaseSettings):
-    """Everything that can be set; `.env.template` explains each for operators."""
+    """All settings of one installation; `.env.template` explains each to operators."""
 
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
@@ -101,17 +101,17 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """DATABASE_URL, or a SQLite file under FEEDZONE_HOME."""
+        """DATABASE_URL; without it, a SQLite file in FEEDZONE_HOME."""
         return self.database_url.get_secret_value() or f"sqlite:///{self.feedzone_home / 'feedzone.db'}"
 
     @property
     def verify_token(self) -> str:
-        """STRAVA_VERIFY_TOKEN; without one, a value that only holders of the client secret can derive."""
+        """STRAVA_VERIFY_TOKEN; without it, a value that can only be derived with the client secret."""
         return self.strava_verify_token.get_secret_value() or self._derived("verify token")
 
     @property
     def session_key(self) -> bytes:
-        """Signs what this installation puts into browsers."""
+        """The key that signs this installation's browser cookies."""
         return self._derived("browser cookies").encode()
 
     def _derived(self, purpose: str) -> str:
@@ -125,19 +125,22 @@ class Settings(BaseSettings):
 
     @property
     def callback_url(self) -> str:
-        """Where Strava delivers events: registered by `feedzone subscription ensure`."""
+        """The URL that Strava delivers events to; `feedzone subscription ensure` registers it."""
         return f"{self.app_url}{self.webhook_path}"
 
     @property
     def signature_mode(self) -> Literal["off", "observe", "enforce"]:
-        """WEBHOOK_SIGNATURE; auto enforces once WEBHOOK_SECRET says what to enforce."""
+        """WEBHOOK_SIGNATURE; `auto` enforces once WEBHOOK_SECRET gives the key."""
         if self.webhook_signature == "auto":
             return "enforce" if self.webhook_secret.get_secret_value() else "observe"
         return self.webhook_signature
 
     @property
     def signature_keys(self) -> list[tuple[str, str]]:
-        """Candidate keys: no document says which one Strava signs with (contract section 9)."""
+        """The candidate keys, with their names.
+
+        Strava does not document which key it signs with (docs/strava-api.md#webhook-events).
+        """
         candidates = [
             ("WEBHOOK_SECRET", self.webhook_secret.get_secret_value()),
             ("STRAVA_CLIENT_SECRET", self.strava_client_secret.get_secret_value()),
@@ -150,11 +153,11 @@ class Settings(BaseSettings):
 
     @property
     def is_local(self) -> bool:
-        """Whether APP_URL names this very machine: nobody else is meant to come."""
+        """Whether APP_URL names this machine, so that no other machine can reach it."""
         return urlsplit(self.app_url).hostname in ("127.0.0.1", "localhost", "::1")
 
     def secrets(self) -> list[str]:
-        """All secret values, for redaction. Short ones would redact innocent text."""
+        """Return all secret values, for redaction. Short ones are left out: they occur in other text."""
         fields = type(self).model_fields
         values = [getattr(self, name) for name in fields if name not in ("database_url",)]
         texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
@@ -165,7 +168,7 @@ class Settings(BaseSettings):
         return sorted({part for part in parts if len(part) >= 6}, key=len, reverse=True)
 
     def require_strava(self) -> None:
-        """Raises SettingsError when the Strava application is not configured."""
+        """Raise SettingsError when the Strava application is not configured."""
         for name in ("strava_client_id", "strava_client_secret"):
             value = getattr(self, name)
             if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
@@ -175,19 +178,19 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings. Raises SettingsError: one line that names the setting and what it takes."""
+    """Read the settings. Raises SettingsError: one line that names the setting and says what to do."""
     try:
         settings = Settings()
     except ValidationError as problem:
         raise SettingsError(_first_problem(problem)) from None
     except UnicodeDecodeError:
-        raise SettingsError(".env is not UTF-8 encoded text") from None
+        raise SettingsError(".env is not UTF-8 encoded text: save it as UTF-8") from None
     if settings.webhook_signature == "enforce" and not settings.signature_keys:
         raise SettingsError(
-            "WEBHOOK_SIGNATURE=enforce needs WEBHOOK_SECRET, the key to check signatures with"
+            "WEBHOOK_SIGNATURE=enforce needs a key to check signatures with: set WEBHOOK_SECRET"
         )
     if not re.fullmatch(r"[A-Za-z0-9_-]*", settings.webhook_path_secret.get_secret_value()):
-        raise SettingsError("WEBHOOK_PATH_SECRET takes one path segment: letters, digits, - and _")
+        raise SettingsError("WEBHOOK_PATH_SECRET: use only letters, digits, - and _ (one path segment)")
     return settings
 
 

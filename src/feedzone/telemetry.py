@@ -1,4 +1,4 @@
-"""Logs and metrics: one list of names, and no secret in any of them."""
+"""Logs and metrics, without secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HIDDEN = "[hidden]"
 
 
 class Redactor:
-    """Hides known secrets, and whatever looks like a token, in every string of a log entry."""
+    """Hide known secrets, and everything that looks like a token, in every string of a log entry."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         self._secrets = [secret for secret in secrets if secret]
@@ -45,14 +45,14 @@ class Redactor:
         return HIDDEN if value and re.fullmatch(_NAMES, str(key)) else self._value(value)
 
     def __call__(self, _logger: Any, _method: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        # What begins with _ is structlog's own and is not rendered.
+        # Keys with a leading _ are structlog's own and are not rendered.
         return {
             key: value if key.startswith("_") else self._member(key, value) for key, value in entry.items()
         }
 
 
 def configure_logging(level: str, form: str, secrets: Sequence[str]) -> None:
-    """Send structured events to standard error, as lines for people or as JSON."""
+    """Send structured events to standard error, as plain lines or as JSON."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -87,25 +87,25 @@ def configure_logging(level: str, form: str, secrets: Sequence[str]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Their request lines would hold query strings; ours say what is worth saying.
+    # Their request lines contain query strings; our own entries log requests without them.
     for noisy in ("uvicorn.access", "aiohttp.access", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 class Metrics:
-    """What is counted in this process; what the database knows is read from it (insights)."""
+    """The counters of this process. Gauges from the database are read on request (web/probes.py)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.deliveries = Counter(
             "feedzone_webhook_deliveries_total",
-            "Webhook deliveries by answer",
+            "Webhook deliveries by response",
             ["answer"],
             registry=self.registry,
         )
         self.signatures = Counter(
             "feedzone_webhook_signatures_total",
-            "Webhook deliveries by what their signature proved, and with which candidate key",
+            "Webhook deliveries by signature check, and by the candidate key that matched",
             ["status", "key"],
             registry=self.registry,
         )

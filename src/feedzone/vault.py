@@ -1,10 +1,11 @@
-"""Token encryption: AES-256-GCM under keys that rotate, each text bound to its owner.
+"""Token encryption: AES-256-GCM with keys that can be rotated; each text is bound to its owner.
 
 A sealed text is `v1.<key id>.<base64url(nonce || ciphertext || tag)>`. The key id is the first 8 hex digits
-of the key's SHA-256: it tells which key opens the text, and is no help in guessing 32 random bytes. Version,
-key id and owner are authenticated with it: a text that is moved to another athlete's row does not open.
+of the key's SHA-256. It names the key that opens the text, and is no help in guessing 32 random bytes.
+Version, key id and owner are authenticated too: a text that is moved to another athlete's row does not open.
 
-Nonces are 96 random bits, good for 2^32 seals a key (NIST SP 800-38D section 8.3): 80 years at 100 a minute.
+Nonces are 96 random bits, safe for 2^32 seals with one key (NIST SP 800-38D section 8.3): 80 years at 100
+seals a minute.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class InvalidKeys(VaultError, SettingsError):
 
 
 class UnknownKey(VaultError):
-    """A token is encrypted with a key that TOKEN_ENCRYPTION_KEYS does not hold.
+    """A token is encrypted with a key that is missing in TOKEN_ENCRYPTION_KEYS.
 
     `key_id` is the id of the missing key.
     """
@@ -48,8 +49,7 @@ class UnknownKey(VaultError):
     def __init__(self, key_id: str) -> None:
         self.key_id = key_id
         super().__init__(
-            f"a token is encrypted with key {key_id}, which is missing: "
-            "TOKEN_ENCRYPTION_KEYS must still hold it"
+            f"a token is encrypted with key {key_id}, which is missing: add it to TOKEN_ENCRYPTION_KEYS again"
         )
 
 
@@ -58,10 +58,13 @@ class Tampered(VaultError):
 
 
 class Vault:
-    """Seals with the first key, opens with any. Its repr shows key ids, never keys."""
+    """Seals with the first key and opens with any of them. Its repr shows key ids, never keys."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """`keys` of 32 bytes each, newest first. Raises InvalidKeys that names the position (from 1)."""
+        """Take `keys` of 32 bytes each, newest first.
+
+        Raises InvalidKeys, whose message names the position of the wrong key (from 1).
+        """
         if not keys:
             raise InvalidKeys(f"TOKEN_ENCRYPTION_KEYS is empty: {_HOW}")
         self._ciphers: dict[str, AESGCM] = {}
@@ -75,22 +78,22 @@ class Vault:
 
     @classmethod
     def parse(cls, text: str) -> Vault:
-        """The vault for a TOKEN_ENCRYPTION_KEYS setting: keys separated by commas, newest first.
+        """Return the vault for a TOKEN_ENCRYPTION_KEYS setting: keys separated by commas, newest first.
 
-        Raises InvalidKeys, whose text never holds a part of the setting.
+        Raises InvalidKeys, whose message never contains a part of the setting.
         """
         if not text.strip():
             return cls(())
         return cls([_parse_key(part.strip(), position) for position, part in enumerate(text.split(","), 1)])
 
     def seal(self, plaintext: str, *, owner: str) -> str:
-        """Encrypt for `owner` with the newest key; never the same text twice."""
+        """Encrypt for `owner` with the newest key. The result differs each time."""
         nonce = os.urandom(NONCE_BYTES)
         secret = self._ciphers[self._newest].encrypt(nonce, plaintext.encode(), _bound(self._newest, owner))
         return f"{VERSION}.{self._newest}.{_encode(nonce + secret)}"
 
     def open(self, sealed: str, *, owner: str) -> str:
-        """What was sealed for `owner`. Raises UnknownKey or Tampered."""
+        """Decrypt a text that was sealed for `owner`. Raises UnknownKey or Tampered."""
         key_id, payload = _split(sealed)
         cipher = self._ciphers.get(key_id)
         if cipher is None:
@@ -102,7 +105,7 @@ class Vault:
         return plain.decode()
 
     def needs_rotation(self, sealed: str) -> bool:
-        """True when another key than the newest sealed it. Raises Tampered when it is no sealed text."""
+        """Return whether an older key sealed the text. Raises Tampered when it is not a sealed text."""
         return _split(sealed)[0] != self._newest
 
     def __repr__(self) -> str:
@@ -110,19 +113,19 @@ class Vault:
 
 
 def new_key() -> str:
-    """A fresh random key, as TOKEN_ENCRYPTION_KEYS takes it (base64url, 43 characters)."""
+    """Return a new random key in the form TOKEN_ENCRYPTION_KEYS takes (base64url, 43 characters)."""
     return _encode(os.urandom(KEY_BYTES))
 
 
 def _parse_key(text: str, position: int) -> bytes:
-    # 64 hex digits are base64 as well, but of 48 bytes: hex goes first, and nothing is ambiguous.
+    # 64 hex digits are also valid base64, but of 48 bytes: try hex first, and nothing is ambiguous.
     if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
         return bytes.fromhex(text)
     standard = text.rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
     except (binascii.Error, ValueError):
-        # `from None`, because the cause quotes its input.
+        # `from None`, because the cause quotes its input, which is a key.
         raise InvalidKeys(
             f"TOKEN_ENCRYPTION_KEYS: key {position} is neither base64 nor hex; {_HOW}"
         ) from None
@@ -141,15 +144,15 @@ def _encode(data: bytes) -> str:
 
 
 def _split(sealed: str) -> tuple[str, bytes]:
-    found = re.fullmatch(rf"{VERSION}\.([0-9a-f]{{8}})\.([A-Za-z0-9_-]+)", sealed)
-    if found is None:
+    match = re.fullmatch(rf"{VERSION}\.([0-9a-f]{{8}})\.([A-Za-z0-9_-]+)", sealed)
+    if match is None:
         raise Tampered
-    key_id, text = found.groups()
+    key_id, text = match.groups()
     try:
         payload = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except binascii.Error:
         raise Tampered from None
-    # base64 ignores spare bits at its end; only the spelling that `seal` writes is genuine.
+    # Base64 ignores spare bits at its end: accept only the spelling that `seal` writes.
     if len(payload) < NONCE_BYTES + TAG_BYTES or _encode(payload) != text:
         raise Tampered
     return key_id, payload
@@ -159,35 +162,39 @@ KEY_FILE = "token.key"
 
 
 def load_vault(setting: str, home: Path) -> Vault:
-    """The vault. Raises SettingsError that names TOKEN_ENCRYPTION_KEYS and never shows a key."""
+    """Return the vault with the keys of the setting; without one, with the key in FEEDZONE_HOME.
+
+    Raises SettingsError, whose message names the setting or the file and never shows a key.
+    """
     path = home / KEY_FILE
     source = "TOKEN_ENCRYPTION_KEYS" if setting else str(path)
     text = setting or _key_file(path)
     try:
         return Vault.parse(text)
     except VaultError as problem:
-        said = str(problem).removeprefix("TOKEN_ENCRYPTION_KEYS").removeprefix(": ").strip()
-        raise SettingsError(f"{source}: {said}") from None
+        detail = str(problem).removeprefix("TOKEN_ENCRYPTION_KEYS").removeprefix(": ").strip()
+        raise SettingsError(f"{source}: {detail}") from None
 
 
 def _key_file(path: Path) -> str:
-    """Read the key file, or make it. Only its owner may read it."""
+    """Read the key file, or create it. Only its owner may read it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            _make(path)
+            _create(path)
         return path.read_text(encoding="ascii").strip()
     except UnicodeDecodeError:
-        raise SettingsError(f"{path} does not hold keys in base64 or hex") from None
+        raise SettingsError(f"{path} does not contain keys in base64 or hex") from None
     except OSError as problem:
         raise SettingsError(
-            f"TOKEN_ENCRYPTION_KEYS is not set and {path} cannot be used: {problem.strerror}"
+            f"TOKEN_ENCRYPTION_KEYS is not set and {path} cannot be used ({problem.strerror}): "
+            "set it, or let feedzone write there"
         ) from None
 
 
-def _make(path: Path) -> None:
-    """Whole or not at all, and whoever comes second keeps the first one's."""
-    handle, draft = tempfile.mkstemp(dir=path.parent)  # readable by its owner alone
+def _create(path: Path) -> None:
+    """Create the key file atomically. If another process creates it first, keep that one."""
+    handle, draft = tempfile.mkstemp(dir=path.parent)  # readable only by its owner
     try:
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(new_key() + "\n")

@@ -1,4 +1,4 @@
-"""A real Chromium for the browser tests, shared with its event loop by the session."""
+"""A real Chromium for the browser tests, shared by a session together with its event loop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
-from feedzone.sandbox import Running, running
+from feedzone.sandbox import RunningSandbox, running
 from flow_fixtures import OPTIONS, Install, eventually, eventually_fixture, installations
-from stage import FLAGS, RETRIES, Stage, furnish
+from stage import FLAGS, RETRIES, Stage, populate
 
 __all__ = ["eventually_fixture"]
 
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def _chromium() -> AsyncIterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("chromium is not installed: `make test` says how")
+        pytest.skip("chromium is not installed: run `make chromium`")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
@@ -41,10 +41,9 @@ async def _chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def chromium(_chromium: Browser) -> AsyncIterator[Browser]:
-    """Close the pages of each test, because open pages keep sending requests.
+    """Close the pages that a test leaves open, because they would continue to poll.
 
-    Closing a page in the middle of a navigation can block Playwright: such a page stays until the session
-    ends.
+    Closing a page during a navigation may block Playwright; such a page stays until the session ends.
     """
     yield _chromium
     for context in _chromium.contexts:
@@ -54,7 +53,7 @@ async def chromium(_chromium: Browser) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def sandbox() -> AsyncIterator[Running]:
+async def sandbox() -> AsyncIterator[RunningSandbox]:
     async with running(OPTIONS) as strava:
         yield strava
 
@@ -70,22 +69,22 @@ async def _stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stag
     async with running(OPTIONS) as strava, installations(tmp_path_factory.mktemp("stage")) as make:
         feedzone = make(strava.url, **RETRIES)
         await feedzone.start()
-        await furnish(feedzone, strava, eventually)
+        await populate(feedzone, strava, eventually)
         yield Stage(feedzone, strava.world)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stage(_stage: Stage) -> Stage:
-    """An installation with all kinds of data, for tests that delete nothing.
+    """An installation with data in every state, for tests that remove nothing from it.
 
-    All jobs of the previous test are finished.
+    The work that the previous test caused is done.
     """
 
-    async def quiet() -> object:
+    async def idle() -> object:
         soon = (datetime.now(UTC) + timedelta(seconds=10)).isoformat()
         _, running = await _stage.feedzone.api("jobs?state=running")
         _, queued = await _stage.feedzone.api("jobs?state=queued")
-        return not running["items"] and all(one["due_at"] > soon for one in queued["items"])
+        return not running["items"] and all(job["due_at"] > soon for job in queued["items"])
 
-    await eventually(quiet, 60)
+    await eventually(idle, 60)
     return _stage

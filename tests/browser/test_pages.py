@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 from watching import overflows, settled, violations, watched
 
-from stage import DESKTOP, PAGES, PHONE, RETRIES, furnish
+from stage import DESKTOP, PAGES, PHONE, RETRIES, populate
 
 VIEWPORTS = pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 
@@ -107,7 +107,7 @@ async def test_actions_answer_in_place_and_say_what_they_did(
 ):
     feedzone = install(sandbox.url, **RETRIES)
     await feedzone.start()
-    await furnish(feedzone, sandbox, eventually)
+    await populate(feedzone, sandbox, eventually)
     context = await chromium.new_context(viewport=viewport)
     page, watch = await watched(context, feedzone.url)
     notices = page.locator("#notices")

@@ -1,4 +1,4 @@
-"""Checks for a page: no foreign requests, accessible, no layout shift."""
+"""Checks of pages: no foreign requests, accessible, and no layout shifts."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ new PerformanceObserver((list) => {
 
 @dataclass
 class Watch:
-    """Records forbidden requests and errors of the pages of a context."""
+    """Requests to foreign hosts and console errors of the pages of a context."""
 
     hosts: tuple[str, ...]
     foreign: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def over(self, page: Page) -> None:
-        page.on("request", self._requested)
+        page.on("request", self._check_host)
         page.on("pageerror", lambda problem: self.complaints.append(str(problem)))
-        page.on("console", self._said)
+        page.on("console", self._log)
 
-    def _said(self, line: ConsoleMessage) -> None:
-        """Record an error, unless it comes from the sandbox's own pages."""
+    def _log(self, line: ConsoleMessage) -> None:
+        """Keep errors, except those on the sandbox's own pages: they are not part of feedzone."""
         where = line.location["url"]
         if line.type == "error" and not where.startswith(self.hosts[1:]):
             self.complaints.append(f"{line.text} ({where})")
 
-    def _requested(self, request: Any) -> None:
+    def _check_host(self, request: Any) -> None:
         if not request.url.startswith(self.hosts):
             self.foreign.append(request.url)
 
 
 async def watched(context: BrowserContext, *hosts: str) -> tuple[Page, Watch]:
-    """Return a page that records its requests, errors and layout shifts."""
+    """Return a page whose requests and errors are recorded and whose layout shifts are added up."""
     watch = Watch(hosts)
     page = await context.new_page()
     await page.add_init_script(SHIFTS)
@@ -51,17 +51,17 @@ async def watched(context: BrowserContext, *hosts: str) -> tuple[Page, Watch]:
 
 
 async def violations(page: Page) -> list[str]:
-    """Return the violations that axe finds. Its script bypasses the content policy, like an extension's."""
+    """Return the violations that axe finds. Its script bypasses the content policy, as extensions do."""
     await page.evaluate(AXE.read_text() + "\nundefined")
-    found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    results = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
-        f"{one['id']}: {one['help']}: {[node['html'][:120] for node in one['nodes']]}"
-        for one in found["violations"]
+        f"{violation['id']}: {violation['help']}: {[node['html'][:120] for node in violation['nodes']]}"
+        for violation in results["violations"]
     ]
 
 
 async def settled(page: Page) -> None:
-    """Wait until the page is loaded and connected to the live stream."""
+    """Wait until the page is connected to the live stream and shows the current version."""
     await expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     await page.wait_for_load_state("load")
 

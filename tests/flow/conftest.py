@@ -13,14 +13,14 @@ __all__ = ["eventually_fixture", "install", "sandbox"]
 
 @pytest.fixture
 async def world(sqlite_database: Database) -> AsyncIterator[World]:
-    """An installation of one person, on their own machine."""
+    """An installation that one person runs on their own machine."""
     async with web_world(sqlite_database) as world:
         yield world
 
 
 @pytest.fixture
 async def public(sqlite_database: Database) -> AsyncIterator[World]:
-    """An installation that others can reach."""
+    """An installation that other people can reach."""
     async with web_world(
         sqlite_database, app_url="https://feedzone.test", is_local=False, admin_password=PASSWORD
     ) as world:

@@ -1,4 +1,4 @@
-"""The whole engine in one process: real rows, a sandbox without sockets, and a clock that a test moves."""
+"""All of feedzone in one process: real rows, a sandbox without sockets, and a clock that tests move."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ DETAIL, STREAMS, LIST = "/activities/{id}", "/activities/{id}/streams", "/athlet
 JSON = {"Content-Type": "application/json"}
 
 
-class Line:
-    """Carries calls to the sandbox. `cut` is asked before each call, and again when its answer has come."""
+class SandboxTransport:
+    """Carries calls to the sandbox. `cut` runs before each call and after its response, and may raise."""
 
     def __init__(self, world: World, app: Any, cut: Callable[[Request, bool], None] | None = None) -> None:
         self._world = world
@@ -45,21 +45,21 @@ class Line:
         body = urlencode(request.form).encode() if request.form is not None else b""
         path = urlsplit(request.url).path + query
         try:
-            got = await sandbox.request(self._app, request.method, path, body, dict(request.headers))
+            answer = await sandbox.request(self._app, request.method, path, body, dict(request.headers))
         except ConnectionDroppedError as drop:
             if drop.kind == "timeout":
                 raise CallOverdue(f"no answer within {timeout:g} s") from None
             raise TransportFailure("lost connection") from None
         if self.cut is not None:
             self.cut(request, True)
-        return Response(got.status, got.headers, got.body)
+        return Response(answer.status, answer.headers, answer.body)
 
     async def close(self) -> None: ...
 
 
 @dataclass
-class Engine:
-    """One installation. Nothing happens by itself: a test delivers, works, and lets time pass."""
+class ManualEngine:
+    """One installation. Nothing happens by itself: tests deliver events, run jobs and move the clock."""
 
     world: World
     database: Database
@@ -67,15 +67,15 @@ class Engine:
     home: Path
     strava: Any
     app: App = field(init=False)
-    heard: list[Event] = field(default_factory=list)
+    announced: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        ids._last = 0  # ids never go back, but the clock of the next test does
-        self.world.on_event = lambda _, event: self.heard.append(event)
+        ids._last = 0  # ids never decrease, but each test's clock starts again
+        self.world.on_event = lambda _, event: self.announced.append(event)
         self.app = self.process()
 
     def process(self, **more: Any) -> App:
-        """A process's worth of feedzone on this database."""
+        """Build the parts of another process on this database."""
         values: dict[str, Any] = {
             "_env_file": None,
             "strava_client_id": "12345",
@@ -87,59 +87,59 @@ class Engine:
         }
         return build(
             Settings(**values | more),
-            transport=Line(self.world, self.strava),
+            transport=SandboxTransport(self.world, self.strava),
             clock=self.clock,
             rng=random.Random(5),
             database=self.database,
         )
 
     async def connect(self, athlete_id: int, scopes: Iterable[str] = ALL) -> None:
-        """Consent at Strava and come back."""
+        """Connect an athlete, as their consent at Strava does."""
         chosen = frozenset(scopes)
         code = self.world.grants.authorize(athlete_id, chosen, self.world.clock())
         await self.app.athletes.connect(code, ",".join(sorted(chosen)))
 
     async def deliver(self, *events: Event | dict[str, Any]) -> list[int]:
-        """Post these to the webhook; returns how they were answered."""
+        """Post these to the webhook; return the status codes."""
         door, path = front_door(self.app), self.app.settings.webhook_path
         answers = []
-        for one in events:
-            body = one if isinstance(one, dict) else one.payload(120_475)
+        for event in events:
+            body = event if isinstance(event, dict) else event.payload(120_475)
             answer = await sandbox.request(door, "POST", path, msgspec.json.encode(body), JSON)
             answers.append(answer.status)
         return answers
 
-    async def hear(self) -> None:
-        """Deliver all that Strava has announced meanwhile."""
-        announced, self.heard[:] = list(self.heard), []
-        assert set(await self.deliver(*announced)) <= {200}
+    async def deliver_announced(self) -> None:
+        """Deliver all events that the sandbox has announced since the last time."""
+        events, self.announced[:] = list(self.announced), []
+        assert set(await self.deliver(*events)) <= {200}
 
     async def work(self, *apps: App) -> None:
         """Run jobs until none is due."""
         await asyncio.gather(*(_work(app) for app in apps or (self.app,)))
 
-    async def pass_by(self, **time: float) -> None:
+    async def advance_and_work(self, **time: float) -> None:
         self.clock.advance(**time)
         await self.work()
 
-    async def chances(self) -> None:
-        """What is done every half minute about dead letters whose failure may have passed."""
+    async def retry_dead_letters(self) -> None:
+        """Run the schedule that retries dead letters with a transient failure, and the jobs it causes."""
         await AutoRetrySchedule(self.database, self.clock, self.app.wakeup, days=30).run()
         await self.work()
 
-    async def compare(self, athlete_id: int) -> Counter[str]:
-        """A full comparison and all that it causes; returns what that asked of Strava."""
+    async def reconcile(self, athlete_id: int) -> Counter[str]:
+        """Run a full reconciliation and the jobs it causes; return the requests of all of them."""
         before = len(self.calls)
         await self.app.reconciliation.verify(athlete_id)
         await self.work()
-        return self.asked(before)
+        return self.requests(before)
 
     @property
     def calls(self) -> list[sandbox.Call]:
         return list(self.world.journal.calls)
 
-    def asked(self, since: int = 0) -> Counter[str]:
-        """How often each path was asked for, but for the first `since` calls."""
+    def requests(self, since: int = 0) -> Counter[str]:
+        """Return the number of requests to each path, after the first `since` calls."""
         return Counter(call.path for call in self.calls[since:])
 
     async def rows(self, table: Table, **where: Any) -> list[Row[Any]]:
@@ -162,11 +162,11 @@ def make_engine(
     limits: Limits = UNLIMITED,
     behaviour: Behaviour | None = None,
     athletes: int = 1,
-) -> tuple[Engine, list[int]]:
-    """An engine, and athletes without a history whom it does not know yet."""
+) -> tuple[ManualEngine, list[int]]:
+    """Return an engine, and the ids of unconnected athletes without activities."""
     world = World(7, lambda: clock.now().timestamp(), limits, behaviour=behaviour)
     people = [world.add_athlete(history_days=0).id for _ in range(athletes)]
     for spec in list(world.activities.values()):
         world.delete(spec.id)
     app = sandbox.create_app(world, Sender(world, sandbox.HttpWire(), clock.sleep))
-    return Engine(world, database, clock, home, app), people
+    return ManualEngine(world, database, clock, home, app), people

@@ -38,19 +38,19 @@ async def test_refresh_responds_at_once_with_the_result(world: World) -> None:
         text = words((await browser.get(f"/activities/{RUN}")).text)
     assert "Fetching from Strava. The page updates automatically." in text
     assert "Queued to fetch activity (manual)" in text
-    (job,) = (await world.parts.insights.jobs("queued")).items[-1:]
+    (job,) = (await world.parts.queries.jobs.page("queued")).items[-1:]
     assert (job.key, job.lane) == (f"activity:{RUN}", "interactive")
 
 
 async def test_nothing_is_fetched_for_an_athlete_who_must_reconnect(world: World) -> None:
     await furnish(world)
     await world.database.write(lambda c: athletes.mark(c, 42, "needs_reauth", "revoked", world.clock.now()))
-    before = (await world.parts.insights.jobs("queued")).items
+    before = (await world.parts.queries.jobs.page("queued")).items
     async with world.browser() as browser:
         await ask(world, browser)
         text = words((await browser.get(f"/activities/{RUN}")).text)
     assert "Ada Lovelace must reconnect first" in text
-    assert (await world.parts.insights.jobs("queued")).items == before
+    assert (await world.parts.queries.jobs.page("queued")).items == before
 
 
 async def test_without_consent_an_operator_sees_the_sync_status_but_no_contents(public: World) -> None:

@@ -1,4 +1,4 @@
-"""What `feedzone athletes list` tells, with the real clock and a database file."""
+"""The output of `feedzone athletes list`, with the real clock and a database file."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def ids(result: Result) -> list[int]:
 
 
 def test_the_longest_idle_are_listed_first(fill: Fill) -> None:
-    """Pain 37: departed users hold seats at Strava."""
+    """Departed users hold seats at Strava."""
 
-    def people(connection: Connection) -> None:
+    def connect_five(connection: Connection) -> None:
         for number, days_ago in ((1, 95), (2, 300), (3, 89), (4, 120), (5, 400)):
             connect(connection, number, days_ago)
         athletes.note_events(connection, [5], NOW - timedelta(days=100))
 
-    fill(people)
+    fill(connect_five)
     result = listed("--idle", "90")
     assert ids(result) == [2, 4, 5, 1]
     assert f"{NOW - timedelta(days=100):%Y-%m-%d}" in result.output
@@ -78,26 +78,25 @@ def test_the_longest_idle_are_listed_first(fill: Fill) -> None:
     assert "idle since" not in listed().output
 
 
-def test_idle_athletes_are_listed_however_many_there_are(fill: Fill) -> None:
+def test_all_idle_athletes_are_listed_across_pages(fill: Fill) -> None:
     fill(lambda c: [connect(c, number, 100 + number / 1000) for number in range(1, 451)])
     assert ids(listed("--idle", "90")) == list(range(450, 0, -1))
     assert ids(listed()) == list(range(1, 451))
 
 
-def test_when_nobody_is_idle_it_says_so(fill: Fill) -> None:
+def test_an_empty_list_of_idle_athletes_says_so(fill: Fill) -> None:
     fill(lambda c: connect(c, 1, 10))
-    assert "Nobody has been idle for 90 days." in listed("--idle", "90").output
+    assert "No athlete has been idle for 90 days." in listed("--idle", "90").output
 
 
 @pytest.mark.parametrize("days", ["0", "-3", "x", "1.5", "36501", ""])
-def test_days_that_make_no_sense_are_an_error_that_names_the_option(fill: Fill, days: str) -> None:
+def test_invalid_days_are_an_error_that_names_the_option(fill: Fill, days: str) -> None:
     result = listed("--idle", days)
     assert result.exit_code == 2
     assert "--idle" in result.output
 
 
-def test_whose_activities_no_event_announces_is_marked(fill: Fill) -> None:
-    """Pain 30."""
+def test_quiet_athletes_are_marked(fill: Fill) -> None:
 
     def uploads(connection: Connection) -> None:
         subscriptions.remember(connection, 1, "https://x.test", NOW - timedelta(days=20))
@@ -106,8 +105,8 @@ def test_whose_activities_no_event_announces_is_marked(fill: Fill) -> None:
         for day in (3, 2, 1):
             at = NOW - timedelta(days=day)
             columns = {"start_date": at - timedelta(hours=2), "elapsed_time": 1800}
-            found = ActivityRecord(day, 1, "summary", columns, "{}")
-            effects.apply(connection, [StoreReconciliation(1, True, (found,), (), (), 2)], at)
+            record = ActivityRecord(day, 1, "summary", columns, "{}")
+            effects.apply(connection, [StoreReconciliation(1, True, (record,), (), (), 2)], at)
 
     fill(uploads)
     first, second = (line for line in listed().output.splitlines() if " Ada " in line)

@@ -1,4 +1,4 @@
-"""What spent my quota today, and when is it done? Asked by API and by command line."""
+"""Today's rate limit usage and forecasts, by API and command line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def get(world: World, path: str, expected: int = 200, **params: object) ->
 
 
 async def a_listed_sync(world: World, waiting: int) -> None:
-    """The list has been read; so many activities are still to be fetched, and one has been."""
+    """Store a complete list, with `waiting` activities to fetch and one that is fetched."""
 
     def body(connection: object) -> None:
         connection.execute(lifecycle.jobs.delete())  # type: ignore[attr-defined]
@@ -48,28 +48,28 @@ async def a_listed_sync(world: World, waiting: int) -> None:
         await world.store(number, status="pending", level="summary")
 
 
-async def test_the_budget_says_what_spent_it_and_for_whom(world: World) -> None:
+async def test_the_budget_shows_usage_by_lane_and_athlete(world: World) -> None:
     journal, now = CallLog(world.database, world.clock), world.clock.now()
     for minutes, lane in ((5, "live"), (6, "backfill"), (70, "backfill")):
         at = now - timedelta(minutes=minutes)
         journal.note(ApiCall(at, lane, 42, "GET activities/{id}", 200, 200, {}, counted=True))
     await journal.flush()
-    found = await get(world, "budget")
-    assert {window["window"] for window in found["windows"]} == {
+    response = await get(world, "budget")
+    assert {window["window"] for window in response["windows"]} == {
         "overall_15min",
         "overall_day",
         "read_15min",
         "read_day",
     }
-    assert set(found["windows"][0]) == {"window", "used", "quota", "starts_at", "ends_at", "latched"}
-    spent = found["spent"]
+    assert set(response["windows"][0]) == {"window", "used", "quota", "starts_at", "ends_at", "latched"}
+    spent = response["spent"]
     assert (spent["calls"], spent["by_lane"]) == (3, {"backfill": 2, "live": 1})
     assert spent["by_athlete"] == [{"athlete_id": 42, "calls": 3}]
     assert sum(hour["calls"] for hour in spent["by_hour"]) == 3
 
 
-async def test_an_athlete_and_the_status_say_when_it_is_done(world: World) -> None:
-    """Pain 47: 160 calls are more than a quarter's hundred."""
+async def test_athlete_and_status_forecast_when_the_queue_is_done(world: World) -> None:
+    """160 calls do not fit the 100 of one window."""
     await a_listed_sync(world, 80)
     sync = (await get(world, "athletes/42"))["sync"]
     assert (sync["activities_done"], sync["activities_total"], sync["calls_needed"]) == (1, 81, 160)
@@ -79,48 +79,47 @@ async def test_an_athlete_and_the_status_say_when_it_is_done(world: World) -> No
     assert (await get(world, "athletes"))["items"][0]["sync"] == sync
 
 
-async def test_while_the_list_is_not_read_there_is_no_date(world: World) -> None:
+async def test_before_the_list_is_complete_there_is_no_forecast(world: World) -> None:
     sync = (await get(world, "athletes/42"))["sync"]
     assert (sync["calls_needed"], sync["done_at"]) == (2, None)
 
 
-async def test_what_more_athletes_would_cost(world: World) -> None:
+async def test_the_cost_of_more_athletes_is_forecast(world: World) -> None:
     await a_listed_sync(world, 10)
-    found = await get(world, "budget/forecast", athletes=5, activities=80)
-    assert (found["calls"], found["waiting_before"]) == (5 * 162, 20)
-    assert found["done_at"].startswith("2026-11-03T10:00:0")  # 830 calls, a hundred a quarter
+    response = await get(world, "budget/forecast", athletes=5, activities=80)
+    assert (response["calls"], response["waiting_before"]) == (5 * 162, 20)
+    assert response["done_at"].startswith("2026-11-03T10:00:0")  # 830 calls, a hundred a quarter
     await get(world, "budget/forecast", 400, athletes=-1)
 
 
-async def test_what_all_of_an_athletes_history_would_cost_is_told_before_it_is_asked_for(
+async def test_the_cost_of_a_full_history_is_forecast_before_it_is_requested(
     world: World,
 ) -> None:
-    """Pain 47."""
     (athlete,) = (await get(world, "athletes"))["items"][:1]
-    found = await get(world, f"athletes/{athlete['id']}/forecast", years=10)
-    assert found["years"] == 10
-    assert found["calls"] >= 2 * found["activities"] >= 0
+    response = await get(world, f"athletes/{athlete['id']}/forecast", years=10)
+    assert response["years"] == 10
+    assert response["calls"] >= 2 * response["activities"] >= 0
     await get(world, f"athletes/{athlete['id']}/forecast", 400, years=0)
     await get(world, "athletes/999/forecast", 404)
 
 
-async def test_the_command_answers_a_stranger(sandbox, install) -> None:
+async def test_the_budget_command_shows_usage_queue_and_forecast(sandbox, install) -> None:
     feedzone = install(sandbox.url)
     await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
     athlete = next(iter(sandbox.world.athletes))
     await feedzone.connect(athlete)
     before = await feedzone.run("budget")
-    assert "Calls today: 0" in before.stdout
-    assert "Waiting: 2 calls to go, done " in before.stdout
+    assert "Requests today: 0" in before.stdout
+    assert "Queue: 2 requests, done " in before.stdout
     listing = await feedzone.run("athletes", "list")
-    assert "0 of 0 activities, 2 calls to go, no end in sight yet" in listing.stdout
+    assert "0 of 0 activities, 2 requests queued, end not known yet" in listing.stdout
     synced = await feedzone.run("sync", str(athlete), "--all")
     assert synced.returncode == 0, synced.stderr
     after = await feedzone.run("budget", "--what-if-athletes", "5", "--what-if-activities", "800")
     assert after.returncode == 0, after.stderr
     free = ("token", "push_subscriptions")
     reads = sum(count for name, count in sandbox.world.journal.by_endpoint.items() if name not in free)
-    assert f"Calls today: {reads}" in after.stdout
+    assert f"Requests today: {reads}" in after.stdout
     assert "program" not in after.stdout
     assert str(athlete) in after.stdout
-    assert "5 more athletes with 800 activities each: 8025 calls" in after.stdout
+    assert "5 more athletes with 800 activities each:\n    8,025 requests" in after.stdout

@@ -1,4 +1,4 @@
-"""The commands, read as a stranger reads them."""
+"""The commands, as a new user runs them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENGINE = {"feedzone.app", "sqlalchemy", "pydantic", "structlog"}
         ("work", STOPPED_AT_ONCE, PAGES | MIGRATIONS | POSTGRESQL),
     ],
 )
-async def test_a_command_starts_without_waiting_for_what_only_others_use(install, words, before, unused):
+async def test_a_command_does_not_load_modules_that_it_does_not_need(install, words, before, unused):
     feedzone = install("http://127.0.0.1:1")
     assert (await feedzone.run("db", "upgrade")).returncode == 0
     result = await asyncio.to_thread(
@@ -69,7 +69,7 @@ async def test_init_writes_settings_that_only_the_owner_reads_and_never_overwrit
     text = env.read_text()
     again = await feedzone.run("init")
     assert again.returncode == 1
-    assert "left as it is" in again.stderr
+    assert "nothing was changed" in again.stderr
     assert env.read_text() == text
 
 
@@ -77,7 +77,7 @@ async def test_init_writes_settings_that_only_the_owner_reads_and_never_overwrit
     ("name", "value", "says"),
     [
         ("QUEUE_BATCH_SIZE", "many", "QUEUE_BATCH_SIZE: input should be a valid integer"),
-        ("APP_URL", "feedzone.example.org", "APP_URL: takes a URL such as https://"),
+        ("APP_URL", "feedzone.example.org", "APP_URL: set it to a URL such as https://"),
         ("DATABASE_URL", "mysql://x/y", "DATABASE_URL takes sqlite:///path or postgresql://"),
         ("TOKEN_ENCRYPTION_KEYS", "short", "TOKEN_ENCRYPTION_KEYS"),
         ("WEBHOOK_SIGNATURE", "sometimes", "WEBHOOK_SIGNATURE: input should be 'auto', 'off'"),
@@ -100,7 +100,7 @@ async def test_a_taken_port_is_named(sandbox, install):
     assert "Address already in use" in second.stderr
 
 
-async def test_a_sync_shows_progress_and_what_came_of_it(sandbox, install):
+async def test_a_sync_shows_progress_and_the_result(sandbox, install):
     feedzone = install(sandbox.url)
     process = await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
     athlete = next(iter(sandbox.world.athletes))
@@ -114,8 +114,7 @@ async def test_a_sync_shows_progress_and_what_came_of_it(sandbox, install):
     assert await process.stop() == 0
 
 
-async def test_disconnect_asks_removes_and_tells_strava(sandbox, install):
-    """Pains 37, 38, trap 12."""
+async def test_disconnect_asks_deletes_and_revokes_access(sandbox, install):
     feedzone = install(sandbox.url)
     process = await feedzone.start("serve", "--port", str(feedzone.port), "--no-worker")
     athlete = next(iter(sandbox.world.athletes))
@@ -132,42 +131,39 @@ async def test_disconnect_asks_removes_and_tells_strava(sandbox, install):
     await process.stop()
 
 
-async def test_ensure_never_takes_over_a_foreign_subscription_unasked(sandbox, install):
-    """Pain 2, trap 16."""
-    mine, theirs = install(sandbox.url), install(sandbox.url)
-    await mine.start()
-    await theirs.start()
-    assert (await theirs.run("subscription", "ensure")).returncode == 0
+async def test_ensure_replaces_a_foreign_subscription_only_on_request(sandbox, install):
+    own, other = install(sandbox.url), install(sandbox.url)
+    await own.start()
+    await other.start()
+    assert (await other.run("subscription", "ensure")).returncode == 0
     taken = sandbox.world.subscription
-    refused = await mine.run("subscription", "ensure")
+    refused = await own.run("subscription", "ensure")
     assert refused.returncode == 1
-    assert theirs.url in refused.stderr
+    assert other.url in refused.stderr
     assert "--replace" in refused.stderr
     assert sandbox.world.subscription is taken
-    assert (await mine.run("subscription", "ensure", "--replace")).returncode == 0
-    assert sandbox.world.subscription.callback_url.startswith(mine.url)
-    shown = await mine.run("subscription", "show")
+    assert (await own.run("subscription", "ensure", "--replace")).returncode == 0
+    assert sandbox.world.subscription.callback_url.startswith(own.url)
+    shown = await own.run("subscription", "show")
     assert "ours" in shown.stdout
-    assert "is deleted" in (await mine.run("subscription", "delete")).stdout
+    assert "is deleted" in (await own.run("subscription", "delete")).stdout
     assert sandbox.world.subscription is None
 
 
 async def test_a_failed_list_changes_nothing_at_strava(sandbox, install):
-    """Pain 2, trap 16."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     await feedzone.run("subscription", "ensure")
-    kept = sandbox.world.subscription
+    before = sandbox.world.subscription
     sandbox.world.faults.change({"html_502": 1.0})
     failed = await feedzone.run("subscription", "ensure", "--replace")
     sandbox.world.faults.change({"html_502": 0.0})
     assert failed.returncode == 1
     assert "502" in failed.stderr
-    assert sandbox.world.subscription is kept
+    assert sandbox.world.subscription is before
 
 
 async def test_a_subscription_without_a_server_is_refused_with_a_remedy(sandbox, install):
-    """Pains 1, 4."""
     feedzone = install(sandbox.url)
     result = await feedzone.run("subscription", "ensure")
     assert result.returncode == 1
@@ -175,8 +171,7 @@ async def test_a_subscription_without_a_server_is_refused_with_a_remedy(sandbox,
     assert "feedzone is not running" in result.stderr
 
 
-async def test_the_doctor_finds_what_is_wrong_and_then_nothing(sandbox, install):
-    """Pain 7."""
+async def test_the_doctor_finds_problems_until_they_are_fixed(sandbox, install):
     feedzone = install(sandbox.url)
     ill = await feedzone.run("doctor")
     assert ill.returncode == 1
@@ -189,8 +184,7 @@ async def test_the_doctor_finds_what_is_wrong_and_then_nothing(sandbox, install)
     assert "bare host: 127.0.0.1" in well.stdout
 
 
-async def test_the_doctor_knows_that_strava_has_switched_the_application_off(sandbox, install, eventually):
-    """Pain 35."""
+async def test_the_doctor_reports_that_strava_switched_the_application_off(sandbox, install, eventually):
     feedzone = install(sandbox.url)
     await feedzone.start()
     await feedzone.run("subscription", "ensure")
@@ -201,12 +195,12 @@ async def test_the_doctor_knows_that_strava_has_switched_the_application_off(san
         _, status = await feedzone.api("status")
         return status["paused_since"]
 
-    _, people = await feedzone.api("athletes")
-    await feedzone.api(f"athletes/{people['items'][0]['id']}/sync", method="POST")
+    _, listing = await feedzone.api("athletes")
+    await feedzone.api(f"athletes/{listing['items'][0]['id']}/sync", method="POST")
     await eventually(paused)
-    said = await feedzone.run("doctor")
-    assert said.returncode == 1
-    assert "switched this application off" in said.stdout
+    result = await feedzone.run("doctor")
+    assert result.returncode == 1
+    assert "switched this application off" in result.stdout
 
 
 async def test_a_dead_letter_can_be_listed_retried_and_discarded(sandbox, install, eventually):
@@ -228,8 +222,8 @@ async def test_a_dead_letter_can_be_listed_retried_and_discarded(sandbox, instal
         await strava.post(f"{feedzone.url}/api/webhooks/strava", json=event)
 
     async def dead():
-        _, found = await feedzone.api("jobs?state=dead")
-        return found["items"]
+        _, response = await feedzone.api("jobs?state=dead")
+        return response["items"]
 
     (job,) = await eventually(dead)
     listed = await feedzone.run("events", "list", "--failed")
@@ -239,8 +233,8 @@ async def test_a_dead_letter_can_be_listed_retried_and_discarded(sandbox, instal
     assert (await feedzone.run("events", "retry", job["id"])).returncode == 0
 
     async def alive():
-        status, found = await feedzone.api(f"activities/{spec.id}")
-        return status == 200 and found["sync_status"] == "synced"
+        status, response = await feedzone.api(f"activities/{spec.id}")
+        return status == 200 and response["sync_status"] == "synced"
 
     await eventually(alive)
     nothing = await feedzone.run("events", "discard", job["id"], "--reason", "gone")
@@ -262,7 +256,7 @@ async def test_an_export_is_plain_files(sandbox, install):
     await process.stop()
 
 
-async def test_a_check_of_a_database_that_is_not_there_creates_none(install):
+async def test_checking_a_missing_database_does_not_create_it(install):
     feedzone = install("http://127.0.0.1:1")
     feedzone.env["DATABASE_URL"] = f"sqlite:///{feedzone.home}/typo/feedzone.db"
     result = await feedzone.run("db", "check")
@@ -271,31 +265,31 @@ async def test_a_check_of_a_database_that_is_not_there_creates_none(install):
     assert not (feedzone.home / "typo").exists()
 
 
-async def test_what_feedzone_writes_only_its_user_reads(install):
+async def test_files_that_feedzone_writes_are_readable_by_its_user_only(install):
     feedzone = install("http://127.0.0.1:1")
     assert (await feedzone.run("db", "upgrade")).returncode == 0
     assert stat.S_IMODE((feedzone.home / "feedzone.db").stat().st_mode) == 0o600
 
 
 async def test_the_secret_in_the_callback_url_is_not_printed(sandbox, install):
-    """What a command says is copied into reports."""
+    """The output of commands is copied into reports."""
     feedzone = install(sandbox.url, WEBHOOK_PATH_SECRET="path-secret-of-mine")
     await feedzone.start()
-    told = [
+    results = [
         await feedzone.run(*words.split()) for words in ("subscription ensure", "subscription show", "doctor")
     ]
-    assert [result.returncode for result in told[:2]] == [0, 0]
-    for result in told:
+    assert [result.returncode for result in results[:2]] == [0, 0]
+    for result in results:
         assert "/api/webhooks/strava/[hidden]" in result.stdout
         assert "path-secret-of-mine" not in result.stdout + result.stderr
 
 
-async def test_a_table_in_a_pipe_has_whole_words_and_a_line_for_each(sandbox, install):
+async def test_a_table_in_a_pipe_has_one_line_per_row(sandbox, install):
     feedzone = install(sandbox.url)
     await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
     await feedzone.connect(athlete, "read")
     lines = (await feedzone.run("athletes", "list")).stdout.splitlines()
     assert len(lines) == 2
-    assert " ".join(lines[0].split()) == "athlete name status first sync activities last event last synced"
+    assert " ".join(lines[0].split()) == "athlete name status backfill stored last event last sync"
     assert "needs_scope" in lines[1]

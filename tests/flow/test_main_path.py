@@ -19,8 +19,8 @@ async def test_consent_brings_the_last_thirty_days_with_streams(sandbox, install
     assert "is connected" in await feedzone.connect(athlete)
 
     async def complete():
-        _, found = await feedzone.api(f"athletes/{athlete}")
-        return found["progress"]["completed"]
+        _, body = await feedzone.api(f"athletes/{athlete}")
+        return body["progress"]["completed"]
 
     await eventually(complete, 60)
     month = [a for a in sandbox.world.truth(athlete) if a["start_date"] >= _days_ago(30)]
@@ -47,8 +47,8 @@ async def test_an_upload_is_stored_with_its_streams_within_two_seconds(sandbox, 
     assert (await feedzone.run("subscription", "ensure")).stdout.count("kept") == 1
 
     async def quiet():
-        _, found = await feedzone.api(f"athletes/{athlete}")
-        return found["progress"]["completed"]
+        _, body = await feedzone.api(f"athletes/{athlete}")
+        return body["progress"]["completed"]
 
     await eventually(quiet, 60)
     began = time.monotonic()
@@ -63,8 +63,7 @@ async def test_an_upload_is_stored_with_its_streams_within_two_seconds(sandbox, 
     assert took < 2, f"took {took:.2f} s"
 
 
-async def test_rename_hide_delete_and_deauthorisation_arrive(sandbox, install, eventually):
-    """Pains 16, 26, traps 5, 6, 7."""
+async def test_rename_hide_delete_and_deauthorization_reach_the_database(sandbox, install, eventually):
     feedzone = install(sandbox.url)
     await feedzone.start()
     leaver, stayer = list(sandbox.world.athletes)[:2]
@@ -78,8 +77,8 @@ async def test_rename_hide_delete_and_deauthorisation_arrive(sandbox, install, e
     sandbox.world.hide(spec.id)
 
     async def hidden():
-        found = await synced(feedzone, spec.id)
-        return found and found["name"] == "Renamed at Strava" and found["visibility"] == "only_me"
+        body = await synced(feedzone, spec.id)
+        return body and body["name"] == "Renamed at Strava" and body["visibility"] == "only_me"
 
     await eventually(hidden)
     sandbox.world.delete(spec.id)
@@ -92,18 +91,17 @@ async def test_rename_hide_delete_and_deauthorisation_arrive(sandbox, install, e
     sandbox.world.deauthorize(leaver)
 
     async def left():
-        _, found = await feedzone.api(f"athletes/{leaver}")
-        return found["status"] == "deauthorized"
+        _, body = await feedzone.api(f"athletes/{leaver}")
+        return body["status"] == "deauthorized"
 
     await eventually(left)
-    _, theirs = await feedzone.api(f"activities?athlete_id={leaver}")
-    assert theirs["items"] == []
+    _, remaining = await feedzone.api(f"activities?athlete_id={leaver}")
+    assert remaining["items"] == []
     _, others = await feedzone.api(f"activities?athlete_id={stayer}")
     assert others["items"]
 
 
 async def test_a_forged_delete_changes_nothing_and_is_counted(sandbox, install, eventually):
-    """Pain 24, trap 1."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
@@ -132,8 +130,7 @@ async def test_a_forged_delete_changes_nothing_and_is_counted(sandbox, install, 
     assert await synced(feedzone, spec.id)
 
 
-async def test_disconnect_revokes_at_strava_and_leaves_a_receipt(sandbox, install, eventually):
-    """Pains 37, 38, trap 12."""
+async def test_disconnecting_revokes_at_strava_and_leaves_a_receipt(sandbox, install, eventually):
     feedzone = install(sandbox.url)
     await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
@@ -148,7 +145,7 @@ async def test_disconnect_revokes_at_strava_and_leaves_a_receipt(sandbox, instal
     await eventually(revoked)
 
 
-async def test_the_api_key_is_needed(sandbox, install):
+async def test_the_api_requires_its_key(sandbox, install):
     feedzone = install(sandbox.url)
     await feedzone.start()
     for headers in ({}, {"Authorization": "Bearer wrong"}):

@@ -1,4 +1,4 @@
-"""What is published: sdist and wheel hold what pages load, and no Node is needed to build the wheel."""
+"""The published packages: sdist and wheel contain the pages' assets; building needs no Node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATIC = "src/feedzone/web/static"
 
 
 def build(where: Path, target: str, out: Path) -> Path:
-    """Without isolation and without a network: what is missing must not be fetched unseen."""
+    """Build without isolation and without a network, so that nothing missing is fetched silently."""
     away = dict.fromkeys(("http_proxy", "https_proxy", "npm_config_registry"), "http://127.0.0.1:9")
     line = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(out)]
     done = subprocess.run(

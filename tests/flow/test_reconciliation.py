@@ -1,4 +1,4 @@
-"""What no event told is found; what an event falsely tells changes nothing; in every mode."""
+"""Reconciliation finds changes without events, in webhook mode and in polling mode."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 
 
 async def complete(feedzone, athlete):
-    _, found = await feedzone.api(f"athletes/{athlete}")
-    return found["progress"]["completed"]
+    _, body = await feedzone.api(f"athletes/{athlete}")
+    return body["progress"]["completed"]
 
 
 async def verified(feedzone, path: str, count: int = 1):
     with sqlite3.connect(path) as database:
-        return database.execute("SELECT count(*) FROM sweeps WHERE is_full").fetchone()[0] >= count
+        return database.execute("SELECT count(*) FROM reconciliations WHERE is_full").fetchone()[0] >= count
 
 
 @pytest.fixture
 async def synced(sandbox, install, eventually):
-    """An installation whose first sync is complete, without a push subscription: no event ever comes."""
+    """An installation with a completed backfill and without a push subscription: no events arrive."""
     feedzone = install(sandbox.url)
     await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
@@ -36,24 +36,22 @@ async def verify(feedzone, athlete, eventually, count: int = 1) -> None:
     await eventually(lambda: verified(feedzone, path, count))
 
     async def quiet():
-        _, found = await feedzone.api(f"athletes/{athlete}")
-        return found["progress"]["pending"] == 0
+        _, body = await feedzone.api(f"athletes/{athlete}")
+        return body["progress"]["pending"] == 0
 
     await eventually(quiet)
 
 
 async def test_an_unchanged_window_costs_its_list_calls_and_nothing_else(synced, sandbox, eventually):
-    """Pains 14, 18 and the trap of reconciliation's cost."""
     feedzone, athlete = synced
     before = len(sandbox.world.journal.calls)
     await verify(feedzone, athlete, eventually)
     made = Counter(call.path for call in list(sandbox.world.journal.calls)[before:])
-    del made["/athlete"]  # the daily look at the gear may come at any time, and is none of its business
+    del made["/athlete"]  # the daily request for the gear may come at any time, and is not part of this
     assert made == {"/athlete/activities": 2}
 
 
-async def test_missed_creates_edits_and_deletes_are_found(synced, sandbox, eventually):
-    """Pains 14, 18, 50, 52: nothing was announced."""
+async def test_creates_edits_and_deletes_without_events_are_found(synced, sandbox, eventually):
     feedzone, athlete = synced
     world = sandbox.world
     _, listed = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
@@ -65,24 +63,24 @@ async def test_missed_creates_edits_and_deletes_are_found(synced, sandbox, event
     await verify(feedzone, athlete, eventually)
 
     async def equal():
-        _, found = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
-        rows = {one["id"]: one for one in found["items"]}
-        done = all(one["sync_status"] == "synced" for one in rows.values())
+        _, body = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
+        rows = {item["id"]: item for item in body["items"]}
+        done = all(item["sync_status"] == "synced" for item in rows.values())
         return done and deleted not in rows and rows
 
     rows = await eventually(equal)
     assert rows[late.id]["name"] == "Late upload"
     assert rows[changed]["workout_type"] == 3
     _, changes = await feedzone.api("changes?limit=200")
-    causes = {(one["activity_id"], one["field"]): one["cause"] for one in changes["items"]}
+    causes = {(item["activity_id"], item["field"]): item["cause"] for item in changes["items"]}
     assert causes[changed, "workout_type"] == "reconciliation"
 
 
-async def test_a_comparison_that_would_delete_much_stops_and_asks(synced, sandbox, eventually):
-    """Pain 52: more than a few percent gone is a question, not a fact."""
+async def test_a_reconciliation_that_would_delete_much_opens_a_conflict(synced, sandbox, eventually):
+    """If more than a few percent seem deleted, the list may be wrong: a person decides."""
     feedzone, athlete = synced
     _, listed = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
-    gone = [one["id"] for one in listed["items"][: len(listed["items"]) // 2]]
+    gone = [item["id"] for item in listed["items"][: len(listed["items"]) // 2]]
     assert len(gone) > 3
     for number in gone:
         sandbox.world.delete(number)
@@ -96,14 +94,13 @@ async def test_a_comparison_that_would_delete_much_stops_and_asks(synced, sandbo
     assert accepted.returncode == 0, accepted.stderr
 
     async def let_go():
-        _, found = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
-        return len(found["items"]) == len(listed["items"]) - len(gone)
+        _, body = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
+        return len(body["items"]) == len(listed["items"]) - len(gone)
 
     await eventually(let_go)
 
 
 async def test_a_lost_subscription_turns_health_red_and_polling_on(sandbox, install, eventually):
-    """Pain 5."""
     feedzone = install(sandbox.url)
     process = await feedzone.start()
     assert (await feedzone.run("subscription", "ensure")).returncode == 0
@@ -120,10 +117,9 @@ async def test_a_lost_subscription_turns_health_red_and_polling_on(sandbox, inst
     await eventually(noticed)
 
 
-async def test_an_inactive_application_stops_all_calls_costs_nothing_and_resumes(
+async def test_an_inactive_application_stops_all_calls_uses_no_attempts_and_resumes(
     sandbox, install, eventually
 ):
-    """Pain 35."""
     feedzone = install(sandbox.url)
     process = await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
@@ -151,10 +147,10 @@ async def test_an_inactive_application_stops_all_calls_costs_nothing_and_resumes
     await eventually(paused)
 
     async def all_waiting():
-        _, found = await feedzone.api("jobs?state=queued&limit=200")
+        _, body = await feedzone.api("jobs?state=queued&limit=200")
         waiting = [
             job
-            for job in found["items"]
+            for job in body["items"]
             if job["kind"] == "refresh_activity"
             and "switched this application off" in (job["last_error"] or "")
         ]
@@ -163,17 +159,17 @@ async def test_an_inactive_application_stops_all_calls_costs_nothing_and_resumes
     waiting = await eventually(all_waiting)
     assert {job["attempts"] for job in waiting} == {0}
     refused = sandbox.world.journal.by_status[403]
-    assert refused <= 11  # those that were under way when it began
+    assert refused <= 11  # those that were under way when it was switched off
     # An hour passes: the probe is due.
     await process.stop()
     sandbox.world.faults.inactive = False
     with sqlite3.connect(feedzone.home / "feedzone.db") as database:
         database.execute("UPDATE application_state SET probe_at = '2020-01-01T00:00:00.000000Z'")
-        database.execute("UPDATE jobs SET due_at = '2020-01-01T00:00:00.000000Z' WHERE turn % 2 = 0")
+        database.execute("UPDATE jobs SET due_at = '2020-01-01T00:00:00.000000Z' WHERE fair_position % 2 = 0")
     await feedzone.start()
 
     async def all_stored():
-        _, found = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
-        return {spec.id for spec in specs} <= {one["id"] for one in found["items"]}
+        _, body = await feedzone.api(f"activities?athlete_id={athlete}&limit=200")
+        return {spec.id for spec in specs} <= {item["id"] for item in body["items"]}
 
     await eventually(all_stored)

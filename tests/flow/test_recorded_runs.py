@@ -1,4 +1,4 @@
-"""Real answers of Strava, recorded, go through the whole path: event in, API out, unchanged."""
+"""Recorded responses of Strava pass through all of feedzone, from event to API, unchanged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FILES = {
 
 
 class StandIn:
-    """Just enough of Strava to serve recorded bytes; counts what it is asked."""
+    """A server with just enough of Strava's API to serve recorded bytes; records the requests."""
 
     def __init__(self, recorded: Path) -> None:
         self.bodies = {}
         self.streams = {}
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         for name, (detail, streams) in FILES.items():
             body = (recorded / detail).read_bytes()
             activity = json.loads(body)
@@ -58,13 +58,13 @@ class StandIn:
         return web.json_response([])
 
     async def activity(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
+        self.requested.append(request.path)
         body = self.bodies[int(request.match_info["id"])]
         odd = {"X-ReadRateLimit-Usage": ","}
         return web.Response(body=body, content_type="application/json", headers=odd)
 
     async def stream(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
+        self.requested.append(request.path)
         body = self.streams.get(int(request.match_info["id"]))
         if body is None:
             return web.Response(status=404)
@@ -84,7 +84,7 @@ async def strava(recorded: Path) -> AsyncIterator[tuple[StandIn, str]]:
 
 
 async def connect(feedzone, athlete: int) -> None:
-    """The stand-in takes the athlete's id for a code."""
+    """Connect an athlete; the stand-in accepts the athlete's id as the code."""
     async with feedzone.browser.get(f"{feedzone.url}/connect", allow_redirects=False) as leaving:
         query = parse_qs(leaving.headers["Location"].partition("?")[2])
         cookies = {name: morsel.value for name, morsel in leaving.cookies.items()}
@@ -108,7 +108,7 @@ async def deliver(feedzone, activity: dict) -> None:
         assert answer.status == 200
 
 
-async def test_recorded_run_ride_and_swim_come_out_as_strava_sent_them(strava, install, eventually):
+async def test_a_recorded_run_ride_and_swim_are_served_as_strava_sent_them(strava, install, eventually):
     stand_in, url = strava
     feedzone = install(url)
     await feedzone.start()
@@ -117,20 +117,20 @@ async def test_recorded_run_ride_and_swim_come_out_as_strava_sent_them(strava, i
         await deliver(feedzone, activity)
 
         async def synced(activity_id=activity["id"]):
-            status, found = await feedzone.api(f"activities/{activity_id}")
-            return found if status == 200 and found["sync_status"] == "synced" else None
+            status, output = await feedzone.api(f"activities/{activity_id}")
+            return output if status == 200 and output["sync_status"] == "synced" else None
 
-        found = await eventually(synced)
+        output = await eventually(synced)
         headers = {"Authorization": "Bearer test-api-key"}
         url = f"{feedzone.url}/api/v1/activities/{activity['id']}"
         async with feedzone.browser.get(url, headers=headers) as page:
-            assert stand_in.bodies[activity["id"]] in await page.read()  # to the byte
-        assert found["detail"] == activity
+            assert stand_in.bodies[activity["id"]] in await page.read()  # byte for byte
+        assert output["detail"] == activity
         for column in ("name", "distance", "moving_time", "total_elevation_gain", "sport_type"):
-            assert found[column] == activity[column]
+            assert output[column] == activity[column]
 
 
-async def test_recorded_streams_come_out_as_strava_sent_them(strava, install, eventually):
+async def test_recorded_streams_are_served_as_strava_sent_them(strava, install, eventually):
     stand_in, url = strava
     feedzone = install(url)
     await feedzone.start()
@@ -138,16 +138,15 @@ async def test_recorded_streams_come_out_as_strava_sent_them(strava, install, ev
     await deliver(feedzone, stand_in.run)
 
     async def streams():
-        status, found = await feedzone.api(f"activities/{stand_in.run['id']}/streams")
-        return found if status == 200 else None
+        status, output = await feedzone.api(f"activities/{stand_in.run['id']}/streams")
+        return output if status == 200 else None
 
-    found = await eventually(streams)
-    assert found == json.loads(stand_in.streams[stand_in.run["id"]])
-    assert len(found["distance"]["data"]) == 13129
+    output = await eventually(streams)
+    assert output == json.loads(stand_in.streams[stand_in.run["id"]])
+    assert len(output["distance"]["data"]) == 13129
 
 
 async def test_recorded_times_become_instants_wall_times_and_zone_names(strava, install, eventually):
-    """Pain 54."""
     stand_in, url = strava
     feedzone = install(url)
     await feedzone.start()
@@ -155,18 +154,17 @@ async def test_recorded_times_become_instants_wall_times_and_zone_names(strava, 
     await deliver(feedzone, stand_in.ride)
 
     async def synced():
-        status, found = await feedzone.api(f"activities/{stand_in.ride['id']}")
-        return found if status == 200 and found["sync_status"] == "synced" else None
+        status, output = await feedzone.api(f"activities/{stand_in.ride['id']}")
+        return output if status == 200 and output["sync_status"] == "synced" else None
 
-    found = await eventually(synced)
-    assert found["start_date"].startswith("2022-05-14T18:21:19")
-    assert found["start_date_local"] == "2022-05-14T14:21:19"
-    assert found["timezone"] == "America/New_York"
-    assert found["utc_offset"] == -14400
+    output = await eventually(synced)
+    assert output["start_date"].startswith("2022-05-14T18:21:19")
+    assert output["start_date_local"] == "2022-05-14T14:21:19"
+    assert output["timezone"] == "America/New_York"
+    assert output["utc_offset"] == -14400
 
 
 async def test_a_manual_swim_costs_one_call(strava, install, eventually):
-    """Pains 20, 56."""
     stand_in, url = strava
     feedzone = install(url)
     await feedzone.start()
@@ -174,8 +172,8 @@ async def test_a_manual_swim_costs_one_call(strava, install, eventually):
     await deliver(feedzone, stand_in.swim)
 
     async def synced():
-        status, found = await feedzone.api(f"activities/{stand_in.swim['id']}")
-        return status == 200 and found["sync_status"] == "synced"
+        status, output = await feedzone.api(f"activities/{stand_in.swim['id']}")
+        return status == 200 and output["sync_status"] == "synced"
 
     await eventually(synced)
-    assert stand_in.asked == [f"/api/v3/activities/{stand_in.swim['id']}"]
+    assert stand_in.requested == [f"/api/v3/activities/{stand_in.swim['id']}"]

@@ -1,4 +1,4 @@
-"""stravalib, a client we did not write, can use the sandbox over HTTP as if it were Strava."""
+"""stravalib, an independent client, can use the sandbox over HTTP as if it were Strava."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from aiohttp import web
 from requests.adapters import HTTPAdapter
 from stravalib import Client, exc
 
-from feedzone.sandbox import Running, SandboxOptions, running
+from feedzone.sandbox import RunningSandbox, SandboxOptions, running
 
 
 class PlainHttp(HTTPAdapter):
-    """stravalib insists on https; the sandbox speaks http."""
+    """An adapter that turns https into http: stravalib insists on https, the sandbox serves http."""
 
     def send(self, request: requests.PreparedRequest, *args: object, **kwargs: object) -> requests.Response:
         assert request.url is not None
@@ -25,23 +25,23 @@ class PlainHttp(HTTPAdapter):
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Running]:
-    async with running(SandboxOptions(port=0, athletes=2, history_days=60, seed=11)) as up:
-        yield up
+async def sandbox() -> AsyncIterator[RunningSandbox]:
+    async with running(SandboxOptions(port=0, athletes=2, history_days=60, seed=11)) as server:
+        yield server
 
 
 @pytest.fixture
-def client(sandbox: Running, monkeypatch: pytest.MonkeyPatch) -> Client:
+def client(sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setenv("SILENCE_TOKEN_WARNINGS", "true")
     session = requests.Session()
     session.mount("https://", PlainHttp())
-    made = Client(requests_session=session, rate_limit_requests=False)
-    made.protocol.server = urlsplit(sandbox.url).netloc
-    return made
+    new_client = Client(requests_session=session, rate_limit_requests=False)
+    new_client.protocol.server = urlsplit(sandbox.url).netloc
+    return new_client
 
 
-def log_in(client: Client, sandbox: Running) -> int:
-    """Consent and exchange as a browser and stravalib would; the athlete's id."""
+def log_in(client: Client, sandbox: RunningSandbox) -> int:
+    """Consent and exchange the code as a browser and stravalib do; return the athlete's id."""
     athlete_id = next(iter(sandbox.world.athletes))
     url = client.authorization_url(
         client_id=12345,
@@ -56,13 +56,13 @@ def log_in(client: Client, sandbox: Running) -> int:
 
 
 async def test_stravalib_logs_in_and_reads_activities_details_and_streams(
-    client: Client, sandbox: Running
+    client: Client, sandbox: RunningSandbox
 ) -> None:
-    def use() -> None:
+    def use_client() -> None:
         athlete_id = log_in(client, sandbox)
-        me = client.get_athlete()
-        assert me.id == athlete_id
-        assert me.bikes
+        athlete = client.get_athlete()
+        assert athlete.id == athlete_id
+        assert athlete.bikes
         rows = list(client.get_activities())
         assert [row.id for row in rows] == [row["id"] for row in sandbox.world.truth(athlete_id)]
         for row in rows:
@@ -70,15 +70,15 @@ async def test_stravalib_logs_in_and_reads_activities_details_and_streams(
             assert (detail.name, detail.distance) == (row.name, row.distance)
             assert list(client.get_activity_laps(row.id)) or row.manual
         outdoors = next(row for row in rows if row.start_latlng)
-        found = client.get_activity_streams(outdoors.id, types=["time", "latlng", "heartrate"])
-        assert len(found["latlng"].data) == len(found["time"].data) == found["time"].original_size
-        assert found["distance"].data[-1] == outdoors.distance
+        streams = client.get_activity_streams(outdoors.id, types=["time", "latlng", "heartrate"])
+        assert len(streams["latlng"].data) == len(streams["time"].data) == streams["time"].original_size
+        assert streams["distance"].data[-1] == outdoors.distance
 
-    await asyncio.to_thread(use)
+    await asyncio.to_thread(use_client)
 
 
-async def test_stravalib_meets_the_errors_it_expects(client: Client, sandbox: Running) -> None:
-    def use() -> None:
+async def test_stravalib_recognises_the_sandboxes_errors(client: Client, sandbox: RunningSandbox) -> None:
+    def use_client() -> None:
         log_in(client, sandbox)
         with pytest.raises(exc.ObjectNotFound):
             client.get_activity(1)
@@ -90,17 +90,17 @@ async def test_stravalib_meets_the_errors_it_expects(client: Client, sandbox: Ru
         with pytest.raises(exc.AccessUnauthorized):
             client.get_athlete()
 
-    await asyncio.to_thread(use)
+    await asyncio.to_thread(use_client)
 
 
 async def test_stravalib_subscribes_receives_an_event_and_unsubscribes(
-    client: Client, sandbox: Running, callback: Callback
+    client: Client, sandbox: RunningSandbox, callback: Callback
 ) -> None:
     def subscribe() -> int:
-        made = client.create_subscription(12345, "sandbox-secret", callback.url, "our-token")
-        assert [s.id for s in client.list_subscriptions(12345, "sandbox-secret")] == [made.id]
-        assert made.id is not None
-        return made.id
+        subscription = client.create_subscription(12345, "sandbox-secret", callback.url, "our-token")
+        assert [s.id for s in client.list_subscriptions(12345, "sandbox-secret")] == [subscription.id]
+        assert subscription.id is not None
+        return subscription.id
 
     number = await asyncio.to_thread(subscribe)
     assert callback.verify_tokens == ["our-token"]
@@ -113,7 +113,7 @@ async def test_stravalib_subscribes_receives_an_event_and_unsubscribes(
     assert sandbox.world.subscription is None
 
 
-async def test_a_broken_connection_is_broken_on_the_wire(sandbox: Running) -> None:
+async def test_a_dropped_connection_reaches_the_client_as_a_network_error(sandbox: RunningSandbox) -> None:
     sandbox.world.faults.change({"timeout_after": 1.0})
     url = f"{sandbox.url}/api/v3/push_subscriptions"
     with pytest.raises(requests.exceptions.RequestException):
@@ -139,13 +139,13 @@ class Callback:
 
 @pytest.fixture
 async def callback() -> AsyncIterator[Callback]:
-    made = Callback()
+    receiver = Callback()
     app = web.Application()
-    app.add_routes([web.get("/hook", made.handshake), web.post("/hook", made.receive)])
+    app.add_routes([web.get("/hook", receiver.handshake), web.post("/hook", receiver.receive)])
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield made
+    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+    yield receiver
     await runner.cleanup()

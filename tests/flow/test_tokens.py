@@ -1,4 +1,4 @@
-"""Tokens through the whole stack: real rows, a real sandbox over HTTP."""
+"""Token refreshes through the whole stack: real rows, and the sandbox over HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def settings(strava_url: str, home: Any, **more: Any) -> Settings:
 
 @pytest.fixture
 async def two_apps(sandbox, database: Database, tmp_path):
-    """Two processes' worth of feedzone on one database, and an athlete whose token is about to expire."""
+    """Two apps on one database, as two processes have them, and an athlete whose token is about to expire."""
     apps = [build(settings(sandbox.url, tmp_path), database=database) for _ in range(2)]
     athlete = next(iter(sandbox.world.athletes))
     grant = sandbox.world.connect(athlete, ["read", "activity:read", "activity:read_all"])
@@ -49,7 +49,6 @@ async def two_apps(sandbox, database: Database, tmp_path):
 
 
 async def test_twenty_tasks_in_two_processes_with_one_expired_token_cause_one_refresh(two_apps, sandbox):
-    """Pain 32, trap 9."""
     apps, athlete = two_apps
 
     async def ask(app: App) -> int:
@@ -61,8 +60,7 @@ async def test_twenty_tasks_in_two_processes_with_one_expired_token_cause_one_re
     assert not sandbox.world.grants.stale_token_uses
 
 
-async def test_the_rotated_refresh_token_is_the_one_used_next_time(two_apps, sandbox):
-    """Pain 34, trap 8."""
+async def test_the_next_refresh_uses_the_rotated_refresh_token(two_apps, sandbox):
     (app, _), athlete = two_apps
     before = (await app.tokens.load(athlete)).refresh_token
     await app.api.athlete(athlete)

@@ -37,8 +37,8 @@ async def test_two_worker_processes_share_500_jobs_without_doing_one_twice(insta
             return status["events"].get("completed") == JOBS
 
         await eventually(drained, 90)
-        asked = Counter(call.path for call in strava.world.journal.calls)
-        assert asked[DETAIL] == JOBS
+        endpoints = Counter(call.path for call in strava.world.journal.calls)
+        assert endpoints[DETAIL] == JOBS
         shares = [worker.log.count("job_finished") for worker in workers]
         assert all(share > JOBS * 0.1 for share in shares), shares
 

@@ -208,7 +208,7 @@ async def test_an_operator_sees_an_activitys_name_only_on_the_machine_itself_or_
     await public.connect()
     await public.store(1)
     await public.deliver(1, "update", title="Secret title")
-    event = (await public.parts.pages.events(None, None, 1)).items[0].event.id
+    event = (await public.parts.queries.events.summaries(None, None, 1)).items[0].event.id
     async with public.browser() as browser:
         await sign_in(browser)
         for path in ("/", "/events", f"/events/{event}"):
@@ -239,8 +239,8 @@ async def test_an_athlete_sees_and_deletes_only_their_own_data(public: World) ->
         assert "You are not connected" in page
         assert "Receipt" in page
         assert (await browser.get("/me/disconnect")).status_code == 404
-    assert (await public.parts.insights.athlete(42)).status == "deauthorized"
-    assert (await public.parts.insights.athlete(43)).status == "active"
+    assert (await public.parts.queries.athletes.get(42)).status == "deauthorized"
+    assert (await public.parts.queries.athletes.get(43)).status == "active"
 
 
 async def test_the_api_reference_and_the_connect_page_are_open_to_everyone(public: World) -> None:

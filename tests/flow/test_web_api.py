@@ -1,4 +1,4 @@
-"""What a program can rely on when it asks /api/v1."""
+"""The API under /api/v1, as client programs use it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def get(world: World, path: str, **params: object) -> dict:
 
 
 async def problem(world: World, method: str, path: str, expected: int, **request: object) -> dict:
-    """The problem document that a request gets."""
+    """Return the problem document of a request."""
     async with world.browser(headers=KEY) as client:
         answer = await client.request(method, path, **request)
     assert answer.status_code == expected, answer.text
@@ -50,7 +50,7 @@ async def problem(world: World, method: str, path: str, expected: int, **request
     return document
 
 
-async def test_without_the_key_nothing_is_told(world: World) -> None:
+async def test_without_the_key_every_request_is_refused(world: World) -> None:
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic OmtleS1vZi10aGUtYXBp"}):
         async with world.browser(headers=headers) as client:
             answer = await client.get("/api/v1/athletes/42")
@@ -59,10 +59,10 @@ async def test_without_the_key_nothing_is_told(world: World) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_where_no_key_is_set_the_answer_says_so(database: Database) -> None:
+async def test_without_a_configured_key_the_response_says_so(database: Database) -> None:
     async with web_world(database, api_key="") as world:
-        for given in ("", "x"):
-            async with world.browser(headers={"Authorization": f"Bearer {given}"}) as client:
+        for key in ("", "x"):
+            async with world.browser(headers={"Authorization": f"Bearer {key}"}) as client:
                 answer = await client.get("/api/v1/status")
             assert answer.status_code == 401
             assert "API_KEY" in answer.json()["detail"]
@@ -76,12 +76,12 @@ async def test_an_activity_keeps_its_id_its_times_and_every_byte_that_strava_sen
     assert f'"id":{RIDE},' in answer.text
     assert f'"summary":{SUMMARY}' in answer.text
     assert f'"detail":{DETAIL}' in answer.text
-    found = answer.json()
-    assert found["start_date"] == "2026-11-03T06:00:00Z"
-    assert found["start_date_local"] == "2026-11-03T07:00:00"
-    assert found["distance"] == 42195.0
-    assert found["sync_status"] == "synced"
-    assert found["streams"] is None
+    activity = answer.json()
+    assert activity["start_date"] == "2026-11-03T06:00:00Z"
+    assert activity["start_date_local"] == "2026-11-03T07:00:00"
+    assert activity["distance"] == 42195.0
+    assert activity["sync_status"] == "synced"
+    assert activity["streams"] is None
 
 
 async def test_streams_come_back_in_stravas_shape(world: World) -> None:
@@ -91,14 +91,14 @@ async def test_streams_come_back_in_stravas_shape(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", ["pending", "absent"])
-async def test_streams_that_are_not_there_say_why(world: World, state: str) -> None:
+async def test_missing_streams_say_why(world: World, state: str) -> None:
     await world.store(RIDE)
     await world.store_streams(RIDE, state)
     document = await problem(world, "GET", f"/api/v1/activities/{RIDE}/streams", 404)
     assert state in document["detail"]
 
 
-async def test_streams_never_asked_for_are_pending(world: World) -> None:
+async def test_streams_that_were_not_fetched_yet_are_pending(world: World) -> None:
     await world.store(RIDE)
     assert "pending" in (await problem(world, "GET", f"/api/v1/activities/{RIDE}/streams", 404))["detail"]
 
@@ -125,7 +125,7 @@ async def test_every_activity_is_on_exactly_one_page(world: World) -> None:
     assert sorted(seen) == [RIDE + number for number in range(7)]
 
 
-async def test_activities_can_be_narrowed_by_athlete_time_and_sport(world: World) -> None:
+async def test_activities_can_be_filtered_by_athlete_time_and_sport(world: World) -> None:
     await world.store(1, start_date=BEGIN, sport_type="Run")
     await world.store(2, start_date=BEGIN - timedelta(days=1))
 
@@ -162,9 +162,7 @@ async def test_activities_can_be_narrowed_by_athlete_time_and_sport(world: World
         "jobs?state=wonderful",
     ],
 )
-async def test_a_question_that_makes_no_sense_is_a_400_that_names_the_parameter(
-    world: World, path: str
-) -> None:
+async def test_an_invalid_parameter_is_a_400_that_names_it(world: World, path: str) -> None:
     document = await problem(world, "GET", f"/api/v1/{path}", 400)
     named = path.partition("?")[2].partition("=")[0] or "activity_id"
     assert named in document["detail"]
@@ -192,25 +190,23 @@ async def test_every_error_is_a_problem_document(world: World, method: str, path
 @pytest.mark.parametrize(
     "body", [b"{", b'{"days": 0}', b'{"days": "x"}', b'{"dayz": 1}', b'{"days": 3, "all": true}', b"[]"]
 )
-async def test_a_sync_body_that_makes_no_sense_is_a_400(world: World, body: bytes) -> None:
+async def test_an_invalid_sync_body_is_a_400(world: World, body: bytes) -> None:
     await problem(world, "POST", "/api/v1/athletes/42/sync", 400, content=body)
 
 
-async def test_a_fault_of_ours_tells_nothing_but_that(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_reveals_no_details(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def crash() -> None:
         raise RuntimeError("secret internals")
 
-    monkeypatch.setattr(world.parts.insights, "status", crash)
+    monkeypatch.setattr(world.parts.queries.status, "get", crash)
     assert "secret" not in (await problem(world, "GET", "/api/v1/status", 500))["detail"]
 
 
-async def test_a_database_that_does_not_answer_is_a_503(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unavailable_database_is_a_503(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away() -> None:
         raise StorageUnavailable("PostgreSQL: host db.internal")
 
-    monkeypatch.setattr(world.parts.insights, "status", away)
+    monkeypatch.setattr(world.parts.queries.status, "get", away)
     assert "db.internal" not in (await problem(world, "GET", "/api/v1/status", 503))["detail"]
 
 
@@ -222,22 +218,22 @@ async def test_an_athlete_shows_scopes_and_progress_and_never_a_token(world: Wor
     await world.store(5, status="synced", start_date=BEGIN - timedelta(days=400))
     async with world.browser(headers=KEY) as client:
         answer = await client.get("/api/v1/athletes/42")
-    found = answer.json()
-    assert found["scopes"] == ["activity:read", "activity:read_all", "read"]
-    assert found["token_expires_at"] == "2026-11-03T14:00:00Z"
-    progress = found["progress"]
+    activity = answer.json()
+    assert activity["scopes"] == ["activity:read", "activity:read_all", "read"]
+    assert activity["token_expires_at"] == "2026-11-03T14:00:00Z"
+    progress = activity["progress"]
     assert (progress["done"], progress["failed"], progress["pending"]) == (1, 1, 2)
     assert (progress["found"], progress["listed"], progress["completed"]) == (0, False, False)
     assert progress["started_at"] == "2026-11-03T08:00:00Z"
     listed = (await get(world, "athletes"))["items"]
-    assert listed == [found]
+    assert listed == [activity]
     for text in (answer.text, str(listed)):
         assert "token_encrypted" not in text
         assert ACCESS_TOKEN not in text
         assert REFRESH_TOKEN not in text
 
 
-async def test_the_token_that_waits_for_revocation_is_not_shown_with_its_job(world: World) -> None:
+async def test_a_job_that_revokes_access_does_not_show_the_token(world: World) -> None:
     async with world.browser(headers=KEY) as client:
         await client.delete("/api/v1/athletes/42")
         answer = await client.get("/api/v1/jobs")
@@ -262,20 +258,19 @@ async def test_removing_an_athlete_answers_with_the_receipt(world: World) -> Non
 
 
 @pytest.mark.parametrize("body", [None, {}, {"days": 7}, {"days": 90}, {"all": True}])
-async def test_a_sync_can_be_asked_for(world: World, body: dict[str, int] | None) -> None:
-    """While the first sync is under way, less than that changes nothing."""
-    begun = (await world.parts.insights.athlete(42)).progress
+async def test_a_sync_can_be_requested(world: World, body: dict[str, int] | None) -> None:
+    """While a backfill runs, a shorter one changes nothing."""
+    begun = (await world.parts.queries.athletes.get(42)).progress
     world.clock.pass_by(hours=1)
     async with world.browser(headers=KEY) as client:
         answer = await client.post("/api/v1/athletes/42/sync", json=body)
     assert (answer.status_code, answer.json()) == (202, {"status": "queued"})
-    progress, now = (await world.parts.insights.athlete(42)).progress, world.clock.now()
+    progress, now = (await world.parts.queries.athletes.get(42)).progress, world.clock.now()
     more = {90: (now, now - timedelta(days=90)), 1: (now, None)}.get(sum((body or {}).values()))
     assert (progress.started_at, progress.after) == (more or (begun.started_at, begun.after))
 
 
 async def test_one_activity_can_be_fetched_again(world: World) -> None:
-    """Pain 18."""
     await world.store(RIDE)
     async with world.browser(headers=KEY) as client:
         answer = await client.post(f"/api/v1/activities/{RIDE}/sync")
@@ -284,7 +279,7 @@ async def test_one_activity_can_be_fetched_again(world: World) -> None:
     assert (job["key"], job["lane"], job["state"]) == (f"activity:{RIDE}", "interactive", "queued")
 
 
-async def test_a_dead_letter_can_be_retried_or_given_up_with_a_reason(world: World) -> None:
+async def test_a_dead_letter_can_be_retried_or_discarded_with_a_reason(world: World) -> None:
     first = await world.dead_letter(1)
     second = await world.dead_letter(2)
     dead = (await get(world, "jobs", state="dead"))["items"]
@@ -298,14 +293,14 @@ async def test_a_dead_letter_can_be_retried_or_given_up_with_a_reason(world: Wor
     assert (await get(world, "jobs", state="dead"))["items"] == []
 
 
-async def test_a_class_of_failures_that_there_is_not_is_told_those_there_are(world: World) -> None:
+async def test_an_unknown_error_class_is_a_400_that_lists_the_classes(world: World) -> None:
     async with world.browser(headers=KEY) as client:
         unknown = await client.post("/api/v1/jobs/retry", json={"error_class": "nonsense"})
     assert unknown.status_code == 400
     assert "strava_error" in unknown.json()["detail"]
 
 
-async def test_events_are_told_newest_first_with_what_became_of_them(world: World) -> None:
+async def test_events_are_listed_newest_first_with_their_status(world: World) -> None:
     first = await world.deliver(RIDE)
     world.clock.pass_by(seconds=5)
     second = await world.deliver(RIDE, "update", title="Évian")
@@ -327,9 +322,9 @@ async def test_the_change_feed_can_be_followed_without_missing_a_change(world: W
         await world.store(RIDE, name=f"Ride {number}")
     world.clock.pass_by(seconds=4)
     everything = (await get(world, "changes"))["items"]
-    told = [(change["old_value"], change["new_value"]) for change in everything]
-    assert told[:2] == [(None, "synced"), ("Morning Ride", "Ride 0")]  # that it is new, and its first edit
-    assert [new for _, new in told[1:]] == [f"Ride {number}" for number in range(5)]
+    values = [(change["old_value"], change["new_value"]) for change in everything]
+    assert values[:2] == [(None, "synced"), ("Morning Ride", "Ride 0")]  # that it is new, and its first edit
+    assert [new for _, new in values[1:]] == [f"Ride {number}" for number in range(5)]
     page = await get(world, "changes", limit=2)
     rest = await get(world, "changes", since=page["items"][-1]["id"])
     assert page["items"] + rest["items"] == everything
@@ -339,7 +334,7 @@ async def test_the_change_feed_can_be_followed_without_missing_a_change(world: W
     assert (await get(world, "changes", since=BEGIN.timestamp() + 240))["items"] == everything[4:]
 
 
-async def test_where_several_write_young_changes_are_held_back(
+async def test_with_several_writers_young_changes_are_held_back(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(world.database, "shares_work", True)
@@ -352,8 +347,7 @@ async def test_where_several_write_young_changes_are_held_back(
     assert [change["new_value"] for change in (await get(world, "changes"))["items"]][1:] == ["Old", "Young"]
 
 
-async def test_the_status_says_what_waits_and_for_how_long(world: World) -> None:
-    """Pain 28."""
+async def test_the_status_shows_the_queue_and_its_age(world: World) -> None:
     await world.dead_letter(5)
     await world.deliver(RIDE)
     await world.deliver(7, owner=99)
@@ -393,7 +387,7 @@ async def test_the_reference_lists_every_endpoint_and_loads_nothing_from_elsewhe
     for path in schema["paths"]:
         assert path.startswith("/api/v1/")
         assert f"<code>{path}</code>" in page.text
-    assert "wall time where it happened" in page.text
+    assert "local time of the place" in page.text
     not_found = schema["paths"]["/api/v1/activities/{activity_id}"]["get"]["responses"]["404"]
     assert list(not_found["content"]) == ["application/problem+json"]
     assert schema["components"]["schemas"]["Activity"]["properties"]["distance"]

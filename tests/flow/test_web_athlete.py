@@ -308,7 +308,7 @@ async def test_the_sharing_choice_survives_the_way_to_strava_and_back(
         leaving = await browser.get(f"/connect{query}", headers=headers)
         state = parse_qs(urlsplit(leaving.headers["location"]).query)["state"][0]
         await browser.get("/connect/callback", params={"state": state, "code": "c", "scope": "activity:read"})
-    assert (await world.parts.insights.athlete(42)).operator_may_see is may_see
+    assert (await world.parts.queries.athletes.get(42)).operator_may_see is may_see
 
 
 async def test_reconnecting_keeps_the_sharing_choice(world: World) -> None:
@@ -316,7 +316,7 @@ async def test_reconnecting_keeps_the_sharing_choice(world: World) -> None:
     await world.parts.athletes.let_operator_see(42, True)
     async with world.browser() as browser:
         await connect(world, browser)
-    assert (await world.parts.insights.athlete(42)).operator_may_see
+    assert (await world.parts.queries.athletes.get(42)).operator_may_see
 
 
 async def test_the_sharing_box_is_checked_in_advance_only_for_the_operator(public: World) -> None:

@@ -1,4 +1,4 @@
-"""What machines that watch an installation can rely on."""
+"""Probes and metrics, as monitoring uses them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ async def test_readiness_says_whether_the_inbox_drains(world: World) -> None:
         assert (answer.json()["oldest_due_s"], answer.json()["worker"]) == (61.0, "behind")
 
 
-async def test_without_its_database_it_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_database_the_server_is_not_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def away() -> None:
         raise StorageUnavailable("host db.internal")
 
@@ -42,7 +44,7 @@ async def test_without_its_database_it_is_not_ready(world: World, monkeypatch: p
         await asyncio.Event().wait()
 
     for pulse in (away, hangs):
-        monkeypatch.setattr(world.parts.insights, "pulse", pulse)
+        monkeypatch.setattr(world.parts.queries.status, "pulse", pulse)
         async with world.browser() as browser:
             answer = await browser.get("/readyz")
         assert answer.status_code == 503
@@ -50,7 +52,7 @@ async def test_without_its_database_it_is_not_ready(world: World, monkeypatch: p
         assert "internal" not in answer.text
 
 
-async def test_metrics_tell_what_was_counted_and_what_the_database_says(public: World) -> None:
+async def test_metrics_have_counters_and_gauges_from_the_database(public: World) -> None:
     await public.connect()
     await public.deliver(1)
     public.parts.metrics.deliveries.labels("200").inc()
@@ -60,7 +62,7 @@ async def test_metrics_tell_what_was_counted_and_what_the_database_says(public: 
         assert (await browser.get("/metrics", auth=("a", PASSWORD))).status_code == 200
         answer = await browser.get("/metrics", headers={"Authorization": f"Bearer {API_KEY}"})
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    told = answer.text.splitlines()
+    lines = answer.text.splitlines()
     for line in (
         'feedzone_webhook_deliveries_total{answer="200"} 1.0',
         "feedzone_database_up 1.0",
@@ -71,16 +73,16 @@ async def test_metrics_tell_what_was_counted_and_what_the_database_says(public: 
         'feedzone_quota_limit{window="read_day"} 1000.0',
         'feedzone_quota_used{window="read_day"} 0.0',
     ):
-        assert line in told
+        assert line in lines
 
 
-async def test_metrics_are_told_also_while_the_database_is_away(
+async def test_metrics_are_served_while_the_database_is_unavailable(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away() -> None:
         raise StorageUnavailable
 
-    monkeypatch.setattr(world.parts.insights, "status", away)
+    monkeypatch.setattr(world.parts.queries.status, "get", away)
     async with world.browser() as browser:
         answer = await browser.get("/metrics")
     assert answer.status_code == 200

@@ -1,4 +1,4 @@
-"""What programs and people are told of athletes of whom nothing comes (pain 37), or no events (pain 30)."""
+"""Idle athletes, and athletes without events, in API and pages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from web_world import KEY, World, web_world
 
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.comparison import refresh
 from feedzone.domain.effect import StoreReconciliation
+from feedzone.domain.reconciliation import refresh
 from feedzone.store import effects, subscriptions
 from feedzone.store.engine.database import Database
 
@@ -32,15 +32,15 @@ async def world(database: Database) -> AsyncIterator[World]:
 
 
 async def days_of_silent_rides(world: World, days: int, athlete_id: int = 42) -> None:
-    """A ride a day, found by a comparison and announced by no event."""
+    """Store a ride a day that reconciliation finds without an event."""
     for _ in range(days):
         world.clock.pass_by(days=1)
         now = world.clock.now()
         columns = {"name": "Ride", "start_date": now - timedelta(hours=2), "elapsed_time": 1800}
         number = int(now.timestamp())
         record = ActivityRecord(number, athlete_id, "summary", columns, "{}")
-        found = StoreReconciliation(athlete_id, True, (record,), (refresh(athlete_id, number),), (), 2)
-        await world.database.write(lambda c, e=found, now=now: effects.apply(c, [e], now))
+        effect = StoreReconciliation(athlete_id, True, (record,), (refresh(athlete_id, number),), (), 2)
+        await world.database.write(lambda c, e=effect, now=now: effects.apply(c, [e], now))
 
 
 async def ask(world: World, **params: object) -> dict:
@@ -61,8 +61,8 @@ async def page(world: World, path: str) -> str:
     return words(answer.text)
 
 
-async def test_who_has_been_idle_for_so_many_days_can_be_asked_for(world: World) -> None:
-    """Pain 37: departed users hold seats."""
+async def test_athletes_can_be_filtered_by_idle_days(world: World) -> None:
+    """Departed users hold seats."""
     world.clock.pass_by(days=60)
     await world.deliver(1, owner=43)
     world.clock.pass_by(days=30)
@@ -83,14 +83,14 @@ async def test_every_idle_athlete_is_on_exactly_one_page(world: World) -> None:
     assert rest["next_cursor"] is None
 
 
-async def test_each_athlete_says_since_when_nothing_has_come(world: World) -> None:
+async def test_each_athlete_shows_the_start_of_idleness(world: World) -> None:
     """The latest of: when they connected, their last event, the start of their last activity."""
     connected, *_ = (await ask(world))["items"]
     assert connected["idle_since"] == connected["connected_at"] == "2026-11-03T08:00:00Z"
     world.clock.pass_by(hours=1)
     await world.deliver(1)
-    heard = (await ask(world))["items"][0]
-    assert heard["idle_since"] == heard["last_event_at"] == "2026-11-03T12:00:00Z"
+    later = (await ask(world))["items"][0]
+    assert later["idle_since"] == later["last_event_at"] == "2026-11-03T12:00:00Z"
     await world.store(1, start_date=datetime.fromisoformat("2026-11-03T12:30:00Z"))
     async with world.browser(headers=KEY) as client:
         one = (await client.get("/api/v1/athletes/42")).json()
@@ -98,7 +98,7 @@ async def test_each_athlete_says_since_when_nothing_has_come(world: World) -> No
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "x", "1.5", "", "36501", "99999999999999999999"])
-async def test_days_without_sense_are_a_400_that_names_them(world: World, days: str) -> None:
+async def test_invalid_idle_days_are_a_400_that_names_the_parameter(world: World, days: str) -> None:
     async with world.browser(headers=KEY) as client:
         answer = await client.get(f"/api/v1/athletes?idle_days={days}")
         assert (await client.get(f"/athletes?idle_days={days}")).status_code == 400
@@ -107,27 +107,27 @@ async def test_days_without_sense_are_a_400_that_names_them(world: World, days: 
     assert "idle_days" in answer.json()["detail"]
 
 
-async def test_whose_activities_no_event_announces_is_flagged_everywhere(world: World) -> None:
-    """Pain 30: all scopes were granted, and still no event comes."""
+async def test_quiet_athletes_are_flagged_everywhere(world: World) -> None:
+    """All scopes were granted, and still no event comes."""
     await days_of_silent_rides(world, 2)
     await world.deliver(1, owner=43)
     assert [one["quiet"] for one in (await ask(world))["items"]] == [False, False, False]
-    assert "Nobody keeps uploading without events." in await page(world, "/health")
+    assert "Events arrive for every athlete who uploads." in await page(world, "/health")
     world.clock.pass_by(minutes=2)
     await days_of_silent_rides(world, 1)
-    told = (await ask(world))["items"]
-    assert [(one["quiet"], one["no_events_expected"]) for one in told] == [
+    athletes = (await ask(world))["items"]
+    assert [(one["quiet"], one["no_events_expected"]) for one in athletes] == [
         (True, False),
         *[(False, False)] * 2,
     ]
     assert await ids(world, quiet=True) == [42]
     assert await ids(world, quiet=False) == [43, 44]
-    assert (await world.parts.insights.athlete(42)).quiet
+    assert (await world.parts.queries.athletes.get(42)).quiet
     async with world.browser(headers=KEY) as client:
         assert (await client.get("/api/v1/status")).json()["quiet_athletes"] == 1
 
 
-async def test_health_says_how_many_are_quiet_and_what_to_do(world: World) -> None:
+async def test_health_shows_the_number_of_quiet_athletes_and_the_fix(world: World) -> None:
     await days_of_silent_rides(world, 3)
     health = await page(world, "/health")
     assert "1 athlete is quiet" in health
@@ -139,7 +139,7 @@ async def test_health_says_how_many_are_quiet_and_what_to_do(world: World) -> No
     assert "is quiet" not in await page(world, "/health")
 
 
-async def test_pages_show_who_is_quiet_and_who_is_idle(world: World) -> None:
+async def test_pages_show_quiet_and_idle_athletes(world: World) -> None:
     await days_of_silent_rides(world, 3)
     assert "Ada 42 connected no webhooks" in await page(world, "/athletes")
     quiet = await page(world, "/athletes?quiet=true")
@@ -170,7 +170,7 @@ async def test_pages_of_a_filtered_list_stay_filtered(world: World) -> None:
     assert "Ada 79" in rest
 
 
-async def test_athletes_read_on_their_own_page_that_no_events_come(world: World) -> None:
+async def test_an_athletes_own_page_says_that_no_events_come(world: World) -> None:
     world.desk.profile = AthleteProfile(42, None, "Ada 42", None)
     async with world.browser() as browser:
         await connect(world, browser)

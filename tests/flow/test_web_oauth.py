@@ -51,7 +51,7 @@ async def test_an_athlete_who_connects_is_stored_and_sees_the_initial_sync(world
     assert "Ada is connected" in page.text
     assert "Reading your activity list at Strava" in page.text
     assert "<strong>0</strong> of 0 activities synced" in page.text
-    athlete = await world.parts.insights.athlete(42)
+    athlete = await world.parts.queries.athletes.get(42)
     assert (athlete.status, athlete.name) == ("active", "Ada Lovelace")
     for secret in (CODE, state, ACCESS_TOKEN, REFRESH_TOKEN):
         assert secret not in page.text
@@ -187,7 +187,7 @@ async def test_an_unchecked_box_is_explained_with_a_link_to_allow_it(
     assert page.status_code == 200
     assert says in page.text
     assert 'href="/connect?force=1"' in page.text
-    athlete = await world.parts.insights.athlete(42)
+    athlete = await world.parts.queries.athletes.get(42)
     assert (athlete.status, athlete.no_events_expected) == (status, status == "needs_scope")
 
 
@@ -230,7 +230,7 @@ async def test_a_refusal_by_strava_is_explained_and_stores_nothing(
     assert says in page.text
     assert CODE not in page.text
     assert state not in page.text
-    assert (await world.parts.insights.athletes(10)).items == []
+    assert (await world.parts.queries.athletes.page(10)).items == []
 
 
 async def test_every_page_is_private_to_this_browser_and_loads_only_from_here(world: World) -> None:

@@ -71,8 +71,8 @@ async def test_problems_are_shown_with_their_remedy(world: World) -> None:
     await world.dead_letter(1)
     await world.database.write(lambda c: athletes.mark(c, 42, "needs_reauth", "revoked", world.clock.now()))
     text = await page(world)
-    assert "1 job failed for good. See what failed" in text
-    assert "1 athlete must connect again. See who" in text
+    assert "1 job needs attention. See dead letters" in text
+    assert "1 athlete must connect again. See athletes" in text
     health = await page(world, "/health")
     assert "2 things need attention" in health
     assert "http://127.0.0.1:8000/connect?force=1" in health
@@ -92,7 +92,7 @@ async def test_seats_are_counted_with_a_warning_before_they_run_out(
     world: World, configured: int | None, people: int, told: str | None
 ) -> None:
     """There are ten seats, unless the setting says otherwise or more athletes are connected."""
-    world.parts.insights._seats = configured
+    world.parts.queries.status._seats = configured
     await subscribe(world)
     for number in range(people):
         world.desk.profile = AthleteProfile(42 + number, None, f"Ada {number}", None)
@@ -108,11 +108,11 @@ async def test_seats_are_counted_with_a_warning_before_they_run_out(
 async def test_a_used_up_rate_limit_shows_its_reset(world: World) -> None:
     await subscribe(world)
     await world.connect()
-    budget = world.parts.insights.foresight._budget
+    budget = world.parts.queries.quota._budget
     await budget.answered(await budget.reserve(Lane.LIVE), {})
     await budget.latch(Reservation(), {})
     text = await page(world)
-    assert "The rate limit is spent: work goes on by itself in 15 min." in text
+    assert "The rate limit is used up: work continues in 15 min." in text
     assert "Reads, 15 min (resets 08:15 ) used up: 1 of 100" in text
 
 
@@ -232,7 +232,7 @@ async def test_a_failed_job_is_explained_and_can_be_retried(world: World) -> Non
         said = await act(browser, f"/actions/jobs/{letter}/retry")
     assert "Job queued again." in said
     assert "No failed jobs." in said
-    assert (await world.parts.insights.job(letter)).job.state == "queued"
+    assert (await world.parts.queries.jobs.get(letter)).job.state == "queued"
 
 
 async def test_a_temporary_failure_shows_its_next_automatic_retry(world: World) -> None:
@@ -251,7 +251,10 @@ async def test_a_discarded_job_can_be_restored_for_a_minute(world: World) -> Non
     await world.connect()
     await world.deliver(1)
     letter = await world.dead_letter(1)
-    before = await world.parts.insights.job(letter), (await world.parts.pages.events(None, None, 9)).items
+    before = (
+        await world.parts.queries.jobs.get(letter),
+        (await world.parts.queries.events.summaries(None, None, 9)).items,
+    )
     async with world.browser() as browser:
         assert (await browser.get("/failures")).status_code == 200
         answer = await browser.post(
@@ -261,18 +264,18 @@ async def test_a_discarded_job_can_be_restored_for_a_minute(world: World) -> Non
         assert answer.status_code == 400
         said = await act(browser, f"/actions/jobs/{letter}/discard", reason="a test ride")
         assert "Job discarded; its events keep the reason." in said
-        event = (await world.parts.pages.events(None, None, 9)).items[0].event
+        event = (await world.parts.queries.events.summaries(None, None, 9)).items[0].event
         assert "a test ride" in (event.error_message or "")
         said = await act(browser, f"/actions/jobs/{letter}/restore")
         assert "Job restored." in said
         assert before == (
-            await world.parts.insights.job(letter),
-            (await world.parts.pages.events(None, None, 9)).items,
+            await world.parts.queries.jobs.get(letter),
+            (await world.parts.queries.events.summaries(None, None, 9)).items,
         )
         await act(browser, f"/actions/jobs/{letter}/discard", reason="a test ride")
         world.clock.pass_by(seconds=61)
         assert "too late" in await act(browser, f"/actions/jobs/{letter}/restore")
-        assert (await world.parts.insights.jobs("dead")).items == []
+        assert (await world.parts.queries.jobs.page("dead")).items == []
 
 
 async def test_a_discarded_job_of_a_disconnected_athlete_cannot_be_restored(world: World) -> None:
@@ -281,7 +284,7 @@ async def test_a_discarded_job_of_a_disconnected_athlete_cannot_be_restored(worl
     await world.parts.dead_letters.discard(letter, "gone")
     await world.parts.athletes.disconnect(42)
     assert not await world.parts.dead_letters.restore(letter)
-    assert (await world.parts.insights.jobs("dead")).items == []
+    assert (await world.parts.queries.jobs.page("dead")).items == []
 
 
 async def test_all_failed_jobs_of_a_class_are_retried_together(world: World) -> None:
@@ -290,7 +293,7 @@ async def test_all_failed_jobs_of_a_class_are_retried_together(world: World) -> 
     async with world.browser() as browser:
         said = await act(browser, "/actions/failures/retry", error_class="other")
     assert '3 jobs with "Unexpected error" queued again.'.replace('"', "&#34;") in said
-    assert [(await world.parts.insights.job(one)).job.state for one in letters] == ["queued"] * 3
+    assert [(await world.parts.queries.jobs.get(one)).job.state for one in letters] == ["queued"] * 3
 
 
 async def test_disconnecting_first_shows_the_data_to_be_deleted(world: World) -> None:
@@ -306,7 +309,7 @@ async def test_disconnecting_first_shows_the_data_to_be_deleted(world: World) ->
     assert "Athlete 42 disconnected" in said
     assert "Receipt:" in said
     assert "Ada" not in said
-    assert (await world.parts.insights.athlete(42)).status == "deauthorized"
+    assert (await world.parts.queries.athletes.get(42)).status == "deauthorized"
 
 
 async def test_syncs_start_from_the_page_and_are_confirmed(world: World) -> None:
@@ -316,9 +319,9 @@ async def test_syncs_start_from_the_page_and_are_confirmed(world: World) -> None
         assert "Syncing the last 30 days of Ada Lovelace." in said
         said = await act(browser, "/actions/athletes/42/sync", history="all")
         assert "Syncing the full history of Ada Lovelace." in said
-        assert (await world.parts.insights.athlete(42)).progress.after is None
+        assert (await world.parts.queries.athletes.get(42)).progress.after is None
         assert "Check of Ada Lovelace queued." in await act(browser, "/actions/athletes/42/verify")
-        kinds = {job.kind for job in (await world.parts.insights.jobs("queued")).items}
+        kinds = {job.kind for job in (await world.parts.queries.jobs.page("queued")).items}
         assert kinds == {"backfill_athlete", "reconcile_athlete"}
         token = {"_csrf_token": browser.cookies["feedzone_csrf"]}
         assert (await browser.post("/actions/athletes/7/sync", data=token)).status_code == 404
@@ -331,11 +334,11 @@ async def test_conflicts_are_decided_on_the_page(world: World) -> None:
     )
     text = await page(world, "/failures")
     assert "Strava no longer lists 4 of the 40 activities" in text
-    question = (await world.parts.insights.conflicts())[0].id
+    question = (await world.parts.queries.conflicts.open())[0].id
     async with world.browser() as browser:
         said = await act(browser, f"/actions/conflicts/{question}/dismiss")
     assert "Activities kept." in said
-    assert await world.parts.insights.conflicts() == []
+    assert await world.parts.queries.conflicts.open() == []
 
 
 async def test_an_action_in_an_open_page_answers_in_place(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The webhook as Strava, and as everybody else, meets it."""
+"""The webhook endpoint, as Strava and as other clients use it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Site:
-    """Stands for pages and API."""
+    """Stands in for the pages and the API."""
 
     async def __call__(self, scope, receive, send):
         await send({"type": "http.response.start", "status": 299, "headers": []})
@@ -62,7 +62,7 @@ def handshake(mode="subscribe", token="the-verify-token", challenge="15f7d1a91c1
     return f"{PATH}?hub.mode={mode}&hub.verify_token={token}&hub.challenge={challenge}"
 
 
-async def test_the_handshake_echoes_the_challenge_as_json(door):
+async def test_the_handshake_returns_the_challenge_as_json(door):
     answer = await request(door(), "GET", handshake())
     assert answer.status == 200
     assert answer.headers["content-type"] == "application/json"
@@ -70,8 +70,7 @@ async def test_the_handshake_echoes_the_challenge_as_json(door):
 
 
 @pytest.mark.parametrize("token", ["wrong", "", "the-verify-token-and-more"])
-async def test_a_wrong_verify_token_is_refused_without_an_echo(door, token):
-    """Pain 8."""
+async def test_a_wrong_verify_token_is_refused_without_the_challenge(door, token):
     answer = await request(door(), "GET", handshake(token=token))
     assert answer.status == 403
     assert b"15f7d1a91c1f40f8a748fd134752feb3" not in answer.body
@@ -79,14 +78,14 @@ async def test_a_wrong_verify_token_is_refused_without_an_echo(door, token):
 
 
 @pytest.mark.parametrize("url", [handshake(mode="unsubscribe"), handshake(challenge="")])
-async def test_a_handshake_that_is_none_is_refused(door, url):
+async def test_a_malformed_handshake_is_refused(door, url):
     assert (await request(door(), "GET", url)).status == 400
 
 
 async def test_an_event_is_answered_200_once_it_is_stored(door, sqlite_database):
     answer = await post(door(), EVENT)
     assert answer.status == 200
-    assert stored(sqlite_database) == [("ignored", "absent")]  # nobody is connected: trap 15
+    assert stored(sqlite_database) == [("ignored", "absent")]  # no athlete is connected
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,7 @@ async def test_an_event_is_answered_200_once_it_is_stored(door, sqlite_database)
         ({key: EVENT[key] for key in EVENT if key != "owner_id"}, "owner_id"),
     ],
 )
-async def test_what_is_no_event_is_answered_400_and_told_why(door, sqlite_database, body, says):
+async def test_a_body_that_is_not_an_event_is_answered_400_with_the_reason(door, sqlite_database, body, says):
     answer = await post(door(), body)
     assert answer.status == 400
     assert answer.headers["content-type"] == "application/problem+json"
@@ -112,14 +111,14 @@ async def test_what_is_no_event_is_answered_400_and_told_why(door, sqlite_databa
     assert stored(sqlite_database) == []
 
 
-async def test_a_body_of_32_kib_is_read_and_a_larger_one_is_not(door):
+async def test_a_body_of_32_kib_is_accepted_and_a_larger_one_is_refused(door):
     room = BODY_LIMIT - len(json.dumps(EVENT | {"more": ""}))
     assert (await post(door(), EVENT | {"more": "x" * room})).status == 200
     assert (await post(door(), EVENT | {"more": "x" * (room + 1)})).status == 413
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_other_media_are_answered_415(door, kind):
+async def test_other_media_types_are_answered_415(door, kind):
     assert (await post(door(), EVENT, {"Content-Type": kind} if kind else {})).status == 415
 
 
@@ -129,8 +128,7 @@ async def test_other_methods_are_answered_405(door, method):
     assert (answer.status, answer.headers["allow"]) == (405, "GET, POST")
 
 
-async def test_with_a_path_secret_the_bare_path_is_not_there(door):
-    """Pain 24."""
+async def test_with_a_path_secret_the_bare_path_is_not_found(door):
     hidden = door(path=f"{PATH}/unguessable")
     assert (await post(hidden, EVENT)).status == 404
     assert (await post(hidden, EVENT, path=f"{PATH}/unguessabl")).status == 404
@@ -138,7 +136,7 @@ async def test_with_a_path_secret_the_bare_path_is_not_there(door):
     assert (await post(hidden, EVENT, path=f"{PATH}/unguessable")).status == 200
 
 
-async def test_everything_else_is_the_sites(door):
+async def test_all_other_paths_go_to_the_site(door):
     assert (await request(door(), "GET", "/")).status == 299
 
 
@@ -155,12 +153,12 @@ async def test_everything_else_is_the_sites(door):
     ],
 )
 async def test_signatures_are_observed_or_enforced(door, sqlite_database, clock, mode, key, status, proved):
-    """Pain 25: observing never refuses."""
+    """The mode `observe` never refuses a delivery."""
     raw = json.dumps(EVENT).encode()
     signed = {"X-Strava-Signature": sign(raw, key, int(clock.now().timestamp()))} if key else {}
     answer = await post(door(signature_mode=mode), raw, JSON | signed)
     assert answer.status == status
-    assert [one for _, one in stored(sqlite_database)] == ([proved] if proved else [])
+    assert [event for _, event in stored(sqlite_database)] == ([proved] if proved else [])
 
 
 async def test_an_old_signature_proves_nothing(door, sqlite_database, clock):
@@ -170,7 +168,7 @@ async def test_an_old_signature_proves_nothing(door, sqlite_database, clock):
 
 
 async def test_a_hundred_orders_of_the_same_events_end_in_the_same_job(door, sqlite_database, clock):
-    """Pain 16: neither delivery nor order is promised."""
+    """Strava guarantees neither delivery nor order."""
     from feedzone.domain.athlete import AthleteProfile
     from feedzone.store import athletes
 
@@ -186,8 +184,8 @@ async def test_a_hundred_orders_of_the_same_events_end_in_the_same_job(door, sql
     dice, ended = random.Random(4), set()
     for _ in range(100):
         dice.shuffle(events)
-        for one in events:
-            assert (await post(door(), one)).status == 200
+        for event in events:
+            assert (await post(door(), event)).status == 200
         with sqlite3.connect(sqlite_database.path) as plain:
             ended.add(plain.execute("SELECT json_extract(hint, '$.action'), hint_time FROM jobs").fetchone())
             plain.execute("DELETE FROM jobs")

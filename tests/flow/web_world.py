@@ -21,9 +21,7 @@ from feedzone.domain.effect import StoreStreams
 from feedzone.domain.event import parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Outcome
-from feedzone.queries.dashboard import PageInsights
-from feedzone.queries.insights import Insights
-from feedzone.queries.quota import Foresight
+from feedzone.queries.read_models import read_models
 from feedzone.services.athletes import AthleteService
 from feedzone.services.dead_letters import DeadLetterService
 from feedzone.services.reconciliation import ReconciliationService
@@ -187,13 +185,9 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         }
         | options
     )
-    insights = Insights(
-        database, clock, Foresight(database, clock, BudgetTable(database, StravaClock(clock)))
-    )
     parts = WebParts(
         chosen,
-        insights,
-        PageInsights(database, clock, insights),
+        read_models(database, clock, BudgetTable(database, StravaClock(clock))),
         AthleteService(
             database,
             clock,

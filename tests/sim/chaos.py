@@ -1,4 +1,4 @@
-"""What goes wrong around the engine: kills, stalls, clock jumps, busy databases, limits and outages."""
+"""Faults around the engine: kills, stalls, clock jumps, a busy database, shrinking limits and outages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .trace import Trace
 
 
 class Chaos:
-    """Runs while the storm lasts; `end` restores order."""
+    """Causes the scenario's faults from `begin` to `end`."""
 
     def __init__(
         self,
@@ -44,18 +44,18 @@ class Chaos:
         for rate, act in (
             (scenario.kills_an_hour * 24, self._kill),
             (scenario.stalls_a_day, self._stall),
-            (scenario.clock_jumps_a_day, self._jump),
-            (scenario.shrinks_a_day, self._shrink),
-            (scenario.forgeries_a_day, self._forger.strike),
+            (scenario.clock_jumps_a_day, self._jump_clock),
+            (scenario.shrinks_a_day, self._shrink_limits),
+            (scenario.forgeries_a_day, self._forger.send_one),
         ):
             if rate:
                 self._spawn(self._repeat(rate, act))
         if scenario.others_calls_an_hour:
             self._spawn(self._repeat(scenario.others_calls_an_hour * 24, self._other_call))
         if scenario.inactive_hours:
-            self._spawn(self._switch_off(scenario.inactive_hours))
+            self._spawn(self._deactivate_application(scenario.inactive_hours))
         if scenario.outage_hours:
-            self._spawn(self._go_down(scenario.outage_hours))
+            self._spawn(self._fail_every_call(scenario.outage_hours))
         for process in self._processes:
             self._spawn(self._supervise(process))
 
@@ -63,7 +63,7 @@ class Chaos:
         self._tasks.append(asyncio.get_running_loop().create_task(work))  # type: ignore[arg-type]
 
     async def end(self, calm: Scenario) -> None:
-        """No fault from here on; every process is up."""
+        """End all faults and start every process that is down."""
         for task in self._tasks:
             task.cancel()
         self._world.faults = calm.calm_faults()
@@ -72,11 +72,11 @@ class Chaos:
         self._machine.busy = 0.0
         self._machine.skew_s = 0.0
         for process in self._processes:
-            process.light(10**9)
-            process.rest()
+            process.kill_after(10**9)
+            process.end_stalls()
             if not process.up:
                 process.start()
-        self._trace.note("chaos", "the storm is over")
+        self._trace.note("chaos", "all faults end")
 
     async def _repeat(self, a_day: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -84,7 +84,7 @@ class Chaos:
             await act()
 
     async def _supervise(self, process: EngineProcess) -> None:
-        """Starts the process again some time after it has died."""
+        """Start the process again some time after it has died."""
         while True:
             await asyncio.sleep(self._rng.uniform(5, 400))
             if not process.up:
@@ -97,11 +97,11 @@ class Chaos:
         if self._rng.random() < self._scenario.graceful:
             await process.stop()
             return
-        # Dies in the middle of what it does next; if it does nothing for long, then idle.
-        process.light(self._rng.randrange(1, 60))
-        self._spawn(self._finish_off(process))
+        # The kill comes in the middle of its next work, or in idle time if it has no work for two hours.
+        process.kill_after(self._rng.randrange(1, 60))
+        self._spawn(self._kill_if_still_up(process))
 
-    async def _finish_off(self, process: EngineProcess) -> None:
+    async def _kill_if_still_up(self, process: EngineProcess) -> None:
         before = process.app
         await asyncio.sleep(2 * HOUR_S)
         if process.up and process.app is before:
@@ -110,13 +110,13 @@ class Chaos:
     async def _stall(self) -> None:
         process = self._rng.choice(self._processes)
         if process.up:
-            process.tire(self._rng.randrange(30), self._rng.uniform(5, 180))
+            process.stall_after(self._rng.randrange(30), self._rng.uniform(5, 180))
 
-    async def _jump(self) -> None:
+    async def _jump_clock(self) -> None:
         self._machine.skew_s = self._rng.uniform(-1, 1) * self._scenario.clock_jump_s
         self._trace.note("chaos", f"the clock is {self._machine.skew_s:.3f} s off")
 
-    async def _shrink(self) -> None:
+    async def _shrink_limits(self) -> None:
         self._world.meter.limits = Limits(
             60, 2000, self._rng.randrange(3, 25), self._rng.randrange(500, 1000)
         )
@@ -128,7 +128,7 @@ class Chaos:
     async def _other_call(self) -> None:
         self._world.consume(1)
 
-    async def _go_down(self, hours: float) -> None:
+    async def _fail_every_call(self, hours: float) -> None:
         await asyncio.sleep(self._rng.uniform(0.1, 0.5) * self._scenario.days * DAY_S)
         self._world.faults.change({"error_500": 1.0})
         self._trace.note("chaos", "Strava fails at every call")
@@ -136,7 +136,7 @@ class Chaos:
         self._world.faults.change({"error_500": 0.0})
         self._trace.note("chaos", "Strava answers again")
 
-    async def _switch_off(self, hours: float) -> None:
+    async def _deactivate_application(self, hours: float) -> None:
         await asyncio.sleep(self._rng.uniform(0.1, 0.5) * self._scenario.days * DAY_S)
         self._world.faults.inactive = True
         self._trace.note("chaos", "the application is inactive")

@@ -1,4 +1,4 @@
-"""Somebody who knows the webhook's address and sends what Strava never said."""
+"""An attacker who knows the webhook's address and sends events that Strava never sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {
     "update": 1,
     "unknown owner": 1,
     "wrong subscription": 1,
-    "another's": 1,
+    "wrong owner": 1,
     "create": 1,
 }
 
@@ -33,7 +33,7 @@ class Forger:
         self._trace = trace
         self._rng = random.Random(f"{world.seed}:forger")
 
-    async def strike(self) -> None:
+    async def send_one(self) -> None:
         kind = self._rng.choices(list(KINDS), list(KINDS.values()))[0]
         body = self._forge(kind)
         if body is None or self._world.subscription is None:
@@ -46,7 +46,7 @@ class Forger:
                 self._world.subscription.callback_url, raw, {"content-type": "application/json"}, 5.0
             )
         except Exception:
-            self._trace.note("forged", "was not taken")
+            self._trace.note("forged", "was not accepted")
 
     def _forge(self, kind: str) -> dict[str, object] | None:
         rng, world = self._rng, self._world
@@ -54,12 +54,12 @@ class Forger:
         if not connected or world.subscription is None:
             return None
         owner = rng.choice(connected)
-        alive = world.visible(owner, world.grants.live[owner].reads_private)
-        if not alive:
+        activities = world.visible(owner, world.grants.live[owner].reads_private)
+        if not activities:
             return None
         body: dict[str, object] = {
             "object_type": "activity",
-            "object_id": rng.choice(alive[-20:]).id,
+            "object_id": rng.choice(activities[-20:]).id,
             "aspect_type": "delete",
             "owner_id": owner,
             "subscription_id": world.subscription.id,
@@ -76,7 +76,7 @@ class Forger:
                 body["owner_id"] = 666
             case "wrong subscription":
                 body["subscription_id"] = 1
-            case "another's":
+            case "wrong owner":
                 body["owner_id"] = rng.choice(connected)
             case "create":
                 body |= {"aspect_type": "create", "object_id": rng.randrange(2**33, 2**34)}

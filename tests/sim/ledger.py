@@ -1,45 +1,48 @@
-"""What the world knows and the engine does not: the facts that checkers hold the engine's rows against."""
+"""Facts that the world knows and the engine does not: checkers compare the engine's rows with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .witness import Sightings
+from .witness import Observations
 
 Identity = tuple[str, int, str, int, int]
-"""Object type, object id, aspect, owner, event time: what an event is known by."""
+"""The object type, object id, aspect, owner and time that identify an event."""
 
 
 @dataclass
 class Ledger:
-    """Times are virtual seconds."""
+    """The faults and actions of one world. Times are virtual seconds."""
 
     acknowledged: dict[Identity, float] = field(default_factory=dict)
     """Events that the engine answered with 200."""
     forged: dict[Identity, str] = field(default_factory=dict)
-    """Events that Strava never sent, and what kind of forgery each is."""
+    """Events that Strava never sent, each with its kind of forgery."""
     rotated: dict[str, int] = field(default_factory=dict)
-    """Refresh tokens that were replaced by a rotation, and whose they were."""
+    """Refresh tokens that a rotation replaced, each with its athlete."""
     stale_uses: list[tuple[int, float]] = field(default_factory=list)
-    """Athlete and time of each use of a token that had been rotated away."""
-    asked_together: list[tuple[int, float]] = field(default_factory=list)
-    """Athlete and time of each refresh that began while another was under way, and nobody had been killed."""
+    """Athlete and time of each use of a token that a rotation had replaced."""
+    concurrent_refreshes: list[tuple[int, float]] = field(default_factory=list)
+    """Athlete and time of each refresh that began during another, unless a process was killed or stalled."""
     lost_pairs: dict[int, float] = field(default_factory=dict)
-    """Athletes of whom a rotated pair never reached the database: answer lost, or killed or stalled
-    before storing."""
-    left: dict[int, float] = field(default_factory=dict)
-    """Athletes who are gone from Strava's point of view, and since when."""
+    """Athletes with a rotated pair that never reached the database, with the time.
+
+    The answer was lost, or the process was killed or stalled before it stored the pair.
+    """
+    deauthorized: dict[int, float] = field(default_factory=dict)
+    """Athletes who revoked access at Strava, with the time."""
     removed: set[int] = field(default_factory=set)
-    """Athletes whom the operator has removed, and who have not come back."""
+    """Athletes that the operator disconnected, until they connect again."""
     ever_left: set[int] = field(default_factory=set)
-    wrongly_cut_off: set[int] = field(default_factory=set)
-    """Athletes who were told to connect again although nothing had happened to their pair."""
-    asked: dict[int, list[float]] = field(default_factory=dict)
-    """When Strava answered what it shows of an activity, in order."""
-    sightings: Sightings = field(default_factory=Sightings)
-    """What happened in the database meanwhile."""
+    """Athletes that disconnected at any time, or that the operator disconnected."""
+    needless_reconnects: set[int] = field(default_factory=set)
+    """Athletes that the engine asked to connect again although their pair was valid."""
+    fetched: dict[int, list[float]] = field(default_factory=dict)
+    """The times at which Strava answered a request for an activity, ascending."""
+    observations: Observations = field(default_factory=Observations)
+    """What the witness recorded in the database."""
     touched: set[int] = field(default_factory=set)
-    """Activities that were really hidden or deleted at some time."""
+    """Activities that their athlete really hid or deleted at some time."""
     kills: int = 0
     stalls: int = 0
     allowed_429: int = 0

@@ -1,4 +1,4 @@
-"""What athletes do on Strava, and what the operator does for them: connect, and help who has lost access."""
+"""The actions of athletes on Strava and of the operator: connecting, training, editing, disconnecting."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from .trace import Trace
 HOUR_S = 3600.0
 DAY_S = 86_400.0
 RECENT = 14
+"""Athletes act on this number of their newest activities."""
 FRESH_S = 18 * HOUR_S
-"""Descriptions change without an event and stand in no list: only re-reads of fresh activities see them."""
+"""Rechecks cover activities this long. Only they find new descriptions, which no event or list shows."""
 
-REGRETS = 0.4
-"""How often what was hidden is shown again some time later."""
+SHOWN_AGAIN = 0.4
+"""The probability that an athlete later shows a hidden activity again."""
 
-MISTAKES = 0.1
-"""How often an upload is deleted within seconds."""
+DELETED_AT_ONCE = 0.1
+"""The probability that an athlete deletes an upload within seconds."""
 
 NAMES = ("Coffee ride", "Not raining, yet", "Recovery, allegedly", "New loop", "With the dog", "Hill repeats")
 WORDS = ("Legs like lead.", "Negative split ☀️", "Headwind both ways.", None, "Coffee after, twice.")
@@ -42,12 +43,16 @@ ACTS = {
     "describe": 8,
     "regear": 5,
     "race": 4,
-    "shop": 2,
+    "gear": 2,
 }
+"""The athletes' actions with their weights. A scenario adds the weight of `delete`."""
 
 
 class Life:
-    """Everybody's life. `over` ends it: nobody does anything new, what has begun is finished."""
+    """The actions of all athletes and the operator.
+
+    Once `over` is set, no new action begins; those under way end.
+    """
 
     def __init__(
         self,
@@ -70,7 +75,8 @@ class Life:
 
     # -- connecting -----------------------------------------------------------------------------------------
 
-    async def everybody_connects(self) -> None:
+    async def connect_all(self) -> None:
+        """Connect every athlete; the first one grants all scopes."""
         for number, athlete_id in enumerate(sorted(self._world.athletes)):
             scopes = (
                 READS
@@ -80,7 +86,7 @@ class Life:
             await self.connect(athlete_id, scopes)
 
     async def connect(self, athlete_id: int, scopes: tuple[str, ...]) -> None:
-        """Consent, and tries again until it has worked, as people do."""
+        """Consent at Strava and come back to feedzone, again and again until it works."""
         if athlete_id in self._busy:
             return
         self._busy.add(athlete_id)
@@ -101,12 +107,12 @@ class Life:
             await process.do(exchange)
         except (FeedzoneError, ProcessDied) as problem:
             self._trace.note("life", f"{athlete_id} is not connected: {type(problem).__name__}")
-            # Strava may have carried it out and ended the pair that we hold.
+            # Strava may have carried out the exchange, which ended the stored pair.
             self._ledger.lost_pairs[athlete_id] = world.clock()
             return False
         finally:
             if athlete_id in world.grants.live:
-                self._ledger.left.pop(athlete_id, None)
+                self._ledger.deauthorized.pop(athlete_id, None)
         return True
 
     def _spawn(self, work: Any) -> None:
@@ -114,37 +120,38 @@ class Life:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # -- living ---------------------------------------------------------------------------------------------
+    # -- actions --------------------------------------------------------------------------------------------
 
     async def live(self) -> None:
-        """Athletes act at random times until life is over."""
+        """Let athletes act at random times until `over` is set."""
         scenario, rng = self._scenario, self._rng
-        people = sorted(self._world.athletes)
-        acts, partings = scenario.acts_a_day * len(people), scenario.departures_a_day * len(people)
-        if scenario.meetings:
-            for athlete_id in people:
-                self._spawn(self._meet(athlete_id))
+        athletes = sorted(self._world.athletes)
+        acts = scenario.acts_a_day * len(athletes)
+        departures = scenario.departures_a_day * len(athletes)
+        if scenario.simultaneous_refreshes:
+            for athlete_id in athletes:
+                self._spawn(self._edit_at_refreshes(athlete_id))
         while True:
-            await asyncio.sleep(rng.expovariate((acts + partings) / DAY_S))
+            await asyncio.sleep(rng.expovariate((acts + departures) / DAY_S))
             if self.over:
                 return
-            athlete_id = rng.choice(people)
-            if rng.random() < partings / (acts + partings):
-                await self._part(athlete_id)
+            athlete_id = rng.choice(athletes)
+            if rng.random() < departures / (acts + departures):
+                await self._leave(athlete_id)
             elif athlete_id in self._world.grants.live:
                 self._act(athlete_id)
 
     def _act(self, athlete_id: int) -> None:
         act = self._rng.choices(list(self._acts), list(self._acts.values()))[0]
-        if act == "shop":
-            self._shop(athlete_id)
+        if act == "gear":
+            self._change_gear(athlete_id)
             return
         recent = self._world.visible(athlete_id, private_too=True)[-RECENT:]
         shown = [spec for spec in recent if not spec.private]
         hidden = [spec for spec in recent if spec.private]
         if act == "hide" and shown:
             done = self._world.hide(self._touch(self._rng.choice(shown).id))
-            if self._rng.random() < REGRETS:
+            if self._rng.random() < SHOWN_AGAIN:
                 self._spawn(self._show_again(done.id))
         elif act == "show" and hidden:
             done = self._world.unhide(self._rng.choice(hidden).id)
@@ -157,14 +164,14 @@ class Life:
                     self._edit("rename", recent)
         else:
             done = self._upload(athlete_id, act)
-            if self._rng.random() < MISTAKES:
+            if self._rng.random() < DELETED_AT_ONCE:
                 self._spawn(self._delete_at_once(done.id))
         self._trace.note("life", f"{athlete_id} {act} {done.id if done else '-'}")
         if done and not done.deleted and self._rng.random() < self._scenario.bursts:
             self._spawn(self._edit_on(done.id))
 
-    def _shop(self, athlete_id: int) -> None:
-        """Buy gear, put some away, or delete it: nothing tells of that but the profile."""
+    def _change_gear(self, athlete_id: int) -> None:
+        """Add, retire or delete gear. No event announces it: only the profile shows it."""
         rng, world = self._rng, self._world
         owned = [gear.id for gear in world.athletes[athlete_id].gear if not gear.deleted]
         if len(owned) < 2 or rng.random() < 0.4:
@@ -172,31 +179,33 @@ class Life:
         else:
             done = rng.choice(owned)
             world.retire_gear(athlete_id, done, delete=rng.random() < 0.5)
-        self._trace.note("life", f"{athlete_id} shop {done}")
+        self._trace.note("life", f"{athlete_id} gear {done}")
 
-    async def _meet(self, athlete_id: int) -> None:
-        """Whenever the token is due to be renewed, edit several activities at once: all processes need it."""
+    async def _edit_at_refreshes(self, athlete_id: int) -> None:
+        """Edit several activities whenever the token must be refreshed, so that all processes refresh it."""
         world = self._world
         while not self.over:
             grant = world.grants.live.get(athlete_id)
             left = grant.expires_at - world.clock() if grant else HOUR_S
             await asyncio.sleep(max(600.0, left - 0.9 * HOUR_S))
-            mine = [
-                one for one in world.activities.values() if one.athlete_id == athlete_id and not one.deleted
+            activities = [
+                spec
+                for spec in world.activities.values()
+                if spec.athlete_id == athlete_id and not spec.deleted
             ]
             if not self.over and athlete_id in world.grants.live:
-                for spec in mine[-4:]:
+                for spec in activities[-4:]:
                     self._edit("rename", [spec])
-                # Every process looks now and then; in the simulation seldom, for it costs time.
+                # Processes poll rarely in the simulation, because polls cost time: wake them here.
                 await asyncio.sleep(1.0)
                 for process in self._processes:
                     process.notify()
 
     async def _edit_on(self, activity_id: int) -> None:
-        """More edits within seconds: together with the first, or just while the engine asks for that."""
+        """Edit more within seconds: within the debounce, or just when the engine fetches the first edit."""
         for _ in range(self._rng.randrange(1, 4)):
-            settled = self._rng.choice((0.0, DEBOUNCE.total_seconds()))
-            await asyncio.sleep(settled + self._rng.uniform(0.05, 1.2))
+            pause = self._rng.choice((0.0, DEBOUNCE.total_seconds()))
+            await asyncio.sleep(pause + self._rng.uniform(0.05, 1.2))
             spec = self._world.activities[activity_id]
             if spec.deleted:
                 return
@@ -249,16 +258,16 @@ class Life:
             return None
         return world.edit_silently(rng.choice(fresh).id, description=rng.choice(WORDS))
 
-    # -- leaving --------------------------------------------------------------------------------------------
+    # -- disconnecting --------------------------------------------------------------------------------------
 
-    async def _part(self, athlete_id: int) -> None:
+    async def _leave(self, athlete_id: int) -> None:
         if athlete_id not in self._world.grants.live or athlete_id in self._busy:
             return
         scopes = tuple(sorted(self._world.grants.live[athlete_id].scopes))
         self._ledger.ever_left.add(athlete_id)
         if self._rng.random() < 0.7:
             self._world.deauthorize(athlete_id)
-            self._ledger.left[athlete_id] = self._world.clock()
+            self._ledger.deauthorized[athlete_id] = self._world.clock()
             self._trace.note("life", f"{athlete_id} deauthorizes")
         else:
             self._spawn(self._disconnect(athlete_id))
@@ -266,7 +275,7 @@ class Life:
             self._spawn(self._come_back(athlete_id, self._rng.choice((scopes, READS, PUBLIC))))
 
     async def _disconnect(self, athlete_id: int) -> None:
-        """The operator removes the athlete, who loses access at Strava a little later."""
+        """The operator disconnects the athlete. The engine revokes the grant at Strava a little later."""
         self._busy.add(athlete_id)
         process = self._rng.choice(self._processes)
 
@@ -277,15 +286,15 @@ class Life:
         try:
             await process.do(remove)
         except (FeedzoneError, ProcessDied) as problem:
-            self._trace.note("life", f"{athlete_id} is not removed: {type(problem).__name__}")
+            self._trace.note("life", f"{athlete_id} is not disconnected: {type(problem).__name__}")
         else:
-            self._trace.note("life", f"{athlete_id} is removed by the operator")
+            self._trace.note("life", f"{athlete_id} is disconnected by the operator")
             self._ledger.removed.add(athlete_id)
         finally:
             self._busy.discard(athlete_id)
 
     def during_refresh(self, athlete_id: int) -> None:
-        """The worst moment to be removed: Strava is about to give out a new pair."""
+        """Disconnect the athlete at the worst moment: Strava is about to issue a new pair."""
         rate = self._scenario.removals_in_refresh
         if self.over or athlete_id in self._busy or not rate or self._rng.random() >= rate:
             return
@@ -300,22 +309,22 @@ class Life:
             self._ledger.removed.discard(athlete_id)
             await self.connect(athlete_id, scopes)
 
-    async def answer(self, questions: list[str]) -> None:
-        """The operator looks into mass deletions, finds that they are real, and says so."""
-        for question in questions:
+    async def settle_conflicts(self, conflicts: list[str]) -> None:
+        """Confirm the mass deletions, as an operator who finds that they are real."""
+        for conflict in conflicts:
             process = self._rng.choice(self._processes)
 
-            async def accept(process: EngineProcess = process, question: str = question) -> None:
+            async def accept(process: EngineProcess = process, conflict: str = conflict) -> None:
                 assert process.app is not None
-                await process.app.reconciliation.resolve(question, accept=True)
+                await process.app.reconciliation.resolve(conflict, accept=True)
 
-            self._trace.note("life", f"the operator accepts {question}")
-            with contextlib.suppress(FeedzoneError, ProcessDied):  # then it is asked again
+            self._trace.note("life", f"the operator accepts {conflict}")
+            with contextlib.suppress(FeedzoneError, ProcessDied):  # the next round tries again
                 await process.do(accept)
 
-    async def help(self, stranded: list[int]) -> None:
-        """Those who lost access without having left connect again, when somebody tells them to."""
-        for athlete_id in stranded:
+    async def reconnect(self, disconnected: list[int]) -> None:
+        """Let athletes who lost access against their will connect again, as the operator asks them to."""
+        for athlete_id in disconnected:
             grant = self._world.grants.live.get(athlete_id)
             if grant is not None and athlete_id not in self._ledger.removed:
                 await self.connect(athlete_id, tuple(sorted(grant.scopes)))

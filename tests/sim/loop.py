@@ -1,9 +1,9 @@
-"""An event loop whose time is virtual: when nothing is ready, it jumps to the next timer.
+"""An event loop with virtual time: if no callback is ready, time jumps to the next timer.
 
-Nothing real gets in: no sockets, no threads, no wall clock. What is ready at the same instant runs in an
-order that the seed decides, so that other seeds try other interleavings. A process that was killed has no
-future: its callbacks are dropped when their time comes, so not even a `finally` block of it runs. A process
-that is stalled (as if the machine slept) gets them all at once when it wakes.
+The loop uses no sockets, no threads and no wall clock. The seed decides the order of callbacks that are ready
+at the same instant, so other seeds try other interleavings. The loop drops the callbacks of a killed process
+when they become due, so not even its `finally` blocks run. It parks the callbacks of a stalled process (as if
+the machine slept), which gets all of them at once when it wakes.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ class Owner(Protocol):
 
 
 OWNER: ContextVar[Owner | None] = ContextVar("owner", default=None)
-"""Set in the context of everything that a simulated process does; unset for the world around it."""
+"""The simulated process that runs now; None in the world around the processes."""
 
 
-PATIENCE = 100_000
+MAX_ROUNDS = 100_000
+"""Rounds without progress of time, after which the loop assumes a livelock."""
 
 
 class LivelockError(Exception):
-    """Something goes round and round, and never waits."""
+    """Callbacks keep running, but time does not advance."""
 
 
 class DeadlockError(Exception):
-    """Nothing is ready, no timer is set: nothing will ever happen again."""
+    """No callback is ready and no timer is set, so the world cannot continue."""
 
 
 def _may_run(handle: asyncio.Handle) -> bool:
@@ -48,8 +49,8 @@ def _may_run(handle: asyncio.Handle) -> bool:
     return False
 
 
-class _Moment:
-    """A timer that ends a future: all that the loop asks of an asyncio.TimerHandle, and cheaper."""
+class _Sleep:
+    """A timer that completes a future: what the loop needs of an asyncio.TimerHandle, but cheaper."""
 
     __slots__ = ("_cancelled", "_context", "future")
 
@@ -64,7 +65,7 @@ class _Moment:
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """`rng` shuffles what is ready at the same instant; without one, first come, first served."""
+    """`rng` shuffles callbacks that are ready at the same instant. Without it, the oldest runs first."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
         super().__init__()
@@ -76,17 +77,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timer_count = 0
 
     def time(self) -> float:
-        """Seconds since the beginning of the simulation."""
+        """Return the seconds since the beginning of the simulation."""
         return self._now
 
     def _write_to_self(self) -> None:
-        """There are no threads to be woken by."""
+        """Do nothing: no other thread exists that could wake the loop."""
 
     def _run_once(self) -> None:
-        """What is ready; else jump to the next timer. (The one of a real loop also asks a selector.)"""
+        """Run the ready callbacks, or jump to the next timer. (A real loop also asks a selector.)"""
         self._rounds += 1
-        if self._rounds > PATIENCE:
-            raise LivelockError(f"{PATIENCE} rounds, and time stands still at {self._now} s")
+        if self._rounds > MAX_ROUNDS:
+            raise LivelockError(f"{MAX_ROUNDS} rounds without progress at {self._now} s")
         ready, timers = self._ready, self._timers
         if self._rng is not None and len(ready) > 1:
             mixed = list(ready)
@@ -107,28 +108,28 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _jump(self) -> None:
         if not self._timers:
-            raise DeadlockError("nothing is left to happen")
+            raise DeadlockError("no callback is ready and no timer is set")
         if (when := self._timers[0][0]) > self._now:
             self._rounds = 0
             self._now = when
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is passed over when its time comes."""
+        """Do nothing: `_run_once` skips a cancelled timer."""
 
     def clear(self) -> None:
-        """Forget everything that was to happen."""
+        """Drop all callbacks and timers."""
         self._ready.clear()
         self._timers.clear()
 
-    def moment(self, seconds: float) -> asyncio.Future[None]:
-        """A sleep that costs less than asyncio's."""
+    def sleep(self, seconds: float) -> asyncio.Future[None]:
+        """Return a future that completes after `seconds`. It costs less than asyncio.sleep."""
         future: asyncio.Future[None] = self.create_future()
         self._timer_count += 1
-        heapq.heappush(self._timers, (self._now + seconds, self._timer_count, _Moment(future)))
+        heapq.heappush(self._timers, (self._now + seconds, self._timer_count, _Sleep(future)))
         return future
 
     def get_debug(self) -> bool:
-        """Asked at every callback; not worth a look at the interpreter's flags."""
+        """Return False: asyncio calls this for every callback, and its own version reads the environment."""
         return False
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> Any:
@@ -145,7 +146,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return timer
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
-        """Inline: a thread would bring real time into the world."""
+        """Run `func` inline: a thread would bring real time into the world."""
         future = self.create_future()
         try:
             future.set_result(func(*args))
@@ -154,7 +155,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return future
 
     def resume(self, owner: Owner) -> None:
-        """Let a stalled process go on, with everything that has come due meanwhile."""
+        """Resume a stalled process with all callbacks that became due during the stall."""
         owner.stalled = False
         self._ready.extend(handle for handle in owner.parked if not handle._cancelled)
         owner.parked.clear()

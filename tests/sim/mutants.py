@@ -1,4 +1,4 @@
-"""Shows that the simulation bites: each deliberate mutation of the engine must be found by some seed.
+"""Check the simulation: at least one world must find each deliberate mutation of the engine.
 
 `python -m sim.mutants --seeds 0-19 --jobs 2 [--only NAME]`; the result is docs/mutations.md.
 """
@@ -28,12 +28,12 @@ ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "mutations.md"
 
 CPU_LIMIT_S = 40
-"""A seed that needs more of the processor than that, ten times the usual, has got stuck."""
+"""A seed that needs more CPU time hangs: this is ten times the usual."""
 
-LIMIT_S = 600
-"""And so has one that takes so long, whatever it waits for."""
+WALL_LIMIT_S = 600
+"""So does a seed that takes more wall time."""
 
-STOOD_STILL = "the world stood still"
+CRASHED = "the world crashed or hung"
 
 USED = sorted({scenario for mutation in MUTATIONS for scenario in mutation.scenarios})
 ENGINE = Mutation("(the engine as it is)", "nothing", (), None, tuple(USED))
@@ -41,23 +41,24 @@ ENGINE = Mutation("(the engine as it is)", "nothing", (), None, tuple(USED))
 
 @dataclass
 class Verdict:
-    """What the seeds said of one mutation."""
+    """The result of one mutation in all its worlds."""
 
     mutation: Mutation
     worlds: int = 0
-    found: int = 0
+    finds: int = 0
+    """The number of worlds with a divergence."""
     messages: Counter[str] = field(default_factory=Counter)
-    """How many worlds had a divergence of each kind."""
+    """The number of worlds with each kind of divergence."""
 
     def add(self, divergences: Iterable[str]) -> None:
         kinds = {kind_of(line) for line in divergences}
         self.worlds += 1
-        self.found += bool(kinds)
+        self.finds += bool(kinds)
         self.messages.update(sorted(kinds))
 
 
 def kind_of(message: str) -> str:
-    """A divergence without what differs from one world to the next."""
+    """Return a divergence message without the parts that differ between worlds."""
     line = message.partition("\n")[0]
     if line.startswith(("a bug was logged", "the simulation itself failed")):
         return line.partition(":")[0]
@@ -66,7 +67,11 @@ def kind_of(message: str) -> str:
     line = re.sub(
         r"\b(title|name|description|visibility|private|[a-z]*_?type|gear_id) is", "a field is", line
     )
-    line = re.sub(r"(stored|left|still \w+|overdue[^:]*|cause|lease|came|wait|shows|has): .*", r"\1", line)
+    line = re.sub(
+        r"(stored|left|still \w+|overdue[^:]*|cause|lease|arrived|wait|shows|it|them|dead letter): .*",
+        r"\1",
+        line,
+    )
     line = re.sub(r"overdue since \S+", "overdue", line)
     return re.sub(r"\b\d[\d.]*\b", "N", line).strip()
 
@@ -75,10 +80,10 @@ def kind_of(message: str) -> str:
 
 
 def live(scenario: str, seeds: list[int]) -> None:
-    """Tell each seed's divergences as a line. A world that gets stuck is ended by a signal."""
+    """Print each seed's divergences as a line of JSON. A signal ends a world that hangs."""
     for seed in seeds:
         signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT_S)
-        signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+        signal.setitimer(signal.ITIMER_REAL, WALL_LIMIT_S)
         result = run_seeds(small(scenario), [seed])[0]
         print(json.dumps(result.divergences), flush=True)
 
@@ -87,7 +92,7 @@ def live(scenario: str, seeds: list[int]) -> None:
 
 
 def judge(mutation: Mutation, seeds: list[int]) -> Verdict:
-    """Copy the source, mutate it, and let it live in every seed's world."""
+    """Copy the source, mutate the copy, and run it in every seed's world."""
     folder = Path(tempfile.mkdtemp(prefix="feedzone-mutant-"))
     try:
         shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
@@ -102,32 +107,35 @@ def judge(mutation: Mutation, seeds: list[int]) -> Verdict:
 
 
 def _worlds(source: Path, scenario: str, seeds: list[int]) -> Iterable[list[str]]:
-    """Each seed's divergences. When the child dies, the seed it had begun stood still; the rest follows."""
+    """Yield each seed's divergences.
+
+    If the child process dies, its current seed counts as crashed, and a new child runs the others.
+    """
     path = os.pathsep.join((str(source), str(ROOT / "tests")))
-    waiting = list(seeds)
-    while waiting:
+    remaining = list(seeds)
+    while remaining:
         command = [sys.executable, "-m", "sim.mutants", "--live", scenario, "--seeds"]
         child = subprocess.run(
-            [*command, ",".join(map(str, waiting))],
+            [*command, ",".join(map(str, remaining))],
             env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
             check=False,
         )
-        told = [json.loads(line) for line in child.stdout.splitlines()]
-        yield from told
-        del waiting[: len(told)]
-        if waiting:
+        results = [json.loads(line) for line in child.stdout.splitlines()]
+        yield from results
+        del remaining[: len(results)]
+        if remaining:
             last = child.stderr.strip().splitlines()[-1:] if child.returncode > 0 else []
-            yield [": ".join((STOOD_STILL, *last))]
-            del waiting[0]
+            yield [": ".join((CRASHED, *last))]
+            del remaining[0]
 
 
 def table(verdicts: list[Verdict], seeds: list[int]) -> str:
-    """docs/mutations.md."""
+    """Return the text of docs/mutations.md."""
     rows = [
         f"| {v.mutation.name} | {v.mutation.breaks} | {v.mutation.guarantee or ''} | "
-        f"{', '.join(v.mutation.scenarios)} | {v.found} of {v.worlds} | {_first(v)} |"
+        f"{', '.join(v.mutation.scenarios)} | {v.finds} of {v.worlds} | {_first(v)} |"
         for v in verdicts
     ]
     return "\n".join((INTRODUCTION.format(first=seeds[0], last=seeds[-1]), *rows, ""))
@@ -143,22 +151,22 @@ def _first(verdict: Verdict) -> str:
 INTRODUCTION = """\
 # Deliberate mutations
 
-Does the [simulated world](simulation.md) bite? Each row is the engine with one deliberate mistake
-(`tests/sim/mutations.py`), and how many small worlds (half a day, two athletes) found it. The number is
-that of the guarantee in [ARCHITECTURE.md](../ARCHITECTURE.md) which it breaks. The first row is the engine as
-it is. `make mutants` writes this table, and fails when a mutation is found by no world.
+Does the [simulated world](simulation.md) find mistakes? Each row is the engine with one deliberate mistake
+(`tests/sim/mutations.py`), and says how many small worlds (half a day, two athletes) found it. The third
+column is the guarantee in [ARCHITECTURE.md](../ARCHITECTURE.md) that the mistake breaks. The first row is
+the engine without a mistake. `make mutants` writes this table, and fails if no world finds a mutation.
 
 Seeds {first} to {last}:
 
-| Mutation | What it breaks | Guarantee | Worlds | Found by | Most often seen (in so many worlds) |
+| Mutation | Effect | Guarantee | Worlds | Found by | Most frequent finding (number of worlds) |
 |---|---|---|---|---|---|"""
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sim.mutants", description=__doc__)
     parser.add_argument("--seeds", default="0-19", help="7, 0-299 or 3,5,9")
-    parser.add_argument("--jobs", type=int, default=2, help="how many mutants at a time")
-    parser.add_argument("--only", metavar="NAME", help="this mutation alone; writes no table")
+    parser.add_argument("--jobs", type=int, default=2, help="the number of mutants that run at a time")
+    parser.add_argument("--only", metavar="NAME", help="run this mutation alone, and write no table")
     parser.add_argument("--live", metavar="SCENARIO", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -177,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         with ThreadPoolExecutor(chosen.jobs) as pool:
             verdicts = []
             for verdict in pool.map(judge, mutants, [seeds] * len(mutants)):
-                print(f"{verdict.found:3} of {verdict.worlds:3}  {verdict.mutation.name}", flush=True)
+                print(f"{verdict.finds:3} of {verdict.worlds:3}  {verdict.mutation.name}", flush=True)
                 for kind, count in verdict.messages.most_common(4):
                     print(f"{count:14}  {kind}", flush=True)
                 verdicts.append(verdict)
@@ -190,10 +198,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def verdict_of(verdicts: list[Verdict]) -> int:
-    """1 when a mutation was found by no world, or the engine as it is by one."""
-    wrong = [v for v in verdicts if bool(v.found) == (v.mutation is ENGINE)]
+    """Return 1 if no world found a mutation, or if a world found a divergence of the engine as it is."""
+    wrong = [v for v in verdicts if bool(v.finds) == (v.mutation is ENGINE)]
     for verdict in wrong:
-        print(f"{verdict.mutation.name}: {'found' if verdict.found else 'not found'}")
+        print(f"{verdict.mutation.name}: {'found' if verdict.finds else 'not found'}")
     return 1 if wrong else 0
 
 

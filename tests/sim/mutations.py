@@ -1,4 +1,4 @@
-"""Deliberate mutations of the engine, as data: what each breaks, and the text that makes it so."""
+"""Deliberate mutations of the engine: the source text that each replaces, and its effect."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 class MutationDoesNotFit(Exception):
-    """The engine's source has changed: the text to be replaced is not there exactly once."""
+    """The engine's source has changed: it does not contain the text to replace exactly once."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """Replace `old`, which stands exactly once in `file` (under src/feedzone)."""
+    """Replaces `old`, which occurs exactly once in `file` (under src/feedzone)."""
 
     file: str
     old: str
@@ -21,7 +21,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutation:
-    """`breaks` says in one line what no longer holds; `guarantee` which one of ARCHITECTURE.md, if any."""
+    """A deliberate mistake; `breaks` is its effect in one line.
+
+    `guarantee` is the number of the guarantee in ARCHITECTURE.md that it breaks, if any.
+    """
 
     name: str
     breaks: str
@@ -30,7 +33,7 @@ class Mutation:
     scenarios: tuple[str, ...] = ("hostile",)
 
     def apply(self, package: Path) -> None:
-        """Write the mutation into this copy of the package."""
+        """Apply the mutation to a copy of the package."""
         for edit in self.edits:
             path = package / edit.file
             source = path.read_text()
@@ -52,14 +55,14 @@ def mutation(
     guarantee: int | None = None,
     scenarios: tuple[str, ...] = ("hostile",),
 ) -> Mutation:
-    """One that is a single edit."""
+    """Return a mutation with a single edit."""
     return Mutation(name, breaks, (Edit(file, old, new),), guarantee, scenarios)
 
 
 MUTATIONS = (
     mutation(
         "ack before commit",
-        "200 is answered while the transaction is still under way, or has failed",
+        "the answer 200 leaves before the transaction has committed, or although it failed",
         "ingest/inbox.py",
         "return await asyncio.shield(done)",
         'return AcceptResult("", "accepted")',
@@ -68,7 +71,7 @@ MUTATIONS = (
     ),
     Mutation(
         "job in a second transaction",
-        "an event and the job it causes are no longer durable together",
+        "an event and its job are no longer durable together",
         (
             Edit(
                 "store/intake.py",
@@ -81,7 +84,7 @@ MUTATIONS = (
                 "ingest/inbox.py",
                 "lambda c: accept(c, deliveries, now))",
                 "lambda c: accept(c, deliveries, now, work := {}) + [work])\n"
-                "            from .store.intake import _cause_work\n"
+                "            from ..store.intake import _cause_work\n"
                 "            work = receipts.pop()\n"
                 "            await self._database.write(lambda c: _cause_work(c, work, now))",
             ),
@@ -91,7 +94,7 @@ MUTATIONS = (
     ),
     mutation(
         "events deduplicated by object",
-        "a second event of an object is taken for a copy of the first",
+        "a second event of an object counts as a copy of the first",
         "domain/event.py",
         '"|".join(map(str, parts)).encode() + b"|" + updates',
         "str((self.object_type, self.object_id)).encode()",
@@ -99,7 +102,7 @@ MUTATIONS = (
     ),
     mutation(
         "no lease guard",
-        "whoever has lost a job's lease may still finish it, with what it knew then",
+        "a process that lost a job's lease can still finish the job, with outdated knowledge",
         "store/jobs/lifecycle.py",
         '_columns.state == "running",\n        _columns.lease_owner == bindparam("holder"),',
         '_columns.state != "dead",',
@@ -107,7 +110,7 @@ MUTATIONS = (
     ),
     mutation(
         "overtaken job completed",
-        "a job ends although events came while it ran",
+        "a job ends although events arrived while it ran",
         "store/jobs/lifecycle.py",
         "overtaken = current.version > job.version",
         "overtaken = False",
@@ -116,7 +119,7 @@ MUTATIONS = (
     ),
     mutation(
         "event swallowed by a live job",
-        "an event that comes while its job runs causes no other run",
+        "an event that arrives while its job runs causes no further run",
         "store/jobs/lifecycle.py",
         '"version": old.version + 1,',
         '"version": old.version,',
@@ -125,7 +128,7 @@ MUTATIONS = (
     ),
     mutation(
         "abandoned leases stay",
-        "nobody runs again what a dead process had leased",
+        "the leased jobs of a dead process never run again",
         "worker/rescuer.py",
         "await self._queue.rescue()",
         "0",
@@ -133,32 +136,32 @@ MUTATIONS = (
     ),
     mutation(
         "tombstone ignored",
-        "an activity that is gone at Strava stays here",
+        "an activity that Strava no longer has stays in our database",
         "store/effects.py",
         "activities.tombstone(connection, activity_id, athlete_id, cause, now)",
         "pass",
         guarantee=2,
     ),
     mutation(
-        "tombstone for ever",
-        "an activity that is shown again stays buried",
+        "tombstone forever",
+        "an activity that Strava shows again stays a tombstone",
         "store/activities.py",
-        '    if row.sync_status == "deleted":\n        _log(',
-        '    if row.sync_status == "deleted":\n        return\n        _log(',
+        '    if row.sync_status == "deleted":\n        log_change(',
+        '    if row.sync_status == "deleted":\n        return\n        log_change(',
         guarantee=2,
         scenarios=("crowd",),
     ),
     mutation(
         "delete believed",
-        "an unsigned delete buries an activity that is alive",
+        "an unsigned delete turns an existing activity into a tombstone",
         "handlers/refresh_activity.py",
         "not held.live or (hint.verified and not _seen_since(held, job.hint_time)):",
         "not held.live or True:",
         guarantee=3,
     ),
     mutation(
-        "deauthorisation believed",
-        "an unsigned event purges an athlete who has not left",
+        "deauthorization believed",
+        "an unsigned event purges a connected athlete",
         "handlers/revoke_athlete.py",
         "if hint.verified and await self._is_still_true(job):",
         "if True:",
@@ -166,7 +169,7 @@ MUTATIONS = (
     ),
     mutation(
         "half a list is a list",
-        "a list that could not be read to its end counts as all there is",
+        "a list that broke off counts as the complete list",
         "handlers/reconcile_athlete.py",
         "return ending(error, job, self.clock.now(), self.rng)",
         "listed, calls = [], 1",
@@ -175,7 +178,7 @@ MUTATIONS = (
     ),
     mutation(
         "budget not reserved",
-        "calls are made without asking whether there is room for them",
+        "calls leave without a reservation in the budget",
         "strava/limiter.py",
         "leave = await self._budget.reserve(job.lane if job else Lane.INTERACTIVE)",
         "leave = Reservation()",
@@ -184,7 +187,7 @@ MUTATIONS = (
     ),
     mutation(
         "429 not heeded",
-        "a refusal for the limit closes no window, and costs its job attempts",
+        "a 429 closes no window, and costs its job an attempt",
         "strava/limiter.py",
         "if response.status in (429, 403) and",
         "if response.status == 429:\n            return response\n        if",
@@ -193,7 +196,7 @@ MUTATIONS = (
     ),
     mutation(
         "breaker never closes",
-        "the application is on again, and feedzone does not notice",
+        "the application is active again, and feedzone does not notice",
         "strava/limiter.py",
         "await self._breaker.close()",
         "pass",
@@ -201,7 +204,7 @@ MUTATIONS = (
     ),
     mutation(
         "breaker spends attempts",
-        "jobs use their attempts up while the application is switched off",
+        "jobs use up their attempts while the application is switched off",
         "strava/limiter.py",
         "raise await self._breaker.open_inactive(str(error))",
         "raise error",
@@ -209,7 +212,7 @@ MUTATIONS = (
     ),
     mutation(
         "rotated pair not stored",
-        "the old refresh token stays, which Strava has just ended",
+        "the old refresh token stays, although Strava has just replaced it",
         "strava/tokens.py",
         "return await self._rows.save_rotated(row.athlete_id, row.generation, grant)",
         "return True",
@@ -217,7 +220,7 @@ MUTATIONS = (
     ),
     mutation(
         "refresh without a claim",
-        "two processes may use the same refresh token",
+        "two processes can use the same refresh token",
         "store/tokens.py",
         'or_(_columns.refresh_lease_until.is_(None), _columns.refresh_lease_until <= bindparam("now")),',
         "",
@@ -226,8 +229,8 @@ MUTATIONS = (
     ),
     mutation(
         "5xx means revoked",
-        "an outage of the token address is taken for the athlete's leaving",
-        "strava/answers.py",
+        "an outage of the token address counts as a revocation by the athlete",
+        "strava/responses.py",
         "status == 408:\n        return TransientError",
         "status == 408:\n        return TokenRevoked if token_endpoint else TransientError",
         guarantee=5,
@@ -235,7 +238,7 @@ MUTATIONS = (
     ),
     mutation(
         "late refresh revives",
-        "a refresh that was under way brings the tokens of somebody back who has left",
+        "a refresh that was under way restores the tokens of a disconnected athlete",
         "store/tokens.py",
         ".where(_columns.id == athlete_id, _columns.token_generation == generation)",
         ".where(_columns.id == athlete_id)",
@@ -244,7 +247,7 @@ MUTATIONS = (
     ),
     mutation(
         "purge keeps streams",
-        "the streams of an athlete who has left stay",
+        "the streams of a disconnected athlete stay",
         "store/purge.py",
         "    activity_streams,\n    activity_photos,\n",
         "    activity_photos,\n",
@@ -253,16 +256,16 @@ MUTATIONS = (
     ),
     mutation(
         "purge keeps payloads",
-        "the events of an athlete who has left stay, with the titles in them",
+        "the events of a disconnected athlete stay, with the titles in them",
         "store/purge.py",
-        "events.purge_athlete(connection, athlete_id, kept)",
+        "events.purge_athlete(connection, athlete_id, proof)",
         "0",
         guarantee=6,
         scenarios=("farewell",),
     ),
     mutation(
         "early 404 is final",
-        "an activity that Strava announces and does not show yet is given up",
+        "an announced activity that Strava does not show yet is never stored",
         "handlers/refresh_activity.py",
         'return Snooze(now + timedelta(seconds=delay), f"not ready: {absent}")',
         'return Done(note="not_visible")',
@@ -270,30 +273,30 @@ MUTATIONS = (
     ),
     mutation(
         "early streams are final",
-        "streams that Strava is still making are called absent",
+        "streams that Strava is still processing are marked absent",
         "handlers/refresh_activity.py",
         "hopeful = seen is not None and",
         "hopeful = False and",
     ),
     mutation(
-        "reconciliations see no deletion",
-        "what a list does not have is not asked for",
+        "reconciliation sees no deletion",
+        "an activity that is missing from a list is not checked at Strava",
         "handlers/reconcile_athlete.py",
         "missing = [number for number in held if number not in seen]",
         "missing = []",
-        scenarios=("deaf",),
+        scenarios=("lost_events",),
     ),
     mutation(
-        "no reconciliations",
-        "nothing is compared: an event that was lost is lost",
+        "no reconciliation",
+        "nothing finds the changes of lost events",
         "store/jobs/schedule.py",
         "if full or polling:",
         "if False:",
-        scenarios=("deaf",),
+        scenarios=("lost_events",),
     ),
     mutation(
-        "no later looks",
-        "a fresh activity is not looked at again",
+        "no rechecks",
+        "a fresh activity is never fetched again",
         "handlers/refresh_activity.py",
         "if look is None:",
         "if True:",

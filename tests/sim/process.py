@@ -1,4 +1,4 @@
-"""A process of the engine, which can be killed at any await, stalled, stopped in order, and started again."""
+"""An engine process that can be killed at any await, stalled, stopped in order, and restarted."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from .storage import File, InlineDatabase
 from .trace import Trace
 
 EPOCH = datetime(2026, 3, 14, 5, 20, tzinfo=UTC)
-"""When every world begins."""
+"""The time at which every world begins."""
 
 RESCUER, SCHEDULER, PRUNER = "rescuer", "scheduler", "pruner"
-SCHEDULER_NAP_S = 3600.0
-"""Nobody who connects meanwhile needs a comparison sooner: a first sync has just begun."""
+SCHEDULER_SLEEP_S = 3600.0
+"""The scheduler's longest sleep. An athlete that connects meanwhile starts with a backfill anyway."""
 
 
 class ProcessDied(Exception):
-    """The process that was asked is no more."""
+    """The process died before it answered."""
 
 
 class Machine:
-    """What the processes share: the file, the network, and the machine's clock with its error."""
+    """The shared parts of all processes: the file, the network, and the clock with its error."""
 
     def __init__(self, loop: VirtualLoop, settings: Settings, file: File, internet: Internet, ledger: Ledger,
                  trace: Trace, context: Context, seed: int) -> None:  # fmt: skip
@@ -48,15 +48,15 @@ class Machine:
         self.busy = 0.0
         self.processes: list[EngineProcess] = []
         self._rng = random.Random(f"{seed}:machine")
-        file.witness.on_rescue = self._rescued
+        file.witness.on_rescue = self._after_rescue
         self.graveyard: list[object] = []
-        """What dead processes were doing: kept, for collecting it would run its `finally` blocks."""
+        """The tasks of dead processes: kept, because garbage collection would run their `finally` blocks."""
 
-    def _rescued(self) -> None:
-        """Polling would find the job within seconds, but here a quiet queue is looked into seldom."""
+    def _after_rescue(self) -> None:
+        """Notify the processes: with the simulation's long poll interval they would find the job too late."""
         for process in self.processes:
             self.loop.call_later(5.0, process.notify, context=self.context)
-            # The worst moment to wake up is when somebody else has just got the job, or is about to.
+            # The worst time for a stalled process to wake is just before or after another one leases the job.
             self.loop.call_later(self._rng.uniform(0, 7), process.wake, context=self.context)
 
 
@@ -70,8 +70,11 @@ class SimClock:
         return EPOCH + timedelta(seconds=self._machine.loop.time() + self._machine.skew_s)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep. Some duties look into the database again and again for nothing: they sleep until there is
-        something for them, and to the next beat of their own rhythm. This only costs less."""
+        """Sleep; three duties that poll a quiet database sleep until there is work for them.
+
+        Then they sleep until the next beat of their own rhythm, so no observer can tell the difference. It
+        only saves time.
+        """
         file, loop, began = self._machine.file, self._machine.loop, self._machine.loop.time()
         await asyncio.sleep(seconds)
         task = asyncio.current_task()
@@ -81,20 +84,20 @@ class SimClock:
                 await file.until_leased()
                 await asyncio.sleep(-(loop.time() - began) % seconds)
         elif duty == SCHEDULER:
-            while (wait := self._until_comparison()) > 0:
-                await asyncio.sleep(min(SCHEDULER_NAP_S, wait))
+            while (wait := self._until_due()) > 0:
+                await asyncio.sleep(min(SCHEDULER_SLEEP_S, wait))
             await asyncio.sleep(-(loop.time() - began) % seconds)
         elif duty == PRUNER:
             while not file.has_old_calls(self.now()):
                 await asyncio.sleep(seconds)
 
-    def _until_comparison(self) -> float:
-        due = self._machine.file.next_comparison()
-        return SCHEDULER_NAP_S if due is None else (due - self.now()).total_seconds()
+    def _until_due(self) -> float:
+        due = self._machine.file.next_due()
+        return SCHEDULER_SLEEP_S if due is None else (due - self.now()).total_seconds()
 
 
 class Incarnation:
-    """One life of a process: the owner of all its callbacks."""
+    """One run of a process, from start to death: the owner of its callbacks."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -108,7 +111,7 @@ class Incarnation:
 
 
 class EngineProcess:
-    """`serve` without the pages: the webhook, the inbox, the worker."""
+    """`serve` without the pages: webhook, inbox and worker."""
 
     def __init__(self, name: str, machine: Machine) -> None:
         self.name = name
@@ -119,9 +122,9 @@ class EngineProcess:
         self._main: asyncio.Task[None] | None = None
         self._context: Context | None = None
         self._deaths: set[asyncio.Future[Any]] = set()
-        self._fuse: int | None = None
-        self._nap: tuple[int, float] | None = None
-        """After how many awaits in which a job runs it stalls, and for how long."""
+        self._awaits_to_kill: int | None = None
+        self._planned_stall: tuple[int, float] | None = None
+        """The number of awaits with a running job before the next stall, and its seconds."""
         self._webhook: Webhook | None = None
 
     @property
@@ -129,7 +132,7 @@ class EngineProcess:
         return self._life is not None and self._life.alive
 
     def start(self) -> None:
-        """Build all parts anew and set them going."""
+        """Build a new application and start it."""
         machine = self._machine
         life = self._life = Incarnation(self.name)
         context = self._context = machine.context.copy()
@@ -159,40 +162,43 @@ class EngineProcess:
         await app.inbox.close()
 
     async def pause(self) -> None:
-        """Called where the process waits for the database or the network; others run, and a fuse burns."""
-        if self._fuse is not None:
-            self._fuse -= 1
-            if self._fuse <= 0:
+        """Let other tasks run, and carry out a planned kill or stall.
+
+        Called before and after each use of the database and the network.
+        """
+        if self._awaits_to_kill is not None:
+            self._awaits_to_kill -= 1
+            if self._awaits_to_kill <= 0:
                 self.kill()
-                await self._machine.loop.create_future()  # for ever
-        if self._nap is not None and self.app is not None and self.app.worker.producer.running:
-            awaits, seconds = self._nap
-            self._nap = (awaits - 1, seconds) if awaits else None
+                await self._machine.loop.create_future()  # waits forever
+        if self._planned_stall is not None and self.app is not None and self.app.worker.producer.running:
+            awaits, seconds = self._planned_stall
+            self._planned_stall = (awaits - 1, seconds) if awaits else None
             if not awaits:
                 self.stall(seconds)
-        await self._machine.loop.moment(self._rng.random() * 0.002)
+        await self._machine.loop.sleep(self._rng.random() * 0.002)
 
-    def light(self, awaits: int) -> None:
-        """Let it die after so many more awaits."""
-        self._fuse = awaits
+    def kill_after(self, awaits: int) -> None:
+        """Kill the process after this number of awaits."""
+        self._awaits_to_kill = awaits
 
-    def tire(self, awaits: int, seconds: float) -> None:
-        """Let it stall for so long, after so many more awaits in which it has a job to do."""
-        self._nap = (awaits, seconds)
+    def stall_after(self, awaits: int, seconds: float) -> None:
+        """Stall for `seconds` after this number of awaits with a running job."""
+        self._planned_stall = (awaits, seconds)
 
     def notify(self) -> None:
-        """There may be work."""
+        """Signal that there may be work."""
         if self.up and self.app is not None:
             self.app.wakeup.notify()
 
     def kill(self) -> None:
-        """At once, as kill -9 does: nothing it was doing goes on, and nothing is tidied up."""
+        """Kill the process as kill -9 does: its tasks end at once, without cleanup."""
         if not self.up:
             return
         machine = self._machine
         assert self._life is not None
         self._life.alive = False
-        self._fuse = self._nap = None
+        self._awaits_to_kill = self._planned_stall = None
         self._life.parked.clear()
         machine.graveyard.append((self._main, self.app, list(asyncio.all_tasks(machine.loop))))
         machine.ledger.kills += 1
@@ -203,7 +209,7 @@ class EngineProcess:
                 death.set_exception(ProcessDied(self.name))
 
     async def stop(self) -> None:
-        """In order: what is running is finished or given back."""
+        """Stop in order: running jobs are finished or returned to the queue."""
         if not self.up:
             return
         self._machine.trace.note("process", f"{self.name} stopping")
@@ -212,7 +218,7 @@ class EngineProcess:
         assert main is not None
         self._stop.set()
         try:
-            await self._or_death(main)
+            await self._result_of(main)
         except ProcessDied:
             pass
         except Exception as problem:
@@ -221,45 +227,45 @@ class EngineProcess:
             self.kill()
 
     def stall(self, seconds: float) -> None:
-        """As if the machine slept, in the middle of what it does."""
+        """Stall the process in the middle of its work, as if the machine slept."""
         if self.up:
             assert self._life is not None
             self._life.stalled = True
             self._machine.loop.call_later(seconds, self.wake, context=self._machine.context)
             self._machine.ledger.stalls += 1
-            self._note_unstored_pairs()  # the claim to refresh may run out before they are stored
+            self._note_unstored_pairs()  # the refresh lease may end before the process stores them
             self._machine.trace.note("process", f"{self.name} stalled")
 
     def wake(self) -> None:
         if self.up and self._life is not None and self._life.stalled:
-            self._machine.trace.note("process", f"{self.name} goes on")
+            self._machine.trace.note("process", f"{self.name} resumed")
             self._machine.loop.resume(self._life)
 
-    def rest(self) -> None:
-        """Nothing stalls it any more."""
-        self._nap = None
+    def end_stalls(self) -> None:
+        """Cancel a planned stall and end the present one."""
+        self._planned_stall = None
         self.wake()
 
     def _note_unstored_pairs(self) -> None:
-        """A rotated pair that this process had been given, and the database has not, died with it."""
+        """Note the rotated pairs that this process received and did not store yet: they may be lost."""
         machine, app = self._machine, self.app
         assert app is not None
         for athlete_id, (client, newest) in machine.internet.delivered_pairs.items():
             if client == self.name and stored_refresh_token(machine.file, app, athlete_id) != newest:
                 machine.ledger.lost_pairs[athlete_id] = machine.loop.time()
 
-    # -- asking it ------------------------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------------------
 
     async def deliver(self, body: bytes, headers: dict[str, str]) -> int:
-        """POST an event; the status. ProcessDied when it dies before it has answered."""
-        status, _ = await self.ask("POST", self._machine.settings.webhook_path, b"", body, headers)
+        """POST an event and return the status. Raises ProcessDied if the process dies before it answers."""
+        status, _ = await self.request("POST", self._machine.settings.webhook_path, b"", body, headers)
         if status == 200:
             self._machine.ledger.acknowledged[identity(body)] = self._machine.loop.time()
         return status
 
-    async def ask(self, method: str, path: str, query: bytes, body: bytes = b"",
+    async def request(self, method: str, path: str, query: bytes, body: bytes = b"",
                   headers: dict[str, str] | None = None) -> tuple[int, bytes]:  # fmt: skip
-        """One request to the webhook."""
+        """Send one request to the webhook; return status and body."""
         scope = {
             "type": "http",
             "method": method,
@@ -283,16 +289,16 @@ class EngineProcess:
         return sent[0]["status"], sent[1].get("body", b"")
 
     async def do(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Let the process do something; its answer. ProcessDied when it dies meanwhile."""
+        """Run `work` in the process and return its result. Raises ProcessDied if the process dies first."""
         if not self.up:
             raise ProcessDied(self.name)
 
         async def run() -> Any:
             return await work()
 
-        return await self._or_death(self._machine.loop.create_task(run(), context=self._context))
+        return await self._result_of(self._machine.loop.create_task(run(), context=self._context))
 
-    async def _or_death(self, task: asyncio.Task[Any]) -> Any:
+    async def _result_of(self, task: asyncio.Task[Any]) -> Any:
         answer: asyncio.Future[Any] = self._machine.loop.create_future()
         self._deaths.add(answer)
 
@@ -314,7 +320,7 @@ class EngineProcess:
 
 
 def stored_refresh_token(file: File, app: App, athlete_id: int) -> str | None:
-    """What the database holds, decrypted."""
+    """Return the decrypted refresh token of the database."""
     row = file.run(
         lambda c: c.exec_driver_sql(
             "SELECT refresh_token_encrypted FROM strava_athletes WHERE id = ?", (athlete_id,)

@@ -1,4 +1,4 @@
-"""Many seeds, in several processes; a summary, and for each failure the one command that replays it."""
+"""Run many seeds in several processes; print a summary, and the command that replays each failure."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
+from itertools import groupby
 from multiprocessing.util import Finalize
+from operator import attrgetter
 from pathlib import Path
 
 from .scenario import SCENARIOS, Scenario
 from .simulation import Result, simulate
 from .storage import make_template, workplace
 
-SHOWN = 12
+MAX_SHOWN = 12
+"""Divergences printed of one seed."""
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
-    parser.add_argument("--seeds", default="0-29", help="7, 0-299 or 3,5,9")
+    parser.add_argument("--seeds", default="0-299", help="7, 0-299 or 3,5,9")
     parser.add_argument("--scenario", default="hostile", choices=[*SCENARIOS, "all"])
     parser.add_argument("--days", type=float)
     parser.add_argument("--athletes", type=int)
     parser.add_argument("--processes", type=int)
-    parser.add_argument("--acts-a-day", type=float, dest="acts_a_day", help="of each athlete")
+    parser.add_argument("--acts-a-day", type=float, dest="acts_a_day", help="actions of each athlete a day")
     parser.add_argument("--settle-hours", type=float, dest="settle_hours")
-    parser.add_argument("--jobs", type=int, default=2, help="how many seeds at a time")
-    parser.add_argument("--trace", action="store_true", help="tell the whole story of one seed")
-    parser.add_argument("--profile", action="store_true", help="say where the time of one seed goes")
+    parser.add_argument("--jobs", type=int, default=2, help="the number of seeds that run at a time")
+    parser.add_argument("--trace", action="store_true", help="print all that happens in one seed")
+    parser.add_argument("--profile", action="store_true", help="show where the time of one seed goes")
     return parser.parse_args(arguments)
 
 
 def seeds_of(text: str) -> list[int]:
-    """The seeds that `7`, `0-299` or `3,5,9` stand for."""
-    found: list[int] = []
+    """Return the seeds of a text such as `7`, `0-299` or `3,5,9`."""
+    seeds: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
+        seeds.extend(range(int(first), int(last or first) + 1))
+    return seeds
 
 
 def scenarios_of(chosen: argparse.Namespace) -> list[Scenario]:
     names = list(SCENARIOS) if chosen.scenario == "all" else [chosen.scenario]
     options = ("days", "athletes", "processes", "settle_hours", "acts_a_day")
-    sizes = {n: getattr(chosen, n) for n in options}
-    given = {name: value for name, value in sizes.items() if value is not None}
-    return [replace(SCENARIOS[name], **given) for name in names]
+    sizes = {option: getattr(chosen, option) for option in options if getattr(chosen, option) is not None}
+    return [replace(SCENARIOS[name], **sizes) for name in names]
 
 
 def replay_command(result: Result) -> str:
-    """What replays a seed exactly."""
+    """Return the command that replays the seed exactly."""
     scenario = result.scenario
     return (
         f"make sim SEEDS={result.seed} SCENARIO={scenario.name} DAYS={scenario.days:g} "
@@ -65,16 +67,16 @@ def replay_command(result: Result) -> str:
 
 
 @cache
-def _ground(_process: int) -> tuple[Path, Path]:
-    """Folder and template of a process, which stay until it ends: made once, used by all its worlds."""
+def _files_of(_process: int) -> tuple[Path, Path]:
+    """Return the folder and template that all worlds of a process share. They stay until it ends."""
     folder = workplace()
     Finalize(None, shutil.rmtree, (folder, True), exitpriority=0)
     return folder, make_template(folder)
 
 
 def run_seeds(scenario: Scenario, seeds: list[int]) -> list[Result]:
-    """Run them one after the other, in this process."""
-    folder, template = _ground(os.getpid())
+    """Run the seeds one after the other in this process."""
+    folder, template = _files_of(os.getpid())
     return [simulate(seed, scenario, template, folder) for seed in seeds]
 
 
@@ -84,7 +86,7 @@ def _chunks(seeds: list[int], jobs: int) -> list[list[int]]:
 
 
 def run_all(scenarios: list[Scenario], seeds: list[int], jobs: int) -> Iterator[Result]:
-    """Results as they come."""
+    """Yield the results, scenario by scenario."""
     if jobs == 1 or len(seeds) * len(scenarios) == 1:
         for scenario in scenarios:
             yield from run_seeds(scenario, seeds)
@@ -97,9 +99,9 @@ def run_all(scenarios: list[Scenario], seeds: list[int], jobs: int) -> Iterator[
 
 def report(result: Result) -> str:
     lines = [f"seed {result.seed} ({result.scenario.name}): {len(result.divergences)} divergences"]
-    lines += [f"    {line}" for line in result.divergences[:SHOWN]]
-    if len(result.divergences) > SHOWN:
-        lines.append(f"    and {len(result.divergences) - SHOWN} more")
+    lines += [f"    {line}" for line in result.divergences[:MAX_SHOWN]]
+    if len(result.divergences) > MAX_SHOWN:
+        lines.append(f"    and {len(result.divergences) - MAX_SHOWN} more")
     lines.append(f"  replay: {replay_command(result)}")
     return "\n".join(lines)
 
@@ -123,21 +125,37 @@ def summary(results: list[Result], elapsed: float) -> str:
     )
 
 
+def line_of(name: str, results: list[Result]) -> str:
+    """Return the summary line of one scenario among several."""
+    failing = [result for result in results if result.divergences]
+    calls, jobs = sum(result.calls for result in results), sum(result.jobs for result in results)
+    return (
+        f"{name}: {len(results)} seeds, {len(failing)} with divergences, {calls:,} calls, {jobs:,} jobs, "
+        f"{sum(result.seconds for result in results):.1f} s of work"
+    )
+
+
 def main(arguments: list[str] | None = None) -> int:
     chosen = options(arguments)
     seeds, scenarios = seeds_of(chosen.seeds), scenarios_of(chosen)
     if chosen.trace or chosen.profile:
-        return _one(scenarios[0], seeds[0], story=chosen.trace, profile=chosen.profile)
+        return _run_one(scenarios[0], seeds[0], trace=chosen.trace, profile=chosen.profile)
     began, results = time.perf_counter(), []
-    for result in run_all(scenarios, seeds, chosen.jobs):
-        results.append(result)
-        if result.divergences:
-            print(report(result), flush=True)
+    by_scenario = groupby(run_all(scenarios, seeds, chosen.jobs), key=attrgetter("scenario.name"))
+    for name, group in by_scenario:
+        results_of_scenario = []
+        for result in group:
+            results_of_scenario.append(result)
+            if result.divergences:
+                print(report(result), flush=True)
+        if len(scenarios) > 1:
+            print(line_of(name, results_of_scenario), flush=True)
+        results += results_of_scenario
     print(summary(results, time.perf_counter() - began))
     return 1 if any(result.divergences for result in results) else 0
 
 
-def _one(scenario: Scenario, seed: int, *, story: bool, profile: bool) -> int:
+def _run_one(scenario: Scenario, seed: int, *, trace: bool, profile: bool) -> int:
     folder = workplace()
     try:
         template: Path = make_template(folder)
@@ -149,7 +167,7 @@ def _one(scenario: Scenario, seed: int, *, story: bool, profile: bool) -> int:
             result = profiler.runcall(simulate, seed, scenario, template, folder)
             pstats.Stats(profiler, stream=sys.stdout).sort_stats("tottime").print_stats(45)
         else:
-            result = simulate(seed, scenario, template, folder, tell=print if story else None)
+            result = simulate(seed, scenario, template, folder, print_line=print if trace else None)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(report(result) if result.divergences else f"seed {seed}: no divergence")

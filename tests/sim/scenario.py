@@ -1,4 +1,4 @@
-"""What a simulated world is like: its size, how its athletes live, what goes wrong and how often."""
+"""The scenarios: the size of a world, what its athletes do, and the rate of each fault."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Scenario:
     sync_days: int = 20
     acts_a_day: float = 8.0
     deletions: int = 5
-    """Of a hundred acts."""
+    """The weight of deletions among an athlete's actions; the others weigh 97 in all."""
     departures_a_day: float = 0.1
     removals_in_refresh: float = 0.0
-    """How often the operator removes an athlete whose pair is just being refreshed."""
-    meetings: bool = False
-    """Whether both processes have something to do for an athlete whose token must be renewed."""
+    """The probability that the operator disconnects an athlete during a token refresh."""
+    simultaneous_refreshes: bool = False
+    """Whether several processes get work for an athlete whenever the token must be refreshed."""
     batch: int = 10
-    """How many jobs a process runs at a time (QUEUE_BATCH_SIZE)."""
+    """The number of jobs that a process runs at a time (QUEUE_BATCH_SIZE)."""
     bursts: float = 0.35
-    """How often a change is followed by edits of the same activity within seconds."""
+    """The probability that more edits of the same activity follow a change within seconds."""
     together: float = 0.1
-    """How often an edit is one of several at the same time."""
+    """The probability that edits of several activities happen at the same time."""
     scopes: tuple[int, int, int] = (5, 3, 1)
-    """How many of those after the first grant everything, only what is public, and nothing we could use."""
+    """The weights of granting all, only public activities, or none. (The first athlete grants all.)"""
     stream_delay_s: float = 40.0
     photo_delay_s: float = 200.0
     fetch_photos: bool = True
@@ -58,7 +58,7 @@ class Scenario:
     refreshes_lost: float = 0.0
     inactive_hours: float = 0.0
     outage_hours: float = 0.0
-    """How long Strava fails at every call."""
+    """The hours during which every call fails."""
     shrinks_a_day: float = 0.0
     others_calls_an_hour: float = 0.0
 
@@ -71,7 +71,7 @@ class Scenario:
     allowed_429: int = 0
 
     def faults(self) -> Faults:
-        """The sandbox's switches for the stormy days."""
+        """Return the sandbox's faults while chaos runs."""
         share = self.api_errors / 10
         return Faults(
             error_500=3 * share,
@@ -94,7 +94,7 @@ class Scenario:
         )
 
     def calm_faults(self) -> Faults:
-        """What even a fine day at Strava is like."""
+        """Return the delays that Strava always has."""
         return Faults(
             stream_delay_s=self.stream_delay_s,
             photo_delay_s=self.photo_delay_s,
@@ -129,8 +129,8 @@ OUTAGE = replace(CALM, name="outage", outage_hours=3.0, kills_an_hour=0.1, proce
 NARROW = replace(
     CALM, name="narrow", processes=2, limits=Limits(24, 1000, 12, 800), acts_a_day=24.0, together=0.5
 )
-"""Hardly room for what a first sync and busy athletes ask, and nobody else asks: every refusal is the
-engine's own fault. Live work finds out for itself that it must wait: what can wait is not even leased."""
+"""A budget that hardly suffices for a backfill and busy athletes. No other program uses it, so every 429 is
+the engine's own fault. Live jobs run into the limit themselves; other jobs are not even leased."""
 CROWD = replace(
     CALM,
     name="crowd",
@@ -139,23 +139,25 @@ CROWD = replace(
     together=0.7,
     bursts=1.0,
     batch=1,
-    meetings=True,
+    simultaneous_refreshes=True,
     event_reorder_s=0.1,
     scopes=(0, 1, 0),
 )
-"""Nothing goes wrong but that both processes have something to do for the same athlete at the same time."""
-DEAF = replace(CALM, name="deaf", acts_a_day=12.0, deletions=25, event_drop=0.7, scopes=(1, 1, 0))
-"""Most events never come: what is true must be asked for. (Later looks miss what is deleted after a day.)"""
+"""The only difficulty: both processes have work for the same athlete at the same time."""
+LOST_EVENTS = replace(
+    CALM, name="lost_events", acts_a_day=12.0, deletions=25, event_drop=0.7, scopes=(1, 1, 0)
+)
+"""Most events are lost, so the engine must ask. (Rechecks miss activities that are deleted after a day.)"""
 FAREWELL = replace(
     CALM, name="farewell", processes=2, departures_a_day=0.5, removals_in_refresh=0.3, scopes=(1, 0, 0)
 )
-"""Athletes leave, and are removed, at the worst moment."""
+"""Athletes disconnect, or the operator disconnects them, at the worst moment."""
 SHARED = replace(
     CALM, name="shared", limits=Limits(40, 9000, 15, 9000), others_calls_an_hour=54.0, allowed_429=60
 )
-"""Others use the application's budget, too: nobody can know before a refusal that it is spent."""
+"""Another program uses the budget, too: only a 429 can show that it is used up."""
 SHAKY = replace(CALM, name="shaky", processes=2, database_busy=0.15, api_errors=0.2)
-"""Nobody is killed, but the database and Strava often fail."""
+"""No process is killed, but the database and Strava often fail."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 
 SCENARIOS = {
@@ -167,7 +169,7 @@ SCENARIOS = {
         OUTAGE,
         NARROW,
         CROWD,
-        DEAF,
+        LOST_EVENTS,
         FAREWELL,
         SHARED,
         SHAKY,
@@ -176,12 +178,12 @@ SCENARIOS = {
 }
 
 
-SMALL_DAYS = {"narrow": 0.25, "crowd": 0.75, "deaf": 0.5}
-"""Busy people need less time, and two processes that must meet need more."""
+SMALL_DAYS = {"narrow": 0.25, "crowd": 0.75, "lost_events": 0.5}
+"""Busy athletes need less time. Two processes that must work at the same time need more."""
 
 
 def small(name: str) -> Scenario:
-    """Half a day of two athletes, and the day after it in which all settles."""
+    """Return the scenario for half a day and two athletes, and a day to settle."""
     days = SMALL_DAYS.get(name, 0.4)
     history = 5 if name == "crowd" else 3
     return replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=history)

@@ -1,4 +1,4 @@
-"""One seed, from the first second to the verdict."""
+"""One seed, from the first second to the checks."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from .network import Internet, ProcessWire
 from .process import EPOCH, EngineProcess, Machine
 from .scenario import Scenario
 from .storage import File
-from .trace import Trace, listening
+from .trace import CapturedLogs, Trace
 
 KEY = "c2ltdWxhdGVkIHdvcmxkLCBub3QgYSByZWFsIGtleSE="
 CALLBACK = "https://feedzone.example.org"
-HELP_EVERY_S = 2 * HOUR_S
+OPERATOR_EVERY_S = 2 * HOUR_S
+"""The operator reconnects athletes and settles conflicts this often."""
 
 
 @dataclass
 class Result:
-    """What came of a seed. No divergence: the engine has kept its promises."""
+    """The divergences and figures of one seed. Without divergences, every condition holds."""
 
     seed: int
     scenario: Scenario
@@ -53,16 +54,18 @@ class Result:
 
 
 class Simulation:
-    """A world of its own: its loop, its database file, its sandbox, its processes."""
+    """A world with its own loop, database file, sandbox and processes."""
 
     behaviour = Behaviour(knot_s=60, sample_s=30)
     poll_ms = 3_600_000
 
-    def __init__(self, seed: int, scenario: Scenario, template: Path, folder: Path, tell: Any = None) -> None:
+    def __init__(
+        self, seed: int, scenario: Scenario, template: Path, folder: Path, print_line: Any = None
+    ) -> None:
         self.seed = seed
         self.scenario = scenario
         self.loop = VirtualLoop(random.Random(f"{seed}:schedule"))
-        self.trace = Trace(self.loop.time, tell)
+        self.trace = Trace(self.loop.time, print_line)
         self.ledger = Ledger()
         self.path = folder / "world.db"
         self._file = File(template, self.path, self.loop)
@@ -77,33 +80,33 @@ class Simulation:
         self._folder = folder
 
     def run(self) -> Result:
-        """Live through it, and check."""
+        """Run the world and its checkers."""
         began = time.perf_counter()
         ids._last = 0
         random.seed(self.seed)
         result = Result(self.seed, self.scenario)
-        with listening(self.trace):
+        with CapturedLogs(self.trace):
             try:
-                self.loop.run_until_complete(self._story(result))
+                self.loop.run_until_complete(self._run_world(result))
             except Exception as problem:
                 result.divergences.append(f"the simulation itself failed: {problem!r}")
-                if self.trace._tell is not None:
+                if self.trace.print_line is not None:
                     raise
             finally:
                 result.digest = self.trace.digest
                 result.divergences += [f"a bug was logged: {crash}" for crash in self.trace.crashes]
-                self._bury()
+                self._discard()
         result.seconds = time.perf_counter() - began
         return result
 
-    async def _story(self, result: Result) -> None:
+    async def _run_world(self, result: Result) -> None:
         scenario, world = self.scenario, self.world
-        peace = replace(
+        fault_free = replace(
             scenario, api_errors=0.0, refreshes_lost=0.0, answer_lost=0.0, event_drop=0.0, event_duplicate=0.0
         )
-        wire = ProcessWire(self.seed, peace, self.ledger, self.trace)
+        wire = ProcessWire(self.seed, fault_free, self.ledger, self.trace)
         sender = Sender(world, wire)
-        machine = self._machine(sender, peace)
+        machine = self._machine(sender, fault_free)
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(scenario.processes)]
         wire.processes = machine.processes = processes
         for _ in range(scenario.athletes):
@@ -115,25 +118,25 @@ class Simulation:
         life = Life(world, scenario, processes, self.ledger, self.trace)
         machine.internet.on_refresh = life.during_refresh
         forger = Forger(world, wire, self.ledger, self.trace)
-        await life.everybody_connects()
+        await life.connect_all()
         chaos = Chaos(world, scenario, machine, processes, forger, self.trace)
         chaos.begin()
         wire.scenario = scenario
-        living = self.loop.create_task(life.live())
+        actions = self.loop.create_task(life.live())
         await asyncio.sleep(scenario.days * DAY_S)
         life.over = True
-        wire.scenario = peace
-        await chaos.end(peace)
+        wire.scenario = fault_free
+        await chaos.end(fault_free)
         await self._settle(life, scenario.settle_hours)
         for process in processes:
             await process.stop()
-        living.cancel()
-        self._judge(result, sender)
+        actions.cancel()
+        self._check(result, sender)
 
-    def _machine(self, sender: Sender, peace: Scenario) -> Machine:
+    def _machine(self, sender: Sender, fault_free: Scenario) -> Machine:
         context = copy_context()
         app = create_app(self.world, sender)
-        internet = Internet(self.world, app, peace, self.ledger, self.trace, context)
+        internet = Internet(self.world, app, fault_free, self.ledger, self.trace, context)
         return Machine(
             self.loop, settings_for(self.scenario, self._folder, self.poll_ms), self._file, internet,
             self.ledger, self.trace, context, self.seed,
@@ -147,34 +150,34 @@ class Simulation:
         await process.do(ensure)
 
     async def _settle(self, life: Life, hours: float) -> None:
-        """Time without faults; the operator tells those who have lost access to connect again, and answers
-        what the engine did not dare to decide."""
+        """Let time pass without faults, while the operator reconnects athletes and settles conflicts."""
         end = self.loop.time() + hours * HOUR_S
-        while self.loop.time() < end - HELP_EVERY_S:
-            await life.help(self._stranded())
-            await life.answer(self._questions())
-            await asyncio.sleep(HELP_EVERY_S)
+        while self.loop.time() < end - OPERATOR_EVERY_S:
+            await life.reconnect(self._disconnected())
+            await life.settle_conflicts(self._conflicts())
+            await asyncio.sleep(OPERATOR_EVERY_S)
         await asyncio.sleep(max(0.0, end - self.loop.time()))
 
-    def _questions(self) -> list[str]:
+    def _conflicts(self) -> list[str]:
         query = "SELECT id FROM conflicts WHERE status = 'open' ORDER BY id"
         return [row[0] for row in self._file.run(lambda c: c.exec_driver_sql(query).all())]
 
-    def _stranded(self) -> list[int]:
+    def _disconnected(self) -> list[int]:
+        """Return the athletes who lost access although they are connected at Strava."""
         query = "SELECT id, status FROM strava_athletes WHERE status <> 'active' ORDER BY id"
         rows = self._file.run(lambda c: c.exec_driver_sql(query).all())
-        found = []
+        disconnected = []
         for athlete_id, status in rows:
             live = athlete_id in self.world.grants.live
             if status == "needs_reauth" and live:
                 if athlete_id not in self.ledger.lost_pairs and athlete_id not in self.ledger.ever_left:
-                    self.ledger.wrongly_cut_off.add(athlete_id)
-                found.append(athlete_id)
+                    self.ledger.needless_reconnects.add(athlete_id)
+                disconnected.append(athlete_id)
             elif status == "deauthorized" and live and athlete_id not in self.ledger.removed:
-                found.append(athlete_id)
-        return found
+                disconnected.append(athlete_id)
+        return disconnected
 
-    def _judge(self, result: Result, sender: Sender) -> None:
+    def _check(self, result: Result, sender: Sender) -> None:
         journal = self.world.journal
         result.calls = sum(journal.by_endpoint.values())
         result.events = journal.event_count
@@ -185,19 +188,20 @@ class Simulation:
         result.answered_429 = journal.answered_429
         result.hours = self.loop.time() / HOUR_S
         self.ledger.allowed_429 = self.scenario.allowed_429
-        self.ledger.sightings = self._file.witness.sightings()
+        self.ledger.observations = self._file.witness.observations()
         if sender.pending:
             result.divergences.append(f"{sender.pending} deliveries are still under way")
         with sqlite3.connect(self.path) as rows:
             rows.row_factory = sqlite3.Row
             start = EPOCH.timestamp()
             now = start + self.loop.time()
-            found = check_all(rows, self.world, self.ledger, start, now, self.scenario.sync_days)
-            result.divergences += found
+            result.divergences += check_all(
+                rows, self.world, self.ledger, start, now, self.scenario.sync_days
+            )
         rows.close()
 
-    def _bury(self) -> None:
-        """Let go of what dead processes were doing, without a sound and without an effect."""
+    def _discard(self) -> None:
+        """Close the coroutines of dead processes without log lines or effects, and delete the database."""
         self._file.close()
         for task in asyncio.all_tasks(self.loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -210,7 +214,7 @@ class Simulation:
 
 
 def settings_for(scenario: Scenario, folder: Path, poll_ms: int) -> Settings:
-    """The engine as it comes, but for how often it looks into a quiet database."""
+    """Return the engine's default settings, with a longer poll interval."""
     return Settings(
         _env_file=None,
         strava_client_id="12345",
@@ -227,5 +231,5 @@ def settings_for(scenario: Scenario, folder: Path, poll_ms: int) -> Settings:
     )
 
 
-def simulate(seed: int, scenario: Scenario, template: Path, folder: Path, tell: Any = None) -> Result:
-    return Simulation(seed, scenario, template, folder, tell).run()
+def simulate(seed: int, scenario: Scenario, template: Path, folder: Path, print_line: Any = None) -> Result:
+    return Simulation(seed, scenario, template, folder, print_line).run()

@@ -1,7 +1,7 @@
-"""SQLite without threads: the project's own engine and pragmas, a transaction at once, on the loop's thread.
+"""SQLite without threads: the project's engine runs each transaction at once on the loop's thread.
 
-A transaction is atomic in any case, so what is simulated is everything around it: other tasks and kills come
-before and after it, and sometimes the database is busy.
+A transaction is atomic in any case. So the simulation lets other tasks run, or kills the process, only before
+and after it. Sometimes the database is busy.
 """
 
 from __future__ import annotations
@@ -28,22 +28,24 @@ from feedzone.store.schema import upgrade
 from .loop import VirtualLoop
 from .witness import Witness
 
-MEMORY = Path("/dev/shm")
+MEMORY_FOLDER = Path("/dev/shm")
 
 
 def workplace() -> Path:
-    """A folder for database files: in memory where the system has that, for nothing here must survive."""
-    return Path(tempfile.mkdtemp(prefix="feedzone-sim-", dir=MEMORY if MEMORY.is_dir() else None))
+    """Create a folder for database files, in memory if the system has /dev/shm: no file must survive."""
+    return Path(
+        tempfile.mkdtemp(prefix="feedzone-sim-", dir=MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None)
+    )
 
 
 def make_template(folder: Path) -> Path:
-    """A database with the schema and nothing else: made once, copied for each seed."""
+    """Create an empty database with the schema. Each seed starts with a copy of it."""
     path = folder / "template.db"
     database = SqliteDatabase(f"sqlite:///{path}")
     upgrade.prepare(database)
     database.run_sync(lambda c: c.exec_driver_sql("PRAGMA user_version"))
     database._write_engine.dispose()
-    database._brisk_engine.dispose()
+    database._fast_commit_engine.dispose()
     database._read_engine.dispose()
     database._writer.shutdown()
     return path
@@ -51,12 +53,12 @@ def make_template(folder: Path) -> Path:
 
 @cache
 def _database(path: Path) -> SqliteDatabase:
-    """One for all worlds that use this path, one after the other: it remembers what statements compile to."""
+    """Return the database that all worlds at this path share in turn: it caches compiled statements."""
     return SqliteDatabase(f"sqlite:///{path}")
 
 
-def _let_be(_connection: object) -> None:
-    """Begin nothing."""
+def _skip_begin(_connection: object) -> None:
+    """Do nothing: `File.run` begins transactions itself."""
 
 
 class File:
@@ -67,12 +69,12 @@ class File:
         self.path = path
         self._database = _database(path)
         engine = self._database._write_engine
-        # SQLAlchemy takes the whole life of the connection for one transaction. Those of the engine are begun
-        # and ended beneath, as the project's own does it, but at a quarter of what it costs.
-        setattr(engine.dialect, "do_begin", _let_be)  # noqa: B010  (to mypy, a method)
+        # For SQLAlchemy the connection is one long transaction. `run` begins and commits the real ones on the
+        # driver's connection, which has the same effect at a quarter of the cost.
+        setattr(engine.dialect, "do_begin", _skip_begin)  # noqa: B010  (mypy forbids to assign to a method)
         self._connection = engine.connect()
         raw = self._connection.connection.driver_connection
-        raw.execute("PRAGMA synchronous=OFF")  # only the machine's power would need it, and that stays on
+        raw.execute("PRAGMA synchronous=OFF")  # only a power failure would need it
         raw.execute("PRAGMA wal_autocheckpoint=0")
         self._raw = raw
         self.witness = Witness(raw, loop)
@@ -80,7 +82,7 @@ class File:
         self._waiters: list[asyncio.Future[None]] = []
 
     def read(self, body: Callable[[Any], T]) -> T:
-        """Nobody writes meanwhile, so there is nothing to begin."""
+        """Run a read. All tasks share one thread, so no write can interfere, and it needs no transaction."""
         self.transactions += 1
         return body(self._connection)
 
@@ -95,7 +97,7 @@ class File:
         else:
             return result
         finally:
-            self._raw.rollback()  # nothing, after a commit
+            self._raw.rollback()  # no effect after a commit
             if self._waiters and not self.idle():
                 waiters, self._waiters = self._waiters, []
                 for waiter in waiters:
@@ -103,20 +105,19 @@ class File:
                         waiter.set_result(None)
 
     def idle(self) -> bool:
-        """Whether no job is leased."""
+        """Return whether no job is leased."""
         query = "SELECT 1 FROM jobs WHERE state = 'running' LIMIT 1"
         return self._raw.execute(query).fetchone() is None
 
     async def until_leased(self) -> None:
-        """Return as soon as some job is leased."""
+        """Wait until a job is leased."""
         if self.idle():
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
 
-    def next_comparison(self) -> datetime | None:
-        """When the next athlete is to be compared with Strava, or their gear to be asked for, or a dead
-        letter to be tried again."""
+    def next_due(self) -> datetime | None:
+        """Return when the next reconciliation, gear refresh or automatic retry is due."""
         query = (
             "SELECT min(due) FROM (SELECT min(min(reconcile_due_at, iif(scopes LIKE '%profile:read_all%', "
             "gear_due_at, reconcile_due_at))) AS due FROM strava_athletes WHERE status = 'active' "
@@ -127,8 +128,8 @@ class File:
         return datetime.fromisoformat(due) if due else None
 
     def has_old_calls(self, now: datetime) -> bool:
-        """Whether the journal holds what may go."""
-        (first,) = self._raw.execute("SELECT min(sent_at) FROM api_calls").fetchone()
+        """Return whether the call log has rows that the pruner would delete."""
+        (first,) = self._raw.execute("SELECT min(sent_at) FROM call_log").fetchone()
         return first is not None and datetime.fromisoformat(first) < now - KEPT
 
     def close(self) -> None:
@@ -138,7 +139,7 @@ class File:
 
 
 class InlineDatabase:
-    """A process's handle of the file (store.database.Database). `pause` is where others get a turn."""
+    """A process's access to the file (store.engine.database.Database). `pause` lets other tasks run."""
 
     shares_work = False
 
@@ -170,13 +171,13 @@ class InlineDatabase:
             await self._pause()
 
     def listener(self, wakeup: Wakeup) -> None:
-        """Processes here find each other's jobs by polling."""
+        """Do nothing: processes find each other's jobs by polling."""
 
-    async def scrub(self) -> None:
-        """Nobody reads this file but we."""
+    async def erase_deleted(self) -> None:
+        """Do nothing: the file is deleted after the world."""
 
     def run_sync(self, body: Body[T]) -> T:
         return self._file.run(body)
 
     async def close(self) -> None:
-        """The file is everybody's."""
+        """Do nothing: the world closes the shared file."""

@@ -1,4 +1,4 @@
-"""Each checker finds what is planted for it, and nothing where nothing is wrong."""
+"""Each checker finds the divergence planted for it, and none in a correct database."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from .process import EPOCH
 from .scenario import SCENARIOS
 from .simulation import Simulation
 from .storage import make_template
-from .witness import Answer, Sightings, TakenLease
+from .witness import CompletedEvent, LeaseViolation, Observations
 
 SEED = 2
 
 
-class Kept(Simulation):
-    """A simulation whose last state is kept."""
+class KeptSimulation(Simulation):
+    """A simulation that keeps a copy of its last database."""
 
-    def _judge(self, result, sender):
-        self.kept = sqlite3.connect(":memory:")
+    def _check(self, result, sender):
+        self.copy = sqlite3.connect(":memory:")
         with sqlite3.connect(self.path) as rows:
-            rows.backup(self.kept)
+            rows.backup(self.copy)
         rows.close()
-        super()._judge(result, sender)
+        super()._check(result, sender)
 
 
 @pytest.fixture(scope="module")
-def world_at_rest(tmp_path_factory):
-    """A calm world of two athletes, one of whom has left at the end."""
+def settled_world(tmp_path_factory):
+    """Return a calm world with two athletes, after its end."""
     folder = tmp_path_factory.mktemp("sim")
     scenario = replace(
         SCENARIOS["calm"], days=1.0, athletes=2, settle_hours=26.0, departures_a_day=0.0, acts_a_day=12.0
     )
-    simulation = Kept(SEED, scenario, make_template(folder), folder)
+    simulation = KeptSimulation(SEED, scenario, make_template(folder), folder)
     result = simulation.run()
     assert result.divergences == []
     return simulation
 
 
 @pytest.fixture
-def evidence(world_at_rest):
+def evidence(settled_world):
     rows = sqlite3.connect(":memory:")
-    world_at_rest.kept.backup(rows)
+    settled_world.copy.backup(rows)
     rows.row_factory = sqlite3.Row
     start = EPOCH.timestamp()
-    now = start + world_at_rest.loop.time()
-    ledger = copy.deepcopy(world_at_rest.ledger)
-    yield Evidence(rows, world_at_rest.world, ledger, now, world_at_rest.scenario.sync_days, start)
+    now = start + settled_world.loop.time()
+    ledger = copy.deepcopy(settled_world.ledger)
+    yield Evidence(rows, settled_world.world, ledger, now, settled_world.scenario.sync_days, start)
     rows.close()
 
 
-def found(evidence: Evidence) -> str:
+def divergences(evidence: Evidence) -> str:
     return "\n".join(line for check in CHECKERS for line in check(evidence))
 
 
@@ -67,8 +67,8 @@ def an_activity(evidence: Evidence) -> sqlite3.Row:
     return evidence.all(query)[0]
 
 
-def test_nothing_is_found_where_nothing_is_wrong(evidence):
-    assert found(evidence) == ""
+def test_no_divergence_is_found_in_a_correct_database(evidence):
+    assert divergences(evidence) == ""
 
 
 @pytest.mark.parametrize(
@@ -86,33 +86,33 @@ def test_nothing_is_found_where_nothing_is_wrong(evidence):
             "Strava does not show it",
         ),
         ("UPDATE activity_streams SET state = 'pending' WHERE activity_id = :id", "should be present"),
-        ("DELETE FROM activity_photos", "of which 0 are None here"),
+        ("DELETE FROM activity_photos", "but 0 are stored, in state None"),
         (
             "UPDATE activity_photos SET photos = replace(photos, 'photos/', 'placeholder/')",
-            "with a placeholder",
+            "has a placeholder",
         ),
         ("DELETE FROM strava_gear", "is in the profile and not here"),
         ("UPDATE strava_gear SET retired = 1 - retired", "at Strava"),
         ("UPDATE strava_gear SET id = 'b1'||id", "is not marked here"),
         ("DELETE FROM webhook_events", "acknowledged event was not stored"),
         ("UPDATE webhook_events SET status = 'processing'", "event is still processing"),
-        ("UPDATE webhook_events SET status = 'failed'", "no dead letter stands for it"),
+        ("UPDATE webhook_events SET status = 'failed'", "its job is not a dead letter"),
         ("UPDATE strava_athletes SET status = 'needs_reauth'", "is needs_reauth here"),
-        ("DELETE FROM strava_athletes", "unknown here"),
-        ("UPDATE strava_athletes SET initial_sync_completed = 0", "the first sync never ended"),
+        ("DELETE FROM strava_athletes", "has no row here"),
+        ("UPDATE strava_athletes SET initial_sync_completed = 0", "the backfill never ended"),
         (
             "UPDATE strava_athletes SET refresh_lease_until = '2099-01-01T00:00:00.000000Z'",
-            "the token refresh is claimed",
+            "the lease for the token refresh",
         ),
     ],
 )
 def test_a_planted_divergence_is_found(evidence, statement, expected):
     evidence.rows.execute(statement, {"id": an_activity(evidence)["id"]})
-    assert expected in found(evidence)
+    assert expected in divergences(evidence)
 
 
 JOB = (
-    "INSERT INTO jobs (id, kind, key, athlete_id, state, hint, hint_time, priority, turn, due_at, "
+    "INSERT INTO jobs (id, kind, key, athlete_id, state, hint, hint_time, priority, fair_position, due_at, "
     "last_error, first_received_at, updated_at) "
     "VALUES ('1', 'refresh_activity', 'activity:1', 1, ?, '{}', 0, 0, 0, ?, ?, '', '')"
 )
@@ -124,50 +124,50 @@ JOB = (
         ("running", "2026-01-01", None, "a lease is left"),
         ("queued", "2026-01-01", None, "overdue since"),
         ("queued", "2099-01-01", None, "waits until"),
-        ("dead", "2026-01-01", "GET activities/1 502", "dead letter without a permanent cause"),
-        ("dead", "2026-01-01", "no answer within 30 s", "dead letter without a permanent cause"),
+        ("dead", "2026-01-01", "GET activities/1 502", "a dead letter has a transient cause"),
+        ("dead", "2026-01-01", "no answer within 30 s", "a dead letter has a transient cause"),
     ],
 )
 def test_a_job_that_should_not_be_there_is_found(evidence, state, due, error, expected):
     evidence.rows.execute(JOB, (state, due, error))
-    assert expected in found(evidence)
+    assert expected in divergences(evidence)
 
 
 def test_a_dead_letter_with_a_permanent_cause_may_stay(evidence):
     evidence.rows.execute(JOB, ("dead", "2026-01-01", "the athlete has not granted activity:read"))
-    assert found(evidence) == ""
+    assert divergences(evidence) == ""
 
 
-def test_data_that_survived_a_leaving_is_found(evidence):
+def test_data_left_after_a_disconnect_is_found(evidence):
     athlete_id = an_activity(evidence)["athlete_id"]
     evidence.ledger.removed.add(athlete_id)
-    told = found(evidence)
+    lines = divergences(evidence)
     for table in ("strava_activities", "activity_streams", "token_uses"):
-        assert f"rows stay in {table}" in told
-    assert "refresh_token_encrypted stays" in told
-    assert "no receipt proves it" in told
+        assert f"rows stay in {table}" in lines
+    assert "refresh_token_encrypted stays" in lines
+    assert "there is no deletion receipt" in lines
 
 
 def test_a_stale_token_is_found_unless_the_pair_was_lost(evidence):
     evidence.ledger.stale_uses.append((1, 5.0))
-    assert "had been replaced" in found(evidence)
+    assert "a replaced refresh token was used" in divergences(evidence)
     evidence.ledger.lost_pairs[1] = 4.0
-    assert found(evidence) == ""
+    assert divergences(evidence) == ""
 
 
 def test_two_refreshes_at_once_are_found(evidence):
-    evidence.ledger.asked_together.append((1, 5.0))
-    assert "while another was under way" in found(evidence)
+    evidence.ledger.concurrent_refreshes.append((1, 5.0))
+    assert "during another one" in divergences(evidence)
 
 
-def test_a_needless_cutting_off_is_found(evidence):
-    evidence.ledger.wrongly_cut_off.add(1)
-    assert "although nothing had happened" in found(evidence)
+def test_a_needless_reconnect_is_found(evidence):
+    evidence.ledger.needless_reconnects.add(1)
+    assert "although their pair was valid" in divergences(evidence)
 
 
 def test_a_call_over_the_limit_is_found(evidence):
     evidence.ledger.allowed_429 = -1
-    assert "over a limit" in found(evidence)
+    assert "exceeded a limit" in divergences(evidence)
 
 
 def test_a_forged_delete_that_was_believed_is_found(evidence):
@@ -179,10 +179,10 @@ def test_a_forged_delete_that_was_believed_is_found(evidence):
         "cause) VALUES ('1', ?, ?, 'sync_status', '\"synced\"', '\"deleted\"', '', 'event:1')",
         (activity["id"], activity["athlete_id"]),
     )
-    assert "because of a forged delete" in found(evidence)
+    assert "because of a forged delete" in divergences(evidence)
 
 
-def test_a_forged_deauthorisation_that_was_believed_is_found(evidence):
+def test_a_forged_deauthorization_that_was_believed_is_found(evidence):
     athlete_id = an_activity(evidence)["athlete_id"]
     evidence.ledger.forged["athlete", athlete_id, "update", athlete_id, 5] = "deauthorization"
     evidence.rows.execute(
@@ -190,21 +190,23 @@ def test_a_forged_deauthorisation_that_was_believed_is_found(evidence):
         "VALUES ('1', ?, 'deauthorized', 'event:1', 'x', '2026-03-14T08:00:00.000000Z', '{}')",
         (athlete_id,),
     )
-    assert "was purged because of a forged deauthorisation" in found(evidence)
+    assert "was purged because of a forged deauthorization" in divergences(evidence)
 
 
 def test_a_job_ended_without_its_lease_is_found_unless_the_athlete_was_purged(evidence):
-    evidence.ledger.sightings = Sightings(leases=(TakenLease(5.0, "b", "a/1", "activity:1", 1),))
-    assert "did not hold its lease: activity:1 at 5" in found(evidence)
+    evidence.ledger.observations = Observations(
+        lease_violations=(LeaseViolation(5.0, "b", "a/1", "activity:1", 1),)
+    )
+    assert "did not hold its lease: activity:1 at 5" in divergences(evidence)
     evidence.rows.execute(
         "INSERT INTO deletion_receipts (id, athlete_id, reason, cause, confirmed_by, purged_at, counts) "
         "VALUES ('1', 1, 'disconnected', 'operator', 'x', '2026-03-14T08:00:00.000000Z', '{}')"
     )
-    assert found(evidence) == ""
+    assert divergences(evidence) == ""
 
 
 @pytest.mark.parametrize(
-    ("asked", "live", "deleted_at", "expected"),
+    ("fetched", "live", "deleted_at", "expected"),
     [
         ([], 1, None, True),
         ([9.9], 1, None, True),
@@ -215,38 +217,40 @@ def test_a_job_ended_without_its_lease_is_found_unless_the_athlete_was_purged(ev
         ([], 0, 13.0, True),
     ],
 )
-def test_an_event_answered_without_a_question_after_it_came_is_found(
-    evidence, asked, live, deleted_at, expected
-):
+def test_an_event_completed_without_asking_strava_is_found(evidence, fetched, live, deleted_at, expected):
     activity = an_activity(evidence)
     number, owner = activity["id"], activity["athlete_id"]
-    evidence.ledger.asked = {number: asked}
+    evidence.ledger.fetched = {number: fetched}
     deletes = {} if deleted_at is None else {number: deleted_at}
-    answers = (Answer(12.0, 10.0, number, owner, None, live),)
-    evidence.ledger.sightings = Sightings(answers=answers, deletes=deletes)
-    assert ("answered without asking Strava" in found(evidence)) is expected
+    completed = (CompletedEvent(12.0, 10.0, number, owner, None, live),)
+    evidence.ledger.observations = Observations(completed_events=completed, deletes=deletes)
+    assert ("completed without asking Strava" in divergences(evidence)) is expected
 
 
-def test_an_activity_that_was_given_up_while_strava_shows_it_is_found(evidence):
+def test_an_activity_that_became_not_visible_while_strava_shows_it_is_found(evidence):
     activity = an_activity(evidence)
     number, owner = activity["id"], activity["athlete_id"]
     evidence.ledger.touched.discard(number)
-    evidence.ledger.asked = {number: [10.5]}
-    evidence.ledger.sightings = Sightings(answers=(Answer(12.0, 10.0, number, owner, "not_visible", 0),))
-    assert "given up that Strava shows" in found(evidence)
+    evidence.ledger.fetched = {number: [10.5]}
+    evidence.ledger.observations = Observations(
+        completed_events=(CompletedEvent(12.0, 10.0, number, owner, "not_visible", 0),)
+    )
+    assert "became not_visible although Strava shows it" in divergences(evidence)
     evidence.ledger.touched.add(number)
-    assert found(evidence) == ""
+    assert divergences(evidence) == ""
 
 
-def test_streams_called_absent_too_early_are_found(evidence):
+def test_streams_that_became_absent_too_early_are_found(evidence):
     activity = an_activity(evidence)
     spec = evidence.world.activities[activity["id"]]
     evidence.ledger.touched.discard(spec.id)
-    evidence.ledger.sightings = Sightings(absences=frozenset({spec.id}))
-    assert ("called absent that Strava has" in found(evidence)) is (spec.created_at - spec.start < 43_200)
+    evidence.ledger.observations = Observations(absent_streams=frozenset({spec.id}))
+    assert ("became absent although Strava has them" in divergences(evidence)) is (
+        spec.created_at - spec.start < 43_200
+    )
 
 
-def test_a_question_about_a_mass_deletion_that_was_none_is_found(evidence):
+def test_a_conflict_without_a_mass_deletion_is_found(evidence):
     activity = an_activity(evidence)
     evidence.ledger.touched.discard(activity["id"])
     evidence.rows.execute(
@@ -254,7 +258,7 @@ def test_a_question_about_a_mass_deletion_that_was_none_is_found(evidence):
         "VALUES ('1', ?, 'mass_deletion', ?, 'settled', '')",
         (activity["athlete_id"], f'{{"missing": [{activity["id"]}], "held": 9}}'),
     )
-    assert "asked about missing activities that Strava shows" in found(evidence)
+    assert "a conflict lists missing activities that Strava shows" in divergences(evidence)
 
 
 @pytest.mark.parametrize(
@@ -265,16 +269,16 @@ def test_a_question_about_a_mass_deletion_that_was_none_is_found(evidence):
         ("GET activities/1 502", False),
     ],
 )
-def test_a_job_that_was_given_up_while_it_only_had_to_wait_is_found(evidence, error, expected):
-    evidence.ledger.sightings = Sightings(deaths=(("activity:1", error),))
-    assert ("only had to wait" in found(evidence)) is expected
+def test_a_dead_letter_that_only_had_to_wait_is_found(evidence, error, expected):
+    evidence.ledger.observations = Observations(dead_letters=(("activity:1", error),))
+    assert ("only had to wait" in divergences(evidence)) is expected
 
 
-def test_the_witness_sees_no_wrong_in_a_world_where_nothing_is_wrong(world_at_rest):
-    sightings = world_at_rest.ledger.sightings
-    assert sightings.leases == ()
-    assert len(sightings.answers) > 3
-    assert all(answer.at > answer.received for answer in sightings.answers)
+def test_the_witness_records_no_violation_in_a_correct_world(settled_world):
+    observations = settled_world.ledger.observations
+    assert observations.lease_violations == ()
+    assert len(observations.completed_events) > 3
+    assert all(event.at > event.received for event in observations.completed_events)
     assert {
-        answer.object_id for answer in sightings.answers if answer.live
-    } <= world_at_rest.ledger.asked.keys()
+        event.object_id for event in observations.completed_events if event.live
+    } <= settled_world.ledger.fetched.keys()

@@ -1,4 +1,4 @@
-"""Virtual time, and processes that die without a last word."""
+"""Virtual time, and processes that are killed or stalled."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from .loop import OWNER, DeadlockError, LivelockError, VirtualLoop
 from .process import Incarnation
 
 
-def run(story, rng=None):
+def run(scene, rng=None):
     loop = VirtualLoop(rng)
     try:
-        return loop.run_until_complete(story(loop))
+        return loop.run_until_complete(scene(loop))
     finally:
         loop.clear()
         loop.close()
 
 
-def test_a_year_passes_in_no_time():
-    async def story(loop):
+def test_a_year_of_virtual_time_takes_less_than_a_second():
+    async def scene(loop):
         await asyncio.sleep(365 * 86_400)
         return loop.time()
 
     began = time.monotonic()
-    assert run(story) == pytest.approx(365 * 86_400)
+    assert run(scene) == pytest.approx(365 * 86_400)
     assert time.monotonic() - began < 1
 
 
-def test_waiting_for_what_will_never_happen_is_noticed():
-    async def story(loop):
+def test_a_deadlock_is_reported():
+    async def scene(loop):
         await loop.create_future()
 
     with pytest.raises(DeadlockError):
-        run(story)
+        run(scene)
 
 
-def test_going_round_and_round_is_noticed():
-    async def story(loop):
+def test_a_livelock_is_reported():
+    async def scene(loop):
         while True:
             await asyncio.sleep(0)
 
     with pytest.raises(LivelockError):
-        run(story)
+        run(scene)
 
 
-def test_the_seed_decides_who_of_those_that_are_ready_goes_first():
-    async def story(loop):
+def test_the_seed_decides_the_order_of_tasks_that_are_ready_together():
+    async def scene(loop):
         order = []
 
         async def go(name):
@@ -61,42 +61,42 @@ def test_the_seed_decides_who_of_those_that_are_ready_goes_first():
         await asyncio.gather(*(go(name) for name in range(6)))
         return tuple(order)
 
-    orders = [run(story, random.Random(seed)) for seed in range(8)]
+    orders = [run(scene, random.Random(seed)) for seed in range(8)]
     assert len(set(orders)) > 3
-    assert orders == [run(story, random.Random(seed)) for seed in range(8)]
+    assert orders == [run(scene, random.Random(seed)) for seed in range(8)]
 
 
 def owned(work):
-    """The work as a task of a process, and the process."""
+    """Return the work as a task of a process, and the process."""
     life, context = Incarnation("p"), copy_context()
     context.run(OWNER.set, life)
     return asyncio.get_running_loop().create_task(work, context=context), life
 
 
-def test_what_is_killed_does_not_even_tidy_up():
-    async def story(loop):
-        said = []
+def test_a_killed_process_does_not_run_its_finally_blocks():
+    async def scene(loop):
+        steps = []
 
         async def work():
             try:
                 await asyncio.sleep(10)
-                said.append("done")
+                steps.append("done")
             finally:
-                said.append("tidied up")
+                steps.append("cleaned up")
 
         task, life = owned(work())
         await asyncio.sleep(5)
         life.alive = False
         await asyncio.sleep(100)
-        heard = list(said)
+        steps_after_kill = list(steps)
         task._log_destroy_pending = False
-        return heard
+        return steps_after_kill
 
-    assert run(story) == []
+    assert run(scene) == []
 
 
-def test_what_is_stalled_goes_on_where_it_was():
-    async def story(loop):
+def test_a_stalled_process_resumes_where_it_stopped():
+    async def scene(loop):
         times = []
 
         async def work():
@@ -111,11 +111,11 @@ def test_what_is_stalled_goes_on_where_it_was():
         await asyncio.sleep(1)
         return times
 
-    assert run(story) == [pytest.approx(105)]
+    assert run(scene) == [pytest.approx(105)]
 
 
 def test_an_executor_runs_inline():
-    async def story(loop):
+    async def scene(loop):
         return await asyncio.to_thread(lambda: 6 * 7)
 
-    assert run(story) == 42
+    assert run(scene) == 42

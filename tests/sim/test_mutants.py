@@ -1,4 +1,4 @@
-"""The deliberate mutations fit the source, and the world does find them (docs/mutations.md)."""
+"""The deliberate mutations fit the source, and the worlds find them (docs/mutations.md)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ENGINE = mutants.ROOT / "src" / "feedzone"
 
 @pytest.fixture(scope="module")
 def sources():
-    """The files that any mutation touches."""
+    """Return the text of each file that a mutation changes."""
     return {edit.file: (ENGINE / edit.file).read_text() for m in MUTATIONS for edit in m.edits}
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=NAMES)
-def test_a_mutation_fits_the_source_exactly_once_and_stays_python(mutation, sources, tmp_path):
+def test_a_mutation_fits_the_source_exactly_once_and_is_valid_python(mutation, sources, tmp_path):
     for edit in mutation.edits:
         (tmp_path / edit.file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / edit.file).write_text(sources[edit.file])
@@ -33,23 +33,23 @@ def test_a_mutation_fits_the_source_exactly_once_and_stays_python(mutation, sour
         compile(mutated, edit.file, "exec")
 
 
-def test_a_mutation_that_no_longer_fits_says_which_and_where(tmp_path):
+def test_a_mutation_that_no_longer_fits_reports_its_name_and_file(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\nx = 1\n")
     with pytest.raises(MutationDoesNotFit, match=r"two x: src/feedzone/a\.py has its text 2 times, not once"):
         Mutation("two x", "", (Edit("a.py", "x = 1", "x = 2"),)).apply(tmp_path)
 
 
-def test_every_mutation_has_its_own_name_and_scenarios_that_exist():
+def test_every_mutation_has_a_unique_name_and_known_scenarios():
     assert [name for name, count in Counter(NAMES).items() if count > 1] == []
     assert {scenario for m in MUTATIONS for scenario in m.scenarios} <= set(SCENARIOS)
 
 
-def test_the_table_in_the_documents_has_every_mutation_and_none_that_was_not_found():
+def test_the_table_in_the_documents_has_every_mutation_and_a_world_that_found_it():
     rows = re.findall(r"^\| ([^|]+) \|.*\| (\d+) of (\d+) \|", mutants.TABLE.read_text(), re.M)
-    found = {name: (int(count), int(worlds)) for name, count, worlds in rows}
-    assert list(found) == [mutants.ENGINE.name, *NAMES]
-    assert found.pop(mutants.ENGINE.name)[0] == 0
-    assert [name for name, (count, _) in found.items() if not count] == []
+    counts = {name: (int(count), int(worlds)) for name, count, worlds in rows}
+    assert list(counts) == [mutants.ENGINE.name, *NAMES]
+    assert counts.pop(mutants.ENGINE.name)[0] == 0
+    assert [name for name, (count, _) in counts.items() if not count] == []
 
 
 @pytest.mark.parametrize(
@@ -58,23 +58,23 @@ def test_the_table_in_the_documents_has_every_mutation_and_none_that_was_not_fou
         ("events deduplicated by object", "acknowledged event was not stored"),
     ],
 )
-def test_a_mutation_is_found_and_it_is_said_by_what(name, expected):
+def test_a_world_finds_a_mutation_and_reports_the_divergence(name, expected):
     verdict = mutants.judge(next(m for m in MUTATIONS if m.name == name), [0])
-    assert (verdict.found, verdict.worlds) == (1, 1)
+    assert (verdict.finds, verdict.worlds) == (1, 1)
     assert any(expected in kind for kind in verdict.messages)
 
 
-def test_a_world_that_crashes_counts_as_one_that_found_the_mutation():
-    crash = Edit("__init__.py", "from typing import TYPE_CHECKING", "raise SystemExit(3)")
+def test_a_world_that_crashes_counts_as_a_find():
+    crash = Edit("__init__.py", "_MODULES = {", "raise SystemExit(3)\n_MODULES = {")
     broken = Mutation("broken", "everything", (crash,))
     verdict = mutants.judge(broken, [0, 1])
-    assert (verdict.found, verdict.worlds) == (2, 2)
-    assert next(iter(verdict.messages)).startswith(mutants.STOOD_STILL)
+    assert (verdict.finds, verdict.worlds) == (2, 2)
+    assert next(iter(verdict.messages)).startswith(mutants.CRASHED)
 
 
 def test_a_mutation_that_no_world_finds_makes_the_command_fail(capsys):
     unnoticed = mutants.Verdict(MUTATIONS[0], worlds=3)
-    noticed = mutants.Verdict(MUTATIONS[1], worlds=3, found=1)
+    noticed = mutants.Verdict(MUTATIONS[1], worlds=3, finds=1)
     sound = mutants.Verdict(mutants.ENGINE, worlds=3)
     assert mutants.verdict_of([sound, noticed]) == 0
     assert mutants.verdict_of([sound, noticed, unnoticed]) == 1

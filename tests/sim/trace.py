@@ -1,4 +1,4 @@
-"""What happened, as a hash that two runs can be compared by, and as a story that a person can read."""
+"""The record of a run: a hash to compare two runs, and lines that a person can read."""
 
 from __future__ import annotations
 
@@ -13,47 +13,51 @@ from .loop import OWNER
 
 
 class Trace:
-    """Lines of (virtual second, kind, what), hashed as they come; ids and ciphertexts stay out of them."""
+    """Hash lines of (virtual second, kind, text).
 
-    def __init__(self, clock: Callable[[], float], tell: Callable[[str], None] | None = None) -> None:
+    The lines contain no random ids and no ciphertexts: these differ between two runs of one seed.
+    """
+
+    def __init__(self, clock: Callable[[], float], print_line: Callable[[str], None] | None = None) -> None:
         self._clock = clock
-        self._tell = tell
+        self.print_line = print_line
         self._hash = hashlib.sha256()
         self.counts: Counter[str] = Counter()
         self.crashes: list[str] = []
 
-    def note(self, kind: str, what: str) -> None:
+    def note(self, kind: str, text: str) -> None:
         self.counts[kind] += 1
-        line = f"{self._clock():.6f} {kind} {what}"
+        line = f"{self._clock():.6f} {kind} {text}"
         self._hash.update(line.encode())
-        if self._tell is not None:
-            self._tell(line)
+        if self.print_line is not None:
+            self.print_line(line)
 
     @property
     def digest(self) -> str:
         return self._hash.hexdigest()
 
     def engine_log(self, _logger: Any, method: str, entry: Mapping[str, Any]) -> Any:
-        """A structlog processor: how jobs ended belongs to the trace, and a bug must not pass unnoticed."""
+        """Note how jobs ended, and record every logged bug. (A structlog processor.)"""
         owner = OWNER.get()
         event = entry["event"]
         if event in ("job_finished", "job_lease_lost"):
-            what = f"{entry['kind']} {entry['key']} {entry['outcome']} attempt {entry['attempt']}"
-            self.note(event, f"{owner} {what}")
+            text = f"{entry['kind']} {entry['key']} {entry['outcome']} attempt {entry['attempt']}"
+            self.note(event, f"{owner} {text}")
         elif entry.get("exc_info") or method == "exception":
             self.crashes.append(self._crash(entry))
-        if self._tell is not None:
-            facts = ", ".join(f"{k}={v}" for k, v in entry.items() if k not in ("event", "exc_info"))
-            self._tell(f"{self._clock():.6f}   log {owner} {event} {facts}")
+        if self.print_line is not None:
+            details = ", ".join(f"{k}={v}" for k, v in entry.items() if k not in ("event", "exc_info"))
+            self.print_line(f"{self._clock():.6f}   log {owner} {event} {details}")
         raise structlog.DropEvent
 
     def _crash(self, entry: Mapping[str, Any]) -> str:
-        shown = structlog.processors.format_exc_info(None, "", dict(entry))
-        return f"{self._clock():.0f} s: {entry['event']} {entry.get('key', '')}\n{shown.get('exception', '')}"
+        formatted = structlog.processors.format_exc_info(None, "", dict(entry))
+        where = f"{self._clock():.0f} s: {entry['event']} {entry.get('key', '')}"
+        return f"{where}\n{formatted.get('exception', '')}"
 
 
-class listening:  # noqa: N801  (reads as a statement)
-    """While it lasts, the engine's logs go to the trace and nowhere else."""
+class CapturedLogs:
+    """A context in which the engine's logs go to the trace and nowhere else."""
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace

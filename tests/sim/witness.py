@@ -1,7 +1,7 @@
-"""Sees what happens in the database while it happens: what has healed by the end leaves no other trace.
+"""Record states of the database that are repaired before the end, and so leave no other trace.
 
-Temporary triggers write into temporary tables of the one connection through which all processes work, so what
-a rolled back transaction did was never seen.
+All processes work through one connection. Its temporary triggers write into temporary tables, so a
+transaction that is rolled back leaves no record.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 from .loop import OWNER, VirtualLoop
 
-FIRST = """
+TRIGGERS = """
 CREATE TEMP TABLE seen_leases (at REAL, worker TEXT, holder TEXT, key TEXT, athlete_id INTEGER);
-CREATE TEMP TABLE seen_receipts (event_id TEXT PRIMARY KEY, at REAL);
+CREATE TEMP TABLE seen_arrivals (event_id TEXT PRIMARY KEY, at REAL);
 CREATE TEMP TABLE seen_deletes (object_id INTEGER, at REAL);
-CREATE TEMP TABLE seen_answers (
+CREATE TEMP TABLE seen_completions (
     at REAL, received REAL, object_id INTEGER, owner_id INTEGER, note TEXT, live INTEGER
 );
-CREATE TEMP TABLE seen_absences (activity_id INTEGER);
-CREATE TEMP TABLE seen_deaths (key TEXT, error TEXT);
+CREATE TEMP TABLE seen_absent_streams (activity_id INTEGER);
+CREATE TEMP TABLE seen_dead_letters (key TEXT, error TEXT);
 
 CREATE TEMP TRIGGER see_job_deleted AFTER DELETE ON main.jobs
 WHEN OLD.state <> 'dead' AND holds(OLD.lease_owner) = 0 BEGIN
@@ -37,32 +37,32 @@ WHEN OLD.state = 'running' AND NEW.state = 'queued' AND NEW.due_at = OLD.due_at 
     SELECT rescued();
 END;
 CREATE TEMP TRIGGER see_job_dead AFTER UPDATE OF state ON main.jobs WHEN NEW.state = 'dead' BEGIN
-    INSERT INTO seen_deaths VALUES (NEW.key, NEW.last_error);
+    INSERT INTO seen_dead_letters VALUES (NEW.key, NEW.last_error);
 END;
 CREATE TEMP TRIGGER see_event AFTER INSERT ON main.webhook_events BEGIN
-    INSERT INTO seen_receipts VALUES (NEW.id, instant());
+    INSERT INTO seen_arrivals VALUES (NEW.id, instant());
 END;
 CREATE TEMP TRIGGER see_delete AFTER INSERT ON main.webhook_events
 WHEN NEW.aspect_type = 'delete' AND NEW.object_type = 'activity' BEGIN
     INSERT INTO seen_deletes VALUES (NEW.object_id, instant());
 END;
-CREATE TEMP TRIGGER see_answer AFTER UPDATE OF status ON main.webhook_events
+CREATE TEMP TRIGGER see_completion AFTER UPDATE OF status ON main.webhook_events
 WHEN NEW.status = 'completed' AND NEW.object_type = 'activity' BEGIN
-    INSERT INTO seen_answers SELECT instant(), r.at, NEW.object_id, NEW.owner_id, NEW.error_message,
+    INSERT INTO seen_completions SELECT instant(), r.at, NEW.object_id, NEW.owner_id, NEW.error_message,
         EXISTS (SELECT 1 FROM main.strava_activities WHERE id = NEW.object_id AND sync_status <> 'deleted')
-        FROM seen_receipts r WHERE r.event_id = NEW.id;
+        FROM seen_arrivals r WHERE r.event_id = NEW.id;
 END;
-CREATE TEMP TRIGGER see_absence AFTER INSERT ON main.activity_streams WHEN NEW.state = 'absent' BEGIN
-    INSERT INTO seen_absences VALUES (NEW.activity_id);
+CREATE TEMP TRIGGER see_absent_streams AFTER INSERT ON main.activity_streams WHEN NEW.state = 'absent' BEGIN
+    INSERT INTO seen_absent_streams VALUES (NEW.activity_id);
 END;
-CREATE TEMP TRIGGER see_absence_later AFTER UPDATE OF state ON main.activity_streams
+CREATE TEMP TRIGGER see_absent_streams_later AFTER UPDATE OF state ON main.activity_streams
 WHEN NEW.state = 'absent' BEGIN
-    INSERT INTO seen_absences VALUES (NEW.activity_id);
+    INSERT INTO seen_absent_streams VALUES (NEW.activity_id);
 END;
 """
 
 
-class TakenLease(NamedTuple):
+class LeaseViolation(NamedTuple):
     """A job that a process ended although it did not hold its lease."""
 
     at: float
@@ -72,8 +72,8 @@ class TakenLease(NamedTuple):
     athlete_id: int
 
 
-class Answer(NamedTuple):
-    """An activity's event that was called completed; both times are virtual seconds."""
+class CompletedEvent(NamedTuple):
+    """An activity's event that became `completed`. Both times are virtual seconds."""
 
     at: float
     received: float
@@ -81,25 +81,28 @@ class Answer(NamedTuple):
     owner_id: int
     note: str | None
     live: int
-    """Whether we held the activity, and not as a tombstone, from then on."""
+    """Whether a row of the activity existed at that time, other than a tombstone."""
 
 
-class Sightings(NamedTuple):
-    """What the witness has seen."""
+class Observations(NamedTuple):
+    """All records of the witness."""
 
-    leases: tuple[TakenLease, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    lease_violations: tuple[LeaseViolation, ...] = ()
+    completed_events: tuple[CompletedEvent, ...] = ()
     deletes: Mapping[int, float] = MappingProxyType({})
-    """Activities of which a delete was stored, and when the first was. Not each of these was answered with
-    200: a process may die between the commit and its answer."""
-    absences: frozenset[int] = frozenset()
-    """Activities whose streams were called absent."""
-    deaths: tuple[tuple[str, str], ...] = ()
-    """Jobs that were given up, and their last error."""
+    """The time of the first stored delete event, by activity. Not all of them were answered with 200: a
+    process may die between the commit and its answer."""
+    absent_streams: frozenset[int] = frozenset()
+    """Activities whose streams became `absent`."""
+    dead_letters: tuple[tuple[str, str], ...] = ()
+    """Key and last error of each job that became a dead letter."""
 
 
 class Witness:
-    """`on_rescue` is told when a job was queued again that somebody had leased."""
+    """Installs the triggers, and reads their records.
+
+    `on_rescue` is called when the rescuer queues a leased job again.
+    """
 
     def __init__(self, connection: sqlite3.Connection, loop: VirtualLoop) -> None:
         self._connection = connection
@@ -108,23 +111,23 @@ class Witness:
         connection.create_function("worker", 0, _worker)
         connection.create_function("holds", 1, _holds)
         connection.create_function("rescued", 0, lambda: self.on_rescue())
-        connection.executescript(FIRST)
+        connection.executescript(TRIGGERS)
 
-    def sightings(self) -> Sightings:
+    def observations(self) -> Observations:
         def rows(table: str) -> list[tuple]:  # type: ignore[type-arg]
             return self._connection.execute(f"SELECT * FROM temp.{table}").fetchall()
 
-        return Sightings(
-            tuple(TakenLease(*row) for row in rows("seen_leases")),
-            tuple(Answer(*row) for row in rows("seen_answers")),
+        return Observations(
+            tuple(LeaseViolation(*row) for row in rows("seen_leases")),
+            tuple(CompletedEvent(*row) for row in rows("seen_completions")),
             dict(reversed(rows("seen_deletes"))),
-            frozenset(row[0] for row in rows("seen_absences")),
-            tuple(rows("seen_deaths")),
+            frozenset(row[0] for row in rows("seen_absent_streams")),
+            tuple(rows("seen_dead_letters")),
         )
 
 
 def _worker() -> str:
-    """The name under which whoever acts now takes its leases."""
+    """Return the worker name with which the running process leases jobs."""
     return getattr(OWNER.get(), "worker", "")
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the store tests: stores with two athletes in them."""
+"""Fixtures of the store tests: stores with two connected athletes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from feedzone.store.engine.postgres import PostgresDatabase
 
 @pytest.fixture(autouse=True)
 def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs of updates are due at once: here it is told what becomes of them, not when."""
+    """Make jobs of update events due at once: these tests check their result, not their time."""
     monkeypatch.setattr(event, "DEBOUNCE", timedelta())
 
 
@@ -23,7 +23,7 @@ def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
 async def second_postgres(
     migrated_postgres: str, postgres_database: PostgresDatabase
 ) -> AsyncIterator[PostgresDatabase]:
-    """The same database, as another process has it open."""
+    """The same database, opened like in another process."""
     opened = PostgresDatabase(migrated_postgres)
     yield opened
     await opened.close()
@@ -31,7 +31,7 @@ async def second_postgres(
 
 @pytest.fixture
 async def store(database: Database, clock) -> Store:
-    """Each kind of database, with two connected athletes."""
+    """A store on each kind of database, with two connected athletes."""
     made = Store.over(database, clock)
     await made.connect(OWNER)
     await made.connect(OTHER)
@@ -40,7 +40,7 @@ async def store(database: Database, clock) -> Store:
 
 @pytest.fixture
 async def postgres_store(postgres_database: PostgresDatabase, clock) -> Store:
-    """PostgreSQL alone, for what only it can do."""
+    """A store on PostgreSQL, for behaviour that SQLite does not have."""
     made = Store.over(postgres_database, clock)
     await made.connect(OWNER)
     await made.connect(OTHER)

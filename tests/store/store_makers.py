@@ -1,4 +1,4 @@
-"""What the store tests share: makers of plain values, and a store that speaks their words."""
+"""Helpers of the store tests: makers of plain values, and a store with short methods."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ DETAIL: dict[str, Any] = SUMMARY | {
 
 
 def event(**changes: object) -> StravaEvent:
-    """An activity's create event as Strava sends it, but for `changes`."""
+    """Return a create event of an activity as Strava sends it, with these changes."""
     body = {
         "object_type": "activity",
         "object_id": ACTIVITY,
@@ -92,7 +92,7 @@ def deauthorized(owner: int = OWNER) -> StravaEvent:
 
 
 def spec(activity_id: int = ACTIVITY, **changes: Any) -> JobSpec:
-    """A request to refresh an activity, in the live lane."""
+    """Return a request to refresh an activity in the live lane."""
     plain = JobSpec(
         kind="refresh_activity",
         key=activity_key(activity_id),
@@ -106,12 +106,12 @@ def spec(activity_id: int = ACTIVITY, **changes: Any) -> JobSpec:
 
 
 def detail(activity_id: int = ACTIVITY, athlete_id: int = OWNER, **columns: Any) -> ActivityRecord:
-    """An activity as its own answer shows it."""
+    """Return an activity as GET /activities/{id} shows it."""
     return _record("detail", activity_id, athlete_id, DETAIL | columns)
 
 
 def summary(activity_id: int = ACTIVITY, athlete_id: int = OWNER, **columns: Any) -> ActivityRecord:
-    """An activity as the list shows it."""
+    """Return an activity as the list shows it."""
     return _record("summary", activity_id, athlete_id, SUMMARY | columns)
 
 
@@ -136,7 +136,7 @@ def _is_arrival(change: Any) -> bool:
 
 @dataclass
 class Store:
-    """A database, a clock that stands still, and the worker's queue over both."""
+    """A database, a manual clock, and the job queue."""
 
     database: Database
     clock: Any
@@ -159,7 +159,7 @@ class Store:
         return await self.database.read(body)
 
     async def edits(self) -> list[Any]:
-        """The audit trail but for what says that an activity was first stored."""
+        """Return the audit trail without the entries for newly stored activities."""
         return [row for row in await self.rows(activity_changes) if not _is_arrival(row)]
 
     async def rows(self, table: Table, **where: Any) -> list[Row[Any]]:
@@ -175,7 +175,7 @@ class Store:
         return only
 
     async def deliver(self, *events: StravaEvent, signature: Signature = "absent") -> list[AcceptResult]:
-        deliveries = [Delivery(one, signature) for one in events]
+        deliveries = [Delivery(delivered, signature) for delivered in events]
         now = self.clock.now()
         return await self.database.write(lambda c: intake.accept(c, deliveries, now))
 
@@ -191,23 +191,23 @@ class Store:
         return job
 
     async def run(self, outcome: Outcome) -> Job:
-        """One run of the one job that is due."""
+        """Run the only due job to this outcome."""
         job = await self.lease_one()
         assert await self.queue.finish(job, outcome)
         return job
 
-    async def apply(self, *wanted: Effect) -> None:
+    async def apply(self, *requested: Effect) -> None:
         now = self.clock.now()
-        await self.database.write(lambda c: effects.apply(c, wanted, now))
+        await self.database.write(lambda c: effects.apply(c, requested, now))
 
 
 def usage(**readings: Any) -> Usage:
-    """What headers say of windows: limit and usage of each."""
+    """Return the limit and usage of each window, as the headers report them."""
     return {name: Reading(*reading) for name, reading in readings.items()}  # type: ignore[misc]
 
 
 async def call(budget: BudgetTable, lane: Lane = Lane.LIVE, **readings: Any) -> Reservation:
-    """One call, answered at once."""
+    """Reserve one call and record its response at once."""
     leave = await budget.reserve(lane)
     await budget.answered(leave, usage(**readings))
     return leave

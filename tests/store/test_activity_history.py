@@ -1,4 +1,4 @@
-"""The story of an activity, as both databases tell it."""
+"""The history of an activity, read from both databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from feedzone.domain.effect import Tombstone
 from feedzone.domain.outcome import Done, Retry
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.errors import InvalidInput
-from feedzone.queries.activity_history import CurveShelf, file_of
+from feedzone.queries.activity_history import ActivityHistoryQueries, history_of
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.reads import activity_history
 from feedzone.store.stream_codec import encode
@@ -19,15 +19,15 @@ PACKED = encode(b'{"time": {"data": [0, 1, 2]}, "watts": {"data": [100, null, 30
 WATTS = streams(blob=PACKED.blob, channels=PACKED.channels, samples=PACKED.samples)
 
 
-async def told(store: Store, activity_id: int = ACTIVITY):
-    return await store.read(lambda c: file_of(c, activity_id))
+async def history(store: Store, activity_id: int = ACTIVITY):
+    return await store.read(lambda c: history_of(c, activity_id))
 
 
-async def test_nothing_is_told_of_what_nobody_has_heard_of(store):
-    assert await told(store) is None
+async def test_an_unknown_activity_has_no_history(store):
+    assert await history(store) is None
 
 
-async def test_a_story_has_the_events_calls_changes_and_attempts_of_that_activity_alone(store, clock):
+async def test_a_history_has_the_events_calls_changes_and_attempts_of_its_activity_only(store, clock):
     journal = CallLog(store.database, clock)
     await store.deliver(event(), event(object_id=ACTIVITY + 1))
     await store.apply(fetched(detail()), fetched(detail(ACTIVITY + 1)))
@@ -37,76 +37,76 @@ async def test_a_story_has_the_events_calls_changes_and_attempts_of_that_activit
     clock.advance(minutes=1)
     await store.apply(fetched(detail(name="Anew")), fetched(detail(ACTIVITY + 1, name="Not this one")))
     first, second = await store.lease()
-    mine = first if first.object_id == ACTIVITY else second
-    await store.queue.finish(mine, Retry("500 from Strava", kind="strava_error"))
-    file = await told(store)
-    assert (file.athlete, file.athlete_id, file.athlete_status) == ("Ada Lovelace", OWNER, "active")
-    assert [one.object_id for one in file.events] == [ACTIVITY]
-    assert [(call.endpoint, call.status) for call in file.calls] == [(ASKED, 200)]
-    assert sorted((change.field, bytes(change.new_value)) for change in file.changes) == [
+    job = first if first.object_id == ACTIVITY else second
+    await store.queue.finish(job, Retry("500 from Strava", kind="strava_error"))
+    result = await history(store)
+    assert (result.athlete, result.athlete_id, result.athlete_status) == ("Ada Lovelace", OWNER, "active")
+    assert [one.object_id for one in result.events] == [ACTIVITY]
+    assert [(call.endpoint, call.status) for call in result.calls] == [(ASKED, 200)]
+    assert sorted((change.field, bytes(change.new_value)) for change in result.changes) == [
         ("name", b'"Anew"'),
         ("sync_status", b'"synced"'),
     ]
-    assert [(one.attempt, one.error) for one in file.attempts] == [(1, "500 from Strava")]
-    assert [(job.state, job.attempts) for job in file.jobs] == [("queued", 1)]
+    assert [(one.attempt, one.error) for one in result.attempts] == [(1, "500 from Strava")]
+    assert [(job.state, job.attempts) for job in result.jobs] == [("queued", 1)]
 
 
-async def test_what_is_known_from_an_event_alone_has_a_story(store):
+async def test_an_activity_known_from_an_event_alone_has_a_history(store):
     await store.deliver(event())
-    file = await told(store)
-    assert (file.activity, file.streams, file.athlete_id) == (None, None, OWNER)
-    assert len(file.events) == len(file.jobs) == 1
+    result = await history(store)
+    assert (result.activity, result.streams, result.athlete_id) == (None, None, OWNER)
+    assert len(result.events) == len(result.jobs) == 1
 
 
-async def test_an_event_that_names_another_owner_is_no_part_of_the_story(store):
+async def test_an_event_with_another_owner_is_not_part_of_the_history(store):
     await store.apply(fetched(detail()))
     await store.deliver(retitled("Forged", owner_id=OTHER))
-    file = await told(store)
-    assert (file.athlete_id, file.events, file.jobs) == (OWNER, [], [])
+    result = await history(store)
+    assert (result.athlete_id, result.events, result.jobs) == (OWNER, [], [])
 
 
-async def test_a_long_story_is_cut_to_its_latest_part_and_says_so(store, clock, monkeypatch):
+async def test_a_long_history_is_cut_to_its_latest_part_and_marked_as_cut(store, clock, monkeypatch):
     monkeypatch.setattr(activity_history, "MOST", 3)
     monkeypatch.setattr(activity_history, "_CHANGES", activity_history._CHANGES.limit(3))
     await store.apply(fetched(detail()))
     for number in range(4):
         clock.advance(minutes=1)
         await store.apply(fetched(detail(name=f"Name {number}")))
-    file = await told(store)
-    assert [bytes(change.new_value) for change in file.changes] == [b'"Name 3"', b'"Name 2"', b'"Name 1"']
-    assert file.cut
+    result = await history(store)
+    assert [bytes(change.new_value) for change in result.changes] == [b'"Name 3"', b'"Name 2"', b'"Name 1"']
+    assert result.cut
 
 
-async def test_a_tombstone_tells_that_it_went_and_nothing_it_said(store):
+async def test_a_tombstone_shows_the_deletion_and_no_data(store):
     await store.apply(fetched(detail()), WATTS, Tombstone(ACTIVITY, OWNER, "reconciliation"))
-    file = await told(store)
-    assert file.is_deleted
-    assert (file.activity.name, file.streams, file.detailed) == (None, None, False)
-    assert [bytes(change.new_value) for change in file.changes] == [b'"deleted"', b'"synced"']
+    result = await history(store)
+    assert result.is_deleted
+    assert (result.activity.name, result.streams, result.detailed) == (None, None, False)
+    assert [bytes(change.new_value) for change in result.changes] == [b'"deleted"', b'"synced"']
 
 
 async def test_curves_are_drawn_once_for_the_streams_that_are_stored(store, clock):
-    shelf = CurveShelf(store.database)
-    assert await shelf.curves(ACTIVITY) is None
+    queries = ActivityHistoryQueries(store.database)
+    assert await queries.curves(ACTIVITY) is None
     await store.apply(fetched(detail()), WATTS)
-    drawn = await shelf.curves(ACTIVITY)
+    drawn = await queries.curves(ACTIVITY)
     assert (drawn.axes, drawn.channels) == ({"time": [0, 1, 2]}, {"watts": [100, None, 300]})
-    assert await shelf.curves(ACTIVITY) is drawn
+    assert await queries.curves(ACTIVITY) is drawn
     clock.advance(minutes=1)
     await store.apply(WATTS)
-    assert await shelf.curves(ACTIVITY) is not drawn
+    assert await queries.curves(ACTIVITY) is not drawn
     await store.apply(Tombstone(ACTIVITY, OWNER, "reconciliation"))
-    assert await shelf.curves(ACTIVITY) is None
+    assert await queries.curves(ACTIVITY) is None
 
 
-async def test_streams_that_are_damaged_are_said_to_be(store):
+async def test_damaged_streams_raise_an_error_that_says_so(store):
     await store.apply(fetched(detail()), streams(blob=b"rubbish"))
     with pytest.raises(InvalidInput, match="cannot be read"):
-        await CurveShelf(store.database).curves(ACTIVITY)
+        await ActivityHistoryQueries(store.database).curves(ACTIVITY)
 
 
-async def test_a_job_that_is_done_leaves_no_attempts_behind(store):
+async def test_a_finished_job_leaves_no_attempts(store):
     await store.enqueue(spec())
     await store.run(Done((fetched(detail()),)))
-    file = await told(store)
-    assert (file.jobs, file.attempts) == ([], [])
+    result = await history(store)
+    assert (result.jobs, result.attempts) == ([], [])

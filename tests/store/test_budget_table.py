@@ -349,7 +349,7 @@ async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):
 async def test_windows_turn_by_stravas_clock_and_waits_are_told_by_ours(database, clock, skew):
     strava = StravaClock(clock)
     said = (clock.now() + timedelta(seconds=skew)).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    strava.heard(said, clock.now(), clock.now())
+    strava.observe(said, clock.now(), clock.now())
     budget = BudgetTable(database, strava)
     await heard(budget, usage(read_15min=(1, 1)))
     with pytest.raises(QuotaSpent) as spent:

@@ -1,4 +1,4 @@
-"""An athlete's activities by day: what is added up, listed, found, and fetched last."""
+"""An athlete's activities by day: totals, list, search, and the latest fetches."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ async def keep(store: Store, activity_id: int, days: int = 0, athlete_id: int = 
     await store.apply(fetched(detail(activity_id, athlete_id, **columns)))
 
 
-async def found(store: Store, **filters):
+async def listed_ids(store: Store, **filters):
     rows = await store.read(lambda c: calendar.listing(c, OWNER, **({"limit": 99} | filters)))
     return [row.id for row in rows]
 
 
-async def test_a_day_adds_up_each_sport_and_state_for_itself(store: Store):
+async def test_a_day_is_added_up_by_sport_and_state(store: Store):
     await keep(store, 1, distance=1000.0, moving_time=300, total_elevation_gain=10.0)
     await keep(store, 2, distance=500.0, moving_time=100, total_elevation_gain=None)
     await keep(store, 3, sport_type="Run", distance=None, moving_time=None)
@@ -38,27 +38,27 @@ async def test_a_day_adds_up_each_sport_and_state_for_itself(store: Store):
 
 
 async def test_an_activity_counts_for_the_day_that_the_clock_on_the_wall_showed(store: Store):
-    """Pain 54: half an hour to midnight in New York is the next day in UTC."""
+    """Half an hour to midnight in New York is the next day in UTC."""
     late = datetime(2026, 11, 3, 23, 30)  # noqa: DTZ001  (wall time)
     await keep(store, 1, start_date_local=late)
     (group,) = await store.read(lambda c: calendar.sums(c, OWNER, DAY, DAY))
     assert group.day == DAY
-    assert await found(store, between=(DAY, DAY)) == [1]
-    assert await found(store, between=(DAY + timedelta(days=1), DAY + timedelta(days=1))) == []
+    assert await listed_ids(store, between=(DAY, DAY)) == [1]
+    assert await listed_ids(store, between=(DAY + timedelta(days=1), DAY + timedelta(days=1))) == []
 
 
-async def test_what_was_deleted_or_is_somebody_elses_is_in_no_diary(store: Store):
+async def test_a_calendar_has_no_deleted_activities_and_none_of_other_athletes(store: Store):
     await keep(store, 1)
     await keep(store, 2, athlete_id=OTHER)
     await store.apply(Tombstone(1, OWNER, "request"))
-    assert await found(store) == []
+    assert await listed_ids(store) == []
     assert await store.read(lambda c: calendar.sums(c, OWNER, DAY, DAY)) == []
     assert await store.read(lambda c: calendar.span(c, OWNER)) is None
     assert await store.read(lambda c: calendar.sports(c, OWNER)) == []
     assert await store.read(lambda c: calendar.fetched(c, OWNER, 9)) == []
 
 
-async def test_the_first_and_the_last_day_and_the_sports_are_told(store: Store):
+async def test_a_calendar_knows_its_first_and_last_day_and_all_sports(store: Store):
     await keep(store, 1, days=-400)
     await keep(store, 2)
     await keep(store, 3, sport_type="Run")
@@ -67,15 +67,15 @@ async def test_the_first_and_the_last_day_and_the_sports_are_told(store: Store):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-async def test_pages_together_are_the_whole_list(store: Store, limit: int):
+async def test_pages_together_are_the_complete_list(store: Store, limit: int):
     for activity_id in range(1, 8):
         await keep(store, activity_id, days=activity_id // 3)  # several at the same time
-    whole, cursor, pages = await found(store), None, []
-    assert whole == [7, 6, 5, 4, 3, 2, 1]
+    complete, cursor, pages = await listed_ids(store), None, []
+    assert complete == [7, 6, 5, 4, 3, 2, 1]
     while page := await store.read(lambda c, at=cursor: calendar.listing(c, OWNER, cursor=at, limit=limit)):
         pages += [row.id for row in page]
         cursor = page[-1].start_date_local, page[-1].id
-    assert pages == whole
+    assert pages == complete
 
 
 @pytest.mark.parametrize(
@@ -85,29 +85,29 @@ async def test_pages_together_are_the_whole_list(store: Store, limit: int):
 async def test_a_name_is_found_by_any_part_of_it_in_any_case(store: Store, search: str, ids: list[int]):
     await keep(store, 1, name="Évian 100% Loop")
     await keep(store, 2, name="Another loop")
-    assert await found(store, search=search) == ids
+    assert await listed_ids(store, search=search) == ids
 
 
 async def test_filters_narrow_the_list_and_combine(store: Store):
     await keep(store, 1)
     await keep(store, 2, sport_type="Run")
     await keep(store, 3, days=-40, sport_type="Run")
-    assert await found(store, sport_type="Run") == [2, 3]
-    assert await found(store, sport_type="Run", between=(DAY, DAY)) == [2]
-    assert await found(store, states=("failed",)) == []
-    assert await found(store, states=("synced",), search="morning", sport_type="Run") == [2, 3]
+    assert await listed_ids(store, sport_type="Run") == [2, 3]
+    assert await listed_ids(store, sport_type="Run", between=(DAY, DAY)) == [2]
+    assert await listed_ids(store, states=("failed",)) == []
+    assert await listed_ids(store, states=("synced",), search="morning", sport_type="Run") == [2, 3]
 
 
-async def test_what_has_no_date_yet_is_told_apart(store: Store):
+async def test_activities_without_a_date_are_listed_separately(store: Store):
     await keep(store, 1, start_date_local=None)
     await keep(store, 2)
-    assert await found(store) == [2]
+    assert await listed_ids(store) == [2]
     rows = await store.read(lambda c: calendar.undated(c, OWNER, (), 9))
     assert [row.id for row in rows] == [1]
     assert await store.read(lambda c: calendar.undated(c, OWNER, ("failed",), 9)) == []
 
 
-async def test_what_was_fetched_last_comes_first(store: Store, clock):
+async def test_recently_fetched_activities_come_latest_first(store: Store, clock):
     await keep(store, 1, days=5)
     clock.advance(seconds=1)
     await keep(store, 2)

@@ -14,7 +14,7 @@ from feedzone.domain.outcome import Retry, Snooze
 from feedzone.domain.quota.demand import OTHERS, QUARTERS
 from feedzone.domain.quota.windows import ApiCall, Reading, Reservation
 from feedzone.errors import NotFound
-from feedzone.queries.quota import Foresight
+from feedzone.queries.quota import QuotaForecast
 from feedzone.store import athletes
 from feedzone.store.jobs import cost
 from feedzone.store.quota import call_log
@@ -182,7 +182,9 @@ async def test_what_others_called_is_counted_as_often_as_they_called(store, cloc
     now = clock.now()
     (row,) = (await store.read(lambda c: call_log.counted(c, now))).rows
     assert (row.lane, row.calls) == ("others", 12)
-    told = await Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock))).budget()
+    told = await QuotaForecast(
+        store.database, clock, BudgetTable(store.database, StravaClock(clock))
+    ).budget()
     assert told.spent.by_lane == {"others": 12}
 
 
@@ -199,7 +201,7 @@ async def test_what_spent_todays_quota_is_told_by_lane_athlete_and_hour(store, c
     budget = BudgetTable(store.database, StravaClock(clock))
     for _ in range(5):
         await budget.answered(await budget.reserve(Lane.LIVE), {})
-    told = await Foresight(store.database, clock, budget).budget()
+    told = await QuotaForecast(store.database, clock, budget).budget()
     assert (told.spent.calls, told.spent.by_lane, told.spent.unexplained) == (
         3,
         {"backfill": 2, "live": 1},
@@ -212,54 +214,55 @@ async def test_what_spent_todays_quota_is_told_by_lane_athlete_and_hour(store, c
 
 async def test_what_more_athletes_would_cost_comes_after_what_waits(store, clock):
     await store.enqueue(spec(1), spec(2))
-    foresight = Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
-    alone, told = await foresight.what_if(0, 800), await foresight.what_if(1, 50)
+    quota = QuotaForecast(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
+    alone, told = await quota.what_if(0, 800), await quota.what_if(1, 50)
     assert (alone.calls, alone.waiting_before) == (0, 4)
     assert (told.calls, told.waiting_before) == (102, 4)
     assert alone.done_at < told.done_at
     assert told.done_at >= clock.now() + timedelta(minutes=15)  # 106 calls, and 100 a quarter
-    assert (await foresight.what_if(5, 0)).calls == 5
+    assert (await quota.what_if(5, 0)).calls == 5
 
 
 async def test_what_all_of_a_history_would_cost_follows_from_the_pace_of_what_is_held(store, clock):
     """Pain 47: Strava does not say how much there is before it is listed."""
-    foresight = Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
+    quota = QuotaForecast(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
     after = clock.now() - timedelta(days=30)
     await store.write(lambda c: athletes.begin_sync(c, OWNER, after, clock.now()))
     started = clock.now() - timedelta(days=3)
     records = tuple(summary(number, start_date=started) for number in range(1, 31))
     await store.apply(StorePage(OWNER, records, ()))
-    told = await foresight.whole_history(OWNER, 2)
+    told = await quota.whole_history(OWNER, 2)
     assert (told.held, told.activities) == (30, 730 - 30)
     assert told.calls == 4 + 1 + 2 * 700
     assert told.done_at > clock.now() + timedelta(hours=12)
     await store.write(lambda c: athletes.begin_sync(c, OWNER, None, clock.now()))
-    assert ((await foresight.whole_history(OWNER, 2)).activities, told.waiting_before) == (0, 0)
+    assert ((await quota.whole_history(OWNER, 2)).activities, told.waiting_before) == (0, 0)
     with pytest.raises(NotFound, match="not connected"):
-        await foresight.whole_history(999, 2)
+        await quota.whole_history(999, 2)
 
 
 async def test_what_is_assumed_beforehand_is_a_share_of_the_limit_that_strava_tells(store, clock):
     budget = BudgetTable(store.database, StravaClock(clock))
-    foresight = Foresight(store.database, clock, budget)
-    assert (await foresight.outlook()).demand.expected(["live"], 0, QUARTERS) == pytest.approx(100)
+    quota = QuotaForecast(store.database, clock, budget)
+    assert (await quota.forecast_input()).demand.expected(["live"], 0, QUARTERS) == pytest.approx(100)
     await budget.answered(Reservation(), {"read_day": Reading(30_000, 1), "overall_day": Reading(60_000, 1)})
-    assert (await foresight.outlook()).demand.expected(["live"], 0, QUARTERS) == pytest.approx(3000)
+    assert (await quota.forecast_input()).demand.expected(["live"], 0, QUARTERS) == pytest.approx(3000)
 
 
 async def test_a_closed_window_has_no_room(store, clock):
     budget = BudgetTable(store.database, StravaClock(clock))
     await budget.latch(Reservation(), {})
-    outlook = await Foresight(store.database, clock, budget).outlook()
-    assert (outlook.rooms.quarter_left, outlook.rooms.quarter_quota, outlook.rooms.day_left) == (0, 100, 1000)
+    forecast = await QuotaForecast(store.database, clock, budget).forecast_input()
+    rooms = forecast.rooms
+    assert (rooms.quarter_left, rooms.quarter_quota, rooms.day_left) == (0, 100, 1000)
 
 
 async def test_who_looks_every_second_sees_what_was_added_up_within_ten(store, clock):
-    foresight = Foresight(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
+    quota = QuotaForecast(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
 
     async def glance() -> int:
-        outlook = await foresight.outlook()
-        return (await store.read(lambda c: foresight.glance(c, outlook))).whole.calls_needed
+        forecast = await quota.forecast_input()
+        return (await store.read(lambda c: quota.cached_queue(c, forecast))).total.calls_needed
 
     await store.enqueue(spec(1))
     assert await glance() == 2

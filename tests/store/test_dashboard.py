@@ -11,14 +11,14 @@ from feedzone.store import athletes
 from feedzone.store.reads import dashboard
 
 
-async def test_athletes_count_as_complete_when_all_is_here_and_as_verified_when_all_were(store: Store, clock):
+async def test_completeness_needs_all_activities_and_all_reconciliations(store: Store, clock):
     before = await store.read(dashboard.completeness)
     assert (before.complete, before.verified_at) == (0, None)
     now = clock.now()
 
     def compared(connection) -> None:
-        people = [row.id for row in athletes.listing(connection, limit=10)]
-        for place, number in enumerate(people):
+        athlete_ids = [row.id for row in athletes.listing(connection, limit=10)]
+        for place, number in enumerate(athlete_ids):
             athletes.begin_sync(connection, number, None, now)
             athletes.finish_listing(connection, number, now)
             athletes.note_verified(connection, number, now - timedelta(hours=place))
@@ -30,7 +30,7 @@ async def test_athletes_count_as_complete_when_all_is_here_and_as_verified_when_
     assert await store.read(lambda c: dashboard.syncing(c, 10)) == []
 
 
-async def test_who_lost_access_is_named_and_no_longer_counted(store: Store, clock):
+async def test_athletes_without_access_are_named_and_not_counted(store: Store, clock):
     active = (await store.read(dashboard.completeness)).active
     await store.write(lambda c: athletes.mark(c, OWNER, "needs_reauth", "revoked", clock.now()))
     assert (await store.read(dashboard.completeness)).active == active - 1
@@ -38,31 +38,31 @@ async def test_who_lost_access_is_named_and_no_longer_counted(store: Store, cloc
     assert (lost.id, lost.status_reason) == (OWNER, "revoked")
 
 
-async def test_failures_are_counted_by_cause_and_an_event_of_one_can_be_retried(store: Store):
+async def test_dead_letters_are_counted_by_class_and_their_events_can_be_retried(store: Store):
     await store.deliver(event())
     job = await store.run(Discard("500 error", kind="strava_error"))
-    assert await store.read(dashboard.causes) == {"strava_error": 1}
-    (letter,) = await store.read(lambda c: dashboard.dead_of(c, "strava_error", 10))
+    assert await store.read(dashboard.failure_counts) == {"strava_error": 1}
+    (letter,) = await store.read(lambda c: dashboard.dead_letters_of(c, "strava_error", 10))
     assert letter.id == job.id
     unknown = "01a00000-0000-7000-8000-000000000000"
-    assert await store.read(lambda c: dashboard.dead_among(c, [job.id, unknown])) == {job.id}
+    assert await store.read(lambda c: dashboard.dead_letter_ids(c, [job.id, unknown])) == {job.id}
 
 
-async def test_what_an_athlete_has_here_is_counted_by_table(store: Store):
+async def test_an_athletes_rows_are_counted_by_table(store: Store):
     await store.deliver(event())
-    held = await store.read(lambda c: dashboard.holdings(c, OWNER))
-    assert (held["jobs"], held["webhook_events"]) == (1, 1)
-    assert await store.read(lambda c: dashboard.briefs(c, [ACTIVITY + 1])) == {}
+    rows = await store.read(lambda c: dashboard.rows_by_table(c, OWNER))
+    assert (rows["jobs"], rows["webhook_events"]) == (1, 1)
+    assert await store.read(lambda c: dashboard.activity_summaries(c, [ACTIVITY + 1])) == {}
 
 
-async def test_lanes_are_listed_with_what_waits_longest(store: Store, clock):
+async def test_lanes_are_listed_with_their_oldest_job(store: Store, clock):
     began = clock.now()
     await store.deliver(event())
     (lane,) = await store.read(dashboard.lanes)
     assert (lane.priority, lane.jobs, lane.since) == (0, 1, began)
 
 
-async def test_the_database_says_what_it_is_and_one_of_its_own_what_time_it_has(store: Store):
+async def test_the_database_reports_its_version_and_a_server_its_time(store: Store):
     name, now = await store.read(dashboard.server)
     assert (now is None) == name.startswith("SQLite")
     assert name.startswith(("SQLite 3", "PostgreSQL 1"))

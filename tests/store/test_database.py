@@ -1,4 +1,4 @@
-"""One way to read and one way to write: whole or not at all, and a clear word when the database is away."""
+"""Transactions are atomic on both databases, and an unavailable database raises StorageUnavailable."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def digests(database):
     "url",
     ["mysql://x/y", "redis://x", "feedzone.db", "", "/var/lib/x.db", "sqlite3:///x", "postgres+x"],
 )
-def test_a_database_of_another_kind_is_refused_with_what_is_taken(url):
+def test_an_unsupported_database_url_is_refused_with_the_supported_ones(url):
     if url == "postgres+x":
         url = "oracle+postgresql://x"
     with pytest.raises(SettingsError, match=r"DATABASE_URL takes sqlite:///path or postgresql://"):
@@ -54,31 +54,31 @@ def test_a_sqlite_database_needs_a_file(url):
         open_database(url)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_created_is_named_in_the_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=str(tmp_path / "file")):
         open_database(f"sqlite:///{tmp_path / 'file' / 'feedzone.db'}")
 
 
-async def test_the_folder_of_a_sqlite_file_is_made(tmp_path):
+async def test_the_folder_of_a_sqlite_file_is_created(tmp_path):
     opened = open_database(f"sqlite:///{tmp_path / 'a' / 'b' / 'feedzone.db'}")
     assert await opened.write(lambda c: c.execute(text("SELECT 1")).scalar()) == 1
     await opened.close()
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg", "postgresql+asyncpg"])
-async def test_drivers_are_our_business(scheme, migrated_postgres):
+async def test_any_postgresql_driver_in_the_url_is_accepted(scheme, migrated_postgres):
     opened = open_database(migrated_postgres.replace("postgresql", scheme, 1))
     assert isinstance(opened, PostgresDatabase)
     assert await opened.read(lambda c: c.execute(text("SELECT 1")).scalar()) == 1
     await opened.close()
 
 
-async def test_what_a_body_returns_is_returned(database):
+async def test_a_transaction_returns_the_result_of_its_body(database):
     assert await database.write(lambda c: c.execute(text("SELECT 41")).scalar() + 1) == 42
 
 
-async def test_a_body_that_raises_leaves_nothing_and_the_next_one_works(database, clock):
+async def test_a_failed_transaction_writes_nothing_and_the_next_one_works(database, clock):
     def half(connection):
         insert("half", clock)(connection)
         raise LookupError("no")
@@ -86,11 +86,11 @@ async def test_a_body_that_raises_leaves_nothing_and_the_next_one_works(database
     with pytest.raises(LookupError):
         await database.write(half)
     assert await digests(database) == []
-    await database.write(insert("whole", clock))
-    assert await digests(database) == ["whole"]
+    await database.write(insert("complete", clock))
+    assert await digests(database) == ["complete"]
 
 
-async def test_a_broken_rule_is_a_surprise_not_an_outage(database, clock):
+async def test_a_violated_constraint_is_not_reported_as_an_outage(database, clock):
     await database.write(insert("a", clock))
     with pytest.raises(IntegrityError):
         await database.write(insert("a", clock))
@@ -109,7 +109,7 @@ async def test_many_writers_wait_for_each_other_instead_of_failing(database, clo
     assert await digests(database) == [f"{n:03}" for n in range(60)]
 
 
-async def test_a_write_whose_caller_gave_up_is_whole_or_nothing(database, clock):
+async def test_a_write_with_a_cancelled_caller_commits_fully_or_not_at_all(database, clock):
     def both(connection):
         insert("one", clock)(connection)
         insert("two", clock)(connection)
@@ -123,18 +123,18 @@ async def test_a_write_whose_caller_gave_up_is_whole_or_nothing(database, clock)
     assert await digests(database) in (["one", "three", "two"], ["three"])
 
 
-async def test_it_can_be_closed_before_it_was_ever_used(database_url):
+async def test_an_unused_database_can_be_closed(database_url):
     await open_database(database_url).close()
 
 
-async def test_sqlite_is_set_up_so_that_an_acknowledged_write_survives_a_power_cut(sqlite_database):
+async def test_sqlite_settings_let_an_acknowledged_write_survive_a_power_cut(sqlite_database):
     def pragmas(connection):
         names = ("journal_mode", "synchronous", "secure_delete", "foreign_keys")
         return {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in names}
 
-    wanted = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
-    assert await sqlite_database.write(pragmas) == wanted
-    assert await sqlite_database.read(pragmas) == wanted
+    expected = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1}
+    assert await sqlite_database.write(pragmas) == expected
+    assert await sqlite_database.read(pragmas) == expected
 
 
 OPEN_TOGETHER = """
@@ -142,25 +142,26 @@ import multiprocessing, sys
 from sqlalchemy import text
 from feedzone.store.engine.sqlite import SqliteDatabase
 
-def open_new(path, together, said):
+def open_new(path, together, problems):
     database = SqliteDatabase(f"sqlite:///{path}")
     together.wait()
     try:
         database.run_sync(lambda c: c.execute(text("CREATE TABLE IF NOT EXISTS x (y)")))
-        said.put(None)
+        problems.put(None)
     except Exception as problem:
-        said.put(str(problem))
+        problems.put(str(problem))
 
 fork = multiprocessing.get_context("fork")
-said = fork.Queue()
+results = fork.Queue()
 for number in range(40):
     together = fork.Barrier(4)
     others = [
-        fork.Process(target=open_new, args=(f"{sys.argv[1]}/{number}.db", together, said)) for _ in range(4)
+        fork.Process(target=open_new, args=(f"{sys.argv[1]}/{number}.db", together, results))
+        for _ in range(4)
     ]
     for other in others:
         other.start()
-    problems = [problem for _ in others if (problem := said.get())]
+    problems = [problem for _ in others if (problem := results.get())]
     for other in others:
         other.join()
     if problems:
@@ -176,32 +177,32 @@ async def test_several_processes_may_open_the_same_new_sqlite_file_at_once(tmp_p
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-async def test_reading_does_not_wait_for_writing(sqlite_database, clock):
-    begun, go_on = threading.Event(), threading.Event()
+async def test_reads_do_not_wait_for_writes(sqlite_database, clock):
+    begun, resume = threading.Event(), threading.Event()
 
     def slow(connection):
         insert("slow", clock)(connection)
         begun.set()
-        assert go_on.wait(10)
+        assert resume.wait(10)
 
     writing = asyncio.create_task(sqlite_database.write(slow))
     await asyncio.to_thread(begun.wait)
     assert await digests(sqlite_database) == []
-    go_on.set()
+    resume.set()
     await writing
     assert await digests(sqlite_database) == ["slow"]
 
 
 @pytest.fixture
 def impatient(sqlite_database, monkeypatch):
-    """The same SQLite file, opened by a process that waits 50 ms for others' writes."""
+    """The same SQLite file, opened by a process that waits 50 ms for the writes of others."""
     monkeypatch.setattr(sqlite, "BUSY_MS", 50)
     return SqliteDatabase(f"sqlite:///{sqlite_database.path}")
 
 
 @pytest.fixture
 def locked(sqlite_database):
-    """Another process writes, and does not end."""
+    """Another process keeps a write transaction open."""
     other = sqlite3.connect(sqlite_database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     yield other
@@ -211,7 +212,7 @@ def locked(sqlite_database):
 async def test_a_sqlite_file_that_stays_locked_is_unavailable(impatient, locked, clock):
     with pytest.raises(StorageUnavailable, match="locked"):
         await impatient.write(insert("late", clock))
-    assert await digests(impatient) == []  # and reading goes on
+    assert await digests(impatient) == []  # reads still work
     locked.execute("ROLLBACK")
     await impatient.write(insert("later", clock))
     assert await digests(impatient) == ["later"]
@@ -242,7 +243,7 @@ async def test_a_postgresql_that_does_not_answer_is_unavailable(url):
 
 
 @pytest.mark.parametrize(
-    "said",
+    "error",
     [
         "57P03 starting up",
         "57P01 shutting down",
@@ -251,30 +252,30 @@ async def test_a_postgresql_that_does_not_answer_is_unavailable(url):
         "53200 memory",
     ],
 )
-async def test_a_postgresql_that_cannot_serve_now_is_unavailable(postgres_database, said):
-    """All of these pass: the webhook answers 503 and workers try again, as if nobody had answered."""
-    raising = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{said[:5]}'; END $$"
+async def test_a_postgresql_that_cannot_serve_now_is_unavailable(postgres_database, error):
+    """All of these are temporary: the webhook answers 503 and workers retry."""
+    raising = f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{error[:5]}'; END $$"
     with pytest.raises(StorageUnavailable):
         await postgres_database.write(lambda c: c.exec_driver_sql(raising))
 
 
-async def test_a_table_that_somebody_holds_keeps_nobody_waiting_for_ever(migrated_postgres, second_postgres):
-    """A page, too, says that it cannot be read now."""
+async def test_a_locked_table_fails_a_read_after_the_lock_timeout(migrated_postgres, second_postgres):
+    """Pages also report that the database is unavailable."""
     impatient = PostgresDatabase(migrated_postgres, lock_timeout_s=0.2)
 
-    held, over = threading.Event(), threading.Event()
+    lock_taken, finish = threading.Event(), threading.Event()
 
     def hold(connection):
         connection.exec_driver_sql("LOCK TABLE webhook_events IN ACCESS EXCLUSIVE MODE")
-        held.set()
-        over.wait(10)
+        lock_taken.set()
+        finish.wait(10)
 
     holding = asyncio.create_task(asyncio.to_thread(second_postgres.run_sync, hold))
-    await asyncio.to_thread(held.wait, 10)
+    await asyncio.to_thread(lock_taken.wait, 10)
     count = text("SELECT count(*) FROM webhook_events")
     with pytest.raises(StorageUnavailable):
         await asyncio.wait_for(impatient.read(lambda c: c.execute(count).scalar()), 5)
-    over.set()
+    finish.set()
     await holding
     assert await impatient.read(lambda c: c.execute(count).scalar()) == 0
     await impatient.close()
@@ -317,7 +318,7 @@ async def test_after_a_restart_of_postgresql_the_next_write_works(postgres_datab
     assert await digests(postgres_database) == ["before", "later"]
 
 
-async def test_a_deadlock_that_never_ends_is_not_tried_for_ever(postgres_database):
+async def test_a_repeated_deadlock_is_retried_a_limited_number_of_times(postgres_database):
     tries = []
 
     def unlucky(connection):
@@ -329,7 +330,7 @@ async def test_a_deadlock_that_never_ends_is_not_tried_for_ever(postgres_databas
     assert len(tries) == postgres.TRIES
 
 
-def test_what_the_kinds_can_do_is_asked_not_guessed(tmp_path):
+def test_each_database_reports_its_capabilities(tmp_path):
     assert open_database(f"sqlite:///{tmp_path / 'x.db'}").shares_work is False
     assert open_database("postgresql://x@127.0.0.1:1/x").shares_work is True
     assert open_database(f"sqlite:///{tmp_path / 'x.db'}").listener(LocalWakeup()) is None

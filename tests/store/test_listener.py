@@ -1,4 +1,4 @@
-"""A job that another process enqueues wakes this one at once; a lost connection costs a poll, no more."""
+"""A job of another process wakes this one at once; a lost connection only delays it until the next poll."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Bell:
 
 @pytest.fixture
 async def bell(postgres_store):
-    """Rings when somebody enqueues a job; it has rung once, for what was missed before it hung there."""
+    """A wakeup that rings when a job is enqueued. It has already rung once, when it began to listen."""
     bell = Bell()
     listening = JobListener(postgres_store.database.url, bell)
     await listening.start()
@@ -42,18 +42,18 @@ async def bell(postgres_store):
     await listening.stop()
 
 
-async def test_a_job_of_another_process_rings(bell, postgres_store, second_postgres, clock):
+async def test_a_job_of_another_process_wakes_this_one(bell, postgres_store, second_postgres, clock):
     now = clock.now()
     await second_postgres.write(lambda c: lifecycle.enqueue(c, [spec()], now))
     assert await bell.wait()
 
 
-async def test_a_delivered_event_rings(bell, postgres_store):
+async def test_a_delivered_event_wakes_the_worker(bell, postgres_store):
     await postgres_store.deliver(event())
     assert await bell.wait()
 
 
-async def test_it_rings_when_the_job_can_be_seen_and_not_for_what_was_rolled_back(
+async def test_the_wakeup_comes_after_the_commit_and_not_after_a_rollback(
     bell, postgres_store, second_postgres, clock
 ):
     now = clock.now()
@@ -68,7 +68,7 @@ async def test_it_rings_when_the_job_can_be_seen_and_not_for_what_was_rolled_bac
     assert bell.rung.empty()
 
 
-async def test_after_a_lost_connection_it_listens_again_and_rings_for_what_it_missed(
+async def test_a_lost_connection_is_reopened_and_wakes_the_worker_for_missed_jobs(
     bell, postgres_store, monkeypatch
 ):
     monkeypatch.setattr(listener, "RECONNECT_S", 0.01)
@@ -86,7 +86,7 @@ async def test_a_listener_that_was_never_started_can_be_stopped(postgres_databas
     await JobListener(postgres_database.url, Bell()).stop()
 
 
-async def test_a_listener_survives_that_there_is_no_database(postgres_database, monkeypatch):
+async def test_a_listener_survives_a_missing_database(postgres_database, monkeypatch):
     monkeypatch.setattr(listener, "RECONNECT_S", 0.001)
     bell = Bell()
     listening = JobListener(postgres_database.url.set(database="not_there"), bell)

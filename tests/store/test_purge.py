@@ -1,4 +1,4 @@
-"""An athlete who leaves is gone from every table; a receipt stays that proves it, and nobody else notices."""
+"""A purge deletes an athlete's rows from every table, keeps a receipt, and affects no other athlete."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
-    CountForged,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
+    RecordRejectedClaim,
     StoreGear,
     StorePhotos,
     StoreReconciliation,
@@ -52,7 +52,7 @@ from feedzone.vault import Vault
 GRANT = TokenGrant("access-canary", "refresh-canary", datetime(2026, 11, 3, 18, tzinfo=UTC))
 LEFT = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 IDENTITY = {"id", "status", "status_reason", "token_generation", "connected_at", "updated_at"}
-"""What the athlete's row still says after the athlete has left."""
+"""The columns of the athlete's row that keep a value after the purge."""
 
 
 @pytest.fixture
@@ -72,11 +72,11 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
         retitled("Canary two", object_id=first, owner_id=athlete_id),
     )
     await store.apply(
-        StoreReconciliation(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), held=2)
+        StoreReconciliation(athlete_id, True, (), ()), OpenConflict(athlete_id, (first, first + 7), stored=2)
     )
-    journal = CallLog(store.database, store.clock)
-    journal.note(ApiCall(now, "live", athlete_id, "GET activities/{id}", 200, 200, {}, counted=True))
-    await journal.flush()
+    calls = CallLog(store.database, store.clock)
+    calls.note(ApiCall(now, "live", athlete_id, "GET activities/{id}", 200, 200, {}, counted=True))
+    await calls.flush()
     bike = GearRecord("b1", "bike", "Canary", None, None, None, None, "{}")
     await store.apply(StoreGear(GearListing(athlete_id, (bike,), ())))
     await store.apply(
@@ -95,46 +95,45 @@ async def full(store, tokens):
 
 
 async def everything(store: Store, athlete_id: int) -> dict[str, list]:
-    """All that any table says of the athlete."""
-    found = {}
+    """Return all rows of the athlete, by table."""
+    rows_by_table = {}
     for table in metadata.sorted_tables:
         name = next((n for n in ("athlete_id", "owner_id") if n in table.c), None)
         if table is strava_athletes:
             name = "id"
         if name is not None:
-            found[table.name] = await store.rows(table, **{name: athlete_id})
-    return found
+            rows_by_table[table.name] = await store.rows(table, **{name: athlete_id})
+    return rows_by_table
 
 
-async def test_the_makers_of_this_suite_fill_every_table(full):
-    """Else the tests below would prove nothing about a table that is added later."""
+async def test_the_fixture_fills_every_table(full):
+    """Otherwise the tests below would not cover a table that is added later."""
     assert {name for name, rows in (await everything(full, OWNER)).items() if not rows} == {
         "deletion_receipts"
     }
 
 
-async def test_nothing_of_who_leaves_is_left_in_any_table(full):
-    """Trap 5."""
+async def test_a_disconnected_athlete_has_no_rows_in_any_table(full):
     await full.apply(LEFT)
     left = await everything(full, OWNER)
     assert {name for name, rows in left.items() if rows} == {"strava_athletes", "deletion_receipts"}
     assert "anary" not in repr(left)
 
 
-async def test_of_the_athlete_the_bare_id_stays(full):
+async def test_only_the_id_of_the_athlete_stays(full):
     await full.apply(LEFT)
     row = await full.row(strava_athletes, id=OWNER)
     assert {name for name, value in row._mapping.items() if value} == IDENTITY
     assert (row.status, row.status_reason) == ("deauthorized", "disconnected")
 
 
-async def test_nobody_else_notices(full):
+async def test_other_athletes_are_not_affected(full):
     before = await everything(full, OTHER)
     await full.apply(LEFT)
     assert await everything(full, OTHER) == before
 
 
-async def test_the_receipt_says_who_why_when_how_it_is_known_and_how_much(full, clock):
+async def test_the_receipt_has_athlete_reason_confirmation_time_and_row_counts(full, clock):
     before = await everything(full, OWNER)
     clock.advance(minutes=1)
     await full.apply(LEFT)
@@ -142,7 +141,7 @@ async def test_the_receipt_says_who_why_when_how_it_is_known_and_how_much(full, 
     assert (receipt.athlete_id, receipt.reason, receipt.cause) == (OWNER, "disconnected", "request")
     assert (receipt.confirmed_by, receipt.purged_at) == ("the operator", clock.now())
     expected = {name: len(rows) for name, rows in before.items()}
-    # The journal keeps its rows, without the athlete.
+    # The call log keeps its rows, without the athlete.
     del expected["strava_athletes"], expected["deletion_receipts"], expected["call_log"]
     assert msgspec.json.decode(receipt.counts) == expected
 
@@ -163,8 +162,8 @@ async def test_the_confirmation_belongs_to_the_newest_receipt_of_that_athlete(fu
     clock.advance(days=1)
     await full.apply(LEFT, PurgeAthlete(OTHER, "disconnected", "request", "the operator"))
     await full.apply(ConfirmRevoke(OWNER, "revoked at Strava"))
-    told = {(row.athlete_id, row.purged_at): row.revoked_at for row in await full.rows(deletion_receipts)}
-    assert told == {
+    recorded = {(row.athlete_id, row.purged_at): row.revoked_at for row in await full.rows(deletion_receipts)}
+    assert recorded == {
         (OWNER, clock.now() - timedelta(days=1)): None,
         (OWNER, clock.now()): clock.now(),
         (OTHER, clock.now()): None,
@@ -178,9 +177,9 @@ async def test_receipts_are_listed_newest_first(full):
     assert [row.athlete_id for row in only] == [OWNER]
 
 
-async def run_deauthorization(store, said) -> str:
-    """Deliver the event, and end its job the way the handler does once Strava has confirmed it."""
-    (receipt,) = await store.deliver(said)
+async def run_deauthorization(store, claim) -> str:
+    """Deliver the event, and end its job as the handler does after Strava has confirmed it."""
+    (receipt,) = await store.deliver(claim)
     for job in await store.lease(limit=99):
         if job.kind == "revoke_athlete":
             effect = PurgeAthlete(OWNER, "deauthorized", job.hint.cause, "401")
@@ -188,17 +187,17 @@ async def run_deauthorization(store, said) -> str:
     return receipt.event_id
 
 
-async def test_the_event_that_said_so_stays_and_is_completed(full, clock):
+async def test_the_deauthorization_event_stays_and_is_completed(full, clock):
     event_id = await run_deauthorization(full, deauthorized())
-    told = await full.row(webhook_events, owner_id=OWNER)
-    assert (told.id, told.status, told.processed_at) == (event_id, "completed", clock.now())
-    assert told.event_data == deauthorized().raw
+    recorded = await full.row(webhook_events, owner_id=OWNER)
+    assert (recorded.id, recorded.status, recorded.processed_at) == (event_id, "completed", clock.now())
+    assert recorded.event_data == deauthorized().raw
     receipt = await full.row(deletion_receipts)
     assert (receipt.cause, receipt.reason) == (f"event:{event_id}", "deauthorized")
-    assert receipt.revoked_at == clock.now()  # it was Strava who said it
+    assert receipt.revoked_at == clock.now()  # Strava itself confirmed it
 
 
-async def test_a_run_that_was_under_way_cannot_bring_anything_back(full):
+async def test_a_running_job_cannot_restore_data(full):
     await full.enqueue(spec())
     under_way = [job for job in await full.lease() if job.athlete_id == OWNER]
     assert under_way
@@ -208,14 +207,14 @@ async def test_a_run_that_was_under_way_cannot_bring_anything_back(full):
     assert await full.rows(strava_activities, athlete_id=OWNER) == []
 
 
-async def test_events_of_who_has_left_cause_nothing(full):
+async def test_events_of_a_disconnected_athlete_are_ignored(full):
     await full.apply(LEFT)
     (receipt,) = await full.deliver(event(object_id=777))
     assert receipt.verdict == "ignored"
     assert await full.rows(jobs, athlete_id=OWNER) == []
 
 
-async def test_no_later_finding_revives_who_has_left(full):
+async def test_a_later_status_does_not_reconnect_the_athlete(full):
     await full.apply(LEFT)
     await full.apply(
         MarkAthlete(OWNER, "active", "a probe worked"), MarkAthlete(OWNER, "needs_reauth", "401")
@@ -223,7 +222,7 @@ async def test_no_later_finding_revives_who_has_left(full):
     assert (await full.row(strava_athletes, id=OWNER)).status == "deauthorized"
 
 
-async def test_leaving_ends_the_token_generation(full, tokens):
+async def test_disconnecting_ends_the_token_generation(full, tokens):
     before = (await full.row(strava_athletes, id=OWNER)).token_generation
     assert await tokens.load(OWNER) is not None
     await full.apply(LEFT)
@@ -231,15 +230,15 @@ async def test_leaving_ends_the_token_generation(full, tokens):
     assert (await full.row(strava_athletes, id=OWNER)).token_generation == before + 1
 
 
-async def test_the_job_that_tells_strava_survives_with_its_sealed_token(full):
-    """Pain 28: credentials are kept until the revocation is confirmed."""
+async def test_the_revocation_job_survives_with_its_encrypted_token(full):
+    """The credentials are needed until Strava confirms the revocation."""
     hint = RevokeHint(action="revoke", cause="request", sealed_token="v1.sealed")
     await full.apply(LEFT)
     await full.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
     assert (await full.row(jobs, athlete_id=OWNER)).hint.count("v1.sealed") == 1
 
 
-async def test_who_comes_back_is_connected_again_and_starts_from_nothing(full):
+async def test_an_athlete_can_connect_again_and_starts_from_scratch(full):
     await full.apply(LEFT)
     await full.connect(OWNER)
     row = await full.row(strava_athletes, id=OWNER)
@@ -248,24 +247,26 @@ async def test_who_comes_back_is_connected_again_and_starts_from_nothing(full):
     assert len(await full.rows(deletion_receipts)) == 1
 
 
-async def test_who_comes_back_before_strava_was_told_is_not_revoked_any_more(full):
-    """Pain 40: to end the old pair then could end the new consent, too."""
+async def test_connecting_again_cancels_a_pending_revocation(full):
+    """Revoking the old pair could end the new consent."""
     hint = RevokeHint(action="revoke", cause="request", sealed_token="v1.sealed")
     await full.apply(LEFT)
     await full.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
-    await full.write(lambda c: purge.forget_revoke(c, OWNER))
+    await full.write(lambda c: purge.cancel_revoke(c, OWNER))
     assert await full.rows(jobs, kind="revoke_athlete") == []
     receipt = await full.row(deletion_receipts)
     assert receipt.revoked_at is None
     assert "connected again" in receipt.revoke_detail
 
 
-async def test_an_athlete_without_any_data_can_leave_too(store):
+async def test_an_athlete_without_data_can_disconnect(store):
     await store.apply(LEFT)
     assert set(msgspec.json.decode((await store.row(deletion_receipts)).counts).values()) == {0}
 
 
-async def test_who_leaves_leaves_the_sqlite_files_too_while_everything_runs_on(sqlite_database, clock):
+async def test_a_purge_also_removes_the_data_from_the_sqlite_files_of_a_running_process(
+    sqlite_database, clock
+):
     store = Store.over(sqlite_database, clock)
     await store.connect(OWNER)
     await store.connect(OTHER)
@@ -282,9 +283,11 @@ async def test_who_leaves_leaves_the_sqlite_files_too_while_everything_runs_on(s
 
 async def test_a_forged_claim_is_counted_and_changes_nothing_else(full, clock):
     before = await everything(full, OWNER)
-    await full.apply(CountForged("event:x", "delete"), CountForged("event:y", "deauthorization"))
+    await full.apply(
+        RecordRejectedClaim("event:x", "delete"), RecordRejectedClaim("event:y", "deauthorization")
+    )
     assert await everything(full, OWNER) == before
-    assert await full.read(events.forged_count) == 2
-    newest, _ = await full.read(lambda c: purge.forged(c, 10))
+    assert await full.read(events.rejected_count) == 2
+    newest, _ = await full.read(lambda c: purge.list_rejected(c, 10))
     assert (newest.claim, newest.cause, newest.noticed_at) == ("deauthorization", "event:y", clock.now())
     assert len(await full.rows(rejected_claims)) == 2

@@ -15,7 +15,7 @@ from store_makers import DETAIL, OTHER, OWNER, Store, summary
 
 from clocks import ManualClock
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, athletes, events, subscriptions
+from feedzone.store import activities, athletes, events, list_diff, subscriptions
 from feedzone.store.engine.database import open_database
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.reads import activities as activity_lists
@@ -133,13 +133,13 @@ def _activity(n: int, now: Any) -> dict[str, Any]:
 
 
 def _call(n: int, name: str, now: Any) -> dict[str, Any]:
-    asked = {"endpoint": "GET activities/{id}", "status": 200, "ms": 9, "counted": True, "activity_id": n}
-    return asked | {"id": name, "sent_at": now, "lane": "live", "athlete_id": n}
+    call = {"endpoint": "GET activities/{id}", "status": 200, "ms": 9, "counted": True, "activity_id": n}
+    return call | {"id": name, "sent_at": now, "lane": "live", "athlete_id": n}
 
 
 def _change(n: int, name: str, now: Any) -> dict[str, Any]:
-    told = {"id": name, "activity_id": n, "athlete_id": n, "field": "name", "changed_at": now}
-    return told | {"old_value": "null", "new_value": "null", "cause": "reconciliation"}
+    change = {"id": name, "activity_id": n, "athlete_id": n, "field": "name", "changed_at": now}
+    return change | {"old_value": "null", "new_value": "null", "cause": "reconciliation"}
 
 
 def _attempt(n: int, name: str, now: Any) -> dict[str, Any]:
@@ -148,13 +148,13 @@ def _attempt(n: int, name: str, now: Any) -> dict[str, Any]:
 
 
 def _sweep(n: int, name: str, now: Any) -> dict[str, Any]:
-    found = {"is_full": True, "listed": 1, "unannounced": n % 9, "changed": 0, "missing": 0, "calls": 1}
-    return found | {"id": name, "athlete_id": n, "ended_at": now - timedelta(hours=n)}
+    lines = {"is_full": True, "listed": 1, "unannounced": n % 9, "changed": 0, "missing": 0, "calls": 1}
+    return lines | {"id": name, "athlete_id": n, "ended_at": now - timedelta(hours=n)}
 
 
 async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: bool = True) -> str:
     """How the database would run each statement of `body`; what `body` wrote is rolled back."""
-    found: list[str] = []
+    lines: list[str] = []
 
     def explained(connection: Connection) -> None:
         sqlite = connection.dialect.name == "sqlite"
@@ -168,7 +168,7 @@ async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: boo
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
                 one = parameters[0] if executemany else parameters
                 rows = connection.exec_driver_sql(explain + statement, one).all()
-                found.extend(row[-1] for row in rows)
+                lines.extend(row[-1] for row in rows)
 
         with connection.begin_nested() as undone:
             event.listen(connection, "before_cursor_execute", before)
@@ -177,8 +177,8 @@ async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: boo
             undone.rollback()
 
     await store.write(explained)
-    assert found
-    return "\n".join(found)
+    assert lines
+    return "\n".join(lines)
 
 
 def stays_on(plan: str, *indexes: str) -> None:
@@ -208,7 +208,7 @@ async def test_enqueuing_finds_the_live_job_by_its_key(crowded, clock):
     assert "uq_jobs_live" in plan or "ix_jobs_key" in plan, plan
 
 
-async def test_the_jobs_of_an_object_are_locked_without_a_look_at_those_of_others(crowded):
+async def test_locking_an_objects_jobs_reads_no_other_jobs(crowded):
     stays_on(await plans(crowded, lambda c: lifecycle.lock(c, ["activity:7", "athlete:7"])), "ix_jobs_key")
 
 
@@ -228,7 +228,7 @@ async def test_the_events_of_a_job_are_found_by_their_job(crowded, clock, step):
     assert by_job, plan
 
 
-async def test_the_next_due_job_and_the_longest_waiting_one_are_read_off_an_index(crowded, clock):
+async def test_the_next_due_and_the_oldest_job_are_found_by_an_index(crowded, clock):
     now = clock.now()
     stays_on(await plans(crowded, lifecycle.next_due), "ix_jobs_due_at")
     stays_on(await plans(crowded, lambda c: job_lists.oldest_due(c, now)), "ix_jobs_due_at")
@@ -240,18 +240,18 @@ async def test_rescuing_looks_at_running_jobs_only(crowded, clock):
     stays_on(plan, "ix_jobs_lease_until")
 
 
-async def test_what_other_workers_may_still_call_is_read_off_their_running_jobs(crowded):
+async def test_the_calls_of_other_workers_are_read_from_their_running_jobs(crowded):
     stays_on(await plans(crowded, leases.calls_to_come), "ix_jobs_lease_until")
 
 
-async def test_what_goes_first_is_counted_along_an_index_and_never_to_its_end(crowded, clock):
+async def test_higher_priority_jobs_are_counted_along_an_index_up_to_a_limit(crowded, clock):
     now = clock.now()
     plan = await plans(crowded, lambda c: leases.calls_that_go_first(c, now))
     stays_on(plan, "ix_jobs_")
     assert "USE TEMP B-TREE" not in plan, plan
 
 
-async def test_whether_an_activity_is_in_a_storm_is_read_off_its_own_events(crowded, clock):
+async def test_recent_fetches_of_an_activity_are_read_from_its_own_events(crowded, clock):
     now = clock.now()
     stays_on(await plans(crowded, lambda c: events.recently_refetched(c, {7, 8}, now)), "ix_webhook_events_")
 
@@ -271,12 +271,12 @@ async def test_the_latest_activities_of_all_are_read_in_order(crowded, clock):
 
 async def test_a_page_of_summaries_is_compared_by_primary_key(crowded, clock):
     page, now = [summary(n) for n in range(1, 201)], clock.now()
-    plan = await plans(crowded, lambda c: activities.compare(c, page, now))
+    plan = await plans(crowded, lambda c: list_diff.compare(c, page, now))
     assert "PRIMARY KEY" in plan or "pk_strava_activities" in plan, plan
     stays_on(plan)
 
 
-async def test_what_we_hold_of_a_window_is_found_by_athlete_and_start(crowded, clock):
+async def test_stored_activities_of_a_window_are_found_by_athlete_and_start(crowded, clock):
     now = clock.now()
     month = now - timedelta(days=30)
     plan = await plans(crowded, lambda c: activities.stored_between(c, OWNER, month, now))
@@ -284,13 +284,13 @@ async def test_what_we_hold_of_a_window_is_found_by_athlete_and_start(crowded, c
     stays_on(await plans(crowded, lambda c: activities.stored_count(c, OWNER)), "ix_strava_activities")
 
 
-async def test_whether_a_sync_is_complete_is_asked_of_that_athletes_activities_only(crowded, clock):
+async def test_completeness_of_a_backfill_reads_that_athletes_activities_only(crowded, clock):
     now = clock.now()
     plan = await plans(crowded, lambda c: athletes.complete_sync(c, OWNER, now))
     stays_on(plan, "ix_strava_activities")
 
 
-async def test_who_leaves_is_found_in_every_table_by_index(crowded, clock):
+async def test_a_disconnecting_athlete_is_found_in_every_table_by_index(crowded, clock):
     from feedzone.domain.effect import PurgeAthlete
     from feedzone.store import purge
 
@@ -313,10 +313,10 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: dashboard.latest(c, 8), "ix_strava_activities_start_date_id"),
         (lambda c: dashboard.durations_since(c, uuid7(1), 2000), "webhook_events"),
         (lambda c: dashboard.outcomes_since(c, uuid7(1)), "webhook_events"),
-        (lambda c: dashboard.briefs(c, range(50)), "strava_activities"),
+        (lambda c: dashboard.activity_summaries(c, range(50)), "strava_activities"),
         (lambda c: dashboard.lanes(c), "ix_jobs"),
         (lambda c: activity_history.events_of(c, 7), "ix_webhook_events_object_id"),
-        (lambda c: activity_history.calls_of(c, 7), "ix_api_calls_activity_id"),
+        (lambda c: activity_history.calls_of(c, 7), "ix_call_log_activity_id"),
         (lambda c: activity_history.changes_of(c, 7), "ix_activity_changes_activity_id"),
         (lambda c: activity_history.jobs_of(c, 7), "jobs"),
         (lambda c: activity_history.attempts_of(c, [uuid7(1)]), "ix_job_attempts_job_id"),
@@ -330,7 +330,7 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: export.documents(c, OWNER, after_id=0, limit=50), "strava_activities"),
         (lambda c: export.photos(c, OWNER, after_id=0, limit=50), "activity_photos"),
         (lambda c: export.changes(c, OWNER, after_id=uuid7(1), limit=50), "activity_changes"),
-        (lambda c: dashboard.holdings(c, OWNER), "ix_strava_activities"),
+        (lambda c: dashboard.rows_by_table(c, OWNER), "ix_strava_activities"),
     ],
     ids=[
         *("latest", "durations", "outcomes", "briefs", "lanes"),
@@ -340,23 +340,23 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         *("documents", "photos", "changes", "holdings"),
     ],
 )
-async def test_what_open_pages_ask_is_read_off_an_index(crowded, question, index):
+async def test_queries_of_open_pages_stay_on_an_index(crowded, question, index):
     stays_on(await plans(crowded, question), index)
 
 
 @pytest.mark.parametrize("ask", ["count", "list", "tell"])
-async def test_who_is_silent_is_read_off_indexes_of_activities_and_comparisons(crowded, clock, ask):
+async def test_inactive_athletes_are_found_by_indexes(crowded, clock, ask):
     """Athletes are looked through, and nothing else."""
     now = clock.now()
     await crowded.write(lambda c: subscriptions.remember(c, 1, "https://x.test", now - timedelta(days=90)))
     asks = {
         "count": lambda c: inactivity.quiet_count(c, now),
         "list": lambda c: athletes.listing(
-            c, limit=50, wanted=inactivity.quiet(c, now) | inactivity.idle(now)
+            c, limit=50, condition=inactivity.quiet(c, now) | inactivity.idle(now)
         ),
-        "tell": lambda c: inactivity.told_of(c, range(1, 51), now),
+        "tell": lambda c: inactivity.signs_of(c, range(1, 51), now),
     }
     plan = await plans(crowded, asks[ask])
     small = re.compile("(SCAN|Seq Scan on) (strava_athletes|webhook_subscriptions)")
     others = [line for line in plan.splitlines() if not small.search(line)]
-    stays_on("\n".join(others), "ix_strava_activities_", "ix_sweeps_")
+    stays_on("\n".join(others), "ix_strava_activities_", "ix_reconciliations_")

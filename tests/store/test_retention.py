@@ -1,4 +1,4 @@
-"""RETENTION_DAYS: what is finished and old goes; what waits, failed, or proves a departure stays."""
+"""RETENTION_DAYS deletes old finished rows; pending and failed ones and deletion receipts stay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def prune(store, days=30):
     return await Retention(store.database, store.clock, days).prune()
 
 
-async def test_finished_events_go_after_their_time_and_not_before(store, clock):
+async def test_finished_events_are_deleted_after_the_retention_time_and_not_before(store, clock):
     await store.deliver(event(), event(owner_id=404))
     await store.run(Done())
     clock.advance(days=30)
@@ -30,7 +30,7 @@ async def test_finished_events_go_after_their_time_and_not_before(store, clock):
     assert await store.rows(webhook_events) == []
 
 
-async def test_what_waits_or_failed_stays_however_old(store, clock):
+async def test_pending_and_failed_events_are_never_deleted(store, clock):
     await store.deliver(event())
     await store.run(Discard("500"))
     await store.deliver(event(object_id=5))
@@ -40,7 +40,7 @@ async def test_what_waits_or_failed_stays_however_old(store, clock):
     assert len(await store.rows(jobs)) == 2
 
 
-async def test_the_audit_trail_goes_and_the_activity_stays(store, clock):
+async def test_the_audit_trail_is_deleted_and_the_activity_stays(store, clock):
     await store.apply(fetched(detail()))
     await store.apply(fetched(detail(name="New")))
     clock.advance(days=31)
@@ -50,8 +50,8 @@ async def test_the_audit_trail_goes_and_the_activity_stays(store, clock):
     assert (await store.row(strava_activities)).id == ACTIVITY
 
 
-async def test_what_comparisons_found_goes(store, clock):
-    """Four a day for each athlete, and ninety-six where there is no webhook."""
+async def test_results_of_reconciliations_are_deleted(store, clock):
+    """There are four a day per athlete, and 96 without a webhook."""
     await store.apply(StoreReconciliation(OWNER, True, (), ()))
     clock.advance(days=31)
     await store.apply(StoreReconciliation(OWNER, True, (), ()))
@@ -59,7 +59,7 @@ async def test_what_comparisons_found_goes(store, clock):
     assert (await store.row(reconciliations)).ended_at == clock.now()
 
 
-async def test_deletion_receipts_stay_for_ever(store, clock):
+async def test_deletion_receipts_are_never_deleted(store, clock):
     await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
     await store.apply(fetched(detail(5, OTHER)))
     clock.advance(days=3000)

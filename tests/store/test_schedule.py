@@ -13,10 +13,10 @@ from sqlalchemy import text
 from store_makers import OTHER, OWNER, Store, detail, fetched
 
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.comparison import comparison
 from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StoreReconciliation
 from feedzone.domain.job import Lane, ReconcileHint
 from feedzone.domain.outcome import Done
+from feedzone.domain.reconciliation import reconciliation_job
 from feedzone.store import athletes, subscriptions
 from feedzone.store.jobs.schedule import BATCH, Schedule
 from feedzone.store.schema.tables import jobs, strava_athletes
@@ -203,7 +203,7 @@ async def test_all_that_we_hold_is_compared_once_in_28_days(webhook, clock, sinc
 async def test_what_reaches_further_back_is_not_narrowed_while_it_waits_nor_begun_anew(polling, clock):
     clock.advance(hours=6)
     long, under_way = (
-        comparison(OWNER, 30, since=clock.now() - timedelta(days=90)),
+        reconciliation_job(OWNER, 30, since=clock.now() - timedelta(days=90)),
         ReconcileHint(30, since=0, before=9),
     )
     await polling.enqueue(long)
@@ -251,7 +251,7 @@ async def test_who_becomes_active_is_polled_more_often_from_the_next_poll_on(pol
 async def test_a_full_comparison_that_waits_for_its_turn_stays_a_full_one(polling, clock):
     """Asked for by hand while quota is short: a quick poll that falls due must not stand in for it."""
     clock.advance(minutes=20)
-    await polling.enqueue(comparison(OWNER, 30))
+    await polling.enqueue(reconciliation_job(OWNER, 30))
     await schedule(polling).run()
     hints = {job.athlete_id: job.hint for job in await polling.lease()}
     assert hints == {OWNER: ReconcileHint(days=30), OTHER: ReconcileHint(days=30, full=False)}
@@ -333,7 +333,7 @@ async def test_a_scheduler_and_a_comparison_that_ends_do_not_lock_each_other_out
 ):
     """Jobs are locked before athletes by all (store/jobs.py): else one of the two waits for PostgreSQL to
     find out and is thrown back."""
-    await postgres_store.enqueue(comparison(OWNER, 30))
+    await postgres_store.enqueue(reconciliation_job(OWNER, 30))
     clock.advance(hours=6)
     ends, tries = clock.now(), []
     planned = schedule(postgres_store)

@@ -1,4 +1,4 @@
-"""The migrations build exactly what store.schema says; any other schema is refused in clear words."""
+"""The migrations create exactly the tables of store.schema; any other schema is refused."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from feedzone.store.schema.tables import metadata
 
 @pytest.fixture
 async def empty(database_url):
-    """A database of each kind, of its own, without any table."""
+    """An empty database of each kind."""
     opened = open_database(database_url)
     yield opened
     await opened.close()
 
 
 def shape(connection):
-    """All that a database says of its tables."""
-    found = {}
-    seen = inspect(connection)
-    for table in sorted(set(seen.get_table_names()) - {"alembic_version"}):
-        found[table] = {
-            "columns": [{**column, "type": repr(column["type"])} for column in seen.get_columns(table)],
+    """Return everything that a database reports about its tables."""
+    shapes = {}
+    inspector = inspect(connection)
+    for table in sorted(set(inspector.get_table_names()) - {"alembic_version"}):
+        shapes[table] = {
+            "columns": [{**column, "type": repr(column["type"])} for column in inspector.get_columns(table)],
             "indexes": sorted(
-                ({**index, "dialect_options": _told(index)} for index in seen.get_indexes(table)),
+                ({**index, "dialect_options": _as_text(index)} for index in inspector.get_indexes(table)),
                 key=lambda index: index["name"],
             ),
-            "key": seen.get_pk_constraint(table),
-            "unique": seen.get_unique_constraints(table),
-            "checks": sorted(seen.get_check_constraints(table), key=lambda check: check["name"]),
+            "key": inspector.get_pk_constraint(table),
+            "unique": inspector.get_unique_constraints(table),
+            "checks": sorted(inspector.get_check_constraints(table), key=lambda check: check["name"]),
         }
-    return found
+    return shapes
 
 
-def _told(index):
+def _as_text(index):
     """The conditions of a partial index, as text: SQLAlchemy's clauses do not compare."""
     return {name: str(value) for name, value in index.get("dialect_options", {}).items()}
 
@@ -58,15 +58,15 @@ async def test_the_migrations_build_exactly_the_schema(empty):
     await in_thread(upgrade.upgrade, empty)
 
     def difference(connection):
-        # Alembic takes SQLite's DEFAULT '' for something else; the next test looks at defaults on both.
+        # Alembic misreads SQLite's DEFAULT ''; the next test compares defaults on both databases.
         options = {"compare_type": True, "compare_server_default": connection.dialect.name != "sqlite"}
         return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
 
     assert await empty.read(difference) == []
 
 
-async def test_checks_conditions_comments_and_order_are_the_same_too(empty, tmp_path):
-    """What compare_metadata does not look at: the other database is made from store.schema alone."""
+async def test_checks_conditions_comments_and_order_are_the_same(empty, tmp_path):
+    """compare_metadata does not check these, so a second schema is created from store.schema alone."""
     await in_thread(upgrade.upgrade, empty)
     migrated = await empty.read(shape)
 
@@ -91,45 +91,47 @@ async def test_an_empty_database_gets_the_schema_and_a_second_start_changes_noth
 
 def test_the_revisions_are_those_that_alembic_reads_from_the_migrations():
     migrations = ScriptDirectory(str(migrate.MIGRATIONS))
-    assert upgrade.known_revisions() == [one.revision for one in migrations.walk_revisions()][::-1]
+    assert (
+        upgrade.known_revisions() == [migration.revision for migration in migrations.walk_revisions()][::-1]
+    )
     assert migrations.get_heads() == [upgrade.newest_revision()]
 
 
-async def test_upgrading_says_from_where_to_where(empty):
+async def test_an_upgrade_returns_the_revisions_before_and_after(empty):
     assert await in_thread(upgrade.current_revision, empty) is None
     assert await in_thread(upgrade.upgrade, empty) == (None, upgrade.newest_revision())
     assert await in_thread(upgrade.current_revision, empty) == upgrade.newest_revision()
 
 
-async def test_an_empty_database_is_no_schema_to_check(empty):
+async def test_a_check_of_an_empty_database_names_the_upgrade_command(empty):
     with pytest.raises(SchemaMismatch, match="empty: run `feedzone db upgrade`"):
         await in_thread(upgrade.check, empty)
 
 
-async def test_an_older_schema_is_refused_with_the_way_out(empty, monkeypatch):
+async def test_an_older_schema_is_refused_with_the_upgrade_command(empty, monkeypatch):
     await in_thread(upgrade.upgrade, empty)
     current = upgrade.newest_revision()
     monkeypatch.setattr(upgrade, "newest_revision", lambda: "9999")
-    for look in (upgrade.check, upgrade.prepare):
+    for action in (upgrade.check, upgrade.prepare):
         with pytest.raises(SchemaMismatch, match=rf"older .*{current}, needed 9999.*back it up.*db upgrade"):
-            await in_thread(look, empty)
+            await in_thread(action, empty)
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(empty):
     await in_thread(upgrade.upgrade, empty)
     await empty.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     before = await empty.read(shape)
-    for look in (upgrade.check, upgrade.prepare, upgrade.upgrade):
+    for action in (upgrade.check, upgrade.prepare, upgrade.upgrade):
         with pytest.raises(SchemaMismatch, match=r"newer .*9999 is unknown.*upgrade feedzone"):
-            await in_thread(look, empty)
+            await in_thread(action, empty)
     assert await empty.read(shape) == before
 
 
-async def test_tables_that_we_did_not_make_are_refused_and_left_alone(empty):
-    await empty.write(lambda c: c.execute(text("CREATE TABLE webhook_events (theirs INTEGER)")))
-    for look in (upgrade.check, upgrade.prepare, upgrade.upgrade):
+async def test_tables_of_another_program_are_refused_and_left_alone(empty):
+    await empty.write(lambda c: c.execute(text("CREATE TABLE webhook_events (foreign_column INTEGER)")))
+    for action in (upgrade.check, upgrade.prepare, upgrade.upgrade):
         with pytest.raises(SchemaMismatch, match="not made by feedzone"):
-            await in_thread(look, empty)
+            await in_thread(action, empty)
     assert await empty.read(lambda c: inspect(c).get_table_names()) == ["webhook_events"]
 
 
@@ -158,12 +160,12 @@ print(upgrade.prepare(database))
 async def test_several_processes_may_prepare_the_same_empty_database_at_once(empty, database_url):
     pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, "-c", PREPARE, database_url]
-    with_path = [subprocess.Popen(command, cwd=Path.cwd(), **pipe) for _ in range(3)]
-    for process in with_path:
+    processes = [subprocess.Popen(command, cwd=Path.cwd(), **pipe) for _ in range(3)]
+    for process in processes:
         assert process.stdout.readline() == "ready\n"
-    for process in with_path:
+    for process in processes:
         process.stdin.write("\n")
         process.stdin.flush()
-    ended = [await in_thread(process.communicate) for process in with_path]
-    assert [process.returncode for process in with_path] == [0, 0, 0], ended
+    ended = [await in_thread(process.communicate) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], ended
     await in_thread(upgrade.check, empty)

@@ -1,4 +1,4 @@
-"""An activity is the newest observation of it; a summary costs no detail, and each change is logged."""
+"""The newest state of an activity is stored, no summary overwrites a detail, and changes are logged."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from store_makers import (
 
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.effect import NoteFailure, StoreDetail, StorePage, Tombstone
-from feedzone.store import activities
+from feedzone.store import list_diff
 from feedzone.store.handler_reads import SqlHandlerReads
 from feedzone.store.schema.tables import strava_activities, strava_athletes
 
 
-async def listed(store: Store, *records: ActivityRecord) -> None:
-    """A page of the list with these activities."""
-    wanted = tuple(spec(record.id, athlete_id=record.athlete_id) for record in records)
-    await store.apply(StorePage(records[0].athlete_id, records, wanted))
+async def store_page(store: Store, *reads: ActivityRecord) -> None:
+    """Store a page of the list with these activities."""
+    specs = tuple(spec(record.id, athlete_id=record.athlete_id) for record in reads)
+    await store.apply(StorePage(reads[0].athlete_id, reads, specs))
 
 
 async def changes(store: Store) -> dict[str, tuple[object, object]]:
-    """What the audit trail says of each field: from, to."""
+    """Return the old and the new value of each field in the audit trail."""
     return {
         row.field: (msgspec.json.decode(row.old_value), msgspec.json.decode(row.new_value))
         for row in await store.edits()
     }
 
 
-async def test_every_typed_column_and_the_answer_itself_are_stored(store, clock):
+async def test_every_typed_column_and_the_raw_response_are_stored(store, clock):
     record = detail()
     await store.apply(fetched(record))
     row = await store.row(strava_activities)
@@ -50,16 +50,16 @@ async def test_every_typed_column_and_the_answer_itself_are_stored(store, clock)
     assert (row.sync_status, row.last_fetched_at, row.created_at) == ("synced", clock.now(), clock.now())
 
 
-async def test_an_activity_is_syncing_until_its_streams_are_there(store):
+async def test_an_activity_is_syncing_until_its_streams_are_stored(store):
     await store.apply(fetched(detail(), complete=False))
     assert (await store.row(strava_activities)).sync_status == "syncing"
 
 
-async def test_a_summary_takes_nothing_from_the_detail(store):
-    """Pain 53: what a list shows of an activity that we hold says only that it is to be fetched again."""
+async def test_a_summary_does_not_change_a_stored_detail(store):
+    """A list that shows a different activity only causes a fetch."""
     await store.apply(fetched(detail()))
     before = await store.row(strava_activities)
-    await listed(store, summary(name="Renamed", gear_id=None))
+    await store_page(store, summary(name="Renamed", gear_id=None))
     row = await store.row(strava_activities)
     assert row._asdict() == before._asdict() | {"sync_status": "pending"}
     assert (row.name, row.description, row.calories) == ("Morning Ride", "along the canal", 870.2)
@@ -72,7 +72,7 @@ async def test_a_summary_takes_nothing_from_the_detail(store):
     }
 
 
-async def test_a_detail_is_the_whole_truth_what_it_lacks_is_gone(store):
+async def test_a_detail_clears_the_columns_that_it_lacks(store):
     await store.apply(fetched(detail()))
     bare = detail()
     del bare.columns["description"]
@@ -96,52 +96,52 @@ async def test_each_change_is_logged_with_from_to_when_and_cause(store, clock):
     }
 
 
-async def test_times_are_logged_so_that_they_can_be_read_back(store):
+async def test_times_are_logged_in_a_readable_format(store):
     await store.apply(fetched(detail()))
     moved = DETAIL["start_date"].replace(hour=5)
     await store.apply(fetched(detail(start_date=moved)))
     assert await changes(store) == {"start_date": ("2026-11-03T06:00:00Z", "2026-11-03T05:00:00Z")}
 
 
-async def test_an_answer_that_says_the_same_leaves_no_trace(store):
+async def test_an_unchanged_response_logs_nothing(store):
     await store.apply(fetched(detail()))
     await store.apply(fetched(detail()))
-    await listed(store, summary())
+    await store_page(store, summary())
     assert await store.edits() == []
 
 
-async def test_what_a_first_detail_adds_to_a_summary_is_no_change(store):
-    await listed(store, summary())
+async def test_the_first_detail_after_a_summary_logs_no_change(store):
+    await store_page(store, summary())
     await store.apply(fetched(detail()))
     assert await store.edits() == []
 
 
-async def test_a_change_before_the_first_detail_is_shown_by_that_detail_and_is_no_change(store):
-    await listed(store, summary())
-    await listed(store, summary(name="Renamed"))
+async def test_a_change_before_the_first_detail_is_stored_and_not_logged(store):
+    await store_page(store, summary())
+    await store_page(store, summary(name="Renamed"))
     await store.apply(fetched(detail(name="Renamed")))
     assert (await store.row(strava_activities)).name == "Renamed"
     assert await store.edits() == []
 
 
 @pytest.mark.parametrize(("old", "new"), [(0.3, 0.1 + 0.2), (10.0, 10), (10, 10.0)])
-async def test_equal_numbers_are_no_change_however_they_are_written(store, old, new):
+async def test_equal_numbers_are_no_change_in_any_notation(store, old, new):
     await store.apply(fetched(detail(distance=old)))
-    now, told = store.clock.now(), [summary(distance=new)]
-    assert await store.write(lambda c: activities.compare(c, told, now)) == ([], [])
+    now, observed = store.clock.now(), [summary(distance=new)]
+    assert await store.write(lambda c: list_diff.compare(c, observed, now)) == ([], [])
     await store.apply(fetched(detail(distance=new)))
     assert await store.edits() == []
 
 
 @pytest.mark.parametrize(("old", "new"), [(None, 0.0), (0.0, None), (10.0, 10.1), (False, None)])
-async def test_nothing_is_not_zero(store, old, new):
+async def test_null_differs_from_zero(store, old, new):
     field = "commute" if old is False else "distance"
     await store.apply(fetched(detail(**{field: old})))
     await store.apply(fetched(detail(**{field: new})))
     assert await changes(store) == {field: (old, new)}
 
 
-async def test_numbers_come_back_to_the_last_bit(store):
+async def test_numbers_are_restored_to_the_last_bit(store):
     odd = {
         "start_lat": 52.520006599999995,
         "start_lng": -0.1 - 0.2,
@@ -154,21 +154,21 @@ async def test_numbers_come_back_to_the_last_bit(store):
 
 
 @pytest.mark.parametrize(
-    ("text", "kept"),
+    ("text", "stored_text"),
     [("a\x00b", "ab"), ("a\ud83db", "a?b"), ("😀 é\u200d", "😀 é\u200d"), ("", "")],
     ids=["NUL", "lone surrogate", "emoji", "empty"],
 )
-async def test_text_that_no_database_can_store_is_cleaned_not_lost(store, text, kept):
+async def test_text_that_no_database_can_store_is_cleaned_and_not_lost(store, text, stored_text):
     await store.apply(fetched(detail(name=text, description=text)))
     row = await store.row(strava_activities)
-    assert (row.name, row.description) == (kept, kept)
+    assert (row.name, row.description) == (stored_text, stored_text)
     await store.apply(fetched(detail(name=text, description=text)))
-    await listed(store, summary(name=text))
+    await store_page(store, summary(name=text))
     assert await store.edits() == []
     assert (await store.row(strava_activities)).sync_status == "synced"
 
 
-async def test_an_answer_with_escaped_nul_is_kept_as_received(store):
+async def test_a_response_with_escaped_nul_is_stored_as_received(store):
     raw = '{"id":1, "name":"a\\u0000b \\ud83d", "n": 1.50}'
     await store.apply(fetched(msgspec.structs.replace(detail(), raw=raw)))
     assert (await store.row(strava_activities)).detail == raw
@@ -183,24 +183,23 @@ async def test_ids_are_64_bits_wide(store):
     assert await changes(store) == {"upload_id": (top, top - 1)}
 
 
-async def test_a_sport_that_nobody_has_heard_of_is_stored(store):
-    """Pain 55."""
+async def test_an_unknown_sport_is_stored(store):
     await store.apply(fetched(detail(sport_type="UnderwaterPadel", type="Workout")))
     assert (await store.row(strava_activities)).sport_type == "UnderwaterPadel"
 
 
-async def test_a_column_that_we_do_not_have_is_passed_over(store):
+async def test_an_unknown_column_is_ignored(store):
     await store.apply(fetched(detail(new_thing_of_2027=1)))
     assert (await store.row(strava_activities)).name == "Morning Ride"
 
 
-async def test_an_answer_cannot_write_our_own_bookkeeping(store, clock):
+async def test_a_response_cannot_write_bookkeeping_columns(store, clock):
     await store.apply(fetched(detail(sync_status="failed", deleted_at=clock.now(), detail="{}")))
     row = await store.row(strava_activities)
     assert (row.sync_status, row.deleted_at, row.detail) == ("synced", None, detail().raw)
 
 
-async def test_a_fetch_notes_when_the_event_behind_it_came_and_none_forgets_it(store, clock):
+async def test_the_time_of_the_event_is_stored_and_later_fetches_keep_it(store, clock):
     received = clock.now()
     clock.advance(seconds=4)
     await store.apply(StoreDetail(detail(), "event:x", received, True))
@@ -218,7 +217,7 @@ async def test_a_failure_is_shown_and_a_success_clears_it(store):
     assert (row.sync_attempts, row.last_sync_error) == (0, None)
 
 
-async def test_a_failure_on_an_activity_that_was_never_stored_stores_none(store):
+async def test_a_failure_of_an_unknown_activity_creates_no_row(store):
     await store.apply(NoteFailure(ACTIVITY, OWNER, "502", final=True))
     assert await store.rows(strava_activities) == []
 
@@ -231,42 +230,46 @@ async def test_a_stored_activity_moves_the_athletes_last_sync(store, clock):
 
 
 async def test_events_of_two_athletes_never_write_across(store):
-    """Pain 27."""
-    await store.apply(fetched(detail(1)), fetched(detail(2, OTHER, name="Theirs")))
+    await store.apply(fetched(detail(1)), fetched(detail(2, OTHER, name="Other")))
     await store.deliver(event(object_id=1), event(object_id=2, owner_id=OTHER))
     for job in await store.lease():
-        name = "mine" if job.athlete_id == OWNER else "theirs"
+        name = "first" if job.athlete_id == OWNER else "second"
         await store.apply(fetched(detail(job.object_id, job.athlete_id, name=name)))
     rows = await store.rows(strava_activities)
-    assert [(row.id, row.athlete_id, row.name) for row in rows] == [(1, OWNER, "mine"), (2, OTHER, "theirs")]
+    assert [(row.id, row.athlete_id, row.name) for row in rows] == [(1, OWNER, "first"), (2, OTHER, "second")]
 
 
-async def test_a_handler_can_ask_what_we_hold(store, clock):
-    records, seen = SqlHandlerReads(store.database), clock.now()
-    assert await records.stored_activity(ACTIVITY) is None
+async def test_a_handler_can_read_the_stored_activity(store, clock):
+    reads, seen = SqlHandlerReads(store.database), clock.now()
+    assert await reads.stored_activity(ACTIVITY) is None
     await store.apply(fetched(detail(manual=True)))
-    held = await records.stored_activity(ACTIVITY)
-    assert (held.athlete_id, held.live, held.manual, held.stream_state) == (OWNER, True, True, None)
-    assert (held.first_seen, held.announced) == (seen, False)
+    activity = await reads.stored_activity(ACTIVITY)
+    assert (activity.athlete_id, activity.live, activity.manual, activity.stream_state) == (
+        OWNER,
+        True,
+        True,
+        None,
+    )
+    assert (activity.first_seen, activity.announced) == (seen, False)
     clock.advance(hours=3)
     await store.apply(streams("pending"), StoreDetail(detail(), "event:x", clock.now(), complete=False))
-    held = await records.stored_activity(ACTIVITY)
-    assert (held.stream_state, held.first_seen, held.announced) == ("pending", seen, True)
+    activity = await reads.stored_activity(ACTIVITY)
+    assert (activity.stream_state, activity.first_seen, activity.announced) == ("pending", seen, True)
 
 
-@pytest.mark.parametrize("told", [{}, {"distance": 0.1 + 0.2}, {"distance": None, "moving_time": None}])
-async def test_an_activity_keeps_its_shape_on_its_way_through_the_database(store, told):
-    """Else streams would be fetched again with every look."""
-    await store.apply(fetched(detail(**told)))
-    assert (await SqlHandlerReads(store.database).stored_activity(ACTIVITY)).shape == detail(**told).shape
+@pytest.mark.parametrize("observed", [{}, {"distance": 0.1 + 0.2}, {"distance": None, "moving_time": None}])
+async def test_an_activity_keeps_its_shape_in_the_database(store, observed):
+    """Otherwise every recheck would fetch the streams again."""
+    await store.apply(fetched(detail(**observed)))
+    assert (await SqlHandlerReads(store.database).stored_activity(ACTIVITY)).shape == detail(**observed).shape
 
 
-async def test_what_we_hold_of_a_window_is_what_lives_in_it_and_is_the_athletes(store):
-    records, start = SqlHandlerReads(store.database), DETAIL["start_date"]
+async def test_stored_activities_of_a_window_exclude_tombstones_and_other_athletes(store):
+    reads, start = SqlHandlerReads(store.database), DETAIL["start_date"]
     for number, hours in ((1, -1), (2, 0), (3, 5), (4, 10), (5, 5), (6, 5)):
         await store.apply(fetched(detail(number, start_date=start + timedelta(hours=hours))))
     await store.apply(fetched(detail(7, OTHER, start_date=start)), fetched(detail(8, start_date=None)))
     await store.apply(Tombstone(5, OWNER, "request"), NoteFailure(6, OWNER, "502", final=True))
-    assert await records.stored_between(OWNER, start, start + timedelta(hours=10)) == [2, 3, 6]
-    assert await records.stored_count(OWNER) == 6
-    assert await records.stored_count(OTHER) == 1
+    assert await reads.stored_between(OWNER, start, start + timedelta(hours=10)) == [2, 3, 6]
+    assert await reads.stored_count(OWNER) == 6
+    assert await reads.stored_count(OTHER) == 1

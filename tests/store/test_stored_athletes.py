@@ -1,4 +1,4 @@
-"""Connected athletes: who they are, and in which state their connection is."""
+"""Athletes are stored with their profile and the status of their connection."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ async def test_a_new_athlete_is_stored_with_names_scopes_and_state(store, clock)
     assert (row.initial_sync_completed, row.token_generation) == (False, 0)
 
 
-async def test_connecting_again_refreshes_the_profile_and_repairs_the_state(store, clock):
-    """Pain 40: keyed by athlete id, so there is nothing to duplicate."""
+async def test_connecting_again_updates_the_profile_and_the_status(store, clock):
+    """The athlete id is the key, so there are no duplicates."""
     await store.apply(MarkAthlete(OWNER, "needs_reauth", "401"))
     clock.advance(days=1)
     await connect(store, AthleteProfile(OWNER, "ada", "Augusta", None))
@@ -35,14 +35,16 @@ async def test_connecting_again_refreshes_the_profile_and_repairs_the_state(stor
     assert row.connected_at == clock.now()
 
 
-@pytest.mark.parametrize(("name", "kept"), [("A\x00da", "Ada"), ("A\ud83da", "A?a"), ("Ädä 🚴", "Ädä 🚴")])
-async def test_any_name_can_be_stored(store, name, kept):
+@pytest.mark.parametrize(
+    ("name", "stored_name"), [("A\x00da", "Ada"), ("A\ud83da", "A?a"), ("Ädä 🚴", "Ädä 🚴")]
+)
+async def test_any_name_can_be_stored(store, name, stored_name):
     await connect(store, AthleteProfile(5, name, name, name))
     row = await store.row(strava_athletes, id=5)
-    assert (row.username, row.firstname, row.lastname) == (kept, kept, kept)
+    assert (row.username, row.firstname, row.lastname) == (stored_name, stored_name, stored_name)
 
 
-async def test_a_state_and_its_reason_are_of_one_athlete(store):
+async def test_a_status_and_its_reason_belong_to_one_athlete(store):
     await store.apply(MarkAthlete(OWNER, "needs_scope", "activity:read is missing"))
     assert await store.read(lambda c: athletes.statuses(c, [OWNER, OTHER, 404])) == {
         OWNER: "needs_scope",
@@ -53,17 +55,17 @@ async def test_a_state_and_its_reason_are_of_one_athlete(store):
 
 
 @pytest.mark.parametrize("reason", ["<html>\x00", "half \ud83d"], ids=["NUL", "lone surrogate"])
-async def test_whatever_bytes_strava_gave_as_reason_the_state_is_stored(store, reason):
+async def test_a_status_is_stored_with_any_bytes_in_its_reason(store, reason):
     await store.apply(MarkAthlete(OWNER, "needs_reauth", reason))
     assert (await store.row(strava_athletes, id=OWNER)).status == "needs_reauth"
 
 
-async def test_an_athlete_cannot_be_in_a_state_that_does_not_exist(store):
+async def test_an_athlete_cannot_have_an_unknown_status(store):
     with pytest.raises(IntegrityError):
         await store.write(lambda c: c.execute(strava_athletes.update().values(status="fine")))
 
 
-async def test_asking_for_nobodys_state_is_answered(store):
+async def test_the_statuses_of_no_athletes_are_empty(store):
     assert await store.read(lambda c: athletes.statuses(c, [])) == {}
 
 
@@ -77,7 +79,7 @@ async def test_athletes_are_listed_by_id_page_by_page(store):
     assert await store.read(lambda c: athletes.get(c, 404)) is None
 
 
-async def test_who_connects_shows_whether_events_will_come(store, clock):
+async def test_a_new_athlete_shows_whether_there_is_a_subscription(store, clock):
     assert not (await store.row(strava_athletes, id=OWNER)).webhook_subscription_active
     await store.write(lambda c: subscriptions.remember(c, 7, "https://x", clock.now()))
     await store.connect(5)

@@ -1,4 +1,4 @@
-"""What an event says of itself, from its delivery until it is no longer needed."""
+"""An event shows its status from the delivery until it is deleted."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ async def test_an_event_is_pending_then_processing_then_completed(store, clock):
     await store.deliver(event())
     assert (await store.row(webhook_events)).status == "pending"
     job = await store.lease_one()
-    told = await store.row(webhook_events)
-    assert (told.status, told.attempts, told.processed_at) == ("processing", 1, None)
+    row = await store.row(webhook_events)
+    assert (row.status, row.attempts, row.processed_at) == ("processing", 1, None)
     await store.queue.finish(job, Done())
-    told = await store.row(webhook_events)
-    assert (told.status, told.processed_at) == ("completed", clock.now())
+    row = await store.row(webhook_events)
+    assert (row.status, row.processed_at) == ("completed", clock.now())
 
 
-async def test_no_event_can_have_a_status_that_does_not_exist(store):
+async def test_an_event_cannot_have_an_unknown_status(store):
     await store.deliver(event())
     with pytest.raises(IntegrityError):
         await store.write(lambda c: c.execute(webhook_events.update().values(status="lost")))
 
 
-async def test_a_failed_event_is_pending_again_when_its_job_is_revived(store, clock):
+async def test_a_failed_event_is_pending_again_when_its_job_is_requeued(store, clock):
     await store.deliver(event())
     job = await store.run(Discard("500"))
     assert (await store.row(webhook_events)).status == "failed"
     await store.write(lambda c: dead_letters.requeue(c, job.id, clock.now()))
-    told = await store.row(webhook_events)
-    assert (told.status, told.processed_at) == ("pending", None)
+    row = await store.row(webhook_events)
+    assert (row.status, row.processed_at) == ("pending", None)
 
 
 async def test_events_of_other_objects_are_not_touched(store):
@@ -49,7 +49,7 @@ async def test_events_of_other_objects_are_not_touched(store):
     assert [row.status for row in await store.rows(webhook_events)].count("pending") == 2
 
 
-async def test_a_receipt_says_what_became_of_each_delivery(store):
+async def test_each_delivery_gets_a_verdict(store):
     receipts = await store.deliver(event(), event(), event(owner_id=999))
     assert [receipt.verdict for receipt in receipts] == ["accepted", "duplicate", "ignored"]
     assert {row.id for row in await store.rows(webhook_events)} == {
@@ -58,50 +58,50 @@ async def test_a_receipt_says_what_became_of_each_delivery(store):
     }
 
 
-async def test_the_athlete_shows_when_the_last_event_came(store, clock):
+async def test_the_athlete_shows_when_the_last_event_was_received(store, clock):
     clock.advance(minutes=3)
     await store.deliver(event())
     assert (await store.row(strava_athletes, id=OWNER)).last_event_at == clock.now()
     assert (await store.row(strava_athletes, id=OTHER)).last_event_at is None
 
 
-async def test_one_group_may_hold_events_of_many_athletes_and_objects(store):
+async def test_one_group_may_have_events_of_many_athletes_and_objects(store):
     many = [event(object_id=n, owner_id=OWNER if n % 2 else OTHER) for n in range(50)]
     receipts = await store.deliver(*many, *many)
     assert [receipt.verdict for receipt in receipts] == ["accepted"] * 50 + ["duplicate"] * 50
-    store.clock.advance(seconds=3)  # a list goes first (pain 29)
+    store.clock.advance(seconds=3)  # a list has a head start
     leased = [job for job in await store.lease(limit=99) if job.kind == "refresh_activity"]
     assert {(job.object_id, job.athlete_id) for job in leased} == {
         (n, OWNER if n % 2 else OTHER) for n in range(50)
     }
 
 
-async def test_the_largest_numbers_that_strava_could_send_are_kept(store):
+async def test_the_largest_possible_numbers_are_stored(store):
     top = 2**63 - 1
     await store.deliver(event(object_id=top, event_time=top, subscription_id=top))
-    told = await store.row(webhook_events)
-    assert (told.object_id, told.event_time, told.subscription_id) == (top, top, top)
+    row = await store.row(webhook_events)
+    assert (row.object_id, row.event_time, row.subscription_id) == (top, top, top)
     assert (await store.lease_one()).object_id == top
 
 
 @pytest.mark.parametrize(
     "title", ["a\x00b", "😀", "\u2028", "x" * 100_000], ids=["NUL", "emoji", "LS", "long"]
 )
-async def test_any_title_is_kept_as_received(store, title):
+async def test_any_title_is_stored_as_received(store, title):
     raw = retitled(title)
     await store.deliver(raw)
     assert (await store.row(webhook_events)).event_data == raw.raw
 
 
-async def test_a_deleted_activitys_title_does_not_live_on_in_its_events(store):
+async def test_the_title_of_a_deleted_activity_is_removed_from_its_events(store):
     await store.deliver(
         event(),
         retitled("Secret meeting", event_time=EVENT_TIME + 1),
-        retitled("Another's", object_id=7, event_time=EVENT_TIME + 2),
+        retitled("Other", object_id=7, event_time=EVENT_TIME + 2),
     )
     await store.apply(Tombstone(ACTIVITY, OWNER, "request"))
     data = [msgspec.json.decode(row.event_data) for row in await store.rows(webhook_events)]
-    assert [one["updates"] for one in data] == [{}, {"title": None}, {"title": "Another's"}]
+    assert [payload["updates"] for payload in data] == [{}, {"title": None}, {"title": "Other"}]
     assert data[1] == data[0] | {
         "aspect_type": "update",
         "event_time": EVENT_TIME + 1,
@@ -109,29 +109,29 @@ async def test_a_deleted_activitys_title_does_not_live_on_in_its_events(store):
     }
 
 
-async def test_a_redacted_event_is_still_known_when_it_is_delivered_again(store):
+async def test_a_redacted_event_is_recognized_when_it_is_delivered_again(store):
     await store.deliver(retitled("Secret meeting"))
     await store.apply(Tombstone(ACTIVITY, OWNER, "request"))
     (receipt,) = await store.deliver(retitled("Secret meeting"))
     assert receipt.verdict == "duplicate"
 
 
-@pytest.mark.parametrize("kept", [True, False], ids=["with the proof", "with nothing"])
-async def test_of_who_leaves_only_the_event_that_proves_why_stays(store, kept):
+@pytest.mark.parametrize("with_proof", [True, False], ids=["with the proof", "with nothing"])
+async def test_a_purge_keeps_only_the_event_that_proves_it(store, with_proof):
     receipts = await store.deliver(event(), retitled("x"), deauthorized(), event(owner_id=OTHER, object_id=5))
     proof = receipts[2].event_id
-    removed = await store.write(lambda c: events.purge_athlete(c, OWNER, proof if kept else None))
+    removed = await store.write(lambda c: events.purge_athlete(c, OWNER, proof if with_proof else None))
     left = {row.id for row in await store.rows(webhook_events)}
-    assert left == {receipts[3].event_id} | ({proof} if kept else set())
-    assert removed == (2 if kept else 3)
+    assert left == {receipts[3].event_id} | ({proof} if with_proof else set())
+    assert removed == (2 if with_proof else 3)
 
 
-async def test_events_of_strangers_are_counted_by_owner(store):
+async def test_events_of_unknown_athletes_are_counted_by_owner(store):
     for number in range(3):
         await store.deliver(event(owner_id=999, object_id=number))
     await store.deliver(event(owner_id=998), event())
-    found = await store.read(lambda c: events.unknown_owners(c, 10))
-    assert [(row.owner_id, row.events) for row in found] == [(999, 3), (998, 1)]
+    result = await store.read(lambda c: events.unknown_owners(c, 10))
+    assert [(row.owner_id, row.events) for row in result] == [(999, 3), (998, 1)]
 
 
 async def test_events_are_listed_newest_first_page_by_page(store):
@@ -147,15 +147,15 @@ async def test_events_are_listed_newest_first_page_by_page(store):
     assert [row.object_id for row in [*first, *rest]] == [4, 3, 2, 1, 0]
 
 
-async def test_an_event_can_be_asked_for_by_its_id(store):
+async def test_an_event_is_found_by_its_id(store):
     (receipt,) = await store.deliver(event())
-    found = await store.read(lambda c: events.get(c, receipt.event_id))
-    assert found.object_id == ACTIVITY
+    result = await store.read(lambda c: events.get(c, receipt.event_id))
+    assert result.object_id == ACTIVITY
     unknown = "01a00000-0000-7000-8000-000000000000"
     assert await store.read(lambda c: events.get(c, unknown)) is None
 
 
-async def test_the_inbox_can_say_whether_it_is_draining(store, clock):
+async def test_the_ages_of_events_show_whether_the_inbox_is_draining(store, clock):
     assert await store.read(events.last_received) is None
     assert await store.read(events.oldest_open) is None
     since = clock.now()

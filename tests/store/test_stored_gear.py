@@ -1,4 +1,4 @@
-"""Gear as the profile lists it: unused, retired and deleted; asked for once a day of who lets us."""
+"""Gear is stored as the profile lists it, and fetched once a day for athletes with the scope."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def item(number: int, name: str = "Slate", *, kind: str = "bike", **changes) -> 
     return GearRecord(f"{letter}{number}", kind, name, None, raw=raw, **members)
 
 
-def told(*bikes: GearRecord, shoes=(), athlete_id: int = OWNER) -> StoreGear:
+def profile(*bikes: GearRecord, shoes=(), athlete_id: int = OWNER) -> StoreGear:
     return StoreGear(GearListing(athlete_id, bikes, shoes))
 
 
-async def held(store: Store, athlete_id: int = OWNER):
+async def stored_gear(store: Store, athlete_id: int = OWNER):
     return {row.id: row for row in await store.read(lambda c: gear.listing(c, athlete_id))}
 
 
@@ -56,13 +56,12 @@ async def grant(store: Store, athlete_id: int, scopes: str = ALL) -> None:
     await store.write(lambda c: athletes.connect(c, profile, scopes, "active", None, now))
 
 
-# What is held
+# Storing gear
 
 
-async def test_a_bike_that_no_activity_used_is_there(store, clock):
-    """Pain 57."""
-    await store.apply(fetched(detail(gear_id="b1")), told(item(1), item(2, "Winter Hack"), shoes=()))
-    rows = await held(store)
+async def test_an_unused_bike_is_stored(store, clock):
+    await store.apply(fetched(detail(gear_id="b1")), profile(item(1), item(2, "Winter Hack"), shoes=()))
+    rows = await stored_gear(store)
     assert list(rows) == ["b1", "b2"]
     unused = rows["b2"]
     assert (unused.athlete_id, unused.kind, unused.name, unused.distance) == (
@@ -76,68 +75,66 @@ async def test_a_bike_that_no_activity_used_is_there(store, clock):
     assert unused.raw == item(2, "Winter Hack").raw
 
 
-async def test_a_deleted_bike_is_marked_and_an_activity_does_not_resurrect_it(store, clock):
-    """Pain 57."""
-    await store.apply(told(item(1), item(2)))
+async def test_a_deleted_bike_is_marked_and_an_activity_does_not_restore_it(store, clock):
+    await store.apply(profile(item(1), item(2)))
     clock.advance(days=1)
-    await store.apply(told(item(1)))
+    await store.apply(profile(item(1)))
     gone_at = clock.now()
     await store.apply(fetched(detail(gear_id="b2")))
     clock.advance(days=1)
-    await store.apply(told(item(1)))
-    rows = await held(store)
+    await store.apply(profile(item(1)))
+    rows = await stored_gear(store)
     assert (rows["b2"].removed_at, rows["b2"].updated_at, rows["b2"].name) == (gone_at, gone_at, "Slate")
     assert rows["b1"].removed_at is None
 
 
-async def test_a_retired_bike_says_so(store, clock):
-    """Pain 57."""
-    await store.apply(told(item(1)))
+async def test_a_retired_bike_is_marked(store, clock):
+    await store.apply(profile(item(1)))
     clock.advance(days=1)
-    await store.apply(told(item(1, retired=True)))
-    row = (await held(store))["b1"]
+    await store.apply(profile(item(1, retired=True)))
+    row = (await stored_gear(store))["b1"]
     assert (row.retired, row.removed_at, row.updated_at) == (True, None, clock.now())
     assert row.created_at == clock.now() - timedelta(days=1)
 
 
-async def test_what_did_not_change_is_not_written(store, clock):
-    await store.apply(told(item(1)))
-    before = await held(store)
+async def test_unchanged_gear_is_not_written(store, clock):
+    await store.apply(profile(item(1)))
+    before = await stored_gear(store)
     clock.advance(days=1)
-    await store.apply(told(item(1)))
-    assert await held(store) == before
+    await store.apply(profile(item(1)))
+    assert await stored_gear(store) == before
 
 
-async def test_what_comes_back_is_there_again(store, clock):
-    await store.apply(told(item(1)), told(), told(item(1)))
-    assert (await held(store))["b1"].removed_at is None
+async def test_gear_that_is_listed_again_is_no_longer_removed(store, clock):
+    await store.apply(profile(item(1)), profile(), profile(item(1)))
+    assert (await stored_gear(store))["b1"].removed_at is None
 
 
-async def test_what_was_not_told_is_not_gone(store):
+async def test_gear_stays_when_the_profile_has_no_list_of_its_kind(store):
     """A profile without profile:read_all has no lists."""
-    await store.apply(told(item(1), shoes=(item(2, kind="shoe"),)))
-    before = await held(store)
+    await store.apply(profile(item(1), shoes=(item(2, kind="shoe"),)))
+    before = await stored_gear(store)
     await store.apply(StoreGear(GearListing(OWNER, None, None)))
-    assert await held(store) == before
+    assert await stored_gear(store) == before
     await store.apply(StoreGear(GearListing(OWNER, (), None)))
-    rows = await held(store)
+    rows = await stored_gear(store)
     assert (rows["b1"].removed_at is None, rows["g2"].removed_at) == (False, None)
 
 
 async def test_the_same_id_of_two_athletes_is_two_rows(store):
-    await store.apply(told(item(1, "Mine")), told(item(1, "Theirs"), athlete_id=OTHER), told())
-    assert (await held(store))["b1"].removed_at is not None
-    assert (await held(store, OTHER))["b1"].name == "Theirs"
-    assert (await held(store, OTHER))["b1"].removed_at is None
+    await store.apply(profile(item(1, "First")), profile(item(1, "Second"), athlete_id=OTHER), profile())
+    assert (await stored_gear(store))["b1"].removed_at is not None
+    assert (await stored_gear(store, OTHER))["b1"].name == "Second"
+    assert (await stored_gear(store, OTHER))["b1"].removed_at is None
 
 
-async def test_who_leaves_leaves_no_gear(store):
-    await store.apply(told(item(1)), told(item(1), athlete_id=OTHER))
+async def test_a_purge_deletes_the_gear(store):
+    await store.apply(profile(item(1)), profile(item(1), athlete_id=OTHER))
     await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
     assert [row.athlete_id for row in await store.rows(strava_gear)] == [OTHER]
 
 
-# When it is asked for
+# Scheduling
 
 
 def schedule(store: Store, bell: Bell | None = None, *, seed: int = 1, database=None) -> GearSchedule:
@@ -151,31 +148,29 @@ async def readable(store) -> Store:
     return store
 
 
-async def test_gear_is_asked_for_soon_after_connecting_behind_what_is_urgent(readable):
-    """Pain 57."""
+async def test_gear_is_fetched_soon_after_connecting_in_the_recheck_lane(readable):
     bell = Bell()
     assert await schedule(readable, bell).run() == 1
     assert bell.rung == 1
-    (one,) = await readable.lease()
-    assert (one.kind, one.athlete_id, one.lane) == ("refresh_gear", OWNER, Lane.RECHECK)
+    (job,) = await readable.lease()
+    assert (job.kind, job.athlete_id, job.lane) == ("refresh_gear", OWNER, Lane.RECHECK)
 
 
-async def test_then_once_a_day(readable, clock):
-    """Pain 57."""
+async def test_gear_is_fetched_once_a_day(readable, clock):
     planned, begin, times = schedule(readable), clock.now(), []
     while clock.now() - begin < timedelta(days=6):
         await planned.run()
         for job in await readable.lease(limit=99):
             times.append(clock.now())
-            await readable.queue.finish(job, Done((told(item(1)),)))
+            await readable.queue.finish(job, Done((profile(item(1)),)))
         clock.advance(minutes=10)
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert 5 <= len(gaps) <= 6
     assert all(timedelta(hours=21) <= gap <= timedelta(hours=24, minutes=10) for gap in gaps)
-    assert len(set(gaps)) > 1  # who connected together is not asked for together for ever
+    assert len(set(gaps)) > 1  # athletes who connected together do not stay in step
 
 
-async def test_a_look_that_came_to_nothing_is_made_again_tomorrow_and_not_before(readable, clock):
+async def test_a_fetch_without_a_result_is_repeated_after_a_day_and_not_before(readable, clock):
     await schedule(readable).run()
     await readable.run(Done(note="gear is left as it was: 404"))
     clock.advance(hours=20)
@@ -184,7 +179,7 @@ async def test_a_look_that_came_to_nothing_is_made_again_tomorrow_and_not_before
     assert await schedule(readable).run() == 1
 
 
-async def test_who_has_not_granted_the_profile_is_not_asked(store, clock):
+async def test_gear_is_not_fetched_without_the_profile_scope(store, clock):
     clock.advance(days=3)
     bell = Bell()
     assert await schedule(store, bell).run() == 0
@@ -192,7 +187,7 @@ async def test_who_has_not_granted_the_profile_is_not_asked(store, clock):
 
 
 @pytest.mark.parametrize("status", ["needs_reauth", "needs_scope", "deauthorized"])
-async def test_who_cannot_be_read_is_not_asked(readable, clock, status):
+async def test_gear_is_not_fetched_without_an_active_connection(readable, clock, status):
     if status == "deauthorized":
         await readable.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
     else:
@@ -201,7 +196,7 @@ async def test_who_cannot_be_read_is_not_asked(readable, clock, status):
     assert await schedule(readable).run() == 0
 
 
-async def test_who_comes_back_is_asked_at_once(readable, clock):
+async def test_gear_is_fetched_at_once_after_connecting_again(readable, clock):
     await schedule(readable).run()
     await readable.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
     clock.advance(hours=1)
@@ -209,7 +204,7 @@ async def test_who_comes_back_is_asked_at_once(readable, clock):
     assert await schedule(readable).run() == 1
 
 
-async def test_after_days_of_downtime_it_is_one_look(readable, clock):
+async def test_after_days_of_downtime_gear_is_fetched_once(readable, clock):
     await schedule(readable).run()
     await readable.run(Done())
     clock.advance(days=9)
@@ -217,17 +212,17 @@ async def test_after_days_of_downtime_it_is_one_look(readable, clock):
     assert await schedule(readable).run() == 0
 
 
-async def test_two_processes_ask_once(postgres_store, second_postgres):
+async def test_two_processes_enqueue_one_job_per_athlete(postgres_store, second_postgres):
     await grant(postgres_store, OWNER)
     await grant(postgres_store, OTHER)
-    ours = [schedule(postgres_store, seed=n) for n in range(3)]
-    theirs = [schedule(postgres_store, seed=n, database=second_postgres) for n in range(3)]
-    counts = await asyncio.gather(*(one.run() for one in (*ours, *theirs)))
+    local = [schedule(postgres_store, seed=n) for n in range(3)]
+    remote = [schedule(postgres_store, seed=n, database=second_postgres) for n in range(3)]
+    counts = await asyncio.gather(*(planner.run() for planner in (*local, *remote)))
     assert sum(counts) == 2
     assert {row.version for row in await postgres_store.rows(jobs)} == {1}
 
 
-async def test_everybody_is_asked_however_many_they_are(store, clock):
+async def test_gear_of_more_athletes_than_a_batch_is_fetched(store, clock):
     for number in range(BATCH + 7):
         await grant(store, number + 1)
     assert await schedule(store).run() == BATCH + 7

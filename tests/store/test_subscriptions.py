@@ -1,4 +1,4 @@
-"""The push subscription that is ours: one at a time, and every athlete's row says whether there is one."""
+"""There is at most one active push subscription, and every athlete's row shows whether there is one."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ async def covered(store):
     return {row.webhook_subscription_active for row in await store.rows(strava_athletes)}
 
 
-async def test_until_one_is_known_none_is_ours(store):
+async def test_there_is_no_active_subscription_at_first(store):
     assert await store.read(subscriptions.active_ids) == set()
     assert await covered(store) == {False}
 
 
-async def test_the_newest_is_the_only_active_one(store, clock):
+async def test_only_the_newest_subscription_is_active(store, clock):
     """Strava allows an application one."""
     await remember(store, 7)
     clock.advance(days=1)
@@ -36,14 +36,14 @@ async def test_the_newest_is_the_only_active_one(store, clock):
     assert await covered(store) == {True}
 
 
-async def test_remembering_the_same_one_again_changes_its_address_only(store):
+async def test_storing_the_same_subscription_again_only_changes_its_address(store):
     await remember(store, 7)
     await remember(store, 7, "https://moved/hook")
     (row,) = await store.read(subscriptions.listing)
     assert (row.subscription_id, row.callback_url, row.is_active) == (7, "https://moved/hook", True)
 
 
-async def test_a_forgotten_one_is_kept_as_history_and_covers_nobody(store):
+async def test_a_removed_subscription_stays_as_an_inactive_row(store):
     await remember(store, 7)
     await store.write(subscriptions.forget)
     await store.write(subscriptions.forget)
@@ -52,7 +52,7 @@ async def test_a_forgotten_one_is_kept_as_history_and_covers_nobody(store):
     assert await covered(store) == {False}
 
 
-async def test_an_old_subscriptions_events_are_recorded_and_cause_nothing(store):
+async def test_events_of_an_old_subscription_are_stored_and_ignored(store):
     await remember(store, 120475)
     await remember(store, 9)
     (receipt,) = await store.deliver(event(subscription_id=120475))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from store_makers import OTHER, OWNER, Store, summary
 
-from feedzone.domain.activity import FUTURE
+from feedzone.domain.activity import LIST_AHEAD
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StorePage, StoreReconciliation
 from feedzone.domain.job import BackfillHint, Lane, ReconcileHint
@@ -95,7 +95,7 @@ async def test_more_that_is_asked_for_meanwhile_is_listed_from_the_first_page(st
     clock.advance(minutes=5)
     await people(store).sync(OWNER, days=90)
     after = clock.now() - 90 * DAY
-    assert await hint_of(store) == BackfillHint(epoch(clock.now() + FUTURE), epoch(after))
+    assert await hint_of(store) == BackfillHint(epoch(clock.now() + LIST_AHEAD), epoch(after))
     row = await athlete(store)
     assert (row.initial_sync_after, row.initial_sync_cursor, row.initial_sync_found) == (after, 0, 0)
     await people(store).sync(OWNER, everything=True)
@@ -109,7 +109,7 @@ async def test_a_history_that_waited_for_days_is_listed_up_to_now(store, clock):
     await page(store, 1)
     clock.advance(days=3)
     await people(store).sync(OWNER, days=1)
-    assert await hint_of(store) == BackfillHint(epoch(clock.now() + FUTURE), None)
+    assert await hint_of(store) == BackfillHint(epoch(clock.now() + LIST_AHEAD), None)
     assert (await athlete(store)).initial_sync_cursor == 0
 
 
@@ -129,7 +129,7 @@ async def test_more_that_is_asked_for_while_a_page_is_read_is_not_forgotten_when
     await people(store).sync(OWNER, everything=True)
     rest = BackfillHint(job.hint.before, job.hint.after, page=2)
     await store.queue.finish(job, Continue((StorePage(OWNER, (summary(1),), ()),), rest, Lane.BACKFILL))
-    assert await hint_of(store) == BackfillHint(epoch(clock.now() + FUTURE), None)
+    assert await hint_of(store) == BackfillHint(epoch(clock.now() + LIST_AHEAD), None)
 
 
 async def test_a_history_that_was_given_up_for_want_of_access_goes_on_when_the_athlete_is_back(store):

@@ -1,4 +1,4 @@
-"""Tokens: encrypted wherever they are kept, refreshed by one caller at a time, never stored too late."""
+"""Tokens are encrypted everywhere, refreshed by one caller at a time, and stored before their first use."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def uses(store, athlete_id=OWNER):
     ]
 
 
-async def test_what_is_stored_is_loaded(store, tokens, clock):
+async def test_a_stored_pair_can_be_loaded(store, tokens, clock):
     row = await tokens.load(OWNER)
     assert (row.access_token, row.refresh_token) == ("access-canary-first", "refresh-canary-first")
     assert (row.expires_at, row.generation, row.status) == (clock.now() + timedelta(hours=6), 1, "active")
@@ -49,28 +49,30 @@ async def test_what_is_stored_is_loaded(store, tokens, clock):
     assert "canary" not in repr(row)
 
 
-async def test_who_has_no_tokens_has_none(store, tokens):
+async def test_an_athlete_without_tokens_has_nothing_to_load_or_refresh(store, tokens):
     await store.connect(5)
     assert await tokens.load(5) is None
     assert await tokens.load(404) is None
     assert not await tokens.claim_refresh(5, 0, "a", 30)
 
 
-async def test_only_one_of_many_may_refresh(tokens):
+async def test_only_one_of_many_callers_may_refresh(tokens):
     claims = await asyncio.gather(*(tokens.claim_refresh(OWNER, 1, f"w{n}", 30) for n in range(20)))
     assert sum(claims) == 1
-    assert await tokens.claim_refresh(OTHER, 1, "w0", 30)  # the other athlete's is another matter
+    assert await tokens.claim_refresh(OTHER, 1, "w0", 30)  # the other athlete has another claim
 
 
 async def test_only_one_of_many_processes_may_refresh(postgres_store, second_postgres, clock):
-    tables = [TokenTable(one, Vault([OLD_KEY]), clock) for one in (postgres_store.database, second_postgres)]
+    tables = [
+        TokenTable(opened, Vault([OLD_KEY]), clock) for opened in (postgres_store.database, second_postgres)
+    ]
     now, grant = clock.now(), granted(clock, "first")
     await postgres_store.write(lambda c: tables[0].save_exchanged(c, OWNER, grant, now))
     claims = await asyncio.gather(*(tables[n % 2].claim_refresh(OWNER, 1, f"w{n}", 30) for n in range(16)))
     assert sum(claims) == 1
 
 
-async def test_a_claim_ends_with_its_time(tokens, clock):
+async def test_a_claim_expires(tokens, clock):
     assert await tokens.claim_refresh(OWNER, 1, "a", 30)
     assert (await tokens.load(OWNER)).refreshing_until == clock.now() + timedelta(seconds=30)
     clock.advance(seconds=29)
@@ -95,17 +97,15 @@ async def test_a_rotated_pair_replaces_the_old_one_and_frees_the_claim(store, to
 
 
 @pytest.mark.parametrize("generation", [0, 2])
-async def test_a_pair_that_replaces_another_than_the_current_one_is_not_stored(
-    store, tokens, clock, generation
-):
+async def test_a_pair_for_another_generation_is_not_stored(store, tokens, clock, generation):
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     before = await store.row(strava_athletes, id=OWNER)
     assert not await tokens.save_rotated(OWNER, generation, granted(clock, "late"))
     assert await store.row(strava_athletes, id=OWNER) == before
 
 
-async def test_a_pair_that_strava_gave_is_stored_also_by_who_has_lost_the_claim(store, tokens, clock):
-    """Pain 34: a clock that is ahead took the claim over, and found the old token dead."""
+async def test_a_new_pair_is_stored_even_after_its_claim_was_lost(store, tokens, clock):
+    """A process with a fast clock took over the claim, and Strava rejected the old token."""
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     clock.advance(seconds=31)
     assert await tokens.claim_refresh(OWNER, 1, "b", 30)
@@ -117,13 +117,13 @@ async def test_a_pair_that_strava_gave_is_stored_also_by_who_has_lost_the_claim(
     assert (await tokens.load(OWNER)).refresh_token == "refresh-canary-second"
 
 
-async def test_a_pair_says_nothing_of_a_scope_that_is_missing(store, tokens, clock):
+async def test_a_new_pair_does_not_clear_a_missing_scope(store, tokens, clock):
     await tokens.mark(OWNER, 1, "needs_scope", "activity:read was not granted")
     await tokens.save_rotated(OWNER, 1, granted(clock, "second"))
     assert (await store.row(strava_athletes, id=OWNER)).status == "needs_scope"
 
 
-async def test_a_new_consent_ends_a_refresh_that_is_under_way(store, tokens, clock):
+async def test_a_new_consent_ends_a_refresh_in_progress(store, tokens, clock):
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     now, grant = clock.now(), granted(clock, "consent")
     await store.write(lambda c: tokens.save_exchanged(c, OWNER, grant, now))
@@ -132,7 +132,7 @@ async def test_a_new_consent_ends_a_refresh_that_is_under_way(store, tokens, clo
     assert (row.refresh_token, row.generation, row.refreshing_until) == ("refresh-canary-consent", 2, None)
 
 
-async def test_a_refresh_that_ends_after_the_athlete_left_stores_nothing(store, tokens, clock):
+async def test_a_refresh_that_ends_after_a_disconnect_stores_nothing(store, tokens, clock):
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await store.apply(LEFT)
     before = await store.row(strava_athletes, id=OWNER)
@@ -141,8 +141,8 @@ async def test_a_refresh_that_ends_after_the_athlete_left_stores_nothing(store, 
     assert await tokens.load(OWNER) is None
 
 
-async def test_a_refresh_that_ends_after_the_athlete_left_leaves_no_row_of_theirs(store, tokens, clock):
-    """Guarantee 6: of who has left a receipt stays, and nothing else."""
+async def test_a_refresh_that_ends_after_a_disconnect_leaves_no_row_of_the_athlete(store, tokens, clock):
+    """Only a receipt stays of a disconnected athlete (guarantee 6)."""
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await store.apply(LEFT)
     await tokens.save_rotated(OWNER, 1, granted(clock, "late"))
@@ -150,8 +150,8 @@ async def test_a_refresh_that_ends_after_the_athlete_left_leaves_no_row_of_their
     assert await uses(store) == []
 
 
-async def test_a_refresh_that_ends_after_the_athlete_left_has_its_pair_revoked(store, tokens, clock):
-    """Pain 28 and guarantee 6: else Strava keeps a seat for somebody whom nobody here knows any more."""
+async def test_a_refresh_that_ends_after_a_disconnect_has_its_pair_revoked(store, tokens, clock):
+    """Otherwise Strava would count an athlete as connected who no longer exists here (guarantee 6)."""
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await store.apply(LEFT)
     await tokens.save_rotated(OWNER, 1, granted(clock, "late"))
@@ -161,18 +161,18 @@ async def test_a_refresh_that_ends_after_the_athlete_left_has_its_pair_revoked(s
     assert Vault([OLD_KEY]).open(sealed, owner=owner_of(OWNER)) == "refresh-canary-late"
 
 
-async def test_a_refused_refresh_frees_the_claim_and_is_noted(store, tokens):
+async def test_a_rejected_refresh_frees_the_claim_and_is_logged(store, tokens):
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await tokens.release_refresh(OWNER, "b", uncertain=False)
-    assert not await tokens.claim_refresh(OWNER, 1, "b", 30)  # it was not b's to free
+    assert not await tokens.claim_refresh(OWNER, 1, "b", 30)  # b did not have the claim
     await tokens.release_refresh(OWNER, "a", uncertain=False)
     assert (await tokens.load(OWNER)).uncertain_at is None
     assert await tokens.claim_refresh(OWNER, 1, "b", 30)
     assert (await uses(store))[1:] == [("refresh", 1, "refused")]
 
 
-async def test_a_refresh_without_an_answer_stays_in_mind_until_the_pair_is_new(tokens, clock):
-    """Pain 34: Strava may have rotated the pair."""
+async def test_a_refresh_without_a_response_stays_recorded_until_the_pair_is_replaced(tokens, clock):
+    """Strava may have replaced the pair."""
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await tokens.release_refresh(OWNER, "a", uncertain=True)
     assert (await tokens.load(OWNER)).uncertain_at == clock.now()
@@ -181,8 +181,8 @@ async def test_a_refresh_without_an_answer_stays_in_mind_until_the_pair_is_new(t
     assert (await tokens.load(OWNER)).uncertain_at is None
 
 
-async def test_a_finding_about_an_older_pair_says_nothing_of_the_current_one(store, tokens, clock):
-    """Pain 33: a refused token counts only if it is still the current one."""
+async def test_a_rejected_older_pair_does_not_change_the_status(store, tokens, clock):
+    """A rejected token counts only if it is still the current one."""
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await tokens.save_rotated(OWNER, 1, granted(clock, "second"))
     assert not await tokens.mark(OWNER, 1, "needs_reauth", "401")
@@ -192,14 +192,13 @@ async def test_a_finding_about_an_older_pair_says_nothing_of_the_current_one(sto
     assert (row.status, row.status_reason) == ("needs_reauth", "401")
 
 
-async def test_a_finding_does_not_revive_who_has_left(store, tokens):
+async def test_a_status_of_a_pair_does_not_reconnect_the_athlete(store, tokens):
     await store.apply(LEFT)
     generation = (await store.row(strava_athletes, id=OWNER)).token_generation
     assert not await tokens.mark(OWNER, generation, "active", "x")
 
 
-async def test_no_table_holds_a_token_that_can_be_read(store, tokens, clock):
-    """Pain 39."""
+async def test_no_table_contains_a_readable_token(store, tokens, clock):
     await tokens.claim_refresh(OWNER, 1, "a", 30)
     await tokens.save_rotated(OWNER, 1, granted(clock, "second"))
     for table in metadata.sorted_tables:
@@ -207,7 +206,7 @@ async def test_no_table_holds_a_token_that_can_be_read(store, tokens, clock):
             assert "canary" not in " ".join(map(str, row)), table.name
 
 
-async def test_another_athletes_row_cannot_hold_a_stolen_token(store, tokens):
+async def test_a_token_cannot_be_used_from_another_athletes_row(store, tokens):
     stolen = (await store.row(strava_athletes, id=OTHER)).refresh_token_encrypted
     await store.write(
         lambda c: c.execute(
@@ -220,7 +219,7 @@ async def test_another_athletes_row_cannot_hold_a_stolen_token(store, tokens):
         await tokens.load(OWNER)
 
 
-async def test_after_a_key_rotation_the_old_key_is_needed_no_more(store, tokens, clock):
+async def test_after_a_key_rotation_the_old_key_is_not_needed(store, tokens, clock):
     both = TokenTable(store.database, Vault([NEW_KEY, OLD_KEY]), clock)
     assert (await both.load(OWNER)).refresh_token == "refresh-canary-first"
     assert await store.write(both.rotate_keys) == 2
@@ -235,14 +234,14 @@ async def test_after_a_key_rotation_the_old_key_is_needed_no_more(store, tokens,
         await tokens.load(OWNER)
 
 
-async def test_a_key_rotation_does_not_strand_a_revocation_that_is_under_way(store, tokens, clock):
-    """Pain 28: Strava must still be told, and the token for that is sealed in the job."""
+async def test_a_key_rotation_covers_the_token_of_a_pending_revocation(store, tokens, clock):
+    """The job still needs its encrypted token to revoke the access at Strava."""
     sealed = Vault([OLD_KEY]).seal("refresh-canary-last", owner=owner_of(OWNER))
     hint = RevokeHint(action="revoke", cause="request", sealed_token=sealed)
     await store.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=hint))
     await store.write(TokenTable(store.database, Vault([NEW_KEY, OLD_KEY]), clock).rotate_keys)
-    kept = decode_hint((await store.row(jobs)).hint)
-    assert msgspec.structs.replace(kept, sealed_token=None) == msgspec.structs.replace(
+    stored_hint = decode_hint((await store.row(jobs)).hint)
+    assert msgspec.structs.replace(stored_hint, sealed_token=None) == msgspec.structs.replace(
         hint, sealed_token=None
     )
-    assert Vault([NEW_KEY]).open(kept.sealed_token, owner=owner_of(OWNER)) == "refresh-canary-last"
+    assert Vault([NEW_KEY]).open(stored_hint.sealed_token, owner=owner_of(OWNER)) == "refresh-canary-last"

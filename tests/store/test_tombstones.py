@@ -1,4 +1,4 @@
-"""A deleted activity leaves its id and no data; it can come back, and the audit trail shows both."""
+"""A deleted activity keeps only its id; it can be restored, and the audit trail shows both."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ KEPT = {
     "created_at",
     "updated_at",
 }
-"""What a tombstone may still hold: none of it is what the athlete did."""
+"""The columns of a tombstone that may have a value: none of them describes the activity."""
 
 
 @pytest.fixture
 async def full(store):
-    """An activity with everything: both answers, streams, an event, a change, a failure."""
+    """A store with an activity that has a summary, a detail, streams, an event, a change and a failure."""
     page = StorePage(OWNER, (summary(),), (spec(),))
     await store.apply(page, fetched(detail(), complete=False), streams())
     await store.apply(fetched(detail(name="Canary")), NoteFailure(ACTIVITY, OWNER, "Canary failed"))
@@ -92,21 +92,21 @@ async def test_deleting_twice_is_deleting_once(full, clock):
     assert len(await trail(full)) == 1
 
 
-async def test_an_activity_that_we_never_held_is_remembered_as_deleted(store):
+async def test_an_unknown_activity_becomes_a_tombstone(store):
     await store.apply(GONE)
     row = await store.row(strava_activities)
     assert (row.sync_status, row.athlete_id, row.name) == ("deleted", OWNER, None)
     assert await trail(store) == [("sync_status", None, "deleted")]
 
 
-async def test_nobody_deletes_another_athletes_activity(full):
+async def test_an_activity_of_another_athlete_is_not_deleted(full):
     before = await full.row(strava_activities), await full.rows(activity_streams)
     await full.apply(Tombstone(ACTIVITY, OTHER, "event:x"))
     assert (await full.row(strava_activities), await full.rows(activity_streams)) == before
 
 
-async def test_a_deleted_activity_can_come_back_and_the_trail_shows_both(full):
-    """Pain 23: to the application, 'made private' is a delete, and the way back is a create."""
+async def test_a_deleted_activity_can_be_restored_and_the_trail_shows_both(full):
+    """Making an activity private looks like a delete, and making it public like a create."""
     await full.apply(GONE)
     await full.apply(fetched(detail()))
     row = await full.row(strava_activities)
@@ -114,10 +114,10 @@ async def test_a_deleted_activity_can_come_back_and_the_trail_shows_both(full):
     assert await trail(full) == [("sync_status", "pending", "deleted"), ("sync_status", "deleted", "synced")]
 
 
-async def test_an_activity_that_the_list_shows_again_is_fetched_and_comes_back(full):
+async def test_a_tombstone_that_is_listed_again_is_fetched_and_restored(full):
     await full.run(Done((GONE,)))
     await full.apply(StorePage(OWNER, (summary(),), (spec(77), spec())))
-    assert (await full.row(strava_activities)).sync_status == "deleted"  # until the truth is fetched
+    assert (await full.row(strava_activities)).sync_status == "deleted"  # until it is fetched
     assert [row.key for row in await full.rows(jobs, state="queued")] == [f"activity:{ACTIVITY}"]
     await full.apply(fetched(detail()))
     row = await full.row(strava_activities)
@@ -125,7 +125,7 @@ async def test_an_activity_that_the_list_shows_again_is_fetched_and_comes_back(f
     assert await trail(full) == [("sync_status", "pending", "deleted"), ("sync_status", "deleted", "synced")]
 
 
-async def test_delete_then_create_in_any_order_ends_with_what_strava_says(store):
+async def test_delete_and_create_in_any_order_end_with_the_state_at_strava(store):
     delete = event(aspect_type="delete", event_time=EVENT_TIME + 1)
     await store.deliver(delete, event(event_time=EVENT_TIME + 2))
     await store.run(Done((fetched(detail()),)))
@@ -133,7 +133,7 @@ async def test_delete_then_create_in_any_order_ends_with_what_strava_says(store)
     assert {row.status for row in await store.rows(webhook_events)} == {"completed"}
 
 
-async def test_a_tombstone_is_not_shown_marked_stale_or_failed(full):
+async def test_an_event_or_a_failure_does_not_change_a_tombstone(full):
     await full.apply(GONE)
     before = await full.row(strava_activities)
     await full.deliver(retitled("Canary again", event_time=EVENT_TIME + 60))
@@ -150,8 +150,8 @@ async def test_a_tombstone_counts_as_no_activity(full):
     assert await full.read(lambda c: export.documents(c, OWNER, after_id=0, limit=9)) == []
 
 
-async def test_what_a_deleted_activity_was_leaves_the_sqlite_file_too(sqlite_database, clock):
-    """secure_delete: what is deleted is overwritten, not only unlinked."""
+async def test_the_data_of_a_deleted_activity_is_removed_from_the_sqlite_file(sqlite_database, clock):
+    """With secure_delete, SQLite overwrites deleted data."""
     from store_makers import Store
 
     store = Store.over(sqlite_database, clock)

@@ -306,7 +306,7 @@ class Streams(NamedTuple):
 
 
 def encode(body: bytes) -> Streams:
-    """Stands for store/stream_blob.py: the blob is the body."""
+    """Stand in for store/stream_codec.py: the blob is the body."""
     channels = msgspec.json.decode(body)
     longest = max((len(channel["data"]) for channel in channels.values()), default=0)
     return Streams(body, tuple(channels), longest)

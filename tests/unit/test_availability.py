@@ -1,4 +1,4 @@
-"""Where Strava never has ready what it announces, it is not asked at once, which saves calls (20, 21)."""
+"""Where Strava is never ready at once, the first request is delayed, which saves calls."""
 
 from __future__ import annotations
 
@@ -24,85 +24,85 @@ def record() -> ActivityRecord:
     return ActivityRecord(ACTIVITY, ATHLETE, "detail", columns, "{}")
 
 
-def handler(clock, api: FakeApi, held: StoredActivity | None = None) -> RefreshActivity:
-    return RefreshActivity(api, FakeRecords(held), clock, random.Random(1), encode)
+def handler(clock, api: FakeApi, stored: StoredActivity | None = None) -> RefreshActivity:
+    return RefreshActivity(api, FakeRecords(stored), clock, random.Random(1), encode)
 
 
 async def announced(handler: RefreshActivity, times: int = 1):
-    """So many uploads, each asked for at once; what became of the last."""
+    """Run the jobs of `times` uploads at once; return the last outcome."""
     for _ in range(times):
         outcome = await handler(job(hint=CREATE))
     return outcome
 
 
-# What is learned
+# The tracker
 
 
-def test_all_is_asked_for_at_once_until_eight_in_a_row_came_too_early():
-    seen = AvailabilityTracker()
+def test_requests_are_sent_at_once_until_eight_in_a_row_were_too_early():
+    tracker = AvailabilityTracker()
     for _ in range(ENOUGH):
-        assert seen.ask_at_once()
-        seen.note(ready=False)
-    assert not seen.ask_at_once()
+        assert tracker.ask_at_once()
+        tracker.note(ready=False)
+    assert not tracker.ask_at_once()
 
 
-def test_one_in_thirty_two_is_asked_for_at_once_all_the_same_and_an_answer_ends_the_waiting():
-    seen = AvailabilityTracker()
+def test_one_request_in_32_is_still_sent_at_once_and_a_success_ends_the_delays():
+    tracker = AvailabilityTracker()
     for _ in range(ENOUGH):
-        seen.note(ready=False)
-    assert [seen.ask_at_once() for _ in range(2 * TRY_EVERY)].count(True) == 2
-    seen.note(ready=True)
-    assert all(seen.ask_at_once() for _ in range(TRY_EVERY))
+        tracker.note(ready=False)
+    assert [tracker.ask_at_once() for _ in range(2 * TRY_EVERY)].count(True) == 2
+    tracker.note(ready=True)
+    assert all(tracker.ask_at_once() for _ in range(TRY_EVERY))
 
 
-def test_where_some_are_ready_nothing_waits():
+def test_nothing_is_delayed_while_some_early_requests_succeed():
     """34 of 5,712 recorded events met a 404."""
-    seen = AvailabilityTracker()
+    tracker = AvailabilityTracker()
     for number in range(100):
-        assert seen.ask_at_once()
-        seen.note(ready=number % ENOUGH == 0)
+        assert tracker.ask_at_once()
+        tracker.note(ready=number % ENOUGH == 0)
 
 
 # Activities
 
 
-async def test_a_new_activity_is_asked_for_after_four_seconds_where_none_is_shown_at_once(clock):
+async def test_a_new_activity_is_fetched_after_four_seconds_where_strava_is_never_ready_at_once(clock):
     api = FakeApi(activity=[*[EARLY] * ENOUGH, record()], streams=STREAMS)
     refresh = handler(clock, api)
     outcome = await announced(refresh, ENOUGH)
-    assert outcome.until == NOON + timedelta(seconds=5)  # it asked, was refused, and asks again
-    asked = len(api.calls)
+    assert outcome.until == NOON + timedelta(seconds=5)  # the request was too early, and is repeated
+    calls_before = len(api.calls)
     outcome = await announced(refresh)
     assert isinstance(outcome, Snooze)
-    assert (outcome.until, len(api.calls)) == (NOON + SHOWN_AFTER, asked)
+    assert (outcome.until, len(api.calls)) == (NOON + SHOWN_AFTER, calls_before)
     clock.advance(seconds=SHOWN_AFTER.total_seconds())
     assert isinstance(await refresh(job(hint=CREATE)), Done)
 
 
-async def test_an_edit_of_what_we_have_never_waits_for_new_activities(clock):
+async def test_an_edit_of_a_stored_activity_is_never_delayed(clock):
     api = FakeApi(activity=EARLY)
     refresh = handler(clock, api)
     await announced(refresh, ENOUGH)
-    held = StoredActivity(ACTIVITY, ATHLETE, "synced", detailed=True, stream_state="present")
+    stored = StoredActivity(ACTIVITY, ATHLETE, "synced", detailed=True, stream_state="present")
     known = RefreshActivity(
-        FakeApi(activity=record()), FakeRecords(held), clock, random.Random(1), encode, shown=refresh.shown
+        FakeApi(activity=record()), FakeRecords(stored), clock, random.Random(1), encode, shown=refresh.shown
     )
     assert isinstance(await announced(known, 5), Done)
-    # Nor is one of them taken for the one new activity in thirty-two that is asked for at once.
+    # Nor does an edit count as the one new activity in 32 that is requested at once.
     assert [refresh.shown.ask_at_once() for _ in range(TRY_EVERY)].index(True) == TRY_EVERY - 1
 
 
 # Streams
 
 
-async def test_streams_are_asked_for_a_minute_later_where_there_never_are_any_at_once(clock):
-    """Pain 20: the detail is stored at once, and the call for nothing is not made."""
+async def test_streams_are_fetched_a_minute_later_where_they_are_never_ready_at_once(clock):
+    """The detail is stored at once, and the useless call for streams is not made."""
     api = FakeApi(activity=record(), streams=b"{}")
     refresh = handler(clock, api)
     await announced(refresh, ENOUGH)
-    asked = api.asked.count("streams")
+    calls_before = api.asked.count("streams")
     outcome = await announced(refresh)
-    assert api.asked.count("streams") == asked
+    assert api.asked.count("streams") == calls_before
     detail, streams = outcome.effects
     assert (detail.complete, streams.state) == (False, "pending")
     (again,) = outcome.then
@@ -110,7 +110,7 @@ async def test_streams_are_asked_for_a_minute_later_where_there_never_are_any_at
     assert again.hint.streams_only
 
 
-async def test_streams_that_are_there_are_fetched_at_once_and_so_are_the_next(clock):
+async def test_streams_that_are_ready_are_fetched_at_once_and_so_are_the_next(clock):
     api = FakeApi(activity=record(), streams=STREAMS)
     refresh = handler(clock, api)
     for _ in range(3 * ENOUGH):
@@ -118,16 +118,16 @@ async def test_streams_that_are_there_are_fetched_at_once_and_so_are_the_next(cl
         assert outcome.effects[1].state == "present"
 
 
-async def test_streams_that_were_asked_for_before_do_not_wait_for_those_of_new_activities(clock):
-    """An edit comes ten minutes after the upload, when they are there."""
+async def test_streams_that_were_requested_before_are_not_delayed(clock):
+    """An edit comes ten minutes after the upload, when the streams are ready."""
     api = FakeApi(activity=record(), streams=b"{}")
     refresh = handler(clock, api)
     await announced(refresh, ENOUGH)
-    held = StoredActivity(
+    stored = StoredActivity(
         ACTIVITY, ATHLETE, "synced", detailed=True, stream_state="pending", first_seen=NOON, announced=True
     )
     edited = RefreshActivity(
-        FakeApi(activity=record(), streams=STREAMS), FakeRecords(held), clock, random.Random(1), encode,
+        FakeApi(activity=record(), streams=STREAMS), FakeRecords(stored), clock, random.Random(1), encode,
         streamed=refresh.streamed,
     )  # fmt: skip
     assert (await announced(edited)).effects[1].state == "present"

@@ -36,10 +36,10 @@ from feedzone.errors import (
     TransientError,
     TransportFailure,
 )
-from feedzone.strava.answers import PAUSES_S
 from feedzone.strava.application import StravaApplication
 from feedzone.strava.client import STREAM_KEYS, StravaClient
 from feedzone.strava.limiter import Limiter
+from feedzone.strava.responses import PAUSES_S
 from feedzone.strava.tokens import TokenKeeper
 
 BASE = "https://api.test/v3"
@@ -78,7 +78,7 @@ class Connection:
         return [request.headers["Authorization"] for request in self.transport.requests]
 
 
-async def test_a_detail_is_asked_for_with_the_token_in_the_header_only(clock):
+async def test_a_detail_is_requested_with_the_token_only_in_the_header(clock):
     here = Connection(clock, DETAIL)
     record = await here.client.activity(ATHLETE, 7)
     assert (record.id, record.athlete_id, record.level) == (7, ATHLETE, "detail")
@@ -89,7 +89,7 @@ async def test_a_detail_is_asked_for_with_the_token_in_the_header_only(clock):
     assert here.transport.timeouts == [3]
 
 
-async def test_streams_are_asked_for_by_name_and_by_type(clock):
+async def test_streams_are_requested_by_name_and_keyed_by_type(clock):
     body = b'{"time":{"data":[0,1],"series_type":"distance"}}'
     here = Connection(clock, answer(200, body))
     assert await here.client.streams(ATHLETE, 7) == body
@@ -100,11 +100,11 @@ async def test_streams_are_asked_for_by_name_and_by_type(clock):
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"null"])
-async def test_no_streams_come_as_an_empty_object(clock, body):
+async def test_an_activity_without_streams_yields_an_empty_object(clock, body):
     assert await Connection(clock, answer(200, body)).client.streams(ATHLETE, 7) == b"{}"
 
 
-async def test_streams_that_are_no_json_are_an_outage(clock):
+async def test_streams_that_are_not_json_are_an_outage(clock):
     with pytest.raises(TransientError):
         await Connection(clock, answer(200, b"<html>")).client.streams(ATHLETE, 7)
 
@@ -117,7 +117,7 @@ async def test_streams_that_are_no_json_are_an_outage(clock):
         ((0, 20), {"page": "2", "per_page": "200", "after": "0", "before": "20"}),
     ],
 )
-async def test_a_page_is_asked_for_within_its_window(clock, window, params):
+async def test_a_list_page_is_requested_within_its_window(clock, window, params):
     here = Connection(clock, answer(200, [{"id": 7, "athlete": {"id": ATHLETE}}]))
     page = await here.client.activities(ATHLETE, after=window[0], before=window[1], page=2, per_page=200)
     assert [(record.id, record.level) for record in page] == [(7, "summary")]
@@ -133,7 +133,7 @@ async def test_a_rejected_token_is_replaced_once_and_the_call_repeated(clock):
     assert [name for name, _ in here.budget.log].count("reserve") == 2
 
 
-async def test_a_second_rejection_surfaces(clock):
+async def test_a_second_rejection_of_the_token_is_raised(clock):
     here = Connection(clock, UNAUTHORIZED)
     with pytest.raises(NeedsRefresh, match=r"401 .*Athlete/access_token/invalid"):
         await here.client.activity(ATHLETE, 7)
@@ -151,7 +151,7 @@ async def test_a_token_that_another_call_has_replaced_is_not_refreshed_again(clo
     assert here.refreshes == 0
 
 
-async def test_a_missing_scope_is_no_reason_to_refresh(clock):
+async def test_a_missing_scope_does_not_refresh_the_token(clock):
     missing = refusal(401, "Authorization Error", ("AccessToken", "activity:read_permission", "missing"))
     here = Connection(clock, missing)
     with pytest.raises(NeedsScope):
@@ -169,7 +169,7 @@ async def test_a_missing_scope_is_no_reason_to_refresh(clock):
         (unanswered(), TransportFailure),
     ],
 )
-async def test_other_failures_surface_as_they_are(clock, answered, error):
+async def test_other_failures_are_raised_unchanged(clock, answered, error):
     here = Connection(clock, answered)
     for call in (
         here.client.activity(ATHLETE, 7),
@@ -183,8 +183,8 @@ async def test_other_failures_surface_as_they_are(clock, answered, error):
 
 
 @pytest.mark.parametrize("blip", [answer(502, b"<html>"), answer(597, b""), unanswered()])
-async def test_a_blip_costs_a_second_try_and_not_an_attempt_of_the_job(clock, blip):
-    """Pain 49: each try is counted, because Strava counts it."""
+async def test_a_short_failure_costs_a_second_try_and_no_attempt_of_the_job(clock, blip):
+    """Each try is counted, because Strava counts it."""
     begun, here = clock.now(), Connection(clock, blip, blip, DETAIL)
     assert (await here.client.activity(ATHLETE, 7)).id == 7
     assert len(here.transport.requests) == 3
@@ -197,13 +197,13 @@ async def test_a_blip_costs_a_second_try_and_not_an_attempt_of_the_job(clock, bl
     [
         (answer(500, {"message": "error"}), TransientError, 3),
         (unanswered(), TransportFailure, 3),
-        (CallOverdue("no answer within 3 s"), CallOverdue, 2),  # a run has no time for more
+        (CallOverdue("no answer within 3 s"), CallOverdue, 2),  # a run has no time for a third
         (answer(404, b""), NotVisible, 1),
         (answer(429, b""), QuotaSpent, 1),
         (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), ApplicationPaused, 1),
     ],
 )
-async def test_only_what_passes_is_tried_again_and_not_for_long(clock, failure, error, tries):
+async def test_only_transient_failures_are_tried_again_and_only_briefly(clock, failure, error, tries):
     here = Connection(clock, failure)
     with pytest.raises(error):
         await here.client.activity(ATHLETE, 7)
@@ -227,22 +227,22 @@ async def test_the_recorded_athlete_is_read(clock, recorded):
 
 
 @pytest.mark.parametrize("body", [{}, [], {"id": None}, {"id": 1, "firstname": 5}])
-async def test_an_answer_that_is_no_athlete_is_an_outage(clock, body):
+async def test_a_response_that_is_not_an_athlete_is_an_outage(clock, body):
     with pytest.raises(TransientError):
         await Connection(clock, answer(200, body)).client.athlete(ATHLETE)
 
 
-async def test_who_can_be_read_is_not_deauthorized(clock):
+async def test_an_athlete_whose_profile_can_be_read_is_not_deauthorized(clock):
     here = Connection(clock, answer(200, {"id": ATHLETE}))
     assert await here.client.is_deauthorized(ATHLETE) is False
 
 
-async def test_strava_says_that_the_access_is_gone(clock):
+async def test_an_athlete_whose_tokens_strava_refuses_is_deauthorized(clock):
     assert await Connection(clock, UNAUTHORIZED).client.is_deauthorized(ATHLETE) is True
     assert await Connection(clock, UNAUTHORIZED, refused=REVOKED).client.is_deauthorized(ATHLETE) is True
 
 
-async def test_who_reconnects_while_being_asked_about_is_not_deauthorized(clock):
+async def test_an_athlete_who_reconnects_during_the_check_is_not_deauthorized(clock):
     here = Connection(clock, UNAUTHORIZED, answer(200, {"id": ATHLETE}))
     here.rows.before["save"] = lambda: here.rows.put(grant("consent", clock.now() + timedelta(hours=6)))
     assert await here.client.is_deauthorized(ATHLETE) is False
@@ -256,8 +256,8 @@ async def test_an_outage_is_no_proof_of_a_deauthorization(clock, failure):
         await Connection(clock, UNAUTHORIZED, failure).client.is_deauthorized(ATHLETE)
 
 
-async def test_who_has_not_granted_the_scope_is_not_asked_for_activities_again(clock):
-    """Pain 31: no call, however many jobs wait; whether they have left can still be asked."""
+async def test_no_activities_are_requested_while_the_scope_is_missing(clock):
+    """No call, however many jobs are queued; only the deauthorization check still works."""
     here = Connection(clock, answer(200, {"id": ATHLETE}))
     await here.rows.mark(ATHLETE, 1, "needs_scope", "activity:read is missing")
     for _ in range(3):
@@ -267,7 +267,7 @@ async def test_who_has_not_granted_the_scope_is_not_asked_for_activities_again(c
     assert await here.client.is_deauthorized(ATHLETE) is False
 
 
-async def test_a_lost_connection_is_not_called(clock):
+async def test_an_athlete_who_must_reconnect_causes_no_calls(clock):
     here = Connection(clock, DETAIL)
     here.rows.purge()
     with pytest.raises(NotConnected):
@@ -275,21 +275,20 @@ async def test_a_lost_connection_is_not_called(clock):
     assert (here.transport.requests, here.budget.log) == ([], [])
 
 
-async def test_no_token_stands_in_any_url(clock):
-    """Pain 39."""
+async def test_no_url_contains_a_token(clock):
     here = Connection(clock, UNAUTHORIZED, DETAIL, answer(200, b"{}"), answer(200, b"[]"), answer(200, {}))
     await here.client.activity(ATHLETE, 7)
     await here.client.streams(ATHLETE, 7)
     await here.client.activities(ATHLETE, after=1, before=2, page=1, per_page=200)
     await here.client.revoke("refresh-2")
     for sent in here.transport.requests:
-        told = sent.url + msgspec.json.encode(dict(sent.params)).decode()
-        assert "access-" not in told
-        assert "refresh-" not in told
+        sent_text = sent.url + msgspec.json.encode(dict(sent.params)).decode()
+        assert "access-" not in sent_text
+        assert "refresh-" not in sent_text
 
 
-async def test_a_job_that_asked_while_strava_fails_says_so_and_does_not_ask_for_ever(clock):
-    """The breaker opens at its own call: the next try must wait, and the job has had its attempt."""
+async def test_a_job_whose_call_opens_the_breaker_fails_instead_of_retrying_forever(clock):
+    """Its own call opens the breaker: the next try must wait, and the job has used its attempt."""
     here = Connection(clock, answer(500, {"message": "error"}))
     reserve = here.budget.reserve
 

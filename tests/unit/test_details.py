@@ -1,4 +1,4 @@
-"""What a detail has beyond the typed columns is read as far as it can be."""
+"""The parts of a detail without a typed column are read as far as possible."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from feedzone.strava.details import parts
         '{"laps": null}',
     ],
 )
-def test_what_is_missing_or_strange_is_left_out(detail):
+def test_missing_or_malformed_parts_are_left_out(detail):
     assert parts(detail) == ActivityDetails()
 
 
-def test_one_strange_member_does_not_take_the_others_away():
+def test_a_malformed_part_does_not_hide_the_others():
     read = parts(
         '{"laps": [{"name": 7}], "splits_standard": [{"split": 1, "distance": 9}], "gear": {"name": "Old"}}'
     )

@@ -10,7 +10,7 @@ import pytest
 from fakes import ATHLETE, NOON, job, unanswered
 
 from feedzone.domain.backoff import AFTER_WINDOW_S
-from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure
+from feedzone.domain.effect import MarkAthlete, NoteFailure, RecordRejectedClaim
 from feedzone.domain.job import Lane
 from feedzone.domain.outcome import FAILURES, Discard, Retry, Snooze
 from feedzone.errors import (
@@ -33,7 +33,7 @@ from feedzone.errors import (
 )
 from feedzone.handlers.failures import ending
 
-EFFECTS = (CountForged("event:e1", "delete"),)
+EFFECTS = (RecordRejectedClaim("event:e1", "delete"),)
 LAST = (NoteFailure(7, ATHLETE, "x", final=True),)
 
 

@@ -8,8 +8,7 @@ import pytest
 from markupsafe import Markup
 
 from feedzone.domain.outcome import FAILURES
-from feedzone.queries.schemas.core import Attempt, Job
-from feedzone.queries.schemas.dashboard import DeadLetter
+from feedzone.queries.jobs import Attempt, DeadLetter, Job
 from feedzone.web.auth.viewer import Viewer
 from feedzone.web.rendering.filters import CAUSES, failure
 

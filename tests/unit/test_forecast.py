@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from feedzone.domain.quota.demand import QUARTERS, Demand
-from feedzone.domain.quota.forecast import HORIZON, Outlook, Rooms, done_at, sync_calls
+from feedzone.domain.quota.forecast import HORIZON, ForecastInput, Rooms, done_at, sync_calls
 
 EIGHT = datetime(2026, 11, 3, 8, 0, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 4, tzinfo=UTC)
@@ -29,7 +29,7 @@ def hourly(calls: float, lane: str = "others") -> Demand:
 
 
 def when(calls: float, held: Rooms, now: datetime = EIGHT, *, demand: float = 0.0, pace: float = FAST):
-    (found,) = done_at(Outlook(now, held, hourly(demand), pace), [calls])
+    (found,) = done_at(ForecastInput(now, held, hourly(demand), pace), [calls])
     return found
 
 
@@ -74,8 +74,8 @@ def test_what_has_waited_since_the_afternoon_gets_the_next_day_by_the_half_hour(
     since = msgspec.structs.replace(hourly(0), histories_since=EIGHT)
     night = MIDNIGHT + timedelta(hours=1, minutes=1)
     left = Rooms(100, 100, 1000 - 62, 1000)
-    assert near(done_at(Outlook(night, left, since, FAST), [2])[0], MIDNIGHT + timedelta(minutes=90))
-    assert near(done_at(Outlook(night, left, hourly(0), FAST), [2])[0], night)
+    assert near(done_at(ForecastInput(night, left, since, FAST), [2])[0], MIDNIGHT + timedelta(minutes=90))
+    assert near(done_at(ForecastInput(night, left, hourly(0), FAST), [2])[0], night)
 
 
 def test_many_days_are_walked_one_by_one():
@@ -103,7 +103,7 @@ def test_what_was_set_aside_and_did_not_come_is_left_in_the_days_last_hour():
 
 def test_the_demand_of_each_quarter_is_its_own():
     sums = tuple(400.0 if n > 8 * 4 else 0.0 for n in range(QUARTERS + 1))
-    (found,) = done_at(Outlook(EIGHT, rooms(), Demand({"others": sums}), FAST), [1])
+    (found,) = done_at(ForecastInput(EIGHT, rooms(), Demand({"others": sums}), FAST), [1])
     assert found >= EIGHT + timedelta(minutes=45)
 
 
@@ -141,7 +141,7 @@ def test_what_would_take_longer_than_a_year_has_no_date():
 
 def test_several_questions_are_answered_in_one_walk_as_if_asked_alone():
     needs = [500, 0, 101, 3000, 7]
-    outlook = Outlook(EIGHT, rooms(), hourly(8.0, "live"), FAST)
+    outlook = ForecastInput(EIGHT, rooms(), hourly(8.0, "live"), FAST)
     assert done_at(outlook, needs) == [done_at(outlook, [need])[0] for need in needs]
 
 

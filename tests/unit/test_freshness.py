@@ -1,4 +1,4 @@
-"""A fresh activity is looked at again: what Strava tells no event of is found within a day."""
+"""A fresh activity is rechecked: changes without an event are found within a day."""
 
 from __future__ import annotations
 
@@ -35,46 +35,43 @@ ages = st.timedeltas(timedelta(0), 2 * DAY)
         (timedelta(0), timedelta(0), True, True),
         (timedelta(0), 400 * DAY, True, True),  # an old activity, uploaded just now
         (timedelta(0), None, True, True),
-        (timedelta(0), 400 * DAY, False, False),  # found by a first sync
+        (timedelta(0), 400 * DAY, False, False),  # found by a backfill
         (timedelta(0), None, False, False),
-        (timedelta(0), DAY - MOMENT, False, True),  # found by a sweep, and begun today
+        (timedelta(0), DAY - MOMENT, False, True),  # found by a reconciliation, and started today
         (timedelta(0), DAY, False, False),
         (DAY - MOMENT, 5 * DAY, True, True),
-        (DAY, timedelta(0), True, False),  # a day after it came to us, whatever else
+        (DAY, timedelta(0), True, False),  # a day after it arrived, whatever else
     ],
 )
-def test_an_activity_is_fresh_for_a_day_when_it_was_new_or_had_begun_that_day(age, started_ago, new, fresh):
+def test_an_activity_is_fresh_for_a_day_if_it_was_new_or_started_that_day(age, started_ago, new, fresh):
     started = None if started_ago is None else NOON - started_ago
     assert is_fresh(NOON - age, started, new=new, now=NOON) is fresh
 
 
-def looks(*, streams_pending: bool) -> list[tuple[timedelta, bool]]:
-    """All later looks at an activity that came at noon: after how long, and whether at streams alone."""
-    now, found = NOON, []
-    while look := next_recheck(NOON, now, streams_pending=streams_pending):
-        found.append((look.at - NOON, look.streams_only))
-        now = look.at
-    return found
+def rechecks_of(*, streams_pending: bool) -> list[tuple[timedelta, bool]]:
+    """Return all rechecks of an activity that arrived at noon: the delay, and whether for streams only."""
+    now, rechecks = NOON, []
+    while recheck := next_recheck(NOON, now, streams_pending=streams_pending):
+        rechecks.append((recheck.at - NOON, recheck.streams_only))
+        now = recheck.at
+    return rechecks
 
 
-def test_the_detail_is_read_again_after_a_quarter_of_an_hour_six_hours_and_a_day():
-    """Pain 19."""
-    assert looks(streams_pending=False) == [
+def test_the_detail_is_rechecked_after_15_minutes_6_hours_and_a_day():
+    assert rechecks_of(streams_pending=False) == [
         (timedelta(minutes=15), False),
         (timedelta(hours=6), False),
         (timedelta(hours=24), False),
     ]
 
 
-def test_missing_streams_are_asked_for_in_between_and_alone():
-    """Pain 20."""
-    found = looks(streams_pending=True)
-    assert [after for after, _ in found] == sorted({*RECHECKS, *STREAM_RETRIES})
-    assert {after for after, alone in found if not alone} == set(RECHECKS)
+def test_missing_streams_are_requested_between_the_rechecks_without_the_detail():
+    rechecks = rechecks_of(streams_pending=True)
+    assert [after for after, _ in rechecks] == sorted({*RECHECKS, *STREAM_RETRIES})
+    assert {after for after, alone in rechecks if not alone} == set(RECHECKS)
 
 
 def test_the_delays_of_missing_streams_grow_up_to_a_day():
-    """Pain 20."""
     gaps = [later - earlier for earlier, later in pairwise(STREAM_RETRIES)]
     assert gaps == sorted(gaps)
     assert STREAM_RETRIES[0] <= timedelta(minutes=1)
@@ -82,22 +79,22 @@ def test_the_delays_of_missing_streams_grow_up_to_a_day():
 
 
 @given(ages, st.booleans())
-def test_a_look_lies_ahead_and_within_the_day(age, pending):
-    look = next_recheck(NOON, NOON + age, streams_pending=pending)
-    assert (look is None) == (age >= DAY)
-    if look is not None:
-        assert NOON + age < look.at <= NOON + DAY
+def test_a_recheck_lies_ahead_and_within_the_day(age, pending):
+    recheck = next_recheck(NOON, NOON + age, streams_pending=pending)
+    assert (recheck is None) == (age >= DAY)
+    if recheck is not None:
+        assert NOON + age < recheck.at <= NOON + DAY
 
 
 @given(ages)
-def test_a_worker_that_was_late_skips_looks_and_does_not_catch_up_on_them(age):
-    """After a night without quota there is one look, not five."""
-    look = next_recheck(NOON, NOON + age, streams_pending=True)
+def test_a_late_worker_skips_missed_rechecks(age):
+    """After a night without quota there is one recheck, not five."""
+    recheck = next_recheck(NOON, NOON + age, streams_pending=True)
     later = [step for step in (*RECHECKS, *STREAM_RETRIES) if NOON + step > NOON + age]
-    assert (look and look.at) == (NOON + min(later) if later else None)
+    assert (recheck and recheck.at) == (NOON + min(later) if later else None)
 
 
-# What the handler makes of it
+# The handler
 
 
 def record(*, manual: bool = False, ago: timedelta = timedelta(hours=1), **columns) -> ActivityRecord:
@@ -105,12 +102,12 @@ def record(*, manual: bool = False, ago: timedelta = timedelta(hours=1), **colum
     return ActivityRecord(ACTIVITY, ATHLETE, "detail", columns, "{}")
 
 
-def held(*, ago: timedelta = timedelta(0), announced: bool = True, **changes) -> StoredActivity:
-    """An activity that came to us so long before noon, and is stored with its streams."""
-    plain = StoredActivity(
+def stored(*, ago: timedelta = timedelta(0), announced: bool = True, **changes) -> StoredActivity:
+    """An activity that arrived `ago` before noon, and is stored with its streams."""
+    activity = StoredActivity(
         ACTIVITY, ATHLETE, "synced", stream_state="present", first_seen=NOON - ago, announced=announced
     )
-    return msgspec.structs.replace(plain, **changes)
+    return msgspec.structs.replace(activity, **changes)
 
 
 async def run(api: FakeApi, clock, known: StoredActivity | None = None, cause="event:e1", **hint):
@@ -118,20 +115,19 @@ async def run(api: FakeApi, clock, known: StoredActivity | None = None, cause="e
     return await handler(job(hint=RefreshHint(cause=cause, **hint)))
 
 
-async def test_a_fresh_activity_is_looked_at_again_in_the_lane_of_rereads(clock):
-    """Pain 19."""
+async def test_a_fresh_activity_is_rechecked_in_the_recheck_lane(clock):
     outcome = await run(FakeApi(activity=record(), streams=STREAMS), clock)
     (again,) = outcome.then
     assert (again.kind, again.key, again.athlete_id) == ("refresh_activity", f"activity:{ACTIVITY}", ATHLETE)
     assert (again.lane, again.due_at) == (Lane.RECHECK, NOON + timedelta(minutes=15))
     assert again.hint == RefreshHint(cause="recheck")
-    assert again.hint_time == 0  # no event said so: an event that comes meanwhile is newer
+    assert again.hint_time == 0  # no event caused it: any event that comes meanwhile is newer
 
 
 @pytest.mark.parametrize(("age", "lane"), [(0, Lane.LIVE), (16, Lane.LIVE), (61, Lane.RECHECK)])
 async def test_missing_streams_of_the_last_hour_are_live_work(clock, age, lane):
-    """An upload is there with its streams: no history comes before them."""
-    known = held(ago=timedelta(minutes=age), stream_state="pending")
+    """An upload is complete only with its streams, so no backfill goes before them."""
+    known = stored(ago=timedelta(minutes=age), stream_state="pending")
     outcome = await run(FakeApi(activity=record(), streams=b"{}"), clock, known)
     (again,) = outcome.then
     assert again.lane == lane
@@ -144,19 +140,19 @@ async def test_missing_streams_of_the_last_hour_are_live_work(clock, age, lane):
         (None, 400 * DAY, "backfill", False),
         (None, timedelta(hours=2), "backfill", True),
         (None, timedelta(hours=2), "reconciliation", True),
-        (held(), 400 * DAY, "reconciliation", True),  # an event had told of it before
-        (held(ago=DAY), timedelta(hours=30), "event:e1", False),
-        (held(ago=40 * DAY), 41 * DAY, "event:e1", False),  # a late edit of an old activity
-        (held(ago=40 * DAY, sync_status="deleted"), 41 * DAY, "event:e1", True),  # revived
+        (stored(), 400 * DAY, "reconciliation", True),  # an event had announced it before
+        (stored(ago=DAY), timedelta(hours=30), "event:e1", False),
+        (stored(ago=40 * DAY), 41 * DAY, "event:e1", False),  # a late edit of an old activity
+        (stored(ago=40 * DAY, sync_status="deleted"), 41 * DAY, "event:e1", True),  # revived
     ],
 )
-async def test_only_what_came_to_us_within_a_day_is_looked_at_again(clock, known, ago, cause, again):
+async def test_only_activities_that_arrived_within_a_day_are_rechecked(clock, known, ago, cause, again):
     outcome = await run(FakeApi(activity=record(ago=ago), streams=STREAMS), clock, known, cause)
     assert bool(outcome.then) is again
 
 
-async def test_a_manual_activity_is_read_again_too_and_its_streams_are_not(clock):
-    """Pain 20: a manual one costs no stream call."""
+async def test_a_manual_activity_is_rechecked_without_streams(clock):
+    """A manual activity has no streams, so no call asks for them."""
     api = FakeApi(activity=record(manual=True))
     (again,) = (await run(api, clock)).then
     assert (again.due_at, again.hint.streams_only) == (NOON + timedelta(minutes=15), False)
@@ -166,7 +162,7 @@ async def test_a_manual_activity_is_read_again_too_and_its_streams_are_not(clock
 async def live_through(
     clock, api: FakeApi, known: StoredActivity | None = None
 ) -> list[tuple[timedelta, str]]:
-    """All looks at an activity until none comes any more: when, and what was asked for."""
+    """Run all rechecks of an activity; return when each ran and its calls."""
     state, hint, made = known, {"cause": "event:e1"}, []
     while True:
         before = len(api.calls)
@@ -174,7 +170,7 @@ async def live_through(
         assert isinstance(outcome, Done)
         made.append((clock.now() - NOON, "+".join(api.asked[before:])))
         streams = next((e.state for e in outcome.effects if isinstance(e, StoreStreams)), None)
-        state = held(stream_state=streams or (state and state.stream_state))
+        state = stored(stream_state=streams or (state and state.stream_state))
         if not outcome.then:
             return made
         (again,) = outcome.then
@@ -183,8 +179,8 @@ async def live_through(
 
 
 @pytest.mark.parametrize("nothing", [b"{}", NotVisible(404)])
-async def test_streams_that_come_late_are_stored_and_asked_for_no_more(clock, nothing):
-    """Pain 20: empty twice, then full."""
+async def test_late_streams_are_stored_and_not_requested_again(clock, nothing):
+    """Empty twice, then full."""
     made = await live_through(clock, FakeApi(activity=record(), streams=[nothing, nothing, STREAMS]))
     assert made == [
         (timedelta(0), "activity+streams"),
@@ -198,7 +194,6 @@ async def test_streams_that_come_late_are_stored_and_asked_for_no_more(clock, no
 
 @pytest.mark.parametrize("nothing", [b"{}", NotVisible(404)])
 async def test_streams_that_never_come_are_absent_after_a_day_and_not_before(clock, nothing):
-    """Pain 20."""
     states, known, hint = [], None, {"cause": "event:e1"}
     while True:
         outcome = await run(FakeApi(activity=record(), streams=nothing), clock, known, **hint)
@@ -207,7 +202,7 @@ async def test_streams_that_never_come_are_absent_after_a_day_and_not_before(clo
             break
         (again,) = outcome.then
         known, hint = (
-            held(stream_state="pending"),
+            stored(stream_state="pending"),
             {"cause": "recheck", "streams_only": again.hint.streams_only},
         )
         clock.advance(seconds=(again.due_at - clock.now()).total_seconds())
@@ -216,58 +211,57 @@ async def test_streams_that_never_come_are_absent_after_a_day_and_not_before(clo
     assert len(states) == 1 + len({*RECHECKS, *STREAM_RETRIES})
 
 
-async def test_a_description_that_no_event_told_of_is_stored_within_a_quarter_of_an_hour(clock):
-    """Pain 19."""
+async def test_a_description_edited_without_an_event_is_stored_within_15_minutes(clock):
     api = FakeApi(activity=[record(), record(description="along the canal")], streams=STREAMS)
     (again,) = (await run(api, clock)).then
     clock.advance(minutes=15)
     assert again.due_at <= clock.now()
-    outcome = await run(api, clock, held(), again.hint.cause)
+    outcome = await run(api, clock, stored(), again.hint.cause)
     (detail,) = outcome.effects
     assert isinstance(detail, StoreDetail)
     assert detail.record.columns["description"] == "along the canal"
     assert detail.received_at is None
 
 
-async def test_a_look_that_comes_late_after_the_day_is_the_last_and_settles_the_streams(clock):
+async def test_a_recheck_after_the_day_is_the_last_and_marks_missing_streams_absent(clock):
     clock.advance(hours=30)
     outcome = await run(
-        FakeApi(streams=b"{}"), clock, held(stream_state="pending"), "recheck", streams_only=True
+        FakeApi(streams=b"{}"), clock, stored(stream_state="pending"), "recheck", streams_only=True
     )
     assert outcome == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
 
 
-async def test_streams_of_a_late_upload_that_no_event_told_of_are_still_in_the_making(clock):
-    """Pains 20 and 50: found by a comparison, it has just come, whenever it began."""
+async def test_streams_of_a_late_upload_without_an_event_are_still_expected(clock):
+    """A reconciliation found it just now, whenever the activity started."""
     api = FakeApi(activity=record(ago=10 * DAY), streams=[b"{}", STREAMS])
-    found = await run(api, clock, None, "reconciliation")
-    (look,) = found.then
-    assert found.effects[1] == StoreStreams(ACTIVITY, ATHLETE, "pending")
+    rechecks = await run(api, clock, None, "reconciliation")
+    (recheck,) = rechecks.then
+    assert rechecks.effects[1] == StoreStreams(ACTIVITY, ATHLETE, "pending")
     late = msgspec.structs.replace(
-        held(stream_state="pending"), started=NOON - 10 * DAY, announced=False, first_seen=NOON
+        stored(stream_state="pending"), started=NOON - 10 * DAY, announced=False, first_seen=NOON
     )
-    clock.advance(seconds=(look.due_at - clock.now()).total_seconds())
-    outcome = await run(api, clock, late, look.hint.cause, streams_only=look.hint.streams_only)
+    clock.advance(seconds=(recheck.due_at - clock.now()).total_seconds())
+    outcome = await run(api, clock, late, recheck.hint.cause, streams_only=recheck.hint.streams_only)
     assert outcome.effects[0].state == "present"
     assert outcome.then  # its description may still be edited
 
 
 @pytest.mark.parametrize("cause", ["event:e1", "reconciliation", "backfill"])
-async def test_streams_are_still_in_the_making_also_when_the_first_call_for_them_failed(clock, cause):
-    """Pain 20: the activity began an hour ago, however it came to us."""
+async def test_streams_are_still_expected_after_the_first_request_failed(clock, cause):
+    """The activity started an hour ago, whatever led to its fetch."""
     api = FakeApi(activity=record(), streams=[TransientError(503), b"{}"])
     first = await run(api, clock, None, cause)
-    part = held(stream_state=None, sync_status="syncing", announced=cause.startswith("event:"))
+    part = stored(stream_state=None, sync_status="syncing", announced=cause.startswith("event:"))
     part = msgspec.structs.replace(part, started=NOON - timedelta(hours=1))
     outcome = await run(api, clock, part, cause, detail_version=first.hint.detail_version)
     assert outcome.effects == (StoreStreams(ACTIVITY, ATHLETE, "pending"),)
     assert outcome.then
 
 
-async def test_a_look_at_streams_that_has_to_wait_stays_one_at_streams_alone(clock):
+async def test_a_recheck_of_streams_that_must_wait_stays_a_recheck_of_streams_only(clock):
     spent = QuotaSpent("read_15min", NOON + timedelta(minutes=15))
     outcome = await run(
-        FakeApi(streams=spent), clock, held(stream_state="pending"), "recheck", streams_only=True
+        FakeApi(streams=spent), clock, stored(stream_state="pending"), "recheck", streams_only=True
     )
     assert isinstance(outcome, Snooze)
     assert outcome.hint == RefreshHint(cause="recheck", streams_only=True)

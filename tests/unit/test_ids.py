@@ -1,4 +1,4 @@
-"""Identifiers: version 7, and in the order in which they were made."""
+"""Identifiers are UUIDs of version 7 and sort in the order of their creation."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ NOW_MS = 1_795_000_000_000
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch):
-    """What other tests made before does not matter, nor what is made here to them."""
+    """Isolate the counter: ids of other tests do not matter here, nor these ids there."""
     monkeypatch.setattr(ids, "_last", 0)
 
 
-def test_has_the_bits_of_version_7():
+def test_an_id_has_the_bits_of_version_7():
     for made in (uuid.UUID(uuid7(NOW_MS + step)) for step in range(50)):
         assert (made.version, made.variant) == (7, uuid.RFC_4122)
 
 
-def test_holds_its_instant():
+def test_an_id_contains_its_instant():
     assert uuid.UUID(uuid7(NOW_MS)).int >> 80 == NOW_MS
 
 
@@ -43,6 +43,6 @@ def test_ids_rise_even_when_the_clock_goes_back(instants):
     assert len(set(made)) == len(made)
 
 
-def test_text_and_value_sort_alike():
+def test_ids_sort_the_same_as_text_and_as_numbers():
     made = [uuid7(NOW_MS + step % 3) for step in range(100)]
-    assert [uuid.UUID(one) for one in sorted(made)] == sorted(uuid.UUID(one) for one in made)
+    assert [uuid.UUID(text) for text in sorted(made)] == sorted(uuid.UUID(text) for text in made)

@@ -1,4 +1,4 @@
-"""Strava's JSON becomes typed columns: recorded answers, the traps of section 12, and what is merely odd."""
+"""Strava's JSON becomes typed columns, also where it is misleading or malformed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from feedzone.errors import TransientError
 from feedzone.strava import payloads
-from feedzone.strava.answers import decode
+from feedzone.strava.responses import decode
 
 SMALL = {"id": 7, "athlete": {"id": 3}}
 CALL = "GET activities/7"
@@ -21,7 +21,7 @@ def read(level: str = "detail", **members: Any) -> dict[str, Any]:
     return payloads.activity(msgspec.json.encode(SMALL | members), level, CALL).columns
 
 
-def test_a_recorded_run(recorded):
+def test_a_recorded_run_fills_its_columns(recorded):
     body = (recorded / "activity_run_detailed.json").read_bytes()
     run = payloads.activity(body, "detail", CALL)
     assert (run.id, run.level, run.manual) == (1946417534, "detail", False)
@@ -55,15 +55,14 @@ def test_a_recorded_run(recorded):
     assert run.columns["summary_polyline"]
 
 
-def test_a_recorded_ride_in_summer(recorded):
+def test_a_recorded_ride_in_summer_time_has_its_offset(recorded):
     ride = payloads.activity((recorded / "activity_ride_detailed.json").read_bytes(), "detail", CALL).columns
     assert (ride["distance"], ride["trainer"], ride["average_temp"]) == (101529.0, True, 28)
     assert (ride["gear_id"], ride["start_lat"], ride["start_lng"]) == (None, 49.197681, 7.883777)
     assert (ride["timezone"], ride["utc_offset"]) == ("America/New_York", -14400)
 
 
-def test_a_recorded_manual_swim(recorded):
-    """Pain 56."""
+def test_a_recorded_manual_swim_has_no_sensors(recorded):
     swim = payloads.activity((recorded / "activity_swim_detailed.json").read_bytes(), "summary", CALL)
     assert swim.manual
     assert swim.columns["start_date"] == datetime(2018, 4, 7, 0, 10, tzinfo=UTC)
@@ -72,14 +71,14 @@ def test_a_recorded_manual_swim(recorded):
     assert not {"upload_id", "visibility", "description", "start_lat"} & set(swim.columns)
 
 
-def test_a_recorded_page(recorded):
+def test_a_recorded_page_lists_summaries(recorded):
     body = (recorded / "activities_page.json").read_bytes()
     page = payloads.activity_page(body, "GET athlete/activities page 1")
-    told = msgspec.json.decode(body)
-    assert [record.id for record in page] == [entry["id"] for entry in told]
+    received = msgspec.json.decode(body)
+    assert [record.id for record in page] == [entry["id"] for entry in received]
     assert {record.level for record in page} == {"summary"}
     assert {record.athlete_id for record in page} == {26462176}
-    for record, entry in zip(page, told, strict=True):
+    for record, entry in zip(page, received, strict=True):
         assert msgspec.json.decode(record.raw) == entry
         assert record.columns["distance"] == entry["distance"]
         assert not {"description", "calories"} & set(record.columns)
@@ -94,21 +93,19 @@ def test_absent_is_not_null():
     }
 
 
-def test_the_text_is_kept_as_received():
+def test_the_json_text_is_stored_as_received():
     body = b'{ "id": 7, "athlete": {"id": 3}, "kudos": 1.50, "new": {"a": [null]} }'
     assert payloads.activity(body, "detail", CALL).raw == body.decode()
 
 
 @pytest.mark.parametrize("activity_id", [2**53 + 1, 2**63 - 1])
 def test_ids_have_64_bits(activity_id):
-    """Pain 56."""
     body = msgspec.json.encode({"id": activity_id, "athlete": {"id": activity_id}, "upload_id": activity_id})
     record = payloads.activity(body, "summary", CALL)
     assert (record.id, record.athlete_id, record.columns["upload_id"]) == (activity_id,) * 3
 
 
-def test_a_sport_that_nobody_has_heard_of_stays_what_it_is():
-    """Pain 55."""
+def test_an_unknown_sport_type_is_stored_unchanged():
     assert read(sport_type="UnderwaterPadel", type="Workout") == {
         "sport_type": "UnderwaterPadel",
         "type": "Workout",
@@ -120,13 +117,12 @@ def test_a_sport_that_nobody_has_heard_of_stays_what_it_is():
     [
         ("2026-07-01T12:00:00Z", "2026-07-01T08:00:00Z", -14400.0),
         ("2026-01-01T12:00:00Z", "2026-01-01T07:00:00Z", -18000.0),
-        # The hour that there is twice: only the instant tells which one.
+        # The hour that occurs twice at the end of summer time: only the instant is unique.
         ("2026-11-01T05:30:00Z", "2026-11-01T01:30:00Z", -14400.0),
         ("2026-11-01T06:30:00Z", "2026-11-01T01:30:00Z", -18000.0),
     ],
 )
-def test_time_is_an_instant_a_wall_time_a_zone_and_an_offset(utc, wall, offset):
-    """Pain 54."""
+def test_a_start_time_is_an_instant_a_wall_time_a_zone_and_an_offset(utc, wall, offset):
     columns = read(
         start_date=utc, start_date_local=wall, timezone="(GMT-05:00) America/New_York", utc_offset=offset
     )
@@ -139,8 +135,7 @@ def test_time_is_an_instant_a_wall_time_a_zone_and_an_offset(utc, wall, offset):
 
 
 @pytest.mark.parametrize(("wall", "hidden"), [("00:00:01", True), ("00:00:00", False), ("12:00:01", False)])
-def test_a_hidden_start_is_told_from_midnight(wall, hidden):
-    """Pain 54."""
+def test_a_hidden_start_time_differs_from_midnight(wall, hidden):
     assert read(start_date_local=f"2026-05-01T{wall}Z")["start_hidden"] is hidden
 
 
@@ -163,14 +158,13 @@ def test_the_zone_is_named_without_the_offset_that_ignores_summer(text, zone):
     ("latlng", "place"),
     [([48.2, 16.4], (48.2, 16.4)), ([], (None, None)), (None, (None, None)), ([48.2], (None, None))],
 )
-def test_no_place_is_empty_or_null(latlng, place):
-    """Pain 56."""
+def test_a_missing_position_may_be_empty_or_null(latlng, place):
     columns = read(start_latlng=latlng)
     assert (columns["start_lat"], columns["start_lng"]) == place
 
 
-def test_a_row_indoors_has_no_place_and_no_line():
-    """Pain 56: as a machine uploads it; the streams come without `latlng`."""
+def test_indoor_rowing_has_no_position_and_no_track():
+    """As a rowing machine uploads it; the streams come without `latlng`."""
     row = read(
         sport_type="Rowing",
         type="Rowing",
@@ -188,8 +182,8 @@ def test_a_row_indoors_has_no_place_and_no_line():
 
 
 @pytest.mark.parametrize("hidden", [None, []])
-def test_an_activity_that_begins_in_a_privacy_zone_keeps_what_is_not_hidden(hidden):
-    """Pain 56: the start is hidden and the rest of the line is not; who may see it is kept."""
+def test_an_activity_that_starts_in_a_privacy_zone_keeps_its_visible_parts(hidden):
+    """Strava hides the start and not the rest of the track; the visibility is stored."""
     ride = read(
         sport_type="Ride",
         start_latlng=hidden,
@@ -218,7 +212,7 @@ def test_an_activity_that_begins_in_a_privacy_zone_keeps_what_is_not_hidden(hidd
         ({"map": {"summary_polyline": ""}}, {"summary_polyline": None}),
     ],
 )
-def test_odd_but_clear_values_are_taken(members, columns):
+def test_unusual_but_clear_values_are_accepted(members, columns):
     assert read(**members) == columns
 
 
@@ -242,8 +236,7 @@ def test_odd_but_clear_values_are_taken(members, columns):
         {"private": "perhaps"},
     ],
 )
-def test_a_member_of_an_unexpected_kind_is_left_out_and_the_others_stay(odd):
-    """Pain 56."""
+def test_a_member_of_an_unexpected_type_is_left_out_and_the_others_stay(odd):
     body = msgspec.json.encode(SMALL | odd | {"sport_type": "Ride", "kilojoules": 3.5})
     record = payloads.activity(body, "detail", CALL)
     assert record.columns == {"sport_type": "Ride", "kilojoules": 3.5}
@@ -267,7 +260,7 @@ def test_a_member_of_an_unexpected_kind_is_left_out_and_the_others_stay(odd):
         b'{"id":1,"athlete":{"id":1},"unread":"\xff"}',
     ],
 )
-def test_a_good_status_without_an_activity_is_an_outage(body):
+def test_a_successful_status_without_an_activity_is_an_outage(body):
     with pytest.raises(TransientError) as caught:
         payloads.activity(body, "detail", CALL)
     assert (caught.value.status, caught.value.call) == (200, CALL)
@@ -277,12 +270,12 @@ def test_a_good_status_without_an_activity_is_an_outage(body):
     "body",
     [b"", b"<html>", b"{}", b"null", b'[{"id":1,"athlete":{"id":2}},{"id":2}]', b"[null]", b'[{"id":1}'],
 )
-def test_a_page_is_whole_or_an_outage(body):
+def test_a_page_with_an_unreadable_entry_is_an_outage(body):
     with pytest.raises(TransientError):
         payloads.activity_page(body, "GET athlete/activities page 2")
 
 
-def test_a_page_keeps_its_odd_entries():
+def test_a_page_keeps_entries_with_malformed_members():
     body = b'[{"id":1,"athlete":{"id":2},"distance":"far"},{"id":2,"athlete":{"id":2}}]'
     assert [record.columns for record in payloads.activity_page(body, CALL)] == [{}, {}]
 
@@ -292,15 +285,15 @@ def test_an_empty_page_is_empty():
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>maintenance</html>", b'{"a":', b"\xff"])
-def test_a_good_status_without_json_is_an_outage(body):
+def test_a_successful_status_without_json_is_an_outage(body):
     with pytest.raises(TransientError, match="not JSON"):
         decode(body, 200, "GET athlete")
 
 
-def test_a_grant_says_when_it_ends_and_hides_its_tokens(recorded):
+def test_a_grant_has_its_expiry_and_hides_its_tokens(recorded):
     cases = msgspec.json.decode((recorded / "exchanges.json").read_bytes())
-    told = next(case["body"] for case in cases if case["case"] == "token_refresh_token")
-    grant = payloads.grant(msgspec.json.decode(told))
+    received = next(case["body"] for case in cases if case["case"] == "token_refresh_token")
+    grant = payloads.grant(msgspec.json.decode(received))
     assert (grant.access_token, grant.refresh_token) == ("new-access-token", "new-refresh-token")
     assert grant.expires_at == datetime(2018, 11, 23, 2, 29, 59, tzinfo=UTC)
     assert "new-" not in repr(grant)
@@ -308,7 +301,7 @@ def test_a_grant_says_when_it_ends_and_hides_its_tokens(recorded):
 
 @pytest.mark.parametrize("number", [2**31, -(2**31) - 1, 2**70, 1e300])
 def test_a_number_that_fits_no_column_is_left_out_and_the_others_stay(number):
-    """Pain 56: PostgreSQL would refuse the whole activity."""
+    """PostgreSQL would refuse the whole activity."""
     members = {"elapsed_time": number, "workout_type": number, "utc_offset": number}
     columns = read(name="Long", **members)
     assert columns["name"] == "Long"

@@ -1,4 +1,4 @@
-"""How a forecast is said to people."""
+"""How the command line words a forecast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from fakes import NOON
 
 from feedzone.cli.budget import day_and_time, to_go
-from feedzone.queries.schemas.quota import SyncOutlook
+from feedzone.queries.quota import SyncOutlook
 
 NIGHT = datetime.fromisoformat("2026-11-04T00:20:00+00:00")
 
@@ -16,13 +16,13 @@ NIGHT = datetime.fromisoformat("2026-11-04T00:20:00+00:00")
 @pytest.mark.parametrize(
     ("sync", "words"),
     [
-        ((38, 214, 352, NIGHT), "38 of 214 activities, 352 calls to go, done tomorrow 00:20 UTC"),
-        ((38, 214, 1, NOON), "38 of 214 activities, 1 call to go, done 12:00 UTC"),
-        ((0, 0, 2, None), "0 of 0 activities, 2 calls to go, no end in sight yet"),
+        ((38, 214, 352, NIGHT), "38 of 214 activities, 352 requests queued, done tomorrow 00:20 UTC"),
+        ((38, 214, 1, NOON), "38 of 214 activities, 1 request queued, done 12:00 UTC"),
+        ((0, 0, 2, None), "0 of 0 activities, 2 requests queued, end not known yet"),
         ((214, 214, 0, None), "214 of 214 activities"),
     ],
 )
-def test_what_a_sync_still_needs_is_one_sentence(sync, words):
+def test_the_progress_of_a_sync_is_one_sentence(sync, words):
     assert to_go(SyncOutlook(*sync), NOON) == words
 
 

@@ -10,7 +10,14 @@ import pytest
 from fakes import ACTIVITY, ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, encode, job, unanswered
 
 from feedzone.domain.activity import ActivityRecord, StoredActivity
-from feedzone.domain.effect import CountForged, MarkAthlete, NoteFailure, StoreDetail, StoreStreams, Tombstone
+from feedzone.domain.effect import (
+    MarkAthlete,
+    NoteFailure,
+    RecordRejectedClaim,
+    StoreDetail,
+    StoreStreams,
+    Tombstone,
+)
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (
@@ -123,8 +130,8 @@ SECOND = int(NOON.timestamp())
     ("seen", "believed"),
     [
         ({}, True),
-        ({"told_at": SECOND, "fetched": NOON + timedelta(seconds=0.9)}, True),
-        ({"told_at": SECOND + 1}, False),
+        ({"last_event_time": SECOND, "fetched": NOON + timedelta(seconds=0.9)}, True),
+        ({"last_event_time": SECOND + 1}, False),
         ({"fetched": NOON + timedelta(seconds=1)}, False),
     ],
 )
@@ -158,7 +165,7 @@ async def test_a_forged_delete_leaves_the_activity_and_is_counted(clock):
     outcome = await run(FakeApi(activity=record()), clock, DELETE, HELD)
     detail, forged = outcome.effects
     assert isinstance(detail, StoreDetail)
-    assert forged == CountForged("event:e1", "delete")
+    assert forged == RecordRejectedClaim("event:e1", "delete")
     assert outcome.note.startswith("forged")
 
 
@@ -166,7 +173,7 @@ async def test_a_forged_delete_of_an_activity_of_an_unwanted_sport_is_called_so_
     records = FakeRecords(HELD, sports=frozenset({"Swim"}))
     handler = RefreshActivity(FakeApi(activity=record()), records, clock, random.Random(1), encode)
     outcome = await handler(job("refresh_activity", DELETE))
-    assert CountForged("event:e1", "delete") in outcome.effects
+    assert RecordRejectedClaim("event:e1", "delete") in outcome.effects
     assert outcome.note.startswith("forged")
 
 
@@ -178,14 +185,14 @@ async def test_what_a_list_left_out_though_it_is_alive_is_no_forgery(clock):
 
 async def test_a_forged_delete_of_a_manual_activity_is_counted_too(clock):
     outcome = await run(FakeApi(activity=record(manual=True)), clock, DELETE, HELD)
-    assert outcome.effects[-1] == CountForged("event:e1", "delete")
+    assert outcome.effects[-1] == RecordRejectedClaim("event:e1", "delete")
     assert not any(isinstance(effect, Tombstone) for effect in outcome.effects)
 
 
 async def test_a_forged_delete_is_counted_once_when_the_streams_fail(clock):
     api = FakeApi(activity=record(), streams=[TransientError(500), STREAMS])
     first = await run(api, clock, DELETE, CROPPED)
-    assert CountForged("event:e1", "delete") in first.effects
+    assert RecordRejectedClaim("event:e1", "delete") in first.effects
     assert first.hint.action == "refresh"
     assert written(await run(api, clock, first.hint, PART)) == (PRESENT,)
 
@@ -198,7 +205,7 @@ async def test_a_delete_of_another_athletes_activity_is_refused_and_counted(cloc
     assert isinstance(outcome, Done)
     assert "forged" in outcome.note
     assert api.calls == []
-    assert outcome.effects == (CountForged("event:e1", "delete"),)
+    assert outcome.effects == (RecordRejectedClaim("event:e1", "delete"),)
 
 
 @pytest.mark.parametrize("failure", TRANSIENT)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from fakes import ATHLETE, NOON, FakeApi, FakeRecords, job, unanswered
 
-from feedzone.domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
+from feedzone.domain.effect import ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
 from feedzone.domain.job import RevokeHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (
@@ -73,7 +73,7 @@ async def test_an_unverified_one_is_believed_when_strava_refuses_our_access(cloc
 
 async def test_a_forged_one_is_counted_and_nothing_goes(clock):
     outcome = await run(FakeApi(is_deauthorized=False), clock, HEARD)
-    assert outcome.effects == (CountForged("event:e1", "deauthorization"),)
+    assert outcome.effects == (RecordRejectedClaim("event:e1", "deauthorization"),)
     assert outcome.note.startswith("forged")
 
 

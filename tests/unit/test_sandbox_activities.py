@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from feedzone.sandbox import World
-from feedzone.sandbox.history import Spec
+from feedzone.sandbox.history import ActivitySpec
 from feedzone.sandbox.polyline import decode, encode
 from feedzone.sandbox.streams import KEYS, build
 
@@ -30,15 +30,15 @@ def world() -> World:
     return make_world()
 
 
-def one_of_each(world: World) -> list[Spec]:
-    first: dict[str, Spec] = {}
+def first_of_each_sport(world: World) -> list[ActivitySpec]:
+    first: dict[str, ActivitySpec] = {}
     for spec in world.activities.values():
         if not spec.manual:
             first.setdefault(spec.shape, spec)
     return list(first.values())
 
 
-def streams_of(world: World, spec: Spec) -> dict[str, list[Any]]:
+def streams_of(world: World, spec: ActivitySpec) -> dict[str, list[Any]]:
     motion = world.motion(spec)
     assert motion is not None
     return build(motion, set(KEYS), world.stride(spec))
@@ -49,20 +49,22 @@ def metres(a: list[float], b: list[float]) -> float:
     return math.hypot((a[0] - b[0]) * 111_320, (a[1] - b[1]) * 111_320 * math.cos(mid))
 
 
-def test_the_same_seed_makes_the_same_world_whatever_is_looked_at_first() -> None:
-    one, other = make_world(3, 3, 90), make_world(3, 3, 90)
-    ids = sorted(one.activities)
-    backwards = {i: other.detail(other.activities[i]) for i in reversed(ids)}
+def test_the_same_seed_makes_the_same_world_in_any_order_of_reads() -> None:
+    first, second = make_world(3, 3, 90), make_world(3, 3, 90)
+    ids = sorted(first.activities)
+    reverse_details = {i: second.detail(second.activities[i]) for i in reversed(ids)}
     for i in ids:
-        assert msgspec.json.encode(one.detail(one.activities[i])) == msgspec.json.encode(backwards[i])
+        assert msgspec.json.encode(first.detail(first.activities[i])) == msgspec.json.encode(
+            reverse_details[i]
+        )
 
 
-def test_another_seed_makes_another_world() -> None:
+def test_a_different_seed_makes_a_different_world() -> None:
     assert set(make_world(1, 1).activities) != set(make_world(2, 1).activities)
 
 
 def test_every_kind_of_sport_occurs(world: World) -> None:
-    shapes = {spec.shape for spec in one_of_each(world)}
+    shapes = {spec.shape for spec in first_of_each_sport(world)}
     assert {"Ride", "Run", "Swim", "VirtualRide", "Walk", "Hike", "WeightTraining", "Rowing"} <= shapes
     assert any(spec.manual for spec in world.activities.values())
     assert {spec.visibility for spec in world.activities.values()} == {
@@ -73,41 +75,43 @@ def test_every_kind_of_sport_occurs(world: World) -> None:
 
 
 def test_distance_and_time_only_grow(world: World) -> None:
-    for spec in one_of_each(world):
-        found = streams_of(world, spec)
-        assert all(a <= b for a, b in pairwise(found["distance"]))
-        assert all(a < b for a, b in pairwise(found["time"]))
-        assert len({len(channel) for channel in found.values()}) == 1
+    for spec in first_of_each_sport(world):
+        channels = streams_of(world, spec)
+        assert all(a <= b for a, b in pairwise(channels["distance"]))
+        assert all(a < b for a, b in pairwise(channels["time"]))
+        assert len({len(channel) for channel in channels.values()}) == 1
 
 
-def test_the_summary_says_what_the_streams_say(world: World) -> None:
-    for spec in one_of_each(world):
-        found, summary = streams_of(world, spec), world.summary(spec)
-        assert summary["distance"] == found["distance"][-1]
-        assert summary["elapsed_time"] == found["time"][-1]
-        moving = sum(b - a for (a, b), m in zip(pairwise(found["time"]), found["moving"], strict=False) if m)
+def test_the_summary_matches_the_streams(world: World) -> None:
+    for spec in first_of_each_sport(world):
+        channels, summary = streams_of(world, spec), world.summary(spec)
+        assert summary["distance"] == channels["distance"][-1]
+        assert summary["elapsed_time"] == channels["time"][-1]
+        moving = sum(
+            b - a for (a, b), m in zip(pairwise(channels["time"]), channels["moving"], strict=False) if m
+        )
         assert summary["moving_time"] == moving
-        if "altitude" in found:
-            assert summary["elev_high"] == max(found["altitude"])
-            assert summary["elev_low"] == min(found["altitude"])
-            climbed = sum(b - a for a, b in pairwise(found["altitude"]) if b > a)
+        if "altitude" in channels:
+            assert summary["elev_high"] == max(channels["altitude"])
+            assert summary["elev_low"] == min(channels["altitude"])
+            climbed = sum(b - a for a, b in pairwise(channels["altitude"]) if b > a)
             assert summary["total_elevation_gain"] == pytest.approx(climbed, rel=0.05, abs=8)
-        if "velocity_smooth" in found:
-            assert summary["max_speed"] == max(found["velocity_smooth"])
+        if "velocity_smooth" in channels:
+            assert summary["max_speed"] == max(channels["velocity_smooth"])
         for channel, name in (("heartrate", "heartrate"), ("cadence", "cadence"), ("watts", "watts")):
-            if channel in found:
-                assert summary[f"average_{name}"] == pytest.approx(mean(found[channel]), abs=0.5)
-        if "heartrate" in found:
-            assert summary["max_heartrate"] == max(found["heartrate"])
+            if channel in channels:
+                assert summary[f"average_{name}"] == pytest.approx(mean(channels[channel]), abs=0.5)
+        if "heartrate" in channels:
+            assert summary["max_heartrate"] == max(channels["heartrate"])
 
 
-def test_the_track_is_as_long_as_the_distance_and_leads_home(world: World) -> None:
-    for spec in one_of_each(world):
-        found, summary = streams_of(world, spec), world.summary(spec)
-        if "latlng" not in found:
+def test_the_track_is_as_long_as_the_distance_and_returns_to_its_start(world: World) -> None:
+    for spec in first_of_each_sport(world):
+        channels, summary = streams_of(world, spec), world.summary(spec)
+        if "latlng" not in channels:
             assert summary["start_latlng"] == []
             continue
-        track = found["latlng"]
+        track = channels["latlng"]
         assert sum(metres(a, b) for a, b in pairwise(track)) == pytest.approx(summary["distance"], rel=0.03)
         assert metres(track[0], track[-1]) < max(600, summary["distance"] * 0.05)
         assert summary["start_latlng"] == track[0]
@@ -115,34 +119,34 @@ def test_the_track_is_as_long_as_the_distance_and_leads_home(world: World) -> No
         assert all(round(lat, 6) == lat and round(lng, 6) == lng for lat, lng in track)
 
 
-def test_a_place_has_one_height_however_it_is_reached(world: World) -> None:
+def test_a_place_has_the_same_altitude_in_every_activity(world: World) -> None:
     heights: dict[tuple[float, float], list[float]] = {}
     athlete = next(iter(world.athletes))
     for spec in world.visible(athlete, private_too=True)[:60]:
-        if not spec.manual and "latlng" in (found := streams_of(world, spec)):
-            for (lat, lng), height in zip(found["latlng"], found["altitude"], strict=True):
+        if not spec.manual and "latlng" in (channels := streams_of(world, spec)):
+            for (lat, lng), height in zip(channels["latlng"], channels["altitude"], strict=True):
                 heights.setdefault((round(lat, 5), round(lng, 5)), []).append(height)
-    crossings = [found for found in heights.values() if len(found) > 1]
+    crossings = [altitudes for altitudes in heights.values() if len(altitudes) > 1]
     assert crossings
-    assert max(max(found) - min(found) for found in crossings) < 3
+    assert max(max(altitudes) - min(altitudes) for altitudes in crossings) < 3
 
 
 def test_polylines_decode_to_the_track(world: World) -> None:
-    for spec in one_of_each(world):
-        drawn = world.detail(spec)["map"]
-        if not drawn["summary_polyline"]:
+    for spec in first_of_each_sport(world):
+        activity_map = world.detail(spec)["map"]
+        if not activity_map["summary_polyline"]:
             continue
         track = streams_of(world, spec)["latlng"]
-        for text in (drawn["polyline"], drawn["summary_polyline"]):
+        for text in (activity_map["polyline"], activity_map["summary_polyline"]):
             points = decode(text)
             assert encode(points) == text
             assert metres(list(points[0]), track[0]) < 2
             assert metres(list(points[-1]), track[-1]) < 2
-        assert len(decode(drawn["summary_polyline"])) < 200
+        assert len(decode(activity_map["summary_polyline"])) < 200
 
 
 def test_splits_and_laps_add_up_to_the_activity(world: World) -> None:
-    for spec in one_of_each(world):
+    for spec in first_of_each_sport(world):
         detail = world.detail(spec)
         for parts in (detail["laps"], detail.get("splits_metric", detail["laps"])):
             assert sum(p["distance"] for p in parts) == pytest.approx(
@@ -160,7 +164,7 @@ def test_a_manual_activity_has_no_streams_and_no_upload(world: World) -> None:
     assert summary["map"] == {"id": f"a{spec.id}", "resource_state": 2}
 
 
-def test_local_time_wears_a_z_and_only_utc_offset_knows_about_summer(world: World) -> None:
+def test_local_time_ends_in_z_and_only_utc_offset_follows_daylight_saving(world: World) -> None:
     new_yorker = next(a for a in world.athletes.values() if a.city.name == "New York")
     summer = world.record(new_yorker.id, start=1_783_000_000)
     winter = world.record(new_yorker.id, start=1_768_000_000)

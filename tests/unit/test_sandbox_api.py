@@ -1,4 +1,4 @@
-"""What a bearer meets in-process: list order, scopes, streams and limits."""
+"""The sandbox's API, called in-process: order of lists, scopes, streams and rate limits."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ NOON = 1_795_003_200.0
 
 class NoWire:
     async def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
-        raise AssertionError("nothing is posted here")
+        raise AssertionError("this test posts no event")
 
     async def get(self, url: str, params: dict[str, str], timeout: float) -> tuple[int, str, bytes]:
-        raise AssertionError("nothing is fetched here")
+        raise AssertionError("this test makes no handshake")
 
 
 class Client:
-    """A world at noon UTC with one athlete, and a way to call it without sockets."""
+    """A world at noon UTC with one athlete, and an in-process client for it."""
 
     def __init__(self, limits: Limits | None = None, behaviour: Behaviour | None = None) -> None:
         self.now = NOON
         self.slept: list[float] = []
         self.world = World(5, lambda: self.now, limits, behaviour=behaviour)
-        self.me = self.world.add_athlete(120)
+        self.athlete = self.world.add_athlete(120)
         self.app = create_app(self.world, Sender(self.world, NoWire(), self.sleep))
         self.token = ""
 
@@ -32,8 +32,8 @@ class Client:
         self.slept.append(seconds)
 
     def connect(self, *scopes: str) -> None:
-        every = ["read", "activity:read", "activity:read_all", "profile:read_all"]
-        self.token = self.world.connect(self.me.id, scopes or every).access_token
+        all_scopes = ["read", "activity:read", "activity:read_all", "profile:read_all"]
+        self.token = self.world.connect(self.athlete.id, scopes or all_scopes).access_token
 
     async def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         if self.token:
@@ -46,9 +46,9 @@ class Client:
 
 @pytest.fixture
 def client() -> Client:
-    made = Client()
-    made.connect()
-    return made
+    connected = Client()
+    connected.connect()
+    return connected
 
 
 def error(answer: Answer) -> tuple[int, str, str, str]:
@@ -71,7 +71,7 @@ async def test_the_list_is_newest_first_unless_only_after_is_given(client: Clien
     assert len(oldest) == len(both) > 30
 
 
-async def test_pages_end_with_an_empty_list_and_miss_nothing(client: Client) -> None:
+async def test_paging_until_an_empty_page_returns_every_activity_once(client: Client) -> None:
     seen: list[int] = []
     for page in range(1, 100):
         rows = (await client.get(f"/athlete/activities?per_page=7&page={page}")).json
@@ -79,7 +79,7 @@ async def test_pages_end_with_an_empty_list_and_miss_nothing(client: Client) -> 
             break
         seen += [row["id"] for row in rows]
     assert len(seen) == len(set(seen))
-    assert set(seen) == {row["id"] for row in client.world.truth(client.me.id)}
+    assert set(seen) == {row["id"] for row in client.world.truth(client.athlete.id)}
 
 
 async def test_more_than_200_a_page_is_refused(client: Client) -> None:
@@ -87,7 +87,7 @@ async def test_more_than_200_a_page_is_refused(client: Client) -> None:
 
 
 async def test_only_you_activities_need_read_all(client: Client) -> None:
-    secret = client.world.record(client.me.id, visibility="only_me")
+    secret = client.world.record(client.athlete.id, visibility="only_me")
     assert (await client.get(f"/activities/{secret.id}")).status == 200
     client.connect("read", "activity:read")
     assert error(await client.get(f"/activities/{secret.id}")) == (404, "Activity", "", "not found")
@@ -99,22 +99,22 @@ async def test_without_an_activity_scope_data_is_401_and_no_event_is_sent(client
     before = client.world.journal.event_count
     answer = await client.get("/athlete/activities")
     assert error(answer) == (401, "AccessToken", "activity:read_permission", "missing")
-    client.world.record(client.me.id)
+    client.world.record(client.athlete.id)
     assert client.world.journal.event_count == before
 
 
-async def test_hiding_looks_like_a_delete_to_those_without_read_all(client: Client) -> None:
+async def test_without_read_all_hiding_an_activity_sends_a_delete(client: Client) -> None:
     client.connect("read", "activity:read")
-    spec = client.world.record(client.me.id)
+    spec = client.world.record(client.athlete.id)
     client.world.hide(spec.id)
     client.world.rename(spec.id, "Still hidden")
     client.world.unhide(spec.id)
-    told = [event.aspect_type for _, event in client.world.journal.events]
-    assert told == ["create", "delete", "create"]
+    aspects = [event.aspect_type for _, event in client.world.journal.events]
+    assert aspects == ["create", "delete", "create"]
 
 
-async def test_hiding_is_an_update_with_string_values_for_those_with_read_all(client: Client) -> None:
-    spec = client.world.record(client.me.id)
+async def test_with_read_all_hiding_an_activity_sends_an_update_with_string_values(client: Client) -> None:
+    spec = client.world.record(client.athlete.id)
     client.world.hide(spec.id)
     client.world.unhide(spec.id)
     updates = [event.updates for _, event in client.world.journal.events]
@@ -127,13 +127,13 @@ async def test_the_athlete_is_detailed_only_with_profile_read_all(client: Client
     assert "bikes" not in (await client.get("/athlete")).json
 
 
-async def test_nobody_reads_somebody_elses_activities(client: Client) -> None:
+async def test_an_athlete_cannot_read_another_athletes_activities(client: Client) -> None:
     other = client.world.record(client.world.add_athlete(0).id)
     assert (await client.get(f"/activities/{other.id}")).status == 404
 
 
-async def test_streams_come_as_object_or_array_and_bring_distance(client: Client) -> None:
-    ride = client.world.record(client.me.id, "Ride", 30)
+async def test_streams_are_an_object_or_array_and_always_include_distance(client: Client) -> None:
+    ride = client.world.record(client.athlete.id, "Ride", 30)
     path = f"/activities/{ride.id}/streams"
     keyed = (await client.get(f"{path}?keys=time,latlng&key_by_type=true")).json
     listed = (await client.get(f"{path}?keys=time,latlng")).json
@@ -144,32 +144,32 @@ async def test_streams_come_as_object_or_array_and_bring_distance(client: Client
     assert keyed["time"]["original_size"] == len(keyed["time"]["data"])
 
 
-async def test_streams_count_but_carry_no_limit_headers(client: Client) -> None:
-    run = client.world.record(client.me.id)
+async def test_stream_calls_count_but_carry_no_rate_limit_headers(client: Client) -> None:
+    run = client.world.record(client.athlete.id)
     answer = await client.get(f"/activities/{run.id}/streams?keys=time&key_by_type=true")
     assert not [name for name in answer.headers if "ratelimit" in name]
     assert (await client.get("/athlete")).headers["x-ratelimit-usage"] == "2,2"
 
 
 async def test_a_manual_activity_answers_404_for_streams(client: Client) -> None:
-    swim = client.world.record(client.me.id, "Swim", manual=True)
+    swim = client.world.record(client.athlete.id, "Swim", manual=True)
     answer = await client.get(f"/activities/{swim.id}/streams?keys=time&key_by_type=true")
     assert answer.json["message"] == "Resource Not Found"
 
 
-async def test_every_documented_part_of_an_activity_answers(client: Client) -> None:
-    run = client.world.record(client.me.id)
+async def test_every_documented_endpoint_of_an_activity_responds(client: Client) -> None:
+    run = client.world.record(client.athlete.id)
     for part in ("", "/laps", "/comments", "/photos?size=5000"):
         assert (await client.get(f"/activities/{run.id}{part}")).status == 200
     assert (await client.get(f"/activities/{run.id}/zones")).status in (200, 402)
     upload = (await client.get(f"/uploads/{client.world.summary(run)['upload_id']}")).json
     assert upload["activity_id"] == run.id
     assert (await client.get(f"/gear/{run.gear_id}")).json["id"] == run.gear_id
-    client.world.retire_gear(client.me.id, str(run.gear_id), delete=True)
+    client.world.retire_gear(client.athlete.id, str(run.gear_id), delete=True)
     assert (await client.get(f"/gear/{run.gear_id}")).status == 404
 
 
-async def test_a_spent_quarter_hour_answers_429_until_the_next_one() -> None:
+async def test_after_the_15_minute_limit_calls_get_429_until_the_next_window() -> None:
     client = Client(Limits(10, 100, 3, 50))
     client.connect()
     statuses = [(await client.get("/athlete")).status for _ in range(5)]
@@ -186,7 +186,7 @@ async def test_a_spent_quarter_hour_answers_429_until_the_next_one() -> None:
     assert client.world.journal.answered_429 == client.world.journal.over_limit == 4
 
 
-async def test_a_spent_day_answers_429_until_midnight_utc() -> None:
+async def test_after_the_daily_limit_calls_get_429_until_midnight_utc() -> None:
     client = Client(Limits(100, 4, 100, 4))
     client.connect()
     client.world.consume(4)

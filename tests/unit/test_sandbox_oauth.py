@@ -1,4 +1,4 @@
-"""Connecting, refreshing, leaving and subscribing, in-process."""
+"""Consent, tokens, revocation and the push subscription of the sandbox, called in-process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACK = "http://localhost:8000/connect/callback"
 
 class FakeWire:
     async def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
-        raise AssertionError("nothing is posted here")
+        raise AssertionError("this test posts no event")
 
     async def get(self, url: str, params: dict[str, str], timeout: float) -> tuple[int, str, bytes]:
         reply = {
@@ -30,13 +30,13 @@ class FakeWire:
 
 
 class Client:
-    """A world at noon UTC with one athlete, and a way to call it without sockets."""
+    """A world at noon UTC with one athlete, and an in-process client for it."""
 
     def __init__(self, limits: Limits | None = None, behaviour: Behaviour | None = None) -> None:
         self.now = NOON
         self.slept: list[float] = []
         self.world = World(5, lambda: self.now, limits, behaviour=behaviour)
-        self.me = self.world.add_athlete(120)
+        self.athlete = self.world.add_athlete(120)
         self.app = create_app(self.world, Sender(self.world, FakeWire(), self.sleep))
         self.token = ""
 
@@ -44,8 +44,8 @@ class Client:
         self.slept.append(seconds)
 
     def connect(self, *scopes: str) -> None:
-        every = ["read", "activity:read", "activity:read_all", "profile:read_all"]
-        self.token = self.world.connect(self.me.id, scopes or every).access_token
+        all_scopes = ["read", "activity:read", "activity:read_all", "profile:read_all"]
+        self.token = self.world.connect(self.athlete.id, scopes or all_scopes).access_token
 
     async def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         if self.token:
@@ -64,9 +64,9 @@ class Client:
 
 @pytest.fixture
 def client() -> Client:
-    made = Client()
-    made.connect()
-    return made
+    connected = Client()
+    connected.connect()
+    return connected
 
 
 def error(answer: Answer) -> tuple[int, str, str, str]:
@@ -75,43 +75,43 @@ def error(answer: Answer) -> tuple[int, str, str, str]:
 
 
 def consent(**changes: str) -> str:
-    asked = {
+    params = {
         "client_id": "12345", "redirect_uri": BACK, "response_type": "code", "state": "s1",
         "scope": "read,activity:read,activity:read_all",
     } | changes  # fmt: skip
-    return f"/oauth/authorize?{urlencode(asked)}"
+    return f"/oauth/authorize?{urlencode(params)}"
 
 
-async def test_consent_leads_back_with_code_state_and_granted_scope() -> None:
+async def test_consent_redirects_back_with_code_state_and_granted_scope() -> None:
     client = Client()
     page = await client.call("GET", consent())
     assert page.status == 200
     assert page.body.count(b'type="checkbox"') == 3
-    url = consent(sandbox_athlete=str(client.me.id), sandbox_scope="read,activity:read")
+    url = consent(sandbox_athlete=str(client.athlete.id), sandbox_scope="read,activity:read")
     back = parse_qs(urlsplit((await client.call("GET", url)).headers["location"]).query)
     assert (back["state"], back["scope"]) == (["s1"], ["read,activity:read"])
     pair = await client.token_call(grant_type="authorization_code", code=back["code"][0])
-    assert pair.json["athlete"]["id"] == client.me.id
+    assert pair.json["athlete"]["id"] == client.athlete.id
     assert pair.json["expires_in"] == 21600
     assert not [name for name in pair.headers if "ratelimit" in name]
     reused = await client.token_call(grant_type="authorization_code", code=back["code"][0])
     assert error(reused) == (400, "AuthorizationCode", "code", "invalid")
 
 
-async def test_the_consent_form_can_be_narrowed_and_cancelled() -> None:
+async def test_an_athlete_can_grant_fewer_scopes_or_cancel() -> None:
     client = Client()
     body = dict(parse_qs(urlsplit(consent()).query))
     fields = [(k, v[0]) for k, v in body.items()]
-    ticked = [*fields, ("athlete_id", str(client.me.id)), ("grant", "read"), ("decision", "authorize")]
-    there = await client.call("POST", "/oauth/authorize", urlencode(ticked).encode())
-    assert parse_qs(urlsplit(there.headers["location"]).query)["scope"] == ["read"]
+    ticked = [*fields, ("athlete_id", str(client.athlete.id)), ("grant", "read"), ("decision", "authorize")]
+    authorized = await client.call("POST", "/oauth/authorize", urlencode(ticked).encode())
+    assert parse_qs(urlsplit(authorized.headers["location"]).query)["scope"] == ["read"]
     cancelled = await client.call(
         "POST", "/oauth/authorize", urlencode([*fields, ("decision", "cancel")]).encode()
     )
     assert parse_qs(urlsplit(cancelled.headers["location"]).query)["error"] == ["access_denied"]
 
 
-async def test_foreign_redirects_and_unknown_clients_are_refused() -> None:
+async def test_redirects_to_other_hosts_and_unknown_clients_are_refused() -> None:
     client = Client()
     assert error(await client.call("GET", consent(redirect_uri="https://evil.example/")))[2] == "redirect_uri"
     assert error(await client.call("GET", consent(client_id="1")))[2] == "client_id"
@@ -121,8 +121,8 @@ async def test_foreign_redirects_and_unknown_clients_are_refused() -> None:
     assert error(wrong)[2] == "client_secret"
 
 
-async def test_the_same_access_token_comes_back_until_less_than_an_hour_is_left(client: Client) -> None:
-    first = client.world.grants.live[client.me.id].refresh_token
+async def test_a_refresh_returns_the_same_tokens_while_more_than_an_hour_is_left(client: Client) -> None:
+    first = client.world.grants.live[client.athlete.id].refresh_token
     same = (await client.token_call(grant_type="refresh_token", refresh_token=first)).json
     assert (same["access_token"], same["refresh_token"]) == (client.token, first)
     client.now += 5 * 3600 + 1
@@ -134,14 +134,14 @@ async def test_the_same_access_token_comes_back_until_less_than_an_hour_is_left(
     assert client.world.grants.stale_token_uses == {first: 1}
 
 
-async def test_an_expired_access_token_is_401(client: Client) -> None:
+async def test_an_expired_access_token_gets_401(client: Client) -> None:
     client.now += 21600
     assert error(await client.get("/athlete")) == (401, "Athlete", "access_token", "invalid")
 
 
-async def test_revoking_either_token_ends_both_and_sends_the_deauthorisation(client: Client) -> None:
+async def test_revoking_either_token_ends_both_and_sends_a_deauthorisation_event(client: Client) -> None:
     basic = "Basic " + base64.b64encode(b"12345:sandbox-secret").decode()
-    grant = client.world.grants.live[client.me.id]
+    grant = client.world.grants.live[client.athlete.id]
     for _ in range(2):
         form = urlencode({"token": grant.refresh_token}).encode()
         assert (await client.call("POST", "/oauth/revoke", form, authorization=basic)).status == 200
@@ -151,16 +151,16 @@ async def test_revoking_either_token_ends_both_and_sends_the_deauthorisation(cli
     assert event.updates == {"authorized": "false"}
 
 
-async def test_deauthorize_counts_against_the_limits(client: Client) -> None:
+async def test_deauthorize_counts_against_the_rate_limits(client: Client) -> None:
     answer = await client.post("/oauth/deauthorize")
     assert answer.json == {"access_token": client.token}
     assert answer.headers["x-readratelimit-usage"] == "1,1"
 
 
 @pytest.mark.parametrize("where", ["consent", "exchange"])
-async def test_without_a_free_seat_nobody_connects(where: Any) -> None:
+async def test_without_a_free_seat_no_athlete_can_connect(where: Any) -> None:
     client = Client(behaviour=Behaviour(seats=0, seats_checked=where))
-    answer = await client.call("GET", consent(sandbox_athlete=str(client.me.id)))
+    answer = await client.call("GET", consent(sandbox_athlete=str(client.athlete.id)))
     if where == "exchange":
         code = parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
         answer = await client.token_call(grant_type="authorization_code", code=code)
@@ -179,24 +179,24 @@ async def test_without_a_free_seat_nobody_connects(where: Any) -> None:
     ],
 )
 async def test_a_subscription_needs_a_working_callback(client: Client, url: str, code: str) -> None:
-    mine = {"client_id": "12345", "client_secret": "sandbox-secret", "verify_token": "v"}
-    refused = await client.post("/api/v3/push_subscriptions", callback_url=url, **mine)
+    credentials = {"client_id": "12345", "client_secret": "sandbox-secret", "verify_token": "v"}
+    refused = await client.post("/api/v3/push_subscriptions", callback_url=url, **credentials)
     assert error(refused) == (400, "PushSubscription", "callback url", code)
 
 
-async def test_there_is_one_subscription_and_it_costs_nothing(client: Client) -> None:
-    mine = {"client_id": "12345", "client_secret": "sandbox-secret"}
-    made = await client.post(
-        "/api/v3/push_subscriptions", callback_url="http://good/", verify_token="v", **mine
+async def test_there_is_at_most_one_subscription_and_its_calls_do_not_count(client: Client) -> None:
+    credentials = {"client_id": "12345", "client_secret": "sandbox-secret"}
+    created = await client.post(
+        "/api/v3/push_subscriptions", callback_url="http://good/", verify_token="v", **credentials
     )
-    assert made.status == 201
-    assert made.headers["x-ratelimit-usage"] == "0,0"
+    assert created.status == 201
+    assert created.headers["x-ratelimit-usage"] == "0,0"
     second = await client.post(
-        "/api/v3/push_subscriptions", callback_url="http://good/", verify_token="v", **mine
+        "/api/v3/push_subscriptions", callback_url="http://good/", verify_token="v", **credentials
     )
     assert error(second) == (400, "PushSubscription", "", "already exists")
-    listed = await client.get(f"/push_subscriptions?{urlencode(mine)}")
-    assert [row["id"] for row in listed.json] == [made.json["id"]]
-    path = f"/api/v3/push_subscriptions/{made.json['id']}?{urlencode(mine)}"
+    listed = await client.get(f"/push_subscriptions?{urlencode(credentials)}")
+    assert [row["id"] for row in listed.json] == [created.json["id"]]
+    path = f"/api/v3/push_subscriptions/{created.json['id']}?{urlencode(credentials)}"
     assert (await client.call("DELETE", path)).status == 204
-    assert (await client.get(f"/push_subscriptions?{urlencode(mine)}")).json == []
+    assert (await client.get(f"/push_subscriptions?{urlencode(credentials)}")).json == []

@@ -1,4 +1,4 @@
-"""The sandbox's answers have the fields and kinds of values that recorded Strava answers have."""
+"""The sandbox's responses have the same fields and value types as recorded Strava responses."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from feedzone.sandbox import World
 from feedzone.sandbox.athletes import detailed_json, summary_json
 
 RECORDED = os.environ.get("FEEDZONE_RECORDED", "")
-pytestmark = pytest.mark.skipif(not RECORDED, reason="FEEDZONE_RECORDED names no recorded answers")
-# What only other athletes, segments or an older API version could bring.
-NOT_MADE = {"similar_activities", "embed_token"}
+pytestmark = pytest.mark.skipif(
+    not RECORDED, reason="FEEDZONE_RECORDED names no folder of recorded responses"
+)
+# These fields need other athletes, segments or an older API version.
+NOT_SIMULATED = {"similar_activities", "embed_token"}
 
 
 def recorded(name: str) -> Any:
@@ -24,50 +26,50 @@ def recorded(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def world() -> World:
-    made = World(3, lambda: 1_795_000_000.0)
+    new_world = World(3, lambda: 1_795_000_000.0)
     for _ in range(6):
-        made.add_athlete(0)
-    return made
+        new_world.add_athlete(0)
+    return new_world
 
 
 def premium_runner(world: World) -> int:
     return next(a.id for a in world.athletes.values() if a.premium and a.has_hr)
 
 
-def assert_like(ours: dict[str, Any], real: dict[str, Any], missing_allowed: set[str]) -> None:
-    assert set(real) - set(ours) <= missing_allowed
+def assert_like(simulated: dict[str, Any], real: dict[str, Any], missing_allowed: set[str]) -> None:
+    assert set(real) - set(simulated) <= missing_allowed
     for key, value in real.items():
-        if value is not None and ours.get(key) is not None:
-            kinds = (
+        if value is not None and simulated.get(key) is not None:
+            types = (
                 (int, float)
                 if isinstance(value, int | float) and not isinstance(value, bool)
                 else type(value)
             )
-            assert isinstance(ours[key], kinds), key
+            assert isinstance(simulated[key], types), key
 
 
-def test_a_list_row_is_like_a_recorded_one(world: World) -> None:
+def test_a_list_row_has_the_recorded_fields(world: World) -> None:
     spec = world.record(premium_runner(world), "Run", 40)
     assert_like(world.summary(spec), recorded("activities_page")[0], set())
 
 
-def test_a_detail_is_like_a_recorded_one(world: World) -> None:
+def test_a_detail_has_the_recorded_fields(world: World) -> None:
     detail = world.detail(world.record(premium_runner(world), "Run", 40))
     real = recorded("activity_run_detailed")
-    assert_like(detail, real, NOT_MADE)
+    assert_like(detail, real, NOT_SIMULATED)
     for part in ("laps", "splits_metric", "splits_standard"):
         assert_like(detail[part][0], real[part][0], {"pace_zone"})
     assert_like(detail["gear"], real["gear"], set())
 
 
-def test_a_manual_activity_lacks_what_the_recorded_one_lacks(world: World) -> None:
+def test_a_manual_activity_lacks_the_same_fields_as_a_recorded_one(world: World) -> None:
     spec = world.record(premium_runner(world), "Swim", 40, manual=True)
-    ours, real = world.summary(spec), recorded("activity_swim_detailed")
-    assert_like(ours, real, set())
-    assert set(ours["map"]) == set(real["map"])
+    simulated, real = world.summary(spec), recorded("activity_swim_detailed")
+    assert_like(simulated, real, set())
+    assert set(simulated["map"]) == set(real["map"])
 
 
-def test_athletes_are_like_recorded_ones(world: World) -> None:
+def test_athletes_have_the_recorded_fields(world: World) -> None:
     athlete = world.athletes[premium_runner(world)]
     assert_like(detailed_json(athlete), recorded("athlete"), set())
     assert detailed_json(athlete)["shoes"]

@@ -1,4 +1,4 @@
-"""Settings: one line for what is wrong, no secret anywhere, and defaults that work."""
+"""Settings: a one-line error that names the setting, no secret in any output, working defaults."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SECRETS = {
 
 @pytest.fixture(autouse=True)
 def nothing_is_set(monkeypatch, tmp_path):
-    """No setting of this machine, and an empty working directory."""
+    """Hide the settings of this machine, and work in an empty directory."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
-def given(monkeypatch):
+def load_with(monkeypatch):
     def load(**values: str) -> Settings:
         for name, value in values.items():
             monkeypatch.setenv(name, value)
@@ -39,8 +39,8 @@ def given(monkeypatch):
     return load
 
 
-def test_the_defaults_are_those_of_the_design(given):
-    settings = given()
+def test_the_defaults_work_without_any_setting(load_with):
+    settings = load_with()
     assert (settings.queue_batch_size, settings.queue_poll_interval) == (10, 5000)
     assert (settings.initial_sync_days, settings.max_sync_retries, settings.timeout_s) == (30, 3, 30)
     assert settings.strava_api_base_url == "https://www.strava.com/api/v3"
@@ -49,8 +49,8 @@ def test_the_defaults_are_those_of_the_design(given):
     assert settings.retention_days is None
 
 
-def test_rate_limits_are_set_as_stravas_headers_have_them(given):
-    settings = given(STRAVA_RATE_LIMIT="400, 4000", STRAVA_READ_RATE_LIMIT="200,2000")
+def test_rate_limits_are_written_like_stravas_headers(load_with):
+    settings = load_with(STRAVA_RATE_LIMIT="400, 4000", STRAVA_READ_RATE_LIMIT="200,2000")
     assert (settings.strava_rate_limit, settings.strava_read_rate_limit) == ((400, 4000), (200, 2000))
 
 
@@ -95,34 +95,34 @@ def test_rate_limits_are_set_as_stravas_headers_have_them(given):
         ("WEBHOOK_SIGNATURE", "enforce", "WEBHOOK_SECRET"),
     ],
 )
-def test_an_invalid_setting_is_one_line_that_names_it_and_what_it_takes(given, name, value, takes):
+def test_an_invalid_setting_is_one_line_that_names_it_and_says_what_to_do(load_with, name, value, takes):
     with pytest.raises(SettingsError, match=f"^{name}") as caught:
-        given(**{name: value})
+        load_with(**{name: value})
     assert takes in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_env_file_in_another_encoding_is_one_line_that_names_it(given, tmp_path):
+def test_an_env_file_in_another_encoding_is_one_line_that_names_it(load_with, tmp_path):
     (tmp_path / ".env").write_bytes("API_KEY=café".encode("latin-1"))
     with pytest.raises(SettingsError, match=r"\.env"):
-        given()
+        load_with()
 
 
-def test_no_secret_is_ever_shown(given):
-    settings = given(**SECRETS)
+def test_printed_settings_show_no_secret(load_with):
+    settings = load_with(**SECRETS)
     assert "canary" not in f"{settings}{settings!r}{settings.model_dump()}"
 
 
 @pytest.mark.parametrize("broken", [{"QUEUE_BATCH_SIZE": "0"}, {"WEBHOOK_PATH_SECRET": "canary/path"}])
-def test_no_secret_is_shown_in_an_error(given, broken):
+def test_an_error_shows_no_secret(load_with, broken):
     with pytest.raises(SettingsError) as caught:
-        given(**(SECRETS | broken))
+        load_with(**(SECRETS | broken))
     assert "canary" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_all_secrets_are_handed_to_the_redactor(given):
-    told = given(**SECRETS).secrets()
-    assert {text for text in told if "canary" in text} == {
+def test_all_secrets_are_redacted(load_with):
+    secrets = load_with(**SECRETS).secrets()
+    assert {text for text in secrets if "canary" in text} == {
         "canary-client-secret",
         "canary-verify-token",
         "canary-webhook-secret",
@@ -133,24 +133,24 @@ def test_all_secrets_are_handed_to_the_redactor(given):
         "canary-api-key",
         "canary-database",
     }
-    assert told == sorted(told, key=len, reverse=True)
+    assert secrets == sorted(secrets, key=len, reverse=True)
 
 
-def test_a_derived_verify_token_is_a_secret_too(given):
-    settings = given(STRAVA_CLIENT_SECRET="canary-client-secret")
+def test_a_derived_verify_token_is_a_secret_too(load_with):
+    settings = load_with(STRAVA_CLIENT_SECRET="canary-client-secret")
     assert settings.verify_token in settings.secrets()
 
 
-def test_the_verify_token_is_ours_and_stays(given):
-    derived = given(STRAVA_CLIENT_SECRET="one").verify_token
-    assert given(STRAVA_CLIENT_SECRET="one").verify_token == derived
-    assert given(STRAVA_CLIENT_SECRET="two").verify_token != derived
+def test_the_verify_token_is_derived_and_stable(load_with):
+    derived = load_with(STRAVA_CLIENT_SECRET="one").verify_token
+    assert load_with(STRAVA_CLIENT_SECRET="one").verify_token == derived
+    assert load_with(STRAVA_CLIENT_SECRET="two").verify_token != derived
     assert "two" not in derived
-    assert given(STRAVA_VERIFY_TOKEN="chosen").verify_token == "chosen"
+    assert load_with(STRAVA_VERIFY_TOKEN="chosen").verify_token == "chosen"
 
 
-def test_the_session_key_is_none_of_the_other_values(given):
-    settings = given(STRAVA_CLIENT_SECRET="one")
+def test_the_session_key_differs_from_all_other_values(load_with):
+    settings = load_with(STRAVA_CLIENT_SECRET="one")
     assert settings.session_key.decode() not in (settings.verify_token, "one")
 
 
@@ -164,13 +164,13 @@ def test_the_session_key_is_none_of_the_other_values(given):
         ("enforce", "key", "enforce"),
     ],
 )
-def test_auto_enforces_signatures_once_there_is_a_key(given, mode, secret, effective):
-    assert given(WEBHOOK_SIGNATURE=mode, WEBHOOK_SECRET=secret).signature_mode == effective
+def test_auto_enforces_signatures_once_there_is_a_key(load_with, mode, secret, effective):
+    assert load_with(WEBHOOK_SIGNATURE=mode, WEBHOOK_SECRET=secret).signature_mode == effective
 
 
-def test_both_candidate_keys_are_tried_by_name(given):
-    assert given().signature_keys == []
-    assert given(WEBHOOK_SECRET="a", STRAVA_CLIENT_SECRET="b").signature_keys == [
+def test_both_candidate_signature_keys_have_names(load_with):
+    assert load_with().signature_keys == []
+    assert load_with(WEBHOOK_SECRET="a", STRAVA_CLIENT_SECRET="b").signature_keys == [
         ("WEBHOOK_SECRET", "a"),
         ("STRAVA_CLIENT_SECRET", "b"),
     ]
@@ -179,16 +179,16 @@ def test_both_candidate_keys_are_tried_by_name(given):
 @pytest.mark.parametrize(
     ("secret", "path"), [("", "/api/webhooks/strava"), ("x7_-Z", "/api/webhooks/strava/x7_-Z")]
 )
-def test_the_webhook_path_ends_in_its_secret(given, secret, path):
-    settings = given(WEBHOOK_PATH_SECRET=secret, APP_URL="https://feedzone.example.org/")
+def test_the_webhook_path_ends_in_its_secret(load_with, secret, path):
+    settings = load_with(WEBHOOK_PATH_SECRET=secret, APP_URL="https://feedzone.example.org/")
     assert settings.webhook_path == path
     assert settings.callback_url == f"https://feedzone.example.org{path}"
 
 
-def test_the_database_is_a_file_at_home_unless_it_is_set(given):
-    assert given().database == "sqlite:///.feedzone/feedzone.db"
-    assert given(FEEDZONE_HOME="/srv/fz").database == "sqlite:////srv/fz/feedzone.db"
-    assert given(DATABASE_URL="postgresql://db/x").database == "postgresql://db/x"
+def test_the_database_is_a_file_in_feedzone_home_unless_set(load_with):
+    assert load_with().database == "sqlite:///.feedzone/feedzone.db"
+    assert load_with(FEEDZONE_HOME="/srv/fz").database == "sqlite:////srv/fz/feedzone.db"
+    assert load_with(DATABASE_URL="postgresql://db/x").database == "postgresql://db/x"
 
 
 @pytest.mark.parametrize(
@@ -200,44 +200,44 @@ def test_the_database_is_a_file_at_home_unless_it_is_set(given):
         ("http://localhost.example.org", False),
     ],
 )
-def test_only_this_machines_names_are_local(given, url, local):
-    assert given(APP_URL=url).is_local is local
+def test_only_addresses_of_this_machine_are_local(load_with, url, local):
+    assert load_with(APP_URL=url).is_local is local
 
 
-def test_an_env_file_in_the_working_directory_is_read_and_the_environment_wins(given, tmp_path):
+def test_an_env_file_in_the_working_directory_is_read_and_the_environment_wins(load_with, tmp_path):
     (tmp_path / ".env").write_text(
         "QUEUE_BATCH_SIZE=7\nAPI_KEY='canary'\nSOMETHING_ELSE=1\nLOG_LEVEL=debug\n"
     )
-    settings = given()
+    settings = load_with()
     assert (settings.queue_batch_size, settings.log_level) == (7, "DEBUG")
     assert settings.api_key.get_secret_value() == "canary"
-    assert given(QUEUE_BATCH_SIZE="8").queue_batch_size == 8
+    assert load_with(QUEUE_BATCH_SIZE="8").queue_batch_size == 8
 
 
-def test_an_error_in_the_env_file_names_the_setting(given, tmp_path):
+def test_an_error_in_the_env_file_names_the_setting(load_with, tmp_path):
     (tmp_path / ".env").write_text("SYNC_TIMEOUT_MS=soon\n")
     with pytest.raises(SettingsError, match=r"^SYNC_TIMEOUT_MS: "):
-        given()
+        load_with()
 
 
 @pytest.mark.parametrize("name", [name.upper() for name in Settings.model_fields])
-def test_an_empty_value_is_no_value(given, name, tmp_path):
-    default = given()
-    assert given(**{name: ""}) == default
+def test_an_empty_value_means_the_default(load_with, name, tmp_path):
+    default = load_with()
+    assert load_with(**{name: ""}) == default
     (tmp_path / ".env").write_text(f"{name}=\n")
-    assert given() == default
+    assert load_with() == default
 
 
-def test_settings_do_not_change(given):
+def test_settings_are_frozen(load_with):
     with pytest.raises(ValueError, match="frozen"):
-        given().queue_batch_size = 1
+        load_with().queue_batch_size = 1
 
 
 @pytest.mark.parametrize(
     ("values", "missing"),
     [({}, "STRAVA_CLIENT_ID"), ({"STRAVA_CLIENT_ID": "17"}, "STRAVA_CLIENT_SECRET")],
 )
-def test_a_missing_application_is_named_where_it_is_needed(given, values, missing):
+def test_a_missing_strava_application_is_named_by_its_setting(load_with, values, missing):
     with pytest.raises(SettingsError, match=f"^{missing} is not set"):
-        given(**values).require_strava()
-    given(STRAVA_CLIENT_ID="17", STRAVA_CLIENT_SECRET="s").require_strava()
+        load_with(**values).require_strava()
+    load_with(STRAVA_CLIENT_ID="17", STRAVA_CLIENT_SECRET="s").require_strava()

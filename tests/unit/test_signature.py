@@ -27,18 +27,16 @@ def judge(header: str | None, body: bytes = BODY, now: float = NOW, keys=KEYS) -
     return verify(header, body, now=now, candidates=keys)
 
 
-def test_a_known_vector():
-    """Pain 25."""
+def test_a_known_signature_verifies():
     assert sign(BODY, KEY, NOW) == f"t={NOW},v1={VECTOR}"
     assert judge(f"t={NOW},v1={VECTOR}") == Verdict("verified", "WEBHOOK_SECRET", None)
 
 
-def test_the_vector_was_computed_independently():
+def test_the_known_signature_matches_an_independent_computation():
     assert digest() == VECTOR
 
 
-def test_the_key_that_fits_is_named():
-    """Pain 25."""
+def test_the_verdict_names_the_key_that_fits():
     assert judge(sign(BODY, "other", NOW)).key_name == "STRAVA_CLIENT_SECRET"
 
 
@@ -54,7 +52,7 @@ def test_the_key_that_fits_is_named():
         f"t={NOW},v1={VECTOR.upper()}",
     ],
 )
-def test_tolerated_spellings(header):
+def test_any_order_and_spacing_of_the_header_verifies(header):
     assert judge(header).status == "verified"
 
 
@@ -79,49 +77,49 @@ def test_tolerated_spellings(header):
         (f"t={NOW},v1={WRONG}", "no configured key"),
     ],
 )
-def test_malformed_or_wrong_is_a_mismatch_with_its_reason(header, reason):
+def test_a_malformed_or_wrong_header_is_a_mismatch_with_a_reason(header, reason):
     verdict = judge(header)
     assert (verdict.status, verdict.key_name) == ("mismatch", None)
     assert reason in verdict.reason
 
 
-def test_a_body_that_changed_by_one_byte():
+def test_a_body_changed_by_one_byte_is_a_mismatch():
     assert judge(sign(BODY, KEY, NOW), BODY + b" ").status == "mismatch"
 
 
-def test_t_is_signed():
+def test_the_signature_covers_the_time():
     assert judge(f"t={NOW + 1},v1={VECTOR}").status == "mismatch"
 
 
-def test_t_counts_as_written():
+def test_the_time_is_signed_as_written():
     assert judge(f"t=0{NOW},v1={VECTOR}").status == "mismatch"
     assert judge(f"t=0{NOW},v1={digest(t=f'0{NOW}')}").status == "verified"
 
 
 @pytest.mark.parametrize("drift", [-300, -1.5, 0, 299.9, 300])
-def test_within_the_tolerance(drift):
+def test_a_time_within_the_tolerance_verifies(drift):
     assert judge(sign(BODY, KEY, NOW), now=NOW + drift).status == "verified"
 
 
 @pytest.mark.parametrize(("drift", "side"), [(-300.5, "ahead of"), (300.5, "behind"), (86_400, "behind")])
-def test_beyond_the_tolerance(drift, side):
+def test_a_time_beyond_the_tolerance_is_a_mismatch(drift, side):
     verdict = judge(sign(BODY, KEY, NOW), now=NOW + drift)
     assert (verdict.status, verdict.key_name) == ("mismatch", None)
     assert side in verdict.reason
 
 
-def test_the_tolerance_is_the_callers():
+def test_the_caller_chooses_the_tolerance():
     late = {"now": NOW + 400.0, "candidates": KEYS}
     assert verify(sign(BODY, KEY, NOW), BODY, **late, tolerance_s=400).status == "verified"
 
 
-def test_no_header():
+def test_a_delivery_without_the_header_is_absent():
     assert judge(None) == Verdict("absent", None, None)
     assert judge(None, keys=()) == Verdict("absent", None, None)
 
 
 @pytest.mark.parametrize("keys", [(), (("WEBHOOK_SECRET", ""),)])
-def test_no_key_configured(keys):
+def test_without_a_configured_key_every_header_is_a_mismatch(keys):
     assert judge(sign(BODY, "", NOW), keys=keys) == Verdict("mismatch", None, "no key configured")
 
 
@@ -130,10 +128,10 @@ def test_an_empty_key_beside_a_real_one_never_fits():
 
 
 @given(st.binary(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(0, 10**15 - 1))
-def test_what_is_signed_verifies(body, key, t):
+def test_every_signed_body_verifies(body, key, t):
     assert verify(sign(body, key, t), body, now=t, candidates=[("k", key)]).key_name == "k"
 
 
 @given(st.text())
-def test_no_header_makes_it_raise(header):
+def test_no_header_makes_verify_raise(header):
     assert judge(header).status == "mismatch"

@@ -1,4 +1,4 @@
-"""Streams survive the blob: every value, its type, every key, whatever channels there are."""
+"""Decoding a blob restores every value, type and key of any channels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def packed(streams: dict[str, Any]) -> StreamBlob:
     return encode(json.dumps(streams).encode())
 
 
-def one(data: Any, name: str = "x") -> dict[str, Any]:
+def channel(data: Any, name: str = "x") -> dict[str, Any]:
     return {name: {"data": data, **ABOUT}}
 
 
@@ -38,18 +38,18 @@ def table(blob: StreamBlob) -> pa.Table:
 
 
 def exact(value: Any) -> str:
-    """Text that differs when the values differ at all: 1 from 1.0, 0.0 from -0.0, the order of keys."""
+    """Return a text that differs when the values differ: 1 from 1.0, 0.0 from -0.0, the order of keys."""
     return json.dumps(value)
 
 
 def survives(streams: dict[str, Any]) -> None:
-    # Read back once, because JSON itself has one number -0 where Python floats have -0.0.
+    # Parse once, because JSON has the integer -0 where Python has only the float -0.0.
     streams = json.loads(json.dumps(streams))
     assert exact(decode(packed(streams).blob)) == exact(by_data_last(streams))
 
 
 def by_data_last(streams: dict[str, Any]) -> dict[str, Any]:
-    """A channel's keys come back in their order, but `data` after them."""
+    """Return the streams with `data` as the last key of each channel, as decoding does."""
     ordered = {}
     for name, entry in streams.items():
         data = entry.get("data")
@@ -100,14 +100,14 @@ entries = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(names, entries, max_size=6))
-def test_every_answer_survives(streams):
+def test_every_response_is_restored_exactly(streams):
     survives(streams)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(measured | st.just(-0.0), min_size=1, max_size=300))
-def test_measurements_become_decimals_and_survive(data):
-    survives(one(data))
+def test_measurements_are_restored_exactly(data):
+    survives(channel(data))
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_measurements_become_decimals_and_survive(data):
         [{"a": [1]}, 3, "x"],
     ],
 )
-def test_values_survive_with_their_types(data):
-    survives(one(data))
-    survives(one(data, "latlng"))
+def test_values_are_restored_with_their_types(data):
+    survives(channel(data))
+    survives(channel(data, "latlng"))
 
 
 @pytest.mark.parametrize(
@@ -162,33 +162,42 @@ def test_values_survive_with_their_types(data):
         [{"a": 1, "b": 2}],
     ],
 )
-def test_positions_survive(data):
+def test_positions_are_restored_exactly(data):
     survives({"latlng": {"data": data, **ABOUT}, "time": {"data": [0], **ABOUT}})
 
 
 @pytest.mark.parametrize(
     "entry", [{}, {"data": None}, {"data": []}, {**ABOUT, "data": None}, {"new": [1.0, {}]}]
 )
-def test_empty_channels_keep_what_they_said(entry):
+def test_empty_channels_keep_their_members(entry):
     survives({"heartrate": entry})
     assert packed({"heartrate": entry}) == StreamBlob(packed({"heartrate": entry}).blob, ("heartrate",), 0)
 
 
-def test_no_channels():
+def test_a_response_without_channels_is_encoded():
     blob = encode(b"{}")
     assert (blob.channels, blob.samples) == ((), 0)
     assert decode(blob.blob) == {}
 
 
-def test_lengths_may_differ():
-    streams = {**one([1, 2, 3], "time"), **one([1.5], "altitude"), **one([], "watts"), **one([None], "temp")}
+def test_channels_may_have_different_lengths():
+    streams = {
+        **channel([1, 2, 3], "time"),
+        **channel([1.5], "altitude"),
+        **channel([], "watts"),
+        **channel([None], "temp"),
+    }
     survives(streams)
     assert packed(streams).samples == 3
     assert table(packed(streams))["altitude"].to_pylist() == [Decimal("1.5"), None, None]
 
 
 def test_channels_are_named_and_ordered_as_received():
-    streams = {**one([[1.5, 2.5]], "latlng"), **one([1], "time"), **one([2], "private_new_channel")}
+    streams = {
+        **channel([[1.5, 2.5]], "latlng"),
+        **channel([1], "time"),
+        **channel([2], "private_new_channel"),
+    }
     assert packed(streams).channels == ("latlng", "time", "private_new_channel")
     assert list(decode(packed(streams).blob)) == ["latlng", "time", "private_new_channel"]
 
@@ -197,11 +206,11 @@ def test_any_parquet_reader_sees_true_values_under_sensible_names():
     read = table(
         packed(
             {
-                **one([0, 1], "time"),
-                **one([[48.137154, 11.5], [48.1, 11.576124]], "latlng"),
-                **one([2.8, 3.0], "velocity_smooth"),
-                **one([True, False], "moving"),
-                **one([1 / 3, 0.5], "odd"),
+                **channel([0, 1], "time"),
+                **channel([[48.137154, 11.5], [48.1, 11.576124]], "latlng"),
+                **channel([2.8, 3.0], "velocity_smooth"),
+                **channel([True, False], "moving"),
+                **channel([1 / 3, 0.5], "odd"),
             }
         )
     )
@@ -216,26 +225,31 @@ def test_any_parquet_reader_sees_true_values_under_sensible_names():
     assert read.schema.field("time").type == pa.int32()
 
 
-def test_column_names_stay_apart_for_readers_that_ignore_case():
-    streams = {**one([[1.5, 2.5]], "latlng"), **one([1], "lat"), **one([2], "LAT"), **one([3], "")}
+def test_column_names_differ_for_readers_that_ignore_case():
+    streams = {
+        **channel([[1.5, 2.5]], "latlng"),
+        **channel([1], "lat"),
+        **channel([2], "LAT"),
+        **channel([3], ""),
+    }
     survives(streams)
     assert table(packed(streams)).column_names == ["lat", "lng", "lat_", "LAT__", "_"]
 
 
 def test_the_encodings_are_the_compact_ones():
-    streams = {**one([1, 2], "time"), **one([1.5, 2.5], "altitude"), **one([1 / 3, 2 / 3], "odd")}
+    streams = {**channel([1, 2], "time"), **channel([1.5, 2.5], "altitude"), **channel([1 / 3, 2 / 3], "odd")}
     group = pq.ParquetFile(io.BytesIO(packed(streams).blob)).metadata.row_group(0)
-    found = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
-    assert "DELTA_BINARY_PACKED" in found["time"].encodings
-    assert "DELTA_BINARY_PACKED" in found["altitude"].encodings
-    assert found["altitude"].physical_type == "INT32"
-    assert "BYTE_STREAM_SPLIT" in found["odd"].encodings
-    assert {chunk.compression for chunk in found.values()} == {"ZSTD"}
+    chunks = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    assert "DELTA_BINARY_PACKED" in chunks["time"].encodings
+    assert "DELTA_BINARY_PACKED" in chunks["altitude"].encodings
+    assert chunks["altitude"].physical_type == "INT32"
+    assert "BYTE_STREAM_SPLIT" in chunks["odd"].encodings
+    assert {chunk.compression for chunk in chunks.values()} == {"ZSTD"}
 
 
 def test_the_blob_describes_itself():
     manifest = json.loads(
-        pq.read_metadata(io.BytesIO(packed(one([1, 2, 3], "watts")).blob)).metadata[MANIFEST_KEY.encode()]
+        pq.read_metadata(io.BytesIO(packed(channel([1, 2, 3], "watts")).blob)).metadata[MANIFEST_KEY.encode()]
     )
     assert manifest == {
         "format": 1,
@@ -292,7 +306,7 @@ def test_a_run_shrinks_to_less_than_a_fifth():
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (b"", "not JSON"),
         (b"{", "not JSON"),
@@ -308,8 +322,8 @@ def test_a_run_shrinks_to_less_than_a_fifth():
         (b'{"time":{"data":{}}}', "data of stream 'time' is not a list"),
     ],
 )
-def test_malformed_answers(answer, said):
-    with pytest.raises(MalformedStreams, match=said) as caught:
+def test_a_malformed_response_is_refused(answer, message):
+    with pytest.raises(MalformedStreams, match=message) as caught:
         encode(answer)
     assert isinstance(caught.value, ValueError)
     assert isinstance(caught.value, InvalidInput)
@@ -324,31 +338,31 @@ def foreign(metadata: dict[str, str] | None) -> bytes:
     return sink.getvalue()
 
 
-LACKING = (
+WITHOUT_COLUMN = (
     '{"format":1,"channels":[{"name":"b","fields":{},"columns":[{"name":"b","kind":"int"}],"length":1}]}'
 )
 
 
 @pytest.mark.parametrize(
-    ("blob", "said"),
+    ("blob", "message"),
     [
         (b"", "cannot be read"),
         (b"not parquet at all", "cannot be read"),
         (foreign(None), "feedzone did not write it"),
         (foreign({MANIFEST_KEY: "nonsense"}), "cannot be read"),
         (foreign({MANIFEST_KEY: '{"format":2,"channels":[]}'}), "has format 2; this version reads 1"),
-        (foreign({MANIFEST_KEY: LACKING}), "lacks its column 'b'"),
+        (foreign({MANIFEST_KEY: WITHOUT_COLUMN}), "lacks its column 'b'"),
     ],
 )
-def test_unreadable_blobs(blob, said):
-    with pytest.raises(MalformedStreams, match=said):
+def test_an_unreadable_blob_is_refused(blob, message):
+    with pytest.raises(MalformedStreams, match=message):
         decode(blob)
 
 
-def test_a_damaged_value_is_noticed():
-    # Noise does not compress: zstd stores it as it is, and would not notice by itself.
+def test_a_damaged_value_is_detected():
+    # Noise does not compress, so zstd stores it unchanged and would not detect the damage.
     dice = random.Random(3)
-    blob = bytearray(packed(one([dice.random() for _ in range(4000)])).blob)
+    blob = bytearray(packed(channel([dice.random() for _ in range(4000)])).blob)
     blob[len(blob) // 2] ^= 0xFF
     with pytest.raises(MalformedStreams, match="cannot be read"):
         decode(bytes(blob))
@@ -359,7 +373,7 @@ def test_importing_the_codec_does_not_import_arrow():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_a_recorded_run():
+def test_a_recorded_run_is_restored_exactly():
     folder = os.environ.get("FEEDZONE_RECORDED")
     if not folder:
         pytest.skip("FEEDZONE_RECORDED is not set: no recorded Strava answers here")

@@ -34,7 +34,7 @@ LOOKS_SECRET = [
 
 @pytest.fixture
 def configured(monkeypatch):
-    """Configures logging; what it returns gives what has been written since."""
+    """Configure logging; return a function that reads the output since."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
@@ -60,21 +60,20 @@ def logger():
 
 
 @pytest.mark.parametrize("text", LOOKS_SECRET)
-def test_what_looks_like_a_token_is_hidden(text):
-    """Pain 39."""
+def test_text_that_looks_like_a_token_is_hidden(text):
     shown = Redactor([]).text(text)
     assert "canary" not in shown
     assert HIDDEN in shown
 
 
 @pytest.mark.parametrize("text", ["", "a plain message", "Bearer", "barcode=", "the code is 7", "activity:7"])
-def test_what_is_no_secret_stays_as_it_is(text):
+def test_text_without_secrets_stays_unchanged(text):
     assert Redactor(["secret"]).text(text) == text
 
 
 def test_the_rest_of_a_line_stays_readable():
-    told = Redactor([CANARY]).text(f"GET /cb?state=1&code={CANARY}&scope=read 502 ({CANARY})")
-    assert told == f"GET /cb?state=1&code={HIDDEN}&scope=read 502 ({HIDDEN})"
+    text = Redactor([CANARY]).text(f"GET /cb?state=1&code={CANARY}&scope=read 502 ({CANARY})")
+    assert text == f"GET /cb?state=1&code={HIDDEN}&scope=read 502 ({HIDDEN})"
 
 
 def test_a_known_secret_is_hidden_in_messages_and_values(logged):
@@ -114,7 +113,7 @@ def test_a_token_is_hidden_by_the_name_of_its_value(logged, name):
 
 
 @pytest.mark.parametrize("text", LOOKS_SECRET[:1] + LOOKS_SECRET[3:9])
-def test_tokens_that_nobody_knew_of_are_hidden(logged, text):
+def test_unknown_tokens_are_hidden(logged, text):
     logger().warning("call_failed", error=text, nested={"errors": [text]})
     logger().warning(text)
     assert "canary" not in logged()
@@ -173,10 +172,10 @@ def test_json_lines_are_json(configured):
     logger().info("job_finished", key="activity:7", nested={"a": [1, CANARY]})
     logger().debug("too quiet")
     logging.getLogger("some.library").warning("said %s", 1)
-    ours, theirs = [json.loads(line) for line in logged().splitlines()]
-    assert (ours["event"], ours["level"], ours["logger"]) == ("job_finished", "info", "feedzone.test")
-    assert ours["nested"] == {"a": [1, HIDDEN]}
-    assert (theirs["event"], theirs["level"]) == ("said 1", "warning")
+    own, foreign = [json.loads(line) for line in logged().splitlines()]
+    assert (own["event"], own["level"], own["logger"]) == ("job_finished", "info", "feedzone.test")
+    assert own["nested"] == {"a": [1, HIDDEN]}
+    assert (foreign["event"], foreign["level"]) == ("said 1", "warning")
 
 
 def test_metrics_are_counted_per_process_part():

@@ -18,7 +18,7 @@ OUTAGE = TransientError(503, "", body="<html>")
 
 
 class Strava:
-    """The token endpoint: rotates the pair, or fails as told; `during` happens while it answers."""
+    """A token endpoint that rotates the pair or raises the next failure; `during` runs meanwhile."""
 
     def __init__(self, clock, *failures: Exception, during=lambda: None) -> None:
         self.clock, self.failures, self.during = clock, list(failures), during
@@ -46,12 +46,12 @@ def expired(clock) -> FakeTokenRows:
 
 @pytest.fixture
 def ending(clock) -> FakeTokenRows:
-    """Works for another half hour: to be refreshed when that can be done."""
+    """A pair that works for another half hour, and should be refreshed if possible."""
     return FakeTokenRows(clock, left=HOUR / 2)
 
 
-async def test_who_took_a_claim_over_waits_for_the_pair_of_whom_strava_has_answered(expired, clock):
-    """Pain 34: two clocks that differ by more than a claim lasts."""
+async def test_a_process_that_took_over_a_claim_waits_for_the_pair_of_the_first_one(expired, clock):
+    """Two clocks that differ by more than a claim lasts."""
     expired.hold("there", 35)
     clock.advance(seconds=36)
 
@@ -64,14 +64,14 @@ async def test_who_took_a_claim_over_waits_for_the_pair_of_whom_strava_has_answe
     assert (row.access_token, row.status, expired.reason) == ("access-2", "active", None)
 
 
-async def test_with_more_than_an_hour_left_strava_is_not_asked(clock):
+async def test_a_token_with_more_than_an_hour_left_is_not_refreshed(clock):
     rows, strava = FakeTokenRows(clock, left=HOUR + timedelta(seconds=1)), Strava(clock)
     assert (await keeper(rows, strava).usable(ATHLETE)).access_token == "access-1"
     assert (strava.asked, rows.log) == ([], ["load"])
 
 
 @pytest.mark.parametrize("left", [HOUR, timedelta(0), -HOUR])
-async def test_with_an_hour_left_it_is_refreshed(clock, left):
+async def test_a_token_with_an_hour_left_is_refreshed(clock, left):
     rows, strava = FakeTokenRows(clock, left=left), Strava(clock)
     pair = await keeper(rows, strava).usable(ATHLETE)
     assert (pair.access_token, pair.refresh_token, pair.generation) == ("access-2", "refresh-2", 2)
@@ -79,7 +79,6 @@ async def test_with_an_hour_left_it_is_refreshed(clock, left):
 
 
 async def test_the_rotated_pair_is_stored_before_it_is_returned(expired, clock):
-    """Pain 34."""
     pair = await keeper(expired, Strava(clock)).usable(ATHLETE)
     assert expired.row == pair
     assert expired.log.index("save") < len(expired.log) - 1
@@ -87,7 +86,6 @@ async def test_the_rotated_pair_is_stored_before_it_is_returned(expired, clock):
 
 
 async def test_the_next_refresh_uses_the_rotated_token(expired, clock):
-    """Trap 8."""
     strava = Strava(clock)
     await keeper(expired, strava).usable(ATHLETE)
     clock.advance(hours=6)
@@ -97,30 +95,29 @@ async def test_the_next_refresh_uses_the_rotated_token(expired, clock):
 
 async def test_twenty_tasks_with_one_expired_token_refresh_it_once(expired, clock):
     strava = Strava(clock)
-    one = keeper(expired, strava)
-    pairs = await asyncio.gather(*(one.usable(ATHLETE) for _ in range(20)))
+    tokens = keeper(expired, strava)
+    pairs = await asyncio.gather(*(tokens.usable(ATHLETE) for _ in range(20)))
     assert strava.asked == ["refresh-1"]
     assert {pair.access_token for pair in pairs} == {"access-2"}
 
 
 async def test_twenty_processes_with_one_expired_token_refresh_it_once(expired, clock):
-    """Pain 32, trap 9."""
     strava = Strava(clock)
     keepers = [keeper(expired, strava, owner=f"process-{number}") for number in range(20)]
-    pairs = await asyncio.gather(*(one.usable(ATHLETE) for one in keepers))
+    pairs = await asyncio.gather(*(tokens.usable(ATHLETE) for tokens in keepers))
     assert strava.asked == ["refresh-1"]
     assert {pair.access_token for pair in pairs} == {"access-2"}
 
 
 async def test_twenty_rejected_calls_replace_the_pair_once(clock):
     rows, strava = FakeTokenRows(clock, left=5 * HOUR), Strava(clock)
-    one, rejected = keeper(rows, strava), rows.row
-    pairs = await asyncio.gather(*(one.replace(rejected) for _ in range(20)))
+    tokens, rejected = keeper(rows, strava), rows.row
+    pairs = await asyncio.gather(*(tokens.replace(rejected) for _ in range(20)))
     assert strava.asked == ["refresh-1"]
     assert {pair.generation for pair in pairs} == {2}
 
 
-async def test_another_process_that_refreshes_is_waited_for(expired, clock):
+async def test_a_caller_waits_for_the_refresh_of_another_process(expired, clock):
     expired.hold("there", 35)
     strava = Strava(clock)
     waiting = asyncio.create_task(keeper(expired, strava).usable(ATHLETE))
@@ -131,35 +128,35 @@ async def test_another_process_that_refreshes_is_waited_for(expired, clock):
     assert strava.asked == []
 
 
-async def test_a_process_that_died_while_refreshing_is_succeeded(expired, clock):
+async def test_another_process_takes_over_when_one_dies_while_refreshing(expired, clock):
     expired.hold("there", 35)
     strava, began = Strava(clock), clock.now()
     assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-2"
     assert timedelta(seconds=35) <= clock.now() - began < timedelta(seconds=36)
 
 
-async def test_whoever_waits_long_for_another_process_asks_the_database_once_a_second(expired, clock):
+async def test_a_long_wait_for_another_process_polls_the_database_once_a_second(expired, clock):
     expired.hold("there", 35)
     await keeper(expired, Strava(clock)).usable(ATHLETE)
     assert 35 < expired.log.count("claim") < 60
 
 
-async def test_a_process_that_slept_over_its_claim_does_not_use_the_old_token(expired, clock, monkeypatch):
-    """As a laptop does: meanwhile another process has refreshed."""
+async def test_a_process_suspended_beyond_its_claim_does_not_use_the_old_token(expired, clock, monkeypatch):
+    """As a laptop with a closed lid is: meanwhile another process refreshes."""
     claim, strava = expired.claim_refresh, Strava(clock)
 
-    async def and_sleep(*asked):
-        claimed = await claim(*asked)
+    async def claim_and_sleep(*args):
+        claimed = await claim(*args)
         clock.advance(minutes=10)
         expired.put(grant("another's", clock.now() + 6 * HOUR))
         return claimed
 
-    monkeypatch.setattr(expired, "claim_refresh", and_sleep)
+    monkeypatch.setattr(expired, "claim_refresh", claim_and_sleep)
     assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-another's"
     assert strava.asked == []
 
 
-async def test_a_process_that_never_ends_is_given_up(expired, clock):
+async def test_the_wait_for_another_process_ends_with_an_error(expired, clock):
     expired.hold("there", 10_000)
     with pytest.raises(TransportFailure, match="another process"):
         await keeper(expired, Strava(clock)).usable(ATHLETE)
@@ -173,32 +170,30 @@ async def test_an_outage_leaves_the_athlete_connected_and_the_old_token_in_use(e
     assert (ending.row.status, ending.row.generation, ending.holder) == ("active", 1, None)
 
 
-async def test_three_outages_and_then_an_answer_and_still_connected(expired, clock):
-    """Pain 33."""
+async def test_an_athlete_stays_connected_through_three_outages(expired, clock):
     strava = Strava(clock, *[OUTAGE] * 9)
-    one = keeper(expired, strava)
+    tokens = keeper(expired, strava)
     for _ in range(3):
         with pytest.raises(TransientError):
-            await one.usable(ATHLETE)
+            await tokens.usable(ATHLETE)
         assert expired.row.status == "active"
-    assert (await one.usable(ATHLETE)).access_token == "access-2"
+    assert (await tokens.usable(ATHLETE)).access_token == "access-2"
 
 
-async def test_a_rejected_token_is_not_given_out_again_in_an_outage(clock):
+async def test_a_rejected_token_is_not_returned_again_in_an_outage(clock):
     rows = FakeTokenRows(clock, left=5 * HOUR)
     with pytest.raises(TransientError):
         await keeper(rows, Strava(clock, *[OUTAGE] * 3)).replace(rows.row)
 
 
-async def test_an_error_of_the_token_address_costs_a_second_try_and_not_an_attempt_of_the_job(expired, clock):
-    """Pain 33: what Strava has answered with an error it has not carried out."""
+async def test_an_error_of_the_token_endpoint_costs_a_second_try_and_no_attempt_of_the_job(expired, clock):
+    """A request that Strava answered with an error has changed nothing, so it can be repeated."""
     strava = Strava(clock, OUTAGE, OUTAGE)
     assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-2"
     assert len(strava.asked) == 3
 
 
-async def test_a_refresh_without_an_answer_is_not_blindly_repeated(expired, clock):
-    """Pain 34."""
+async def test_a_refresh_without_a_response_is_not_blindly_repeated(expired, clock):
     strava = Strava(clock, unanswered())
     with pytest.raises(TransportFailure):
         await keeper(expired, strava).usable(ATHLETE)
@@ -209,23 +204,23 @@ async def test_a_refresh_without_an_answer_is_not_blindly_repeated(expired, cloc
     ("failure", "uncertain"),
     [(unanswered(), True), (unanswered(acted=True), True), (unanswered(acted=False), False), (OUTAGE, False)],
 )
-async def test_a_refresh_without_an_answer_may_have_rotated(ending, clock, failure, uncertain):
+async def test_a_refresh_without_a_response_may_have_rotated_the_pair(ending, clock, failure, uncertain):
     await keeper(ending, Strava(clock, failure)).usable(ATHLETE)
     assert (ending.row.uncertain_at is not None) is uncertain
 
 
-async def test_a_refresh_without_an_answer_is_not_repeated_while_the_old_token_lives(ending, clock):
+async def test_a_refresh_without_a_response_is_not_repeated_while_the_old_token_works(ending, clock):
     strava = Strava(clock, unanswered())
-    one = keeper(ending, strava)
+    tokens = keeper(ending, strava)
     for _ in range(3):
-        assert (await one.usable(ATHLETE)).access_token == "access-1"
+        assert (await tokens.usable(ATHLETE)).access_token == "access-1"
     assert strava.asked == ["refresh-1"]
     clock.advance(minutes=31)
-    assert (await one.usable(ATHLETE)).access_token == "access-2"
+    assert (await tokens.usable(ATHLETE)).access_token == "access-2"
     assert strava.asked == ["refresh-1", "refresh-1"]
 
 
-async def test_a_refused_refresh_token_ends_the_connection_and_says_why(expired, clock):
+async def test_a_refused_refresh_token_ends_the_connection_with_a_reason(expired, clock):
     with pytest.raises(TokenRevoked):
         await keeper(expired, Strava(clock, REVOKED)).usable(ATHLETE)
     assert (expired.row.status, expired.holder) == ("needs_reauth", None)
@@ -234,42 +229,41 @@ async def test_a_refused_refresh_token_ends_the_connection_and_says_why(expired,
         await keeper(expired, Strava(clock)).usable(ATHLETE)
 
 
-async def test_after_a_lost_answer_the_reason_is_the_probable_rotation(expired, clock):
-    """Pain 34."""
-    one = keeper(expired, Strava(clock, unanswered(), REVOKED))
+async def test_after_a_lost_response_the_reason_names_the_probable_rotation(expired, clock):
+    tokens = keeper(expired, Strava(clock, unanswered(), REVOKED))
     with pytest.raises(TransportFailure):
-        await one.usable(ATHLETE)
+        await tokens.usable(ATHLETE)
     with pytest.raises(TokenRevoked):
-        await one.usable(ATHLETE)
-    assert "at 2026-11-03 12:00:00 UTC got no answer" in expired.reason
+        await tokens.usable(ATHLETE)
+    assert "at 2026-11-03 12:00:00 UTC got no response" in expired.reason
     assert "probably rotated" in expired.reason
 
 
-async def test_a_refused_token_that_was_rotated_meanwhile_is_no_verdict(expired, clock):
+async def test_a_refused_token_that_was_rotated_meanwhile_does_not_end_the_connection(expired, clock):
     strava = Strava(clock, REVOKED, during=lambda: expired.put(grant("theirs", clock.now() + 6 * HOUR)))
     assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-theirs"
     assert (expired.row.status, expired.reason) == ("active", None)
 
 
-async def test_a_verdict_that_comes_too_late_to_be_marked_is_none(expired, clock):
+async def test_a_refusal_of_an_outdated_pair_does_not_end_the_connection(expired, clock):
     expired.before["mark"] = lambda: expired.put(grant("theirs", clock.now() + 6 * HOUR))
     assert (await keeper(expired, Strava(clock, REVOKED)).usable(ATHLETE)).access_token == "access-theirs"
     assert expired.row.status == "active"
 
 
-async def test_an_athlete_who_reconnects_during_a_refresh_is_connected(expired, clock):
+async def test_an_athlete_who_reconnects_during_a_refresh_stays_connected(expired, clock):
     strava = Strava(clock, during=lambda: expired.put(grant("consent", clock.now() + 6 * HOUR)))
     assert (await keeper(expired, strava).usable(ATHLETE)).access_token == "access-consent"
     assert expired.row.access_token == "access-consent"
 
 
-async def test_an_athlete_who_leaves_during_a_refresh_is_gone(expired, clock):
+async def test_an_athlete_who_disconnects_during_a_refresh_stays_disconnected(expired, clock):
     with pytest.raises(NotConnected):
         await keeper(expired, Strava(clock, during=expired.purge)).usable(ATHLETE)
     assert expired.row is None
 
 
-async def test_an_athlete_whom_nobody_knows_is_not_connected(expired, clock):
+async def test_an_unknown_athlete_is_not_connected(expired, clock):
     expired.purge()
     strava = Strava(clock)
     with pytest.raises(NotConnected, match="not connected"):
@@ -277,7 +271,7 @@ async def test_an_athlete_whom_nobody_knows_is_not_connected(expired, clock):
     assert strava.asked == []
 
 
-async def test_a_cancelled_refresh_may_have_rotated_and_frees_the_claim(expired, clock):
+async def test_a_cancelled_refresh_releases_the_claim_and_notes_a_possible_rotation(expired, clock):
     hanging = asyncio.Event()
 
     async def refresh(_token: str) -> TokenGrant:
@@ -293,7 +287,7 @@ async def test_a_cancelled_refresh_may_have_rotated_and_frees_the_claim(expired,
     assert expired.row.uncertain_at is not None
 
 
-async def test_a_pair_that_strava_has_given_out_is_stored_also_when_nobody_waits_for_it(expired, clock):
+async def test_an_issued_pair_is_stored_even_if_its_caller_is_cancelled(expired, clock):
     strava = Strava(clock)
     task = asyncio.create_task(keeper(expired, strava).usable(ATHLETE))
     expired.before["save"] = task.cancel

@@ -1,4 +1,4 @@
-"""athletes list|connect-url|disconnect, and sync."""
+"""athletes list|connect-url|disconnect|sports|verify, and sync."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..domain.wording import count, duration
 from ..errors import InvalidInput, NotFound
 from . import console
 from .budget import day_and_time, to_go
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..app import App
-    from ..queries.schemas.core import Athlete, Wait
+    from ..queries.athletes import Athlete
+    from ..queries.jobs import Wait
 
-app = typer.Typer(help="The connected athletes.", no_args_is_help=True)
+app = typer.Typer(help="List, connect and disconnect athletes.", no_args_is_help=True)
 
 AthleteId = Annotated[int, typer.Argument(metavar="ATHLETE", help="The athlete's Strava id.")]
 
@@ -33,88 +35,84 @@ def list_(
             min=1,
             max=36_500,
             metavar="DAYS",
-            help="Only of whom nothing has come for so many days, the longest idle first.",
+            help="Only athletes without events and activities for DAYS, longest idle first.",
         ),
     ] = None,
 ) -> None:
     """List the athletes and the state of their connection and sync."""
 
     async def command(parts: App) -> None:
-        people = await _people(parts, idle)
+        athletes = await _all(parts, idle)
         if idle is not None:
-            people.sort(key=lambda one: one.idle_since)
-        if people:
-            _show(people, parts.clock.now(), idle=idle is not None)
+            athletes.sort(key=lambda athlete: athlete.idle_since)
+        if athletes:
+            _show(athletes, parts.clock.now(), idle=idle is not None)
         elif idle is not None:
-            out.print(f"Nobody has been idle for {idle} {'day' if idle == 1 else 'days'}.")
+            out.print(f"No athlete has been idle for {count(idle, 'day')}.")
         else:
-            out.print(f"Nobody is connected yet. Open {parts.settings.app_url}/connect")
+            out.print(f"No athletes yet. Open {parts.settings.app_url}/connect")
 
     console.run(command)
 
 
-async def _people(parts: App, idle_days: int | None) -> list[Athlete]:
-    """All of them, page by page."""
+async def _all(parts: App, idle_days: int | None) -> list[Athlete]:
+    """Return all athletes, read page by page."""
     from ..queries.athletes import AthleteFilter
 
-    found: list[Athlete] = []
-    which, cursor = AthleteFilter(idle_days), None
+    athletes: list[Athlete] = []
+    where, cursor = AthleteFilter(idle_days), None
     while True:
-        page = await parts.insights.athletes(200, cursor, which)
-        found += page.items
+        page = await parts.queries.athletes.page(200, cursor, where)
+        athletes += page.items
         cursor = page.next_cursor
         if cursor is None:
-            return found
+            return athletes
 
 
-def _show(people: list[Athlete], now: datetime, *, idle: bool) -> None:
-    table = Table("athlete", "name", "status", "first sync", "activities", box=None)
-    for head in ("last event", "last synced", *(["idle since"] if idle else [])):
-        table.add_column(head)
-    for one in people:
-        progress = one.progress
+def _show(athletes: list[Athlete], now: datetime, *, idle: bool) -> None:
+    """Print a table that fits 80 columns: one date for idle athletes, else the age of the last events."""
+    table = Table("athlete", "name", "status", "backfill", "stored", box=None)
+    for column in (0, 2, 3, 4):
+        table.columns[column].no_wrap = True
+    for head in ["idle since"] if idle else ["last event", "last sync"]:
+        table.add_column(head, no_wrap=True)
+    for athlete in athletes:
+        progress = athlete.progress
+        ages = (_ago(athlete.last_event_at, now), _ago(athlete.last_synced_at, now))
         table.add_row(
-            str(one.id),
-            one.name or "-",
-            f"{one.status}, quiet" if one.quiet else one.status,
+            str(athlete.id),
+            athlete.name,
+            f"{athlete.status}, quiet" if athlete.quiet else athlete.status,
             "complete" if progress.completed else f"{progress.done}/{progress.found}",
-            str(one.sync.activities_done),
-            _time(one.last_event_at),
-            _time(one.last_synced_at),
-            *([f"{one.idle_since:%Y-%m-%d}"] if idle else []),
+            str(athlete.sync.activities_done),
+            *([f"{athlete.idle_since:%Y-%m-%d}"] if idle else ages),
         )
     out.print(table)
-    for one in people:
-        if one.sync.calls_needed:
-            out.print(f"{one.name}: {to_go(one.sync, now)}", soft_wrap=True)
-    if any(one.quiet for one in people):
-        out.print(
-            "quiet: activities keep coming that no event told of; the athlete may connect again with all "
-            "boxes ticked.",
-            soft_wrap=True,
-        )
+    for athlete in athletes:
+        if athlete.sync.calls_needed:
+            out.print(f"{athlete.name}: {to_go(athlete.sync, now)}", soft_wrap=True)
+    if any(athlete.quiet for athlete in athletes):
+        out.print("quiet: activities arrive without events; connect again with all boxes ticked.")
 
 
-def _time(value: object) -> str:
-    return "-" if value is None else f"{value:%Y-%m-%d %H:%M:%S} UTC"
+def _ago(at: datetime | None, now: datetime) -> str:
+    return "-" if at is None else f"{duration((now - at).total_seconds())} ago"
 
 
 @app.command("connect-url")
 def connect_url() -> None:
-    """Print the address that an athlete opens to connect."""
+    """Print the link that connects an athlete."""
     out.print(f"{console.settings(quiet=True, strava=True).app_url}/connect", soft_wrap=True)
 
 
 @app.command()
 def disconnect(
     athlete: AthleteId,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Remove an athlete: tokens and data here at once, and our access at Strava."""
+    """Delete an athlete's tokens and data, and revoke our access at Strava."""
     if not yes:
-        typer.confirm(
-            f"Remove athlete {athlete} with all activities, streams and tokens? A receipt stays.", abort=True
-        )
+        typer.confirm(f"Delete athlete {athlete} with all activities, streams and tokens?", abort=True)
 
     async def command(parts: App) -> None:
         from ..app import working
@@ -126,14 +124,14 @@ def disconnect(
         if receipt:
             out.print(f"Strava: {receipt}.")
         else:
-            out.print("Strava could not be told yet; a running feedzone will go on trying.")
+            out.print("Access at Strava is not revoked yet; a running feedzone retries it.")
 
     console.run(command, strava=True)
 
 
 async def _revoked(parts: App, athlete_id: int, patience_s: float) -> str | None:
     for _ in range(int(patience_s / 0.1)):
-        receipts = await parts.insights.receipts(athlete_id)
+        receipts = await parts.queries.athletes.receipts(athlete_id)
         if receipts and receipts[0].revoke_detail:
             return receipts[0].revoke_detail
         await asyncio.sleep(0.1)
@@ -144,29 +142,29 @@ async def _revoked(parts: App, athlete_id: int, patience_s: float) -> str | None
 def sports(
     athlete: AthleteId,
     only: Annotated[
-        str | None, typer.Option(help="Fetch details and streams of these alone: Ride,TrailRun.")
+        str | None, typer.Option(help="Fetch details and streams only of these: Ride,TrailRun.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Of all sports again.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Fetch all sports fully again.")] = False,
 ) -> None:
-    """Which sports of an athlete are fetched whole; of the others the summary is all that is kept."""
+    """Show or choose the sports that are fetched fully; others are stored as summaries."""
     if only is not None and everything:
         raise InvalidInput("choose one of --only and --all")
 
     async def command(parts: App) -> None:
         if only is not None or everything:
             await parts.athletes.keep_sports(athlete, None if only is None else only.split(","))
-        wanted = (await parts.insights.athlete(athlete)).wanted_sports
-        out.print("All sports." if wanted is None else f"Only {', '.join(wanted)}.")
+        chosen = (await parts.queries.athletes.get(athlete)).wanted_sports
+        out.print("All sports." if chosen is None else f"Only {', '.join(chosen)}.")
 
     console.run(command)
 
 
 @app.command()
 def verify(athlete: AthleteId) -> None:
-    """Compare all that is held of an athlete now, and fetch what differs; a running feedzone does it."""
+    """Reconcile an athlete with Strava now; a running feedzone does it."""
 
     async def command(parts: App) -> None:
-        await parts.reconciliation.verify(athlete)
+        await parts.reconciliation.reconcile(athlete)
         out.print("Queued.")
 
     console.run(command)
@@ -175,10 +173,10 @@ def verify(athlete: AthleteId) -> None:
 def sync(
     athlete: AthleteId,
     days: Annotated[int | None, typer.Option(min=1, help="How far back; default INITIAL_SYNC_DAYS.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="The athlete's whole history.")] = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Let a running feedzone do it.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Sync the athlete's full history.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Queue it and return.")] = False,
 ) -> None:
-    """Bring an athlete's activities up to date, and show the progress."""
+    """Sync an athlete's activities, and show progress."""
     if days is not None and everything:
         raise InvalidInput("choose one of --days and --all")
 
@@ -188,8 +186,8 @@ def sync(
         await parts.athletes.sync(athlete, days=days, everything=everything)
         if no_wait:
             out.print("Queued.")
-            now = await parts.insights.athlete(athlete)
-            out.print(f"{to_go(now.sync, parts.clock.now())}.")
+            sync = (await parts.queries.athletes.get(athlete)).sync
+            out.print(f"{to_go(sync, parts.clock.now())}.")
             return
         async with working(parts):
             await _show_progress(parts, athlete)
@@ -210,16 +208,19 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=out) as bar:
         task = bar.add_task("listing", total=None)
-        said = ""
+        last_reason = ""
         while True:
-            athlete, wait = await parts.insights.athlete(athlete_id), await parts.insights.waits(athlete_id)
-            if wait is not None and wait.reason != said:
-                said = wait.reason
-                bar.console.print(f"Waiting: {said}", markup=False, soft_wrap=True)
+            athlete, wait = (
+                await parts.queries.athletes.get(athlete_id),
+                await parts.queries.jobs.wait_of(athlete_id),
+            )
+            if wait is not None and wait.reason != last_reason:
+                last_reason = wait.reason
+                bar.console.print(f"Waiting: {last_reason}", markup=False, soft_wrap=True)
             if athlete.status == "deauthorized":
                 raise NotFound(f"athlete {athlete_id} is no longer connected")
             progress = athlete.progress
-            # What was synced before counts, too.
+            # Activities that were synced before count, too.
             total = max(progress.found, progress.done + progress.failed + progress.pending)
             bar.update(
                 task,
@@ -233,5 +234,5 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
     failed = f", {progress.failed} failed (see `feedzone events list --failed`)" if progress.failed else ""
     out.print(f"{progress.done} of {total} activities are up to date{failed}.")
     if athlete.status != "active":
-        out.print(f"The athlete's connection is {athlete.status}: {athlete.status_reason}")
+        out.print(f"The athlete's status is {athlete.status}: {athlete.status_reason}")
         raise typer.Exit(1)

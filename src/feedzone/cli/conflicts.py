@@ -1,4 +1,4 @@
-"""conflicts list|accept|dismiss: what feedzone did not dare to decide alone."""
+"""conflicts list|accept|dismiss: decisions that reconciliation leaves to a person."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from .console import out
 if TYPE_CHECKING:
     from ..app import App
 
-app = typer.Typer(help="Questions that a person decides.", no_args_is_help=True)
+app = typer.Typer(help="Decide on missing activities.", no_args_is_help=True)
 
 ConflictId = Annotated[str, typer.Argument(metavar="CONFLICT", help="An id of `conflicts list`.")]
 
 
 @app.command("list")
 def list_() -> None:
-    """List open questions: Strava lists far fewer activities than are held here."""
+    """List conflicts: Strava lists far fewer activities than are stored."""
 
     async def command(parts: App) -> None:
-        found = await parts.insights.conflicts()
-        for one in found:
-            gone = f"Strava no longer lists {len(one.missing)} of {one.held} activities"
-            out.print(f"[bold]{one.id}[/]  athlete {one.athlete_id}: {gone}", soft_wrap=True)
-        if found:
-            out.print("accept: ask Strava for each, and let go what it denies; dismiss: keep them for now.")
+        conflicts = await parts.queries.conflicts.open()
+        for conflict in conflicts:
+            out.print(f"[bold]{conflict.id}[/]  athlete {conflict.athlete_id}")
+            out.print(f"    Strava lists {len(conflict.missing)} of {conflict.held} activities no longer.")
+        if conflicts:
+            out.print("accept: check each at Strava, and delete those that are gone.")
+            out.print("dismiss: keep all for now.")
         else:
-            out.print("No open questions.")
+            out.print("No open conflicts.")
 
     console.run(command)
 
 
 @app.command()
 def accept(conflict: ConflictId) -> None:
-    """Ask Strava for each missing activity, and let go what it denies."""
+    """Check each missing activity at Strava, and delete those that are gone."""
 
     async def command(parts: App) -> None:
-        asked = await parts.reconciliation.resolve(conflict, accept=True)
-        out.print(f"{asked} activities will be asked for.")
+        count = await parts.reconciliation.resolve(conflict, accept=True)
+        out.print(f"{count} activities will be checked at Strava.")
 
     console.run(command)
 
 
 @app.command()
 def dismiss(conflict: ConflictId) -> None:
-    """Keep the activities for now; a later comparison may ask again."""
+    """Keep the activities for now; a later reconciliation may ask again."""
 
     async def command(parts: App) -> None:
         await parts.reconciliation.resolve(conflict, accept=False)

@@ -1,6 +1,6 @@
-"""What every command shares: settings, an app, output, and errors as one line.
+"""Shared by all commands: settings, the app, output, and errors as one line.
 
-Modules of commands load at their head only what `--help` needs, and the rest where a command runs.
+Command modules import at the top only modules that `--help` needs, and the others when a command runs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PIPE_WIDTH = 250
-"""Columns where nobody looks at a screen: what reads a table line by line wants whole words and lines."""
+"""Columns when the output is not a terminal: programs need a table's rows as whole lines."""
 
 
 def _width(stream: TextIO) -> int | None:
@@ -33,11 +33,11 @@ out = Console(highlight=False, width=_width(sys.stdout))
 err = Console(stderr=True, highlight=False, width=_width(sys.stderr))
 
 _secrets: list[str] = []
-"""Of the settings that were loaded: what is printed is copied into reports."""
+"""The secrets of the loaded settings: output is copied into reports, so it must not contain them."""
 
 
 def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
-    """Read the settings and set up logging; `quiet` commands log warnings only, they print instead."""
+    """Read the settings and set up logging; `quiet`: log warnings only, for commands that print."""
     from ..settings import load_settings
     from ..telemetry import configure_logging
 
@@ -51,7 +51,7 @@ def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
 
 
 def run(command: Callable[[App], Awaitable[T]], *, strava: bool = False) -> T:
-    """Build the app, run one command with it, close it. Only with `strava` can the command call Strava."""
+    """Build the app, run one command, close the app. The command may call Strava only with `strava`."""
     from ..app import build, prepare_database
 
     loaded = settings(quiet=True, strava=strava)
@@ -68,7 +68,7 @@ def run(command: Callable[[App], Awaitable[T]], *, strava: bool = False) -> T:
 
 
 class _NoTransport:
-    """For commands that never call Strava (ports.Transport): they need not load an HTTP client."""
+    """The transport of commands that never call Strava: they need not load an HTTP client."""
 
     async def send(self, request: Request, timeout: float) -> Response:  # noqa: ARG002  (nothing is sent)
         raise AssertionError("a command that calls Strava is run with strava=True")
@@ -77,7 +77,7 @@ class _NoTransport:
 
 
 def say(message: str, *, markup: bool = True) -> None:
-    """One line of output, without secrets: the callback URL holds one."""
+    """Print one line, without secrets: the callback URL contains one."""
     from ..telemetry import HIDDEN, Redactor
 
     text = Redactor(_secrets).text(message)
@@ -85,7 +85,7 @@ def say(message: str, *, markup: bool = True) -> None:
 
 
 def complain(message: str) -> None:
-    """One line on standard error, without secrets."""
+    """Print one line on standard error, without secrets."""
     from ..telemetry import Redactor
 
     err.print(f"feedzone: {Redactor(_secrets).text(message)}", markup=False, style="red", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The demonstration: a sandbox Strava, feedzone beside it, athletes who consent over real HTTP."""
+"""The demo: a sandbox Strava, feedzone, and athletes that connect over real HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ..app import App, build, prepare_database, stop_signals, working
 from ..errors import FeedzoneError, SettingsError
-from ..sandbox import Limits, Running, SandboxOptions, running
+from ..sandbox import Limits, RunningSandbox, SandboxOptions, running
 from ..serve import front_door
 from ..settings import Settings
 from ..telemetry import configure_logging
@@ -33,7 +33,7 @@ class DemoOptions:
     seed: int
     athletes: int
     pace: float
-    """Uploads, edits and deletes per hour, in all."""
+    """Uploads, edits and deletes per hour, in total."""
 
 
 async def run_demo(options: DemoOptions, out: Console) -> None:
@@ -46,9 +46,9 @@ async def run_demo(options: DemoOptions, out: Console) -> None:
         history_days=120,
         client_id=CLIENT_ID,
         client_secret=CLIENT_SECRET,
-        # A demonstration shall not wait for the next quarter of an hour.
+        # A demo must not wait for the next 15-minute window.
         limits=Limits(2000, 40_000, 1000, 20_000),
-        life_per_hour=options.pace,
+        actions_per_hour=options.pace,
     )
     listener = bind("127.0.0.1", options.port)
     bind("127.0.0.1", options.sandbox_port).close()
@@ -97,12 +97,12 @@ def _settings(options: DemoOptions) -> Settings:
 
 
 def _forget_last_time(home: Path) -> None:
-    """The sandbox begins anew each time, so the demonstration's own database does too."""
+    """Delete the demo's database: the sandbox starts from scratch each time, too."""
     for name in ("feedzone.db", "feedzone.db-wal", "feedzone.db-shm"):
         (home / name).unlink(missing_ok=True)
 
 
-async def _show(app: App, sandbox: Running, out: Console, stop: asyncio.Event) -> None:
+async def _show(app: App, sandbox: RunningSandbox, out: Console, stop: asyncio.Event) -> None:
     try:
         await _connect_everyone(app, sandbox, out)
         await _follow(app, out)
@@ -111,32 +111,30 @@ async def _show(app: App, sandbox: Running, out: Console, stop: asyncio.Event) -
         raise
 
 
-async def _connect_everyone(app: App, sandbox: Running, out: Console) -> None:
+async def _connect_everyone(app: App, sandbox: RunningSandbox, out: Console) -> None:
     url = app.settings.app_url
-    out.print(f"[bold]feedzone[/] is at [bold]{url}[/]   (a sandbox Strava is at {sandbox.url})")
+    out.print(f"[bold]feedzone[/]: [bold]{url}[/]   (sandbox Strava: {sandbox.url})")
     await _answering(f"{url}/healthz")
     subscription, _ = await app.subscription.ensure()
-    out.print(f"Subscription {subscription.id}: Strava delivers events to {app.settings.callback_url}")
+    out.print(f"Subscription {subscription.id}: {app.settings.callback_url}")
     for athlete_id in sandbox.world.athletes:
         await _consent(url, athlete_id)
-        out.print(
-            f"Athlete {athlete_id} has consented; the last {app.settings.initial_sync_days} days are coming."
-        )
+        out.print(f"Athlete {athlete_id} connected; syncing {app.settings.initial_sync_days} days.")
 
 
 async def _answering(url: str) -> None:
     async with aiohttp.ClientSession() as browser:
         for _ in range(100):
             with contextlib.suppress(aiohttp.ClientError):
-                async with browser.get(url) as answer:
-                    if answer.status == 200:
+                async with browser.get(url) as response:
+                    if response.status == 200:
                         return
             await asyncio.sleep(0.1)
     raise SettingsError(f"the server does not answer at {url}")
 
 
 async def _consent(app_url: str, athlete_id: int) -> None:
-    """What a person does in a browser: follow our link, agree at Strava, come back."""
+    """Do what an athlete does in a browser: follow our link, agree at Strava, come back."""
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         async with browser.get(f"{app_url}/connect", allow_redirects=False) as leaving:
             consent = leaving.headers["Location"]
@@ -149,15 +147,15 @@ async def _consent(app_url: str, athlete_id: int) -> None:
 
 
 async def _follow(app: App, out: Console) -> None:
-    """Print a line whenever what is stored has changed."""
-    began, last = time.monotonic(), ""
-    out.print("Now events come in, one every few seconds. Ctrl-C stops everything.\n")
+    """Print a line whenever the totals have changed."""
+    started, last = time.monotonic(), ""
+    out.print("An event arrives every few seconds. Stop with Ctrl-C.\n")
     while True:
-        status = await app.insights.status()
-        stored = await app.insights.totals()
+        status = await app.queries.status.get()
+        stored = await app.queries.activities.stored_totals()
         done = status.events.get("completed", 0)
-        line = f"{stored.activities} activities, {stored.streams} with streams; {done} events done"
+        line = f"{stored.activities} activities, {stored.streams} with streams; {done} events completed"
         if line != last:
-            out.print(f"{time.monotonic() - began:6.1f} s  {line}")
+            out.print(f"{time.monotonic() - started:6.1f} s  {line}")
             last = line
         await asyncio.sleep(1)

@@ -1,4 +1,4 @@
-"""events list|retry|discard: what Strava told us, and the dead letters."""
+"""events list|show|retry|discard: webhook events and dead letters."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from ..domain.event import EventStatus
 from ..errors import InvalidInput
-from ..queries.schemas.core import EventStatus
 from . import console
 from .console import out
 
@@ -20,11 +20,11 @@ app = typer.Typer(help="Webhook events and dead letters.", no_args_is_help=True)
 
 @app.command("list")
 def list_(
-    failed: Annotated[bool, typer.Option("--failed", help="Only dead letters, with their reasons.")] = False,
-    status: Annotated[EventStatus | None, typer.Option(help="Only events in this state.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="List dead letters, with reasons.")] = False,
+    status: Annotated[EventStatus | None, typer.Option(help="Only events with this status.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200)] = 20,
 ) -> None:
-    """List events, newest first; with --failed the jobs that were given up."""
+    """List events, newest first; or dead letters with --failed."""
 
     async def command(parts: App) -> None:
         await (_list_dead(parts, limit) if failed else _list_events(parts, status, limit))
@@ -33,8 +33,8 @@ def list_(
 
 
 async def _list_events(parts: App, status: EventStatus | None, limit: int) -> None:
-    page = await parts.insights.events(status=status, limit=limit)
-    table = Table("received", "event", "of", "status", "attempts", "note", box=None)
+    page = await parts.queries.events.page(status=status, limit=limit)
+    table = Table("received", "event", "athlete", "status", "attempts", "note", box=None)
     for event in page.items:
         table.add_row(
             f"{event.created_at:%Y-%m-%d %H:%M:%S}",
@@ -48,11 +48,12 @@ async def _list_events(parts: App, status: EventStatus | None, limit: int) -> No
 
 
 async def _list_dead(parts: App, limit: int) -> None:
-    """Not a table: ids must survive a narrow terminal, and reasons are long."""
-    page = await parts.insights.jobs(state="dead", limit=limit)
+    """Print lines instead of a table: ids must fit a narrow terminal, and reasons are long."""
+    page = await parts.queries.jobs.page(state="dead", limit=limit)
     for job in page.items:
-        what = f"{job.kind} {job.key}, athlete {job.athlete_id}, {job.attempts} attempts"
-        out.print(f"[bold]{job.id}[/]  {what}, class {job.error_class or '-'}", soft_wrap=True)
+        text = f"{job.kind} {job.key}, athlete {job.athlete_id}, {job.attempts} attempts"
+        out.print(f"[bold]{job.id}[/]  class {job.error_class or '-'}", soft_wrap=True)
+        out.print(f"    {text}", soft_wrap=True)
         out.print(f"    {job.last_error or ''}", markup=False, soft_wrap=True)
     if not page.items:
         out.print("No dead letters.")
@@ -60,47 +61,49 @@ async def _list_dead(parts: App, limit: int) -> None:
 
 @app.command()
 def retry(
-    job: Annotated[str | None, typer.Argument(help="A job of `events list --failed`.")] = None,
+    job: Annotated[str | None, typer.Argument(help="An id from `events list --failed`.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
     error_class: Annotated[
-        str | None, typer.Option("--class", help="All dead letters of this class of failure.")
+        str | None, typer.Option("--class", help="All dead letters of this error class.")
     ] = None,
 ) -> None:
-    """Run dead letters again, with all their attempts."""
+    """Run dead letters again, with a new set of attempts."""
     if [job is not None, every, error_class is not None].count(True) != 1:
-        raise InvalidInput("name one job, or say --all or --class")
+        raise InvalidInput("takes one job, --all or --class")
 
     async def command(parts: App) -> None:
         if job is None:
             out.print(f"{await parts.dead_letters.retry_all(error_class)} jobs will run again.")
         else:
             await parts.dead_letters.retry(job)
-            out.print("It will run again.")
+            out.print("The job will run again.")
 
     console.run(command)
 
 
 @app.command()
-def show(job: Annotated[str, typer.Argument(help="A job of `events list --failed`.")]) -> None:
-    """Tell the story of a job: every attempt, and what came of it."""
+def show(job: Annotated[str, typer.Argument(help="An id from `events list --failed`.")]) -> None:
+    """Show a job with all its failed attempts."""
 
     async def command(parts: App) -> None:
-        story = await parts.insights.job(job)
+        story = await parts.queries.jobs.get(job)
         out.print(f"{story.job.kind} {story.job.key}, athlete {story.job.athlete_id}: {story.job.state}")
-        for one in story.attempts:
-            head = f"{one.ended_at:%Y-%m-%d %H:%M:%S} UTC  attempt {one.attempt}  {one.error_class}"
+        for attempt in story.attempts:
+            head = (
+                f"{attempt.ended_at:%Y-%m-%d %H:%M:%S} UTC  attempt {attempt.attempt}  {attempt.error_class}"
+            )
             out.print(head, soft_wrap=True)
-            out.print(f"    {one.error}", markup=False, soft_wrap=True)
+            out.print(f"    {attempt.error}", markup=False, soft_wrap=True)
 
     console.run(command)
 
 
 @app.command()
 def discard(
-    job: Annotated[str, typer.Argument(help="A job of `events list --failed`.")],
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the events.")],
+    job: Annotated[str, typer.Argument(help="An id from `events list --failed`.")],
+    reason: Annotated[str, typer.Option(help="Why; stored with the events.")],
 ) -> None:
-    """Give a dead letter up for good."""
+    """Discard a dead letter for good."""
 
     async def command(parts: App) -> None:
         await parts.dead_letters.discard(job, reason)

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 def export(
     athlete: AthleteId,
-    to: Annotated[Path, typer.Option(help="A folder; it is created.")] = Path("export"),
+    to: Annotated[Path, typer.Option(help="The folder; created if missing.")] = Path("export"),
 ) -> None:
-    """Write an athlete's activities: <id>.json as received from Strava, and <id>.parquet with the streams.
+    """Write an athlete's activities as JSON, and their streams as Parquet.
 
-    Bikes and shoes are in gear.json, what changed in changes.jsonl, what is what in about.txt.
+    gear.json has bikes and shoes, changes.jsonl the audit trail; about.txt explains all files.
     """
 
     async def command(parts: App) -> tuple[int, int]:
-        begun: set[str] = set()
-        async for name, content in parts.insights.export(athlete):
-            if name not in begun:
+        started: set[str] = set()
+        async for name, content in parts.queries.export.pieces(athlete):
+            if name not in started:
                 to.mkdir(parents=True, exist_ok=True)
-            with (to / Path(name).name).open("ab" if name in begun else "wb") as file:
+            with (to / Path(name).name).open("ab" if name in started else "wb") as file:
                 file.write(content)
-            begun.add(name)
-        folders = [name.partition("/")[0] for name in begun]
+            started.add(name)
+        folders = [name.partition("/")[0] for name in started]
         return folders.count("activities"), folders.count("streams")
 
     activities, streams = console.run(command)
-    out.print(f"{activities} activities and {streams} streams are in {to}/")
+    out.print(f"Wrote {activities} activities and {streams} streams to {to}/")

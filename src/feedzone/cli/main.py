@@ -13,7 +13,7 @@ from .console import complain, out
 
 app = typer.Typer(
     name="feedzone",
-    help="The sync engine between Strava and your own database.",
+    help="Sync Strava activities into your own database.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -44,8 +44,8 @@ def version() -> None:
 
 
 def main() -> None:
-    """Run the command line; every expected error is one line and exit code 1 (2: a setting)."""
-    # Files that are made hold tokens and what athletes have done: they are for whom feedzone runs as.
+    """Run the command line; an expected error is one line and exit code 1 (settings: 2)."""
+    # New files contain tokens and athletes' data: only the user that runs feedzone may read them.
     os.umask(0o077)
     try:
         app()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..domain.wording import count
 from . import console
 from .console import out
 
@@ -17,21 +18,22 @@ if TYPE_CHECKING:
     from ..services.doctor import Finding
     from ..store.engine.database import Database
 
-db = typer.Typer(help="The database schema.", no_args_is_help=True)
-keys = typer.Typer(help="The keys that encrypt tokens.", no_args_is_help=True)
+db = typer.Typer(help="Upgrade and check the database schema.", no_args_is_help=True)
+keys = typer.Typer(help="Create and rotate the keys that encrypt tokens.", no_args_is_help=True)
 
 ENV_FILE = """\
-# feedzone's settings. Every other one is explained in .env.template.
+# Settings of feedzone. All others are explained in .env.template.
 
 # From https://www.strava.com/settings/api
 STRAVA_CLIENT_ID=
 STRAVA_CLIENT_SECRET=
 
-# How athletes and Strava reach this server: https, in public.
-# Strava's "Authorization Callback Domain" is its bare host.
+# The public https address of this server, for athletes and Strava.
+# Strava's "Authorization Callback Domain" is its host name alone.
 APP_URL=http://127.0.0.1:8000
 
-# Generated for this installation. Keep TOKEN_ENCRYPTION_KEYS: without it stored tokens cannot be read.
+# Generated for this installation. Keep TOKEN_ENCRYPTION_KEYS: stored tokens
+# cannot be read without it.
 TOKEN_ENCRYPTION_KEYS={key}
 STRAVA_VERIFY_TOKEN={verify}
 WEBHOOK_PATH_SECRET={path}
@@ -41,9 +43,9 @@ API_KEY={api_key}
 
 
 def init(
-    file: Annotated[Path, typer.Option(help="Where to write.")] = Path(".env"),
+    file: Annotated[Path, typer.Option(help="The file to write.")] = Path(".env"),
 ) -> None:
-    """Write a .env with generated secrets; an existing one is left alone."""
+    """Write a .env file with generated secrets; never change an existing file."""
     from ..vault import new_key
 
     text = ENV_FILE.format(
@@ -56,27 +58,27 @@ def init(
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        console.complain(f"{file} exists already and was left as it is")
+        console.complain(f"{file} exists already; nothing was changed")
         raise typer.Exit(1) from None
     with os.fdopen(handle, "w", encoding="utf-8") as env:
         env.write(text)
-    out.print(f"Wrote {file}. Now put STRAVA_CLIENT_ID, STRAVA_CLIENT_SECRET and APP_URL into it, then:")
+    out.print(f"Wrote {file}. Set STRAVA_CLIENT_ID, STRAVA_CLIENT_SECRET and APP_URL, then run:")
     out.print(
         "  feedzone serve\n  feedzone subscription ensure      (in another terminal)\n  feedzone doctor"
     )
 
 
 def doctor() -> None:
-    """Examine everything that must be right, and say what to do about what is not."""
+    """Check the setup and suggest fixes."""
     from ..services.doctor import examine
 
     async def command(app: App) -> list[Finding]:
-        return await examine(app.subscription, app.insights, app.transport, app.settings.app_url)
+        return await examine(app.subscription, app.queries.status, app.transport, app.settings.app_url)
 
     findings = console.run(command, strava=True)
     for finding in findings:
         mark = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}[finding.verdict]
-        console.say(f"{mark}  {finding.what}")
+        console.say(f"{mark}  {finding.text}")
         if finding.remedy:
             console.say(f"      {finding.remedy}", markup=False)
     if any(finding.verdict == "fail" for finding in findings):
@@ -91,18 +93,18 @@ def _database() -> Database:
 
 @db.command("upgrade")
 def upgrade() -> None:
-    """Bring the schema to this version of feedzone. Back the database up first."""
+    """Upgrade the schema to this version of feedzone. Make a backup first."""
     from ..store.schema import upgrade as schema
 
     before, after = schema.upgrade(_database())
     out.print(
-        f"Schema {after}, was {before or 'empty'}." if before != after else f"Schema {after}: nothing to do."
+        f"Schema {after}, was {before or 'empty'}." if before != after else f"Schema {after}: up to date."
     )
 
 
 @db.command("check")
 def check() -> None:
-    """Say whether the schema is what this version needs; exit code 1 when it is not."""
+    """Check that the schema fits this version; exit code 1 if not."""
     from ..errors import SchemaMismatch
     from ..store.engine.database import missing_file, open_database
     from ..store.schema import upgrade as schema
@@ -111,12 +113,12 @@ def check() -> None:
     if (path := missing_file(url)) is not None:
         raise SchemaMismatch(f"there is no {path}: is DATABASE_URL right? `feedzone db upgrade` creates it")
     schema.check(open_database(url))
-    out.print(f"Schema {schema.newest_revision()}: as needed.")
+    out.print(f"Schema {schema.newest_revision()}: up to date.")
 
 
 @keys.command("new")
 def new() -> None:
-    """Print a new key. Put it first in TOKEN_ENCRYPTION_KEYS, keep the old ones behind it, then rotate."""
+    """Print a new key. Put it before the old keys in TOKEN_ENCRYPTION_KEYS, then run rotate."""
     from ..vault import new_key
 
     out.print(new_key(), soft_wrap=True)
@@ -124,9 +126,9 @@ def new() -> None:
 
 @keys.command("rotate")
 def rotate() -> None:
-    """Encrypt every stored token with the newest key; then the older keys may go."""
+    """Encrypt every stored token with the newest key; then remove the older keys."""
 
     async def command(app: App) -> int:
         return await app.database.write(app.tokens.rotate_keys)
 
-    out.print(f"{console.run(command)} athletes' tokens are now encrypted with the newest key.")
+    out.print(f"The tokens of {count(console.run(command), 'athlete')} use the newest key now.")

@@ -22,13 +22,13 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Port = 8000,
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Only receive and show; `feedzone work` does the jobs.")
+        bool, typer.Option("--no-worker", help="Do not run jobs; `feedzone work` does.")
     ] = False,
 ) -> None:
-    """Receive events, run jobs, serve pages and API."""
+    """Run the server: webhook, pages, API and jobs."""
     from ..app import prepare_database
     from ..serve import serve as serve_app
 
@@ -38,7 +38,7 @@ def serve(
 
 
 def work() -> None:
-    """Run jobs without a web server; as many of these as you like on PostgreSQL."""
+    """Run jobs without a web server; on PostgreSQL in any number of processes."""
     from ..app import prepare_database
     from ..app import work as work_app
 
@@ -52,9 +52,9 @@ def demo(
     sandbox_port: Port = 8001,
     seed: Annotated[int, typer.Option(help="The same seed gives the same athletes.")] = 1,
     athletes: Annotated[int, typer.Option(min=1, max=50)] = 3,
-    pace: Annotated[float, typer.Option(help="Uploads, edits and deletes per hour, in all.")] = 360.0,
+    pace: Annotated[float, typer.Option(help="Uploads, edits and deletes per hour, in total.")] = 360.0,
 ) -> None:
-    """Show feedzone at work with a sandbox Strava: nothing to configure."""
+    """Run feedzone with a sandbox Strava: no configuration needed."""
     from .demo import DemoOptions, run_demo
 
     _run(run_demo(DemoOptions(port, sandbox_port, seed, athletes, pace), out))
@@ -66,13 +66,13 @@ def sandbox(
     seed: Annotated[int, typer.Option(help="The same seed gives the same world.")] = 1,
     athletes: Annotated[int, typer.Option(min=0, max=1000)] = 5,
     history_days: Annotated[int, typer.Option(min=0)] = 365,
-    pace: Annotated[float, typer.Option(help="Uploads, edits and deletes per hour; 0: only yours.")] = 0.0,
+    pace: Annotated[float, typer.Option(help="Uploads, edits and deletes per hour; 0: only your own.")] = 0.0,
     client_id: str = "12345",
     client_secret: str = "sandbox-secret",  # noqa: S107  (of a fake, and public)
     signing_secret: Annotated[str, typer.Option(help="Sign deliveries with this key.")] = "",
-    read_limits: Annotated[str, typer.Option(help="Reads per quarter hour, per day.")] = "100,1000",
+    read_limits: Annotated[str, typer.Option(help="Read limits per 15 minutes and per day.")] = "100,1000",
 ) -> None:
-    """Run a Strava of our own: consent page, API, limits, webhooks, and a page to play with."""
+    """Run a sandbox Strava: consent page, API, limits, webhooks, and a control page."""
     from ..sandbox import Limits, SandboxOptions
     from ..sandbox import serve as serve_sandbox
 
@@ -90,6 +90,6 @@ def sandbox(
         client_secret=client_secret,
         signing_secret=signing_secret or None,
         limits=Limits(short * 2, daily * 2, short, daily),
-        life_per_hour=pace,
+        actions_per_hour=pace,
     )
     _run(serve_sandbox(options))

@@ -12,16 +12,16 @@ from .console import out
 if TYPE_CHECKING:
     from ..app import App
 
-app = typer.Typer(help="The push subscription: how Strava reaches us.", no_args_is_help=True)
+app = typer.Typer(help="The push subscription, through which Strava sends events.", no_args_is_help=True)
 
 
 @app.command()
 def ensure(
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take the subscription over from another callback URL.")
+        bool, typer.Option("--replace", help="Replace a subscription with another callback URL.")
     ] = False,
 ) -> None:
-    """Keep the subscription whose URL is ours, or create it. feedzone must be running to answer Strava."""
+    """Create the subscription if it is missing. feedzone must be running to answer Strava."""
 
     async def command(parts: App) -> None:
         subscription, created = await parts.subscription.ensure(replace=replace)
@@ -33,7 +33,7 @@ def ensure(
 
 @app.command()
 def show() -> None:
-    """Show what Strava has."""
+    """Show the subscriptions at Strava."""
 
     async def command(parts: App) -> None:
         listed = await parts.subscription.show()
@@ -41,19 +41,17 @@ def show() -> None:
             whose = "ours" if existing.callback_url == parts.settings.callback_url else "not ours"
             console.say(f"{existing.id}  {existing.callback_url}  ({whose}, since {existing.created_at})")
         if not listed:
-            out.print(
-                "Strava has no subscription of this application: `feedzone subscription ensure` creates it."
-            )
+            out.print("No subscription. Create it with `feedzone subscription ensure`.")
 
     console.run(command, strava=True)
 
 
 @app.command()
 def delete() -> None:
-    """Delete our subscription. No more events come; nothing else changes."""
+    """Delete the subscription: Strava stops sending events, and feedzone polls instead."""
 
     async def command(parts: App) -> None:
-        gone = await parts.subscription.delete()
-        out.print(f"Subscription {gone.id} is deleted." if gone else "There was none.")
+        deleted = await parts.subscription.delete()
+        out.print(f"Subscription {deleted.id} is deleted." if deleted else "There was no subscription.")
 
     console.run(command, strava=True)

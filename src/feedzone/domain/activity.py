@@ -1,4 +1,4 @@
-"""Activities as feedzone keeps them: typed columns beside what Strava sent."""
+"""Activities as feedzone stores them: typed columns beside the JSON that Strava sent."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import msgspec
 Level = Literal["summary", "detail"]
 
 PER_PAGE = 200
-"""The most activities that Strava lists at once (contract section 6)."""
+"""The most activities that Strava lists on one page (docs/strava-api.md#resources)."""
 
-FUTURE = timedelta(days=2)
-"""How far ahead of us a list looks: start times may come from clocks that are wrong."""
+LIST_AHEAD = timedelta(days=2)
+"""How far into the future a list reaches: a device's clock, and so a start time, may be wrong."""
 
 
 class ActivityRecord(msgspec.Struct, frozen=True):
-    """One activity as one answer of Strava showed it.
+    """One activity as one of Strava's responses showed it.
 
-    `columns` are the typed values for `strava_activities`, SI units (contract section 6): metres,
-    seconds, metres per second, watts, degrees Celsius. A column that the answer did not have is not
-    in it: absent is not null, so that a summary cannot erase what only the detail knows.
+    `columns` are the typed values for `strava_activities`, in SI units (docs/strava-api.md#resources):
+    metres, seconds, metres per second, watts, degrees Celsius. A column that the response lacks is not
+    in it: absent is not null, so that a summary cannot erase values that only the detail has.
     """
 
     id: int
@@ -37,7 +37,7 @@ class ActivityRecord(msgspec.Struct, frozen=True):
 
     @property
     def shape(self) -> tuple[float | None, int | None, int | None]:
-        """See HeldActivity.shape."""
+        """See StoredActivity.shape."""
         columns = self.columns
         return columns.get("distance"), columns.get("moving_time"), columns.get("elapsed_time")
 
@@ -48,7 +48,7 @@ class ActivityRecord(msgspec.Struct, frozen=True):
 
 
 class StoredActivity(msgspec.Struct, frozen=True):
-    """What our database says of an activity."""
+    """The part of an activity's row that handlers base their decisions on."""
 
     id: int
     athlete_id: int
@@ -56,19 +56,19 @@ class StoredActivity(msgspec.Struct, frozen=True):
     manual: bool = False
     sport_type: str | None = None
     detailed: bool = False
-    """Whether we have ever had its detail; else what we hold is its summary."""
+    """Whether its detail was ever stored; else the row comes from a summary."""
     stream_state: Literal["pending", "present", "absent"] | None = None
     started: datetime | None = None
     first_seen: datetime | None = None
-    """When our row was made."""
+    """When our row was created."""
     announced: bool = False
-    """Whether an event ever told of it."""
-    told_at: int | None = None
-    """`event_time` of the newest event that was applied to it, epoch seconds."""
+    """Whether an event about it ever arrived."""
+    last_event_time: int | None = None
+    """The `event_time` of the newest event that was applied to it, epoch seconds."""
     fetched: datetime | None = None
-    """When Strava showed us its detail."""
+    """When its detail was last fetched."""
     shape: tuple[float | None, int | None, int | None] = (None, None, None)
-    """Distance (m), moving and elapsed time (s): as long as these stay, the streams do."""
+    """Distance (m), moving and elapsed time (s). The streams are unchanged while these are."""
 
     @property
     def live(self) -> bool:

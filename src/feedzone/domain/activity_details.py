@@ -1,4 +1,4 @@
-"""What a detail tells of the parts of an activity, beyond the typed columns."""
+"""The parts of a detailed activity that have no typed column: laps, splits, track, gear."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Lap(msgspec.Struct, frozen=True):
 
 
 class Split(msgspec.Struct, frozen=True):
-    """A kilometre or a mile, as Strava splits runs; the last one is what was left."""
+    """A kilometre or a mile, as Strava splits runs; the last one is the remainder."""
 
     split: int
     distance: float | None = None
@@ -36,5 +36,5 @@ class ActivityDetails(msgspec.Struct, frozen=True):
     kilometres: tuple[Split, ...] = ()
     miles: tuple[Split, ...] = ()
     polyline: str | None = None
-    """The whole track; the typed column has the summary's, which is coarser."""
+    """The full track; the typed column has the summary's, which is coarser."""
     gear_name: str | None = None

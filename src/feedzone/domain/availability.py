@@ -1,8 +1,8 @@
-"""Whether what has just been announced is there when it is asked for at once (pains 20, 21).
+"""Whether to fetch a new activity, or its streams, at once or a little later.
 
-An event precedes what it tells of: for seconds Strava may answer 404, and for a minute there may be no
-streams. Asking at once is right where that is rare, as it was among 5,712 recorded events; where it is the
-rule, each upload would cost a call for nothing, and the call is missed by somebody's history.
+An event can precede its object (docs/strava-api.md#webhook-events): Strava may answer 404 for seconds, and
+have no streams for a minute. Fetching at once is right where that is rare, as it was among 5,712 recorded
+events. Where it is the rule, each upload would waste a call that a backfill could use.
 """
 
 from __future__ import annotations
@@ -10,21 +10,26 @@ from __future__ import annotations
 from datetime import timedelta
 
 ENOUGH = 8
-"""After so many questions in a row that came too early, the next ones wait."""
+"""After this number of early requests in a row, the next ones are delayed."""
 
 TRY_EVERY = 32
-"""One in so many is asked at once all the same: it may have changed. The first that is answered ends it."""
+"""One in this number of requests is still sent at once, because Strava may have become faster.
+The first early request that succeeds ends the delays."""
 
 SHOWN_AFTER = timedelta(seconds=4)
-"""Where a new activity is usually not shown at once, it is asked for so long after its event: it is still
-there within five seconds."""
+"""The delay after the event, where new activities are usually not shown at once. It still stores the
+activity within five seconds."""
 
 STREAMED_WITHIN = timedelta(seconds=30)
-"""Streams that are asked for so soon after the event are asked for at once; else a minute after it."""
+"""A request for streams within this time of the event counts as early; the delayed one is sent a minute
+after the event."""
 
 
 class AvailabilityTracker:
-    """What one process has seen of one kind of question. What was asked later tells nothing."""
+    """The recent experience of one process with one kind of early request.
+
+    A request that was sent later says nothing about early ones, so it is not recorded.
+    """
 
     def __init__(self) -> None:
         self._too_early = 0
@@ -32,16 +37,16 @@ class AvailabilityTracker:
 
     @property
     def usual(self) -> bool:
-        """Whether what is asked for at once is mostly there."""
+        """Whether early requests mostly succeed."""
         return self._too_early < ENOUGH
 
     def ask_at_once(self) -> bool:
-        """Whether the next one shall be asked at once."""
+        """Return whether to send the next request at once."""
         if self.usual:
             return True
         self._waited = (self._waited + 1) % TRY_EVERY
         return self._waited == 0
 
     def note(self, *, ready: bool) -> None:
-        """What was asked for at once was there, or not yet."""
+        """Record the result of an early request: `ready` when Strava had the object."""
         self._too_early = 0 if ready else self._too_early + 1

@@ -1,4 +1,4 @@
-"""Streams made small enough to be drawn: fewer samples, and no extreme of any channel is lost."""
+"""Downsample streams for charts, without losing an extreme of any channel."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ import msgspec
 from .track import Point
 
 CHANNELS = ("altitude", "velocity_smooth", "heartrate", "watts", "cadence", "temp")
-"""What is drawn, as Strava names it (docs/strava-api.md#streams)."""
+"""The channels that charts show, by Strava's names (docs/strava-api.md#streams)."""
 
 AXES = ("time", "distance")
-"""What it is drawn over: seconds and metres since the start."""
+"""The horizontal axes: seconds and metres since the start."""
 
-MOST = 2000
-"""About as many samples as a screen has columns."""
+MAX_SAMPLES = 2000
+"""About the number of pixel columns of a screen."""
 
 Values = Sequence[float | None]
 
 
-class Drawn(msgspec.Struct, frozen=True):
-    """Samples of an activity, those that were picked; every list has one entry for each, in SI units."""
+class Curves(msgspec.Struct, frozen=True):
+    """The selected samples of an activity, in SI units; each list has one entry for each of them."""
 
     samples: int
-    """How many there were."""
+    """The number of samples before the selection."""
     axes: dict[str, list[float]]
-    """Those of AXES that there are; they never go back."""
+    """The recorded ones of AXES; their values never decrease."""
     channels: dict[str, list[float | None]]
     track: list[Point | None]
-    """Empty where no place was recorded."""
+    """Empty when no position was recorded."""
 
 
-def draw(streams: Mapping[str, Any], most: int = MOST) -> Drawn:
-    """What to draw of streams in the shape of Strava's answer (`key_by_type=true`)."""
-    found = {name: _numbers(streams.get(name)) for name in (*AXES, *CHANNELS)}
+def downsample(streams: Mapping[str, Any], most: int = MAX_SAMPLES) -> Curves:
+    """Return at most about `most` samples of streams, given as Strava sends them (`key_by_type=true`)."""
+    recorded = {name: _numbers(streams.get(name)) for name in (*AXES, *CHANNELS)}
     places = _places(streams.get("latlng"))
-    samples = max(len(places), *(len(values) for values in found.values()))
-    present = {name: _padded(values, samples) for name, values in found.items() if any_of(values)}
+    samples = max(len(places), *(len(values) for values in recorded.values()))
+    present = {name: _padded(values, samples) for name, values in recorded.items() if any_of(values)}
     channels = {name: present[name] for name in CHANNELS if name in present}
     track = [*places, *[None] * (samples - len(places))] if places else []
     sides = [[point and point[side] for point in track] for side in (0, 1)] if track else []
     picked = _picked([*channels.values(), *sides], samples, most)
-    return Drawn(
+    return Curves(
         samples,
         {name: _rising(present[name], picked) for name in AXES if name in present},
         {name: [values[index] for index in picked] for name, values in channels.items()},
@@ -57,7 +57,7 @@ def any_of(values: Iterable[object]) -> bool:
 
 
 def _numbers(entry: Any) -> list[float | None]:
-    """A channel's samples; what is no number is a gap."""
+    """Return a channel's samples; a value that is not a number is a gap."""
     data = entry.get("data") if isinstance(entry, Mapping) else None
     return [value if type(value) in (int, float) else None for value in data or ()]
 
@@ -74,7 +74,7 @@ def _place(value: Any) -> Point | None:
     lat, lng = value
     if not isinstance(lat, (int, float)) or not isinstance(lng, (int, float)):
         return None
-    # Some devices write 0, 0 until they have found out where they are.
+    # Some devices write 0, 0 until they have a position.
     return (lat, lng) if (lat or lng) and abs(lat) <= 90 and abs(lng) <= 180 else None
 
 
@@ -83,7 +83,7 @@ def _padded(values: list[float | None], samples: int) -> list[float | None]:
 
 
 def _picked(channels: Sequence[Values], samples: int, most: int) -> list[int]:
-    """Indexes of the samples to draw: of each stretch the lowest and the highest of every channel."""
+    """Return the indexes to draw: in each stretch, the lowest and the highest sample of each channel."""
     if samples <= most:
         return list(range(samples))
     stretches = max(1, most // (2 * len(channels) + 1))
@@ -100,6 +100,6 @@ def _picked(channels: Sequence[Values], samples: int, most: int) -> list[int]:
 
 
 def _rising(values: Values, picked: Sequence[int]) -> list[float]:
-    """An axis: what is missing, or goes back, stands where the last one stood."""
-    whole = list(accumulate((value or 0.0 for value in values), max))
-    return [whole[index] for index in picked]
+    """Return an axis that never decreases: a missing or smaller value repeats the largest so far."""
+    rising = list(accumulate((value or 0.0 for value in values), max))
+    return [rising[index] for index in picked]

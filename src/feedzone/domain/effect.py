@@ -1,4 +1,4 @@
-"""What a handler wants written, as plain values.
+"""The changes that a handler asks the store to make, as plain values.
 
 Handlers decide and never write. The store applies an outcome's effects in the transaction that
 completes the job, so that a job's effect and its completion commit together or not at all.
@@ -25,11 +25,11 @@ class StoreDetail(msgspec.Struct, frozen=True):
     record: ActivityRecord
     cause: str
     received_at: datetime | None
-    """When the event that led here was received; None when no event did."""
+    """When the event that caused this fetch was received; None when no event did."""
     complete: bool
-    """False while the streams are still to come: the row says `syncing`."""
+    """False while the streams are still missing: the row says `syncing`."""
     event_time: int = 0
-    """When that event says it happened, epoch seconds."""
+    """The `event_time` of that event, epoch seconds."""
 
 
 class StoreStreams(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class StoreStreams(msgspec.Struct, frozen=True):
 
 
 class AskForPhotos(msgspec.Struct, frozen=True):
-    """The activity has so many photos: they are fetched by a job of their own, if we do not hold them."""
+    """The activity has `count` photos: a job of their own fetches those that are not stored yet."""
 
     activity_id: int
     athlete_id: int
@@ -53,17 +53,17 @@ class AskForPhotos(msgspec.Struct, frozen=True):
 
 
 class StorePhotos(msgspec.Struct, frozen=True):
-    """The photos of an activity, or whether they are still to come."""
+    """The photos of an activity, or the state of waiting for them."""
 
     activity_id: int
     athlete_id: int
     state: PhotoState
     photos: str | None = None
-    """A JSON list, each entry as received; None: what is stored stays."""
+    """A JSON list, each entry as received; None leaves the stored photos as they are."""
 
 
 class Tombstone(msgspec.Struct, frozen=True):
-    """The activity is gone at Strava: keep its id, and no data of it."""
+    """The activity is gone at Strava: keep its id and delete its data."""
 
     activity_id: int
     athlete_id: int
@@ -71,7 +71,7 @@ class Tombstone(msgspec.Struct, frozen=True):
 
 
 class NoteFailure(msgspec.Struct, frozen=True):
-    """An attempt at the activity failed; `final` when it was the last one."""
+    """An attempt to fetch the activity failed; `final` when it was the last one."""
 
     activity_id: int
     athlete_id: int
@@ -80,35 +80,35 @@ class NoteFailure(msgspec.Struct, frozen=True):
 
 
 class StorePage(msgspec.Struct, frozen=True):
-    """One page of an activity list: rows appear from the summaries, with one job each."""
+    """One page of an activity list: each summary becomes a row, with a job to fetch the rest."""
 
     athlete_id: int
     records: tuple[ActivityRecord, ...]
     jobs: tuple[JobSpec, ...]
     again: bool = False
-    """It was stored before: only what is new in it counts."""
+    """The page was stored before, so only the activities that are new in it count."""
 
 
 class StoreAnnounced(msgspec.Struct, frozen=True):
-    """The newest page of the list, for activities whose events wait: their rows appear at once."""
+    """The newest page of the list: activities whose events are queued get their rows at once."""
 
     athlete_id: int
     records: tuple[ActivityRecord, ...]
     jobs: tuple[JobSpec, ...]
-    """One for each record; enqueued where the activity is new and no job of it waits."""
+    """One for each record; enqueued where the activity is new and has no job in the queue."""
 
 
 class KeepSummary(msgspec.Struct, frozen=True):
-    """The activity's sport is not among the wanted ones: its summary is all that we keep."""
+    """The athlete's sport filter excludes the activity: store its summary and nothing more."""
 
     activity_id: int
     athlete_id: int
 
 
 class StoreReconciliation(msgspec.Struct, frozen=True):
-    """What a reconciliation saw: `jobs` has one for each record, and only differences are enqueued.
+    """The result of a reconciliation: `jobs` has one for each record, and only differences are enqueued.
 
-    `missing` are activities that we hold and a full list does not have: each is confirmed by a fetch.
+    `missing` are activities that we store and a full list lacks: a fetch confirms each deletion.
     """
 
     athlete_id: int
@@ -118,48 +118,53 @@ class StoreReconciliation(msgspec.Struct, frozen=True):
     missing: tuple[JobSpec, ...] = ()
     calls: int = 0
     latest: bool = True
-    """It saw the latest activities; else a part of the history, of which no event need have told."""
+    """Whether it covers the latest activities. An older part of the history may differ without any event
+    having been lost: feedzone may not have been connected then."""
     last: bool = True
-    """With it, all of the comparison's window was seen."""
+    """Whether this part completes the window of the reconciliation."""
 
 
 class OpenConflict(msgspec.Struct, frozen=True):
-    """A reconciliation that would delete too much has stopped, and asks (pain 52)."""
+    """A reconciliation would delete a large share of the activities: a person must decide.
+
+    A faulty list must not empty the database.
+    """
 
     athlete_id: int
     missing: tuple[int, ...]
-    held: int
+    stored: int
+    """How many live activities of the athlete are stored."""
 
 
 class FinishListing(msgspec.Struct, frozen=True):
-    """The list of a first sync has reached its end."""
+    """The list of a backfill has reached its end."""
 
     athlete_id: int
 
 
 class StoreGear(msgspec.Struct, frozen=True):
-    """The gear that the athlete's profile lists now; what it lists no more was deleted at Strava."""
+    """The gear in the athlete's profile now; gear that it no longer lists was deleted at Strava."""
 
     gear: GearListing
 
 
 class MarkAthlete(msgspec.Struct, frozen=True):
-    """The athlete's connection is in this state, for this reason."""
+    """The state of the athlete's connection, and the reason for it."""
 
     athlete_id: int
     status: Literal["active", "needs_reauth", "needs_scope"]
     reason: str
 
 
-class CountForged(msgspec.Struct, frozen=True):
-    """An event claimed what Strava denies. Nothing was changed; it is counted and visible."""
+class RecordRejectedClaim(msgspec.Struct, frozen=True):
+    """An event claimed something that Strava denies: count it, make it visible, change nothing else."""
 
     cause: str
     claim: Literal["delete", "deauthorization"]
 
 
 class PurgeAthlete(msgspec.Struct, frozen=True):
-    """The athlete has left: nothing of theirs stays but a receipt."""
+    """The athlete has disconnected: delete all their data and keep only a receipt."""
 
     athlete_id: int
     reason: Literal["deauthorized", "disconnected"]
@@ -168,8 +173,10 @@ class PurgeAthlete(msgspec.Struct, frozen=True):
 
 
 class ConfirmRevoke(msgspec.Struct, frozen=True):
-    """Nothing more will be done to revoke the access; `detail` says what came of it. `revoked`: Strava has
-    confirmed it, or there was nothing to revoke."""
+    """The attempts to revoke the access have ended; `detail` describes the result.
+
+    `revoked` is True when Strava has confirmed it, or when there was nothing to revoke.
+    """
 
     athlete_id: int
     detail: str
@@ -191,7 +198,7 @@ Effect = (
     | FinishListing
     | StoreGear
     | MarkAthlete
-    | CountForged
+    | RecordRejectedClaim
     | PurgeAthlete
     | ConfirmRevoke
 )

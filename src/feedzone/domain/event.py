@@ -26,6 +26,7 @@ BULK = 10
 are shown already are confirmed behind live work."""
 
 Signature = Literal["verified", "mismatch", "absent"]
+EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 

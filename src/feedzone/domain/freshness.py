@@ -1,4 +1,4 @@
-"""When a fresh activity is looked at again: what Strava tells no event of (pains 18 to 20)."""
+"""When to recheck a fresh activity for changes that no event announces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 RECHECKS = (timedelta(minutes=15), timedelta(hours=6), timedelta(hours=24))
-"""Descriptions, gear and photos are edited after the upload, and no event says so."""
+"""Athletes edit descriptions, gear and photos after the upload, and no event announces it
+(docs/strava-api.md#webhook-events)."""
 
 STREAM_RETRIES = (
     timedelta(minutes=1),
@@ -18,35 +19,39 @@ STREAM_RETRIES = (
     timedelta(hours=12),
     timedelta(hours=24),
 )
-"""The create event precedes the processing of the streams; after a day there are none."""
+"""The create event precedes the processing of the streams. If there are none after a day, none come."""
 
 PHOTO_RETRIES = STREAM_RETRIES
-"""Photos are placeholders until they are processed, which is as slow (pain 22)."""
+"""Photos are placeholders until Strava has processed them, which takes about as long."""
 
 FRESH = timedelta(hours=24)
 
 
 def is_fresh(first_seen: datetime, started: datetime | None, *, new: bool, now: datetime) -> bool:
-    """Whether edits and streams are still to be expected: it came to us within a day, and was new at Strava
-    then (`new`) or begun within a day. Of a history, most is neither."""
+    """Return whether to expect edits and streams of an activity.
+
+    That is so when it reached us within the last day and either was new at Strava then (`new`) or started
+    within the last day. Most activities of a backfill are neither.
+    """
     recent = new or (started is not None and now - started < FRESH)
     return recent and now - first_seen < FRESH
 
 
 PROMPT = timedelta(hours=1)
-"""For so long somebody waits for the streams of an activity that has just come."""
+"""For this time after an upload, a person may be waiting for the streams."""
 
 
 class Recheck(NamedTuple):
-    """A later look at a fresh activity: when, whether at its streams alone, and whether somebody waits."""
+    """A later recheck of a fresh activity."""
 
     at: datetime
     streams_only: bool
     prompt: bool
+    """Whether a person may be waiting for the result."""
 
 
 def next_recheck(first_seen: datetime, now: datetime, *, streams_pending: bool) -> Recheck | None:
-    """The next look at a fresh activity; None when it has been looked at for a day."""
+    """Return the next recheck of a fresh activity; None once a day has passed."""
     steps = {*RECHECKS, *(STREAM_RETRIES if streams_pending else ())}
     ahead = min((step for step in steps if first_seen + step > now), default=None)
     if ahead is None:
@@ -55,5 +60,5 @@ def next_recheck(first_seen: datetime, now: datetime, *, streams_pending: bool) 
 
 
 def next_photo_recheck(first_asked: datetime, now: datetime) -> datetime | None:
-    """When photos that are not all there are asked for again; None when a day has passed."""
+    """Return when to ask again for photos that are not all processed; None once a day has passed."""
     return min((first_asked + step for step in PHOTO_RETRIES if first_asked + step > now), default=None)

@@ -1,4 +1,4 @@
-"""Bikes and shoes: what an athlete's profile says of them, and when it is asked for."""
+"""Bikes and shoes as an athlete's profile lists them, and the job that fetches them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .job import GearHint, JobSpec, Lane, athlete_key
 GearKind = Literal["bike", "shoe"]
 
 GEAR_SCOPE = "profile:read_all"
-"""Without it the profile is a summary, which has no gear (contract section 6)."""
+"""Without this scope the profile is a summary, which has no gear (docs/strava-api.md#resources)."""
 
 
 class GearRecord(msgspec.Struct, frozen=True):
-    """A bike (`b...`) or a pair of shoes (`g...`). None: Strava did not say."""
+    """A bike (`b...`) or a pair of shoes (`g...`). A field is None where Strava sent no value."""
 
     id: str
     kind: GearKind
@@ -30,7 +30,7 @@ class GearRecord(msgspec.Struct, frozen=True):
 
 
 class GearListing(msgspec.Struct, frozen=True):
-    """The gear that a profile lists. A kind that is None was not told, which is not the same as empty."""
+    """The gear that a profile lists. None for a kind means unknown, which is not the same as empty."""
 
     athlete_id: int
     bikes: tuple[GearRecord, ...] | None = None
@@ -38,9 +38,9 @@ class GearListing(msgspec.Struct, frozen=True):
 
     @property
     def kinds(self) -> tuple[GearKind, ...]:
-        """The kinds that were told."""
-        told: tuple[tuple[GearKind, object], ...] = (("bike", self.bikes), ("shoe", self.shoes))
-        return tuple(kind for kind, items in told if items is not None)
+        """The kinds that the profile listed, possibly with no items."""
+        by_kind: tuple[tuple[GearKind, object], ...] = (("bike", self.bikes), ("shoe", self.shoes))
+        return tuple(kind for kind, items in by_kind if items is not None)
 
     @property
     def items(self) -> tuple[GearRecord, ...]:
@@ -48,7 +48,7 @@ class GearListing(msgspec.Struct, frozen=True):
 
 
 def gear_refresh(athlete_id: int) -> JobSpec:
-    """Ask for the athlete's gear. It waits for everything that somebody waits for."""
+    """Fetch the athlete's gear, in a lane behind all the work that a person may be waiting for."""
     return JobSpec(
         kind="refresh_gear",
         key=athlete_key(athlete_id),

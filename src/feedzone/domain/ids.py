@@ -1,4 +1,4 @@
-"""Identifiers that sort by time of birth: UUID version 7 (RFC 9562 section 5.7)."""
+"""Identifiers that sort by their time of creation: UUID version 7 (RFC 9562 section 5.7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _last = 0
 
 
 def uuid7(unix_ms: int) -> str:
-    """A new UUID v7 for the instant `unix_ms` (milliseconds); strictly rising within this process."""
+    """Return a new UUID v7 for the instant `unix_ms` (milliseconds); strictly rising in this process."""
     global _last
     with _lock:
         # 48 bits of time and 12 of counter: two ids of the same millisecond keep their order.

@@ -1,4 +1,4 @@
-"""Photos: which of those that Strava lists are real, and the job that asks for them (pain 22)."""
+"""Photos: which of the listed ones are real (docs/strava-api.md#resources), and the job for them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ class Photo(msgspec.Struct, frozen=True):
     raw: str
     """The JSON text as received."""
     urls: tuple[str, ...]
-    """Empty when there were none, or when they could not be read."""
+    """Empty when the entry has none, or none that can be read."""
     flagged: bool = False
-    """Strava itself calls it a placeholder."""
+    """Whether Strava marks it as a placeholder."""
 
     @property
     def real(self) -> bool:
-        """Until it is processed a photo is `.../assets/media/placeholder-photo@4x-<digest>.png`."""
+        """Whether Strava has processed it.
+
+        Until then the URL is `.../assets/media/placeholder-photo@4x-<digest>.png`.
+        """
         return (
             bool(self.urls)
             and not self.flagged
@@ -31,17 +34,17 @@ class Photo(msgspec.Struct, frozen=True):
 
 
 class StoredPhotos(msgspec.Struct, frozen=True):
-    """What our database says of an activity's photos."""
+    """The state of an activity's photos in our database."""
 
     state: PhotoState
     asked_at: datetime | None
-    """When Strava first answered, for as many photos as the activity has now."""
+    """When Strava first answered since the activity has its present number of photos."""
     stored: bool
-    """Whether there are some, of now or of before."""
+    """Whether any photos are stored, including those of an earlier response."""
 
 
 def photos_refresh(athlete_id: int, activity_id: int, lane: Lane, due: datetime) -> JobSpec:
-    """Ask for the photos of an activity, behind the activities of that lane."""
+    """Fetch the photos of an activity; within its lane the job runs after those for activities."""
     return JobSpec(
         kind="refresh_photos",
         key=photos_key(activity_id),

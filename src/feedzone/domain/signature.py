@@ -1,8 +1,8 @@
-"""X-Strava-Signature: who sent this delivery (contract section 9).
+"""X-Strava-Signature: whether Strava sent a delivery (docs/strava-api.md#webhook-events).
 
-The header is `t=<unix s>,v1=<hex>`: HMAC-SHA256 over `<t>.<raw body>`, to be taken within 300 s. Strava does
-not say which key it signs with, nor whether it signs at all. So a verdict is reached for several candidate
-keys, it names the one that fits, and an absent header is a verdict of its own.
+The header is `t=<unix s>,v1=<hex>`: HMAC-SHA256 over `<t>.<raw body>`, valid for 300 s. Strava documents
+neither the key that it signs with nor whether it signs at all. Therefore several candidate keys are tried,
+the verdict names the one that fits, and an absent header is a verdict of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .event import Signature
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether a body is Strava's. `key_name` is set when verified, `reason` when mismatched."""
+    """Whether Strava signed a body. `key_name` is set when verified, `reason` when mismatched."""
 
     status: Signature
     key_name: str | None = None
@@ -27,7 +27,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class _Header(msgspec.Struct, frozen=True):
     t: str
-    """Seconds as written, because it is the text that was signed."""
+    """Seconds as written, because the signature covers the text."""
     digests: tuple[bytes, ...]
 
 
@@ -39,10 +39,10 @@ def verify(
     candidates: Sequence[tuple[str, str]],
     tolerance_s: float = 300,
 ) -> Verdict:
-    """Judge the raw `body` by its `X-Strava-Signature` header (None when it came without).
+    """Check the raw `body` against its `X-Strava-Signature` header (None when it has no such header).
 
     `now` is in unix seconds, and `candidates` are (name, key). An empty key never fits: anyone could sign
-    with it. Nothing raises: what cannot be read is a mismatch.
+    with it. Nothing raises: an unreadable header is a mismatch.
     """
     if header is None:
         return Verdict("absent")
@@ -63,7 +63,7 @@ def verify(
 
 
 def sign(body: bytes, key: str, t: int) -> str:
-    """The header that verifies `body` with `key` at unix second `t`."""
+    """Return the header that verifies `body` with `key` at unix second `t`."""
     return f"t={t},v1={_digest(body, key, str(t)).hex()}"
 
 
@@ -76,7 +76,7 @@ def _digest(body: bytes, key: str, t: str) -> bytes:
 
 
 def _signer(header: _Header, body: bytes, keys: Sequence[tuple[str, str]]) -> str | None:
-    """The name of the first key that made one of the header's digests."""
+    """Return the name of the first key that made one of the header's digests."""
     for name, key in keys:
         expected = _digest(body, key, header.t)
         if any(hmac.compare_digest(expected, digest) for digest in header.digests):
@@ -85,7 +85,10 @@ def _signer(header: _Header, body: bytes, keys: Sequence[tuple[str, str]]) -> st
 
 
 def _parse(header: str) -> _Header | str:
-    """The header's parts, in any order and spacing; or what is wrong with it, never quoting it."""
+    """Return the header's parts, or what is wrong with it. The message never quotes the header.
+
+    The parts may come in any order and spacing.
+    """
     parts = [
         (key.strip(), value.strip()) for key, _, value in (part.partition("=") for part in header.split(","))
     ]
@@ -98,7 +101,7 @@ def _parse(header: str) -> _Header | str:
     if len(times) != 1:
         return "the header has more than one t" if times else "the header has no t"
     t = times.pop()
-    # [0-9], because \d and int() take digits of other scripts, which nobody signs.
+    # [0-9], because \d and int() accept digits of other scripts, which no signer writes.
     if not re.fullmatch(r"[0-9]{1,15}", t):
         return "the header's t is not unix seconds"
     if not digests:

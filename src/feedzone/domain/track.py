@@ -1,4 +1,4 @@
-"""Where an activity led: Google's encoded polyline, in which Strava sends it."""
+"""The track of an activity: Strava sends it as Google's encoded polyline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _DECIMALS = 1e5
 
 
 def decode_polyline(text: str | None) -> list[Point]:
-    """The points of a polyline; of one that is damaged, those before the damage."""
+    """Return the points of a polyline. A damaged one yields the points before the damage."""
     points: list[Point] = []
     deltas = _deltas(text or "")
     lat = lng = 0
@@ -22,7 +22,7 @@ def decode_polyline(text: str | None) -> list[Point]:
 
 
 def _deltas(text: str) -> list[int]:
-    """Each number comes in chunks of five bits, the lowest first; its sign is its lowest bit."""
+    """Decode the numbers: chunks of five bits, the lowest first; a number's lowest bit is its sign."""
     deltas: list[int] = []
     value = shift = 0
     for character in text:

@@ -1,10 +1,13 @@
-"""Numbers in words, for pages, commands and messages."""
+"""Numbers with their units or nouns, for pages, commands and messages."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that fits: what changes every second would make a live page flicker."""
+    """Return the duration in the largest unit that fits.
+
+    A value that changes every second would make a live page flicker.
+    """
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"

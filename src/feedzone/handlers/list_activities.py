@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from ..domain.activity import FUTURE, PER_PAGE
-from ..domain.comparison import refresh
+from ..domain.activity import LIST_AHEAD, PER_PAGE
 from ..domain.effect import StoreAnnounced
 from ..domain.job import Job
 from ..domain.outcome import Done, Outcome, Snooze
+from ..domain.reconciliation import refresh
 from ..errors import StravaError
 from ..ports import Clock, StravaApi
 from .failures import ending
@@ -28,7 +28,11 @@ class ListActivities:
         try:
             # With `before` Strava lists the newest first (contract section 6).
             listed = await self.api.activities(
-                job.athlete_id, after=None, before=int((now + FUTURE).timestamp()), page=1, per_page=PER_PAGE
+                job.athlete_id,
+                after=None,
+                before=int((now + LIST_AHEAD).timestamp()),
+                page=1,
+                per_page=PER_PAGE,
             )
         except StravaError as error:
             outcome = ending(error, job, now, self.rng)

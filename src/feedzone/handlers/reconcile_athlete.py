@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from ..domain.activity import FUTURE, PER_PAGE, ActivityRecord
-from ..domain.comparison import confirm_deletion, refresh
+from ..domain.activity import LIST_AHEAD, PER_PAGE, ActivityRecord
 from ..domain.effect import Effect, OpenConflict, StoreReconciliation
 from ..domain.job import Job, ReconcileHint
 from ..domain.outcome import Continue, Done, Outcome
+from ..domain.reconciliation import confirm_deletion, refresh
 from ..errors import StravaError
 from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
@@ -69,7 +69,7 @@ class ReconcileAthlete:
         The first run takes at least the usual days, and a later one at least a day.
         """
         first = hint.before is None
-        end = now + FUTURE if hint.before is None else _at(hint.before)
+        end = now + LIST_AHEAD if hint.before is None else _at(hint.before)
         latest = now - timedelta(days=hint.days) if first else end - DAY
         after = latest if hint.since is None else _at(hint.since)
         after = min(after, latest) if first else after

@@ -11,15 +11,15 @@ from typing import Protocol
 import msgspec
 
 from ..domain.activity import ActivityRecord, StoredActivity
-from ..domain.athlete import wants
+from ..domain.athlete import wants_details
 from ..domain.availability import SHOWN_AFTER, STREAMED_WITHIN, AvailabilityTracker
 from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
     AskForPhotos,
-    CountForged,
     Effect,
     KeepSummary,
     NoteFailure,
+    RecordRejectedClaim,
     StoreDetail,
     StoreStreams,
     StreamState,
@@ -79,7 +79,7 @@ class RefreshActivity:
         held = await self.records.stored_activity(job.object_id)
         if held is not None and held.athlete_id != job.athlete_id:
             return Done(
-                (CountForged(hint.cause, "delete"),),
+                (RecordRejectedClaim(hint.cause, "delete"),),
                 f"forged: the activity belongs to athlete {held.athlete_id}",
                 about="delete",
             )
@@ -104,8 +104,8 @@ class RefreshActivity:
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
             )
         hearsay = hint.action == "delete" and hint.announced and not hint.verified
-        claim = (CountForged(hint.cause, "delete"),) if hearsay else ()
-        if not wants(sports, record.columns.get("sport_type")) and hint.cause != "request":
+        claim = (RecordRejectedClaim(hint.cause, "delete"),) if hearsay else ()
+        if not wants_details(sports, record.columns.get("sport_type")) and hint.cause != "request":
             return _done(claim, self._detail(job, hint, record, complete=True))
         return await self._with_streams(job, hint, record, claim)
 
@@ -128,7 +128,7 @@ class RefreshActivity:
         held = await self.records.stored_activity(job.object_id)
         if held is None or not held.live or held.detailed or held.first_seen is None:
             return False
-        return held.first_seen >= job.first_received_at and not wants(sports, held.sport_type)
+        return held.first_seen >= job.first_received_at and not wants_details(sports, held.sport_type)
 
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
         """404: gone if we had it, or if a delete said so; not ready yet if an event has just told of it, or a
@@ -275,7 +275,7 @@ class RefreshActivity:
 
 def _seen_since(held: StoredActivity, event_time: int) -> bool:
     """Whether a newer event was applied, or Strava has shown the activity after that second."""
-    told = held.told_at is not None and held.told_at > event_time
+    told = held.last_event_time is not None and held.last_event_time > event_time
     return told or (held.fetched is not None and held.fetched.timestamp() >= event_time + 1)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..domain.effect import ConfirmRevoke, CountForged, PurgeAthlete
+from ..domain.effect import ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
 from ..domain.job import Job, RevokeHint
 from ..domain.outcome import Done, Outcome, Snooze
 from ..errors import (
@@ -73,7 +73,7 @@ class RevokeAthlete:
         if hint.verified:
             return Done(note="the athlete has connected again since; nothing was deleted")
         return Done(
-            (CountForged(hint.cause, "deauthorization"),),
+            (RecordRejectedClaim(hint.cause, "deauthorization"),),
             "forged: the athlete is still connected at Strava; nothing was deleted",
         )
 

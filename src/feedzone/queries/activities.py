@@ -1,36 +1,260 @@
-"""Read models of what belongs to athletes and activities: gear, photos, changes."""
+"""Activities as the API lists them: rows, detail, photos, streams, and the change feed."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta, Raw, Struct
 
-from ..store import gear as gear_store
-from ..store import photos as photo_store
-from ..store.engine.database import Connection, Row
-from .schemas.core import Change, Gear, GearPage, Photos
+from ..domain.effect import PhotoState, StreamState
+from ..errors import NotFound
+from ..ports import Clock
+from ..store import activities, photos, streams
+from ..store.engine.database import Connection, Database, Row
+from ..store.reads import activities as activity_lists
+from ..store.reads import export as export_reads
+from ..store.stream_codec import decode
+from .paging import Cursor, Int64, change_id, decode_cursor, first_id, id_cursor, page_of, settled
+from .rows import AsReceived, as_received, from_row, require
+
+SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
+
+Metres = Annotated[float, Meta(description="m")]
+MetresPerSecond = Annotated[float, Meta(description="m/s")]
+Seconds = Annotated[int, Meta(description="s")]
+PerMinute = Annotated[float, Meta(description="1/min")]
+Watts = Annotated[float, Meta(description="W")]
+Degrees = Annotated[float, Meta(description="degrees, WGS 84")]
+
+Streams = dict[str, Any]
+"""Streams in the shape of Strava's `key_by_type=true` response: docs/strava-api.md#streams."""
 
 
-def gear(connection: Connection, athlete_id: int) -> GearPage:
-    columns = [name for name in Gear.__struct_fields__ if name != "raw"]
-    return GearPage(
-        [
-            Gear(**{name: row._mapping[name] for name in columns}, raw=msgspec.Raw(row.raw.encode()))
-            for row in gear_store.listing(connection, athlete_id)
-        ]
-    )
+class Activity(Struct, frozen=True, kw_only=True):
+    """An activity as the database has it."""
+
+    id: int
+    athlete_id: int
+    name: str | None
+    sport_type: str | None
+    type: Annotated[str | None, Meta(description="legacy; sport_type is more precise")]
+    workout_type: int | None
+    start_date: datetime | None
+    start_date_local: Annotated[datetime | None, Meta(description="local time of the place, without a zone")]
+    start_hidden: Annotated[bool | None, Meta(description="the athlete hides the time of day")]
+    timezone: Annotated[str | None, Meta(description="IANA name")]
+    utc_offset: Annotated[int | None, Meta(description="s east of UTC, daylight saving included")]
+    distance: Metres | None
+    moving_time: Seconds | None
+    elapsed_time: Seconds | None
+    total_elevation_gain: Metres | None
+    elev_high: Metres | None
+    elev_low: Metres | None
+    average_speed: MetresPerSecond | None
+    max_speed: MetresPerSecond | None
+    average_heartrate: PerMinute | None
+    max_heartrate: PerMinute | None
+    average_cadence: PerMinute | None
+    average_watts: Watts | None
+    max_watts: Watts | None
+    weighted_average_watts: Watts | None
+    device_watts: bool | None
+    kilojoules: Annotated[float | None, Meta(description="kJ")]
+    calories: Annotated[float | None, Meta(description="kcal; from the detail only")]
+    average_temp: Annotated[float | None, Meta(description="degrees Celsius")]
+    suffer_score: float | None
+    perceived_exertion: float | None
+    trainer: bool | None
+    commute: bool | None
+    manual: bool | None
+    private: bool | None
+    visibility: Annotated[str | None, Meta(description="everyone, followers_only, only_me: please honour it")]
+    flagged: bool | None
+    hide_from_home: bool | None
+    gear_id: str | None
+    device_name: str | None
+    description: str | None
+    upload_id: int | None
+    external_id: str | None
+    summary_polyline: Annotated[str | None, Meta(description="Google's encoded polyline")]
+    start_lat: Degrees | None
+    start_lng: Degrees | None
+    total_photo_count: int | None
+    sync_status: SyncStatus
+    sync_attempts: int
+    last_sync_error: str | None
+    webhook_received_at: datetime | None
+    last_fetched_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
 
 
-def photos(connection: Connection, activity_id: int) -> Photos:
-    held = photo_store.get(connection, activity_id)
-    if held is None:
-        return Photos(None, [])
-    return Photos(held.state, msgspec.json.decode(held.photos or "[]"))
+class ActivityPage(Struct, frozen=True):
+    """Activities, latest start first."""
+
+    items: list[Activity]
+    next_cursor: Cursor | None = None
 
 
-def change(row: Row[Any]) -> Change:
-    values = {name: row._mapping[name] for name in Change.__struct_fields__}
-    for name in ("old_value", "new_value"):
-        values[name] = None if values[name] is None else msgspec.Raw(values[name].encode())
-    return Change(**values)
+class ActivityDetail(Activity, frozen=True, kw_only=True):
+    """An activity with the JSON that Strava sent, and the state of its streams and photos."""
+
+    streams: Annotated[StreamState | None, Meta(description="null: not fetched yet")]
+    photos: Annotated[PhotoState | None, Meta(description="null: not fetched")]
+    summary: AsReceived | None
+    detail: AsReceived | None
+
+
+class Photos(Struct, frozen=True):
+    """The photos of an activity as Strava lists them, without placeholders."""
+
+    state: Annotated[PhotoState | None, Meta(description="null: not fetched")]
+    items: list[Any]
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One field of one activity changed."""
+
+    id: str
+    activity_id: int
+    athlete_id: int
+    field: str
+    old_value: Raw | None
+    new_value: Raw | None
+    changed_at: datetime
+    cause: Annotated[str, Meta(description="event:<id>, backfill, request")]
+
+
+class ChangePage(Struct, frozen=True):
+    """Changes, oldest first."""
+
+    items: list[Change]
+    next_cursor: Cursor | None = None
+
+
+class ActivityFilter(Struct, frozen=True):
+    """Select activities. `start_date` is at or after `after`, and before `before`."""
+
+    athlete_id: int | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    sport_type: str | None = None
+
+
+class StoredTotals(Struct, frozen=True):
+    """The number of activities that are not deleted, and the number of those with streams."""
+
+    activities: int
+    streams: int
+
+
+class ActivityQueries:
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def page(self, where: ActivityFilter, cursor: str | None = None, limit: int = 50) -> ActivityPage:
+        """Return activities, latest start first."""
+        last = decode_cursor(cursor, tuple[datetime, Int64])
+        # PostgreSQL refuses U+0000 even in a query; no sport type has it.
+        sport = where.sport_type and where.sport_type.replace("\x00", "")
+        rows = await self._database.read(
+            lambda c: activity_lists.listing(
+                c,
+                athlete_id=where.athlete_id,
+                after=where.after,
+                before=where.before,
+                sport_type=sport,
+                cursor=last,
+                limit=limit + 1,
+            )
+        )
+        return page_of(ActivityPage, rows, limit, activity_from, lambda row: (row.start_date, row.id))
+
+    async def get(self, activity_id: int) -> ActivityDetail:
+        """Return one activity. Raises NotFound, also if it was deleted at Strava."""
+
+        def body(connection: Connection) -> ActivityDetail:
+            row = _existing(connection, activity_id)
+            states = {
+                "streams": getattr(streams.get(connection, activity_id), "state", None),
+                "photos": getattr(photos.get(connection, activity_id), "state", None),
+            }
+            sources = {"summary": as_received(row.summary), "detail": as_received(row.detail)}
+            return from_row(row, ActivityDetail, **states, **sources)
+
+        return await self._database.read(body)
+
+    async def photos(self, activity_id: int) -> Photos:
+        """Return an activity's photos. Raises NotFound, also if the activity was deleted at Strava."""
+
+        def body(connection: Connection) -> Photos:
+            _existing(connection, activity_id)
+            row = photos.get(connection, activity_id)
+            return (
+                Photos(None, [])
+                if row is None
+                else Photos(row.state, msgspec.json.decode(row.photos or "[]"))
+            )
+
+        return await self._database.read(body)
+
+    async def streams(self, activity_id: int) -> Streams:
+        """Return an activity's streams. Raises NotFound that says whether they are pending or absent."""
+
+        def body(connection: Connection) -> Row[Any] | None:
+            _existing(connection, activity_id)
+            return streams.get(connection, activity_id)
+
+        row = await self._database.read(body)
+        if row is not None and row.state == "absent":
+            raise NotFound(f"the streams of activity {activity_id} are absent: Strava has none for it")
+        if row is None or not row.channels or row.blob is None:
+            raise NotFound(
+                f"the streams of activity {activity_id} are pending: they have not been fetched yet"
+            )
+        # Tens of milliseconds for a long ride: not on the event loop.
+        return await asyncio.to_thread(decode, row.blob)
+
+    async def changes(
+        self, since: datetime | str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> ChangePage:
+        """Return the audit trail, oldest first: after an instant, or after the change with the id `since`.
+
+        Raises InvalidInput for a `since` that is neither.
+        """
+        first = first_id(since) if isinstance(since, datetime) else change_id(since)
+        last = id_cursor(cursor) or first
+        instant = since if isinstance(since, datetime) else None
+        query = partial(activity_lists.changes, since_id=last, limit=limit + 1, since=instant)
+        rows = await self._database.read(query)
+        if self._database.shares_work:
+            rows = settled(rows, self._clock.now())
+        return page_of(ChangePage, rows, limit, change_from, lambda row: row.id)
+
+    async def counts_by_status(self, athlete_id: int) -> dict[str, int]:
+        """Return how many of the athlete's activities are in each sync status."""
+        return await self._database.read(lambda c: activity_lists.progress(c, athlete_id, None))
+
+    async def stored_totals(self) -> StoredTotals:
+        return await self._database.read(lambda c: StoredTotals(*export_reads.totals(c)))
+
+
+def activity_from(row: Row[Any]) -> Activity:
+    return from_row(row, Activity)
+
+
+def change_from(row: Row[Any]) -> Change:
+    values = {"old_value": as_received(row.old_value), "new_value": as_received(row.new_value)}
+    return from_row(row, Change, **values)
+
+
+def _existing(connection: Connection, activity_id: int) -> Row[Any]:
+    row = require(activities.get(connection, activity_id), f"there is no activity {activity_id} here")
+    if row.sync_status == "deleted":
+        raise NotFound(f"activity {activity_id} was deleted, or is no longer visible to us")
+    return row

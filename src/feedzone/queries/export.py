@@ -1,6 +1,6 @@
-"""An athlete's data as files: the command line writes a folder of them, a page hands out a zip archive.
+"""An athlete's data as files: the command line writes a folder, a page sends a zip archive.
 
-However much there is, little of it is in memory at a time.
+Only a small part of the data is in memory at a time.
 """
 
 from __future__ import annotations
@@ -9,51 +9,54 @@ import asyncio
 import zipfile
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import msgspec
 
 from ..store.engine.database import Database
 from ..store.reads import export
-from . import activities
-
-if TYPE_CHECKING:
-    from .insights import Insights
+from .activities import change_from
+from .athletes import AthleteQueries, gear_of
 
 DOCUMENTS, CHANGES = 50, 1000
-"""How many are read at once."""
+"""The number of rows per read."""
 
-SENT_AT_ONCE = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 
 ABOUT = """\
-athlete.json      what is known of you and of your connection; never a token
+athlete.json      your profile and the state of your connection, without tokens
 <id>.json         an activity, as received from Strava
-<id>.parquet      its streams, a column a channel: DuckDB, pandas and polars read it
-photos.jsonl      lists of photos, where they were fetched: a line an activity
+<id>.parquet      its streams, one column per channel: DuckDB, pandas and polars read it
+photos.jsonl      lists of photos, if they were fetched: one line per activity
 gear.json         bikes and shoes
-changes.jsonl     what changed in your activities, from what to what, when, and why: a line a change
+changes.jsonl     changes to your activities, with old and new value, time and cause: one line per change
 
 Distances are in metres, times in seconds. Instants are UTC.
 """
 
 Piece = tuple[str, bytes]
-"""The name of a file and some of its content; the pieces of one file follow each other."""
+"""The name of a file and a part of its content; the parts of one file follow each other."""
 
 
-async def pieces(insights: Insights, database: Database, athlete_id: int) -> AsyncIterator[Piece]:
-    """All that is kept of an athlete. Raises NotFound."""
-    athlete = await insights.athlete(athlete_id)
-    yield "about.txt", ABOUT.encode()
-    yield "athlete.json", msgspec.json.encode(athlete)
-    gear = await database.read(lambda c: activities.gear(c, athlete_id))
-    yield "gear.json", msgspec.json.encode(gear.items)
-    async for piece in _activities(database, athlete_id):
-        yield piece
-    async for lines in _photos(database, athlete_id):
-        yield "photos.jsonl", lines
-    yield "changes.jsonl", b""  # there, even if nothing has changed
-    async for lines in _changes(database, athlete_id):
-        yield "changes.jsonl", lines
+class ExportQueries:
+    def __init__(self, database: Database, athletes: AthleteQueries) -> None:
+        self._database = database
+        self._athletes = athletes
+
+    async def pieces(self, athlete_id: int) -> AsyncIterator[Piece]:
+        """Yield all stored data of an athlete, except tokens. Raises NotFound."""
+        database = self._database
+        athlete = await self._athletes.get(athlete_id)
+        yield "about.txt", ABOUT.encode()
+        yield "athlete.json", msgspec.json.encode(athlete)
+        yield "gear.json", msgspec.json.encode(await database.read(lambda c: gear_of(c, athlete_id)))
+        async for piece in _activities(database, athlete_id):
+            yield piece
+        async for lines in _photos(database, athlete_id):
+            yield "photos.jsonl", lines
+        yield "changes.jsonl", b""  # the file exists even if nothing has changed
+        async for lines in _changes(database, athlete_id):
+            yield "changes.jsonl", lines
 
 
 async def _activities(database: Database, athlete_id: int) -> AsyncIterator[Piece]:
@@ -86,18 +89,18 @@ async def _changes(database: Database, athlete_id: int) -> AsyncIterator[bytes]:
     while rows := await database.read(
         lambda c, last=last: export.changes(c, athlete_id, after_id=last, limit=CHANGES)  # type: ignore[misc]
     ):
-        yield msgspec.json.Encoder().encode_lines([activities.change(row) for row in rows])
+        yield msgspec.json.Encoder().encode_lines([change_from(row) for row in rows])
         last = rows[-1].id
 
 
-class _Outbox:
-    """Where the archive is written to: it cannot be gone back in, only emptied."""
+class _Buffer:
+    """The file that the archive is written to. It cannot seek; `empty` returns the bytes so far."""
 
     def __init__(self) -> None:
-        self.held = bytearray()
+        self.data = bytearray()
 
     def write(self, data: bytes, /) -> int:
-        self.held += data
+        self.data += data
         return len(data)
 
     def flush(self) -> None: ...
@@ -105,26 +108,26 @@ class _Outbox:
     def close(self) -> None: ...
 
     def empty(self) -> bytes:
-        sent = bytes(self.held)
-        self.held.clear()
-        return sent
+        chunk = bytes(self.data)
+        self.data.clear()
+        return chunk
 
 
-async def zipped(files: AsyncIterator[Piece], now: datetime) -> AsyncIterator[bytes]:
-    """The pieces as a zip archive, while it is being made. Parquet is compressed already."""
-    outbox = _Outbox()
-    archive = zipfile.ZipFile(outbox, "w", zipfile.ZIP_DEFLATED, compresslevel=6)
-    writing = _Writing(archive, now)
-    async for name, content in files:
-        await asyncio.to_thread(writing.add, name, content)
-        if len(outbox.held) >= SENT_AT_ONCE:
-            yield outbox.empty()
-    await asyncio.to_thread(writing.close)
-    yield outbox.empty()
+async def zipped(pieces: AsyncIterator[Piece], now: datetime) -> AsyncIterator[bytes]:
+    """Yield a zip archive of the pieces while it is being made. Parquet is compressed already."""
+    buffer = _Buffer()
+    archive = zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6)
+    writer = _ArchiveWriter(archive, now)
+    async for name, content in pieces:
+        await asyncio.to_thread(writer.add, name, content)
+        if len(buffer.data) >= CHUNK_BYTES:
+            yield buffer.empty()
+    await asyncio.to_thread(writer.close)
+    yield buffer.empty()
 
 
-class _Writing:
-    """One archive, and the file in it that is open."""
+class _ArchiveWriter:
+    """An archive, and the file in it that is open."""
 
     def __init__(self, archive: zipfile.ZipFile, now: datetime) -> None:
         self._archive = archive
@@ -139,7 +142,7 @@ class _Writing:
             packed = name.endswith(".parquet")
             entry.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            # How large it will be, nobody knows yet.
+            # The final size is not known yet.
             self._file, self._name = self._archive.open(entry, "w", force_zip64=True), name
         self._file.write(content)
 

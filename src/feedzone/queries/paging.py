@@ -1,4 +1,4 @@
-"""Cursors: opaque to who gets them, and checked when they come back."""
+"""Cursors: opaque to clients, and checked when they come back."""
 
 from __future__ import annotations
 
@@ -6,51 +6,62 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from ..errors import InvalidInput
 from ..store.engine.database import Row
 
 S = TypeVar("S", bound=msgspec.Struct)
 
+Cursor = Annotated[str, Meta(description="fetches the next page; null: this was the last")]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
 SETTLED = timedelta(seconds=3)
-"""Where several processes write, a change may commit after one with a later id. Younger ones are held
-back, so that whoever follows the feed by id misses none."""
+"""Where several processes write, a change may commit after one with a later id. Younger changes are held
+back, so that a client that follows the feed by id misses none."""
 
 
-def page(
+def page_of(
     kind: type[S],
     rows: Sequence[Row[Any]],
     limit: int,
-    view: Callable[[Row[Any]], object],
-    place: Callable[[Row[Any]], object],
+    item_from: Callable[[Row[Any]], object],
+    cursor_from: Callable[[Row[Any]], object],
 ) -> S:
-    """A page of `limit` rows, of which one more was asked for to see whether there are more."""
-    kept = rows[:limit]
-    more = len(rows) > limit and kept
-    return kind([view(row) for row in kept], _opaque(place(kept[-1])) if more else None)
+    """Return a page of `limit` rows. The query fetches one row more, to see whether there is a next page."""
+    shown = rows[:limit]
+    has_more = len(rows) > limit and shown
+    return kind(
+        [item_from(row) for row in shown], encode_cursor(cursor_from(shown[-1])) if has_more else None
+    )
 
 
-def _opaque(place: Any) -> str:
+def encode_cursor(place: Any) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(place)).rstrip(b"=").decode()
 
 
-def cursor(text: str | None, kind: Any) -> Any:
-    """What `_opaque` hid. Raises InvalidInput for a cursor that is none of that kind."""
+def decode_cursor(text: str | None, kind: Any) -> Any:
+    """Return what `encode_cursor` encoded. Raises InvalidInput for a cursor of another kind."""
     if text is None:
         return None
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(plain, type=kind)
     except (binascii.Error, ValueError, msgspec.DecodeError):
-        raise InvalidInput("cursor: takes the next_cursor of an answer to the same question") from None
+        raise bad_cursor() from None
 
 
-def identifier(text: str | None) -> str | None:
-    place = cursor(text, UUID)
+def bad_cursor() -> InvalidInput:
+    return InvalidInput("cursor: takes the next_cursor of a response to the same query")
+
+
+def id_cursor(text: str | None) -> str | None:
+    """Decode a cursor that is an id."""
+    place = decode_cursor(text, UUID)
     return None if place is None else str(place)
 
 
@@ -58,18 +69,18 @@ def change_id(text: str | None) -> str | None:
     try:
         return None if text is None else str(UUID(text))
     except ValueError:
-        how = "since: takes an instant (ISO 8601 or epoch seconds) or the id of a change"
-        raise InvalidInput(how) from None
+        message = "since: takes an instant (ISO 8601 or epoch seconds) or the id of a change"
+        raise InvalidInput(message) from None
 
 
-def first_id(moment: datetime) -> str:
-    """The smallest UUID v7 of that millisecond (domain.ids)."""
-    milliseconds = min(max(0, int(moment.astimezone(UTC).timestamp() * 1000)), 2**48 - 1)
+def first_id(instant: datetime) -> str:
+    """Return the smallest UUID v7 of that millisecond (domain.ids)."""
+    milliseconds = min(max(0, int(instant.astimezone(UTC).timestamp() * 1000)), 2**48 - 1)
     return str(UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62))
 
 
 def settled(rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:
-    """The changes before the first one that is younger than SETTLED."""
+    """Return the changes before the first one that is younger than SETTLED."""
     until = now - SETTLED
-    young = next((place for place, row in enumerate(rows) if row.changed_at > until), len(rows))
-    return rows[:young]
+    end = next((place for place, row in enumerate(rows) if row.changed_at > until), len(rows))
+    return rows[:end]

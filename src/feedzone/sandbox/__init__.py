@@ -1,24 +1,25 @@
-"""A faithful fake of Strava: a real server to play with, and in-process for simulations.
+"""A faithful fake of Strava: a real server for the demo, and an in-process one for simulations.
 
-It imports nothing from the rest of feedzone, so that it can disagree with it. What it knows of Strava is the
-contract in the project's documentation; start reading at `world` (state), `app` (HTTP) and `sender` (events).
+It imports nothing from the rest of feedzone, so that a mistake there is not repeated here. It behaves as
+docs/strava-api.md describes. Start reading at `world` (state), `app` (HTTP) and `sender` (events).
 """
 
 from .app import create_app
+from .autopilot import Autopilot
 from .faults import ConnectionDroppedError, Faults
 from .inprocess import Answer, request
-from .life import Life
 from .limits import UNLIMITED, Limits
 from .records import Call, Delivery, Event
 from .sender import DeliveryRules, Sender, Wire, signature
-from .server import Running, SandboxOptions, run, running, serve
+from .server import RunningSandbox, SandboxOptions, run, running, serve
 from .wire import HttpWire
-from .world import Application, Behaviour, NotThereError, World
+from .world import Application, Behaviour, NotFoundError, World
 
 __all__ = [
     "UNLIMITED",
     "Answer",
     "Application",
+    "Autopilot",
     "Behaviour",
     "Call",
     "ConnectionDroppedError",
@@ -27,10 +28,9 @@ __all__ = [
     "Event",
     "Faults",
     "HttpWire",
-    "Life",
     "Limits",
-    "NotThereError",
-    "Running",
+    "NotFoundError",
+    "RunningSandbox",
     "SandboxOptions",
     "Sender",
     "Wire",

@@ -1,4 +1,4 @@
-"""The API under /api/v3: what a bearer may read (contract sections 6, 7 and 10)."""
+"""The API under /api/v3: the data that a bearer may read (docs/strava-api.md#resources)."""
 
 from __future__ import annotations
 
@@ -8,60 +8,62 @@ from typing import Any
 from . import payloads, streams
 from .athletes import detailed_json, gear_json, summary_json
 from .grants import Grant
-from .history import Spec
-from .http import Request, Response, answer, bad_request, fault, not_found
-from .world import NotThereError, World
+from .history import ActivitySpec
+from .http import Request, Response, bad_request, error_response, json_response, not_found
+from .world import NotFoundError, World
 
 MAX_PER_PAGE = 200
 
 
 class Api:
-    """Answers the data calls of one athlete's bearer; quota and authentication come before it."""
+    """Handles the data calls of a bearer, after quota and authentication were checked."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._activity_calls: dict[str, Callable[[Request, Spec], Response]] = {
-            "activity": lambda _, spec: answer(self._world.detail(spec)),
+        self._activity_calls: dict[str, Callable[[Request, ActivitySpec], Response]] = {
+            "activity": lambda _, spec: json_response(self._world.detail(spec)),
             "streams": self._streams,
             "laps": self._laps,
             "zones": self._zones,
             "photos": self._photos,
-            "comments": lambda *_: answer([]),
+            "comments": lambda *_: json_response([]),
         }
 
-    def answer(self, endpoint: str, request: Request, grant: Grant) -> Response:
-        """The answer to a data call that `endpoint_of` has named."""
+    def handle(self, endpoint: str, request: Request, grant: Grant) -> Response:
+        """Return the response to a data call; `endpoint` is a name from `endpoint_of`."""
         if endpoint == "athlete":
             return self._athlete(grant)
         if endpoint == "gear":
             return self._gear(grant, request.parts[-1])
         if not grant.reads_activities:
-            return fault(401, "Authorization Error", "AccessToken", "activity:read_permission", "missing")
+            return error_response(
+                401, "Authorization Error", "AccessToken", "activity:read_permission", "missing"
+            )
         if endpoint == "list_activities":
             return self._list(request, grant)
         if endpoint == "upload":
             return self._upload(request.parts[-1], grant)
-        spec = self._spec(request.parts[3], grant)
+        spec = self._find_activity(request.parts[3], grant)
         if spec is None:
             return not_found("Activity")
         if spec.id in self._world.faults.poison:
-            return answer({"message": "error"}, 500)
+            return json_response({"message": "error"}, 500)
         return self._activity_calls[endpoint](request, spec)
 
     def _athlete(self, grant: Grant) -> Response:
         athlete = self._world.athletes[grant.athlete_id]
         detailed = "profile:read_all" in grant.scopes
-        return answer(detailed_json(athlete) if detailed else summary_json(athlete))
+        return json_response(detailed_json(athlete) if detailed else summary_json(athlete))
 
     def _gear(self, grant: Grant, gear_id: str) -> Response:
         for gear in self._world.athletes[grant.athlete_id].gear:
             if gear.id == gear_id and not gear.deleted:
-                return answer(gear_json(gear, 3))
+                return json_response(gear_json(gear, 3))
         return not_found("Gear")
 
     def _list(self, request: Request, grant: Grant) -> Response:
         try:
-            before, after = _number(request, "before"), _number(request, "after")
+            before, after = _query_number(request, "before"), _query_number(request, "after")
             page, size = int(request.query.get("page", 1)), int(request.query.get("per_page", 30))
         except ValueError:
             return bad_request("Application", "page")
@@ -69,54 +71,57 @@ class Api:
             return bad_request("Application", "per page", "limit exceeded")
         if page < 1:
             return bad_request("Application", "page")
-        found = self._world.visible(grant.athlete_id, grant.reads_private, before, after)
-        # The list flips its order when only `after` is sent (contract section 6).
+        specs = self._world.visible(grant.athlete_id, grant.reads_private, before, after)
+        # Strava reverses the order when only `after` is sent (docs/strava-api.md#resources).
         if after is None or before is not None:
-            found.reverse()
-        return answer([self._world.summary(spec) for spec in found[(page - 1) * size : page * size]])
+            specs.reverse()
+        return json_response([self._world.summary(spec) for spec in specs[(page - 1) * size : page * size]])
 
-    def _spec(self, text: str, grant: Grant) -> Spec | None:
+    def _find_activity(self, text: str, grant: Grant) -> ActivitySpec | None:
         try:
             spec = self._world.activity(int(text))
-        except (NotThereError, ValueError):
+        except (NotFoundError, ValueError):
             return None
-        mine = spec.athlete_id == grant.athlete_id
-        allowed = grant.reads_private or not spec.private
-        return spec if mine and allowed and self._age(spec) >= self._world.faults.visible_delay_s else None
+        is_own = spec.athlete_id == grant.athlete_id
+        is_allowed = grant.reads_private or not spec.private
+        is_visible = self._age(spec) >= self._world.faults.visible_delay_s
+        return spec if is_own and is_allowed and is_visible else None
 
-    def _streams(self, request: Request, spec: Spec) -> Response:
+    def _streams(self, request: Request, spec: ActivitySpec) -> Response:
         motion, stride = self._world.motion(spec), self._world.stride(spec)
         if motion is None:
             return not_found("Activity")
         by_type = request.query.get("key_by_type", "").lower() == "true"
-        # An empty set while processing, as after an upload (contract section 7).
+        # Strava answers an empty set while it processes an upload (docs/strava-api.md#streams).
         if self._age(spec) < self._world.faults.stream_delay_s:
-            return answer({} if by_type else [])
+            return json_response({} if by_type else [])
         keys = {k.strip() for k in request.query.get("keys", "").split(",")}
-        size = streams.samples(motion, stride)
+        size = streams.sample_count(motion, stride)
         rows: dict[str, dict[str, Any]] = {
             key: {"data": data, "series_type": "distance", "original_size": size, "resolution": "high"}
             for key, data in streams.build(motion, keys, stride).items()
         }
-        return answer(rows if by_type else [{"type": key, **row} for key, row in rows.items()])
+        return json_response(rows if by_type else [{"type": key, **row} for key, row in rows.items()])
 
-    def _laps(self, _: Request, spec: Spec) -> Response:
+    def _laps(self, _: Request, spec: ActivitySpec) -> Response:
         world = self._world
         athlete = world.athletes[spec.athlete_id]
-        return answer(payloads.laps(spec, athlete, world.motion(spec), world.stride(spec)))
+        return json_response(payloads.laps(spec, athlete, world.motion(spec), world.stride(spec)))
 
-    def _zones(self, _: Request, spec: Spec) -> Response:
+    def _zones(self, _: Request, spec: ActivitySpec) -> Response:
         world = self._world
         athlete = world.athletes[spec.athlete_id]
         if not athlete.premium:
-            return answer({"message": "Payment Required", "errors": []}, 402)
-        return answer(payloads.zones(athlete, world.motion(spec), world.totals(spec)))
+            return json_response({"message": "Payment Required", "errors": []}, 402)
+        return json_response(payloads.zones(athlete, world.motion(spec), world.totals(spec)))
 
-    def _photos(self, request: Request, spec: Spec) -> Response:
+    def _photos(self, request: Request, spec: ActivitySpec) -> Response:
         world, size = self._world, request.query.get("size", "600")
         ready_since = world.clock() - world.faults.photo_delay_s
         athlete = world.athletes[spec.athlete_id]
-        return answer(payloads.photos(spec, athlete, int(size) if size.isdecimal() else 600, ready_since))
+        return json_response(
+            payloads.photos(spec, athlete, int(size) if size.isdecimal() else 600, ready_since)
+        )
 
     def _upload(self, text: str, grant: Grant) -> Response:
         upload_id = int(text) if text.isdecimal() else 0
@@ -129,18 +134,18 @@ class Api:
             status = "The created activity has been deleted."
         elif busy:
             status = "Your activity is still being processed."
-        known = None if busy or spec.deleted else spec.id
-        return answer({
+        activity_id = None if busy or spec.deleted else spec.id
+        return json_response({
             "id": upload_id, "id_str": text, "external_id": f"garmin_ping_{spec.id % 10**9}",
-            "error": None, "status": status, "activity_id": known,
+            "error": None, "status": status, "activity_id": activity_id,
         })  # fmt: skip
 
-    def _age(self, spec: Spec) -> float:
+    def _age(self, spec: ActivitySpec) -> float:
         return self._world.clock() - spec.created_at
 
 
 def endpoint_of(method: str, parts: list[str]) -> str | None:
-    """The name of a data call, from the path below /api/v3; None when there is none such."""
+    """Return the name of a data call from its path below /api/v3; None if no such call exists."""
     if method != "GET":
         return None
     match parts:
@@ -160,14 +165,14 @@ def endpoint_of(method: str, parts: list[str]) -> str | None:
 
 
 def template_of(endpoint: str) -> str:
-    """The path of a data call with its variable part blanked, for the journal."""
-    fixed = {
+    """Return the path of a data call with a placeholder for its id, for the journal."""
+    templates = {
         "athlete": "/athlete", "list_activities": "/athlete/activities", "activity": "/activities/{id}",
         "gear": "/gear/{id}", "upload": "/uploads/{id}",
     }  # fmt: skip
-    return fixed.get(endpoint, f"/activities/{{id}}/{endpoint}")
+    return templates.get(endpoint, f"/activities/{{id}}/{endpoint}")
 
 
-def _number(request: Request, name: str) -> float | None:
+def _query_number(request: Request, name: str) -> float | None:
     text = request.query.get(name, "")
     return float(text) if text else None

@@ -1,4 +1,4 @@
-"""The people of the sandbox: who they are, what they ride and wear, and how Strava would describe them."""
+"""The athletes of the sandbox, their gear, and the JSON in which Strava describes them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
-from .dice import dice
 from .places import CITIES, City
+from .seeded_random import seeded_random
 from .sports import MIXES
 
 _FIRST = (
@@ -30,7 +30,7 @@ _COMPUTERS = ("Garmin Edge 840", "Wahoo ELEMNT ROAM", "Hammerhead Karoo 3", "Gar
 
 @dataclass(slots=True)
 class Gear:
-    """A bike (`b…`) or a pair of shoes (`g…`); distance in metres."""
+    """A bike (its id starts with b) or a pair of shoes (g); distance in metres."""
 
     id: str
     name: str
@@ -42,7 +42,7 @@ class Gear:
 
 @dataclass(slots=True)
 class Athlete:
-    """One person. `fitness` scales speed and power, `ftp` is watts, heart rates are beats per minute."""
+    """One athlete. `fitness` scales speed and power, `ftp` is watts, heart rates are beats per minute."""
 
     id: int
     number: int
@@ -68,13 +68,13 @@ class Athlete:
 
     @property
     def full_name(self) -> str:
-        """First and last name."""
+        """Return first and last name."""
         return f"{self.first_name} {self.last_name}"
 
 
 def make_athlete(seed: int, number: int, now: float) -> Athlete:
-    """Athlete number `number` of the world with this seed: always the same person."""
-    rng = dice(seed, "athlete", number)
+    """Return athlete number `number` of the world with this seed; always the same person."""
+    rng = seeded_random(seed, "athlete", number)
     first, sex = _FIRST[(number * 7 + seed) % len(_FIRST)]
     city = CITIES[(number * 3 + seed) % len(CITIES)]
     fitness = rng.uniform(0.85, 1.18)
@@ -108,16 +108,16 @@ def make_athlete(seed: int, number: int, now: float) -> Athlete:
 def _gear_of(rng: Random, athlete_id: int) -> list[Gear]:
     bikes = rng.sample(_BIKES, rng.randint(1, 3))
     shoes = rng.sample(_SHOES, rng.randint(1, 3))
-    made = [(f"b{athlete_id + i}", name, i == 0) for i, name in enumerate(bikes)]
-    made += [(f"g{athlete_id + i}", name, i == 0) for i, name in enumerate(shoes)]
+    items = [(f"b{athlete_id + i}", name, i == 0) for i, name in enumerate(bikes)]
+    items += [(f"g{athlete_id + i}", name, i == 0) for i, name in enumerate(shoes)]
     return [
         Gear(id, name, primary, rng.randint(40, 9000) * 1000, retired=not primary and rng.random() < 0.3)
-        for id, name, primary in made
+        for id, name, primary in items
     ]
 
 
 def new_gear(athlete: Athlete, kind: str, name: str) -> Gear:
-    """One more bike or pair of shoes, unused; ValueError for anything else."""
+    """Return a new, unused `bike` or `shoe`; raise ValueError for any other kind."""
     if kind not in ("bike", "shoe"):
         raise ValueError("kind is bike or shoe")
     letter = "b" if kind == "bike" else "g"
@@ -128,7 +128,7 @@ def new_gear(athlete: Athlete, kind: str, name: str) -> Gear:
 
 
 def gear_json(gear: Gear, resource_state: int = 2) -> dict[str, Any]:
-    """A gear as it appears inside an athlete or an activity (2) or on its own (3)."""
+    """Return gear as it appears inside an athlete or activity (state 2) or on its own (3)."""
     body: dict[str, Any] = {
         "id": gear.id,
         "primary": gear.primary,
@@ -147,7 +147,7 @@ def gear_json(gear: Gear, resource_state: int = 2) -> dict[str, Any]:
 
 
 def summary_json(athlete: Athlete) -> dict[str, Any]:
-    """The summary that a token exchange and a plain `GET /athlete` answer (contract section 3)."""
+    """Return the summary in the response to a token exchange and to a plain `GET /athlete`."""
     base = f"https://sandbox.invalid/athletes/{athlete.id}"
     joined = datetime.fromtimestamp(athlete.joined_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
@@ -175,7 +175,7 @@ def summary_json(athlete: Athlete) -> dict[str, Any]:
 
 
 def detailed_json(athlete: Athlete) -> dict[str, Any]:
-    """The detailed athlete that `profile:read_all` unlocks: gear, FTP, preferences (contract section 6)."""
+    """Return the athlete as `profile:read_all` shows it: with gear, FTP and preferences."""
     owned = [g for g in athlete.gear if not g.deleted]
     return {
         **summary_json(athlete),

@@ -1,7 +1,7 @@
-"""The controls, as JSON under /control: whatever athletes, other users of the quota, or bad luck can do.
+"""The controls, as JSON under /control: act as an athlete, spend quota, inject faults, read logs.
 
-No authentication: the sandbox is for loopback use. Bad input is answered 400 with {"error": ...}, an unknown
-id with 404.
+They need no authentication, because the sandbox is for loopback use. Invalid input gets 400 with
+{"error": ...}, an unknown id gets 404.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ import msgspec
 
 from .athletes import Athlete
 from .grants import Grant, SeatsFullError
-from .history import Spec
-from .http import Request, Response, answer
+from .history import ActivitySpec
+from .http import Request, Response, json_response
 from .limits import Limits
 from .records import Event
 from .sender import Sender
-from .world import NotThereError, World
+from .world import NotFoundError, World
 
 Body = dict[str, Any]
 T = TypeVar("T")
 
 
 class NewAthlete(msgspec.Struct, forbid_unknown_fields=True):
-    """`POST /control/athletes`."""
+    """The body of `POST /control/athletes`."""
 
     history_days: int = 365
     per_week: float = 4.5
 
 
 class NewActivity(msgspec.Struct, forbid_unknown_fields=True):
-    """`POST /control/activities`; `started_days_ago` makes it a late upload."""
+    """The body of `POST /control/activities`; `started_days_ago` makes it a late upload."""
 
     athlete_id: int
     sport: str = "Run"
@@ -50,14 +50,14 @@ class NewActivity(msgspec.Struct, forbid_unknown_fields=True):
     photos: int | None = None
 
 
-class Connection(msgspec.Struct, forbid_unknown_fields=True):
-    """`POST /control/athletes/{id}/connect`: consent and exchange without a browser."""
+class NewConnection(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /control/athletes/{id}/connect`: consent and token exchange without a browser."""
 
     scopes: list[str] = msgspec.field(default_factory=lambda: ["read", "activity:read", "activity:read_all"])
 
 
-class Forged(msgspec.Struct, forbid_unknown_fields=True):
-    """`POST /control/events`: announce this, true or not."""
+class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /control/events`: an event to send, whether or not it is true."""
 
     object_id: int
     owner_id: int
@@ -68,51 +68,53 @@ class Forged(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Control:
-    """Answers /control."""
+    """Handles the requests under /control."""
 
     def __init__(self, world: World, sender: Sender) -> None:
         self._world = world
         self._sender = sender
 
-    def answer(self, request: Request, parts: list[str]) -> Response:
-        """Carry out a control call."""
+    def handle(self, request: Request, parts: list[str]) -> Response:
+        """Return the response to a control request."""
         try:
             if request.method == "GET":
-                return self._look(parts, request.query)
+                return self._get(parts, request.query)
             if request.method == "POST":
-                return answer(self._act(parts, request.json()))
-        except NotThereError as error:
-            return answer({"error": str(error)}, 404)
+                return json_response(self._post(parts, request.json()))
+        except NotFoundError as error:
+            return json_response({"error": str(error)}, 404)
         except SeatsFullError:
-            return answer({"error": "no athlete seat is left"}, 400)
+            return json_response({"error": "no athlete seat is left"}, 400)
         except (ValueError, TypeError, KeyError, msgspec.ValidationError) as error:
-            missing = f"the body lacks {error}" if isinstance(error, KeyError) else str(error)
-            return answer({"error": missing}, 400)
+            reason = f"the body lacks {error}" if isinstance(error, KeyError) else str(error)
+            return json_response({"error": reason}, 400)
         return _unknown(parts)
 
-    def _look(self, parts: list[str], query: dict[str, str]) -> Response:
+    def _get(self, parts: list[str], query: dict[str, str]) -> Response:
         match parts:
             case ["athletes"]:
-                return answer([self._athlete(a) for a in self._world.athletes.values()])
+                return json_response([self._athlete(a) for a in self._world.athletes.values()])
             case ["truth", text]:
                 scopes = query["scopes"].split(",") if "scopes" in query else None
-                return answer(self._world.truth(_id(text), scopes))
+                return json_response(self._world.truth(_id(text), scopes))
             case ["stats"]:
-                return answer(self.stats())
+                return json_response(self.stats())
             case ["events"]:
-                return answer([{"number": n, **asdict(event)} for n, event in self._world.journal.events])
+                return json_response(
+                    [{"number": n, **asdict(event)} for n, event in self._world.journal.events]
+                )
             case ["deliveries"]:
-                return answer([asdict(delivery) for delivery in self._world.journal.deliveries])
+                return json_response([asdict(delivery) for delivery in self._world.journal.deliveries])
             case ["calls"]:
-                return answer([asdict(call) for call in self._world.journal.calls])
+                return json_response([asdict(call) for call in self._world.journal.calls])
             case ["faults"]:
-                return answer(self._world.faults.as_dict())
+                return json_response(self._world.faults.as_dict())
             case ["limits"]:
-                return answer(asdict(self._world.meter.limits))
+                return json_response(asdict(self._world.meter.limits))
         return _unknown(parts)
 
     def stats(self) -> Body:
-        """Counters: calls, limits, tokens, events, deliveries."""
+        """Return the counters of calls, limits, tokens, events and deliveries."""
         world, journal = self._world, self._world.journal
         return {
             "now": world.clock(),
@@ -131,26 +133,26 @@ class Control:
             "inactive": world.faults.inactive,
         }
 
-    def _act(self, parts: list[str], body: Body) -> Any:
+    def _post(self, parts: list[str], body: Body) -> Any:
         match parts:
             case ["athletes"]:
-                made = _as(NewAthlete, body)
-                return self._athlete(self._world.add_athlete(made.history_days, made.per_week))
+                new = _convert(NewAthlete, body)
+                return self._athlete(self._world.add_athlete(new.history_days, new.per_week))
             case ["athletes", text, action]:
                 return self._act_on_athlete(_id(text), action, body)
             case ["activities"]:
-                return self._record(_as(NewActivity, body))
+                return self._record(_convert(NewActivity, body))
             case ["activities", text, action]:
                 return _activity(self._act_on_activity(_id(text), action, body))
             case ["events"]:
-                return self._forge(_as(Forged, body))
+                return self._emit(_convert(NewEvent, body))
         return self._act_on_application(parts, body)
 
     def _act_on_athlete(self, athlete_id: int, action: str, body: Body) -> Any:
         world = self._world
         match action:
             case "connect":
-                return _grant(world.connect(athlete_id, _as(Connection, body).scopes))
+                return _grant(world.connect(athlete_id, _convert(NewConnection, body).scopes))
             case "deauthorize":
                 return {"was_connected": world.deauthorize(athlete_id)}
             case "add-gear":
@@ -158,11 +160,11 @@ class Control:
             case "retire-gear":
                 world.retire_gear(athlete_id, body["gear_id"], delete=bool(body.get("delete")))
                 return self._athlete(world.athlete(athlete_id))
-        raise NotThereError(f"athletes cannot {action}")
+        raise NotFoundError(f"athletes cannot {action}")
 
-    def _act_on_activity(self, activity_id: int, action: str, body: Body) -> Spec:
+    def _act_on_activity(self, activity_id: int, action: str, body: Body) -> ActivitySpec:
         world = self._world
-        actions: dict[str, Callable[[], Spec]] = {
+        actions: dict[str, Callable[[], ActivitySpec]] = {
             "rename": lambda: world.rename(activity_id, _text(body, "name")),
             "type": lambda: world.change_type(activity_id, _text(body, "sport_type")),
             "edit": lambda: world.edit_silently(activity_id, **body),
@@ -173,7 +175,7 @@ class Control:
             "photos": lambda: world.set_photos(activity_id, int(body["count"])),
         }
         if action not in actions:
-            raise NotThereError(f"activities cannot {action}")
+            raise NotFoundError(f"activities cannot {action}")
         return actions[action]()
 
     def _act_on_application(self, parts: list[str], body: Body) -> Any:
@@ -194,24 +196,24 @@ class Control:
             case ["subscription", "drop"]:
                 world.drop_subscription()
                 return {"subscription": None}
-        raise NotThereError(f"there is no /control/{'/'.join(parts)}")
+        raise NotFoundError(f"there is no /control/{'/'.join(parts)}")
 
-    def _record(self, wanted: NewActivity) -> Body:
-        start = wanted.start
-        if wanted.started_days_ago is not None:
-            start = self._world.clock() - wanted.started_days_ago * 86_400
+    def _record(self, new: NewActivity) -> Body:
+        start = new.start
+        if new.started_days_ago is not None:
+            start = self._world.clock() - new.started_days_ago * 86_400
         spec = self._world.record(
-            wanted.athlete_id, wanted.sport, wanted.minutes, start=start, name=wanted.name,
-            description=wanted.description, manual=wanted.manual, visibility=wanted.visibility,
-            workout_type=wanted.workout_type, gear_id=wanted.gear_id, start_hidden=wanted.start_hidden,
-            photos=wanted.photos,
+            new.athlete_id, new.sport, new.minutes, start=start, name=new.name,
+            description=new.description, manual=new.manual, visibility=new.visibility,
+            workout_type=new.workout_type, gear_id=new.gear_id, start_hidden=new.start_hidden,
+            photos=new.photos,
         )  # fmt: skip
         return _activity(spec)
 
-    def _forge(self, wanted: Forged) -> Body:
-        at = int(self._world.clock()) if wanted.event_time is None else wanted.event_time
-        kind, aspect = wanted.object_type, wanted.aspect_type
-        event = Event(kind, wanted.object_id, aspect, wanted.owner_id, at, wanted.updates)
+    def _emit(self, new: NewEvent) -> Body:
+        at = int(self._world.clock()) if new.event_time is None else new.event_time
+        kind, aspect = new.object_type, new.aspect_type
+        event = Event(kind, new.object_id, aspect, new.owner_id, at, new.updates)
         return {"number": self._world.emit(event), **asdict(event)}
 
     def _athlete(self, athlete: Athlete) -> Body:
@@ -231,12 +233,12 @@ def _grant(grant: Grant) -> Body:
     return {**asdict(grant), "scopes": sorted(grant.scopes)}
 
 
-def _activity(spec: Spec) -> Body:
+def _activity(spec: ActivitySpec) -> Body:
     return {**asdict(spec), "private": spec.private, "type": spec.legacy_type}
 
 
-def _as(kind: type[T], body: Body) -> T:
-    return msgspec.convert(body, kind)
+def _convert(body_type: type[T], body: Body) -> T:
+    return msgspec.convert(body, body_type)
 
 
 def _id(text: str) -> int:
@@ -253,4 +255,4 @@ def _text(body: Body, name: str) -> str:
 
 
 def _unknown(parts: list[str]) -> Response:
-    return answer({"error": f"there is no /control/{'/'.join(parts)}"}, 404)
+    return json_response({"error": f"there is no /control/{'/'.join(parts)}"}, 404)

@@ -1,7 +1,7 @@
-"""What can go wrong at Strava and on the way to it: all of it off until somebody turns it on.
+"""The faults of Strava and of the network that a caller can switch on; all are off at first.
 
-Rates are probabilities per request or per delivery attempt. The dice are seeded by the world, so the same
-sequence of requests meets the same faults.
+Rates are probabilities per request or per delivery attempt. The random generator is seeded by the world, so
+the same sequence of requests meets the same faults.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class ConnectionDroppedError(Exception):
-    """The connection broke instead of answering; `acted` says whether the request had been carried out."""
+    """The connection broke without a response; `acted` says whether the request took effect."""
 
     def __init__(self, kind: Literal["reset", "timeout"], acted: bool) -> None:
         super().__init__(f"connection {kind} {'after' if acted else 'before'} acting")
@@ -25,7 +25,7 @@ class ConnectionDroppedError(Exception):
 
 @dataclass(slots=True)
 class Faults:
-    """The switches. Seconds end in `_s`; everything else numeric is a probability."""
+    """The switches. Names of durations in seconds end in `_s`; every other number is a probability."""
 
     error_500: float = 0.0
     html_502: float = 0.0
@@ -48,21 +48,21 @@ class Faults:
     inactive: bool = False
 
     def request_fault(self, rng: Random) -> Kind | None:
-        """The fault this request meets, if any: one throw of the dice for all kinds."""
-        dice = rng.random()
+        """Return the fault that this request meets, if any; one random number decides among all kinds."""
+        roll = rng.random()
         for kind in KINDS:
             rate: float = getattr(self, kind)
-            if dice < rate:
+            if roll < rate:
                 return kind
-            dice -= rate
+            roll -= rate
         return None
 
     def slowness(self, rng: Random) -> float:
-        """Seconds to wait before answering this request."""
+        """Return the seconds to wait before the response to this request."""
         return self.slow_s if self.slow and rng.random() < self.slow else 0.0
 
     def delivery_delays(self, rng: Random) -> list[float]:
-        """When to deliver an event: one delay per copy, in seconds; none when it is lost."""
+        """Return one delay in seconds per copy of an event to deliver; none if the event is lost."""
         if rng.random() < self.event_drop:
             return []
         delays = [rng.uniform(0, self.event_reorder_s)]
@@ -73,20 +73,20 @@ class Faults:
         return delays
 
     def change(self, values: dict[str, Any]) -> None:
-        """Set switches by name. ValueError names one that does not exist or has the wrong kind of value."""
-        known = {f.name for f in fields(self)}
+        """Set switches by name. Raise ValueError for an unknown name or a value of the wrong type."""
+        names = {f.name for f in fields(self)}
         for name, value in values.items():
-            if name not in known:
-                raise ValueError(f"no fault is called {name!r}; there are {', '.join(sorted(known))}")
-            setattr(self, name, _like(name, getattr(self, name), value))
+            if name not in names:
+                raise ValueError(f"no fault is called {name!r}; there are {', '.join(sorted(names))}")
+            setattr(self, name, _checked(name, getattr(self, name), value))
 
     def as_dict(self) -> dict[str, Any]:
-        """The switches as JSON values."""
+        """Return the switches as JSON values."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values | {"poison": sorted(self.poison)}
 
 
-def _like(name: str, old: object, value: object) -> object:
+def _checked(name: str, old: object, value: object) -> object:
     if isinstance(old, bool):
         if isinstance(value, bool):
             return value
@@ -95,5 +95,5 @@ def _like(name: str, old: object, value: object) -> object:
             return set(value)
     elif isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return float(value)
-    wanted = {bool: "true or false", set: "a list of ids"}.get(type(old), "a number that is not negative")
-    raise ValueError(f"{name} takes {wanted}")
+    expected = {bool: "true or false", set: "a list of ids"}.get(type(old), "a number that is not negative")
+    raise ValueError(f"{name} takes {expected}")

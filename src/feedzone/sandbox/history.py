@@ -1,7 +1,7 @@
-"""What an activity is before anybody looks at it: a small spec, from which everything else is generated.
+"""The small spec of an activity, from which everything else about it is generated on demand.
 
-Six years of a dozen athletes are some twenty thousand of these, so a spec holds only what cannot be derived:
-who, what, when, for how long, and what people can edit afterwards.
+Six years of a dozen athletes are about twenty thousand specs. A spec therefore holds only facts that cannot
+be derived: athlete, sport, start, duration, and the fields that an athlete can edit later.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from random import Random
 
 from .athletes import Athlete
-from .dice import dice
 from .places import utc_offset_s
+from .seeded_random import seeded_random
 from .sports import SPORTS, WINTER_ONLY, sport_named
 
 VISIBILITIES = ("everyone", "followers_only", "only_me")
@@ -30,8 +30,8 @@ _RACES = {"Run": (1, 2, 3), "TrailRun": (1, 2, 3), "Ride": (11, 12), "GravelRide
 
 
 @dataclass(slots=True)
-class Spec:
-    """One activity. `shape` is the sport it was recorded as; `sport_type` may be edited later."""
+class ActivitySpec:
+    """The spec of one activity. `shape` is the recorded sport; `sport_type` may be edited later."""
 
     id: int
     athlete_id: int
@@ -50,27 +50,27 @@ class Spec:
     start_hidden: bool = False
     deleted: bool = False
     photos: list[float] | None = None
-    """When each photo was added; None: the id decides how many there are, since the upload."""
+    """When each photo was added. If None, the id decides the number of photos, added with the upload."""
 
     @property
     def private(self) -> bool:
-        """True when only its owner may see it ("Only You")."""
+        """Return whether only its owner may see the activity ("Only You")."""
         return self.visibility == "only_me"
 
     @property
     def legacy_type(self) -> str:
-        """The old `type` that goes with the sport type."""
+        """Return the legacy `type` that belongs to the sport type."""
         return sport_named(self.sport_type).legacy
 
 
 def id_at(created_at: float, athlete_number: int) -> int:
-    """An activity id for something uploaded then: growing with time, above 2^31."""
+    """Return an id for an activity uploaded at this time: ids grow with time and exceed 2^31."""
     raw = int(max(created_at - _IDS_START, 0.0) * 44) + athlete_number % 40
     return raw if raw > 2**32 else raw + 2**33
 
 
 def default_name(athlete: Athlete, sport: str, start: float) -> str:
-    """The title a device gives: part of the day and sport, by the athlete's own clock."""
+    """Return the title that a device gives: the part of the day, in local time, and the sport."""
     hour = datetime.fromtimestamp(start + utc_offset_s(athlete.city, start), UTC).hour
     for limit, part in ((4, "Night"), (11, "Morning"), (14, "Lunch"), (17, "Afternoon"), (21, "Evening")):
         if hour < limit:
@@ -79,22 +79,22 @@ def default_name(athlete: Athlete, sport: str, start: float) -> str:
 
 
 def default_gear(athlete: Athlete, sport: str) -> str | None:
-    """The athlete's first bike or pair of shoes that suits the sport."""
+    """Return the id of the athlete's first bike or pair of shoes for this sport."""
     kind = sport_named(sport).gear
     owned = [g.id for g in athlete.gear if kind and g.id.startswith(kind) and not g.retired]
     return owned[0] if owned else None
 
 
-def make_history(seed: int, athlete: Athlete, now: float, days: int, per_week: float) -> list[Spec]:
-    """What the athlete did in the last `days` days, oldest first; the same answer for the same arguments."""
-    rng = dice(seed, "history", athlete.id)
+def make_history(seed: int, athlete: Athlete, now: float, days: int, per_week: float) -> list[ActivitySpec]:
+    """Return the athlete's activities of the last `days` days, oldest first; repeatable."""
+    rng = seeded_random(seed, "history", athlete.id)
     today = int(now // 86400)
-    specs: list[Spec] = []
+    specs: list[ActivitySpec] = []
     for day in range(today - days, today + 1):
         chance = per_week / 7
         while chance > 0 and rng.random() < chance:
             spec = _one_day(rng, athlete, day)
-            # A recording of today that has not ended yet is not uploaded yet.
+            # Skip a recording of today that has not ended: it is not uploaded yet.
             if spec.created_at < now:
                 specs.append(spec)
             chance -= 1
@@ -102,7 +102,7 @@ def make_history(seed: int, athlete: Athlete, now: float, days: int, per_week: f
     return specs
 
 
-def _one_day(rng: Random, athlete: Athlete, day: int) -> Spec:
+def _one_day(rng: Random, athlete: Athlete, day: int) -> ActivitySpec:
     sport = sport_named(_pick_sport(rng, athlete, day))
     hour = rng.choice((6.2, 7.0, 7.5, 8.5, 9.5, 12.1, 17.4, 18.2, 19.0)) + rng.random()
     start = int(day * 86400 + hour * 3600 - athlete.city.standard_offset_s + rng.random() * 60)
@@ -112,7 +112,7 @@ def _one_day(rng: Random, athlete: Athlete, day: int) -> Spec:
     created = start + elapsed + rng.randint(20, 400)
     gear = default_gear(athlete, sport.name)
     races = _RACES.get(sport.name, ())
-    return Spec(
+    return ActivitySpec(
         id=id_at(created, athlete.number),
         athlete_id=athlete.id,
         shape=sport.name,
@@ -137,6 +137,6 @@ def _pick_sport(rng: Random, athlete: Athlete, day: int) -> str:
     return rng.choices([n for n, _ in choices], [w for _, w in choices])[0]
 
 
-def known_sports() -> list[str]:
-    """The sports the sandbox has figures for."""
+def sport_names() -> list[str]:
+    """Return the sports that the sandbox can simulate."""
     return sorted(SPORTS)

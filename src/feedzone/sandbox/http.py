@@ -1,6 +1,7 @@
 """The sandbox's own small HTTP layer: requests, responses and Strava's error bodies.
 
-A framework would cost more per request than the sandbox itself, and simulations make hundreds of thousands.
+Simulations make hundreds of thousands of requests, and a framework would cost more per request than the
+sandbox itself.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(slots=True)
 class Request:
-    """One request; `parts` are the segments of its path."""
+    """An HTTP request; `parts` are the segments of its path."""
 
     method: str
     path: str
@@ -33,19 +34,19 @@ class Request:
     body: bytes
 
     def form(self) -> dict[str, str]:
-        """The form in the body."""
+        """Return the fields of the form in the body."""
         return dict(self.form_pairs())
 
     def form_pairs(self) -> list[tuple[str, str]]:
-        """The form in the body, repeated fields kept."""
+        """Return the fields of the form in the body, including repeated ones."""
         return parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
 
     def params(self) -> dict[str, str]:
-        """Query and form together; Strava takes most parameters either way."""
+        """Return query and form together; Strava accepts most parameters in either."""
         return {**self.query, **self.form()}
 
     def json(self) -> dict[str, Any]:
-        """The JSON object in the body, empty when there is none. ValueError when it is anything else."""
+        """Return the JSON object in the body, or {} without a body. Raise ValueError for other bodies."""
         try:
             value = msgspec.json.decode(self.body) if self.body else {}
         except msgspec.DecodeError as error:
@@ -57,7 +58,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """One answer; header names in lower case."""
+    """An HTTP response; header names in lower case."""
 
     status: int
     body: bytes = b""
@@ -65,40 +66,40 @@ class Response:
     headers: list[tuple[str, str]] = field(default_factory=list)
 
 
-def answer(value: Any, status: int = 200) -> Response:
-    """A JSON answer."""
+def json_response(value: Any, status: int = 200) -> Response:
+    """Return a JSON response."""
     return Response(status, msgspec.json.encode(value))
 
 
-def page(html: str, status: int = 200) -> Response:
-    """An HTML answer."""
+def html_response(html: str, status: int = 200) -> Response:
+    """Return an HTML response."""
     return Response(status, html.encode(), HTML)
 
 
 def redirect(url: str, status: int = 302) -> Response:
-    """Go there."""
+    """Return a redirect to this URL."""
     return Response(status, b"", HTML, [("location", url)])
 
 
-def fault(status: int, message: str, resource: str, where: str, code: str) -> Response:
-    """Strava's error body (contract section 10)."""
-    return answer(
-        {"message": message, "errors": [{"resource": resource, "field": where, "code": code}]}, status
+def error_response(status: int, message: str, resource: str, field: str, code: str) -> Response:
+    """Return an error with Strava's body (docs/strava-api.md#errors)."""
+    return json_response(
+        {"message": message, "errors": [{"resource": resource, "field": field, "code": code}]}, status
     )
 
 
-def bad_request(resource: str, where: str, code: str = "invalid") -> Response:
-    """400 with Strava's body."""
-    return fault(400, "Bad Request", resource, where, code)
+def bad_request(resource: str, field: str, code: str = "invalid") -> Response:
+    """Return 400 with Strava's error body."""
+    return error_response(400, "Bad Request", resource, field, code)
 
 
 def not_found(resource: str) -> Response:
-    """404 with Strava's body."""
-    return fault(404, "Resource Not Found", resource, "", "not found")
+    """Return 404 with Strava's error body."""
+    return error_response(404, "Resource Not Found", resource, "", "not found")
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request:
-    """Collect a request from ASGI."""
+    """Read a whole request from ASGI."""
     body = b""
     while True:
         message = await receive()
@@ -112,7 +113,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
 
 
 async def send_response(response: Response, send: Send) -> None:
-    """Hand a response to ASGI."""
+    """Send a response through ASGI."""
     headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
     if response.status != 204:
         headers.append((b"content-type", response.content_type.encode()))

@@ -1,4 +1,4 @@
-"""Calling the sandbox without sockets: what simulations and tests use instead of an HTTP client."""
+"""Calls to the sandbox without sockets, for simulations and tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .http import AsgiApp
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back; header names in lower case."""
+    """The response as a client sees it; header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -22,15 +22,15 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body parsed as JSON."""
         return msgspec.json.decode(self.body)
 
 
 async def request(app: AsgiApp, method: str, url: str, body: bytes = b"",
                   headers: dict[str, str] | None = None) -> Answer:  # fmt: skip
-    """One request to the application; scheme and host of the URL are ignored.
+    """Send one request to the application; scheme and host of the URL are ignored.
 
-    ConnectionDroppedError when a fault breaks the connection.
+    Raise ConnectionDroppedError if a fault breaks the connection.
     """
     split = urlsplit(url)
     scope = {
@@ -49,5 +49,5 @@ async def request(app: AsgiApp, method: str, url: str, body: bytes = b"",
         sent.append(message)
 
     await app(scope, receive, send)
-    answered = {k.decode(): v.decode("latin-1") for k, v in sent[0]["headers"]}
-    return Answer(sent[0]["status"], answered, b"".join(m.get("body", b"") for m in sent[1:]))
+    response_headers = {k.decode(): v.decode("latin-1") for k, v in sent[0]["headers"]}
+    return Answer(sent[0]["status"], response_headers, b"".join(m.get("body", b"") for m in sent[1:]))

@@ -1,4 +1,4 @@
-"""The application's rate limits: two budgets of two windows each (contract section 10)."""
+"""The application's rate limits: two budgets of two windows each (docs/strava-api.md#rate-limits)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Calls allowed per quarter-hour and UTC day, overall and reading; defaults of a new application."""
+    """Calls allowed per 15 minutes and per UTC day, overall and for reads; defaults of a new application."""
 
     short: int = 200
     daily: int = 2_000
@@ -22,7 +22,7 @@ UNLIMITED = Limits(10**9, 10**9, 10**9, 10**9)
 
 
 class Meter:
-    """Counts calls against limits that may change while running."""
+    """Counts calls against limits that may change at any time."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -30,22 +30,26 @@ class Meter:
         self._quarter = self._day = -1
 
     def spend(self, now: float, *, read: bool = True, calls: int = 1) -> str | None:
-        """Count calls; the name of the exhausted budget if a window was spent before them, else None.
+        """Count calls; return the name of the budget that was exhausted before them, else None.
 
-        A refused call still counts, so that hammering a spent quarter-hour also eats the day.
+        A refused call counts too, so that retrying in an exhausted 15-minute window also uses up the day.
         """
-        self._roll(now)
-        spent = self._exhausted(read)
+        self._reset_windows(now)
+        exhausted = self._exhausted(read)
         self._short += calls
         self._daily += calls
         if read:
             self._read_short += calls
             self._read_daily += calls
-        return spent
+        return exhausted
 
     def headers(self, now: float, *, full: bool = True) -> list[tuple[str, str]]:
-        """The four headers; the push subscription calls carry only the overall pair, at zero (section 8)."""
-        self._roll(now)
+        """Return the four headers.
+
+        Push subscription calls (`full=False`) carry only the overall pair, with usage zero
+        (docs/strava-api.md#push-subscriptions).
+        """
+        self._reset_windows(now)
         limits = self.limits
         if not full:
             return [
@@ -60,8 +64,8 @@ class Meter:
         ]
 
     def usage(self, now: float) -> dict[str, int]:
-        """Calls counted in the current windows."""
-        self._roll(now)
+        """Return the calls counted in the current windows."""
+        self._reset_windows(now)
         return {
             "short": self._short,
             "daily": self._daily,
@@ -78,7 +82,7 @@ class Meter:
             return "rate limit"
         return None
 
-    def _roll(self, now: float) -> None:
+    def _reset_windows(self, now: float) -> None:
         quarter, day = int(now // QUARTER_S), int(now // DAY_S)
         if quarter != self._quarter:
             self._quarter, self._short, self._read_short = quarter, 0, 0

@@ -1,7 +1,7 @@
-"""How an activity unfolds: position, speed, height, heart and power at knots ten seconds apart.
+"""The course of an activity: position, speed, altitude, heart rate, power, in knots of ten seconds.
 
-Everything a client sees of an activity comes from these knots. Summaries add them up in closed form and
-streams interpolate between them, so the two agree, and a page of summaries needs no second-by-second work.
+All measured data of an activity derives from these knots. Summaries add them up in closed form and streams
+interpolate between them. The two therefore agree, and a page of summaries needs no second-by-second work.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from math import atan2, cos, exp, hypot, pi, radians, sin
 from random import Random
 
 from .athletes import Athlete
-from .dice import dice
-from .history import Spec
+from .history import ActivitySpec
 from .places import City, temperature
+from .seeded_random import seeded_random
 from .sports import Sport, sport_named
 
 KNOT_S = 10
@@ -22,7 +22,7 @@ METRES_PER_DEGREE = 111_320.0
 
 @dataclass(slots=True)
 class Motion:
-    """The knots of one activity; index 0 is the start, the last one the end. SI units, `t` whole seconds."""
+    """The knots of one activity, from start to end. SI units; `t` in full seconds."""
 
     t: list[int]
     d: list[float]
@@ -40,10 +40,10 @@ class Motion:
 
 
 class Terrain:
-    """A smooth landscape around a city: the same place always has the same height (metres)."""
+    """A smooth landscape around a city: the same place always has the same altitude (metres)."""
 
     def __init__(self, seed: int, city: City) -> None:
-        rng = dice(seed, "terrain", city.name)
+        rng = seeded_random(seed, "terrain", city.name)
         self._base = city.altitude + 1.6 * city.hills
         self._waves = [
             (city.hills * share, *(rng.uniform(0.8, 1.2) * 2 * pi / length for _ in range(2)),
@@ -52,16 +52,18 @@ class Terrain:
         ]  # fmt: skip
 
     def height(self, x: float, y: float) -> float:
-        """Metres above the sea, `x` metres east and `y` metres north of the city's centre."""
+        """Return the altitude in metres, `x` metres east and `y` metres north of the city centre."""
         total = self._base
         for amplitude, kx, ky, px, py in self._waves:
             total += amplitude * sin(kx * x + px) * cos(ky * y + py)
         return total
 
 
-def simulate(seed: int, athlete: Athlete, spec: Spec, terrain: Terrain, knot_s: int = KNOT_S) -> Motion:
-    """The motion of a recorded activity; same arguments, same motion. Wider knots are cheaper and coarser."""
-    rng = dice(seed, "motion", spec.id)
+def simulate(
+    seed: int, athlete: Athlete, spec: ActivitySpec, terrain: Terrain, knot_s: int = KNOT_S
+) -> Motion:
+    """Return the motion of a recorded activity, always the same; a larger `knot_s` is cheaper but coarser."""
+    rng = seeded_random(seed, "motion", spec.id)
     sport = sport_named(spec.shape)
     times = [*range(0, spec.elapsed, knot_s), spec.elapsed]
     effort = _effort(rng, sport, len(times))
@@ -73,7 +75,7 @@ def simulate(seed: int, athlete: Athlete, spec: Spec, terrain: Terrain, knot_s: 
     if sport.power and athlete.has_power:
         motion.watts = _watts(rng, athlete, motion, effort)
     if athlete.has_hr and not (sport.name == "Swim" and spec.id % 2):
-        motion.hr = _heart(athlete, motion, effort, knot_s)
+        motion.hr = _heart_rate(athlete, motion, effort, knot_s)
     if sport.cadence:
         motion.cad = [sport.cadence * (0.93 + 0.1 * e / sport.effort) if v > 0.2 else 0.0
                       for e, v in zip(effort, motion.v, strict=True)]  # fmt: skip
@@ -84,7 +86,7 @@ def simulate(seed: int, athlete: Athlete, spec: Spec, terrain: Terrain, knot_s: 
 
 
 def _effort(rng: Random, sport: Sport, count: int) -> list[float]:
-    """A slow random walk around the sport's usual effort (share of the maximum), easing in and out."""
+    """Return a slow random walk around the sport's usual effort (share of the maximum)."""
     level = sport.effort * rng.uniform(0.92, 1.08)
     now, out = level, []
     gauss = rng.gauss
@@ -96,17 +98,17 @@ def _effort(rng: Random, sport: Sport, count: int) -> list[float]:
 
 
 def _stops(rng: Random, sport: Sport, times: list[int], knot_s: int) -> set[int]:
-    """Knots at which the athlete stands still; a stop is at least two knots, so that it has a length."""
-    still: set[int] = set()
+    """Return the knots at which the athlete stands still; two or more per stop, so that it takes time."""
+    stops: set[int] = set()
     if not sport.stop_every_min:
-        return still
+        return stops
     at = rng.expovariate(1 / (sport.stop_every_min * 60))
     while at < times[-1] - 120:
-        first, long = int(at // knot_s), rng.randint(20, 70)
+        first, duration = int(at // knot_s), rng.randint(20, 70)
         if first > 1 and at > 60:
-            still.update(range(first, first + max(2, long // knot_s)))
+            stops.update(range(first, first + max(2, duration // knot_s)))
         at += 120 + rng.expovariate(1 / (sport.stop_every_min * 60))
-    return still
+    return stops
 
 
 def _outdoors(rng: Random, athlete: Athlete, sport: Sport, terrain: Terrain,
@@ -127,7 +129,7 @@ def _outdoors(rng: Random, athlete: Athlete, sport: Sport, terrain: Terrain,
         step = (v[-1] + speed) / 2 * span
         if step:
             bend = bend * 0.85 + gauss(0, 0.05)
-            theta += bend + _homing(theta, x - home_x, y - home_y, k / last, step, last - k)
+            theta += bend + _turn_home(theta, x - home_x, y - home_y, k / last, step, last - k)
             x, y = x + step * cos(theta), y + step * sin(theta)
             moving += span
         else:
@@ -152,8 +154,8 @@ def _speed(sport: Sport, flat: float, grade: float) -> float:
     return min(sport.top_speed, flat * (1 + sport.downhill * min(-grade, 0.2)))
 
 
-def _homing(theta: float, x: float, y: float, progress: float, step: float, left: int) -> float:
-    """How much to turn towards home: nothing on the way out, firmly when the way back fills what is left."""
+def _turn_home(theta: float, x: float, y: float, progress: float, step: float, left: int) -> float:
+    """Return the turn towards home in radians: zero on the way out, strong when time to return runs short."""
     away = hypot(x, y)
     need = away / max(step * left, 1.0)
     if away < 30 or (need < 0.75 and progress < 0.6):
@@ -171,7 +173,7 @@ def _indoors(athlete: Athlete, sport: Sport, times: list[int],
     for k in range(1, last + 1):
         step = (v[k - 1] + v[k]) / 2 * (times[k] - times[k - 1])
         d.append(d[-1] + step)
-        # Without distance (weights) nothing says that the athlete stood still.
+        # Without distance (weights) no data shows that the athlete stood still.
         if step or not sport.speed:
             moving += times[k] - times[k - 1]
         else:
@@ -180,24 +182,24 @@ def _indoors(athlete: Athlete, sport: Sport, times: list[int],
 
 
 def _watts(rng: Random, athlete: Athlete, motion: Motion, effort: list[float]) -> list[float]:
-    """Power from effort and from what the hill asks for; nothing while standing or rolling down."""
+    """Return power from effort and slope; zero when the athlete stands or rolls downhill."""
     out, gauss, ftp = [], rng.gauss, athlete.ftp
     for k, e in enumerate(effort):
         slope = 0.0
         if motion.alt and k and motion.d[k] - motion.d[k - 1] > 1:
             slope = (motion.alt[k] - motion.alt[k - 1]) / (motion.d[k] - motion.d[k - 1])
-        wanted = ftp * (e * 1.05 + 3.2 * max(-0.25, min(slope, 0.09))) + gauss(0, 9)
-        out.append(max(0.0, wanted) if motion.v[k] > 0.2 else 0.0)
+        power = ftp * (e * 1.05 + 3.2 * max(-0.25, min(slope, 0.09))) + gauss(0, 9)
+        out.append(max(0.0, power) if motion.v[k] > 0.2 else 0.0)
     return out
 
 
-def _heart(athlete: Athlete, motion: Motion, effort: list[float], knot_s: int) -> list[float]:
-    """Heart rate follows effort with a lag of half a minute and drifts up by some 3 % an hour."""
+def _heart_rate(athlete: Athlete, motion: Motion, effort: list[float], knot_s: int) -> list[float]:
+    """Return heart rate: it follows effort with a lag of 30 seconds and drifts up by about 3 % an hour."""
     span, bpm = athlete.max_hr - athlete.rest_hr, athlete.rest_hr + 28.0
     out, blend = [], 1 - exp(-knot_s / 32)
     for k, e in enumerate(effort):
         load = motion.watts[k] / athlete.ftp if motion.watts else e
-        # Standing still at a traffic light; weights have no speed at all and never "stop".
+        # The athlete stands, e.g. at a traffic light. Weights have no speed at all, so they never "stop".
         resting = motion.d[-1] > 0 and motion.v[k] <= 0.2
         goal = athlete.rest_hr + span * (0.35 if resting else 0.22 + 0.68 * min(load, 1.1))
         bpm += (goal * (1 + 0.03 * motion.t[k] / 3600) - bpm) * blend

@@ -1,4 +1,7 @@
-"""Connecting and leaving: consent, tokens, revocation (contract sections 2 to 5)."""
+"""Consent, token exchange, token refresh and revocation.
+
+See docs/strava-api.md#authorize, #token-exchange, #token-refresh and #revoke.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,39 @@ from urllib.parse import urlencode, urlsplit
 from . import pages
 from .athletes import summary_json
 from .grants import SCOPES, Grant, InvalidGrantError, SeatsFullError
-from .http import Request, Response, answer, bad_request, redirect
+from .http import Request, Response, bad_request, json_response, redirect
 from .world import World
 
-_KEPT = ("client_id", "redirect_uri", "response_type", "approval_prompt", "scope", "state")
+_CONSENT_PARAMS = ("client_id", "redirect_uri", "response_type", "approval_prompt", "scope", "state")
 FULL_TEXT = "Error 403: Limit of connected athletes exceeded"
 
 
 class OAuth:
-    """Answers everything under /oauth except the deauthorisation by bearer, which is a counted call."""
+    """Handles /oauth, except the deauthorisation by bearer, which counts against the rate limit."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def authorize(self, request: Request) -> Response:
-        """The consent page, its answer, or at once a redirect for machines (`sandbox_athlete`)."""
+        """Return the consent page, or the redirect after consent.
+
+        Scripts skip the page with the parameter `sandbox_athlete` or `sandbox_deny`.
+        """
         params = request.params()
-        if refused := self._refuse(params):
+        if refused := self._check_params(params):
             return refused
         if request.method == "POST":
             ticked = [value for name, value in request.form_pairs() if name == "grant"]
             denied = params.get("decision") != "authorize"
             return self._decide(params, params.get("athlete_id", ""), ticked, denied)
         if "sandbox_athlete" in params or "sandbox_deny" in params:
-            chosen = _split(params.get("sandbox_scope", params.get("scope", "")))
-            return self._decide(params, params.get("sandbox_athlete", ""), chosen, "sandbox_deny" in params)
-        kept = {name: params[name] for name in _KEPT if name in params}
-        return pages.consent(kept, _split(params["scope"]), list(self._world.athletes.values()))
+            ticked = _split(params.get("sandbox_scope", params.get("scope", "")))
+            return self._decide(params, params.get("sandbox_athlete", ""), ticked, "sandbox_deny" in params)
+        consent_params = {name: params[name] for name in _CONSENT_PARAMS if name in params}
+        return pages.consent(consent_params, _split(params["scope"]), list(self._world.athletes.values()))
 
     def token(self, request: Request) -> Response:
-        """Exchange a code or refresh; never with limit headers."""
+        """Exchange a code or refresh a token; the response never has rate limit headers."""
         form = request.params()
         if refused := self._check_client(form.get("client_id"), form.get("client_secret")):
             return refused
@@ -50,16 +56,16 @@ class OAuth:
         return bad_request("Application", "grant_type")
 
     def revoke(self, request: Request) -> Response:
-        """Revoke by either token, with HTTP Basic; 200 even when it is long gone."""
+        """Revoke by access or refresh token, with HTTP Basic; 200 even if the token is no longer valid."""
         client_id, _, secret = _basic(request.headers.get("authorization", "")).partition(":")
         if self._check_client(client_id, secret):
-            return answer({"message": "Authorization Error", "errors": []}, 401)
+            return json_response({"message": "Authorization Error", "errors": []}, 401)
         owner = self._world.grants.owner_of(request.form().get("token", ""))
         if owner is not None:
             self._world.deauthorize(owner, by_application=True)
-        return answer({})
+        return json_response({})
 
-    def _refuse(self, params: dict[str, str]) -> Response | None:
+    def _check_params(self, params: dict[str, str]) -> Response | None:
         application = self._world.application
         if params.get("client_id") != application.client_id:
             return bad_request("Application", "client_id")
@@ -77,35 +83,37 @@ class OAuth:
     def _decide(self, params: dict[str, str], athlete: str, scopes: list[str], denied: bool) -> Response:
         world, state = self._world, params.get("state", "")
         if denied:
-            return _back(params["redirect_uri"], {"state": state, "error": "access_denied"})
+            return _redirect_back(params["redirect_uri"], {"state": state, "error": "access_denied"})
         if not athlete.isdecimal() or int(athlete) not in world.athletes:
             return bad_request("Athlete", "id")
-        # An athlete can tick less than was asked for, never more.
+        # An athlete can grant fewer scopes than requested, never more.
         granted = [s for s in SCOPES if s in scopes and s in _split(params["scope"])]
-        checks = world.behaviour.seats_checked in ("consent", "both")
-        if checks and world.grants.full_for(int(athlete)):
-            return pages.full()
+        checks_seats = world.behaviour.seats_checked in ("consent", "both")
+        if checks_seats and world.grants.has_no_seat_for(int(athlete)):
+            return pages.seats_full()
         code = world.grants.authorize(int(athlete), frozenset(granted), world.clock())
-        return _back(params["redirect_uri"], {"state": state, "code": code, "scope": ",".join(granted)})
+        return _redirect_back(
+            params["redirect_uri"], {"state": state, "code": code, "scope": ",".join(granted)}
+        )
 
     def _exchange(self, code: str) -> Response:
         world = self._world
-        checks = world.behaviour.seats_checked in ("exchange", "both")
+        checks_seats = world.behaviour.seats_checked in ("exchange", "both")
         try:
-            grant = world.grants.exchange(code, world.clock(), checks)
+            grant = world.grants.exchange(code, world.clock(), checks_seats)
         except InvalidGrantError:
             return bad_request("AuthorizationCode", "code")
         except SeatsFullError:
-            return answer({"message": FULL_TEXT, "errors": []}, 403)
+            return json_response({"message": FULL_TEXT, "errors": []}, 403)
         pair = self._pair(grant)
-        return answer({**pair, "athlete": summary_json(world.athletes[grant.athlete_id])})
+        return json_response({**pair, "athlete": summary_json(world.athletes[grant.athlete_id])})
 
     def _refresh(self, token: str) -> Response:
         try:
             grant = self._world.grants.refresh(token, self._world.clock())
         except InvalidGrantError:
             return bad_request("RefreshToken", "refresh_token")
-        return answer(self._pair(grant))
+        return json_response(self._pair(grant))
 
     def _pair(self, grant: Grant) -> dict[str, str | int]:
         return {
@@ -127,9 +135,9 @@ def _split(scopes: str) -> list[str]:
     return [s for s in scopes.replace(" ", ",").split(",") if s]
 
 
-def _back(uri: str, answers: dict[str, str]) -> Response:
-    glue = "&" if urlsplit(uri).query else "?"
-    return redirect(f"{uri}{glue}{urlencode(answers, safe=',:')}")
+def _redirect_back(uri: str, query: dict[str, str]) -> Response:
+    separator = "&" if urlsplit(uri).query else "?"
+    return redirect(f"{uri}{separator}{urlencode(query, safe=',:')}")
 
 
 def _basic(header: str) -> str:

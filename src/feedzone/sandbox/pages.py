@@ -1,4 +1,4 @@
-"""The sandbox's web pages: plain forms with which a person plays the athletes."""
+"""The sandbox's web pages: plain forms to act as any athlete."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 from .athletes import Athlete
-from .history import known_sports
-from .http import Request, Response, page, redirect
+from .history import sport_names
+from .http import Request, Response, html_response, redirect
 from .payloads import iso
 from .places import utc_offset_s
 from .world import World
@@ -28,18 +28,18 @@ _templates = Environment(loader=PackageLoader("feedzone.sandbox"), autoescape=Tr
 
 
 class Pages:
-    """The home page and its buttons."""
+    """The home page and the actions of its buttons."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def home(self) -> Response:
-        """Everybody, their latest activities, and what can be done to them."""
+        """Return the home page: all athletes, their latest activities, and buttons to change them."""
         world = self._world
-        return page(
+        return html_response(
             _templates.get_template("home.html").render(
                 title="Home",
-                people=[self._person(athlete) for athlete in world.athletes.values()],
+                athletes=[self._athlete_row(athlete) for athlete in world.athletes.values()],
                 usage=world.meter.usage(world.clock()),
                 limits=world.meter.limits,
                 subscription=world.subscription,
@@ -47,8 +47,11 @@ class Pages:
             )
         )
 
-    def press(self, action: str, request: Request) -> Response:
-        """A button: do it, then show the home page again. ValueError or NotThereError for nonsense."""
+    def click(self, action: str, request: Request) -> Response:
+        """Do the action of a button and redirect to the home page.
+
+        Raise ValueError for an unknown action or bad input, NotFoundError for an unknown id.
+        """
         form, world = request.form(), self._world
         buttons: dict[str, Callable[[], object]] = {
             "add": lambda: world.add_athlete(history_days=60),
@@ -64,18 +67,18 @@ class Pages:
         buttons[action]()
         return redirect("/", 303)
 
-    def _person(self, athlete: Athlete) -> dict[str, Any]:
+    def _athlete_row(self, athlete: Athlete) -> dict[str, Any]:
         world = self._world
-        every = world.visible(athlete.id, private_too=True)
+        specs = world.visible(athlete.id, private_too=True)
         grant = world.grants.live.get(athlete.id)
         usual = [name for name, _ in athlete.mix]
         return {
             "id": athlete.id,
             "name": athlete.full_name,
             "city": athlete.city.name,
-            "count": len(every),
+            "count": len(specs),
             "scopes": ", ".join(sorted(grant.scopes)) if grant else "",
-            "sports": usual + [name for name in known_sports() if name not in usual],
+            "sports": usual + [name for name in sport_names() if name not in usual],
             "rows": [
                 {
                     "id": spec.id,
@@ -84,19 +87,19 @@ class Pages:
                     "private": spec.private,
                     "when": iso(spec.start + utc_offset_s(athlete.city, spec.start))[:16].replace("T", " "),
                 }
-                for spec in reversed(every[-ROWS:])
+                for spec in reversed(specs[-ROWS:])
             ],
         }
 
 
-def consent(params: dict[str, str], scopes: list[str], people: list[Athlete]) -> Response:
-    """The consent page: who you are, and what you allow."""
+def consent(params: dict[str, str], scopes: list[str], athletes: list[Athlete]) -> Response:
+    """Return the consent page, with a choice of athlete and of scopes."""
     template = _templates.get_template("consent.html")
-    return page(
-        template.render(title="Authorize", params=params, scopes=scopes, people=people, meanings=MEANINGS)
+    return html_response(
+        template.render(title="Authorize", params=params, scopes=scopes, athletes=athletes, meanings=MEANINGS)
     )
 
 
-def full() -> Response:
-    """What the athlete sees when no seat is left (contract section 2)."""
-    return page(_templates.get_template("full.html").render(title="Limit exceeded"), 403)
+def seats_full() -> Response:
+    """Return the page for an athlete when no seat is free (docs/strava-api.md#authorize)."""
+    return html_response(_templates.get_template("seats_full.html").render(title="Limit exceeded"), 403)

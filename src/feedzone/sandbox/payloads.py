@@ -1,7 +1,7 @@
-"""Activities as Strava writes them: summary (resource_state 2), detail (3), laps, splits, zones, photos.
+"""Strava's JSON of activities: summary (resource_state 2), detail (3), laps, splits, zones, photos.
 
-The field sets follow contract section 6; traps that clients must survive are kept on purpose (section 12):
-wall time with a trailing Z, null or empty coordinates, no polyline on manual activities.
+The fields follow docs/strava-api.md#resources. Oddities that clients must handle are here on purpose: local
+time with a trailing Z, null or empty coordinates, no polyline on manual activities.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from . import totals
 from .athletes import Athlete, gear_json
-from .history import Spec
+from .history import ActivitySpec
 from .motion import Motion
 from .places import utc_offset_s, zone_label
 from .sports import sport_named
@@ -23,18 +23,18 @@ _HR_ZONES = (0.0, 0.6, 0.72, 0.82, 0.91)
 
 
 def iso(epoch: float) -> str:
-    """Epoch seconds as Strava writes an instant."""
+    """Return epoch seconds in the format of Strava's timestamps."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def manual_totals(spec: Spec, athlete: Athlete) -> Totals:
-    """What somebody types in by hand: a distance and a duration, nothing measured."""
+def manual_totals(spec: ActivitySpec, athlete: Athlete) -> Totals:
+    """Return the totals of a manual activity: a distance and a duration, no measured data."""
     distance = round(sport_named(spec.shape).speed * athlete.fitness * spec.elapsed / 50) * 50.0
     return Totals(distance=distance, moving_s=spec.elapsed, elapsed_s=spec.elapsed)
 
 
-def summary(spec: Spec, athlete: Athlete, total: Totals) -> dict[str, Any]:
-    """One row of `GET /athlete/activities`."""
+def summary(spec: ActivitySpec, athlete: Athlete, total: Totals) -> dict[str, Any]:
+    """Return one row of `GET /athlete/activities`."""
     body: dict[str, Any] = {
         "resource_state": 2,
         "athlete": {"id": athlete.id, "resource_state": 1},
@@ -79,7 +79,7 @@ def summary(spec: Spec, athlete: Athlete, total: Totals) -> dict[str, Any]:
         "pr_count": 0,
         "total_photo_count": len(photo_times(spec)),
         "has_kudoed": False,
-        **_measured(spec, athlete, total),
+        **_sensor_fields(spec, athlete, total),
     }
     if spec.manual:
         body |= {"upload_id": None, "external_id": None, "start_latlng": None, "end_latlng": None}
@@ -88,8 +88,10 @@ def summary(spec: Spec, athlete: Athlete, total: Totals) -> dict[str, Any]:
     return body
 
 
-def detail(spec: Spec, athlete: Athlete, total: Totals, motion: Motion | None, stride: int) -> dict[str, Any]:
-    """`GET /activities/{id}`: the summary and what only the detail knows."""
+def detail(
+    spec: ActivitySpec, athlete: Athlete, total: Totals, motion: Motion | None, stride: int
+) -> dict[str, Any]:
+    """Return `GET /activities/{id}`: the summary and the fields that only the detail has."""
     body = summary(spec, athlete, total)
     body["resource_state"] = 3
     body["map"]["resource_state"] = 3
@@ -122,18 +124,18 @@ def detail(spec: Spec, athlete: Athlete, total: Totals, motion: Motion | None, s
     return body
 
 
-def laps(spec: Spec, athlete: Athlete, motion: Motion | None, stride: int) -> list[dict[str, Any]]:
-    """The laps of an activity: one, or one every kilometre (five on a bike) for those who use auto-lap."""
+def laps(spec: ActivitySpec, athlete: Athlete, motion: Motion | None, stride: int) -> list[dict[str, Any]]:
+    """Return the laps of an activity: one, or with auto-lap one per kilometre (five on a bike)."""
     if motion is None:
         return []
     legacy = sport_named(spec.shape).legacy
     every = {"Run": 1000.0, "Ride": 5000.0}.get(legacy) if athlete.auto_laps else None
-    pieces = totals.split_by_distance(motion, every, stride) if every else [totals.whole(motion, stride)]
+    pieces = totals.split_by_distance(motion, every, stride) if every else [totals.single_lap(motion, stride)]
     return [_lap(spec, athlete, n, piece) for n, piece in enumerate(pieces, 1)]
 
 
 def splits(motion: Motion, metres: float, stride: int) -> list[dict[str, Any]]:
-    """`splits_metric` and `splits_standard`."""
+    """Return `splits_metric` or `splits_standard`, depending on the length in metres."""
     return [
         {
             "distance": p.distance,
@@ -151,36 +153,38 @@ def splits(motion: Motion, metres: float, stride: int) -> list[dict[str, Any]]:
 
 
 def zones(athlete: Athlete, motion: Motion | None, total: Totals) -> list[dict[str, Any]]:
-    """`GET /activities/{id}/zones`: time in heart rate zones, `[]` without a heart rate."""
+    """Return `GET /activities/{id}/zones`: time in heart rate zones, `[]` without a heart rate."""
     if motion is None or motion.hr is None:
         return []
     bounds = [round(share * athlete.max_hr) for share in _HR_ZONES]
-    spent = totals.time_in_zones(motion.hr, motion.t, [float(b) for b in bounds])
+    seconds = totals.time_in_zones(motion.hr, motion.t, [float(b) for b in bounds])
     uppers = [*(b - 1 for b in bounds[1:]), -1]
-    buckets = [{"min": b, "max": u, "time": s} for b, u, s in zip(bounds, uppers, spent, strict=True)]
-    score = _suffer(total)
+    buckets = [{"min": b, "max": u, "time": s} for b, u, s in zip(bounds, uppers, seconds, strict=True)]
+    score = _suffer_score(total)
     return [{
         "score": score, "distribution_buckets": buckets, "type": "heartrate", "resource_state": 3,
         "sensor_based": True, "points": score, "custom_zones": False,
     }]  # fmt: skip
 
 
-def photo_times(spec: Spec) -> list[float]:
-    """When each photo of the activity was added; most activities have none."""
+def photo_times(spec: ActivitySpec) -> list[float]:
+    """Return when each photo of the activity was added; most activities have no photos."""
     if spec.photos is not None:
         return spec.photos
     return [spec.created_at] * (spec.id % 3 + 1) if spec.id % 11 == 0 else []
 
 
-def photos(spec: Spec, athlete: Athlete, size: int, ready_since: float) -> list[dict[str, Any]]:
-    """`GET /activities/{id}/photos`; what was added after
-    `ready_since` is still being processed, and a placeholder (pain 22)."""
-    made = []
+def photos(spec: ActivitySpec, athlete: Athlete, size: int, ready_since: float) -> list[dict[str, Any]]:
+    """Return `GET /activities/{id}/photos`.
+
+    Strava still processes photos added after `ready_since` and shows a placeholder for them.
+    """
+    rows = []
     for n, added in enumerate(photo_times(spec)):
         ready = added <= ready_since
         key = hashlib.sha256(f"photo:{spec.id}:{n}".encode()).hexdigest()[:32]
         name = f"photos/{key}.jpg" if ready else "assets/placeholder-photo.png"
-        made.append({
+        rows.append({
             "unique_id": key, "athlete_id": athlete.id, "activity_id": spec.id, "activity_name": spec.name,
             "resource_state": 2, "caption": "", "type": 1, "source": 1, "status": 3 if ready else 1,
             "uploaded_at": iso(added), "created_at": iso(added),
@@ -189,14 +193,14 @@ def photos(spec: Spec, athlete: Athlete, size: int, ready_since: float) -> list[
             "sizes": {str(size): [size, size * 3 // 4]},
             "default_photo": n == 0, "placeholder_image": not ready,
         })  # fmt: skip
-    return made
+    return rows
 
 
-def _times(spec: Spec, athlete: Athlete) -> dict[str, Any]:
+def _times(spec: ActivitySpec, athlete: Athlete) -> dict[str, Any]:
     offset = utc_offset_s(athlete.city, spec.start)
     start = spec.start
     if spec.start_hidden:
-        # A hidden start time is shown as 00:00:01 (pain 54).
+        # Strava shows a hidden start time as 00:00:01.
         start = (spec.start + offset) // 86400 * 86400 + 1 - offset
     return {
         "start_date": iso(start),
@@ -206,8 +210,8 @@ def _times(spec: Spec, athlete: Athlete) -> dict[str, Any]:
     }
 
 
-def _measured(spec: Spec, athlete: Athlete, total: Totals) -> dict[str, Any]:
-    found = {
+def _sensor_fields(spec: ActivitySpec, athlete: Athlete, total: Totals) -> dict[str, Any]:
+    fields = {
         "average_cadence": total.average_cadence,
         "average_temp": total.average_temp,
         "average_heartrate": total.average_hr,
@@ -219,15 +223,15 @@ def _measured(spec: Spec, athlete: Athlete, total: Totals) -> dict[str, Any]:
         "weighted_average_watts": total.weighted_watts,
         "kilojoules": total.kilojoules,
     }
-    body = {key: value for key, value in found.items() if value is not None}
+    body = {key: value for key, value in fields.items() if value is not None}
     if not spec.manual and sport_named(spec.shape).power:
         body["device_watts"] = total.average_watts is not None
     if total.average_hr is not None and athlete.premium:
-        body["suffer_score"] = float(_suffer(total))
+        body["suffer_score"] = float(_suffer_score(total))
     return body
 
 
-def _suffer(total: Totals) -> int:
+def _suffer_score(total: Totals) -> int:
     return round(max(0.0, ((total.average_hr or 0) - 90) / 55) ** 2 * total.moving_s / 36)
 
 
@@ -238,13 +242,13 @@ def _calories(athlete: Athlete, total: Totals) -> float:
     return round(total.moving_s / 3600 * athlete.weight * (beats - 50) / 9.5, 1)
 
 
-def _device(spec: Spec, athlete: Athlete) -> str | None:
+def _device(spec: ActivitySpec, athlete: Athlete) -> str | None:
     if spec.manual:
         return None
     return athlete.computer if sport_named(spec.shape).gear == "b" else athlete.watch
 
 
-def _lap(spec: Spec, athlete: Athlete, number: int, piece: Piece) -> dict[str, Any]:
+def _lap(spec: ActivitySpec, athlete: Athlete, number: int, piece: Piece) -> dict[str, Any]:
     start = spec.start + piece.start_s
     body: dict[str, Any] = {
         "id": spec.id * 3 + number,

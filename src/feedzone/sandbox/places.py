@@ -1,8 +1,8 @@
-"""Where sandbox athletes live: a handful of cities, their wall clocks and their weather.
+"""The cities where sandbox athletes live, with their local time and weather.
 
 The daylight-saving rules are computed here, not read from the system's zone files, so that a seed gives the
-same world on every machine. `timezone` carries the standard offset while `utc_offset` follows daylight saving
-(contract section 12, fact 9).
+same world on every machine. As at Strava, `timezone` carries the standard offset while `utc_offset` follows
+daylight saving (docs/strava-api.md#resources).
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ CITIES = (
 
 
 def utc_offset_s(city: City, epoch: float) -> int:
-    """Seconds east of UTC on that city's clocks at that instant, daylight saving included."""
+    """Return the city's UTC offset in seconds at this time, including daylight saving."""
     starts, ends = _dst_bounds(city.dst, datetime.fromtimestamp(epoch, UTC).year, city.standard_offset_s)
     inside = starts <= epoch < ends if starts <= ends else not ends <= epoch < starts
     return city.standard_offset_s + (3600 if inside else 0)
 
 
 def zone_label(city: City) -> str:
-    """The `timezone` text of an activity, e.g. "(GMT-05:00) America/New_York"."""
+    """Return the `timezone` text of an activity, e.g. "(GMT-05:00) America/New_York"."""
     minutes = abs(city.standard_offset_s) // 60
     sign = "-" if city.standard_offset_s < 0 else "+"
     return f"(GMT{sign}{minutes // 60:02d}:{minutes % 60:02d}) {city.zone}"
 
 
 def temperature(city: City, epoch: float) -> float:
-    """Degrees Celsius to expect there and then, from the season and the hour."""
+    """Return the expected temperature in degrees Celsius, from the season and the hour."""
     day = datetime.fromtimestamp(epoch + city.standard_offset_s, UTC)
     season = -cos(2 * pi * (day.timetuple().tm_yday - 20) / 365.25)
     hour = -cos(2 * pi * (day.hour - 3) / 24)

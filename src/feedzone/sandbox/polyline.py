@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def encode(points: Iterable[tuple[float, float]]) -> str:
-    """Latitude/longitude pairs in degrees as one polyline, five decimals."""
+    """Encode latitude/longitude pairs in degrees as one polyline with five decimals."""
     out: list[str] = []
     last_lat = last_lng = 0
     for lat, lng in points:
@@ -18,7 +18,7 @@ def encode(points: Iterable[tuple[float, float]]) -> str:
 
 
 def decode(text: str) -> list[tuple[float, float]]:
-    """The pairs back, in degrees."""
+    """Decode a polyline into latitude/longitude pairs in degrees."""
     deltas = _deltas(text)
     points: list[tuple[float, float]] = []
     lat = lng = 0

@@ -1,4 +1,7 @@
-"""The push subscription: one per application, verified by a real handshake (contract section 8)."""
+"""The push subscription: one per application, verified by a real handshake.
+
+See docs/strava-api.md#push-subscriptions.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .http import Request, Response, answer, bad_request, fault, not_found
+from .http import Request, Response, bad_request, error_response, json_response, not_found
 from .sender import Sender
 from .world import Subscription, World
 
@@ -18,22 +21,22 @@ MAX_URL = 255
 
 
 class Push:
-    """Answers /push_subscriptions: client credentials instead of a bearer, free of quota."""
+    """Handles /push_subscriptions: client credentials instead of a bearer, not counted as calls."""
 
     def __init__(self, world: World, sender: Sender) -> None:
         self._world = world
         self._sender = sender
         self._handshakes = 0
 
-    async def answer(self, request: Request) -> Response:
-        """List, create or delete."""
+    async def handle(self, request: Request) -> Response:
+        """List, create or delete the subscription."""
         params = request.params()
         if refused := self._check_client(params):
             return refused
         match request.method, request.parts[3:]:
             case "GET", []:
-                held = self._world.subscription
-                return answer([self._json(held)] if held else [])
+                subscription = self._world.subscription
+                return json_response([self._json(subscription)] if subscription else [])
             case "POST", []:
                 return await self._create(params)
             case "DELETE", [text]:
@@ -47,56 +50,56 @@ class Push:
         if params.get("client_secret") != application.client_secret:
             return bad_request("Application", "client_secret")
         if self._world.faults.inactive:
-            return fault(403, "Forbidden", "Application", "Status", "Inactive")
+            return error_response(403, "Forbidden", "Application", "Status", "Inactive")
         return None
 
     async def _create(self, params: dict[str, str]) -> Response:
         url = params.get("callback_url", "")
-        if self._taken():
+        if self._is_subscribed():
             return bad_request("PushSubscription", "", "already exists")
         if urlsplit(url).scheme not in ("http", "https") or len(url) > MAX_URL:
             return bad_request("PushSubscription", "callback url", "invalid")
         if code := await self._handshake(url, params.get("verify_token", "")):
             return bad_request("PushSubscription", "callback url", code)
-        # Somebody else may have subscribed while this callback was being verified.
-        if self._taken():
+        # Another client may have subscribed during the handshake with this callback.
+        if self._is_subscribed():
             return bad_request("PushSubscription", "", "already exists")
-        return answer(self._json(self._world.subscribe(url)), 201)
+        return json_response(self._json(self._world.subscribe(url)), 201)
 
-    def _taken(self) -> bool:
+    def _is_subscribed(self) -> bool:
         return self._world.subscription is not None
 
     async def _handshake(self, url: str, verify_token: str) -> str | None:
-        """The error code, or None when the callback echoed the challenge in time."""
+        """Return an error code, or None if the callback echoed the challenge in time."""
         self._handshakes += 1
         secret = f"{self._world.seed}:challenge:{self._handshakes}"
         challenge = hashlib.sha256(secret.encode()).hexdigest()[:16]
-        asked = {"hub.mode": "subscribe", "hub.challenge": challenge, "hub.verify_token": verify_token}
+        query = {"hub.mode": "subscribe", "hub.challenge": challenge, "hub.verify_token": verify_token}
         try:
-            status, content_type, body = await self._sender.wire.get(url, asked, HANDSHAKE_S)
-        except Exception:  # refused, too slow, no such host: all the same to Strava
+            status, content_type, body = await self._sender.wire.get(url, query, HANDSHAKE_S)
+        except Exception:  # refused, too slow, no such host: Strava does not distinguish
             return "not verifiable"
         if status != 200:
             return "GET to callback URL does not return 200"
         return None if _echoes(content_type, body, challenge) else "does not match hub.challenge"
 
     def _delete(self, text: str) -> Response:
-        held = self._world.subscription
-        if held is None or str(held.id) != text:
+        subscription = self._world.subscription
+        if subscription is None or str(subscription.id) != text:
             return not_found("PushSubscription")
         self._world.drop_subscription()
         return Response(204)
 
-    def _json(self, held: Subscription) -> dict[str, Any]:
+    def _json(self, subscription: Subscription) -> dict[str, Any]:
         client_id = self._world.application.client_id
-        made = datetime.fromtimestamp(held.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        created = datetime.fromtimestamp(subscription.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return {
-            "id": held.id,
+            "id": subscription.id,
             "resource_state": 2,
             "application_id": int(client_id) if client_id.isdecimal() else 0,
-            "callback_url": held.callback_url,
-            "created_at": made,
-            "updated_at": made,
+            "callback_url": subscription.callback_url,
+            "created_at": created,
+            "updated_at": created,
         }
 
 

@@ -1,4 +1,4 @@
-"""What the sandbox remembers for whoever checks a client afterwards: calls, events and deliveries."""
+"""The sandbox's journal of calls, events and deliveries, for tests that check a client afterwards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One API or token request as it was answered. Status 0: the connection broke instead."""
+    """An API or token request with the status of its response; 0 if the connection broke."""
 
     at: float
     method: str
@@ -20,7 +20,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something Strava announces (contract section 9); values in `updates` are strings."""
+    """A webhook event; values in `updates` are strings (docs/strava-api.md#webhook-events)."""
 
     object_type: str
     object_id: int
@@ -30,7 +30,7 @@ class Event:
     updates: dict[str, Any] = field(default_factory=dict)
 
     def payload(self, subscription_id: int) -> dict[str, Any]:
-        """The body that is delivered."""
+        """Return the body of the delivery."""
         return {
             "object_type": self.object_type,
             "object_id": self.object_id,
@@ -44,7 +44,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One attempt to deliver event number `event`; status 0 when nothing answered in time.
+    """An attempt to deliver event number `event`; status 0 if no response came in time.
 
     `outcome` is delivered, failed (another attempt follows), given_up, dropped (lost on purpose) or
     no_subscription.
@@ -58,12 +58,12 @@ class Delivery:
 
 
 class Journal:
-    """Counters that never forget, and lists that keep the newest entries."""
+    """Counters of everything since the start, and lists of the newest entries."""
 
-    def __init__(self, keep: int) -> None:
-        self.calls: deque[Call] = deque(maxlen=keep)
-        self.events: deque[tuple[int, Event]] = deque(maxlen=keep)
-        self.deliveries: deque[Delivery] = deque(maxlen=keep)
+    def __init__(self, size: int) -> None:
+        self.calls: deque[Call] = deque(maxlen=size)
+        self.events: deque[tuple[int, Event]] = deque(maxlen=size)
+        self.deliveries: deque[Delivery] = deque(maxlen=size)
         self.by_endpoint: Counter[str] = Counter()
         self.by_status: Counter[int] = Counter()
         self.outcomes: Counter[str] = Counter()
@@ -72,22 +72,22 @@ class Journal:
 
     @property
     def answered_429(self) -> int:
-        """How many requests were answered 429."""
+        """Return the number of requests that got 429."""
         return self.by_status[429]
 
-    def call(self, endpoint: str, call: Call) -> None:
-        """Remember a request."""
+    def add_call(self, endpoint: str, call: Call) -> None:
+        """Record a request."""
         self.calls.append(call)
         self.by_endpoint[endpoint] += 1
         self.by_status[call.status] += 1
 
-    def event(self, event: Event) -> int:
-        """Remember an event; its number."""
+    def add_event(self, event: Event) -> int:
+        """Record an event and return its number."""
         self.event_count += 1
         self.events.append((self.event_count, event))
         return self.event_count
 
-    def delivery(self, delivery: Delivery) -> None:
-        """Remember a delivery attempt."""
+    def add_delivery(self, delivery: Delivery) -> None:
+        """Record a delivery attempt."""
         self.deliveries.append(delivery)
         self.outcomes[delivery.outcome] += 1

@@ -1,7 +1,7 @@
-"""Delivers events to the subscription's callback as Strava does (contract section 9).
+"""Delivers events to the subscription's callback as Strava does (docs/strava-api.md#webhook-events).
 
-200 within two seconds is a delivery; otherwise there are three attempts in total, about a minute apart, and
-then the event is gone. Each delivery is its own task: a slow callback delays nobody else's event.
+A 200 within two seconds ends a delivery. Otherwise there are three attempts in total, about a minute apart,
+and then the event is lost. Each delivery is its own task, so that a slow callback delays no other event.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class Wire(Protocol):
-    """How the sandbox reaches a callback. Any exception counts as no answer."""
+    """The client with which the sandbox calls a callback. Any exception counts as no response."""
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
-        """Send an event; the status of the answer."""
+        """Send an event; return the status of the response."""
 
     async def get(self, url: str, params: dict[str, str], timeout: float) -> tuple[int, str, bytes]:
-        """The handshake's GET; status, content type and body of the answer."""
+        """Send the GET of the handshake; return status, content type and body."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRules:
-    """Attempts in total, seconds between them (62 to 75 were seen), and seconds a callback may take."""
+    """Attempts in total, seconds between them (Strava takes 62 to 75), and the callback's time limit."""
 
     attempts: int = 3
     spacing_s: float = 65.0
@@ -41,7 +41,7 @@ class DeliveryRules:
 
 
 class Sender:
-    """Takes the world's events and delivers them while it is running; safe to start and stop twice.
+    """Delivers the world's events while it is running; safe to start and stop twice.
 
     Events that happen while it is stopped wait until it starts.
     """
@@ -58,19 +58,19 @@ class Sender:
 
     @property
     def pending(self) -> int:
-        """Events that are not yet delivered or given up."""
+        """Return the number of events that are neither delivered nor lost."""
         return len(self._tasks) + len(self._waiting)
 
     async def start(self) -> None:
-        """Begin to deliver, what has waited first."""
+        """Start to deliver, beginning with the waiting events."""
         self._running = True
-        self.world.on_event = self._take
+        self.world.on_event = self._enqueue
         waiting, self._waiting = self._waiting, []
         for number, event in waiting:
-            self._take(number, event)
+            self._enqueue(number, event)
 
     async def stop(self) -> None:
-        """Cancel what is under way and return when it has ended."""
+        """Cancel all deliveries and return when they have ended."""
         self._running = False
         tasks = list(self._tasks)
         for task in tasks:
@@ -78,17 +78,17 @@ class Sender:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self) -> None:
-        """Return when every delivery has ended, retries included."""
+        """Wait until every delivery has ended, including its retries."""
         while self._tasks:
             await asyncio.wait(list(self._tasks))
 
-    def _take(self, number: int, event: Event) -> None:
+    def _enqueue(self, number: int, event: Event) -> None:
         if not self._running:
             self._waiting.append((number, event))
             return
         delays = self.world.faults.delivery_delays(self.world.delivery_rng)
         if not delays:
-            self._note(number, 0, 0, "dropped")
+            self._record(number, 0, 0, "dropped")
         for delay in delays:
             task = asyncio.get_running_loop().create_task(self._deliver(number, event, delay))
             self._tasks.add(task)
@@ -102,14 +102,14 @@ class Sender:
                 await self.sleep(self.rules.spacing_s)
             subscription = self.world.subscription
             if subscription is None:
-                self._note(number, attempt, 0, "no_subscription")
+                self._record(number, attempt, 0, "no_subscription")
                 return
             body = msgspec.json.encode(event.payload(subscription.id))
             status = await self._post(subscription.callback_url, body)
             if status == 200:
-                self._note(number, attempt, status, "delivered")
+                self._record(number, attempt, status, "delivered")
                 return
-            self._note(number, attempt, status, "failed" if attempt < self.rules.attempts else "given_up")
+            self._record(number, attempt, status, "failed" if attempt < self.rules.attempts else "given_up")
 
     async def _post(self, url: str, body: bytes) -> int:
         headers = {"content-type": "application/json", "user-agent": "feedzone-sandbox"}
@@ -117,14 +117,14 @@ class Sender:
             headers["x-strava-signature"] = signature(secret, int(self.world.clock()), body)
         try:
             return await self.wire.post(url, body, headers, self.rules.timeout_s)
-        except Exception:  # whatever went wrong over there, it was not a 200
+        except Exception:  # every failure of the callback counts the same: it was not a 200
             return 0
 
-    def _note(self, number: int, attempt: int, status: int, outcome: str) -> None:
-        self.world.journal.delivery(Delivery(number, attempt, self.world.clock(), status, outcome))
+    def _record(self, number: int, attempt: int, status: int, outcome: str) -> None:
+        self.world.journal.add_delivery(Delivery(number, attempt, self.world.clock(), status, outcome))
 
 
 def signature(secret: str, at: int, body: bytes) -> str:
-    """The `X-Strava-Signature` value for this body (contract section 9)."""
+    """Return the `X-Strava-Signature` header for this body."""
     digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={at},v1={digest}"

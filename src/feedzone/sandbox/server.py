@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import uvicorn
 
 from .app import create_app
-from .life import Life
+from .autopilot import Autopilot
 from .limits import Limits
 from .sender import DeliveryRules, Sender
 from .wire import HttpWire
@@ -22,7 +22,7 @@ from .world import Application, Behaviour, World
 
 @dataclass(frozen=True, slots=True)
 class SandboxOptions:
-    """What to serve. `port` 0 takes a free one; `life_per_hour` 0 leaves the athletes to you."""
+    """The sandbox to serve. `port` 0 takes a free port; `actions_per_hour` 0 turns the autopilot off."""
 
     host: str = "127.0.0.1"
     port: int = 8001
@@ -37,21 +37,21 @@ class SandboxOptions:
     limits: Limits = field(default_factory=Limits)
     behaviour: Behaviour = field(default_factory=Behaviour)
     delivery: DeliveryRules = field(default_factory=DeliveryRules)
-    life_per_hour: float = 0.0
+    actions_per_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A sandbox that is up: where, and its inside."""
+class RunningSandbox:
+    """A sandbox that is serving: its URL and its parts."""
 
     url: str
     world: World
     sender: Sender
-    life: Life
+    autopilot: Autopilot
 
 
 def make_world(options: SandboxOptions) -> World:
-    """The world these options describe, on the system's clock."""
+    """Return the world that these options describe, on the system's clock."""
     application = Application(
         options.client_id, options.client_secret, options.callback_domain, options.signing_secret
     )
@@ -62,23 +62,23 @@ def make_world(options: SandboxOptions) -> World:
 
 
 @contextlib.asynccontextmanager
-async def running(options: SandboxOptions) -> AsyncIterator[Running]:
-    """Serve for as long as the context is open."""
+async def running(options: SandboxOptions) -> AsyncIterator[RunningSandbox]:
+    """Serve while the context is open."""
     world, wire = make_world(options), HttpWire()
     sender = Sender(world, wire, rules=options.delivery)
-    life = Life(world, options.life_per_hour)
+    autopilot = Autopilot(world, options.actions_per_hour)
     app = create_app(world, sender, raise_drops=False)
     with socket.create_server((options.host, options.port)) as listener:
         server = _Server(uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            await _until_up(server, task)
+            await _until_started(server, task)
             await sender.start()
-            await life.start()
+            await autopilot.start()
             host = f"[{options.host}]" if ":" in options.host else options.host
-            yield Running(f"http://{host}:{listener.getsockname()[1]}", world, sender, life)
+            yield RunningSandbox(f"http://{host}:{listener.getsockname()[1]}", world, sender, autopilot)
         finally:
-            await life.stop()
+            await autopilot.stop()
             await sender.stop()
             await wire.close()
             server.should_exit = True
@@ -86,7 +86,7 @@ async def running(options: SandboxOptions) -> AsyncIterator[Running]:
 
 
 async def serve(options: SandboxOptions) -> None:
-    """Serve until cancelled, announcing where."""
+    """Print the URL and serve until cancelled."""
     async with running(options) as sandbox:
         sys.stdout.write(f"sandbox Strava on {sandbox.url}\n")
         sys.stdout.flush()
@@ -100,16 +100,16 @@ def run(options: SandboxOptions | None = None) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Signals stay with whoever embeds the sandbox."""
+    """A server that leaves signal handling to the program that embeds the sandbox."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
 
 
-async def _until_up(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+async def _until_started(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
     while not server.started:
         if task.done():
             task.result()
-            raise RuntimeError("the sandbox's server ended before it was up")
+            raise RuntimeError("the sandbox's server ended before it was ready")
         await asyncio.sleep(0.005)

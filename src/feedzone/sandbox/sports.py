@@ -1,7 +1,7 @@
-"""What each sport looks like: speed, effort, how it meets a hill, and what a device records of it.
+"""The figures of each sport: speed, effort, the effect of hills, and the data that a device records.
 
-The list is open on purpose: a sport nobody has heard of yet is recorded like a workout, because the real list
-grows several times a year and clients must cope.
+The list is open on purpose: an unknown sport is recorded like a workout, because Strava's list grows several
+times a year and clients must handle new sports.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Sport:
-    """One sport. Speeds in m/s; `uphill`/`downhill` say how strongly a grade slows or hurries."""
+    """One sport. Speeds in m/s; `uphill`/`downhill` say how strongly a grade slows down or speeds up."""
 
     name: str
     legacy: str
@@ -60,6 +60,5 @@ WINTER_ONLY = frozenset({"NordicSki", "AlpineSki"})
 
 
 def sport_named(name: str) -> Sport:
-    """The sport's figures; an unknown one is shaped like a workout but keeps its name."""
-    known = SPORTS.get(name)
-    return known or Sport(name, "Workout", name, effort=0.55, minutes=40, indoor=True)
+    """Return the sport's figures; an unknown sport is like a workout with its own name."""
+    return SPORTS.get(name) or Sport(name, "Workout", name, effort=0.55, minutes=40, indoor=True)

@@ -1,4 +1,4 @@
-"""Second-by-second streams, interpolated from the knots of a motion (contract section 7)."""
+"""Second-by-second streams, interpolated from the knots of a motion (docs/strava-api.md#streams)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STRIDES = (1, 2, 5, 10, 30, 60)
 
 
 def stride_for(elapsed_s: int, at_least: int = 1) -> int:
-    """Seconds between samples: one, or more when the recording would pass the longest stream."""
+    """Return the seconds between samples: one, or more if the stream would become too long."""
     for stride in _STRIDES:
         if stride >= at_least and elapsed_s / stride < MAX_SAMPLES:
             return stride
@@ -23,26 +23,26 @@ def stride_for(elapsed_s: int, at_least: int = 1) -> int:
 
 
 def build(motion: Motion, keys: set[str], stride: int) -> dict[str, list[Any]]:
-    """The channels asked for that this motion has, all of one length; `distance` always comes along."""
-    makers: dict[str, Callable[[], list[Any]] | None] = {
-        "time": lambda: [t for _, t, _ in _ticks(motion, stride)],
+    """Return the requested channels that this motion has, all equally long; always with `distance`."""
+    builders: dict[str, Callable[[], list[Any]] | None] = {
+        "time": lambda: [t for _, t, _ in _samples(motion, stride)],
         "distance": lambda: [round(value, 1) for value in _distance(motion, stride)],
         "latlng": (lambda: _latlng(motion, stride)) if motion.lat else None,
-        "altitude": _maker(motion, motion.alt, stride, 1),
-        "velocity_smooth": _maker(motion, motion.v, stride, 3) if motion.d[-1] else None,
-        "heartrate": _maker(motion, motion.hr, stride, 0),
-        "cadence": _maker(motion, motion.cad, stride, 0),
-        "watts": _maker(motion, motion.watts, stride, 0),
-        "temp": _maker(motion, motion.temp, stride, 0),
+        "altitude": _interpolated(motion, motion.alt, stride, 1),
+        "velocity_smooth": _interpolated(motion, motion.v, stride, 3) if motion.d[-1] else None,
+        "heartrate": _interpolated(motion, motion.hr, stride, 0),
+        "cadence": _interpolated(motion, motion.cad, stride, 0),
+        "watts": _interpolated(motion, motion.watts, stride, 0),
+        "temp": _interpolated(motion, motion.temp, stride, 0),
         "moving": lambda: _moving(motion, stride),
         "grade_smooth": (lambda: _grade(motion, stride)) if motion.alt else None,
     }
-    wanted = [key for key in KEYS if key in keys or key == "distance"]
-    return {key: make() for key in wanted if (make := makers[key]) is not None}
+    selected = [key for key in KEYS if key in keys or key == "distance"]
+    return {key: build_channel() for key in selected if (build_channel := builders[key]) is not None}
 
 
 def mean(motion: Motion, knots: list[float], stride: int) -> float:
-    """The mean of the stream that `build` would make of these knots, without making it."""
+    """Return the mean of the stream that `build` would return for these knots, without building it."""
     total, count = knots[-1], 1
     for k in range(len(motion.t) - 1):
         span = motion.t[k + 1] - motion.t[k]
@@ -52,13 +52,13 @@ def mean(motion: Motion, knots: list[float], stride: int) -> float:
     return total / count
 
 
-def samples(motion: Motion, stride: int) -> int:
-    """How many samples the streams of this motion have."""
+def sample_count(motion: Motion, stride: int) -> int:
+    """Return the number of samples in the streams of this motion."""
     return 1 + sum(-(-(motion.t[k + 1] - motion.t[k]) // stride) for k in range(len(motion.t) - 1))
 
 
-def _ticks(motion: Motion, stride: int) -> Iterator[tuple[int, int, float]]:
-    """(segment, second, share of the segment passed) for every sample, the end included."""
+def _samples(motion: Motion, stride: int) -> Iterator[tuple[int, int, float]]:
+    """Yield (segment, second, passed share of the segment) for every sample, including the end."""
     t = motion.t
     for k in range(len(t) - 1):
         span = t[k + 1] - t[k]
@@ -67,29 +67,29 @@ def _ticks(motion: Motion, stride: int) -> Iterator[tuple[int, int, float]]:
     yield len(t) - 2, t[-1], 1.0
 
 
-def _maker(motion: Motion, knots: list[float] | None, stride: int,
+def _interpolated(motion: Motion, knots: list[float] | None, stride: int,
            digits: int) -> Callable[[], list[Any]] | None:  # fmt: skip
     if knots is None:
         return None
     values = knots
 
     def make() -> list[Any]:
-        line = (values[k] + (values[k + 1] - values[k]) * f for k, _, f in _ticks(motion, stride))
+        line = (values[k] + (values[k + 1] - values[k]) * f for k, _, f in _samples(motion, stride))
         return [round(value, digits) for value in line] if digits else [round(value) for value in line]
 
     return make
 
 
 def _distance(motion: Motion, stride: int) -> Iterator[float]:
-    """Speed is linear between knots, so distance is its exact integral: monotonic, and ends at the total."""
+    """Yield the exact integral of the speed, which is linear between knots: it grows up to the total."""
     t, d, v = motion.t, motion.d, motion.v
-    for k, _, f in _ticks(motion, stride):
+    for k, _, f in _samples(motion, stride):
         span = t[k + 1] - t[k]
         yield d[k] + span * f * (v[k] + (v[k + 1] - v[k]) * f / 2)
 
 
 def _moving(motion: Motion, stride: int) -> list[bool]:
-    return [k not in motion.stopped for k, _, _ in _ticks(motion, stride)]
+    return [k not in motion.stopped for k, _, _ in _samples(motion, stride)]
 
 
 def _grade(motion: Motion, stride: int) -> list[float]:
@@ -97,17 +97,17 @@ def _grade(motion: Motion, stride: int) -> list[float]:
     rise = [b - a for a, b in zip(motion.alt, motion.alt[1:], strict=False)]
     run = [b - a for a, b in zip(motion.d, motion.d[1:], strict=False)]
     grades = [round(100 * up / along, 1) if along > 1 else 0.0 for up, along in zip(rise, run, strict=True)]
-    return [grades[k] for k, _, _ in _ticks(motion, stride)]
+    return [grades[k] for k, _, _ in _samples(motion, stride)]
 
 
 def _latlng(motion: Motion, stride: int) -> list[list[float]]:
-    """A Hermite curve whose tangents are the headings: the road bends instead of having corners."""
+    """Return a Hermite curve with the headings as tangents, so that the road bends without corners."""
     lat, lng, d = motion.lat, motion.lng, motion.d
     assert lat is not None
     assert lng is not None
     tangents = _tangents(motion.heading, lat[0])
     out: list[list[float]] = []
-    for (k, _, _), along in zip(_ticks(motion, stride), _distance(motion, stride), strict=True):
+    for (k, _, _), along in zip(_samples(motion, stride), _distance(motion, stride), strict=True):
         chord = d[k + 1] - d[k]
         u = (along - d[k]) / chord if chord else 0.0
         blend, leave, arrive = u * u * (3 - 2 * u), chord * u * (1 - u) ** 2, chord * u * u * (u - 1)
@@ -119,12 +119,12 @@ def _latlng(motion: Motion, stride: int) -> list[list[float]]:
 
 
 def _tangents(headings: list[float], lat: float) -> list[tuple[float, float]]:
-    """Degrees of latitude and longitude per metre travelled at each knot.
+    """Return degrees of latitude and longitude per metre travelled at each knot.
 
-    A knot's own heading is that of the segment which ends there, hence the mean with the next one.
+    A knot stores the heading of the segment that ends there, hence the mean with the next heading.
     """
-    wide = METRES_PER_DEGREE * cos(radians(lat))
+    metres_per_degree_lng = METRES_PER_DEGREE * cos(radians(lat))
     following = [*headings[1:], headings[-1]]
     middles = [(a + b) / 2 for a, b in zip(headings, following, strict=True)]
     middles[0] = following[0]
-    return [(sin(h) / METRES_PER_DEGREE, cos(h) / wide) for h in middles]
+    return [(sin(h) / METRES_PER_DEGREE, cos(h) / metres_per_degree_lng) for h in middles]

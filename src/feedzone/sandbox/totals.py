@@ -1,4 +1,4 @@
-"""The numbers of an activity as a whole: what summaries, laps, splits and zones are made of."""
+"""The totals of an activity and of its parts, for summaries, laps, splits and zones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .motion import Motion
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of an activity (a lap or a split): sample indices, seconds, metres, beats per minute."""
+    """A part of an activity, i.e. a lap or a split: sample indices, seconds, metres, beats per minute."""
 
     start_index: int
     end_index: int
@@ -29,7 +29,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What never changes about an activity, whatever its owner edits later."""
+    """The totals of an activity, which no later edit changes."""
 
     distance: float
     moving_s: int
@@ -52,7 +52,7 @@ class Totals:
 
 
 def total(motion: Motion, stride: int) -> Totals:
-    """Add a motion up, so that every number equals what its streams at this stride would give."""
+    """Return the totals of a motion; every number equals the one computed from its streams."""
 
     def mean(knots: list[float] | None) -> float | None:
         return round(streams.mean(motion, knots, stride), 1) if knots else None
@@ -76,23 +76,23 @@ def total(motion: Motion, stride: int) -> Totals:
         max_hr=float(round(max(motion.hr))) if motion.hr else None,
         average_watts=watts,
         max_watts=round(max(motion.watts)) if motion.watts else None,
-        weighted_watts=_weighted(motion.watts) if motion.watts else None,
+        weighted_watts=_weighted_watts(motion.watts) if motion.watts else None,
         kilojoules=round(watts * motion.t[-1] / 1000, 1) if watts is not None else None,
         summary_polyline=polyline.encode([*path[:-1:step], path[-1]]) if path else "",
     )
 
 
 def full_polyline(motion: Motion) -> str:
-    """The detailed polyline: every knot."""
+    """Return the detailed polyline, with every knot."""
     return polyline.encode(zip(motion.lat or (), motion.lng or (), strict=True))
 
 
 def split_by_distance(motion: Motion, metres: float, stride: int) -> list[Piece]:
-    """Cut at the first knot past every multiple of `metres`; real splits overshoot a little, too."""
+    """Cut at the knot closest to each multiple of `metres`; Strava's splits are not exact either."""
     cuts, goal = [0], metres
     while goal < motion.d[-1]:
         at = min(bisect_right(motion.d, goal), len(motion.d) - 1)
-        # Knots are ten seconds apart: take the nearer one.
+        # Knots are ten seconds apart: take the closer one.
         at -= 1 if goal - motion.d[at - 1] < motion.d[at] - goal and at - 1 > cuts[-1] else 0
         if at > cuts[-1]:
             cuts.append(at)
@@ -102,13 +102,13 @@ def split_by_distance(motion: Motion, metres: float, stride: int) -> list[Piece]
     return [_piece(motion, a, b, stride) for a, b in pairwise(cuts)]
 
 
-def whole(motion: Motion, stride: int) -> Piece:
-    """The activity as a single lap."""
+def single_lap(motion: Motion, stride: int) -> Piece:
+    """Return the activity as a single lap."""
     return _piece(motion, 0, len(motion.t) - 1, stride)
 
 
 def time_in_zones(values: list[float], seconds: list[int], bounds: list[float]) -> list[float]:
-    """Seconds spent between consecutive bounds (the last zone is open), judged at the knots."""
+    """Return the seconds spent between consecutive bounds, by the knots; the last zone is open."""
     zones = [0.0] * len(bounds)
     for k in range(len(values) - 1):
         zones[max(0, bisect_right(bounds, values[k]) - 1)] += seconds[k + 1] - seconds[k]
@@ -117,7 +117,7 @@ def time_in_zones(values: list[float], seconds: list[int], bounds: list[float]) 
 
 def _piece(motion: Motion, a: int, b: int, stride: int) -> Piece:
     alt, hr = motion.alt, motion.hr
-    still = sum(motion.t[k + 1] - motion.t[k] for k in range(a, b) if k in motion.stopped)
+    stopped_s = sum(motion.t[k + 1] - motion.t[k] for k in range(a, b) if k in motion.stopped)
     beats = hr[a : b + 1] if hr else None
     elapsed = motion.t[b] - motion.t[a]
     return Piece(
@@ -125,7 +125,7 @@ def _piece(motion: Motion, a: int, b: int, stride: int) -> Piece:
         end_index=-(-motion.t[b] // stride),
         start_s=motion.t[a],
         elapsed_s=elapsed,
-        moving_s=elapsed - still,
+        moving_s=elapsed - stopped_s,
         distance=round(motion.d[b] - motion.d[a], 1),
         rise=round(alt[b] - alt[a], 1) if alt else 0.0,
         gain=round(_gain(alt[a : b + 1]), 1) if alt else 0.0,
@@ -139,7 +139,7 @@ def _gain(alt: list[float]) -> float:
     return sum(b - a for a, b in pairwise(alt) if b > a)
 
 
-def _weighted(watts: list[float]) -> int:
+def _weighted_watts(watts: list[float]) -> int:
     rolling = [sum(watts[max(0, k - 2) : k + 1]) / min(3, k + 1) for k in range(len(watts))]
     fourth: float = sum(value**4 for value in rolling) / len(rolling)
     return round(float(fourth**0.25))

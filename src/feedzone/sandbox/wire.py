@@ -1,4 +1,4 @@
-"""Reaching callbacks over real HTTP."""
+"""Calls to callbacks over real HTTP."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ import aiohttp
 
 
 class HttpWire:
-    """A `Wire` on aiohttp: a hundred posts at a time, lest waiting for a socket eat the timeout."""
+    """A `Wire` on aiohttp.
+
+    At most a hundred posts run at a time; otherwise waiting for a socket would use up the timeout.
+    """
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(100)
 
     async def post(self, url: str, body: bytes, headers: dict[str, str], timeout: float) -> int:
-        """Send an event; the status of the answer."""
+        """Send an event; return the status of the response."""
         limit = aiohttp.ClientTimeout(total=timeout)
         async with self._slots:
             call = self._open().post(url, data=body, headers=headers, timeout=limit, allow_redirects=False)
@@ -23,7 +26,7 @@ class HttpWire:
                 return response.status
 
     async def get(self, url: str, params: dict[str, str], timeout: float) -> tuple[int, str, bytes]:
-        """The handshake's GET; status, content type and body of the answer."""
+        """Send the GET of the handshake; return status, content type and body."""
         limit = aiohttp.ClientTimeout(total=timeout)
         async with self._open().get(url, params=params, timeout=limit, allow_redirects=False) as response:
             return response.status, response.content_type, await response.read()

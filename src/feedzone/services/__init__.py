@@ -1,1 +1,1 @@
-"""What people ask for: one class per subject, one transaction per method."""
+"""Actions: one class per subject, one transaction per method."""

@@ -1,34 +1,38 @@
-"""Is all well? Each check says what is so, and what mends it.
+"""The one list of health conditions: pages, doctor and readiness probe read it.
 
-The health page shows all of them, the overview what is wrong.
+To add a condition: add its data to `Pulse` (queries/status.py, store/reads/health.py) and a function here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..domain.athlete import SEATS_WARN
 from ..domain.wording import count, duration
-from ..queries.schemas.core import Pulse
-from ..queries.schemas.dashboard import Vitals
+from ..queries.quota import QuotaWindow
+from ..queries.status import HealthReport, Pulse
 
 BEHIND_S = 60.0
-"""Work that has been due for longer means that the worker does not keep up, or that none runs."""
+"""A job that is overdue for longer means that the worker cannot keep up, or that none runs."""
 
-QUIET_IS_BAD = 3
-"""Comparisons within a day that found what no event had told of."""
+MANY_RECONCILIATIONS = 3
+"""Reconciliations within a day that found activities without an event: the webhook fails."""
 
 CLOCK_OFF_S = 5.0
-"""Windows of the rate limit and leases are reckoned by the clock."""
+"""Rate limit windows and leases depend on the clock."""
+
+SEATS_WARN_SHARE = 0.8
 
 Level = Literal["good", "warn", "bad", "idle"]
 WORST_FIRST: tuple[Level, ...] = ("bad", "warn", "good", "idle")
 
+STRAVA_SETTINGS = "https://www.strava.com/settings/api"
+
 
 @dataclass(frozen=True)
 class Remedy:
-    """What mends it: a link to follow, or a form to send (`post`)."""
+    """The fix: a link to follow, or a form to send (`post`)."""
 
     label: str
     href: str = ""
@@ -37,164 +41,185 @@ class Remedy:
 
 
 @dataclass(frozen=True)
-class Check:
-    """`text` is complete sentences. `command` is what does the same in a terminal."""
+class Condition:
+    """`text` is complete sentences. `command` does the same as `remedy` in a terminal."""
 
     name: str
     level: Level
     text: str
     remedy: Remedy | None = None
     command: str = ""
+    stops_all: bool = False
+    """Nothing can be synced before this is fixed."""
+
+    @property
+    def is_problem(self) -> bool:
+        return self.level in ("bad", "warn")
 
 
 SUBSCRIBE = Remedy("Subscribe to events", post="/actions/subscription")
 
 
-def checks(pulse: Pulse, *, strava_configured: bool) -> list[Check]:
-    """What the pulse tells, in the order in which people look for causes."""
+def conditions(pulse: Pulse, *, strava_configured: bool) -> list[Condition]:
+    """Return the conditions that the pulse shows, from the most likely cause on."""
     return [
-        _work(pulse),
+        _queue(pulse),
         _application(pulse, strava_configured),
         _subscription(pulse),
-        _quiet(pulse),
+        _webhook_guard(pulse),
         _quiet_athletes(pulse),
-        _letters(pulse),
-        _questions(pulse),
-        _people(pulse),
+        _dead_letters(pulse),
+        _conflicts(pulse),
+        _tokens(pulse),
         _seats(pulse),
-        _limit(pulse),
+        _rate_limit(pulse),
     ]
 
 
-def troubles(found: list[Check]) -> list[Check]:
-    """What is wrong, worst first."""
-    wrong = [check for check in found if check.level in ("bad", "warn")]
-    return sorted(wrong, key=lambda check: WORST_FIRST.index(check.level))
+def report_conditions(report: HealthReport, *, strava_configured: bool) -> list[Condition]:
+    """Return those of the pulse, and those that only the health page examines."""
+    database = Condition("Database", "good", f"{report.database} answers.")
+    return [*conditions(report.pulse, strava_configured=strava_configured), database, _clock(report)]
 
 
-def _work(pulse: Pulse) -> Check:
-    waiting = pulse.jobs.get("queued", 0) + pulse.jobs.get("running", 0)
-    if pulse.oldest_due_s is not None and pulse.oldest_due_s > BEHIND_S:
+def problems(conditions: Iterable[Condition]) -> list[Condition]:
+    """Return the problems, worst first."""
+    return sorted(
+        (each for each in conditions if each.is_problem), key=lambda each: WORST_FIRST.index(each.level)
+    )
+
+
+def is_behind(pulse: Pulse) -> bool:
+    return pulse.oldest_due_s is not None and pulse.oldest_due_s > BEHIND_S
+
+
+def spent_windows(windows: Iterable[QuotaWindow]) -> list[QuotaWindow]:
+    return [window for window in windows if window.latched or window.used >= window.quota]
+
+
+def _queue(pulse: Pulse) -> Condition:
+    if pulse.oldest_due_s is not None and is_behind(pulse):
         text = f"Work has been waiting for {duration(pulse.oldest_due_s)}: is a worker running?"
-        return Check("Queue", "bad", text, Remedy("Look at the queue", "/health#queue"), "feedzone work")
-    return Check("Queue", "good", f"{count(waiting, 'job')} waiting or running; none is late.")
+        return Condition("Queue", "bad", text, Remedy("Look at the queue", "/health#queue"), "feedzone work")
+    jobs = pulse.jobs.get("queued", 0) + pulse.jobs.get("running", 0)
+    return Condition("Queue", "good", f"{count(jobs, 'job')} waiting or running; none is late.")
 
 
-def _application(pulse: Pulse, strava_configured: bool) -> Check:
+def _application(pulse: Pulse, strava_configured: bool) -> Condition:
+    settings = Remedy("Open Strava's settings", STRAVA_SETTINGS)
     if not strava_configured:
         text = "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set: put them into .env, and restart."
-        return Check("Application", "bad", text, Remedy("Open Strava's settings", STRAVA_SETTINGS))
+        return Condition("Application", "bad", text, settings, stops_all=True)
     if pulse.paused_since is not None:
         text = (
             "Strava has switched this application off: its owner needs a paid Strava subscription. "
-            "Nothing is lost; feedzone asks every hour whether it is on again."
+            "Nothing is lost; feedzone checks every hour whether it is on again."
         )
-        return Check("Application", "bad", text, Remedy("Open Strava's settings", STRAVA_SETTINGS))
+        return Condition("Application", "bad", text, settings, stops_all=True)
     if pulse.failing_since is not None:
         since = duration((pulse.now - pulse.failing_since).total_seconds())
         text = (
-            f"Strava has been failing at every call for {since}. Nothing is lost; feedzone asks every half "
-            "minute, and goes on by itself."
+            f"All requests to Strava have failed for {since}. Nothing is lost; feedzone tries every 30 s, "
+            "and continues once Strava responds."
         )
-        return Check("Application", "warn", text)
-    return Check("Application", "good", "Strava answers this application.")
+        return Condition("Application", "warn", text)
+    return Condition("Application", "good", "Strava accepts requests of this application.")
 
 
-STRAVA_SETTINGS = "https://www.strava.com/settings/api"
+def _subscription(pulse: Pulse) -> Condition:
+    name, command, subscription = "Subscription", "feedzone subscription ensure", pulse.subscription
+    if subscription is None:
+        text = "No push subscription: feedzone polls Strava every 15 min instead."
+        return Condition(name, "warn", text, SUBSCRIBE, command)
+    if not subscription.active:
+        return Condition(name, "bad", "The push subscription is gone.", SUBSCRIBE, command)
+    return Condition(name, "good", f"Subscription {subscription.id} delivers to {subscription.callback_url}.")
 
 
-def _subscription(pulse: Pulse) -> Check:
-    held = pulse.subscription
-    command = "feedzone subscription ensure"
-    if held is None:
-        text = "Strava sends no events, and is asked every quarter of an hour instead."
-        return Check("Subscription", "warn", text, SUBSCRIBE, command)
-    if not held.active:
-        return Check("Subscription", "bad", "The push subscription is gone.", SUBSCRIBE, command)
-    return Check("Subscription", "good", f"Subscription {held.id} delivers to {held.callback_url}.")
-
-
-def _quiet(pulse: Pulse) -> Check:
+def _webhook_guard(pulse: Pulse) -> Condition:
+    name = "Webhook guard"
     if pulse.polling:
-        return Check("Webhook guard", "idle", "Without a subscription there is nothing to guard.")
+        return Condition(name, "idle", "Not checked without a subscription.")
     if not pulse.quiet_sweeps:
-        return Check("Webhook guard", "good", "No activity of the last day came without an event.")
-    level: Level = "bad" if pulse.quiet_sweeps >= QUIET_IS_BAD else "warn"
-    came = count(pulse.unannounced, "activity", "activities")
-    return Check(
-        "Webhook guard",
-        level,
-        f"{came} came without any event, and were found by comparison: deliveries do not reach feedzone.",
-        Remedy("Subscribe anew", post="/actions/subscription"),
-        "feedzone doctor",
-    )
+        return Condition(name, "good", "Every activity of the last 24 hours was announced by an event.")
+    level: Level = "bad" if pulse.quiet_sweeps >= MANY_RECONCILIATIONS else "warn"
+    missed = count(pulse.unannounced, "activity", "activities")
+    text = f"Reconciliation found {missed} without an event: deliveries do not reach feedzone."
+    remedy = Remedy("Subscribe again", post="/actions/subscription")
+    return Condition(name, level, text, remedy, "feedzone subscription ensure")
 
 
-def _quiet_athletes(pulse: Pulse) -> Check:
+def _quiet_athletes(pulse: Pulse) -> Condition:
     name = "Quiet athletes"
     if pulse.polling:
-        return Check(name, "idle", "Without a subscription no events are expected of anybody.")
+        return Condition(name, "idle", "Not checked without a subscription.")
     if not pulse.quiet_athletes:
-        return Check(name, "good", "Nobody keeps uploading without events.")
+        return Condition(name, "good", "Events arrive for every athlete who uploads.")
     are = "is" if pulse.quiet_athletes == 1 else "are"
     text = (
-        f"{count(pulse.quiet_athletes, 'athlete')} {are} quiet: comparisons keep finding activities that no "
-        "event told of. They may connect again with all boxes ticked; if no events come at all, check the "
+        f"{count(pulse.quiet_athletes, 'athlete')} {are} quiet: reconciliation keeps finding activities "
+        "without an event. They may connect again with all boxes ticked; if no events come at all, check the "
         "subscription."
     )
-    return Check(name, "warn", text, Remedy("See who", "/athletes?quiet=true"), "feedzone doctor")
+    remedy = Remedy("See athletes", "/athletes?quiet=true")
+    return Condition(name, "warn", text, remedy, "feedzone athletes list")
 
 
-def _letters(pulse: Pulse) -> Check:
-    if not pulse.dead_letters:
-        return Check("Failures", "good", "Nothing has failed for good.")
-    text = f"{count(pulse.dead_letters, 'job')} failed for good."
-    return Check("Failures", "bad", text, Remedy("See what failed", "/failures"))
+def _dead_letters(pulse: Pulse) -> Condition:
+    name, letters = "Dead letters", pulse.dead_letters
+    if not letters:
+        return Condition(name, "good", "No jobs have failed permanently.")
+    text = f"{count(letters, 'job')} {'needs' if letters == 1 else 'need'} attention."
+    remedy = Remedy("See dead letters", "/failures")
+    return Condition(name, "bad", text, remedy, "feedzone events list --failed")
 
 
-def _questions(pulse: Pulse) -> Check:
+def _conflicts(pulse: Pulse) -> Condition:
     if not pulse.open_conflicts:
-        return Check("Questions", "good", "There is nothing that feedzone did not dare to decide.")
-    text = "Strava lists far fewer activities than are held here. Nothing was deleted: you decide."
-    return Check("Questions", "bad", text, Remedy("Decide", "/failures#questions"))
+        return Condition("Conflicts", "good", "No decisions waiting.")
+    text = "Strava lists far fewer activities than are stored here. Nothing was deleted: you decide."
+    return Condition(
+        "Conflicts", "bad", text, Remedy("Decide", "/failures#questions"), "feedzone conflicts list"
+    )
 
 
-def _people(pulse: Pulse) -> Check:
-    again, scope = pulse.athletes.get("needs_reauth", 0), pulse.athletes.get("needs_scope", 0)
-    if not again and not scope:
-        return Check("Tokens", "good", "Every athlete's connection works.")
-    said = []
-    if again:
-        said.append(f"{count(again, 'athlete')} must connect again.")
+def _tokens(pulse: Pulse) -> Condition:
+    reauth, scope = pulse.athletes.get("needs_reauth", 0), pulse.athletes.get("needs_scope", 0)
+    sentences = []
+    if reauth:
+        sentences.append(f"{count(reauth, 'athlete')} must connect again.")
     if scope:
-        said.append(f"{count(scope, 'athlete')} did not let us read activities.")
-    return Check("Tokens", "warn", " ".join(said), Remedy("See who", "/health#tokens"))
+        sentences.append(f"{count(scope, 'athlete')} did not grant access to activities.")
+    if not sentences:
+        return Condition("Tokens", "good", "Every athlete's connection works.")
+    remedy = Remedy("See athletes", "/health#tokens")
+    return Condition("Tokens", "warn", " ".join(sentences), remedy, "feedzone athletes list")
 
 
-def _seats(pulse: Pulse) -> Check:
+def _seats(pulse: Pulse) -> Condition:
     if pulse.seats is None:
-        return Check("Seats", "good", f"{count(pulse.seats_used, 'seat')} taken.")
+        return Condition("Seats", "good", f"{count(pulse.seats_used, 'seat')} taken.")
     text = f"{pulse.seats_used} of {count(pulse.seats, 'seat')} of the Strava application are taken"
-    if pulse.seats_used >= SEATS_WARN * pulse.seats:
-        text += ": without a free one nobody else can connect."
-        return Check("Seats", "warn", text, Remedy("See athletes", "/athletes"))
-    return Check("Seats", "good", f"{text}.")
+    if pulse.seats_used >= SEATS_WARN_SHARE * pulse.seats:
+        text += ": without a free seat nobody else can connect."
+        return Condition("Seats", "warn", text, Remedy("See athletes", "/athletes"))
+    return Condition("Seats", "good", f"{text}.")
 
 
-def _limit(pulse: Pulse) -> Check:
-    spent = [window for window in pulse.quota if window.latched or window.used >= window.quota]
+def _rate_limit(pulse: Pulse) -> Condition:
+    spent = spent_windows(pulse.quota)
     if not spent:
-        return Check("Rate limit", "good", "There is room for calls to Strava.")
+        return Condition("Rate limit", "good", "Requests to Strava are available.")
     until = max(window.ends_at for window in spent)
     wait = duration((until - pulse.now).total_seconds())
-    return Check("Rate limit", "warn", f"The rate limit is spent: work goes on by itself in {wait}.")
+    return Condition("Rate limit", "warn", f"The rate limit is used up: work continues in {wait}.")
 
 
-def clock_check(vitals: Vitals) -> Check:
-    off = vitals.clock_off_s
-    if off is not None and abs(off) > CLOCK_OFF_S:
-        text = f"The database's clock is {duration(abs(off))} {'ahead of' if off > 0 else 'behind'} ours."
-        return Check("Clock", "bad", text, command="timedatectl set-ntp true")
-    return Check(
-        "Clock", "good", "The clocks agree." if off is not None else "There is one clock, the machine's."
-    )
+def _clock(report: HealthReport) -> Condition:
+    off_s = report.clock_off_s
+    if off_s is None:
+        return Condition("Clock", "good", "The database uses the clock of this machine.")
+    if abs(off_s) > CLOCK_OFF_S:
+        text = f"The database's clock is {duration(abs(off_s))} {'ahead of' if off_s > 0 else 'behind'} ours."
+        return Condition("Clock", "bad", text, command="timedatectl set-ntp true")
+    return Condition("Clock", "good", f"The database's clock agrees with ours ({abs(off_s):.1f} s).")

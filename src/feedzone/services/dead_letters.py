@@ -1,4 +1,4 @@
-"""Dead letters: retry or discard."""
+"""Retry, discard and restore dead letters."""
 
 from __future__ import annotations
 
@@ -19,57 +19,57 @@ class DeadLetterService:
     database: Database
     clock: Clock
     wakeup: Wakeup
-    _kept: dict[str, tuple[datetime, dead_letters.Kept]] = field(default_factory=dict, repr=False)
+    _discarded: dict[str, tuple[datetime, dead_letters.Kept]] = field(default_factory=dict, repr=False)
 
     async def retry(self, job_id: str) -> None:
-        """Run a dead letter again, with all its attempts. Raises NotFound."""
+        """Run a dead letter again, with a new set of attempts. Raises NotFound."""
         now = self.clock.now()
         if not await self.database.write(lambda c: dead_letters.requeue(c, job_id, now)):
             raise NotFound(f"there is no dead letter {job_id}")
         self.wakeup.notify()
 
     async def retry_all(self, error_class: str | None = None) -> int:
-        """Run every dead letter again, or every one of a class of failure; returns how many.
+        """Run all dead letters again, or those of an error class; return their number.
 
-        Raises InvalidInput for a class that there is not.
+        Raises InvalidInput for an unknown class.
         """
         if error_class is not None and error_class not in FAILURES:
-            raise InvalidInput(
-                f"there is no class {error_class} of failures; there are: {', '.join(FAILURES)}"
-            )
+            raise InvalidInput(f"unknown error class {error_class}; the classes are: {', '.join(FAILURES)}")
         now = self.clock.now()
-        dead = await self.database.read(lambda c: [row.id for row in dead_letters.listing(c, error_class)])
-        revived = await self.database.write(
-            lambda c: sum(dead_letters.requeue(c, job_id, now) for job_id in dead)
-        )
+
+        def body(connection: Connection) -> int:
+            letters = dead_letters.listing(connection, error_class)
+            return sum(dead_letters.requeue(connection, letter.id, now) for letter in letters)
+
+        requeued = await self.database.write(body)
         self.wakeup.notify()
-        return revived
+        return requeued
 
     async def discard(self, job_id: str, reason: str) -> None:
-        """Drop a dead letter; its events keep the reason. Raises NotFound, InvalidInput."""
+        """Discard a dead letter; its events keep the reason. Raises NotFound, InvalidInput."""
         if not reason.strip():
-            raise InvalidInput("reason: say why, it is kept with the events")
+            raise InvalidInput("reason: say why; it is stored with the events")
         now = self.clock.now()
 
         def body(connection: Connection) -> dead_letters.Kept | None:
-            kept = dead_letters.keep(connection, job_id)
-            return kept if dead_letters.discard(connection, job_id, reason.strip(), now) else None
+            letter = dead_letters.keep(connection, job_id)
+            return letter if dead_letters.discard(connection, job_id, reason.strip(), now) else None
 
-        kept = await self.database.write(body)
-        if kept is None:
+        letter = await self.database.write(body)
+        if letter is None:
             raise NotFound(f"there is no dead letter {job_id}")
         self._forget_old(now)
-        self._kept[job_id] = now, kept
+        self._discarded[job_id] = now, letter
 
     async def restore(self, job_id: str) -> bool:
-        """Take `discard` back, within UNDO_FOR and where it was done; False when it is too late.
+        """Undo `discard`, within UNDO_FOR and in the same process; False when it is too late.
 
-        What undoing takes is kept in memory: what was discarded may name what nobody wants to keep.
+        The discarded row stays in memory only: it may contain data that must not be stored any longer.
         """
         self._forget_old(self.clock.now())
-        _, kept = self._kept.pop(job_id, (None, None))
-        return kept is not None and await self.database.write(lambda c: dead_letters.restore(c, kept))
+        _, letter = self._discarded.pop(job_id, (None, None))
+        return letter is not None and await self.database.write(lambda c: dead_letters.restore(c, letter))
 
     def _forget_old(self, now: datetime) -> None:
-        for job_id in [one for one, (since, _) in self._kept.items() if now - since > UNDO_FOR]:
-            del self._kept[job_id]
+        for job_id in [job_id for job_id, (since, _) in self._discarded.items() if now - since > UNDO_FOR]:
+            del self._discarded[job_id]

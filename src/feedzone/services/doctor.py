@@ -1,58 +1,58 @@
-"""Examines an installation from outside in: what must be right, whether it is, what to do (pain 1, 5, 7)."""
+"""Check an installation from outside in: address, handshake, subscription, conditions."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from ..errors import ApiError, StravaError, TransportFailure
 from ..ports import Request, Transport
+from ..queries.status import Pulse, StatusQueries
+from .conditions import conditions, problems
 from .subscription import SubscriptionService, remedy_for
 
-if TYPE_CHECKING:
-    from ..queries.insights import Insights
-    from ..queries.schemas.core import Pulse
-
 HANDSHAKE_WITHIN_S = 2.0
+
+CHECKED_AT_STRAVA = "Subscription"
+"""The condition that the doctor does not take from the database: it asks Strava."""
 
 
 class Finding(msgspec.Struct, frozen=True):
     verdict: Literal["ok", "warn", "fail"]
-    what: str
+    text: str
     remedy: str = ""
 
 
 async def examine(
-    subscription: SubscriptionService, insights: Insights, transport: Transport, app_url: str
+    subscription: SubscriptionService, status: StatusQueries, transport: Transport, app_url: str
 ) -> list[Finding]:
-    """All findings, in the order in which they matter."""
+    """Return all findings, in the order in which they matter."""
     return [
         _address(app_url),
         await _handshake(transport, subscription),
         *await _subscription(subscription),
-        *_application(await insights.pulse()),
-        *await _athletes(insights),
+        *_conditions(await status.pulse()),
     ]
 
 
 def _address(app_url: str) -> Finding:
     parts = urlsplit(app_url)
-    paste = f'Strava\'s "Authorization Callback Domain" takes the bare host: {parts.hostname}'
+    hint = f'Strava\'s "Authorization Callback Domain" takes the bare host: {parts.hostname}'
     if parts.hostname in ("127.0.0.1", "localhost", "::1"):
         return Finding(
-            "warn", f"APP_URL {app_url} is this machine only: Strava cannot deliver events here", paste
+            "warn", f"APP_URL {app_url} is this machine only: Strava cannot deliver events here", hint
         )
     if parts.scheme != "https":
-        return Finding("warn", f"APP_URL {app_url} is not https: Strava wants a public https address", paste)
-    return Finding("ok", f"APP_URL {app_url}", paste)
+        return Finding("warn", f"APP_URL {app_url} is not https: Strava wants a public https address", hint)
+    return Finding("ok", f"APP_URL {app_url}", hint)
 
 
 async def _handshake(transport: Transport, subscription: SubscriptionService) -> Finding:
-    """Do what Strava will do, and time it."""
+    """Send the validation request that Strava sends, and time it."""
     challenge = secrets.token_hex(8)
     params = {
         "hub.mode": "subscribe",
@@ -60,7 +60,7 @@ async def _handshake(transport: Transport, subscription: SubscriptionService) ->
         "hub.verify_token": subscription.verify_token,
     }
     url = subscription.callback_url
-    began = time.perf_counter()
+    started = time.perf_counter()
     try:
         response = await transport.send(Request("GET", url, params=params), HANDSHAKE_WITHIN_S)
     except TransportFailure as failure:
@@ -69,9 +69,9 @@ async def _handshake(transport: Transport, subscription: SubscriptionService) ->
             f"{url} does not answer: {failure}",
             "Is `feedzone serve` running, and APP_URL its address?",
         )
-    took = time.perf_counter() - began
+    elapsed_ms = (time.perf_counter() - started) * 1000
     if response.status == 200 and challenge.encode() in response.body:
-        return Finding("ok", f"{url} answers the handshake in {took * 1000:.0f} ms")
+        return Finding("ok", f"{url} answers the handshake in {elapsed_ms:.0f} ms")
     if response.status == 403:
         remedy = "The running server has another STRAVA_VERIFY_TOKEN than this command."
     else:
@@ -86,54 +86,38 @@ async def _subscription(subscription: SubscriptionService) -> list[Finding]:
         listed = await subscription.show()
     except StravaError as problem:
         remedy = remedy_for(problem, subscription.callback_url) if isinstance(problem, ApiError) else ""
-        return [Finding("fail", f"Strava cannot be asked: {problem}", remedy)]
-    found = [Finding("ok", "Strava accepts the client id and secret")]
+        return [Finding("fail", f"Strava does not list subscriptions: {problem}", remedy)]
+    findings = [Finding("ok", "Strava accepts the client id and secret")]
     if not listed:
-        found.append(Finding("fail", "there is no push subscription", "feedzone subscription ensure"))
+        findings.append(Finding("fail", "there is no push subscription", "feedzone subscription ensure"))
     for existing in listed:
         if existing.callback_url == subscription.callback_url:
-            found.append(Finding("ok", f"subscription {existing.id} delivers here"))
+            findings.append(Finding("ok", f"subscription {existing.id} delivers here"))
         else:
-            found.append(
+            findings.append(
                 Finding(
                     "fail",
                     f"subscription {existing.id} delivers to {existing.callback_url}",
                     "feedzone subscription ensure --replace   takes it over from there",
                 )
             )
-    return found
+    return findings
 
 
-def _application(pulse: Pulse) -> list[Finding]:
-    """Strava takes the id and secret of a switched-off application all the same."""
-    if pulse.paused_since is not None:
-        what = f"Strava has switched this application off since {pulse.paused_since:%Y-%m-%d %H:%M} UTC"
-        remedy = (
-            "Its owner needs a paid Strava subscription: https://www.strava.com/settings/api. "
-            "All calls wait; feedzone asks every hour whether it is on again."
-        )
-        return [Finding("fail", what, remedy)]
-    if pulse.failing_since is not None:
-        what = f"Strava has been failing at every call since {pulse.failing_since:%Y-%m-%d %H:%M} UTC"
-        return [Finding("warn", what, "Nothing is lost; feedzone goes on by itself when Strava answers.")]
-    return []
+def _conditions(pulse: Pulse) -> list[Finding]:
+    """Return the problems. Only a condition that stops all is a failure of the setup.
 
-
-async def _athletes(insights: Insights) -> list[Finding]:
-    status = await insights.status()
-    found = [Finding("ok", f"{status.athletes.get('active', 0)} athletes are connected")]
-    for state, meaning in (
-        ("needs_reauth", "must connect again"),
-        ("needs_scope", "did not grant activity:read"),
-    ):
-        if count := status.athletes.get(state, 0):
-            found.append(
-                Finding(
-                    "warn",
-                    f"{count} athletes {meaning}",
-                    "feedzone athletes list; send them the link /connect?force=1",
-                )
-            )
-    if dead := status.jobs.get("dead", 0):
-        found.append(Finding("warn", f"{dead} jobs were given up", "feedzone events list --failed"))
-    return found
+    Strava accepts the id and secret of a switched-off application, so this finding comes from the pulse.
+    """
+    shown = [
+        condition
+        for condition in problems(conditions(pulse, strava_configured=True))
+        if condition.name != CHECKED_AT_STRAVA
+    ]
+    return [
+        Finding("ok", f"{pulse.athletes.get('active', 0)} athletes are connected"),
+        *(
+            Finding("fail" if condition.stops_all else "warn", condition.text, condition.command)
+            for condition in shown
+        ),
+    ]

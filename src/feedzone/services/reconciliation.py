@@ -1,4 +1,4 @@
-"""Compare now; and decide what a comparison did not dare to."""
+"""Reconcile an athlete now, and resolve conflicts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..domain.comparison import comparison, confirm_deletion, reach
 from ..domain.job import athlete_key
+from ..domain.reconciliation import confirm_deletion, list_from, reconciliation_job
 from ..errors import NotFound
 from ..ports import Clock, Wakeup
 from ..store import athletes, reconciliations
@@ -22,16 +22,21 @@ class ReconciliationService:
     wakeup: Wakeup
     days: int
 
-    async def verify(self, athlete_id: int) -> None:
-        """Compare all that we hold of the athlete now. Raises NotFound for who is not connected."""
+    async def reconcile(self, athlete_id: int) -> None:
+        """Reconcile all stored activities of the athlete now. Raises NotFound unless connected."""
         now = self.clock.now()
 
         def body(connection: Connection) -> bool:
             lifecycle.lock(connection, [athlete_key(athlete_id)])
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
-            since = reach(athletes.known(athletes.get(connection, athlete_id)), self.days, now, whole=True)
-            lifecycle.enqueue(connection, [comparison(athlete_id, self.days, since=since)], now)
+            since = list_from(
+                athletes.synced_history(athletes.get(connection, athlete_id)),
+                self.days,
+                now,
+                full_history=True,
+            )
+            lifecycle.enqueue(connection, [reconciliation_job(athlete_id, self.days, since=since)], now)
             return True
 
         if not await self.database.write(body):
@@ -39,9 +44,9 @@ class ReconciliationService:
         self.wakeup.notify()
 
     async def resolve(self, conflict_id: str, *, accept: bool) -> int:
-        """Close an open question. Accepted: each missing activity is asked for, and goes if Strava says so.
+        """Close a conflict. Accept: confirm each missing activity at Strava, and delete those that are gone.
 
-        Returns how many will be asked for. Raises NotFound.
+        Return the number of activities to confirm. Raises NotFound.
         """
         now = self.clock.now()
 
@@ -50,11 +55,13 @@ class ReconciliationService:
             if row is None:
                 return None
             missing = msgspec.json.decode(row.detail)["missing"] if accept else []
-            lifecycle.enqueue(connection, [confirm_deletion(row.athlete_id, one) for one in missing], now)
+            lifecycle.enqueue(
+                connection, [confirm_deletion(row.athlete_id, activity_id) for activity_id in missing], now
+            )
             return len(missing)
 
-        asked = await self.database.write(body)
-        if asked is None:
+        confirmations = await self.database.write(body)
+        if confirmations is None:
             raise NotFound(f"there is no open conflict {conflict_id}")
         self.wakeup.notify()
-        return asked
+        return confirmations

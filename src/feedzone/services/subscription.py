@@ -1,4 +1,4 @@
-"""The push subscription: ensure, show, delete; and what to do about each of Strava's refusals (pain 1)."""
+"""Ensure, show and delete the push subscription, with a remedy for each of Strava's refusals."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class ForeignSubscription(FeedzoneError):
     Strava allows an application one. Nothing was changed: `--replace` replaces it.
     """
 
-    def __init__(self, theirs: Subscription, ours: str) -> None:
-        self.theirs = theirs
+    def __init__(self, existing: Subscription, callback_url: str) -> None:
+        self.existing = existing
         super().__init__(
-            f"this Strava application already delivers its events to {theirs.callback_url} "
-            f"(subscription {theirs.id}), not to {ours}; "
-            "nothing was changed: use --replace if that other installation shall get no more events"
+            f"this Strava application already delivers its events to {existing.callback_url} "
+            f"(subscription {existing.id}), not to {callback_url}; "
+            "nothing was changed: use --replace to stop events to that other installation"
         )
 
 
@@ -38,7 +38,7 @@ class SubscriptionRefused(FeedzoneError):
     def __init__(self, reason: ApiError, remedy: str) -> None:
         self.reason = reason
         self.remedy = remedy
-        super().__init__(f"Strava said: {reason}\n{remedy}")
+        super().__init__(f"Strava refused: {reason}\n{remedy}")
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class SubscriptionService:
     verify_token: str
 
     async def ensure(self, *, replace: bool = False) -> tuple[Subscription, bool]:
-        """Keep the subscription whose URL is ours, or create it; True when it was created.
+        """Keep the subscription with our URL, or create it; True when it was created.
 
-        Strava calls our server back meanwhile, so that must be running. A list that fails changes
-        nothing anywhere. Raises ForeignSubscription, SubscriptionRefused, and the StravaError of a
-        list that failed in passing.
+        Strava calls our server back meanwhile, so the server must be running. If the list fails, nothing
+        changes. Raises ForeignSubscription, SubscriptionRefused, and the StravaError of a transient failure
+        of the list.
         """
         listed = await self._listed()
         for existing in listed:
@@ -87,20 +87,20 @@ class SubscriptionService:
         )
 
     async def show(self) -> list[Subscription]:
-        """What Strava has. What we remember is brought in line with it."""
+        """Return the subscriptions at Strava, and update the stored one."""
         listed = await self.application.subscriptions()
-        ours = [existing for existing in listed if existing.callback_url == self.callback_url]
-        if ours:
-            await self._remember(ours[0])
+        own = [existing for existing in listed if existing.callback_url == self.callback_url]
+        if own:
+            await self._remember(own[0])
         else:
             await self.database.write(subscriptions.forget)
         return listed
 
     async def check(self) -> bool | None:
-        """See whether Strava still has the subscription that we know; None when there is none to check.
+        """Return whether Strava still has the stored subscription; None when there is none to check.
 
-        One that has disappeared is forgotten, which turns health red and polling on (pain 5). A list
-        that fails says nothing.
+        A subscription that disappeared is forgotten, which turns health red and polling on
+        (docs/strava-api.md#push-subscriptions). A list that fails proves nothing.
         """
         known = await self.database.read(subscriptions.active_ids)
         if not known:
@@ -117,24 +117,24 @@ class SubscriptionService:
         return False
 
     async def delete(self) -> Subscription | None:
-        """Delete our subscription; None when there was none. Raises ForeignSubscription for another's."""
+        """Delete our subscription; None when there was none. Raises ForeignSubscription for another URL."""
         listed = await self.application.subscriptions()
-        ours = [existing for existing in listed if existing.callback_url == self.callback_url]
-        if listed and not ours:
+        own = [existing for existing in listed if existing.callback_url == self.callback_url]
+        if listed and not own:
             raise ForeignSubscription(listed[0], self.callback_url)
-        for existing in ours:
+        for existing in own:
             await self.application.unsubscribe(existing.id)
         await self.database.write(subscriptions.forget)
-        return ours[0] if ours else None
+        return own[0] if own else None
 
 
 def _instant(text: str, otherwise: datetime) -> datetime:
-    """Strava writes nanoseconds here, which Python cuts to microseconds (contract section 8)."""
+    """Parse nanoseconds, which Python cuts to microseconds: docs/strava-api.md#push-subscriptions."""
     try:
-        moment = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
         return otherwise
-    return moment if moment.tzinfo is not None else otherwise
+    return instant if instant.tzinfo is not None else otherwise
 
 
 REMEDIES = (
@@ -163,10 +163,10 @@ REMEDIES = (
 
 
 def remedy_for(refusal: ApiError, url: str) -> str:
-    """What to do about a refusal, most likely cause first."""
-    said = " ".join((refusal.message, refusal.body, *(fault.code for fault in refusal.faults))).lower()
+    """Return what to do about a refusal, most likely cause first."""
+    text = " ".join((refusal.message, refusal.body, *(fault.code for fault in refusal.faults))).lower()
     for sign, remedy in REMEDIES:
-        if sign in said:
+        if sign in text:
             return remedy.format(url=url)
     if isinstance(refusal, AppInactive):
         return "Its owner needs a paid Strava subscription: see https://www.strava.com/settings/api."

@@ -1,20 +1,19 @@
-"""Activities: the newest observation of each, what changed in it, and what is waiting."""
+"""Store activities: the newest known state of each, and the state of its sync."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, select, update
 
 from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.event import VisibleUpdate
-from ..domain.ids import uuid7
 from ..domain.job import JobSpec
 from . import events, photos
+from .change_log import log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .engine.types import clean_text
 from .schema.tables import activity_changes, activity_streams, strava_activities
@@ -36,14 +35,16 @@ _BOOKKEEPING = frozenset(
         "updated_at",
     }
 )
-TYPED = tuple(c.name for c in _columns if c.name not in _BOOKKEEPING and c.name not in ("summary", "detail"))
-"""The typed columns that come from Strava."""
+STRAVA_COLUMNS = tuple(
+    c.name for c in _columns if c.name not in _BOOKKEEPING and c.name not in ("summary", "detail")
+)
+"""The typed columns whose values come from Strava."""
 
-# Statements of every activity's way are built once: to build one takes longer than to run it.
+# These statements run for every activity. They are built once, as building one takes longer than running it.
 _ROW = select(_table).where(_columns.id == bindparam("activity"))
 _LOCKED_ROW = _ROW.with_for_update()
 _CHANGE = update(_table).where(_columns.id == bindparam("activity"))
-_HELD = (
+_STORED = (
     select(
         _columns.id,
         _columns.athlete_id,
@@ -64,7 +65,7 @@ _HELD = (
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
 )
-_STALE = (
+_MARK_ANNOUNCED = (
     update(_table)
     .where(
         _columns.id == bindparam("activity"),
@@ -73,22 +74,22 @@ _STALE = (
     )
     .values(sync_status="pending", webhook_received_at=bindparam("now"), updated_at=bindparam("now"))
 )
-_COMPLETE = (
+_MARK_SYNCED = (
     update(_table)
     .where(_columns.id == bindparam("activity"), _columns.sync_status.in_(("syncing", "failed")))
     .values(sync_status="synced", last_sync_error=None, sync_attempts=0, updated_at=bindparam("now"))
 )
-_NOTE_CHANGE = activity_changes.insert()
 
 
 @cache
-def _placeholder(dialect: str) -> Any:
+def _insert_if_absent(dialect: str) -> Any:
     statement = insert_for(dialect, _table).on_conflict_do_nothing(index_elements=["id"])
     return statement.returning(_columns.id)
 
 
-def held(connection: Connection, activity_id: int) -> StoredActivity | None:
-    row = connection.execute(_HELD, {"activity": activity_id}).first()
+def load(connection: Connection, activity_id: int) -> StoredActivity | None:
+    """Return what a handler needs to know about the stored activity; None if there is no row."""
+    row = connection.execute(_STORED, {"activity": activity_id}).first()
     if row is None:
         return None
     return StoredActivity(
@@ -102,14 +103,14 @@ def held(connection: Connection, activity_id: int) -> StoredActivity | None:
         started=row.start_date,
         first_seen=row.created_at,
         announced=row.webhook_received_at is not None,
-        told_at=row.last_event_time,
+        last_event_time=row.last_event_time,
         fetched=row.last_fetched_at,
         shape=(row.distance, row.moving_time, row.elapsed_time),
     )
 
 
 def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
-    """Ids of the athlete's live activities that started in between."""
+    """Return the ids of the athlete's existing activities that started from `after` until before `before`."""
     query = select(_columns.id).where(
         _columns.athlete_id == athlete_id,
         _columns.start_date >= after,
@@ -120,18 +121,17 @@ def stored_between(connection: Connection, athlete_id: int, after: datetime, bef
 
 
 def stored_count(connection: Connection, athlete_id: int, *, since: datetime | None = None) -> int:
-    """How many live activities of the athlete we hold: all, or those that started since then."""
-    alive = and_(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
-    query = select(func.count()).where(alive)
+    """Count the athlete's stored activities without tombstones: all, or those that started since then."""
+    query = select(func.count()).where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
     if since is not None:
         query = query.where(_columns.start_date >= since)
     return connection.execute(query).scalar_one()
 
 
-def left_summaries(
+def summaries_only(
     connection: Connection, athlete_id: int, sports: frozenset[str] | None
 ) -> list[tuple[int, datetime | None]]:
-    """Id and start of the activities of these sports whose detail or streams were never asked for."""
+    """Return id and start of the activities of these sports whose details were never requested."""
     query = (
         select(_columns.id, _columns.start_date)
         .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
@@ -146,17 +146,20 @@ def left_summaries(
     return [(row.id, row.start_date) for row in connection.execute(query)]
 
 
-def mark_stale(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
-    """An event said that these changed: they are pending until the truth is fetched."""
-    told = sorted({(spec.athlete_id, int(spec.key.partition(":")[2])) for spec in specs})
-    rows = [{"activity": number, "athlete": athlete_id, "now": now} for athlete_id, number in told]
+def mark_announced(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
+    """Mark activities that events announced: they are pending until their current state is fetched."""
+    announced = sorted({(spec.athlete_id, int(spec.key.partition(":")[2])) for spec in specs})
+    rows = [{"activity": number, "athlete": athlete_id, "now": now} for athlete_id, number in announced]
     if rows:
-        connection.execute(_STALE, rows)
+        connection.execute(_MARK_ANNOUNCED, rows)
 
 
-def show_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:
-    """Show at once what an event says, unless a newer event was shown already. That an activity is private
-    is believed; that it no longer is, Strava itself must say: events can be forged (guarantee 3)."""
+def apply_visible_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:
+    """Write the new title, type or privacy of an update event at once, unless a newer event was applied.
+
+    An event can make an activity private. Only a fetch makes it visible again, because anybody can forge an
+    event (guarantee 3).
+    """
     row = connection.execute(
         select(_table).where(
             _columns.id == shown.activity_id,
@@ -173,10 +176,10 @@ def show_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> 
     if shown.type is not None:
         values["type"] = values["sport_type"] = clean_text(shown.type)
         if row.type == shown.type:
-            del values["sport_type"]  # the event only knows the coarse type; the finer one still fits
+            del values["sport_type"]  # the event has only the coarse type, which still includes the finer one
     if shown.private:
         values |= {"private": True, "visibility": "only_me"}
-    _log_changes(connection, row, values, f"event:{shown.event_id}", now)
+    log_changes(connection, row, values, f"event:{shown.event_id}", now)
     connection.execute(
         update(_table)
         .where(_columns.id == shown.activity_id)
@@ -194,12 +197,15 @@ def store(
     now: datetime,
     event_time: int = 0,
 ) -> None:
-    """Write what Strava shows now. A summary touches only what it has; a detail is the whole truth."""
-    _claim(connection, [record], now)
+    """Write the state that Strava shows now.
+
+    A summary changes only the columns that it has. A detail is complete, so it clears the others.
+    """
+    ensure_rows(connection, [record], now)
     row = connection.execute(_LOCKED_ROW, {"activity": record.id}).one()
-    values = {name: _storable(value) for name, value in record.columns.items() if name in TYPED}
+    values = {name: storable(value) for name, value in record.columns.items() if name in STRAVA_COLUMNS}
     if record.level == "detail":
-        values = dict.fromkeys(TYPED) | values
+        values = dict.fromkeys(STRAVA_COLUMNS) | values
     changes: dict[str, Any] = {record.level: record.raw, "sync_status": status, "updated_at": now}
     if record.level == "detail":
         changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
@@ -208,21 +214,21 @@ def store(
     if event_time > (row.last_event_time or 0):
         changes["last_event_time"] = event_time
     if row.sync_status == "deleted":
-        _log(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
+        log_change(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
         changes["deleted_at"] = None
     elif row.summary is None and row.detail is None:
-        # Whoever follows the changes hears that it is new.
-        _log(connection, record.id, record.athlete_id, "sync_status", None, status, cause, now)
+        # The readers of the change feed see that it is new.
+        log_change(connection, record.id, record.athlete_id, "sync_status", None, status, cause, now)
     elif row.detail is not None or (record.level == "summary" and row.summary is not None):
-        _log_changes(connection, row, values, cause, now)
+        log_changes(connection, row, values, cause, now)
     changes["athlete_id"] = record.athlete_id
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
 
 
-def _claim(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
-    """Make sure that rows are there to be locked; returns the ids of those that were not.
+def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
+    """Insert the rows that do not exist yet, so that all can be locked; return the ids of the new ones.
 
-    An insert alone would collide when two jobs see the same new activity at the same time.
+    A plain insert would fail when two jobs see the same new activity at the same time.
     """
     rows = [
         {
@@ -235,14 +241,16 @@ def _claim(connection: Connection, records: Sequence[ActivityRecord], now: datet
         }
         for record in sorted(records, key=lambda record: record.id)
     ]
-    return set(connection.execute(_placeholder(connection.dialect.name), rows).scalars())
+    return set(connection.execute(_insert_if_absent(connection.dialect.name), rows).scalars())
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """Return the value as the database stores it."""
     return clean_text(value) if isinstance(value, str) else value
 
 
 def note_failure(connection: Connection, activity_id: int, error: str, *, final: bool, now: datetime) -> None:
+    """Record a failed attempt; with `final` the activity counts as failed."""
     values: dict[str, Any] = {
         "last_sync_error": error,
         "sync_attempts": _columns.sync_attempts + 1,
@@ -255,13 +263,13 @@ def note_failure(connection: Connection, activity_id: int, error: str, *, final:
     )
 
 
-def finish(connection: Connection, activity_id: int, now: datetime) -> None:
-    """Detail and streams are as Strava has them."""
-    connection.execute(_COMPLETE, {"activity": activity_id, "now": now})
+def mark_synced(connection: Connection, activity_id: int, now: datetime) -> None:
+    """Mark the activity as synced: its detail and its streams are stored."""
+    connection.execute(_MARK_SYNCED, {"activity": activity_id, "now": now})
 
 
 def keep_summary(connection: Connection, activity_id: int, now: datetime) -> None:
-    """The summary is all that is wanted of it."""
+    """Mark the activity as synced with only its summary, because its sport is not selected."""
     connection.execute(
         update(_table)
         .where(_columns.id == activity_id, _columns.detail.is_(None), _columns.sync_status != "deleted")
@@ -270,7 +278,7 @@ def keep_summary(connection: Connection, activity_id: int, now: datetime) -> Non
 
 
 def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
-    """Turn the activity into a tombstone: its id stays, so that it is not taken for new; no data does."""
+    """Replace the activity by a tombstone, which keeps only the id so that it is never taken for new."""
     new = {
         "id": activity_id,
         "athlete_id": athlete_id,
@@ -285,15 +293,15 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
     if row.athlete_id != athlete_id or row.deleted_at is not None:
         return
     blank = {
-        **dict.fromkeys((*TYPED, "summary", "detail", "last_sync_error")),
+        **dict.fromkeys((*STRAVA_COLUMNS, "summary", "detail", "last_sync_error")),
         "sync_status": "deleted",
         "deleted_at": now,
         "updated_at": now,
     }
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
     connection.execute(delete(activity_streams).where(activity_streams.c.activity_id == activity_id))
-    photos.forget(connection, activity_id)
-    # The audit trail keeps that it went and came back, not what it said.
+    photos.remove(connection, activity_id)
+    # The audit trail keeps only that the activity was deleted and restored, not its content.
     connection.execute(
         delete(activity_changes).where(
             activity_changes.c.activity_id == activity_id, activity_changes.c.field != "sync_status"
@@ -301,85 +309,15 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
     )
     events.redact_activity(connection, activity_id)
     before = row.sync_status if row.sync_status != "deleted" else None
-    _log(connection, activity_id, athlete_id, "sync_status", before, "deleted", cause, now)
-
-
-def _log_changes(
-    connection: Connection, row: Row[Any], values: dict[str, Any], cause: str, now: datetime
-) -> None:
-    old = row._mapping
-    for field, new in values.items():
-        if not same(old[field], new):
-            _log(connection, row.id, row.athlete_id, field, old[field], new, cause, now)
-
-
-def same(old: Any, new: Any) -> bool:
-    """Equal as far as the database can tell."""
-    if isinstance(old, float) or isinstance(new, float):
-        return old is not None and new is not None and abs(old - new) < 1e-9
-    return bool(old == new)
-
-
-def _log(
-    connection: Connection,
-    activity_id: int,
-    athlete_id: int,
-    field: str,
-    old: Any,
-    new: Any,
-    cause: str,
-    now: datetime,
-) -> None:
-    change = {
-        "id": uuid7(int(now.timestamp() * 1000)),
-        "activity_id": activity_id,
-        "athlete_id": athlete_id,
-        "field": field,
-        "old_value": msgspec.json.encode(old).decode(),
-        "new_value": msgspec.json.encode(new).decode(),
-        "changed_at": now,
-        "cause": cause,
-    }
-    connection.execute(_NOTE_CHANGE, change)
-
-
-class Comparison(NamedTuple):
-    """Summaries beside our rows: those we did not have, and those that tell of something else."""
-
-    new: list[ActivityRecord]
-    changed: list[ActivityRecord]
-
-
-def compare(
-    connection: Connection, records: Sequence[ActivityRecord], now: datetime, *, given_up: bool = True
-) -> Comparison:
-    """Compare summaries with what we hold; what is unfinished, or `given_up`, counts as changed.
-
-    The rows are there and locked afterwards, so that what was compared is what will be written.
-    """
-    if not records:
-        return Comparison([], [])
-    created = _claim(connection, records, now)
-    wanted = {record.id: record for record in records}
-    locked = select(_table).where(_columns.id.in_(sorted(wanted))).order_by(_columns.id).with_for_update()
-    rows = {row.id: row for row in connection.execute(locked).all()}
-    changed = [r for r in wanted.values() if r.id not in created and _differs(rows[r.id], r, given_up)]
-    return Comparison([wanted[number] for number in wanted if number in created], changed)
-
-
-def _differs(row: Row[Any], record: ActivityRecord, given_up: bool) -> bool:
-    if row.sync_status != "synced" and (given_up or row.sync_status != "failed"):
-        return True
-    old = row._mapping
-    told = record.columns.items()
-    return any(not same(old[field], _storable(value)) for field, value in told if field in TYPED)
+    log_change(connection, activity_id, athlete_id, "sync_status", before, "deleted", cause, now)
 
 
 def mark_pending(connection: Connection, ids: Iterable[int], now: datetime) -> None:
-    """A list says that these have changed: they are pending until the truth is fetched."""
+    """Mark activities that a list shows as changed: they are pending until they are fetched."""
     stale = and_(_columns.id.in_(sorted(ids)), _columns.sync_status.not_in(("deleted", "pending")))
     connection.execute(update(_table).where(stale).values(sync_status="pending", updated_at=now))
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:
+    """Return the whole row."""
     return connection.execute(_ROW, {"activity": activity_id}).first()

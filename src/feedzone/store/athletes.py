@@ -1,4 +1,4 @@
-"""Connected athletes: who they are, what they granted, how far their first sync is."""
+"""Store athletes: their profile, their connection, and the progress of their backfill."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from sqlalchemy import (
 )
 
 from ..domain.athlete import AthleteProfile, parse_sports
-from ..domain.comparison import Known
 from ..domain.gear import GEAR_SCOPE
+from ..domain.reconciliation import SyncedHistory
 from .engine.dialect import insert_into
 from .engine.types import Instant
 from .schema.tables import jobs, strava_activities, strava_athletes, webhook_subscriptions
 
-FIRST_COMPARISON = timedelta(minutes=15)
-"""After connecting: the first sync has just listed everything."""
+FIRST_RECONCILIATION = timedelta(minutes=15)
+"""The delay after connecting. Until then the backfill lists everything anyway."""
 
 
 _columns = strava_athletes.c
 
-# Statements of every job's way are built once: to build one takes longer than to run it.
+# These statements run for every job. They are built once, as building one takes longer than running it.
 _ROW = select(strava_athletes).where(_columns.id == bindparam("athlete"))
 _CHANGE = update(strava_athletes).where(_columns.id == bindparam("athlete"))
 _WANTED_SPORTS = select(_columns.wanted_sports).where(_columns.id == bindparam("athlete"))
@@ -44,8 +44,8 @@ _STATUSES = (
     .order_by(_columns.id)
     .with_for_update(read=True, key_share=True)
 )
-_MINE = select(_columns.id).where(_columns.id == bindparam("athlete")).with_for_update(key_share=True)
-_HEARD = (
+_LOCK = select(_columns.id).where(_columns.id == bindparam("athlete")).with_for_update(key_share=True)
+_NOTE_EVENT = (
     update(strava_athletes).where(_columns.id == bindparam("athlete")).values(last_event_at=bindparam("now"))
 )
 _COMPLETE_SYNC = (
@@ -86,19 +86,20 @@ _LOCKED_GEAR_DUE = _GEAR_DUE.with_for_update(skip_locked=True)
 
 
 def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
-    """The athletes' states, which cannot become `deauthorized` before this transaction ends.
+    """Return the athletes' statuses, and keep them from becoming `deauthorized` in this transaction.
 
-    A key share lock: it keeps out who purges the athlete, not who notes that something was synced.
+    The key share lock blocks a purge of the athlete, but not an update that records a sync.
     """
     return {row.id: row.status for row in connection.execute(_STATUSES, {"ids": sorted(ids)})}
 
 
 def lock(connection: Connection, athlete_id: int) -> None:
-    """Who locks the same athlete waits until this transaction ends.
+    """Lock the athlete against other calls of `lock` until this transaction ends.
 
-    Deliveries do not, nor others that hold `statuses`: it is weaker than a departure's (departures.purge).
+    Deliveries and other callers of `statuses` do not wait: this lock is weaker than that of a purge
+    (purge.purge).
     """
-    connection.execute(_MINE, {"athlete": athlete_id}).all()
+    connection.execute(_LOCK, {"athlete": athlete_id}).all()
 
 
 def connect(
@@ -109,7 +110,7 @@ def connect(
     reason: str | None,
     now: datetime,
 ) -> None:
-    """Create the athlete, or bring one who left or lost access back."""
+    """Create the athlete, or reconnect one who disconnected or lost access."""
     subscribed = connection.execute(
         select(webhook_subscriptions.c.subscription_id).where(webhook_subscriptions.c.is_active.is_(True))
     ).first()
@@ -122,7 +123,7 @@ def connect(
         "status_reason": reason,
         "webhook_subscription_active": subscribed is not None,
         "connected_at": now,
-        "reconcile_due_at": now + FIRST_COMPARISON,
+        "reconcile_due_at": now + FIRST_RECONCILIATION,
         "gear_due_at": now,
         "updated_at": now,
     }
@@ -133,40 +134,44 @@ def connect(
     )
 
 
-def last_active(connection: Connection) -> int | None:
-    """Of those who are connected, one of whom something was stored lately."""
+def last_synced(connection: Connection) -> int | None:
+    """Return the connected athlete whose activities were stored most recently."""
     query = select(_columns.id).where(_columns.status == "active")
     return connection.execute(query.order_by(_columns.last_synced_at.desc().nulls_last()).limit(1)).scalar()
 
 
-def let_operator_see(connection: Connection, athlete_id: int, allowed: bool, now: datetime) -> None:
+def set_operator_access(connection: Connection, athlete_id: int, allowed: bool, now: datetime) -> None:
+    """Store whether the operator may see the athlete's activities."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "operator_may_see": allowed, "updated_at": now})
 
 
-def keep_sports(
+def set_wanted_sports(
     connection: Connection, athlete_id: int, sports: frozenset[str] | None, now: datetime
 ) -> None:
+    """Store the sport types whose details are fetched; None: all."""
     text = None if sports is None else ",".join(sorted(sports))
     connection.execute(_CHANGE, {"athlete": athlete_id, "wanted_sports": text, "updated_at": now})
 
 
 def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | None:
-    """The sport types whose details are wanted; None: all."""
+    """Return the sport types whose details are fetched; None: all."""
     return parse_sports(connection.execute(_WANTED_SPORTS, {"athlete": athlete_id}).scalar())
 
 
 def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:
+    """Record that events of these athletes were received."""
     rows = [{"athlete": athlete_id, "now": now} for athlete_id in sorted(ids)]
     if rows:
-        connection.execute(_HEARD, rows)
+        connection.execute(_NOTE_EVENT, rows)
 
 
 def set_subscription(connection: Connection, *, active: bool) -> None:
+    """Store for every athlete whether there is an active push subscription."""
     connection.execute(update(strava_athletes).values(webhook_subscription_active=active))
 
 
 def mark(connection: Connection, athlete_id: int, status: str, reason: str | None, now: datetime) -> None:
-    """Set the connection's state; who has left stays gone."""
+    """Set the status of the connection, except for a disconnected athlete."""
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id, _columns.status != "deauthorized")
@@ -175,12 +180,16 @@ def mark(connection: Connection, athlete_id: int, status: str, reason: str | Non
 
 
 def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, now: datetime) -> None:
-    """What was synced before, if that began earlier, still counts: it is compared for good (pain 52)."""
+    """Start a backfill from `after`; None: from the beginning.
+
+    If a previous backfill started earlier, its start stays, so that reconciliations still cover all synced
+    activities.
+    """
     since: Any = after
     if after is not None:
-        held = _columns.initial_sync_after
-        wider = and_(_columns.initial_sync_started_at.is_not(None), or_(held.is_(None), held < after))
-        since = case((wider, held), else_=literal(after, Instant))
+        previous = _columns.initial_sync_after
+        wider = and_(_columns.initial_sync_started_at.is_not(None), or_(previous.is_(None), previous < after))
+        since = case((wider, previous), else_=literal(after, Instant))
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id)
@@ -197,20 +206,21 @@ def begin_sync(connection: Connection, athlete_id: int, after: datetime | None, 
     )
 
 
-def advance_sync(connection: Connection, athlete_id: int, pages: int, found: int, now: datetime) -> None:
-    """So many more pages of the list are stored."""
+def advance_sync(connection: Connection, athlete_id: int, pages: int, listed: int, now: datetime) -> None:
+    """Count newly stored pages of the list, and the activities in them."""
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id)
         .values(
             initial_sync_cursor=func.coalesce(_columns.initial_sync_cursor, 0) + pages,
-            initial_sync_found=_columns.initial_sync_found + found,
+            initial_sync_found=_columns.initial_sync_found + listed,
             updated_at=now,
         )
     )
 
 
 def finish_listing(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """Record that the backfill has listed everything."""
     connection.execute(
         update(strava_athletes)
         .where(_columns.id == athlete_id)
@@ -220,51 +230,55 @@ def finish_listing(connection: Connection, athlete_id: int, now: datetime) -> No
 
 
 def complete_sync(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """The first sync is complete when all is listed and no activity waits for its detail or streams."""
+    """Complete the backfill if all is listed and no activity is waiting for its detail or streams."""
     connection.execute(_COMPLETE_SYNC, {"athlete": athlete_id, "now": now})
 
 
 def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """Record that an activity was stored."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "last_synced_at": now})
     complete_sync(connection, athlete_id, now)
 
 
 def note_verified(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Our rows were compared with all that Strava lists in the window."""
+    """Record that the rows were compared with everything that Strava lists in the window."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now})
 
 
-def known(row: Row[Any] | None) -> Known:
-    """How far back we have seen the athlete's activities, and when last."""
+def synced_history(row: Row[Any] | None) -> SyncedHistory:
+    """Return how far back the athlete's activities were listed, and when last."""
     if row is None:
-        return Known()
+        return SyncedHistory()
     listed = row.initial_sync_listed
     seen = row.last_verified_at or (row.initial_sync_started_at if listed else None)
-    return Known(listed=listed, since=row.initial_sync_after, seen=seen)
+    return SyncedHistory(listed=listed, since=row.initial_sync_after, seen=seen)
 
 
-def due_for_comparison(
+def due_for_reconciliation(
     connection: Connection, now: datetime, limit: int, *, lock: bool
 ) -> Sequence[Row[Any]]:
-    """Connected athletes whose next comparison with Strava is due, longest waiting first."""
+    """Return connected athletes whose next reconciliation is due, longest overdue first."""
     return connection.execute(_LOCKED_DUE if lock else _DUE, {"now": now, "most": limit}).all()
 
 
-def schedule_comparison(connection: Connection, athlete_id: int, due: datetime) -> None:
+def schedule_reconciliation(connection: Connection, athlete_id: int, due: datetime) -> None:
+    """Set when the next reconciliation is due."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "reconcile_due_at": due})
 
 
 def due_for_gear(connection: Connection, now: datetime, limit: int, *, lock: bool) -> Sequence[int]:
-    """Connected athletes whose gear we may read and have not asked for in a day, longest waiting first."""
+    """Return connected athletes whose gear is due and whose scopes include it, longest overdue first."""
     query = _LOCKED_GEAR_DUE if lock else _GEAR_DUE
     return connection.execute(query, {"now": now, "most": limit}).scalars().all()
 
 
 def schedule_gear(connection: Connection, athlete_id: int, due: datetime) -> None:
+    """Set when gear is fetched next."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "gear_due_at": due})
 
 
 def get(connection: Connection, athlete_id: int) -> Row[Any] | None:
+    """Return the whole row."""
     return connection.execute(_ROW, {"athlete": athlete_id}).first()
 
 
@@ -273,25 +287,28 @@ def listing(
     *,
     limit: int,
     after_id: int | None = None,
-    wanted: ColumnElement[bool] | None = None,
+    condition: ColumnElement[bool] | None = None,
 ) -> Sequence[Row[Any]]:
-    """Athletes by id: all, or the `wanted` ones (silence.py)."""
+    """Return a page of athletes by id: all, or those that meet the condition (reads/inactivity.py)."""
     query = select(strava_athletes).order_by(_columns.id).limit(limit)
-    if wanted is not None:
-        query = query.where(wanted)
+    if condition is not None:
+        query = query.where(condition)
     if after_id is not None:
         query = query.where(_columns.id > after_id)
     return connection.execute(query).all()
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """How many athletes are in each status."""
+    """Return the number of athletes in each status."""
     query = select(_columns.status, func.count()).group_by(_columns.status)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def seats_used(connection: Connection) -> int:
-    """How many athletes Strava counts as connected: also who left, until Strava has been told."""
-    leaving = select(jobs.c.athlete_id).where(jobs.c.kind == "revoke_athlete")
-    taken = or_(_columns.status != "deauthorized", _columns.id.in_(leaving))
-    return connection.execute(select(func.count()).select_from(strava_athletes).where(taken)).scalar_one()
+    """Count the athletes that Strava counts as connected.
+
+    A disconnected athlete still counts until the revocation has reached Strava.
+    """
+    disconnecting = select(jobs.c.athlete_id).where(jobs.c.kind == "revoke_athlete")
+    connected = or_(_columns.status != "deauthorized", _columns.id.in_(disconnecting))
+    return connection.execute(select(func.count()).select_from(strava_athletes).where(connected)).scalar_one()

@@ -1,4 +1,4 @@
-"""Writes what handlers decided (domain/effect.py), inside the transaction that completes their job."""
+"""Write the effects of a handler (domain/effect.py) in the transaction that completes its job."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from msgspec import structs
 from sqlalchemy import Connection
 
 from ..domain.activity import ActivityRecord
-from ..domain.athlete import wants
+from ..domain.athlete import wants_details
 from ..domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
-    CountForged,
     Effect,
     FinishListing,
     KeepSummary,
@@ -22,6 +21,7 @@ from ..domain.effect import (
     NoteFailure,
     OpenConflict,
     PurgeAthlete,
+    RecordRejectedClaim,
     StoreAnnounced,
     StoreDetail,
     StoreGear,
@@ -32,11 +32,12 @@ from ..domain.effect import (
     Tombstone,
 )
 from ..domain.job import JobSpec, Lane, activity_key
-from . import activities, athletes, gear, photos, purge, reconciliations, streams
+from . import activities, athletes, gear, list_diff, photos, purge, reconciliations, streams
 from .jobs import deferral, lifecycle
 
 
 def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
+    """Write all effects, in order."""
     for effect in effects:
         _apply(connection, effect, now)
 
@@ -47,10 +48,10 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             _store_detail(connection, effect, now)
         case StoreStreams():
             streams.store(connection, effect, now)
-            activities.finish(connection, effect.activity_id, now)
+            activities.mark_synced(connection, effect.activity_id, now)
             athletes.note_synced(connection, effect.athlete_id, now)
         case AskForPhotos():
-            photos.ask(connection, effect, now)
+            photos.request(connection, effect, now)
         case StorePhotos():
             photos.store(connection, effect, now)
         case Tombstone(activity_id=activity_id, athlete_id=athlete_id, cause=cause):
@@ -67,17 +68,17 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             activities.keep_summary(connection, activity_id, now)
             athletes.complete_sync(connection, athlete_id, now)
         case StoreReconciliation():
-            _store_sweep(connection, effect, now)
-        case OpenConflict(athlete_id=athlete_id, missing=missing, held=held):
-            reconciliations.open_conflict(connection, athlete_id, missing, held, now)
+            _store_reconciliation(connection, effect, now)
+        case OpenConflict(athlete_id=athlete_id, missing=missing, stored=stored):
+            reconciliations.open_conflict(connection, athlete_id, missing, stored, now)
         case FinishListing(athlete_id=athlete_id):
             athletes.finish_listing(connection, athlete_id, now)
-        case StoreGear(gear=told):
-            gear.store(connection, told, now)
+        case StoreGear(gear=profile_gear):
+            gear.store(connection, profile_gear, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
             athletes.mark(connection, athlete_id, status, reason, now)
-        case CountForged():
-            purge.count_forged(connection, effect, now)
+        case RecordRejectedClaim():
+            purge.record_rejected_claim(connection, effect, now)
         case PurgeAthlete():
             purge.purge(connection, effect, now)
         case ConfirmRevoke(athlete_id=athlete_id, detail=detail, revoked=revoked):
@@ -86,48 +87,48 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             assert_never(effect)
 
 
-def _store_detail(connection: Connection, told: StoreDetail, now: datetime) -> None:
+def _store_detail(connection: Connection, effect: StoreDetail, now: datetime) -> None:
     activities.store(
         connection,
-        told.record,
-        cause=told.cause,
-        received_at=told.received_at,
-        status="synced" if told.complete else "syncing",
+        effect.record,
+        cause=effect.cause,
+        received_at=effect.received_at,
+        status="synced" if effect.complete else "syncing",
         now=now,
-        event_time=told.event_time,
+        event_time=effect.event_time,
     )
-    if told.complete:
-        athletes.note_synced(connection, told.record.athlete_id, now)
+    if effect.complete:
+        athletes.note_synced(connection, effect.record.athlete_id, now)
     else:
-        streams.mark_stale(connection, told.record.id)
+        streams.mark_stale(connection, effect.record.id)
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
-    listed = _store_list(connection, page.athlete_id, page.records, page.jobs, "backfill", now)
-    found = listed.new if page.again else page.records
-    athletes.advance_sync(connection, page.athlete_id, int(not page.again), len(found), now)
+    diff = _store_list(connection, page.athlete_id, page.records, page.jobs, "backfill", now)
+    counted = diff.new if page.again else page.records
+    athletes.advance_sync(connection, page.athlete_id, int(not page.again), len(counted), now)
 
 
 def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime) -> None:
     lifecycle.lock(connection, (spec.key for spec in page.jobs))
-    new = activities.compare(connection, page.records, now).new
-    wanted = _store_new(connection, page.athlete_id, new, "event", now)
-    # Whatever was announced has its job.
-    lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in wanted), now, unless_live=True)
+    new = list_diff.compare(connection, page.records, now).new
+    keys = _store_new(connection, page.athlete_id, new, "event", now)
+    # An activity that an event announced already has its job.
+    lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in keys), now, unless_live=True)
     deferral.resume_after_list(connection, page.athlete_id, now)
 
 
-def _store_sweep(connection: Connection, sweep: StoreReconciliation, now: datetime) -> None:
-    specs = (*sweep.jobs, *sweep.missing)
-    found = _store_list(
-        connection, sweep.athlete_id, sweep.records, specs, "reconciliation", now, given_up=sweep.full
+def _store_reconciliation(connection: Connection, result: StoreReconciliation, now: datetime) -> None:
+    specs = (*result.jobs, *result.missing)
+    diff = _store_list(
+        connection, result.athlete_id, result.records, specs, "reconciliation", now, retry_failed=result.full
     )
-    lifecycle.enqueue(connection, sweep.missing, now)
-    reconciliations.note(connection, sweep, found, now)
-    if sweep.full:
-        reconciliations.settle(connection, sweep, now)
-    if sweep.full and sweep.last:
-        athletes.note_verified(connection, sweep.athlete_id, now)
+    lifecycle.enqueue(connection, result.missing, now)
+    reconciliations.record(connection, result, diff, now)
+    if result.full:
+        reconciliations.settle(connection, result, now)
+    if result.full and result.last:
+        athletes.note_verified(connection, result.athlete_id, now)
 
 
 def _store_list(
@@ -138,34 +139,36 @@ def _store_list(
     cause: str,
     now: datetime,
     *,
-    given_up: bool = True,
-) -> activities.Comparison:
-    """New rows appear at once from their summaries; only what differs from what we hold causes a fetch.
+    retry_failed: bool = True,
+) -> list_diff.ListDiff:
+    """Store new activities from their summaries, and enqueue fetches of new and changed ones.
 
-    A row that we hold is not overwritten by a summary: it may be older than the last detail. What waits as
-    part of a history keeps its place: a comparison that finds it has learned nothing new.
+    A summary never overwrites a stored row, because it may be older than the last detail. A job that already
+    waits in a backfill keeps its place: a reconciliation that lists its activity has learned nothing new.
     """
     lanes = lifecycle.lock(connection, (spec.key for spec in specs))
-    found = activities.compare(connection, records, now, given_up=given_up)
-    wanted = _store_new(connection, athlete_id, found.new, cause, now)
-    activities.mark_pending(connection, (record.id for record in found.changed), now)
-    wanted |= {activity_key(record.id) for record in found.changed}
-    waits = {key for key, lane in lanes.items() if lane is Lane.BACKFILL}
-    placed = (structs.replace(spec, lane=Lane.BACKFILL) if spec.key in waits else spec for spec in specs)
-    lifecycle.enqueue(connection, (spec for spec in placed if spec.key in wanted), now)
-    return found
+    diff = list_diff.compare(connection, records, now, retry_failed=retry_failed)
+    keys = _store_new(connection, athlete_id, diff.new, cause, now)
+    activities.mark_pending(connection, (record.id for record in diff.changed), now)
+    keys |= {activity_key(record.id) for record in diff.changed}
+    in_backfill = {key for key, lane in lanes.items() if lane is Lane.BACKFILL}
+    placed = (
+        structs.replace(spec, lane=Lane.BACKFILL) if spec.key in in_backfill else spec for spec in specs
+    )
+    lifecycle.enqueue(connection, (spec for spec in placed if spec.key in keys), now)
+    return diff
 
 
 def _store_new(
     connection: Connection, athlete_id: int, new: Sequence[ActivityRecord], cause: str, now: datetime
 ) -> set[str]:
-    """Rows from summaries; returns the keys of those whose details are wanted."""
+    """Store rows from summaries; return the job keys of those whose details are selected."""
     sports = athletes.wanted_sports(connection, athlete_id) if new else None
     keys = set()
     for record in new:
-        wanted = wants(sports, record.columns.get("sport_type"))
-        status = "pending" if wanted else "synced"
+        selected = wants_details(sports, record.columns.get("sport_type"))
+        status = "pending" if selected else "synced"
         activities.store(connection, record, cause=cause, received_at=None, status=status, now=now)
-        if wanted:
+        if selected:
             keys.add(activity_key(record.id))
     return keys

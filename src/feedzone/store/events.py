@@ -1,4 +1,4 @@
-"""Webhook events: what Strava told us, and what became of it."""
+"""Store webhook events: the payload from Strava, and the status of its processing."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ OPEN = ("pending", "processing")
 
 _columns = webhook_events.c
 
-# Statements of every job's way are built once: to build one takes longer than to run it.
-_BEGUN = (
+# These statements run for every job. They are built once, as building one takes longer than running it.
+_MARK_PROCESSING = (
     update(webhook_events)
     .where(_columns.job_id == bindparam("job"), _columns.status == "pending")
     .values(status="processing", attempts=_columns.attempts + 1)
 )
-_GIVEN_BACK = (
+_MARK_PENDING = (
     update(webhook_events)
     .where(_columns.job_id == bindparam("job"), _columns.status == "processing")
     .values(status="pending", attempts=_columns.attempts - 1)
 )
-_CROWDED = (
+_OWNERS_WITH_BACKLOG = (
     select(_columns.owner_id)
     .outerjoin(strava_activities, strava_activities.c.id == _columns.object_id)
     .where(
         _columns.owner_id.in_(bindparam("athletes", expanding=True)),
-        _columns.status == literal_column("'pending'"),  # as the partial index has it
+        _columns.status == literal_column("'pending'"),  # a literal, so that the partial index matches
         _columns.object_type == "activity",
         _columns.aspect_type == "create",
         strava_activities.c.id.is_(None),
@@ -56,17 +56,17 @@ _CROWDED = (
     .group_by(_columns.owner_id)
     .having(func.count(_columns.object_id.distinct()) >= bindparam("least"))
 )
-_UPDATES_THAT_WAIT = (
+_PENDING_UPDATES = (
     select(_columns.owner_id, func.count(_columns.object_id.distinct()).label("activities"))
     .where(
         _columns.owner_id.in_(bindparam("athletes", expanding=True)),
-        _columns.status == literal_column("'pending'"),  # as the partial index has it
+        _columns.status == literal_column("'pending'"),  # a literal, so that the partial index matches
         _columns.object_type == "activity",
         _columns.aspect_type == "update",
     )
     .group_by(_columns.owner_id)
 )
-_IN_STORM = select(strava_activities.c.id).where(
+_RECENTLY_REFETCHED = select(strava_activities.c.id).where(
     strava_activities.c.id.in_(bindparam("ids", expanding=True)),
     strava_activities.c.last_fetched_at >= bindparam("since"),
     exists().where(
@@ -77,7 +77,7 @@ _IN_STORM = select(strava_activities.c.id).where(
         _columns.created_at <= strava_activities.c.last_fetched_at,
     ),
 )
-_ANSWERED = (
+_COMPLETE = (
     update(webhook_events)
     .where(_columns.job_id == bindparam("job"), _columns.status.in_((*OPEN, "failed")))
     .values(
@@ -91,36 +91,42 @@ _ANSWERED = (
         ),
     )
 )
-_ANSWERED_UPTO = _ANSWERED.where(_columns.job_version <= bindparam("upto"))
+_COMPLETE_UPTO = _COMPLETE.where(_columns.job_version <= bindparam("upto"))
 
 
-def crowded(connection: Connection, athlete_ids: Iterable[int], *, least: int) -> list[int]:
-    """Athletes of whom at least so many activities were announced, and neither fetched nor listed yet."""
-    asked = {"athletes": sorted(athlete_ids), "least": least}
-    return list(connection.execute(_CROWDED, asked).scalars())
+def owners_with_backlog(connection: Connection, athlete_ids: Iterable[int], *, least: int) -> list[int]:
+    """Return athletes with at least `least` announced activities that are neither fetched nor listed yet."""
+    parameters = {"athletes": sorted(athlete_ids), "least": least}
+    return list(connection.execute(_OWNERS_WITH_BACKLOG, parameters).scalars())
 
 
-def updates_that_wait(connection: Connection, athlete_ids: Iterable[int]) -> Counter[int]:
-    """Of how many of each athlete's activities updates wait."""
-    rows = connection.execute(_UPDATES_THAT_WAIT, {"athletes": sorted(athlete_ids)})
+def pending_updates(connection: Connection, athlete_ids: Iterable[int]) -> Counter[int]:
+    """Return, by athlete, the number of activities with pending update events."""
+    rows = connection.execute(_PENDING_UPDATES, {"athletes": sorted(athlete_ids)})
     return Counter({row.owner_id: row.activities for row in rows})
 
 
 def recently_refetched(connection: Connection, ids: Iterable[int], since: datetime) -> set[int]:
-    """The activities of which an update came since then, and that were fetched after it: first results are
-    there, and more may be to come."""
-    return set(connection.execute(_IN_STORM, {"ids": sorted(ids), "since": since}).scalars())
+    """Return the activities that were updated and then fetched since this time.
+
+    Their first new state is stored, and more updates may follow.
+    """
+    return set(connection.execute(_RECENTLY_REFETCHED, {"ids": sorted(ids), "since": since}).scalars())
 
 
 def mark_processing(connection: Connection, job_ids: Sequence[str]) -> None:
+    """Mark the pending events of these jobs as processing, and count the attempt."""
     if job_ids:
-        connection.execute(_BEGUN, [{"job": job_id} for job_id in job_ids])
+        connection.execute(_MARK_PROCESSING, [{"job": job_id} for job_id in job_ids])
 
 
 def mark_pending(connection: Connection, job_ids: Sequence[str]) -> None:
-    """The run that had begun does not count: it had to wait, or was given back."""
+    """Mark the events of these jobs as pending again; the started run does not count as an attempt.
+
+    It had to wait, or its worker returned the job.
+    """
     if job_ids:
-        connection.execute(_GIVEN_BACK, [{"job": job_id} for job_id in job_ids])
+        connection.execute(_MARK_PENDING, [{"job": job_id} for job_id in job_ids])
 
 
 def complete(
@@ -132,16 +138,18 @@ def complete(
     *,
     about: str | None = None,
 ) -> None:
-    """The object is up to date with every event up to `version` of the job (None: with all of them). The
-    note stands at those that it is `about` (None: at all)."""
-    statement = _ANSWERED if version is None else _ANSWERED_UPTO
+    """Mark the job's events as completed: those up to `version` of the job, or all if it is None.
+
+    The note is stored only with events whose aspect type is `about`, or with all if it is None.
+    """
+    statement = _COMPLETE if version is None else _COMPLETE_UPTO
     upto = {} if version is None else {"upto": version}
-    told = {"note": note, "about": about}
-    connection.execute(statement, {"job": job_id, "now": now, **told, **upto})
+    notes = {"note": note, "about": about}
+    connection.execute(statement, {"job": job_id, "now": now, **notes, **upto})
 
 
-def complete_one(connection: Connection, event_id: str, now: datetime) -> None:
-    """The event that said the athlete leaves: true, and done."""
+def complete_event(connection: Connection, event_id: str, now: datetime) -> None:
+    """Mark one event as completed: the athlete's deauthorization that was confirmed."""
     connection.execute(
         update(webhook_events)
         .where(_columns.id == event_id)
@@ -150,7 +158,7 @@ def complete_one(connection: Connection, event_id: str, now: datetime) -> None:
 
 
 def note_failure(connection: Connection, job: Job, error: str, *, final: bool, now: datetime) -> None:
-    """A run ended without success: back to pending, or failed for good."""
+    """Record that a run failed: the job's events are pending again, or failed with `final`."""
     values: dict[str, Any] = {"status": "failed" if final else "pending", "error_message": error}
     if final:
         values["processed_at"] = now
@@ -160,13 +168,14 @@ def note_failure(connection: Connection, job: Job, error: str, *, final: bool, n
 
 
 def relink(connection: Connection, old_job: str, new_job: str) -> None:
-    """These events are now another job's to answer; any version of it will do."""
+    """Link the events of one job to another job; any run of that one completes them."""
     connection.execute(
         update(webhook_events).where(_columns.job_id == old_job).values(job_id=new_job, job_version=1)
     )
 
 
 def reopen(connection: Connection, job_id: str) -> None:
+    """Mark the failed events of a job as pending again."""
     connection.execute(
         update(webhook_events)
         .where(_columns.job_id == job_id, _columns.status == "failed")
@@ -175,6 +184,7 @@ def reopen(connection: Connection, job_id: str) -> None:
 
 
 def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> None:
+    """Mark the events of a discarded job as failed, with the reason."""
     connection.execute(
         update(webhook_events)
         .where(_columns.job_id == job_id, _columns.status.in_((*OPEN, "failed")))
@@ -188,26 +198,26 @@ def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> 
 
 
 def redact_activity(connection: Connection, activity_id: int) -> None:
-    """A deleted activity's title must not live on in the payloads of its update events."""
-    of_it = and_(_columns.object_type == "activity", _columns.object_id == activity_id)
-    query = select(_columns.id, _columns.event_data).where(of_it, _columns.aspect_type == "update")
+    """Remove the title of a deleted activity from the payloads of its update events."""
+    of_activity = and_(_columns.object_type == "activity", _columns.object_id == activity_id)
+    query = select(_columns.id, _columns.event_data).where(of_activity, _columns.aspect_type == "update")
     for row in connection.execute(query).all():
-        kept = redacted(row.event_data)
-        connection.execute(update(webhook_events).where(_columns.id == row.id).values(event_data=kept))
+        payload = redacted(row.event_data)
+        connection.execute(update(webhook_events).where(_columns.id == row.id).values(event_data=payload))
 
 
 def purge_athlete(connection: Connection, athlete_id: int, keep_event: str | None) -> int:
-    """Remove the athlete's raw payloads; only the event that proves why may stay."""
-    mine = [_columns.owner_id == athlete_id]
+    """Delete the athlete's events, except the one that proves the deauthorization."""
+    conditions = [_columns.owner_id == athlete_id]
     if keep_event:
-        mine.append(_columns.id != keep_event)
-    return connection.execute(delete(webhook_events).where(*mine)).rowcount
+        conditions.append(_columns.id != keep_event)
+    return connection.execute(delete(webhook_events).where(*conditions)).rowcount
 
 
 def listing(
     connection: Connection, *, status: str | None, limit: int, before_id: str | None
 ) -> Sequence[Row[Any]]:
-    """Events, newest first."""
+    """Return a page of events, newest first."""
     query = select(webhook_events).order_by(_columns.id.desc()).limit(limit)
     if status:
         query = query.where(_columns.status == status)
@@ -217,16 +227,18 @@ def listing(
 
 
 def get(connection: Connection, event_id: str) -> Row[Any] | None:
+    """Return the whole row."""
     return connection.execute(select(webhook_events).where(_columns.id == event_id)).first()
 
 
 def counts(connection: Connection) -> dict[str, int]:
+    """Return the number of events in each status."""
     query = select(_columns.status, func.count()).group_by(_columns.status)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Athletes whose events we ignore, with how many (pain 28)."""
+    """Return athletes without a connection whose events arrive, most events first."""
     unknown = _columns.error_message.like("athlete % is not connected")
     query = (
         select(
@@ -243,16 +255,16 @@ def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
 
 
 def last_received(connection: Connection) -> datetime | None:
-    """When the newest event came."""
+    """Return when the newest event was received."""
     return connection.execute(select(func.max(_columns.created_at))).scalar()
 
 
 def oldest_open(connection: Connection) -> datetime | None:
-    """When the oldest event came whose object is not up to date yet."""
+    """Return when the oldest event was received whose object is not up to date yet."""
     query = select(func.min(_columns.created_at)).where(_columns.status.in_(OPEN))
     return connection.execute(query).scalar()
 
 
-def forged_count(connection: Connection) -> int:
-    """How many claims of events Strava has denied."""
+def rejected_count(connection: Connection) -> int:
+    """Count the events whose claims Strava denied."""
     return connection.execute(select(func.count()).select_from(rejected_claims)).scalar_one()

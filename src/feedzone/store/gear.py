@@ -1,4 +1,4 @@
-"""Gear: the bikes and shoes of an athlete's profile, the unused, the retired and the deleted (pain 57)."""
+"""Store gear: the bikes and shoes of an athlete's profile, including unused, retired and deleted ones."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ from .schema.tables import strava_gear
 _columns = strava_gear.c
 
 
-def store(connection: Connection, told: GearListing, now: datetime) -> None:
-    """Write what changed. What a list that was told has no more stays, and is marked as removed."""
-    mine = _columns.athlete_id == told.athlete_id
-    held = {row.id: row for row in connection.execute(select(strava_gear).where(mine).with_for_update())}
-    listed = {item.id: item for item in told.items}
-    changed = [one for one in listed.values() if _differs(held.get(one.id), one)]
+def store(connection: Connection, profile_gear: GearListing, now: datetime) -> None:
+    """Write changed gear, and mark gear as removed that the profile no longer lists.
+
+    A kind whose list the profile did not include stays unchanged.
+    """
+    of_athlete = _columns.athlete_id == profile_gear.athlete_id
+    query = select(strava_gear).where(of_athlete).with_for_update()
+    stored = {row.id: row for row in connection.execute(query)}
+    listed = {item.id: item for item in profile_gear.items}
+    changed = [item for item in listed.values() if _differs(stored.get(item.id), item)]
     if changed:
-        _upsert(connection, told.athlete_id, changed, now)
-    gone = sorted(
+        _upsert(connection, profile_gear.athlete_id, changed, now)
+    removed = sorted(
         row.id
-        for row in held.values()
-        if row.removed_at is None and row.kind in told.kinds and row.id not in listed
+        for row in stored.values()
+        if row.removed_at is None and row.kind in profile_gear.kinds and row.id not in listed
     )
-    if gone:
+    if removed:
         connection.execute(
-            update(strava_gear).where(mine, _columns.id.in_(gone)).values(removed_at=now, updated_at=now)
+            update(strava_gear)
+            .where(of_athlete, _columns.id.in_(removed))
+            .values(removed_at=now, updated_at=now)
         )
 
 
@@ -51,17 +57,17 @@ def _upsert(connection: Connection, athlete_id: int, items: Sequence[GearRecord]
         for item in items
     ]
     statement = insert_into(connection, strava_gear)
-    renewed = {
+    values = {
         column.name: statement.excluded[column.name]
         for column in _columns
         if column.name not in ("athlete_id", "id", "created_at")
     }
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["athlete_id", "id"], set_=renewed), rows
+        statement.on_conflict_do_update(index_elements=["athlete_id", "id"], set_=values), rows
     )
 
 
 def listing(connection: Connection, athlete_id: int) -> Sequence[Row[Any]]:
-    """Bikes, then shoes; those that were removed, too."""
+    """Return bikes, then shoes, including removed ones."""
     query = select(strava_gear).where(_columns.athlete_id == athlete_id).order_by(_columns.kind, _columns.id)
     return connection.execute(query).all()

@@ -1,4 +1,4 @@
-"""What handlers may ask before they decide (ports.Records)."""
+"""Answer the questions that handlers ask before they decide (ports.HandlerReads)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from .engine.database import Database
 
 
 class SqlHandlerReads:
+    """Reads for handlers, from the database."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
-        return await self._database.read(lambda c: activities.held(c, activity_id))
+        return await self._database.read(lambda c: activities.load(c, activity_id))
 
     async def connected_at(self, athlete_id: int) -> datetime | None:
         row = await self._database.read(lambda c: athletes.get(c, athlete_id))
@@ -25,7 +27,7 @@ class SqlHandlerReads:
         return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))
 
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
-        return await self._database.read(lambda c: photos.held(c, activity_id))
+        return await self._database.read(lambda c: photos.load(c, activity_id))
 
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         return await self._database.read(lambda c: activities.stored_between(c, athlete_id, after, before))

@@ -61,7 +61,7 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     ours = subscriptions.active_ids(connection)
     updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
     storms = events.recently_refetched(connection, updated, now - MAX_DEBOUNCE) if updated else set()
-    waiting_updates = events.updates_that_wait(connection, status) if updated else Counter()
+    waiting_updates = events.pending_updates(connection, status) if updated else Counter()
     rows, specs = [], {}
     for event, signature in deliveries:
         event_id = uuid7(now_ms)
@@ -136,7 +136,7 @@ def _list_first(connection: Connection, work: Collection[Any], listing: set[int]
     until = now + LIST_HEAD_START
     deferral.defer_new_for_list(connection, (row for row in work if row.athlete_id in listing), now, until)
     others = {row.athlete_id for row in work} - listing
-    crowd = events.crowded(connection, others, least=LIST_FIRST_FROM) if others else []
+    crowd = events.owners_with_backlog(connection, others, least=LIST_FIRST_FROM) if others else []
     if not crowd:
         return
     deferral.defer_for_list(connection, crowd, now, until)
@@ -167,12 +167,12 @@ def _cause_work(
     )
     listing = {row.athlete_id for row in live if row.kind == "list_activities"}
     _list_first(connection, jobs_of.values(), listing, now)
-    activities.mark_stale(
+    activities.mark_announced(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )
     for event_id in work:
         event, signature, _ = accepted[event_id]
         shown = visible_update(event, event_id, now) if signature != "mismatch" else None
         if shown is not None:
-            activities.show_update(connection, shown, now)
+            activities.apply_visible_update(connection, shown, now)
     athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)

@@ -1,4 +1,4 @@
-"""One-time OAuth states: a callback is ours only if we sent the browser away with its state."""
+"""Store one-time OAuth states: only a browser that feedzone sent to Strava brings one back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ LIFETIME = timedelta(hours=1)
 
 
 def issue(connection: Connection, state: str, now: datetime, operator_may_see: bool | None = None) -> None:
+    """Store a new state with the athlete's choice, and delete expired states."""
     connection.execute(delete(oauth_states).where(oauth_states.c.created_at < now - LIFETIME))
     values = {"digest": _digest(state), "created_at": now, "operator_may_see": operator_may_see}
     connection.execute(oauth_states.insert().values(values))
 
 
 def redeem(connection: Connection, state: str, now: datetime) -> Consent | None:
-    """Once for each state that was issued within LIFETIME; else None."""
+    """Return the consent of a state that was issued within LIFETIME, once; else None."""
     statement = (
         delete(oauth_states)
         .where(oauth_states.c.digest == _digest(state), oauth_states.c.created_at >= now - LIFETIME)

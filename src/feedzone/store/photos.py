@@ -1,4 +1,4 @@
-"""Photos of activities: the list as received, or whether it is still to come (pain 22)."""
+"""Store the photos of activities: the list as received, or that it is still pending."""
 
 from __future__ import annotations
 
@@ -19,55 +19,56 @@ from .schema.tables import activity_photos
 
 _columns = activity_photos.c
 
-# Statements of every activity's way are built once: to build one takes longer than to run it.
+# These statements run for every activity. They are built once, as building one takes longer than running it.
 _ROW = select(activity_photos).where(_columns.activity_id == bindparam("activity"))
 _CHANGE = update(activity_photos).where(_columns.activity_id == bindparam("activity"))
 
 
 @cache
-def _expected(dialect: str) -> Any:
+def _upsert_pending(dialect: str) -> Any:
     statement = insert_for(dialect, activity_photos)
-    told = {name: statement.excluded[name] for name in ("athlete_id", "state", "photo_count")}
-    return statement.on_conflict_do_update(index_elements=["activity_id"], set_=told | {"asked_at": None})
+    values = {name: statement.excluded[name] for name in ("athlete_id", "state", "photo_count")}
+    return statement.on_conflict_do_update(index_elements=["activity_id"], set_=values | {"asked_at": None})
 
 
-def ask(connection: Connection, wanted: AskForPhotos, now: datetime) -> None:
-    """The detail says how many photos there are: have them fetched, unless we hold those.
+def request(connection: Connection, effect: AskForPhotos, now: datetime) -> None:
+    """Enqueue a fetch of the photos, unless this number of photos is already stored.
 
-    What is waited for already keeps its pace; what was absent gets one look whenever the activity does.
+    Photos that are already pending keep their schedule. Absent photos are rechecked once whenever their
+    activity is.
     """
-    # Jobs are locked before what they write (jobs.lock).
-    lifecycle.lock(connection, [photos_key(wanted.activity_id)])
-    held = get(connection, wanted.activity_id)
-    if wanted.count < 1:
+    # Jobs are locked before the rows that they write (lifecycle.lock).
+    lifecycle.lock(connection, [photos_key(effect.activity_id)])
+    stored = get(connection, effect.activity_id)
+    if effect.count < 1:
         gone = {"state": "absent", "photo_count": 0, "photos": None, "asked_at": None}
-        connection.execute(_CHANGE, {"activity": wanted.activity_id, **gone})
+        connection.execute(_CHANGE, {"activity": effect.activity_id, **gone})
         return
-    news = held is None or held.photo_count != wanted.count
-    if held is not None and not news and held.state == "present":
+    changed = stored is None or stored.photo_count != effect.count
+    if stored is not None and not changed and stored.state == "present":
         return
-    if news:
-        _expect(connection, wanted)
+    if changed:
+        _set_pending(connection, effect)
     due = now
-    if held is not None and not news and held.state == "pending" and held.asked_at is not None:
-        due = next_photo_recheck(held.asked_at, now) or now
-    spec = photos_refresh(wanted.athlete_id, wanted.activity_id, wanted.lane, due)
+    if stored is not None and not changed and stored.state == "pending" and stored.asked_at is not None:
+        due = next_photo_recheck(stored.asked_at, now) or now
+    spec = photos_refresh(effect.athlete_id, effect.activity_id, effect.lane, due)
     lifecycle.enqueue(connection, [spec], now)
 
 
-def _expect(connection: Connection, wanted: AskForPhotos) -> None:
-    """Another number of photos: those that are stored are shown until there are better ones."""
+def _set_pending(connection: Connection, effect: AskForPhotos) -> None:
+    """Wait for a different number of photos. The stored ones stay visible until the new ones are there."""
     row = {
-        "activity_id": wanted.activity_id,
-        "athlete_id": wanted.athlete_id,
+        "activity_id": effect.activity_id,
+        "athlete_id": effect.athlete_id,
         "state": "pending",
-        "photo_count": wanted.count,
+        "photo_count": effect.count,
     }
-    connection.execute(_expected(connection.dialect.name), row)
+    connection.execute(_upsert_pending(connection.dialect.name), row)
 
 
 def store(connection: Connection, photos: StorePhotos, now: datetime) -> None:
-    """Write what came. Without a row there is no such activity any more, and nothing is written."""
+    """Write the received photos. Without a row the activity was deleted, and nothing is written."""
     values: dict[str, Any] = {
         "state": photos.state,
         "asked_at": func.coalesce(_columns.asked_at, literal(now, Instant)),
@@ -77,14 +78,17 @@ def store(connection: Connection, photos: StorePhotos, now: datetime) -> None:
     connection.execute(_CHANGE.values(**values), {"activity": photos.activity_id})
 
 
-def forget(connection: Connection, activity_id: int) -> None:
+def remove(connection: Connection, activity_id: int) -> None:
+    """Delete the photos of a deleted activity."""
     connection.execute(delete(activity_photos).where(_columns.activity_id == activity_id))
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:
+    """Return the whole row."""
     return connection.execute(_ROW, {"activity": activity_id}).first()
 
 
-def held(connection: Connection, activity_id: int) -> StoredPhotos | None:
+def load(connection: Connection, activity_id: int) -> StoredPhotos | None:
+    """Return the state of the photos; None if none were ever requested."""
     row = get(connection, activity_id)
     return None if row is None else StoredPhotos(row.state, row.asked_at, row.photos is not None)

@@ -1,4 +1,4 @@
-"""An athlete who leaves is gone; a receipt stays that proves it (guarantee 6)."""
+"""Delete all data of an athlete who disconnects, and keep a receipt that proves it (guarantee 6)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, select, update
 
-from ..domain.effect import CountForged, PurgeAthlete
+from ..domain.effect import PurgeAthlete, RecordRejectedClaim
 from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint
 from . import events
@@ -31,7 +31,7 @@ from .schema.tables import (
     token_uses,
 )
 
-PERSONAL = (
+ATHLETE_TABLES = (
     jobs,
     job_attempts,
     strava_activities,
@@ -43,27 +43,27 @@ PERSONAL = (
     conflicts,
     strava_gear,
 )
-"""Tables with rows of an athlete, in the order in which they are locked: jobs first (jobs.lock)."""
+"""Tables with rows of an athlete, in the order in which they are locked: jobs first (lifecycle.lock)."""
 
 
 def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
-    """Remove tokens, activities, streams, raw payloads and queue rows, and write the receipt."""
+    """Delete tokens, activities, streams, raw payloads and queue rows, and write the receipt."""
     athlete_id = effect.athlete_id
-    # Waits for events that are just being accepted, and keeps new ones out (athletes.statuses).
+    # Wait for events that are just being accepted, and block new ones (athletes.statuses).
     connection.execute(
         select(strava_athletes.c.id).where(strava_athletes.c.id == athlete_id).with_for_update()
     )
     counts = {
         table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
-        for table in PERSONAL
+        for table in ATHLETE_TABLES
     }
-    kept = effect.cause.removeprefix("event:") if effect.cause.startswith("event:") else None
-    counts["webhook_events"] = events.purge_athlete(connection, athlete_id, kept)
-    if kept:
-        events.complete_one(connection, kept, now)
-    # What was spent stays in the sum; for whom and for what, nobody needs to know any more.
-    nobodys = {"athlete_id": None, "activity_id": None}
-    connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(nobodys))
+    proof = effect.cause.removeprefix("event:") if effect.cause.startswith("event:") else None
+    counts["webhook_events"] = events.purge_athlete(connection, athlete_id, proof)
+    if proof:
+        events.complete_event(connection, proof, now)
+    # The calls still count, but nobody needs to know any more which athlete and activity they were for.
+    anonymous = {"athlete_id": None, "activity_id": None}
+    connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(anonymous))
     _blank(connection, athlete_id, effect.reason, now)
     connection.execute(
         deletion_receipts.insert().values(
@@ -81,7 +81,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
 
 
 def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) -> None:
-    """Keep the bare id, so that late events of the athlete are known as such; nothing else."""
+    """Keep only the id, so that late events of the athlete can be recognized."""
     keep = {"id", "status", "status_reason", "token_generation", "connected_at", "updated_at"}
     empty: dict[str, Any] = {
         column.name: False if not column.nullable and "BOOL" in str(column.type) else None
@@ -96,7 +96,7 @@ def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) 
             **empty,
             status="deauthorized",
             status_reason=reason,
-            # A refresh that is under way must not bring the tokens back.
+            # A refresh in progress must not store tokens again.
             token_generation=strava_athletes.c.token_generation + 1,
             updated_at=now,
         )
@@ -104,7 +104,7 @@ def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) 
 
 
 def note_revoke(connection: Connection, athlete_id: int, detail: str, revoked_at: datetime | None) -> None:
-    """Note on the newest receipt that Strava has let go, too, or (None) why it has not."""
+    """Record on the newest receipt that Strava ended the access, or why it did not (`revoked_at` is None)."""
     newest = (
         select(deletion_receipts.c.id)
         .where(deletion_receipts.c.athlete_id == athlete_id)
@@ -118,19 +118,21 @@ def note_revoke(connection: Connection, athlete_id: int, detail: str, revoked_at
     connection.execute(update(deletion_receipts).where(deletion_receipts.c.id == newest).values(values))
 
 
-def forget_revoke(connection: Connection, athlete_id: int) -> None:
-    """The athlete connects again before Strava was told of the departure: to revoke the old pair then could
-    end the new consent. The receipt says why nothing was revoked."""
+def cancel_revoke(connection: Connection, athlete_id: int) -> None:
+    """Cancel a pending revocation because the athlete has connected again.
+
+    Revoking the old pair now could end the new consent. The receipt records why nothing was revoked.
+    """
     waiting = connection.execute(
         select(jobs.c.id, jobs.c.hint)
         .where(jobs.c.kind == "revoke_athlete", jobs.c.athlete_id == athlete_id)
         .with_for_update()
     ).all()
-    told = [row.id for row in waiting if _is_revoke(row.hint)]
-    if told:
-        for job_id in told:
+    revocations = [row.id for row in waiting if _is_revoke(row.hint)]
+    if revocations:
+        for job_id in revocations:
             attempts.forget(connection, job_id)
-        connection.execute(delete(jobs).where(jobs.c.id.in_(told)))
+        connection.execute(delete(jobs).where(jobs.c.id.in_(revocations)))
         detail = "not revoked: the athlete connected again before Strava could be told"
         note_revoke(connection, athlete_id, detail, None)
 
@@ -140,7 +142,8 @@ def _is_revoke(hint: str) -> bool:
     return isinstance(decoded, RevokeHint) and decoded.action == "revoke"
 
 
-def count_forged(connection: Connection, effect: CountForged, now: datetime) -> None:
+def record_rejected_claim(connection: Connection, effect: RecordRejectedClaim, now: datetime) -> None:
+    """Record an event whose claim Strava denied: it was forged, or is no longer true."""
     connection.execute(
         rejected_claims.insert().values(
             id=uuid7(int(now.timestamp() * 1000)), claim=effect.claim, cause=effect.cause, noticed_at=now
@@ -148,14 +151,15 @@ def count_forged(connection: Connection, effect: CountForged, now: datetime) -> 
     )
 
 
-def forged(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Claims that Strava denied, newest first."""
+def list_rejected(connection: Connection, limit: int) -> Sequence[Row[Any]]:
+    """Return the claims that Strava denied, newest first."""
     return connection.execute(
         select(rejected_claims).order_by(rejected_claims.c.id.desc()).limit(limit)
     ).all()
 
 
 def receipts(connection: Connection, athlete_id: int | None = None) -> Sequence[Row[Any]]:
+    """Return the newest 200 deletion receipts: of all athletes, or of one."""
     query = select(deletion_receipts).order_by(deletion_receipts.c.id.desc()).limit(200)
     if athlete_id is not None:
         query = query.where(deletion_receipts.c.athlete_id == athlete_id)

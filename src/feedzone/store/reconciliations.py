@@ -1,4 +1,4 @@
-"""Reconciliation: what comparisons with Strava found, and what they did not dare to decide."""
+"""Store the results of reconciliations, and the conflicts that a person must decide."""
 
 from __future__ import annotations
 
@@ -11,49 +11,50 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from ..domain.effect import StoreReconciliation
 from ..domain.ids import uuid7
-from .activities import Comparison
+from .list_diff import ListDiff
 from .schema.tables import conflicts, reconciliations, strava_activities, webhook_events
 
-SETTLED = timedelta(minutes=10)
-"""An activity that ended less than this ago may still be on its way as an event."""
+EVENT_DELAY = timedelta(minutes=10)
+"""The event of an activity that ended less than this ago may still be on its way."""
 
 
-def note(connection: Connection, sweep: StoreReconciliation, found: Comparison, now: datetime) -> None:
+def record(connection: Connection, result: StoreReconciliation, diff: ListDiff, now: datetime) -> None:
+    """Store how many activities were listed, unannounced, changed and missing."""
     connection.execute(
         reconciliations.insert().values(
             id=uuid7(int(now.timestamp() * 1000)),
-            athlete_id=sweep.athlete_id,
+            athlete_id=result.athlete_id,
             ended_at=now,
-            is_full=sweep.full,
-            listed=len(sweep.records),
-            unannounced=_unannounced(connection, sweep.athlete_id, found, now) if sweep.latest else 0,
-            changed=len(found.changed),
-            missing=len(sweep.missing),
-            calls=sweep.calls,
+            is_full=result.full,
+            listed=len(result.records),
+            unannounced=_unannounced(connection, result.athlete_id, diff, now) if result.latest else 0,
+            changed=len(diff.changed),
+            missing=len(result.missing),
+            calls=result.calls,
         )
     )
 
 
-def _unannounced(connection: Connection, athlete_id: int, found: Comparison, now: datetime) -> int:
-    quiet = {record.id for record in found.new if _settled(record.columns, now)}
-    if not quiet:
+def _unannounced(connection: Connection, athlete_id: int, diff: ListDiff, now: datetime) -> int:
+    overdue = {record.id for record in diff.new if _event_is_overdue(record.columns, now)}
+    if not overdue:
         return 0
-    # An event may have come whose job still waits.
+    # Do not count an activity whose event has arrived but whose job is still waiting.
     events = select(webhook_events.c.object_id).where(
         webhook_events.c.owner_id == athlete_id,
         webhook_events.c.object_type == "activity",
-        webhook_events.c.object_id.in_(sorted(quiet)),
+        webhook_events.c.object_id.in_(sorted(overdue)),
     )
-    return len(quiet.difference(connection.execute(events).scalars()))
+    return len(overdue.difference(connection.execute(events).scalars()))
 
 
-def _settled(columns: dict[str, Any], now: datetime) -> bool:
-    start, took = columns.get("start_date"), columns.get("elapsed_time") or 0
-    return start is not None and start + timedelta(seconds=took) + SETTLED < now
+def _event_is_overdue(columns: dict[str, Any], now: datetime) -> bool:
+    start, elapsed_s = columns.get("start_date"), columns.get("elapsed_time") or 0
+    return start is not None and start + timedelta(seconds=elapsed_s) + EVENT_DELAY < now
 
 
 def unannounced_since(connection: Connection, since: datetime) -> tuple[int, int]:
-    """How many activities no event told of, and in how many sweeps they were found."""
+    """Return the number of activities without an event, and of the reconciliations that found them."""
     query = select(func.coalesce(func.sum(reconciliations.c.unannounced), 0), func.count()).where(
         reconciliations.c.ended_at >= since, reconciliations.c.unannounced > 0
     )
@@ -62,16 +63,16 @@ def unannounced_since(connection: Connection, since: datetime) -> tuple[int, int
 
 
 def open_conflict(
-    connection: Connection, athlete_id: int, missing: Sequence[int], held: int, now: datetime
+    connection: Connection, athlete_id: int, missing: Sequence[int], stored: int, now: datetime
 ) -> None:
-    """Ask once: an open question is added to, an answered one is not repeated."""
-    if _answered(connection, athlete_id, missing):
+    """Open a conflict about missing activities, or extend the open one; a decided one is not repeated."""
+    if _was_dismissed(connection, athlete_id, missing):
         return
-    question = _open_question(connection, athlete_id)
-    if question is not None:
-        _ask_about(connection, question, sorted({*_missing(question), *missing}), held)
+    conflict = _open_conflict(connection, athlete_id)
+    if conflict is not None:
+        _change_detail(connection, conflict, sorted({*_missing(conflict), *missing}), stored)
         return
-    detail = _detail(missing, held)
+    detail = _detail(missing, stored)
     connection.execute(
         conflicts.insert().values(
             id=uuid7(int(now.timestamp() * 1000)),
@@ -84,65 +85,66 @@ def open_conflict(
     )
 
 
-def _answered(connection: Connection, athlete_id: int, missing: Sequence[int]) -> bool:
-    """Whether a person has said that all of these are to be kept."""
-    kept = select(conflicts.c.detail).where(
+def _was_dismissed(connection: Connection, athlete_id: int, missing: Sequence[int]) -> bool:
+    """Return True when a person has already decided to keep all of these."""
+    dismissed = select(conflicts.c.detail).where(
         conflicts.c.athlete_id == athlete_id, conflicts.c.status == "dismissed"
     )
-    answers = (msgspec.json.decode(row.detail)["missing"] for row in connection.execute(kept))
-    return any(set(missing) <= set(answer) for answer in answers)
+    decided = (msgspec.json.decode(row.detail)["missing"] for row in connection.execute(dismissed))
+    return any(set(missing) <= set(numbers) for numbers in decided)
 
 
-def settle(connection: Connection, sweep: StoreReconciliation, now: datetime) -> None:
-    """What is listed again, asked for or gone meanwhile is in doubt no more; the rest of the question stays.
+def settle(connection: Connection, result: StoreReconciliation, now: datetime) -> None:
+    """Remove activities from the open conflict that need no decision any more, and close an empty one.
 
-    When nothing is left of it, nobody need answer any more.
+    Those are activities that are listed again, that a job is already checking, or that are deleted.
     """
-    question = _open_question(connection, sweep.athlete_id)
-    if question is None:
+    conflict = _open_conflict(connection, result.athlete_id)
+    if conflict is None:
         return
-    known = {record.id for record in sweep.records}
-    known |= {int(spec.key.partition(":")[2]) for spec in sweep.missing}
-    doubtful = [number for number in _missing(question) if number not in known]
-    live = select(strava_activities.c.id).where(
-        strava_activities.c.athlete_id == sweep.athlete_id,
-        strava_activities.c.id.in_(doubtful),
+    resolved = {record.id for record in result.records}
+    resolved |= {int(spec.key.partition(":")[2]) for spec in result.missing}
+    unresolved = [number for number in _missing(conflict) if number not in resolved]
+    existing = select(strava_activities.c.id).where(
+        strava_activities.c.athlete_id == result.athlete_id,
+        strava_activities.c.id.in_(unresolved),
         strava_activities.c.sync_status != "deleted",
     )
-    left = sorted(connection.execute(live).scalars())
-    if left:
-        _ask_about(connection, question, left, msgspec.json.decode(question.detail)["held"])
+    remaining = sorted(connection.execute(existing).scalars())
+    if remaining:
+        _change_detail(connection, conflict, remaining, msgspec.json.decode(conflict.detail)["held"])
     else:
-        closed = update(conflicts).where(conflicts.c.id == question.id)
+        closed = update(conflicts).where(conflicts.c.id == conflict.id)
         connection.execute(closed.values(status="settled", resolved_at=now))
 
 
-def _open_question(connection: Connection, athlete_id: int) -> Row[Any] | None:
-    mine = select(conflicts).where(conflicts.c.athlete_id == athlete_id, conflicts.c.status == "open")
-    return connection.execute(mine).first()
+def _open_conflict(connection: Connection, athlete_id: int) -> Row[Any] | None:
+    query = select(conflicts).where(conflicts.c.athlete_id == athlete_id, conflicts.c.status == "open")
+    return connection.execute(query).first()
 
 
-def _missing(question: Row[Any]) -> list[int]:
-    found: list[int] = msgspec.json.decode(question.detail)["missing"]
-    return found
+def _missing(conflict: Row[Any]) -> list[int]:
+    missing: list[int] = msgspec.json.decode(conflict.detail)["missing"]
+    return missing
 
 
-def _detail(missing: Sequence[int], held: int) -> str:
-    return msgspec.json.encode({"missing": list(missing), "held": held}).decode()
+def _detail(missing: Sequence[int], stored: int) -> str:
+    return msgspec.json.encode({"missing": list(missing), "held": stored}).decode()
 
 
-def _ask_about(connection: Connection, question: Row[Any], missing: Sequence[int], held: int) -> None:
-    detail = _detail(missing, held)
-    connection.execute(update(conflicts).where(conflicts.c.id == question.id).values(detail=detail))
+def _change_detail(connection: Connection, conflict: Row[Any], missing: Sequence[int], stored: int) -> None:
+    detail = _detail(missing, stored)
+    connection.execute(update(conflicts).where(conflicts.c.id == conflict.id).values(detail=detail))
 
 
 def open_conflicts(connection: Connection) -> Sequence[Row[Any]]:
+    """Return the open conflicts of all athletes, oldest first."""
     query = select(conflicts).where(conflicts.c.status == "open").order_by(conflicts.c.id)
     return connection.execute(query).all()
 
 
 def resolve(connection: Connection, conflict_id: str, status: str, now: datetime) -> Row[Any] | None:
-    """Close an open question; returns it, or None when it is not open."""
+    """Close an open conflict with a decision; return it, or None when it is not open."""
     still_open = (conflicts.c.id == conflict_id) & (conflicts.c.status == "open")
     return connection.execute(
         update(conflicts).where(still_open).values(status=status, resolved_at=now).returning(conflicts)

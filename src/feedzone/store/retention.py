@@ -1,4 +1,4 @@
-"""What is finished and old goes: RETENTION_DAYS; the journal of calls after its own time."""
+"""Delete finished rows that are older than RETENTION_DAYS, and old rows of the call log."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ from .schema.tables import activity_changes, reconciliations, token_uses, webhoo
 
 
 class Retention:
-    """Keeps finished webhook events, the audit trail, comparisons and the log of token uses for `days`.
-
-    None: for ever.
-    """
+    """Keep finished events, the audit trail, reconciliations and token uses for `days`; None: forever."""
 
     def __init__(self, database: Database, clock: Clock, days: int | None) -> None:
         self._database = database
@@ -24,7 +21,7 @@ class Retention:
         self._age = None if days is None else timedelta(days=days)
 
     async def prune(self) -> int:
-        """Remove what is older; returns the number of rows. What waits or failed stays, however old."""
+        """Delete older rows and return their number. Pending and failed events stay, however old."""
         now, age = self._clock.now(), self._age
 
         def body(connection: Connection) -> int:
@@ -42,5 +39,5 @@ class Retention:
             return calls + sum(connection.execute(statement).rowcount for statement in statements)
 
         removed = await self._database.write(body)
-        await self._database.scrub()
+        await self._database.erase_deleted()
         return removed

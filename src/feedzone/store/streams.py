@@ -1,4 +1,4 @@
-"""Streams: one compressed Parquet blob an activity (stream_blob.py), or why there is none."""
+"""Store streams: one compressed Parquet blob per activity (stream_codec.py), or why there is none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .engine.dialect import insert_for
 from .schema.tables import activity_streams
 
 _ROW = select(activity_streams).where(activity_streams.c.activity_id == bindparam("activity"))
-_STATE = select(activity_streams.c.state, activity_streams.c.blob.is_not(None).label("stored")).where(
+_STATE = select(activity_streams.c.state, activity_streams.c.blob.is_not(None).label("has_blob")).where(
     activity_streams.c.activity_id == bindparam("activity")
 )
 _STALE = (
@@ -26,16 +26,16 @@ _STALE = (
 @cache
 def _upsert(dialect: str) -> Any:
     statement = insert_for(dialect, activity_streams)
-    given = ("athlete_id", "state", "channels", "samples", "blob", "fetched_at")
+    names = ("athlete_id", "state", "channels", "samples", "blob", "fetched_at")
     return statement.on_conflict_do_update(
-        index_elements=["activity_id"], set_={name: statement.excluded[name] for name in given}
+        index_elements=["activity_id"], set_={name: statement.excluded[name] for name in names}
     )
 
 
 def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
-    """Write the streams; what is already there is not lost to an answer that has none."""
-    held = connection.execute(_STATE, {"activity": streams.activity_id}).first()
-    if held is not None and held.stored and streams.state == "pending":
+    """Write the streams. A response without streams does not replace stored ones."""
+    stored = connection.execute(_STATE, {"activity": streams.activity_id}).first()
+    if stored is not None and stored.has_blob and streams.state == "pending":
         return
     row = {
         "activity_id": streams.activity_id,
@@ -50,9 +50,10 @@ def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
 
 
 def mark_stale(connection: Connection, activity_id: int) -> None:
-    """A new detail is stored, the streams that belong to it are not: these are shown, and asked for again."""
+    """Mark the streams as pending: the detail is newer. They stay visible until new ones are fetched."""
     connection.execute(_STALE, {"activity": activity_id})
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:
+    """Return the whole row."""
     return connection.execute(_ROW, {"activity": activity_id}).first()

@@ -1,4 +1,4 @@
-"""The push subscriptions we know to be ours."""
+"""Store our push subscription: at most one is active."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ _ACTIVE = select(webhook_subscriptions.c.subscription_id).where(webhook_subscrip
 
 
 def active_ids(connection: Connection) -> set[int]:
-    """Events of other subscriptions are not ours; empty until we know our own."""
+    """Return the ids of our subscription; empty until it is known.
+
+    Events of other subscriptions are not for us.
+    """
     return set(connection.execute(_ACTIVE).scalars())
 
 
 def active_since(connection: Connection) -> datetime | None:
-    """When ours was made, as Strava says; None: we know of none."""
+    """Return when Strava created our subscription; None: there is none."""
     query = select(func.max(webhook_subscriptions.c.created_at)).where(
         webhook_subscriptions.c.is_active.is_(True)
     )
@@ -29,7 +32,7 @@ def active_since(connection: Connection) -> datetime | None:
 
 
 def remember(connection: Connection, subscription_id: int, callback_url: str, created_at: datetime) -> None:
-    """This one is ours now, and no other (Strava allows an application one)."""
+    """Store this subscription as our only one. Strava allows one per application."""
     forget(connection)
     values = {"callback_url": callback_url, "created_at": created_at, "is_active": True}
     connection.execute(
@@ -41,12 +44,13 @@ def remember(connection: Connection, subscription_id: int, callback_url: str, cr
 
 
 def forget(connection: Connection) -> None:
-    """We have no subscription (any more)."""
+    """Store that there is no active subscription."""
     connection.execute(update(webhook_subscriptions).values(is_active=False))
     athletes.set_subscription(connection, active=False)
 
 
 def listing(connection: Connection) -> Sequence[Row[Any]]:
+    """Return all subscriptions that were ever ours, newest first."""
     return connection.execute(
         select(webhook_subscriptions).order_by(webhook_subscriptions.c.created_at.desc())
     ).all()

@@ -1,4 +1,4 @@
-"""Token pairs: encrypted, and refreshed by one caller at a time across all processes (guarantee 5)."""
+"""Store token pairs, encrypted; only one caller refreshes a pair at a time (guarantee 5)."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ _CLAIM = (
     .values(
         refresh_lease_owner=bindparam("holder"),
         refresh_lease_until=bindparam("until"),
-        # Whoever let a claim run out died with it: Strava may have answered all the same.
+        # The process that let its claim expire has crashed, but Strava may have received its request.
         refresh_uncertain_at=func.coalesce(_columns.refresh_uncertain_at, _columns.refresh_lease_until),
     )
 )
-_NOTE_USE = token_uses.insert()
-_REFUSED = _columns.status == "needs_reauth"
-_IT_WORKS = {
-    "status": case((_REFUSED, "active"), else_=_columns.status),
-    "status_reason": case((_REFUSED, None), else_=_columns.status_reason),
+_INSERT_USE = token_uses.insert()
+_REJECTED = _columns.status == "needs_reauth"
+_ACTIVE_AGAIN = {
+    "status": case((_REJECTED, "active"), else_=_columns.status),
+    "status_reason": case((_REJECTED, None), else_=_columns.status_reason),
 }
-"""Another process, whose clock is ahead, may have used the same refresh token, and been refused."""
+"""Undo `needs_reauth`: a process with a fast clock may have used the same refresh token without success."""
 
 
 class TokenTable:
@@ -95,29 +95,29 @@ class TokenTable:
         now = self._clock.now()
 
         def body(connection: Connection) -> bool:
-            stored = connection.execute(
+            rows = connection.execute(
                 update(strava_athletes)
-                # Whoever has taken the claim over meanwhile: this is the pair that Strava holds for valid.
+                # Even if another process has taken over the claim: Strava accepts only this pair.
                 .where(_columns.id == athlete_id, _columns.token_generation == generation)
-                .values(**self._values(athlete_id, grant, generation + 1, now), **_IT_WORKS)
+                .values(**self._values(athlete_id, grant, generation + 1, now), **_ACTIVE_AGAIN)
             ).rowcount
-            if stored:
+            if rows:
                 _note_use(connection, athlete_id, "refresh", generation, "ok", now)
             elif athletes.statuses(connection, [athlete_id]).get(athlete_id) == "deauthorized":
                 self._revoke(connection, athlete_id, grant, now)
-            return stored == 1
+            return rows == 1
 
         return await self._database.write(body)
 
     def _revoke(self, connection: Connection, athlete_id: int, grant: TokenGrant, now: datetime) -> None:
-        """The athlete has left while the pair was replaced: it is this one that Strava must end (pain 28)."""
+        """Enqueue the revocation of a pair that arrived after the athlete disconnected."""
         sealed = self._vault.seal(grant.refresh_token, owner=owner_of(athlete_id))
         enqueue(connection, [revoke_job(athlete_id, sealed)], now)
 
     def save_exchanged(
         self, connection: Connection, athlete_id: int, grant: TokenGrant, now: datetime
     ) -> None:
-        """Store the pair of a new consent; it ends every older generation."""
+        """Store the pair of a new consent. It invalidates every older generation."""
         generation = connection.execute(
             select(_columns.token_generation).where(_columns.id == athlete_id)
         ).scalar_one()
@@ -173,14 +173,14 @@ class TokenTable:
         return await self._database.write(lambda c: c.execute(statement).rowcount == 1)
 
     def rotate_keys(self, connection: Connection) -> int:
-        """Encrypt every stored token with the newest key; returns how many athletes were changed.
+        """Encrypt every stored token with the newest key; return the number of changed athletes.
 
-        Tokens that wait in jobs to be revoked are sealed anew, too.
+        Tokens in jobs that wait to revoke them are also encrypted again.
         """
-        self._rotate_waiting(connection)
+        self._rotate_revocations(connection)
         changed = 0
-        held = select(strava_athletes).where(_columns.refresh_token_encrypted.is_not(None))
-        for row in connection.execute(held.with_for_update()).all():
+        with_tokens = select(strava_athletes).where(_columns.refresh_token_encrypted.is_not(None))
+        for row in connection.execute(with_tokens.with_for_update()).all():
             if not self._vault.needs_rotation(row.refresh_token_encrypted):
                 continue
             owner = owner_of(row.id)
@@ -199,20 +199,20 @@ class TokenTable:
             changed += 1
         return changed
 
-    def _rotate_waiting(self, connection: Connection) -> None:
-        waiting = select(jobs.c.id, jobs.c.athlete_id, jobs.c.hint).where(jobs.c.kind == "revoke_athlete")
-        for row in connection.execute(waiting.with_for_update()).all():
+    def _rotate_revocations(self, connection: Connection) -> None:
+        revocations = select(jobs.c.id, jobs.c.athlete_id, jobs.c.hint).where(jobs.c.kind == "revoke_athlete")
+        for row in connection.execute(revocations.with_for_update()).all():
             hint = decode_hint(row.hint)
             if not isinstance(hint, RevokeHint) or hint.sealed_token is None:
                 continue
             owner = owner_of(row.athlete_id)
             sealed = self._vault.seal(self._vault.open(hint.sealed_token, owner=owner), owner=owner)
-            renewed = encode_hint(msgspec.structs.replace(hint, sealed_token=sealed))
-            connection.execute(update(jobs).where(jobs.c.id == row.id).values(hint=renewed))
+            new_hint = encode_hint(msgspec.structs.replace(hint, sealed_token=sealed))
+            connection.execute(update(jobs).where(jobs.c.id == row.id).values(hint=new_hint))
 
 
 def owner_of(athlete_id: int) -> str:
-    """Whom an encrypted token belongs to: it cannot be opened as another athlete's."""
+    """Return the owner that an encrypted token is bound to, so that no other athlete's row can use it."""
     return f"athlete:{athlete_id}"
 
 
@@ -227,4 +227,4 @@ def _note_use(
         "generation": generation,
         "outcome": outcome,
     }
-    connection.execute(_NOTE_USE, use)
+    connection.execute(_INSERT_USE, use)

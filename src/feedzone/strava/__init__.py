@@ -1,1 +1,1 @@
-"""The only package that knows Strava's URLs, JSON and headers."""
+"""The only package with Strava's URLs, JSON and headers (docs/strava-api.md)."""

@@ -1,6 +1,6 @@
-"""What the application itself asks of Strava: tokens and the push subscription.
+"""The calls that the application makes for itself: tokens and the push subscription.
 
-None of these calls counts against the rate limit (contract sections 3, 4, 5 and 8).
+None of them counts against the rate limit (docs/strava-api.md#rate-limits).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import msgspec
 from ..domain.athlete import REQUESTED_SCOPES, AthleteProfile, TokenGrant
 from ..errors import PermanentError, TransientError
 from ..ports import Request, Response, Transport
-from . import answers, payloads
+from . import payloads, responses
 from .payloads import Subscription
 
 
 class StravaApplication:
     """OAuth and push subscriptions of one Strava application.
 
-    `api_base` and `oauth_base` are two settings, because the API's host will move and OAuth's will not
-    (contract section 1).
+    `api_base` and `oauth_base` are two settings, because the API will move to another host and OAuth will
+    not (docs/strava-api.md#hosts).
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class StravaApplication:
         self._timeout_s = timeout_s
 
     def consent_url(self, redirect_uri: str, state: str, *, force: bool = False) -> str:
-        """Where the athlete's browser is sent (contract section 2)."""
+        """Return the address of Strava's consent page (docs/strava-api.md#authorize)."""
         query = {
             "client_id": self._client["client_id"],
             "redirect_uri": redirect_uri,
@@ -54,12 +54,12 @@ class StravaApplication:
         return f"{self._oauth_base}/authorize?{urlencode(query)}"
 
     async def exchange(self, code: str) -> tuple[TokenGrant, AthleteProfile]:
-        """Exchange a consent's single-use code. Raises SeatsFull, PermanentError for a bad code."""
+        """Exchange a consent's single-use code. Raises SeatsFull, or PermanentError for a bad code."""
         members = await self._token("POST oauth/token", {"grant_type": "authorization_code", "code": code})
         try:
             return payloads.grant(members), payloads.athlete(members["athlete"])
         except (KeyError, TypeError, msgspec.ValidationError) as problem:
-            raise TransientError(200, f"not a token answer: {problem}", call="POST oauth/token") from None
+            raise TransientError(200, f"not a token response: {problem}", call="POST oauth/token") from None
 
     async def refresh(self, refresh_token: str) -> TokenGrant:
         """Exchange a refresh token. Raises TokenRevoked when Strava does not accept it."""
@@ -68,31 +68,34 @@ class StravaApplication:
         try:
             return payloads.grant(members)
         except (KeyError, TypeError, msgspec.ValidationError) as problem:
-            raise TransientError(200, f"not a token answer: {problem}", call="POST oauth/token") from None
+            raise TransientError(200, f"not a token response: {problem}", call="POST oauth/token") from None
 
     async def _token(self, call: str, form: Mapping[str, str]) -> dict[str, object]:
         response = await self._send("POST", f"{self._oauth_base}/token", form={**self._client, **form})
-        body = answers.check(response, call, token_endpoint=True)
+        body = responses.check(response, call, token_endpoint=True)
         try:
-            members = answers.decode(body, response.status, call)
+            members = responses.decode(body, response.status, call)
         except TransientError:
-            # Its excerpt could hold the pair that broke off.
-            raise TransientError(response.status, "the answer is not JSON", call=call) from None
+            # Without the body: a truncated one may contain a token pair.
+            raise TransientError(response.status, "the response is not JSON", call=call) from None
         return members if isinstance(members, dict) else {}
 
     async def revoke(self, token: str) -> None:
-        """Give the access up; 200 also when it is gone already (contract section 5)."""
+        """Revoke the access. Strava answers 200 also when it is already revoked.
+
+        See docs/strava-api.md#revoke.
+        """
         pair = f"{self._client['client_id']}:{self._client['client_secret']}"
         headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         response = await self._send(
             "POST", f"{self._oauth_base}/revoke", headers=headers, form={"token": token}
         )
-        answers.check(response, "POST oauth/revoke", token_endpoint=True)
+        responses.check(response, "POST oauth/revoke", token_endpoint=True)
 
     async def subscriptions(self) -> list[Subscription]:
         response = await self._send("GET", f"{self._api_base}/push_subscriptions", params=self._client)
         call = "GET push_subscriptions"
-        members = answers.decode(answers.check(response, call), response.status, call)
+        members = responses.decode(responses.check(response, call), response.status, call)
         try:
             return msgspec.convert(members, list[Subscription], strict=False)
         except msgspec.ValidationError as problem:
@@ -101,11 +104,11 @@ class StravaApplication:
             ) from None
 
     async def subscribe(self, callback_url: str, verify_token: str) -> Subscription:
-        """Create the subscription; Strava calls `callback_url` back before this returns."""
+        """Create the subscription. Strava calls `callback_url` before this returns."""
         form = {**self._client, "callback_url": callback_url, "verify_token": verify_token}
         response = await self._send("POST", f"{self._api_base}/push_subscriptions", form=form)
         call = "POST push_subscriptions"
-        members = answers.decode(answers.check(response, call), response.status, call)
+        members = responses.decode(responses.check(response, call), response.status, call)
         try:
             return msgspec.convert(members, Subscription, strict=False)
         except msgspec.ValidationError as problem:
@@ -114,7 +117,7 @@ class StravaApplication:
     async def unsubscribe(self, subscription_id: int) -> None:
         url = f"{self._api_base}/push_subscriptions/{subscription_id}"
         response = await self._send("DELETE", url, params=self._client)
-        answers.check(response, "DELETE push_subscriptions")
+        responses.check(response, "DELETE push_subscriptions")
 
     async def _send(
         self,

@@ -1,4 +1,4 @@
-"""Strava's API on behalf of an athlete (ports.StravaApi)."""
+"""Strava's API, called on behalf of an athlete (ports.StravaApi)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from ..errors import (
     TransportFailure,
 )
 from ..ports import Clock, Request, Response
-from . import answers, payloads
+from . import payloads, responses
 from .application import StravaApplication
 from .limiter import Limiter
 from .tokens import TokenKeeper
 
 STREAM_KEYS = "time,distance,latlng,altitude,velocity_smooth,heartrate,cadence,watts,temp,moving,grade_smooth"
-"""All of contract section 7; without `keys` only `distance` comes back."""
+"""All channels that Strava has; without `keys` it sends only `distance` (docs/strava-api.md#streams)."""
 
 PHOTO_PARAMS = {"size": "5000", "photo_sources": "true"}
-"""Without a size there are thumbnails or placeholders only (pain 22); without sources, at times, nothing."""
+"""Without a size Strava sends only thumbnails or placeholders; without sources, sometimes nothing."""
 
 
 class StravaClient:
-    """Each call has the timeout SYNC_TIMEOUT_MS, goes through the limiter, and knows when to refresh."""
+    """Calls Strava with SYNC_TIMEOUT_MS, through the limiter, with a token that is refreshed if needed."""
 
     def __init__(
         self,
@@ -56,20 +56,20 @@ class StravaClient:
     async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord:
         call = f"GET activities/{activity_id}"
         response = await self._get(athlete_id, f"/activities/{activity_id}", {}, call)
-        return payloads.activity(answers.check(response, call), "detail", call)
+        return payloads.activity(responses.check(response, call), "detail", call)
 
     async def streams(self, athlete_id: int, activity_id: int) -> bytes:
         call = f"GET activities/{activity_id}/streams"
         params = {"keys": STREAM_KEYS, "key_by_type": "true"}
         response = await self._get(athlete_id, f"/activities/{activity_id}/streams", params, call)
-        body = answers.check(response, call)
-        # An empty set comes as [] as well as {}.
-        return body if isinstance(answers.decode(body, response.status, call), dict) else b"{}"
+        body = responses.check(response, call)
+        # Strava sends an empty set as [] or as {}.
+        return body if isinstance(responses.decode(body, response.status, call), dict) else b"{}"
 
     async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
         call = f"GET activities/{activity_id}/photos"
         response = await self._get(athlete_id, f"/activities/{activity_id}/photos", PHOTO_PARAMS, call)
-        return payloads.photos(answers.check(response, call), call)
+        return payloads.photos(responses.check(response, call), call)
 
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
@@ -78,22 +78,22 @@ class StravaClient:
         params = {"page": str(page), "per_page": str(per_page)}
         params |= {name: str(at) for name, at in (("after", after), ("before", before)) if at is not None}
         response = await self._get(athlete_id, "/athlete/activities", params, call)
-        return payloads.activity_page(answers.check(response, call), call)
+        return payloads.activity_page(responses.check(response, call), call)
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
-        # The one call that needs no more than every consent grants.
+        # This call works with the scopes that every consent grants.
         response = await self._get(athlete_id, "/athlete", {}, "GET athlete", any_scope=True)
-        body = answers.check(response, "GET athlete")
+        body = responses.check(response, "GET athlete")
         try:
-            return payloads.athlete(answers.decode(body, response.status, "GET athlete"))
+            return payloads.athlete(responses.decode(body, response.status, "GET athlete"))
         except msgspec.ValidationError:
             raise TransientError(
-                response.status, "the answer is not an athlete", call="GET athlete"
+                response.status, "the response is not an athlete", call="GET athlete"
             ) from None
 
     async def gear(self, athlete_id: int) -> GearListing:
         response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
-        return payloads.gear(answers.check(response, "GET athlete"), "GET athlete")
+        return payloads.gear(responses.check(response, "GET athlete"), "GET athlete")
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         try:
@@ -108,24 +108,24 @@ class StravaClient:
     async def _get(
         self, athlete_id: int, path: str, params: Mapping[str, str], call: str, *, any_scope: bool = False
     ) -> Response:
-        """One GET; a token that Strava rejects is replaced once (contract section 10).
+        """Send one GET; replace a token that Strava rejects, once (docs/strava-api.md#errors).
 
-        Raises NeedsScope, without a call, where Strava has said so before: only a new consent changes it.
+        Raises NeedsScope without a call if Strava has answered so before: only a new consent changes that.
         """
         pair = await self._tokens.usable(athlete_id)
         if pair.status == "needs_scope" and not any_scope:
             raise NeedsScope(401, "activity:read is not granted", call=call)
         response = await self._send(pair, path, params, call)
-        if response.status == 401 and isinstance(answers.error_of(response, call), NeedsRefresh):
+        if response.status == 401 and isinstance(responses.error_of(response, call), NeedsRefresh):
             pair = await self._tokens.replace(pair)
             response = await self._send(pair, path, params, call)
         return response
 
     async def _send(self, pair: TokenRow, path: str, params: Mapping[str, str], call: str) -> Response:
-        """One GET, tried again at once when it fails in passing, so that a blip costs the job no attempt."""
+        """Send one GET. Repeat it at once after a transient failure, so that it costs the job no attempt."""
         headers = {"Authorization": f"Bearer {pair.access_token}"}
         request = Request("GET", f"{self._api_base}{path}", headers, params)
-        pauses = list(answers.PAUSES_S)
+        pauses = list(responses.PAUSES_S)
         failed: Response | TransportFailure | None = None
         while True:
             try:
@@ -135,11 +135,12 @@ class StravaClient:
             except TransportFailure as failure:
                 failed = failure
                 if isinstance(failure, CallOverdue):
-                    del pauses[1:]  # two long waits are as much as a run has time for
+                    del pauses[1:]  # a run has time for two long waits
                 if not pauses:
                     raise
             except StravaFails:
-                # A job that has asked says what came of it, lest it wait and ask for ever.
+                # A job that has sent its call ends with that call's failure: if it waited for the
+                # breaker instead, it could repeat the call forever.
                 if failed is None:
                     raise
                 if isinstance(failed, Response):

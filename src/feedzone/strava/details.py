@@ -1,4 +1,4 @@
-"""What a detail has beyond the typed columns (payloads.py): laps, splits, the whole track, the gear."""
+"""The parts of a detail without a typed column (payloads.py): laps, splits, full track, gear."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def parts(detail: str) -> ActivityDetails:
-    """Read a detail as it was received. What is of an unexpected shape is left out, never fatal."""
+    """Read a detail as it was received. Leave out parts of an unexpected shape; never raise."""
     try:
         members = _members.decode(detail)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -44,7 +44,7 @@ def _member(members: dict[str, msgspec.Raw], name: str, kind: Any, otherwise: T)
     if raw is None or bytes(raw) == b"null":
         return otherwise
     try:
-        found: T = msgspec.json.decode(raw, type=kind, strict=False)
+        value: T = msgspec.json.decode(raw, type=kind, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return otherwise
-    return found
+    return value

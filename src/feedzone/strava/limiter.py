@@ -1,4 +1,7 @@
-"""Sends calls under the budget: reserved before, corrected after (contract section 10)."""
+"""Sends calls within the budget: reserved before the call, corrected after it.
+
+See docs/strava-api.md#rate-limits.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,20 @@ from ..domain.quota.demand import OTHERS
 from ..domain.quota.windows import ApiCall, Reservation, Usage, parse_usage
 from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
 from ..ports import BreakerRows, BudgetRows, CallSink, Request, Response, Transport
-from .answers import error_of
+from .responses import error_of
 
 FAILURES, CALLS = 9, 3
-"""So many failures in a row, at so many different calls: no single activity that Strava cannot show."""
+"""The failures in a row, and the number of different calls among them, that open the circuit breaker.
+
+Different calls, because Strava may be unable to show one activity and still work otherwise.
+"""
 
 _IDS = re.compile(r"(?<=/)[a-z]?\d+")
 _ACTIVITY = re.compile(r"GET activities/(\d+)")
 
 
 class Limiter:
-    """Every call that Strava counts goes through here; all of ours are reads."""
+    """Sends every call that Strava counts; all calls of feedzone are reads."""
 
     def __init__(
         self,
@@ -38,12 +44,12 @@ class Limiter:
         self._clock = clock
         self._failures = 0
         self._failed: set[str] = set()
-        """How often Strava has failed since it last answered, and at which calls."""
+        """The number of failures since Strava last answered, and the calls that failed."""
 
     async def send(self, request: Request, timeout: float, call: str) -> Response:
         """Send a counted call. Raises QuotaSpent or ApplicationPaused, without sending, when it must wait."""
         job = running_job.get()
-        # Outside of jobs somebody waits for the answer.
+        # Outside of jobs a person waits for the response.
         leave = await self._budget.reserve(job.lane if job else Lane.INTERACTIVE)
         try:
             response, usage, at = await self._send(request, timeout, call)
@@ -66,11 +72,11 @@ class Limiter:
         if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
             raise await self._breaker.open_inactive(str(error))
         if leave.probe and (response.status < 400 or response.status == 404):
-            await self._breaker.close()  # whoever is switched off gets 403 for everything
+            await self._breaker.close()  # an application that is switched off gets 403 for everything
         return response
 
     async def _struck(self, leave: Reservation, call: str, reason: str) -> None:
-        """Strava failed at a call. At one call after the other: then it fails at all of them (pain 49)."""
+        """Count a failed call; open the breaker when enough different calls fail in a row."""
         self._failures += 1
         self._failed.add(call)
         if leave.probe:
@@ -83,22 +89,23 @@ class Limiter:
     async def _answered(self, leave: Reservation, usage: Usage, at: datetime) -> None:
         if not usage and not leave.alone:
             return
-        theirs = await self._budget.answered(leave, usage, at)
-        if theirs > 0:
-            now = self._clock.plain.now()
-            self._journal.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, theirs))
+        foreign = await self._budget.answered(leave, usage, at)
+        if foreign > 0:
+            now = self._clock.machine.now()
+            self._journal.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, foreign))
 
     async def _send(self, request: Request, timeout: float, call: str) -> tuple[Response, Usage, datetime]:
-        """The call itself, which the journal hears of however it ends: also when nobody waits any longer.
+        """Send the call and record it in the call log, also when it fails or is cancelled.
 
-        Returns what its headers say of the windows, and at which instant of Strava's clock they said so.
+        Returns the response, the window usage in its headers, and the instant of that usage by Strava's
+        clock.
         """
-        sent_at, status, counted = self._clock.plain.now(), None, True
+        sent_at, status, counted = self._clock.machine.now(), None, True
         usage: Usage = {}
         try:
             response = await self._transport.send(request, timeout)
             status, usage = response.status, parse_usage(response.headers)
-            at = self._clock.heard(response.headers.get("date"), sent_at, self._clock.plain.now())
+            at = self._clock.observe(response.headers.get("date"), sent_at, self._clock.machine.now())
         except TransportFailure as failure:
             counted = failure.acted is not False
             raise
@@ -111,8 +118,8 @@ class Limiter:
                     athlete_id=job.athlete_id if job else None,
                     endpoint=endpoint_of(call),
                     status=status,
-                    # The machine's clock may be set back meanwhile.
-                    ms=max(0, round((self._clock.plain.now() - sent_at).total_seconds() * 1000)),
+                    # Not negative, even if the machine's clock is set back during the call.
+                    ms=max(0, round((self._clock.machine.now() - sent_at).total_seconds() * 1000)),
                     usage=usage,
                     counted=counted,
                     activity_id=activity_of(call),
@@ -122,11 +129,11 @@ class Limiter:
 
 
 def endpoint_of(call: str) -> str:
-    """What was asked, without whose: `GET activities/7/streams` is `GET activities/{id}/streams`."""
+    """Return the call without its ids: `GET activities/7/streams` becomes `GET activities/{id}/streams`."""
     return _IDS.sub("{id}", call).partition(" page ")[0]
 
 
 def activity_of(call: str) -> int | None:
-    """Which activity was asked for: 7 of `GET activities/7/streams`; None for calls that ask for none."""
-    found = _ACTIVITY.match(call)
-    return int(found.group(1)) if found else None
+    """Return the activity id in a call: 7 for `GET activities/7/streams`; None where there is none."""
+    match = _ACTIVITY.match(call)
+    return int(match.group(1)) if match else None

@@ -1,4 +1,4 @@
-"""Strava's JSON, typed: what we read of it, and how it becomes our columns (contract section 6)."""
+"""Read Strava's JSON into typed values, and those into columns (docs/strava-api.md#resources)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ..domain.gear import GearKind, GearListing, GearRecord
 from ..domain.photos import Photo
 from ..errors import TransientError
 
-# Absent and null are not the same: a summary lacks what only the detail has.
+# Absent and null are not the same: a summary lacks members that only the detail has.
 Text = str | msgspec.UnsetType | None
-# What no column can hold makes no sense either: it is left out, and stays in the JSON as received.
+# A number that fits no column makes no sense either: leave it out; the JSON as received keeps it.
 Whole = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] | msgspec.UnsetType | None
 Long = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | msgspec.UnsetType | None
 Number = float | msgspec.UnsetType | None
@@ -89,12 +89,14 @@ _pages = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def activity(body: bytes, level: Level, call: str) -> ActivityRecord:
-    """Read one activity. A member of an unexpected type is left out of the columns, never fatal:
-    `raw` keeps it. Raises TransientError when the answer is not an activity at all."""
+    """Read one activity. Raises TransientError when the response is not an activity at all.
+
+    A member of an unexpected type is no error: it has no column value, and `raw` keeps it.
+    """
     try:
         raw = body.decode()
     except UnicodeDecodeError:
-        raise TransientError(200, "the answer is not UTF-8", body=_excerpt(body), call=call) from None
+        raise TransientError(200, "the response is not UTF-8", body=_excerpt(body), call=call) from None
     try:
         parsed = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -107,12 +109,12 @@ def activity_page(body: bytes, call: str) -> list[ActivityRecord]:
     try:
         entries = _pages.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise TransientError(200, "the answer is not a list", body=_excerpt(body), call=call) from None
+        raise TransientError(200, "the response is not a list", body=_excerpt(body), call=call) from None
     return [activity(bytes(entry), "summary", call) for entry in entries]
 
 
 def _leniently(body: bytes, call: str) -> _Activity:
-    """Read member by member, dropping what does not fit."""
+    """Read member by member, without the members that do not fit."""
     try:
         members = msgspec.json.decode(body)
         known: dict[str, Any] = {}
@@ -126,7 +128,7 @@ def _leniently(body: bytes, call: str) -> _Activity:
                     raise
         return _Activity(**known)
     except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
-        raise TransientError(200, "the answer is not an activity", body=_excerpt(body), call=call) from None
+        raise TransientError(200, "the response is not an activity", body=_excerpt(body), call=call) from None
 
 
 _CONVERTED = {
@@ -153,7 +155,7 @@ def _columns(parsed: _Activity) -> dict[str, Any]:
     _convert(columns, "utc_offset", parsed.utc_offset, _seconds)
     local = columns.get("start_date_local")
     if local is not None:
-        # Strava shows a hidden start time as 00:00:01 (contract, pain 54).
+        # Strava shows a hidden start time as 00:00:01 (docs/strava-api.md#resources).
         columns["start_hidden"] = (local.hour, local.minute, local.second) == (0, 0, 1)
     if isinstance(parsed.map, _Map):
         columns["summary_polyline"] = parsed.map.summary_polyline or None
@@ -166,7 +168,7 @@ def _columns(parsed: _Activity) -> dict[str, Any]:
 def _convert(columns: dict[str, Any], name: str, value: Any, convert: Callable[[Any], Any]) -> None:
     if value is msgspec.UNSET:
         return
-    # What cannot be converted is left out, like any member of an unexpected type.
+    # A value that cannot be converted is left out, like any member of an unexpected type.
     with contextlib.suppress(ValueError, OverflowError):
         columns[name] = None if value is None else convert(value)
 
@@ -183,17 +185,17 @@ def _instant(text: str) -> datetime:
 
 
 def _wall_time(text: str) -> datetime:
-    # The Z of start_date_local is not true: it is wall time (contract section 12).
+    # The Z of start_date_local is wrong: it is wall time (docs/strava-api.md#common-misbeliefs).
     return datetime.fromisoformat(text).replace(tzinfo=None, microsecond=0)
 
 
 def iana_name(text: str) -> str:
-    """`(GMT-05:00) America/New_York` without the offset, which ignores daylight saving."""
+    """Return the zone of `(GMT-05:00) America/New_York` without the offset, which ignores summer time."""
     return re.sub(r"^\(GMT[^)]*\)\s*", "", text).strip()
 
 
 def athlete(members: Any) -> AthleteProfile:
-    """Raises msgspec.ValidationError when it is none."""
+    """Return the profile; raise msgspec.ValidationError when `members` is not one."""
     return msgspec.convert(members, AthleteProfile, strict=False)
 
 
@@ -202,16 +204,16 @@ _SUMMARY = b"2"
 
 
 def gear(body: bytes, call: str) -> GearListing:
-    """The gear in an athlete's profile; TransientError when the answer is no profile.
+    """Return the gear in an athlete's profile. Raises TransientError when the response is no profile.
 
-    A summary, which is what a grant without `profile:read_all` gets, tells of no gear; nor does a list
-    that cannot be read in full: what would be missing from it is not gone.
+    A summary, which Strava sends without the scope `profile:read_all`, says nothing about gear. A list
+    that cannot be read in full counts as unknown too: its unreadable entries were not deleted.
     """
     try:
         members = _profiles.decode(body)
         athlete_id = msgspec.json.decode(members["id"], type=int)
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        raise TransientError(200, "the answer is not an athlete", body=_excerpt(body), call=call) from None
+        raise TransientError(200, "the response is not an athlete", body=_excerpt(body), call=call) from None
     if bytes(members.get("resource_state", b"")) == _SUMMARY:
         return GearListing(athlete_id)
     return GearListing(
@@ -232,7 +234,7 @@ def _gear(entry: bytes, kind: GearKind) -> GearRecord:
     members = msgspec.json.decode(entry, type=dict[str, Any])
 
     def member(name: str, of: Any) -> Any:
-        """None for what is missing or of an unexpected type; `raw` keeps it."""
+        """Return None for a member that is missing or has an unexpected type; `raw` keeps it."""
         try:
             return msgspec.convert(members.get(name), of | None)
         except msgspec.ValidationError:
@@ -251,24 +253,24 @@ def _gear(entry: bytes, kind: GearKind) -> GearRecord:
 
 
 def photos(body: bytes, call: str) -> list[Photo]:
-    """The photos of an activity; TransientError when the answer is no list."""
+    """Return the photos of an activity. Raises TransientError when the response is not a list."""
     try:
         entries = _pages.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise TransientError(200, "the answer is not a list", body=_excerpt(body), call=call) from None
+        raise TransientError(200, "the response is not a list", body=_excerpt(body), call=call) from None
     return [_photo(bytes(entry)) for entry in entries]
 
 
 def _photo(entry: bytes) -> Photo:
-    """What cannot be read has no urls, and so is not a real photo yet."""
+    """Return the photo. An unreadable entry has no URLs, and so counts as not processed yet."""
     raw = entry.decode("utf-8", "replace")
     try:
         members = msgspec.json.decode(entry, type=dict[str, Any])
         urls = msgspec.convert(members.get("urls"), dict[str, str])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return Photo(raw, ())
-    found = tuple(urls.values()) if all(urls.values()) else ()
-    return Photo(raw, found, flagged=members.get("placeholder_image") is True)
+    usable = tuple(urls.values()) if all(urls.values()) else ()
+    return Photo(raw, usable, flagged=members.get("placeholder_image") is True)
 
 
 class _Grant(msgspec.Struct):
@@ -278,7 +280,7 @@ class _Grant(msgspec.Struct):
 
 
 def grant(members: Any) -> TokenGrant:
-    """A token pair; `expires_at` is in epoch seconds (contract sections 3 and 4)."""
+    """Return a token pair; `expires_at` is in epoch seconds (docs/strava-api.md#token-exchange)."""
     parsed = msgspec.convert(members, _Grant, strict=False)
     return TokenGrant(
         parsed.access_token, parsed.refresh_token, datetime.fromtimestamp(parsed.expires_at, UTC)
@@ -286,7 +288,10 @@ def grant(members: Any) -> TokenGrant:
 
 
 class Subscription(msgspec.Struct, frozen=True):
-    """A push subscription. The create call's answer may hold the id alone (contract section 8)."""
+    """A push subscription. The response to its creation may contain nothing but the id.
+
+    See docs/strava-api.md#push-subscriptions.
+    """
 
     id: int
     callback_url: str = ""

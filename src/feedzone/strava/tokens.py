@@ -1,4 +1,7 @@
-"""Access tokens, refreshed by one caller at a time across all processes (guarantee 5)."""
+"""Access tokens: one caller at a time, across all processes, refreshes an athlete's pair.
+
+Two refreshes at once could end with a stored pair that Strava has already replaced.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,18 @@ from ..errors import (
     TransportFailure,
 )
 from ..ports import Clock, TokenRows
-from .answers import PAUSES_S
+from .responses import PAUSES_S
 
 REFRESH_BEFORE = timedelta(hours=1)
-"""With more than an hour left Strava gives the same access token back (contract section 4)."""
+"""With more than an hour left Strava returns the same access token (docs/strava-api.md#token-refresh)."""
 
 POLL_S = 0.05
 POLL_MOST_S = 0.8
-"""A refresh usually takes less than a second; one that takes longer is asked for ever less often."""
+"""A refresh by another process usually takes less than a second; the pauses between polls double, up to
+this."""
 
 CLAIM_SLACK_S = 5.0
-"""A claim holds for so much longer than a refresh may take."""
+"""Seconds by which a claim outlasts the longest possible refresh."""
 
 SAVE_TRIES = 8
 
@@ -35,7 +39,7 @@ Refresh = Callable[[str], Awaitable[TokenGrant]]
 
 
 class TokenKeeper:
-    """Gives out usable tokens; `refresh` asks Strava for a new pair, given the refresh token."""
+    """Returns usable tokens; `refresh` asks Strava for a new pair, given the refresh token."""
 
     def __init__(
         self, rows: TokenRows, clock: Clock, refresh: Refresh, *, owner: str, patience_s: float
@@ -48,16 +52,17 @@ class TokenKeeper:
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def usable(self, athlete_id: int) -> TokenRow:
-        """A token pair with an hour left, if Strava can be asked; else one that has not expired."""
+        """Return a token pair with an hour left if Strava answers; else one that has not expired."""
         row = await self._row(athlete_id)
         left = row.expires_at - self._clock.now()
-        # After a refresh without an answer the refresh token may be dead: leave it while the pair works.
+        # After a refresh without a response the refresh token may be dead: do not try it while the
+        # access token works.
         if left > REFRESH_BEFORE or (row.uncertain_at is not None and left > timedelta(0)):
             return row
         return await self._renewed(row)
 
     async def replace(self, rejected: TokenRow) -> TokenRow:
-        """A pair newer than the one Strava has just rejected."""
+        """Return a newer pair than the one that Strava has just rejected."""
         return await self._renewed(rejected, rejected=True)
 
     async def _row(self, athlete_id: int) -> TokenRow:
@@ -69,7 +74,7 @@ class TokenKeeper:
         return row
 
     async def _renewed(self, stale: TokenRow, *, rejected: bool = False) -> TokenRow:
-        # The lock keeps this process's tasks from asking the database in turns; the claim is what counts.
+        # The claim alone decides. The lock only keeps this process's tasks from polling the database.
         lock = self._locks.setdefault(stale.athlete_id, asyncio.Lock())
         async with lock:
             deadline = self._clock.now() + timedelta(seconds=self._patience_s * 2)
@@ -78,13 +83,13 @@ class TokenKeeper:
                 row = await self._row(stale.athlete_id)
                 if row.generation != stale.generation:
                     return row
-                asked = self._clock.now()
+                claiming_at = self._clock.now()
                 claimed = await self._rows.claim_refresh(
                     row.athlete_id, row.generation, self._owner, self._patience_s + CLAIM_SLACK_S
                 )
-                # A process that has slept meanwhile may find that its claim is somebody else's by now.
-                awake = self._clock.now() - asked < timedelta(seconds=CLAIM_SLACK_S)
-                if claimed and awake:
+                # If the process was suspended meanwhile, another one may have taken the claim over.
+                prompt = self._clock.now() - claiming_at < timedelta(seconds=CLAIM_SLACK_S)
+                if claimed and prompt:
                     return await self._refresh_claimed(row, rejected=rejected)
                 if not claimed and self._clock.now() >= deadline:
                     raise TransportFailure("another process holds the token refresh and does not finish it")
@@ -101,30 +106,37 @@ class TokenKeeper:
             uncertain = isinstance(failure, TransportFailure) and failure.acted is not False
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=uncertain)
             if not rejected and row.expires_at > self._clock.now():
-                return row  # it still works; Strava's outage is no reason to stop
+                return row  # the access token still works, so Strava's outage need not stop us
             raise
         except asyncio.CancelledError:
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=True)
             raise
-        # Shielded: a pair that Strava has given out must be stored, whoever has stopped waiting for it.
+        # Shielded: a pair that Strava has issued must be stored, even if this task is cancelled.
         await asyncio.shield(self._save(row, grant))
-        return await self._row(row.athlete_id)  # this pair, or that of a new consent, or nobody's
+        # Not the new pair itself: a new consent may have replaced it, or the athlete disconnected.
+        return await self._row(row.athlete_id)
 
     async def _ask(self, refresh_token: str) -> TokenGrant:
-        """Ask for a new pair, again at once where Strava answers with an error of its own. Where no answer
-        came it may have ended the old token: that is not asked again blindly (pain 34)."""
+        """Request a new pair; repeat at once when Strava answers with a transient error.
+
+        Without any response Strava may have rotated the pair and ended the old token. That request is
+        never repeated blindly.
+        """
         began = self._clock.now()
         for pause in PAUSES_S:
             try:
                 return await self._refresh(refresh_token)
             except TransientError:
                 if self._clock.now() - began > timedelta(seconds=CLAIM_SLACK_S / 2):
-                    raise  # the claim must outlast the last try
+                    raise  # the last try must end before the claim does
                 await self._clock.sleep(pause)
         return await self._refresh(refresh_token)
 
     async def _save(self, row: TokenRow, grant: TokenGrant) -> bool:
-        """The old refresh token may be dead already: a busy database is no reason to lose the new one."""
+        """Store the new pair, and retry while the database is busy.
+
+        The old refresh token may be dead already, so the new one must not be lost.
+        """
         for attempt in range(1, SAVE_TRIES + 1):
             try:
                 return await self._rows.save_rotated(row.athlete_id, row.generation, grant)
@@ -135,19 +147,22 @@ class TokenKeeper:
         raise AssertionError("unreachable")
 
     async def _judge(self, row: TokenRow, verdict: TokenRevoked) -> TokenRow:
-        """Strava refused the refresh token: read again before anyone is declared gone."""
+        """Handle a refused refresh token: read the row again before declaring the access revoked."""
         newer = await self._newest(row)
         if newer is not None and newer.generation != row.generation:
             return newer
-        # A claim that was still there when ours began had run out: its process died in the middle.
+        # A claim that existed before ours had expired: its process died in the middle of a refresh.
         reason = _reason(row.uncertain_at or row.refreshing_until)
         if newer is None or await self._rows.mark(row.athlete_id, row.generation, "needs_reauth", reason):
             raise verdict
         return await self._row(row.athlete_id)
 
     async def _newest(self, row: TokenRow) -> TokenRow | None:
-        """The pair as it stands. Whose claim had run out by our clock may be at it by theirs: a pair that
-        Strava has just given them is waited for."""
+        """Return the current pair, after waiting for a refresh that may still be under way.
+
+        A claim that has expired by our clock may be valid by another machine's: that process may have just
+        received a new pair and be about to store it.
+        """
         until = self._clock.now() + timedelta(seconds=CLAIM_SLACK_S)
         while True:
             newer = await self._rows.load(row.athlete_id)
@@ -161,5 +176,5 @@ class TokenKeeper:
 def _reason(uncertain_at: datetime | None) -> str:
     if uncertain_at is not None:
         when = uncertain_at.strftime("%Y-%m-%d %H:%M:%S UTC")
-        return f"a refresh at {when} got no answer; Strava has probably rotated the token: connect again"
+        return f"a refresh at {when} got no response; Strava has probably rotated the token: connect again"
     return "Strava does not accept the refresh token: access was revoked; connect again"

@@ -11,7 +11,7 @@ CONNECTIONS = 32
 
 
 class HttpTransport:
-    """One pooled session. Redirects are not followed: no Strava endpoint that we call redirects."""
+    """One pooled session. It follows no redirects: no Strava endpoint that we call sends any."""
 
     def __init__(self, user_agent: str) -> None:
         self._user_agent = user_agent
@@ -57,5 +57,5 @@ class HttpTransport:
 
 
 def _host(request: Request) -> str:
-    # Never the URL: the query of a subscription call holds the client secret.
+    # Never the URL: the query of a subscription call contains the client secret.
     return request.url.split("/")[2]

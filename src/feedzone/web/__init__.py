@@ -1,1 +1,1 @@
-"""The web room: webhook, consent, API, pages, health. It asks insights and operations, and knows no SQL."""
+"""The web room: webhook, consent, API, pages, health. It asks queries and services, and knows no SQL."""

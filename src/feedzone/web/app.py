@@ -18,7 +18,7 @@ from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
 
 from .. import __version__
-from .api import api_router
+from .api.router import api_router
 from .assets import Assets, assets_router
 from .auth.access import Access, anyone
 from .auth.session import sign
@@ -50,7 +50,7 @@ def create_litestar(parts: WebParts) -> Litestar:
     access = Access(parts.options, parts.clock)
     assets = Assets(HERE / "static")
     environment = _environment(access, assets)
-    live = Live(parts.pages.stamp, parts.clock)
+    live = Live(parts.queries.status.stamp, parts.clock)
     renderer = PageRenderer(environment, live, parts.options, parts.clock)
     application = Litestar(
         [

@@ -1,4 +1,4 @@
-"""What the web room is given by the composition root."""
+"""Settings and parts that the composition root passes to web/."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from ..ports import Clock
-from ..queries.dashboard import PageInsights
-from ..queries.insights import Insights
+from ..queries.read_models import ReadModels
 from ..services.athletes import AthleteService
 from ..services.dead_letters import DeadLetterService
 from ..services.reconciliation import ReconciliationService
@@ -20,22 +19,22 @@ from ..telemetry import Metrics
 
 @dataclass(frozen=True)
 class WebOptions:
-    """Settings that the web room needs. An empty password or key means that none was set."""
+    """Settings that web/ needs. An empty password or key means that none is set."""
 
     app_url: str
     is_local: bool
-    """Whether `app_url` names this very machine."""
+    """Whether `app_url` names this machine."""
     strava_configured: bool
     session_key: bytes = field(repr=False)
-    """Signs what is put into browsers."""
+    """Signs cookies and links."""
     admin_password: str = field(default="", repr=False)
     api_key: str = field(default="", repr=False)
     tiles: str = ""
-    """Where maps get their pictures from: a URL with {z}, {x} and {y}. Empty: from nowhere."""
+    """The URL of map tiles, with {z}, {x} and {y}. Empty: no map background."""
     tiles_by: str = ""
-    """Whom the pictures' host wants to be named."""
+    """The attribution that the tile host requires."""
     retention_days: int | None = None
-    """How long events and the audit trail are kept; None: for as long as the athlete is connected."""
+    """Days that events and the audit trail are kept; None: until the athlete disconnects."""
     fetch_photos: bool = False
 
     @property
@@ -44,31 +43,30 @@ class WebOptions:
 
     @property
     def tile_host(self) -> str:
-        """All that pages may load from elsewhere."""
+        """The only other host that pages may load from."""
         parts = urlsplit(self.tiles)
         return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
     @property
     def connect_url(self) -> str:
-        """Straight to Strava: for who connects again, and for programs."""
+        """The link that leads straight to Strava: for reconnecting athletes, and for programs."""
         return f"{self.app_url}/connect"
 
     @property
     def join_url(self) -> str:
-        """The link to send to someone who is to connect: it says first what that means."""
+        """The link to send to new athletes: the page explains first what connecting means."""
         return f"{self.app_url}/join"
 
     @property
     def host(self) -> str:
-        """Where this is, as people say it."""
+        """The host name of this installation."""
         return urlsplit(self.app_url).hostname or self.app_url
 
 
 @dataclass(frozen=True)
 class WebParts:
     options: WebOptions
-    insights: Insights
-    pages: PageInsights
+    queries: ReadModels
     athletes: AthleteService
     dead_letters: DeadLetterService
     reconciliation: ReconciliationService
@@ -78,4 +76,4 @@ class WebParts:
 
 
 Parts = NamedDependency[SkipValidation[WebParts]]
-"""How a handler asks for them: an argument `parts: Parts`."""
+"""A handler gets the parts by an argument `parts: Parts`."""

@@ -1,4 +1,4 @@
-"""How what people write is read, and how the API's types look to them."""
+"""Parse instants in requests, and describe types of the API."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _EPOCH = re.compile(r"-?\d{1,12}(\.\d+)?")
 _LOST_PLUS = re.compile(r"(T\S+) (\d\d:?\d\d)$")
 
 
-def parse_moment(text: str, name: str) -> datetime:
-    """An instant from ISO 8601 (UTC unless it says otherwise) or epoch seconds. Raises InvalidInput."""
+def parse_instant(text: str, name: str) -> datetime:
+    """Parse ISO 8601 (UTC unless it has an offset) or epoch seconds. Raises InvalidInput."""
     try:
         if _EPOCH.fullmatch(text):
             return datetime.fromtimestamp(float(text), UTC)
-        # A plus sign that was not escaped in a query arrives as a space.
-        moment = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text))
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        # An unescaped plus sign in a query arrives as a space.
+        instant = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text))
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(f"{name}: takes ISO 8601 (2026-11-01T08:00:00Z) or epoch seconds") from None
 
 
 def schema_type(schema: dict[str, Any]) -> str:
-    """An OpenAPI schema's type in a few words."""
+    """Describe an OpenAPI schema's type in a few words."""
     if reference := schema.get("$ref"):
         return str(reference).rpartition("/")[2]
     if options := schema.get("oneOf") or schema.get("anyOf"):
@@ -42,8 +42,8 @@ def schema_type(schema: dict[str, Any]) -> str:
 
 
 def schema_meaning(schema: dict[str, Any]) -> str:
-    """A member's description; where null is one of the options, the description is the other's."""
-    told = [
+    """Return a member's description; if null is an option, the description of the other option."""
+    descriptions = [
         str(option["description"]) for option in (schema, *schema.get("oneOf", ())) if "description" in option
     ]
-    return told[0] if told else ""
+    return descriptions[0] if descriptions else ""

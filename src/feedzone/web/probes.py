@@ -1,4 +1,4 @@
-"""Is it up, does the inbox drain, and how much of everything is there: for load balancers and monitoring."""
+"""Liveness, readiness and metrics, for load balancers and monitoring."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ..errors import StorageUnavailable
-from ..queries.schemas.core import Status
-from ..services.conditions import BEHIND_S
+from ..queries.status import Status
+from ..services.conditions import is_behind
 from .auth.access import anyone
 from .auth.access import metrics as metrics_rule
 from .context import Parts, WebParts
@@ -31,7 +31,7 @@ class Alive(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """Whether events can be stored, and whether the work they cause is being done."""
+    """Whether events can be stored, and whether the worker keeps up with them."""
 
     status: Literal["ready", "not ready"]
     database: str
@@ -46,21 +46,21 @@ async def healthz() -> Alive:
 
 @route("/readyz", http_method=["GET", "HEAD"])
 async def readyz(parts: Parts) -> Response[Ready]:
-    """503 only when events cannot be stored: a worker that is behind is no reason to refuse them."""
+    """Return 503 only when events cannot be stored: a slow worker is no reason to refuse them."""
     try:
         async with asyncio.timeout(ANSWERS_WITHIN_S):
-            pulse = await parts.insights.pulse()
+            pulse = await parts.queries.status.pulse()
     except TimeoutError:
         return Response(Ready("not ready", f"no answer within {ANSWERS_WITHIN_S:g} s"), status_code=503)
     except StorageUnavailable:
         return Response(Ready("not ready", "unavailable"), status_code=503)
-    behind = pulse.oldest_due_s is not None and pulse.oldest_due_s > BEHIND_S
-    return Response(Ready("ready", "ok", pulse.oldest_due_s, "behind" if behind else "keeping up"))
+    worker: Literal["behind", "keeping up"] = "behind" if is_behind(pulse) else "keeping up"
+    return Response(Ready("ready", "ok", pulse.oldest_due_s, worker))
 
 
 @route("/metrics", http_method=["GET"])
 async def metrics(parts: Parts) -> Response[bytes]:
-    """What this process counted, then what the database says; without the latter when it does not answer."""
+    """Return this process's counters, then the gauges from the database if it answers."""
     counted = generate_latest(parts.metrics.registry)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Gauges(await _status(parts)))
@@ -70,7 +70,7 @@ async def metrics(parts: Parts) -> Response[bytes]:
 async def _status(parts: WebParts) -> Status | None:
     try:
         async with asyncio.timeout(METRICS_WITHIN_S):
-            return await parts.insights.status()
+            return await parts.queries.status.get()
     except (TimeoutError, StorageUnavailable):
         return None
 
@@ -89,14 +89,18 @@ class _Gauges(Collector):
         yield _labelled("athletes", "Athletes by status", "status", status.athletes)
         yield _labelled("webhook_events", "Webhook events by status", "status", status.events)
         yield _labelled("jobs", "Jobs by state", "state", status.jobs)
-        yield _gauge("oldest_due_job_seconds", "How long work has been due", status.oldest_due_s or 0.0)
+        yield _gauge(
+            "oldest_due_job_seconds",
+            "Seconds since the longest overdue job was due",
+            status.oldest_due_s or 0.0,
+        )
         yield _gauge("queue_lag_seconds", "Age of the oldest open event", status.queue_lag_s or 0.0)
         yield _gauge("forged_suspects", "Claims of events that Strava denied", status.forged_suspects)
         active = status.subscription is not None and status.subscription.active
-        yield _gauge("subscription_active", "Whether we know of a push subscription", float(active))
+        yield _gauge("subscription_active", "Whether there is an active push subscription", float(active))
         if status.last_event_at is not None:
-            came = status.last_event_at.timestamp()
-            yield _gauge("last_event_timestamp_seconds", "When the newest event came", came)
+            received = status.last_event_at.timestamp()
+            yield _gauge("last_event_timestamp_seconds", "When the newest event was received", received)
         used = {window.window: window.used for window in status.quota}
         limits = {window.window: window.quota for window in status.quota}
         yield _labelled("quota_used", "Calls counted in the rate limit window", "window", used)

@@ -1,4 +1,4 @@
-"""Errors as answers: RFC 9457 for programs, a page for people; never a traceback, never a secret."""
+"""Errors as responses: RFC 9457 for programs, a page for browsers; never a traceback or a secret."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Problem(Struct, frozen=True):
 
 
 def problem_specs(*statuses: int) -> dict[int, ResponseSpec]:
-    """How OpenAPI describes these problems."""
+    """Return the OpenAPI description of these problems."""
     return {
         status: ResponseSpec(
             Problem,
@@ -58,17 +58,15 @@ def problem_specs(*statuses: int) -> dict[int, ResponseSpec]:
 def answer(
     request: Request[Any, Any, Any], status: int, detail: str, headers: dict[str, str] | None = None
 ) -> Response[Any]:
-    """The problem in the form that suits who asks."""
+    """Return the problem in the form that suits the client."""
     title = HTTPStatus(status).phrase
     if f"{request.url.path}/".startswith(FOR_PROGRAMS):
         body = Problem("about:blank", title, status, detail)
         return Response(body, status_code=status, media_type=PROBLEM_JSON, headers=headers)
     if is_fragment(request) and request.method != "GET":
-        told = {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"}
+        headers = (headers or {}) | {"HX-Retarget": "#notices", "HX-Reswap": "innerHTML"}
         notice = Notice(f"{_sentence(detail)} Nothing was changed.", "bad")
-        return Template(
-            "notice.html", context={"notice": notice}, status_code=status, headers=(headers or {}) | told
-        )
+        return Template("notice.html", context={"notice": notice}, status_code=status, headers=headers)
     context = {"title": title, "detail": detail, "status": status}
     return Template(
         "problem.html", context=context, status_code=status, headers=headers, media_type=MediaType.HTML
@@ -80,13 +78,13 @@ def _sentence(detail: str) -> str:
 
 
 def _sign_in(request: Request[Any, Any, Any], problem: SignInFirst) -> Response[Any]:
-    """Pages lead to the sign-in; programs, and pages that are open, are told."""
-    asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    """Redirect pages to the sign-in; send programs and open pages a 401."""
+    target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     if is_fragment(request):
         return Response(None, status_code=401, headers={"HX-Redirect": "/login"})
     if request.method != "GET" or "text/event-stream" in request.headers.get("accept", ""):
         return answer(request, 401, problem.detail)
-    return Redirect(f"/login?next={quote(asked, safe='')}" if asked != "/" else "/login", status_code=303)
+    return Redirect(f"/login?next={quote(target, safe='')}" if target != "/" else "/login", status_code=303)
 
 
 def _http(request: Request[Any, Any, Any], problem: HTTPException) -> Response[Any]:
@@ -96,12 +94,12 @@ def _http(request: Request[Any, Any, Any], problem: HTTPException) -> Response[A
 
 
 def _detail(problem: HTTPException) -> str:
-    """What Litestar found wrong, named by parameter or member (`state_` stands for `state`)."""
-    found = [entry for entry in problem.extra or () if isinstance(entry, dict) and "message" in entry]
+    """Return Litestar's findings by parameter or member (`state_` stands for `state`)."""
+    entries = [entry for entry in problem.extra or () if isinstance(entry, dict) and "message" in entry]
     if problem.detail == CSRF_FAILED:
-        return "this form is too old, or not of this site: reload the page and try again"
-    said = "; ".join(f"{entry.get('key', 'input').rstrip('_')}: {entry['message']}" for entry in found)
-    return said or problem.detail
+        return "this form is too old, or from another site: reload the page and try again"
+    text = "; ".join(f"{entry.get('key', 'input').rstrip('_')}: {entry['message']}" for entry in entries)
+    return text or problem.detail
 
 
 def _feedzone(request: Request[Any, Any, Any], problem: FeedzoneError) -> Response[Any]:
@@ -112,15 +110,15 @@ def _feedzone(request: Request[Any, Any, Any], problem: FeedzoneError) -> Respon
         return answer(request, status, str(problem))
     log.warning("request_failed", path=request.url.path, error=str(problem))
     if status == 503:
-        # What the driver says may name hosts and files: that is for the log.
+        # The driver's message may name hosts and files: it belongs into the log.
         detail = "the database does not answer in time; try again"
         return answer(request, status, detail, {"Retry-After": RETRY_AFTER_S})
-    return answer(request, status, "Strava did not give what was asked for; try again later")
+    return answer(request, status, "Strava did not fulfil this request; try again later")
 
 
 def _surprise(request: Request[Any, Any, Any], problem: Exception) -> Response[Any]:
     log.error("request_crashed", path=request.url.path, exc_info=problem)
-    return answer(request, 500, "this is a fault of feedzone's; its log says more")
+    return answer(request, 500, "feedzone has failed; its log has the details")
 
 
 HANDLERS: ExceptionHandlersMap = {

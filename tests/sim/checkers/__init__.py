@@ -1,7 +1,7 @@
-"""What must be true when the world has come to rest.
+"""The conditions that must hold at the end of a world.
 
-Checkers are kept apart from the world: they read the database with plain sqlite3, ask the sandbox for its
-truth, and know the ledger of what was done to the engine. Each returns its divergences, one line each.
+Checkers share no code with the engine: they read the database with plain sqlite3, compare it with the
+sandbox, and use the ledger of faults and actions. Each yields its divergences, one line each.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ..ledger import Ledger
 from . import (
     acknowledged,
     dead_letters,
-    departures,
+    disconnects,
     equality,
     forgeries,
     gear,
+    invariants,
     limits,
     photos,
-    promises,
     tokens,
     waiting,
 )
@@ -32,18 +32,18 @@ CHECKERS = (
     photos.check,
     acknowledged.check,
     limits.check,
-    departures.check,
+    disconnects.check,
     tokens.check,
     dead_letters.check,
     waiting.check,
     forgeries.check,
-    promises.check,
+    invariants.check,
 )
 
 
 def check_all(
     rows: sqlite3.Connection, world: World, ledger: Ledger, start: float, now: float, window_days: int
 ) -> list[str]:
-    """Every divergence that any checker finds; none is what we want."""
+    """Return the divergences of all checkers."""
     evidence = Evidence(rows, world, ledger, now, window_days, start)
     return [line for check in CHECKERS for line in check(evidence)]

@@ -1,4 +1,4 @@
-"""Every event that was answered with 200 is stored, and has reached a final state."""
+"""Every event that the engine answered with 200 is stored and in a final state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from .evidence import Evidence, epoch
 
 GRACE_S = 600.0
-"""The engine's clock may be off by as much when it writes a receipt."""
+"""The engine's clock may be wrong by this much when it writes a deletion receipt."""
 
 QUERY = (
     "SELECT status FROM webhook_events WHERE object_type = ? AND object_id = ? AND aspect_type = ? "
@@ -21,10 +21,10 @@ def check(evidence: Evidence) -> Iterator[str]:
     for row in evidence.all("SELECT athlete_id, purged_at FROM deletion_receipts"):
         purged[row["athlete_id"]] = max(epoch(row["purged_at"]), purged.get(row["athlete_id"], 0.0))
     for identity, at in sorted(evidence.ledger.acknowledged.items()):
-        found = evidence.all(QUERY, *identity)
-        shown = "{} {} {} of {} at {}".format(*identity)
-        if not found and purged.get(identity[3], 0.0) + GRACE_S < started + at:
-            yield f"acknowledged event was not stored: {shown}"
+        rows = evidence.all(QUERY, *identity)
+        event = "{} {} {} of {} at {}".format(*identity)
+        if not rows and purged.get(identity[3], 0.0) + GRACE_S < started + at:
+            yield f"acknowledged event was not stored: {event}"
     query = (
         "SELECT object_type, object_id, aspect_type, status FROM webhook_events "
         "WHERE status NOT IN ('completed', 'failed', 'ignored') ORDER BY id"
@@ -36,4 +36,4 @@ def check(evidence: Evidence) -> Iterator[str]:
         "WHERE e.status = 'failed' AND NOT EXISTS "
         "(SELECT 1 FROM jobs j WHERE j.id = e.job_id AND j.state = 'dead') ORDER BY e.id"
     ):
-        yield f"event failed and no dead letter stands for it: {row[0]} {row[1]}: {row[2]}"
+        yield f"event failed, but its job is not a dead letter: {row[0]} {row[1]}: {row[2]}"

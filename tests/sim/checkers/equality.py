@@ -1,4 +1,4 @@
-"""Our rows equal Strava's truth, for every athlete and scope, within the window that is kept in step."""
+"""Our rows equal Strava's, for every athlete and scope, within `INITIAL_SYNC_DAYS`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIELDS = (
     "manual",
 )
 MARGIN_S = 86_400.0
-"""The window moves while the world settles: its oldest day is left alone."""
+"""The window moves while the world settles, so its oldest day is not compared."""
 
 
 def check(evidence: Evidence) -> Iterator[str]:
@@ -35,7 +35,7 @@ def _athlete(evidence: Evidence, athlete_id: int) -> Iterator[str]:
         for row in evidence.world.truth(athlete_id)
         if epoch(row["start_date"].replace("Z", "+00:00")) > since
     }
-    held = {
+    stored = {
         row["id"]: row
         for row in evidence.all(
             "SELECT a.*, s.state AS stream_state FROM strava_activities a "
@@ -46,22 +46,22 @@ def _athlete(evidence: Evidence, athlete_id: int) -> Iterator[str]:
             text(since),
         )
     }
-    for missing in sorted(truth.keys() - held.keys()):
+    for missing in sorted(truth.keys() - stored.keys()):
         yield f"activity {missing} of {athlete_id} is at Strava and not here"
-    for extra in sorted(held.keys() - truth.keys()):
+    for extra in sorted(stored.keys() - truth.keys()):
         yield f"activity {extra} of {athlete_id} is here and Strava does not show it to us"
-    for shared in sorted(truth.keys() & held.keys()):
-        yield from _activity(truth[shared], held[shared])
+    for shared in sorted(truth.keys() & stored.keys()):
+        yield from _activity(truth[shared], stored[shared])
 
 
-def _activity(truth: dict[str, Any], held: Any) -> Iterator[str]:
+def _activity(truth: dict[str, Any], stored: Any) -> Iterator[str]:
     where = f"activity {truth['id']}"
     for field in FIELDS:
-        ours = bool(held[field]) if field in ("private", "manual") else held[field]
-        if ours != truth[field]:
-            yield f"{where}: {field} is {ours!r} here and {truth[field]!r} at Strava"
+        value = bool(stored[field]) if field in ("private", "manual") else stored[field]
+        if value != truth[field]:
+            yield f"{where}: {field} is {value!r} here and {truth[field]!r} at Strava"
     expected = "absent" if truth["manual"] else "present"
-    if held["stream_state"] != expected:
-        yield f"{where}: its streams are {held['stream_state']} here and should be {expected}"
-    if held["sync_status"] != "synced":
-        yield f"{where}: sync_status is {held['sync_status']} ({held['last_sync_error']})"
+    if stored["stream_state"] != expected:
+        yield f"{where}: its streams are {stored['stream_state']} here and should be {expected}"
+    if stored["sync_status"] != "synced":
+        yield f"{where}: sync_status is {stored['sync_status']} ({stored['last_sync_error']})"

@@ -1,4 +1,4 @@
-"""What checkers may look at."""
+"""The data that checkers compare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..ledger import Ledger
 
 @dataclass(frozen=True)
 class Evidence:
-    """The database as an operator reads it, Strava's truth, and what was done. `now` in epoch seconds."""
+    """The database, the sandbox, and the ledger of faults and actions. `now` is in epoch seconds."""
 
     rows: sqlite3.Connection
     world: World
@@ -26,7 +26,7 @@ class Evidence:
         return self.rows.execute(query, values).fetchall()
 
     def connected(self) -> list[int]:
-        """Athletes whose activities we should have: connected at Strava, and not removed by the operator."""
+        """Return the athletes connected at Strava and not disconnected by the operator."""
         return [
             athlete_id
             for athlete_id in sorted(self.world.athletes)
@@ -35,10 +35,10 @@ class Evidence:
 
 
 def epoch(text: str) -> float:
-    """An instant of the database, in epoch seconds."""
+    """Return a time of the database in epoch seconds."""
     return datetime.fromisoformat(text).timestamp()
 
 
 def text(epoch_s: float) -> str:
-    """Epoch seconds as the database writes them."""
+    """Return epoch seconds as the database stores them."""
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

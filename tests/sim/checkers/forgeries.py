@@ -1,6 +1,7 @@
-"""Forged events that would have destroyed something have changed nothing.
+"""Forged events that would destroy data have changed nothing.
 
-Whoever's rotated pair was lost cannot be told from somebody who left: Strava refuses our tokens either way.
+Athletes whose rotated pair was lost are not checked: Strava refuses their tokens, as if they had revoked
+access.
 """
 
 from __future__ import annotations
@@ -14,25 +15,25 @@ def check(evidence: Evidence) -> Iterator[str]:
     ledger = evidence.ledger
     for (_, object_id, aspect, owner, at), kind in sorted(ledger.forged.items()):
         if kind == "deauthorization" and owner not in ledger.ever_left | ledger.lost_pairs.keys():
-            found = evidence.all("SELECT 1 FROM deletion_receipts WHERE athlete_id = ?", owner)
-            if found:
-                yield f"athlete {owner} was purged because of a forged deauthorisation at {at}"
-        untouched = object_id not in ledger.touched and not _ever_gone(evidence, owner, object_id)
+            receipts = evidence.all("SELECT 1 FROM deletion_receipts WHERE athlete_id = ?", owner)
+            if receipts:
+                yield f"athlete {owner} was purged because of a forged deauthorization at {at}"
+        untouched = object_id not in ledger.touched and not _ever_hidden(evidence, owner, object_id)
         if aspect == "delete" and untouched:
             changes = (
                 "SELECT changed_at FROM activity_changes WHERE activity_id = ? AND field = 'sync_status' "
                 "AND new_value = '\"deleted\"' AND old_value <> 'null'"
             )
             if evidence.all(changes, object_id):
-                yield f"activity {object_id} was buried because of a forged delete ({kind}) at {at}"
+                yield f"activity {object_id} became a tombstone because of a forged delete ({kind}) at {at}"
     unknown = {i[3] for i, kind in ledger.forged.items() if kind == "unknown owner"}
     for owner in sorted(unknown):
         if evidence.all("SELECT 1 FROM strava_athletes WHERE id = ?", owner):
-            yield f"a forged event made a row for athlete {owner}"
+            yield f"a forged event created a row for athlete {owner}"
 
 
-def _ever_gone(evidence: Evidence, owner: int, object_id: int) -> bool:
-    """Whether the activity's real owner left or changed scopes: then it was rightly out of sight."""
+def _ever_hidden(evidence: Evidence, owner: int, object_id: int) -> bool:
+    """Return whether the activity's real owner ever left or changed scopes, which rightly hides it."""
     spec = evidence.world.activities.get(object_id)
     owners = {owner} | ({spec.athlete_id} if spec else set())
     return bool(owners & evidence.ledger.ever_left)

@@ -1,4 +1,4 @@
-"""Our bikes and shoes equal those of the profiles that we may read."""
+"""Stored bikes and shoes equal those of the profiles that the scopes show."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def check(evidence: Evidence) -> Iterator[str]:
 def _athlete(evidence: Evidence, athlete_id: int) -> Iterator[str]:
     owned = {gear.id: gear for gear in evidence.world.athletes[athlete_id].gear if not gear.deleted}
     rows = evidence.all("SELECT * FROM strava_gear WHERE athlete_id = ?", athlete_id)
-    shown = {row["id"]: row for row in rows if row["removed_at"] is None}
-    for missing in sorted(owned.keys() - shown.keys()):
+    stored = {row["id"]: row for row in rows if row["removed_at"] is None}
+    for missing in sorted(owned.keys() - stored.keys()):
         yield f"gear {missing} of {athlete_id} is in the profile and not here"
-    for extra in sorted(shown.keys() - owned.keys()):
+    for extra in sorted(stored.keys() - owned.keys()):
         yield f"gear {extra} of {athlete_id} was deleted at Strava and is not marked here"
-    for shared in sorted(owned.keys() & shown.keys()):
-        ours, theirs = shown[shared], _facts(owned[shared])
-        held = (ours["kind"], ours["name"], bool(ours["retired"]), ours["distance"])
-        if held != theirs:
-            yield f"gear {shared} of {athlete_id} is {held} here and {theirs} at Strava"
+    for shared in sorted(owned.keys() & stored.keys()):
+        row, expected = stored[shared], _columns_of(owned[shared])
+        actual = (row["kind"], row["name"], bool(row["retired"]), row["distance"])
+        if actual != expected:
+            yield f"gear {shared} of {athlete_id} is {actual} here and {expected} at Strava"
 
 
-def _facts(gear: Gear) -> tuple[str, str, bool, float]:
+def _columns_of(gear: Gear) -> tuple[str, str, bool, float]:
     return "bike" if gear.id.startswith("b") else "shoe", gear.name, gear.retired, float(gear.distance)

@@ -1,4 +1,4 @@
-"""No call was made over a limit."""
+"""No call exceeded a limit."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ def check(evidence: Evidence) -> Iterator[str]:
     journal, allowed = evidence.world.journal, evidence.ledger.allowed_429
     over = max(journal.over_limit, journal.answered_429)
     if over > allowed:
-        yield f"{over} calls were made over a limit, {allowed} could not be avoided"
+        yield f"{over} calls exceeded a limit, and {allowed} were unavoidable"

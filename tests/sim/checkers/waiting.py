@@ -1,4 +1,4 @@
-"""Nothing waits for ever."""
+"""Nothing waits forever."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .evidence import Evidence, text
 
 GRACE_S = 900.0
 HORIZON_S = 2 * 86_400.0
-"""Nothing is planned further ahead than that."""
+"""No job is due later than this."""
 
 
 def check(evidence: Evidence) -> Iterator[str]:
@@ -24,7 +24,7 @@ def check(evidence: Evidence) -> Iterator[str]:
         "SELECT id FROM strava_athletes WHERE refresh_lease_until IS NOT NULL AND refresh_lease_until > ?"
     )
     for row in evidence.all(leases, text(now + GRACE_S)):
-        yield f"athlete {row['id']}: the token refresh is claimed for longer than any refresh takes"
+        yield f"athlete {row['id']}: the lease for the token refresh ends later than any refresh takes"
     unfinished = "SELECT id FROM strava_athletes WHERE status = 'active' AND NOT initial_sync_completed"
     for row in evidence.all(unfinished):
-        yield f"athlete {row['id']}: the first sync never ended"
+        yield f"athlete {row['id']}: the backfill never ended"

@@ -1,5 +1,6 @@
-"""A world for the rate limit alone: nothing breaks, but there is more to fetch than Strava allows.
+"""The world of the rate limit: nothing breaks, but there is more to fetch than Strava allows.
 
-Real window lengths, several processes on one database, athletes with years of history that upload every day
-and, if wanted, somebody else who uses the same application. `python -m sim.quota`; see docs/simulation.md.
+It has real windows, several processes on one database, athletes with years of activities who upload every
+day, and optionally another program that uses the same application. `python -m sim.quota` runs it; see
+docs/simulation.md.
 """

@@ -1,4 +1,4 @@
-"""What was seen in such a world, as it happened: figures.py makes sense of it."""
+"""The observations of the world of the rate limit. figures.py evaluates them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .plan import DAY_S, Plan, Times
 
 
 class Read(NamedTuple):
-    """A read call that Strava counted; `ours`: the engine made it."""
+    """Read calls that Strava counted. `own`: the engine made them."""
 
     at: float
     calls: int
-    ours: bool
+    own: bool
     refused: bool
 
 
 @dataclass
 class Story:
-    """An upload, from Strava's event to our database; None: that did not happen."""
+    """The times of an upload, from Strava's event to our database. None: it did not happen."""
 
     activity_id: int
     happened_at: float
@@ -33,19 +33,19 @@ class Story:
 
 
 @dataclass
-class Promise:
-    """What was said of a history's end, after how many tenths of it. `athlete_id` None: of all that waits."""
+class Prediction:
+    """A forecast of a backfill's end, made after `tenth` tenths of it. `athlete_id` None: the whole queue."""
 
     athlete_id: int | None
     tenth: int
     made_at: float
-    told: float | None
-    kept_at: float | None = None
+    expected_at: float | None
+    ended_at: float | None = None
     begun_at: float = 0.0
 
 
 class Look(NamedTuple):
-    """What waited a second before a window's end, or in its middle: jobs of each athlete's history."""
+    """The number of backfill jobs by athlete, a second before a window's end or its middle."""
 
     at: float
     left: dict[int, int]
@@ -53,26 +53,28 @@ class Look(NamedTuple):
 
 @dataclass
 class Record:
+    """All observations of one world. Times are epoch seconds."""
+
     seed: int
     plan: Plan
     times: Times
     reads: list[Read] = field(default_factory=list)
     stories: dict[int, Story] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
-    promises: list[Promise] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
     finished: dict[int, float] = field(default_factory=dict)
-    """When each athlete's history was fetched."""
+    """The end of each athlete's backfill."""
     done: list[float] = field(default_factory=list)
-    """When each activity, new or old, was stored whole: detail and streams."""
+    """The times at which activities, new or old, had both detail and streams."""
     lanes: Counter[str] = field(default_factory=Counter)
-    """Our calls since all history was asked for, by the lane of their job."""
+    """Our calls since the request of the backfills, by lane."""
     crashes: list[str] = field(default_factory=list)
     seconds: float = 0.0
-    """Of the processor."""
+    """The CPU time of the run."""
 
 
 class Others:
-    """Somebody else with the same application. What Strava refuses them they want again on that day."""
+    """Another program with the same application. It repeats refused calls until the end of their day."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -80,7 +82,7 @@ class Others:
         self._day = -1
 
     def take(self, now: float, calls: int) -> int:
-        """Make so many calls, or as many as there is room for; how many that were."""
+        """Make these calls and the owed ones, as far as the limits allow. Return the number made."""
         if now // DAY_S != self._day:
             self._day, self._owed = int(now // DAY_S), 0
         usage, limits = self._meter.usage(now), self._meter.limits

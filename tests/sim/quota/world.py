@@ -1,4 +1,4 @@
-"""The engine's processes in that world, from the first connection to the last window."""
+"""The engine's processes in the world of the rate limit, from the first connection to the last window."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from ..runner import make_template, workplace
 from ..scenario import CALM, READS
 from ..simulation import Result, Simulation
 from .plan import DAY_S, QUARTER_S, Plan, takes, times, uploads
-from .record import Look, Others, Promise, Read, Record, Story
+from .record import Look, Others, Prediction, Read, Record, Story
 
 POLL_S = 5.0
-"""How often a process looks into the queue by itself. Here it is told in that time when something has changed
-there or with the budget, which costs less, and looks into a quiet queue every ten minutes."""
+"""The engine's poll interval. Here every process is notified this long after a change of the queue or the
+budget, and otherwise polls every ten minutes, which costs less."""
 
 LOOK_S = QUARTER_S / 2
 COUNTED = "/activities", "/athlete", "/gear", "/oauth/deauthorize"
 
-SEEN = """
+TRIGGERS = """
 CREATE TEMP TABLE seen_details (activity_id INTEGER PRIMARY KEY, at REAL);
 CREATE TEMP TABLE seen_streams (activity_id INTEGER PRIMARY KEY, at REAL);
 CREATE TEMP TRIGGER see_detail AFTER INSERT ON main.strava_activities WHEN NEW.detail IS NOT NULL BEGIN
@@ -62,43 +62,43 @@ SELECT max(d.at, coalesce(s.at, d.at))
 FROM temp.seen_details d LEFT JOIN temp.seen_streams s USING (activity_id)
 JOIN main.strava_activities a ON a.id = d.activity_id WHERE s.at IS NOT NULL OR a.manual
 """
-LANES = "SELECT lane, count(*) FROM api_calls WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
+LANES = "SELECT lane, count(*) FROM call_log WHERE counted AND sent_at >= ? AND sent_at < ? GROUP BY lane"
 
 
 class QuotaWorld(Simulation):
-    """No faults, no checkers: what is of interest is what was spent, and how long things took."""
+    """A world without faults and checkers: it measures calls and latencies."""
 
     behaviour = Behaviour(knot_s=600, sample_s=60)
     poll_ms = 600_000
 
-    def __init__(self, seed: int, plan: Plan, template: Path, folder: Path, tell: Any = None) -> None:
+    def __init__(self, seed: int, plan: Plan, template: Path, folder: Path, print_line: Any = None) -> None:
         scenario = replace(
             CALM, name="quota", athletes=plan.athletes, processes=plan.processes, limits=plan.limits,
             sync_days=30, fetch_photos=False,
         )  # fmt: skip
-        super().__init__(seed, scenario, template, folder, tell)
+        super().__init__(seed, scenario, template, folder, print_line)
         self.plan = plan
         self.record = Record(seed, plan, times(seed, plan))
         self._others = Others(self.world.meter)
         self._totals: dict[int, int] = {}
-        self._told: set[tuple[int | None, int]] = set()
-        self._lanes_until = self.record.times.asked
+        self._predicted: set[tuple[int | None, int]] = set()
+        self._lanes_until = self.record.times.backfill_at
         self._engines: Machine | None = None
         self._poll_is_due = False
         self._file._raw.create_function("queued", 0, self._queued)
-        self._file._raw.executescript(SEEN)
+        self._file._raw.executescript(TRIGGERS)
 
     def live(self) -> Record:
-        """Live through it; what was seen."""
+        """Run the world and return its observations."""
         began = time.process_time()
         result = self.run()
         self.record.crashes += result.divergences
         self.record.seconds = time.process_time() - began
         return self.record
 
-    # -- what happens ---------------------------------------------------------------------------------------
+    # -- events of the world----------------------------------------------------------------------------------
 
-    async def _story(self, result: Result) -> None:
+    async def _run_world(self, result: Result) -> None:
         plan, at = self.plan, self.record.times
         wire = ProcessWire(self.seed, self.scenario, self.ledger, self.trace)
         sender = Sender(self.world, wire)
@@ -106,18 +106,20 @@ class QuotaWorld(Simulation):
         machine = self._engines = self._machine(sender, self.scenario)
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(plan.processes)]
         wire.processes = machine.processes = processes
-        people = [self.world.add_athlete(plan.history_of(n), plan.per_week).id for n in range(plan.athletes)]
+        athletes = [
+            self.world.add_athlete(plan.history_of(n), plan.per_week).id for n in range(plan.athletes)
+        ]
         await sender.start()
         for process in processes:
             process.start()
         await self._subscribe(processes[0])
         life = Life(self.world, self.scenario, processes, self.ledger, self.trace)
-        background = [self.loop.create_task(self._upload(people)), self.loop.create_task(self._take())]
-        for athlete_id in people:
+        background = [self.loop.create_task(self._upload(athletes)), self.loop.create_task(self._take())]
+        for athlete_id in athletes:
             await life.connect(athlete_id, READS)
-        await self._until(at.asked)
-        for athlete_id in people:
-            await self._ask_for_all(random.Random(athlete_id).choice(processes), athlete_id)
+        await self._until(at.backfill_at)
+        for athlete_id in athletes:
+            await self._request_backfill(random.Random(athlete_id).choice(processes), athlete_id)
         await self._watch(processes)
         for task in background:
             task.cancel()
@@ -131,25 +133,25 @@ class QuotaWorld(Simulation):
     async def _until(self, instant: float) -> None:
         await asyncio.sleep(max(0.0, instant - self._now()))
 
-    async def _ask_for_all(self, process: EngineProcess, athlete_id: int) -> None:
+    async def _request_backfill(self, process: EngineProcess, athlete_id: int) -> None:
         async def sync() -> None:
             assert process.app is not None
             await process.app.athletes.sync(athlete_id, everything=True)
 
         await process.do(sync)
 
-    async def _upload(self, people: list[int]) -> None:
+    async def _upload(self, athletes: list[int]) -> None:
         for upload in uploads(self.seed, self.plan):
             await self._until(upload.at)
-            if people[upload.athlete] in self.world.grants.live:
-                spec = self.world.record(people[upload.athlete], upload.sport, upload.minutes)
+            if athletes[upload.athlete] in self.world.grants.live:
+                spec = self.world.record(athletes[upload.athlete], upload.sport, upload.minutes)
                 self.record.stories[spec.id] = Story(spec.id, self._now())
 
     async def _take(self) -> None:
         for take in takes(self.seed, self.plan):
             await self._until(take.at)
             if taken := self._others.take(self._now(), take.calls):
-                self.record.reads.append(Read(self._now(), taken, ours=False, refused=False))
+                self.record.reads.append(Read(self._now(), taken, own=False, refused=False))
 
     def _queued(self) -> None:
         if not self._poll_is_due and self._engines is not None:
@@ -162,10 +164,10 @@ class QuotaWorld(Simulation):
         for process in self._engines.processes:
             process.notify()
 
-    # -- what is seen ---------------------------------------------------------------------------------------
+    # -- observations ---------------------------------------------------------------------------------------
 
     async def _watch(self, processes: list[EngineProcess]) -> None:
-        """Look a second before each window's end and in its middle, and let people ask for the end."""
+        """Observe the queue a second before each window's end and middle, and record the forecasts."""
         end = self.record.times.end
         while True:
             await self._until((self._now() + 1) // LOOK_S * LOOK_S + LOOK_S - 1)
@@ -174,41 +176,45 @@ class QuotaWorld(Simulation):
             if (self._now() + 1) % DAY_S == 0:
                 self._count_lanes()
             if not listing:
-                await self._ask_for_the_end(processes[0], left)
+                await self._record_predictions(processes[0], left)
             done = self.plan.until_done and not left
             if done or self._now() + LOOK_S > end:
                 return
 
     def _left(self) -> tuple[dict[int, int], bool]:
-        """How many jobs of each history are left, and whether some history is not all listed yet."""
+        """Return the number of backfill jobs by athlete, and whether a backfill is still listing."""
         rows = self._file._raw.execute(LEFT, (int(Lane.BACKFILL),)).fetchall()
         return {athlete_id: count for athlete_id, count, _ in rows}, any(lists for *_, lists in rows)
 
-    async def _ask_for_the_end(self, process: EngineProcess, left: dict[int, int]) -> None:
+    async def _record_predictions(self, process: EngineProcess, left: dict[int, int]) -> None:
         if not self._totals:
             self._totals = dict(left)
-        whole = sum(self._totals.values())
+        total_jobs = sum(self._totals.values())
         tenths: dict[int | None, int] = {
             athlete_id: 10 * (total - left.get(athlete_id, 0)) // total
             for athlete_id, total in self._totals.items()
         }
-        tenths[None] = 10 * (whole - sum(left.values())) // whole if whole else 10
-        news = {
-            who: tenth for who, tenth in tenths.items() if 0 < tenth < 10 and (who, tenth) not in self._told
+        tenths[None] = 10 * (total_jobs - sum(left.values())) // total_jobs if total_jobs else 10
+        reached = {
+            athlete_id: tenth
+            for athlete_id, tenth in tenths.items()
+            if 0 < tenth < 10 and (athlete_id, tenth) not in self._predicted
         }
-        if not news:
+        if not reached:
             return
-        self._told.update(news.items())
+        self._predicted.update(reached.items())
         assert process.app is not None
-        insights = process.app.insights
-        people = (await process.do(lambda: insights.athletes(50))).items
-        ends: dict[int | None, datetime | None] = {one.id: one.sync.done_at for one in people}
-        ends[None] = (await process.do(insights.foresight.budget)).queue.done_at
-        for who, tenth in news.items():
-            told = ends[who]
-            told_at = told.timestamp() if told is not None else None
-            self.record.promises.append(
-                Promise(who, tenth, self._now(), told_at, begun_at=self.record.times.asked)
+        queries = process.app.queries
+        athletes = (await process.do(lambda: queries.athletes.page(50))).items
+        ends: dict[int | None, datetime | None] = {athlete.id: athlete.sync.done_at for athlete in athletes}
+        ends[None] = (await process.do(queries.quota.budget)).queue.done_at
+        for athlete_id, tenth in reached.items():
+            end = ends[athlete_id]
+            expected_at = end.timestamp() if end is not None else None
+            self.record.predictions.append(
+                Prediction(
+                    athlete_id, tenth, self._now(), expected_at, begun_at=self.record.times.backfill_at
+                )
             )
 
     def _count_lanes(self) -> None:
@@ -220,7 +226,7 @@ class QuotaWorld(Simulation):
         record, start = self.record, EPOCH.timestamp()
         self._count_lanes()
         record.reads += [
-            Read(call.at, 1, ours=True, refused=call.status == 429)
+            Read(call.at, 1, own=True, refused=call.status == 429)
             for call in self.world.journal.calls
             if call.path.startswith(COUNTED)
         ]
@@ -238,20 +244,20 @@ class QuotaWorld(Simulation):
         query = "SELECT id, initial_sync_completed_at FROM strava_athletes WHERE initial_sync_completed"
         for athlete_id, at in raw.execute(query):
             record.finished[athlete_id] = datetime.fromisoformat(at).timestamp()
-        for promise in record.promises:
-            if promise.athlete_id is not None:
-                promise.kept_at = record.finished.get(promise.athlete_id)
+        for prediction in record.predictions:
+            if prediction.athlete_id is not None:
+                prediction.ended_at = record.finished.get(prediction.athlete_id)
             elif len(record.finished) == self.plan.athletes:
-                promise.kept_at = max(record.finished.values())
+                prediction.ended_at = max(record.finished.values())
 
 
 def _stored(epoch: float) -> str:
-    """An instant as it stands in SQLite (store/types.py)."""
+    """Return a time as SQLite stores it (store/engine/types.py)."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def live(seed: int, plan: Plan) -> Record:
-    """Live through the world of this seed."""
+    """Run the world of this seed and return its observations."""
     folder = workplace()
     try:
         return QuotaWorld(seed, plan, make_template(folder), folder).live()

@@ -46,7 +46,7 @@ class Rooms(msgspec.Struct, frozen=True):
     """What the day has cost so far without histories."""
 
 
-class Outlook(msgspec.Struct, frozen=True):
+class ForecastInput(msgspec.Struct, frozen=True):
     """What a forecast is made of."""
 
     now: datetime
@@ -93,7 +93,7 @@ class _Step(NamedTuple):
         return self.at + timedelta(seconds=wait)
 
 
-def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
+def done_at(outlook: ForecastInput, needs: Sequence[float]) -> list[datetime | None]:
     """For each number of calls, when they will have been made; None: not within HORIZON."""
     found: list[datetime | None] = [outlook.now if need <= 0 else None for need in needs]
     waiting = sorted((need, place) for place, need in enumerate(needs) if need > 0)
@@ -112,7 +112,7 @@ def done_at(outlook: Outlook, needs: Sequence[float]) -> list[datetime | None]:
 class _Walk:
     """Through the windows to come, with what goes first in them."""
 
-    def __init__(self, outlook: Outlook) -> None:
+    def __init__(self, outlook: ForecastInput) -> None:
         rooms = outlook.rooms
         self._outlook = outlook
         self._day, self._spent = _today(outlook), float(rooms.went_first)
@@ -168,7 +168,7 @@ class _Walk:
             self._morning = self.made, self._owed
 
 
-def _today(outlook: Outlook) -> _Day:
+def _today(outlook: ForecastInput) -> _Day:
     demand, now, rooms = outlook.demand, outlook.now, outlook.rooms
     begin = (now - window_start("read_day", now)) / QUARTER
     learned = [demand.after(max(0.0, hour - now.hour)) for hour in range(HOURS)]

@@ -1,1 +1,1 @@
-"""SQLite and PostgreSQL behind one interface."""
+"""Run transactions on SQLite or PostgreSQL behind one interface."""

@@ -1,4 +1,7 @@
-"""Hears other processes' NOTIFY, so that their jobs start at once here. Polling stays the truth."""
+"""Listen for the NOTIFY of other processes, so that their jobs start here immediately.
+
+A notification may be lost, so workers also poll.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ RECONNECT_S = 5.0
 
 
 class JobListener:
-    """Holds one connection that listens; reconnects when it breaks. Only PostgreSQL can do this."""
+    """Keep one connection that listens, and reconnect when it breaks. Only PostgreSQL supports this."""
 
     def __init__(self, url: URL, wakeup: Wakeup) -> None:
         self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -48,7 +51,7 @@ class JobListener:
         try:
             connection.add_termination_listener(lambda _connection: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self._wakeup.notify())
-            self._wakeup.notify()  # whatever was missed while nobody listened
+            self._wakeup.notify()  # for jobs that were enqueued while nobody listened
             await closed.wait()
         finally:
             with contextlib.suppress(Exception):

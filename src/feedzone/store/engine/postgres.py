@@ -1,4 +1,4 @@
-"""The database on a PostgreSQL server: several processes and machines share the work (database.Database)."""
+"""Run the database on a PostgreSQL server that several processes and machines share."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ...errors import StorageUnavailable
 from ...ports import Wakeup
-from .database import Body, T, text_as_it_is
+from .interface import Body, T
 from .listener import JobListener
+from .types import pass_through
 
 TRIES = 5
 
-BRISK = 2
+FAST_COMMIT_POOL_SIZE = 2
 
 LOCK_TIMEOUT_S = 10.0
-"""Whoever holds a row or a table for longer keeps nobody waiting for ever: who asks is told so."""
+"""A transaction that waits longer than this for a row or a table fails with StorageUnavailable."""
 
 
 class PostgresDatabase:
-    """PostgreSQL through asyncpg. Bodies run in SQLAlchemy's greenlet, so they read as plain functions."""
+    """PostgreSQL through asyncpg. Bodies run in SQLAlchemy's greenlet, so they are plain functions."""
 
     shares_work = True
 
@@ -33,17 +34,17 @@ class PostgresDatabase:
         self.url = make_url(url).set(drivername="postgresql+asyncpg")
         self._settings = {"lock_timeout": str(round(lock_timeout_s * 1000))}
         self._engine = self._open(pool_size)
-        # Those who write without waiting for the disk wait for each other's rows: two connections will do.
-        self._brisk_engine = self._open(BRISK, ping=False, synchronous_commit="off")
-        # To begin and to end a transaction are ways to the server and back.
-        self._lone_engine = self._brisk_engine.execution_options(isolation_level="AUTOCOMMIT")
+        # Two connections are enough: writes that do not wait for the disk wait for each other's row locks.
+        self._fast_commit_engine = self._open(FAST_COMMIT_POOL_SIZE, ping=False, synchronous_commit="off")
+        # AUTOCOMMIT saves the two round trips that begin and end a transaction.
+        self._autocommit_engine = self._fast_commit_engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _open(self, pool_size: int, *, ping: bool = True, **options: str) -> AsyncEngine:
         return create_async_engine(
             self.url,
-            json_serializer=text_as_it_is,
-            json_deserializer=text_as_it_is,
-            hide_parameters=True,  # an error may stand in logs, which outlive who is in it
+            json_serializer=pass_through,
+            json_deserializer=pass_through,
+            hide_parameters=True,  # errors end up in logs, which must not keep personal data
             pool_size=pool_size,
             pool_pre_ping=ping,
             connect_args={"timeout": 10, "server_settings": self._settings | options},
@@ -53,21 +54,21 @@ class PostgresDatabase:
         return await self._run(self._engine, body)
 
     async def write(self, body: Body[T], *, durable: bool = True) -> T:
-        return await self._run(self._engine if durable else self._brisk_engine, body)
+        return await self._run(self._engine if durable else self._fast_commit_engine, body)
 
     async def at_once(self, body: Body[bool]) -> bool:
-        return await self._run(self._lone_engine, body)
+        return await self._run(self._autocommit_engine, body)
 
-    async def stamp(self) -> str:
-        # Where the log is written to; also other databases of the server write there.
+    async def data_version(self) -> str:
+        # The position in the write-ahead log. Other databases on the server advance it, too.
         position = text("SELECT pg_current_wal_insert_lsn()::text")
         return await self.read(lambda c: str(c.execute(position).scalar_one()))
 
     def listener(self, wakeup: Wakeup) -> JobListener:
         return JobListener(self.url, wakeup)
 
-    async def scrub(self) -> None:
-        """The server's own vacuum and archive are its operator's (docs/operating.md)."""
+    async def erase_deleted(self) -> None:
+        """Do nothing: the operator runs the server's vacuum and archive (docs/operating.md)."""
 
     async def _run(self, engine: AsyncEngine, body: Body[T]) -> T:
         for attempt in range(1, TRIES + 1):
@@ -75,10 +76,10 @@ class PostgresDatabase:
                 async with engine.begin() as connection:
                     return await connection.run_sync(body)
             except DBAPIError as problem:
-                # Without a ping it is the first statement that finds the server restarted.
+                # Without a ping, the first statement is the one that notices a restarted server.
                 stale = engine is not self._engine and problem.connection_invalidated
-                if not (_lost_a_race(problem) or stale) or attempt == TRIES:
-                    if _cannot_serve(problem):
+                if not (_is_retryable(problem) or stale) or attempt == TRIES:
+                    if _is_outage(problem):
                         raise StorageUnavailable(f"PostgreSQL: {problem.orig}") from problem
                     raise
             except OSError as problem:
@@ -89,7 +90,7 @@ class PostgresDatabase:
     def run_sync(self, body: Body[T]) -> T:
         async def once() -> T:
             engine = create_async_engine(
-                self.url, json_serializer=text_as_it_is, json_deserializer=text_as_it_is, hide_parameters=True
+                self.url, json_serializer=pass_through, json_deserializer=pass_through, hide_parameters=True
             )
             try:
                 async with engine.begin() as connection:
@@ -99,23 +100,26 @@ class PostgresDatabase:
             finally:
                 await engine.dispose()
 
-        # Alembic is synchronous; its own thread gives it an event loop wherever it is called from.
+        # Alembic is synchronous. A thread of its own gives it an event loop, wherever it is called from.
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(asyncio.run, once()).result()
 
     async def close(self) -> None:
         await self._engine.dispose()
-        await self._brisk_engine.dispose()
+        await self._fast_commit_engine.dispose()
 
 
-def _cannot_serve(problem: DBAPIError) -> bool:
-    """Connection lost, no such database, out of resources, locked, shutting down: not this transaction's
-    fault."""
+def _is_outage(problem: DBAPIError) -> bool:
+    """Return True when the server is at fault, not this transaction.
+
+    The connection is lost, the database does not exist, resources ran out, a lock timed out, or the server
+    shuts down.
+    """
     state = getattr(problem.orig, "sqlstate", None) or ""
     operational = isinstance(problem, (OperationalError, InterfaceError)) or problem.connection_invalidated
     return operational or state.startswith(("08", "3D", "53", "55P03", "57"))
 
 
-def _lost_a_race(problem: DBAPIError) -> bool:
-    """Deadlock or serialization failure: PostgreSQL rolled back, and asks to be tried again."""
+def _is_retryable(problem: DBAPIError) -> bool:
+    """Return True for a deadlock or serialization failure: PostgreSQL rolled back and expects a retry."""
     return getattr(problem.orig, "sqlstate", None) in ("40P01", "40001")

@@ -1,4 +1,4 @@
-"""The database as a SQLite file: nothing to install or to run (database.Database)."""
+"""Keep the database in a SQLite file, so that there is no server to install or run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from sqlalchemy.exc import OperationalError
 
 from ...errors import SettingsError, StorageUnavailable
 from ...ports import Wakeup
-from .database import Body, T, text_as_it_is
+from .interface import Body, T
+from .types import pass_through
 
 BUSY_MS = 5000
-"""How long SQLite waits for another process's write before it says busy."""
+"""How long SQLite waits for another process's write before it reports "busy", in milliseconds."""
 
-SCRUB_S = 0.5
+CHECKPOINT_TIMEOUT_S = 0.5
 
 WAL_TRIES = 20
 
@@ -30,8 +31,9 @@ class SqliteDatabase:
     """SQLite in WAL mode with one writer.
 
     Differs from PostgreSQL because SQLite locks the whole file: writes queue here, in one thread,
-    instead of failing with "database is locked"; BEGIN IMMEDIATE takes the lock at once, so that a
-    transaction never has to give up half way. `synchronous=FULL`: an answered 200 survives a power cut.
+    instead of failing with "database is locked". BEGIN IMMEDIATE takes the lock at the start, so that a
+    transaction never fails halfway. With `synchronous=FULL`, an event that was answered with 200 survives a
+    power cut.
     """
 
     shares_work = False
@@ -50,16 +52,16 @@ class SqliteDatabase:
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         self._readers = ThreadPoolExecutor(readers, "sqlite-reader")
         self._write_engine = self._engine("IMMEDIATE")
-        self._brisk_engine = self._engine("IMMEDIATE", synchronous="NORMAL")
+        self._fast_commit_engine = self._engine("IMMEDIATE", synchronous="NORMAL")
         self._read_engine = self._engine("DEFERRED")
-        self._watcher: sqlite3.Connection | None = None
+        self._version_connection: sqlite3.Connection | None = None
 
     def _engine(self, begin: str, synchronous: str = "FULL") -> Engine:
         engine = create_engine(
             f"sqlite:///{self.path}",
-            json_serializer=text_as_it_is,
-            json_deserializer=text_as_it_is,
-            hide_parameters=True,  # an error may stand in logs, which outlive who is in it
+            json_serializer=pass_through,
+            json_deserializer=pass_through,
+            hide_parameters=True,  # errors end up in logs, which must not keep personal data
             pool_size=4,
             connect_args={"timeout": BUSY_MS / 1000, "check_same_thread": False, "isolation_level": None},
         )
@@ -69,56 +71,60 @@ class SqliteDatabase:
             _use_wal(connection)
             connection.execute(f"PRAGMA synchronous={synchronous}")
             connection.execute("PRAGMA foreign_keys=ON")
-            # What an athlete's leaving deletes is overwritten, not only unlinked (guarantee 6).
+            # SQLite overwrites deleted rows, so that a disconnected athlete's data is gone (guarantee 6).
             connection.execute("PRAGMA secure_delete=ON")
 
         def _begin(connection: Any) -> None:
             connection.driver_connection.execute(f"BEGIN {begin}")
 
-        # The driver begins nothing by itself (isolation_level=None). A listener for "begin" would do
-        # it, too, but then SQLAlchemy looks for listeners at every statement.
+        # The driver never begins a transaction by itself (isolation_level=None). A listener for "begin"
+        # would also work, but then SQLAlchemy would look for listeners at every statement.
         setattr(engine.dialect, "do_begin", _begin)  # noqa: B010  (to mypy, a method)
         return engine
 
     async def read(self, body: Body[T]) -> T:
-        return await self._in(self._readers, self._read_engine, body)
+        return await self._run(self._readers, self._read_engine, body)
 
     async def write(self, body: Body[T], *, durable: bool = True) -> T:
-        engine = self._write_engine if durable else self._brisk_engine
-        return await self._in(self._writer, engine, body)
+        engine = self._write_engine if durable else self._fast_commit_engine
+        return await self._run(self._writer, engine, body)
 
     async def at_once(self, body: Body[bool]) -> bool:  # noqa: ARG002  (each statement is as fast as any)
         return False
 
-    async def _in(self, pool: ThreadPoolExecutor, engine: Engine, body: Body[T]) -> T:
-        # A transaction that was begun runs to its end even when the caller is cancelled.
+    async def _run(self, pool: ThreadPoolExecutor, engine: Engine, body: Body[T]) -> T:
+        # A transaction that has begun runs to its end even if the caller is cancelled.
         loop = asyncio.get_running_loop()
         return await asyncio.shield(loop.run_in_executor(pool, _transaction, engine, body))
 
-    async def stamp(self) -> str:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._stamp)
+    async def data_version(self) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read_data_version)
 
-    def _stamp(self) -> str:
-        # The number tells a connection of the commits of others: so it is one that is used for nothing else.
+    def _read_data_version(self) -> str:
+        # SQLite counts only the commits of other connections, so this connection is used for nothing else.
         try:
-            if self._watcher is None:
-                self._watcher = sqlite3.connect(self.path, check_same_thread=False, timeout=BUSY_MS / 1000)
-            return str(self._watcher.execute("PRAGMA data_version").fetchone()[0])
+            if self._version_connection is None:
+                self._version_connection = sqlite3.connect(
+                    self.path, check_same_thread=False, timeout=BUSY_MS / 1000
+                )
+            return str(self._version_connection.execute("PRAGMA data_version").fetchone()[0])
         except sqlite3.Error as problem:
             raise StorageUnavailable(f"SQLite: {problem}") from problem
 
-    def listener(self, wakeup: Wakeup) -> None:  # noqa: ARG002  (the other processes cannot tell)
+    def listener(self, wakeup: Wakeup) -> None:  # noqa: ARG002  (SQLite cannot notify other processes)
         return None
 
-    async def scrub(self) -> None:
-        """Old pages stand in the write-ahead log until it is emptied. Whoever reads meanwhile is not waited
-        for long: the pruner comes again."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._empty_log)
+    async def erase_deleted(self) -> None:
+        """Empty the write-ahead log, which keeps old pages until then.
 
-    def _empty_log(self) -> None:
+        Wait only a short time for readers: the pruner tries again later.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._truncate_wal)
+
+    def _truncate_wal(self) -> None:
         with (
             contextlib.suppress(sqlite3.OperationalError),
-            contextlib.closing(sqlite3.connect(self.path, timeout=SCRUB_S)) as connection,
+            contextlib.closing(sqlite3.connect(self.path, timeout=CHECKPOINT_TIMEOUT_S)) as connection,
         ):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
@@ -128,14 +134,14 @@ class SqliteDatabase:
     async def close(self) -> None:
         for pool in (self._writer, self._readers):
             await asyncio.to_thread(pool.shutdown)
-        for engine in (self._write_engine, self._brisk_engine, self._read_engine):
+        for engine in (self._write_engine, self._fast_commit_engine, self._read_engine):
             engine.dispose()
-        if self._watcher is not None:
-            self._watcher.close()
+        if self._version_connection is not None:
+            self._version_connection.close()
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turning WAL on does not wait for other processes that do the same; so we do."""
+    """Turn on WAL mode, and retry: SQLite itself does not wait for other processes that do the same."""
     for attempt in range(1, WAL_TRIES + 1):
         try:
             connection.execute("PRAGMA journal_mode=WAL")

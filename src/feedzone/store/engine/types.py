@@ -1,4 +1,4 @@
-"""Column types whose two dialects differ, each with its reason."""
+"""Column types that differ between SQLite and PostgreSQL, each with its reason."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from sqlalchemy import JSON, UUID, BigInteger, DateTime, Dialect, Integer, Strin
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 BigInt = BigInteger().with_variant(Integer, "sqlite")
-"""64 bits everywhere. Differs because only INTEGER PRIMARY KEY is SQLite's own row id."""
+"""A 64-bit integer. Differs because SQLite uses only INTEGER PRIMARY KEY as its row id."""
 
 
 class Instant(TypeDecorator[datetime]):
-    """An instant: timestamptz on PostgreSQL; on SQLite, which has no such type, fixed-width ISO text in UTC.
+    """An instant: timestamptz on PostgreSQL, fixed-width ISO text in UTC on SQLite.
 
-    The text sorts as the instants do, and SQLite's own date functions read it.
+    Differs because SQLite has no such type. The text sorts in time order, and SQLite's date functions can
+    read it.
     """
 
     impl = String
@@ -31,7 +32,7 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         value = value.astimezone(UTC)
-        # strftime takes ten times as long.
+        # strftime would take ten times as long.
         return value if dialect.name == "postgresql" else f"{value.isoformat(timespec='microseconds')[:26]}Z"
 
     def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
@@ -41,7 +42,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 class WallTime(TypeDecorator[datetime]):
-    """What the clock on the wall showed, without a zone: timestamp on PostgreSQL, ISO text on SQLite."""
+    """A local time without a time zone: timestamp on PostgreSQL, ISO text on SQLite."""
 
     impl = String
     cache_ok = True
@@ -61,13 +62,14 @@ class WallTime(TypeDecorator[datetime]):
 
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_NOBODYS = "00000000-0000-0000-0000-000000000000"
+_UNUSED_UUID = "00000000-0000-0000-0000-000000000000"
 
 
 class Identifier(TypeDecorator[str]):
-    """A UUID: the type uuid on PostgreSQL; on SQLite, which has none, its usual text.
+    """A UUID: the type uuid on PostgreSQL; its usual text on SQLite, which has no such type.
 
-    What is no UUID names nothing, on either: PostgreSQL would refuse the whole statement.
+    A value that is not a UUID matches no row on either. PostgreSQL alone would reject the whole statement,
+    so it is replaced by a UUID that no row has.
     """
 
     impl = String
@@ -76,17 +78,17 @@ class Identifier(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None or dialect.name != "postgresql" or _UUID.fullmatch(value):
             return value
-        return _NOBODYS
+        return _UNUSED_UUID
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         return dialect.type_descriptor(UUID(as_uuid=False) if dialect.name == "postgresql" else String(36))
 
 
 class JsonText(TypeDecorator[str]):
-    """JSON kept and given as the very text that was received.
+    """JSON that is stored and returned as exactly the text that was received.
 
-    `json`, not `jsonb`, on PostgreSQL, because jsonb reorders keys and rewrites numbers. The engine's
-    (de)serializers are identity functions (database.text_as_it_is), so that this type passes text through.
+    On PostgreSQL it is `json`, because `jsonb` reorders keys and rewrites numbers. The engine's
+    (de)serializers return their input (`pass_through`), so values stay text.
     """
 
     impl = JSON
@@ -97,7 +99,7 @@ class JsonText(TypeDecorator[str]):
 
 
 class PlainText(TypeDecorator[str]):
-    """Text of any origin: what a database cannot store is replaced on the way in (clean_text)."""
+    """Text from any source: characters that a database cannot store are replaced on writing (clean_text)."""
 
     impl = Text
     cache_ok = True
@@ -107,5 +109,13 @@ class PlainText(TypeDecorator[str]):
 
 
 def clean_text(value: str) -> str:
-    """PostgreSQL cannot store U+0000 in text, nor can any database store half of a surrogate pair."""
+    """Return the text without the characters that a database rejects.
+
+    PostgreSQL cannot store U+0000, and no database can store half of a surrogate pair.
+    """
     return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def pass_through(value: Any) -> Any:
+    """Return the value unchanged: JSON columns hold text (JsonText) that needs no (de)serializing."""
+    return value

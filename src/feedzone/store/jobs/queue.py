@@ -106,7 +106,7 @@ class JobTable:
 
         finished = await self._database.write(body)
         if any(isinstance(effect, PurgeAthlete) for effect in outcome.effects):
-            await self._database.scrub()
+            await self._database.erase_deleted()
         return finished
 
     async def renew(self, owners: Sequence[str], seconds: float) -> int:

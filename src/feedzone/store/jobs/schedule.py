@@ -14,9 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from ...domain.comparison import comparison, is_due_whole, reach
 from ...domain.gear import gear_refresh
 from ...domain.job import JobSpec, ReconcileHint, athlete_key
+from ...domain.reconciliation import full_history_is_due, list_from, reconciliation_job
 from ...ports import Clock, Wakeup
 from .. import activities, athletes, subscriptions
 from ..engine.database import Database
@@ -49,7 +49,7 @@ class Schedule:
     async def run(self) -> int:
         """Returns how many comparisons were enqueued."""
         now, count = self._clock.now(), 0
-        while await self._database.read(lambda c: athletes.due_for_comparison(c, now, 1, lock=False)):
+        while await self._database.read(lambda c: athletes.due_for_reconciliation(c, now, 1, lock=False)):
             # What fell due together shall not do so for ever.
             spread = [1 - SPREAD * self._rng.random() for _ in range(BATCH)]
             looked_at, enqueued = await self._database.write(partial(self._enqueue, now=now, spread=spread))
@@ -63,11 +63,11 @@ class Schedule:
     def _enqueue(self, connection: Connection, *, now: datetime, spread: Sequence[float]) -> tuple[int, int]:
         """Returns how many athletes were looked at, and how many comparisons enqueued."""
         polling = not subscriptions.active_ids(connection)
-        due = {row.id for row in athletes.due_for_comparison(connection, now, BATCH, lock=False)}
+        due = {row.id for row in athletes.due_for_reconciliation(connection, now, BATCH, lock=False)}
         keys = [athlete_key(number) for number in due]
         lifecycle.lock(connection, keys)
         held = deferral.live(connection, "reconcile_athlete", keys)
-        rows = [r for r in athletes.due_for_comparison(connection, now, BATCH, lock=True) if r.id in due]
+        rows = [r for r in athletes.due_for_reconciliation(connection, now, BATCH, lock=True) if r.id in due]
         specs: list[JobSpec] = []
         for row, share in zip(rows, spread, strict=False):
             verified = max(row.last_verified_at or row.connected_at, row.connected_at)
@@ -76,7 +76,7 @@ class Schedule:
                 specs += self._comparison(row, held.get(row.id), now, full=full)
             pause = self._pause(connection, row, now) if polling else FULL_EVERY
             begin = now if polling or full else verified
-            athletes.schedule_comparison(connection, row.id, begin + pause * share)
+            athletes.schedule_reconciliation(connection, row.id, begin + pause * share)
         lifecycle.enqueue(connection, specs, now)
         return len(rows), len(specs)
 
@@ -89,14 +89,14 @@ class Schedule:
             return []
         since = None
         if full:
-            due_whole = is_due_whole(row.id, row.last_verified_at or row.connected_at, now)
-            since = reach(athletes.known(row), self._days, now, whole=due_whole)
+            due_whole = full_history_is_due(row.id, row.last_verified_at or row.connected_at, now)
+            since = list_from(athletes.synced_history(row), self._days, now, full_history=due_whole)
         if waits is not None and waits.since is not None:
             waited = datetime.fromtimestamp(waits.since, UTC)
             since = waited if since is None else min(since, waited)
         to_end = _goes_to_end(row.last_verified_at, now) or (waits is not None and waits.to_end)
         full = full or waits is not None
-        return [comparison(row.id, self._days, full=full, to_end=to_end, since=since)]
+        return [reconciliation_job(row.id, self._days, full=full, to_end=to_end, since=since)]
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.stored_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
@@ -168,10 +168,12 @@ class AutoRetrySchedule:
         return count
 
     def _look(self, connection: Connection, now: datetime) -> int:
-        latest = athletes.last_active(connection)
+        latest = athletes.last_synced(connection)
         if latest is None:
             return 0
-        lifecycle.enqueue(connection, [comparison(latest, self._days, full=False)], now, unless_live=True)
+        lifecycle.enqueue(
+            connection, [reconciliation_job(latest, self._days, full=False)], now, unless_live=True
+        )
         return 1
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, bindparam, case, update
 
-from ...clock import StravaClock, is_recent
+from ...clock import StravaClock, TimedCache
 from ...domain.job import Lane
 from ...domain.quota import reserve as lanes
 from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
@@ -87,7 +87,6 @@ class LaneLimit(NamedTuple):
 
 
 class _Learned(NamedTuple):
-    at: datetime
     day_quota: int
     demand: Demand
 
@@ -98,7 +97,7 @@ class BudgetTable:
     def __init__(self, database: Database, clock: StravaClock) -> None:
         self._database = database
         self._clock = clock
-        self._learned: _Learned | None = None
+        self._learned: TimedCache[_Learned] = TimedCache(LEARNED_FOR)
         self._asking: list[_Asker] = []
         self._granting: asyncio.Task[None] | None = None
 
@@ -109,7 +108,7 @@ class BudgetTable:
             self._granting = asyncio.create_task(self._grant(), name="reservations")
         answer = await answered
         if isinstance(answer, Allowance):
-            raise QuotaSpent(answer.window, self._clock.ours(answer.until))
+            raise QuotaSpent(answer.window, self._clock.to_machine_time(answer.until))
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -137,7 +136,7 @@ class BudgetTable:
                 answers: Sequence[Answer | None] = [leave] * len(asked)
             else:
                 answers = await self._database.write(
-                    lambda c: _reserve(c, asked, demand, now, self._clock.ours(now)), durable=False
+                    lambda c: _reserve(c, asked, demand, now, self._clock.to_machine_time(now)), durable=False
                 )
         except Exception as problem:
             for one in group:
@@ -207,7 +206,7 @@ class BudgetTable:
             # Else the window that was spent has ended meanwhile.
             return max((window.ends_at for window in spent), default=now)
 
-        return self._clock.ours(await self._database.write(body))
+        return self._clock.to_machine_time(await self._database.write(body))
 
     async def windows(self) -> list[Window]:
         """The four windows as they stand now, by our own clock."""
@@ -218,15 +217,17 @@ class BudgetTable:
 
     async def demand(self) -> Demand:
         """What calls are to be expected, learned from the journal of the last days."""
-        now, known = self._clock.now(), self._learned
-        if known is None or not known.demand.is_of(now) or not is_recent(known.at, now, LEARNED_FOR):
-            known = self._learned = await self._database.read(partial(_learn, now=now, known=known))
-        return known.demand
+        now, known = self._clock.now(), self._learned.latest
+        if known is not None and not known.demand.is_of(now):
+            self._learned.clear()
+        load = partial(self._database.read, partial(_learn, now=now, known=known))
+        return (await self._learned.fetch(now, load)).demand
 
     def _forget_if_other(self, day_quota: int) -> None:
         """What is assumed beforehand is a share of the day's quota, which Strava's first answer tells."""
-        if self._learned is not None and self._learned.day_quota != day_quota:
-            self._learned = None
+        known = self._learned.latest
+        if known is not None and known.day_quota != day_quota:
+            self._learned.clear()
 
     def lane_limits(
         self, connection: Connection, demand: Demand, of: Iterable[Lane], most: int
@@ -247,11 +248,11 @@ class BudgetTable:
 
     def _allowance(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
         found = lanes.allowance(held, demand, lane, now)
-        return Allowance(found.calls, found.window, self._clock.ours(found.until))
+        return Allowance(found.calls, found.window, self._clock.to_machine_time(found.until))
 
 
 def _by_our_clock(window: Window, clock: StravaClock) -> Window:
-    start, end = clock.ours(window.starts_at), clock.ours(window.ends_at)
+    start, end = clock.to_machine_time(window.starts_at), clock.to_machine_time(window.ends_at)
     return msgspec.structs.replace(window, starts_at=start, ends_at=end)
 
 
@@ -264,12 +265,12 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
         known.demand.at_midnight if known and known.day_quota == quota and known.demand.is_of(now) else None
     )
     return _Learned(
-        now, quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
+        quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
     )
 
 
 def _reserve(
-    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, ours: datetime
+    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, machine_now: datetime
 ) -> list[Answer | None]:
     """An answer for each lane that asks, the better ones first; None: another call goes alone.
 
@@ -279,7 +280,7 @@ def _reserve(
 
     def permission() -> breaker.Permission:
         paused = rows["read_15min"].paused_since is not None
-        return breaker.ask(connection, ours) if paused else breaker.ALLOWED
+        return breaker.ask(connection, machine_now) if paused else breaker.ALLOWED
 
     held = windows.of(rows, now)
     shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM

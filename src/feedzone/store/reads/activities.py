@@ -1,4 +1,4 @@
-"""Activities as people and their programs read them: lists, counts, and the audit trail."""
+"""Activities for pages and API: lists, counts, and the audit trail."""
 
 from __future__ import annotations
 
@@ -25,27 +25,32 @@ def listing(
     cursor: tuple[datetime, int] | None = None,
     limit: int,
 ) -> Sequence[Row[Any]]:
-    """Activities that are not deleted, latest start first; `cursor` is the last one of the page before."""
-    wanted = [_columns.sync_status != "deleted", _columns.start_date.is_not(None)]
+    """Return activities that are not deleted, latest start first, from after `cursor` on."""
+    conditions = [_columns.sync_status != "deleted", _columns.start_date.is_not(None)]
     if athlete_id is not None:
-        wanted.append(_columns.athlete_id == athlete_id)
+        conditions.append(_columns.athlete_id == athlete_id)
     if after is not None:
-        wanted.append(_columns.start_date >= after)
+        conditions.append(_columns.start_date >= after)
     if before is not None:
-        wanted.append(_columns.start_date < before)
+        conditions.append(_columns.start_date < before)
     if sport_type is not None:
-        wanted.append(_columns.sport_type == sport_type)
+        conditions.append(_columns.sport_type == sport_type)
     if cursor is not None:
         at, last = cursor
-        wanted.append(tuple_(_columns.start_date, _columns.id) < tuple_(literal(at, Instant), literal(last)))
+        conditions.append(
+            tuple_(_columns.start_date, _columns.id) < tuple_(literal(at, Instant), literal(last))
+        )
     query = (
-        select(_table).where(*wanted).order_by(_columns.start_date.desc(), _columns.id.desc()).limit(limit)
+        select(_table)
+        .where(*conditions)
+        .order_by(_columns.start_date.desc(), _columns.id.desc())
+        .limit(limit)
     )
     return connection.execute(query).all()
 
 
 def progress(connection: Connection, athlete_id: int, after: datetime | None) -> dict[str, int]:
-    """How many activities of the athlete, started since `after`, are in each sync status."""
+    """Count the athlete's activities that started since `after`, by sync status."""
     query = (
         select(_columns.sync_status, func.count())
         .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
@@ -59,7 +64,7 @@ def progress(connection: Connection, athlete_id: int, after: datetime | None) ->
 def changes(
     connection: Connection, *, since_id: str | None, limit: int, since: datetime | None = None
 ) -> Sequence[Row[Any]]:
-    """The audit trail, oldest first."""
+    """Return the audit trail, oldest first."""
     query = select(activity_changes).order_by(activity_changes.c.id).limit(limit)
     if since is not None:
         query = query.where(activity_changes.c.changed_at >= since)
@@ -69,7 +74,7 @@ def changes(
 
 
 def progress_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, dict[str, int]]:
-    """`progress` of several athletes at once, each since the start of their own first sync's window."""
+    """Return `progress` of several athletes at once, each since the start of their own backfill."""
     athlete = strava_athletes.c
     query = (
         select(_columns.athlete_id, _columns.sync_status, func.count().label("activities"))
@@ -81,7 +86,7 @@ def progress_of(connection: Connection, athlete_ids: Iterable[int]) -> dict[int,
         )
         .group_by(_columns.athlete_id, _columns.sync_status)
     )
-    found: dict[int, dict[str, int]] = {}
+    counts: dict[int, dict[str, int]] = {}
     for row in connection.execute(query):
-        found.setdefault(row.athlete_id, {})[row.sync_status] = row.activities
-    return found
+        counts.setdefault(row.athlete_id, {})[row.sync_status] = row.activities
+    return counts

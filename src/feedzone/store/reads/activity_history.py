@@ -1,6 +1,6 @@
-"""What became of one activity: events that told of it, calls that asked for it, its jobs, its changes.
+"""The history of one activity: its events, calls, jobs and changes.
 
-Every question stays on an index, and takes the latest rows only: an activity may have been changed for years.
+Every query stays on an index, and takes the latest rows only: an activity may have changed for years.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..schema.tables import (
 )
 
 MOST = 100
-"""How many rows of each kind are told."""
+"""The number of rows of each kind."""
 
 _event = webhook_events.c
 _EVENTS = (
@@ -77,12 +77,12 @@ _ATHLETE: Select[Any] = select(
 
 
 def events_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
-    """Newest first, as all that follow."""
+    """Return events, newest first; the other lists have the same order."""
     return connection.execute(_EVENTS, {"activity": activity_id}).all()
 
 
 def calls_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
-    """Of the last eight days (journal.KEPT)."""
+    """Return the calls of the last eight days (call_log.KEPT)."""
     return connection.execute(_CALLS, {"activity": activity_id}).all()
 
 
@@ -91,7 +91,7 @@ def changes_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
 
 
 def jobs_of(connection: Connection, activity_id: int) -> Sequence[Row[Any]]:
-    """What waits, runs or was given up, the oldest first."""
+    """Return queued and running jobs and dead letters, oldest first."""
     keys = [activity_key(activity_id), photos_key(activity_id)]
     return connection.execute(_JOBS, {"keys": keys}).all()
 
@@ -101,12 +101,12 @@ def attempts_of(connection: Connection, job_ids: Sequence[str]) -> Sequence[Row[
 
 
 def streams_of(connection: Connection, activity_id: int) -> Row[Any] | None:
-    """What is known of the streams, without them."""
+    """Return the state of the streams, without the samples."""
     return connection.execute(_STREAMS, {"activity": activity_id}).first()
 
 
 def gear_names(connection: Connection, athlete_id: int) -> dict[str, str]:
-    """What the athlete calls each bike and each pair of shoes."""
+    """Return the athlete's names of bikes and shoes, by id."""
     rows = connection.execute(_GEAR, {"athlete": athlete_id})
     return {row.id: row.nickname or row.name or row.id for row in rows}
 

@@ -1,7 +1,7 @@
-"""An athlete's activities by day, as people look for them: by the wall clock of where it happened.
+"""An athlete's activities by day, by the wall clock where the activity happened.
 
-What is added up is read from one index, `ix_strava_activities_diary`: a row of the table drags along what
-Strava sent, and a year of rows would be read for a few sums.
+Totals are read from one index, `ix_strava_activities_calendar`: rows of the table contain the JSON that
+Strava sent, and a year of rows is much to read for a few totals.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ LINE: tuple[Any, ...] = (
     _local,
     _columns.sync_status,
 )
-"""What a line of the list says."""
+"""The columns of a line of the list."""
 
 
 class Group(NamedTuple):
-    """What one day has of one sport in one state."""
+    """The totals of one day, sport and state."""
 
     day: date
     sport_type: str | None
@@ -57,7 +57,7 @@ class Group(NamedTuple):
     climb: float
 
 
-_MINE = and_(_columns.athlete_id == bindparam("athlete"), _columns.sync_status != "deleted")
+_OF_ATHLETE = and_(_columns.athlete_id == bindparam("athlete"), _columns.sync_status != "deleted")
 _BETWEEN = and_(_local >= bindparam("since"), _local < bindparam("until"))
 
 # Differs because SQLite has no dates: its function gives text, PostgreSQL's a date.
@@ -72,35 +72,35 @@ _SUMS = (
         func.coalesce(func.sum(_columns.moving_time), 0),
         func.coalesce(func.sum(_columns.total_elevation_gain), 0.0),
     )
-    .where(_MINE, _BETWEEN)
+    .where(_OF_ATHLETE, _BETWEEN)
     .group_by(_DAY, _columns.sport_type, _columns.sync_status)
 )
-_FIRST_AND_LAST = [select(end(_local)).where(_MINE) for end in (func.min, func.max)]
+_FIRST_AND_LAST = [select(end(_local)).where(_OF_ATHLETE) for end in (func.min, func.max)]
 _SPORTS = (
     select(_columns.sport_type)
-    .where(_MINE, _columns.sport_type.is_not(None))
+    .where(_OF_ATHLETE, _columns.sport_type.is_not(None))
     .group_by(_columns.sport_type)
     .order_by(func.count().desc(), _columns.sport_type)
 )
 
 
 def sums(connection: Connection, athlete_id: int, first: date, last: date) -> list[Group]:
-    """Of the days from `first` to `last`, each sport and state for itself."""
+    """Return the totals of the days from `first` to `last`, by sport and state."""
     return [
-        Group(one[0] if isinstance(one[0], date) else date.fromisoformat(one[0]), *one[1:])
-        for one in connection.execute(_SUMS, {"athlete": athlete_id, **_days(first, last)})
+        Group(day if isinstance(day, date) else date.fromisoformat(day), *totals)
+        for day, *totals in connection.execute(_SUMS, {"athlete": athlete_id, **_days(first, last)})
     ]
 
 
 def span(connection: Connection, athlete_id: int) -> tuple[datetime, datetime] | None:
-    """Wall time of the first and the last activity; None: there is none."""
+    """Return the wall time of the first and the last activity; None if there is none."""
     first, last = (connection.execute(end, {"athlete": athlete_id}).scalar() for end in _FIRST_AND_LAST)
     return None if first is None or last is None else (first, last)
 
 
 def sports(connection: Connection, athlete_id: int) -> list[str]:
-    """Every sport type there is, the most frequent first."""
-    return [str(one) for one in connection.execute(_SPORTS, {"athlete": athlete_id}).scalars()]
+    """Return all sport types, the most frequent first."""
+    return [str(sport) for sport in connection.execute(_SPORTS, {"athlete": athlete_id}).scalars()]
 
 
 def listing(
@@ -114,24 +114,24 @@ def listing(
     cursor: tuple[datetime, int] | None = None,
     limit: int,
 ) -> Sequence[Row[Any]]:
-    """The latest day first; `cursor` is the last one of the page before."""
-    wanted = [_MINE, _local.is_not(None), *_narrowed(search, sport_type, states)]
-    given: dict[str, Any] = {"athlete": athlete_id}
+    """Return activities from after `cursor` on, latest day first."""
+    conditions = [_OF_ATHLETE, _local.is_not(None), *_filters(search, sport_type, states)]
+    parameters: dict[str, Any] = {"athlete": athlete_id}
     if between is not None:
-        wanted.append(_BETWEEN)
-        given |= _days(*between)
+        conditions.append(_BETWEEN)
+        parameters |= _days(*between)
     if cursor is not None:
         at, last = cursor
-        wanted.append(tuple_(_local, _columns.id) < tuple_(literal(at, WallTime), literal(last)))
-    query = select(*LINE).where(*wanted).order_by(_local.desc(), _columns.id.desc()).limit(limit)
-    return connection.execute(query, given).all()
+        conditions.append(tuple_(_local, _columns.id) < tuple_(literal(at, WallTime), literal(last)))
+    query = select(*LINE).where(*conditions).order_by(_local.desc(), _columns.id.desc()).limit(limit)
+    return connection.execute(query, parameters).all()
 
 
 def undated(connection: Connection, athlete_id: int, states: Sequence[str], limit: int) -> Sequence[Row[Any]]:
-    """What Strava sent without a time of its own; in no place of the list, and not to be lost."""
+    """Return activities without a local start time: they have no place in the list, but must not be lost."""
     query = (
         select(*LINE)
-        .where(_MINE, _local.is_(None), *_narrowed("", None, states))
+        .where(_OF_ATHLETE, _local.is_(None), *_filters("", None, states))
         .order_by(_columns.id.desc())
         .limit(limit)
     )
@@ -139,10 +139,10 @@ def undated(connection: Connection, athlete_id: int, states: Sequence[str], limi
 
 
 def fetched(connection: Connection, athlete_id: int, limit: int) -> Sequence[Row[Any]]:
-    """What was fetched, the latest first."""
+    """Return the activities that were fetched last, the latest first."""
     newest = (
         select(_columns.id)
-        .where(_MINE, _columns.sync_status == "synced", _columns.last_fetched_at.is_not(None))
+        .where(_OF_ATHLETE, _columns.sync_status == "synced", _columns.last_fetched_at.is_not(None))
         .order_by(_columns.last_fetched_at.desc(), _columns.id.desc())
         .limit(limit)
     )
@@ -160,14 +160,14 @@ def _days(first: date, last: date) -> dict[str, datetime]:
     }
 
 
-def _narrowed(search: str, sport_type: str | None, states: Sequence[str]) -> list[ColumnElement[bool]]:
-    wanted: list[ColumnElement[bool]] = []
+def _filters(search: str, sport_type: str | None, states: Sequence[str]) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     if search:
-        # SQLite knows of a and A that they are one letter, but not of é and É.
+        # SQLite matches a and A, but not é and É.
         spellings = dict.fromkeys((search, search.lower(), search.upper(), search.capitalize()))
-        wanted.append(or_(*(_columns.name.icontains(one, autoescape=True) for one in spellings)))
+        conditions.append(or_(*(_columns.name.icontains(text, autoescape=True) for text in spellings)))
     if sport_type is not None:
-        wanted.append(_columns.sport_type == sport_type)
+        conditions.append(_columns.sport_type == sport_type)
     if states:
-        wanted.append(_columns.sync_status.in_(states))
-    return wanted
+        conditions.append(_columns.sync_status.in_(states))
+    return conditions

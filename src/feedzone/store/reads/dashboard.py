@@ -1,4 +1,4 @@
-"""What pages ask that nobody else does. Every question stays on an index, however many events there are."""
+"""Queries that only pages need. Every query stays on an index, however large the tables are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, String, and_, func, literal_column, select
 
-from ..purge import PERSONAL
+from ..purge import ATHLETE_TABLES
 from ..schema.tables import jobs, strava_activities, strava_athletes, webhook_events
 
 _event = webhook_events.c
@@ -18,12 +18,12 @@ _job = jobs.c
 
 
 class Completeness(NamedTuple):
-    """Of the athletes who are connected: how many have all their activities here, compared since when."""
+    """The connected athletes: their number, and the number of those with all activities stored."""
 
     active: int
     complete: int
     verified_at: datetime | None
-    """The longest ago of their last comparisons; null: of some there was none yet."""
+    """The oldest of their last reconciliations; null: some athletes have none yet."""
 
 
 def completeness(connection: Connection) -> Completeness:
@@ -39,7 +39,7 @@ def completeness(connection: Connection) -> Completeness:
 
 
 def syncing(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Connected athletes whose first or longer sync runs, the first one to have begun first."""
+    """Return connected athletes whose backfill runs, the earliest start first."""
     query = (
         select(strava_athletes)
         .where(
@@ -54,7 +54,7 @@ def syncing(connection: Connection, limit: int) -> Sequence[Row[Any]]:
 
 
 def without_access(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Athletes who must connect again."""
+    """Return athletes who must connect again."""
     query = (
         select(strava_athletes)
         .where(_athlete.status.in_(("needs_reauth", "needs_scope")))
@@ -65,7 +65,7 @@ def without_access(connection: Connection, limit: int) -> Sequence[Row[Any]]:
 
 
 def names(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, Row[Any]]:
-    """`id firstname lastname username` of those that are known."""
+    """Return `id firstname lastname username` by athlete id, without unknown athletes."""
     query = select(_athlete.id, _athlete.firstname, _athlete.lastname, _athlete.username).where(
         _athlete.id.in_(sorted(set(athlete_ids)))
     )
@@ -73,8 +73,8 @@ def names(connection: Connection, athlete_ids: Iterable[int]) -> dict[int, Row[A
     return {row.id: row for row in rows}
 
 
-def briefs(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row[Any]]:
-    """What a line about an activity says."""
+def activity_summaries(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row[Any]]:
+    """Return the columns of an activity that lists show, by id."""
     query = (
         select(
             _activity.id,
@@ -98,25 +98,25 @@ def briefs(connection: Connection, activity_ids: Iterable[int]) -> dict[int, Row
 
 
 def latest(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Activities that are not deleted, the latest start first, as `briefs`."""
+    """Return the activities with the latest start, as `activity_summaries`, without deleted activities."""
     newest = (
         select(_activity.id)
         .where(_activity.sync_status != "deleted", _activity.start_date.is_not(None))
         .order_by(_activity.start_date.desc(), _activity.id.desc())
         .limit(limit)
     )
-    found = briefs(connection, connection.execute(newest).scalars().all())
-    return sorted(found.values(), key=lambda row: (row.start_date, row.id), reverse=True)
+    summaries = activity_summaries(connection, connection.execute(newest).scalars().all())
+    return sorted(summaries.values(), key=lambda row: (row.start_date, row.id), reverse=True)
 
 
 def outcomes_since(connection: Connection, first_id: str) -> dict[str, int]:
-    """How many events, from that id on, are in each status."""
+    """Count events from `first_id` on, by status."""
     query = select(_event.status, func.count()).where(_event.id >= first_id).group_by(_event.status)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def durations_since(connection: Connection, first_id: str, limit: int) -> list[float]:
-    """Seconds from the receipt of an event to its completion, of the newest ones."""
+    """Return the seconds from receipt to completion of the newest events."""
     query = (
         select(_event.created_at, _event.processed_at)
         .where(_event.status == "completed", _event.id >= first_id)
@@ -131,7 +131,7 @@ def durations_since(connection: Connection, first_id: str, limit: int) -> list[f
 
 
 def lanes(connection: Connection) -> Sequence[Row[Any]]:
-    """`priority jobs since` of what is queued: how many jobs a lane has, and the oldest of them."""
+    """Return `priority jobs since` by lane: the number of queued jobs, and the receipt of the oldest."""
     query = (
         select(_job.priority, func.count().label("jobs"), func.min(_job.first_received_at).label("since"))
         .where(_job.state == literal_column("'queued'"))
@@ -141,8 +141,8 @@ def lanes(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(query).all()
 
 
-def causes(connection: Connection) -> dict[str, int]:
-    """How many dead letters there are of each class of failure."""
+def failure_counts(connection: Connection) -> dict[str, int]:
+    """Count dead letters by error class, the largest count first."""
     kind = func.coalesce(_job.error_class, "other")
     query = (
         select(kind, func.count()).where(_job.state == "dead").group_by(kind).order_by(func.count().desc())
@@ -150,8 +150,8 @@ def causes(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def dead_of(connection: Connection, error_class: str, limit: int) -> Sequence[Row[Any]]:
-    """Dead letters of one class, the latest first."""
+def dead_letters_of(connection: Connection, error_class: str, limit: int) -> Sequence[Row[Any]]:
+    """Return dead letters of one error class, latest first."""
     query = (
         select(jobs)
         .where(_job.state == "dead", func.coalesce(_job.error_class, "other") == error_class)
@@ -161,26 +161,26 @@ def dead_of(connection: Connection, error_class: str, limit: int) -> Sequence[Ro
     return connection.execute(query).all()
 
 
-def dead_among(connection: Connection, job_ids: Iterable[str]) -> set[str]:
-    """Which of these jobs are dead letters."""
+def dead_letter_ids(connection: Connection, job_ids: Iterable[str]) -> set[str]:
+    """Return the ids of those jobs that are dead letters."""
     query = select(_job.id).where(and_(_job.id.in_(sorted(set(job_ids))), _job.state == "dead"))
-    return {str(one) for one in connection.execute(query).scalars()}
+    return {str(job_id) for job_id in connection.execute(query).scalars()}
 
 
-def holdings(connection: Connection, athlete_id: int) -> dict[str, int]:
-    """How many rows of an athlete each table has: what disconnecting removes."""
-    held = {
+def rows_by_table(connection: Connection, athlete_id: int) -> dict[str, int]:
+    """Count an athlete's rows by table: the rows that disconnecting removes."""
+    rows = {
         table.name: connection.execute(
             select(func.count()).select_from(table).where(table.c.athlete_id == athlete_id)
         ).scalar_one()
-        for table in PERSONAL
+        for table in ATHLETE_TABLES
     }
     events = select(func.count()).where(_event.owner_id == athlete_id)
-    return held | {"webhook_events": connection.execute(events).scalar_one()}
+    return rows | {"webhook_events": connection.execute(events).scalar_one()}
 
 
 def server(connection: Connection) -> tuple[str, datetime | None]:
-    """What the database calls itself, and what time it thinks it is (null: it runs on our own clock)."""
+    """Return the database's name and version, and its time (None: it uses our own clock)."""
     if connection.dialect.name == "sqlite":
         version = connection.execute(select(func.sqlite_version(type_=String))).scalar_one()
         return f"SQLite {version}", None

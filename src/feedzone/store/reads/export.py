@@ -1,4 +1,4 @@
-"""What is stored, in all and one by one: for totals and for exports."""
+"""Totals of the stored data, and the data itself for exports."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _columns = strava_activities.c
 
 
 def totals(connection: Connection) -> tuple[int, int]:
-    """How many activities are not deleted, and how many have streams."""
+    """Return the number of activities that are not deleted, and the number of those with streams."""
     alive = select(func.count()).where(_columns.sync_status != "deleted")
     present = select(func.count()).where(activity_streams.c.state == "present")
     return connection.execute(alive).scalar_one(), connection.execute(present).scalar_one()
 
 
 def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
-    """`id detail summary blob` of the athlete's activities that are not deleted, by id."""
-    # Found first, then fetched: to be sorted, a row would be read with all that Strava sent.
+    """Return `id detail summary blob` of the athlete's activities that are not deleted, by id."""
+    # Ids first: sorting full rows would read all the JSON that Strava sent.
     page = (
         select(_columns.id)
         .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
         .order_by(_columns.id)
         .limit(limit)
     )
-    wanted: list[Any] = [_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob]
+    columns: list[Any] = [_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob]
     query = (
-        select(*wanted)
+        select(*columns)
         .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
         .where(_columns.id.in_(connection.execute(page).scalars().all()))
         .order_by(_columns.id)
@@ -39,10 +39,10 @@ def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: 
 
 
 def photos(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
-    """`activity_id photos` of the athlete's activities whose photos are here, by id."""
-    wanted: list[Any] = [activity_photos.c.activity_id, activity_photos.c.photos]
+    """Return `activity_id photos` of the athlete's activities with stored photos, by id."""
+    columns: list[Any] = [activity_photos.c.activity_id, activity_photos.c.photos]
     query = (
-        select(*wanted)
+        select(*columns)
         .where(
             activity_photos.c.athlete_id == athlete_id,
             activity_photos.c.state == "present",
@@ -57,7 +57,7 @@ def photos(connection: Connection, athlete_id: int, *, after_id: int, limit: int
 def changes(
     connection: Connection, athlete_id: int, *, after_id: str | None, limit: int
 ) -> Sequence[Row[Any]]:
-    """The athlete's part of the audit trail, oldest first."""
+    """Return the athlete's part of the audit trail, oldest first."""
     query = (
         select(activity_changes)
         .where(activity_changes.c.athlete_id == athlete_id)

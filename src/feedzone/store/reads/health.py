@@ -1,4 +1,4 @@
-"""Signs of health that the database knows: mode, breaker, quiet webhook, open questions."""
+"""Signs of health in the database: mode, circuit breaker, missing events, open conflicts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..schema.tables import application_state, conflicts
 QUIET_WITHIN = timedelta(hours=24)
 
 
-class Signs(NamedTuple):
-    """`unannounced` activities were found by `quiet_sweeps` comparisons, and no event had told of them."""
+class HealthSigns(NamedTuple):
+    """`quiet_sweeps` reconciliations found `unannounced` activities that no event had announced."""
 
     polling: bool
     paused_since: datetime | None
@@ -26,13 +26,13 @@ class Signs(NamedTuple):
     open_conflicts: int
 
 
-def signs(connection: Connection, now: datetime) -> Signs:
+def signs(connection: Connection, now: datetime) -> HealthSigns:
     polling = not subscriptions.active_ids(connection)
     state = connection.execute(select(application_state)).first()
     paused = state is not None and (state.inactive_since or state.failing_since) is not None
     unannounced, quiet = reconciliations.unannounced_since(connection, now - QUIET_WITHIN)
     still_open = select(func.count()).select_from(conflicts).where(conflicts.c.status == "open")
-    return Signs(
+    return HealthSigns(
         polling,
         state.inactive_since if state is not None else None,
         state.failing_since if state is not None else None,

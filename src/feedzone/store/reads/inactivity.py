@@ -1,6 +1,6 @@
-"""Who is silent: idle athletes, of whom nothing comes, and quiet ones, whose activities no event announces.
+"""Idle athletes, without activities, and quiet athletes, whose activities come without events.
 
-The idle hold a seat at Strava for nothing (pain 37); the quiet may have granted too little (pain 30).
+An idle athlete uses a seat at Strava for nothing; a quiet athlete may have granted too few scopes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..engine.types import Instant
 from ..schema.tables import reconciliations, strava_activities, strava_athletes
 
 QUIET_FROM = 3
-"""So many activities that no event announced, since the athlete's last event."""
+"""The number of activities without an event, since the athlete's last event."""
 
 QUIET_WITHIN = timedelta(days=30)
 
@@ -30,7 +30,7 @@ _LATEST_START = (
     .scalar_subquery()
 )
 
-# A comparison that found something new, and its rows, are written at one instant (effects.py).
+# A reconciliation and the activities that it found are written with one timestamp (effects.py).
 _FOUND_UNANNOUNCED = exists().where(
     reconciliations.c.athlete_id == _activity.athlete_id,
     reconciliations.c.ended_at == _activity.created_at,
@@ -38,11 +38,11 @@ _FOUND_UNANNOUNCED = exists().where(
 )
 
 
-class Signs(NamedTuple):
-    """What tells whether an athlete is there, and whether events of them come."""
+class InactivitySigns(NamedTuple):
+    """Signs of an athlete's activity."""
 
     latest_start: datetime | None
-    """Of all their activities that are here."""
+    """The latest start among the stored activities."""
 
     quiet: bool
 
@@ -61,7 +61,7 @@ def matching(
 
 
 def idle(before: datetime) -> ColumnElement[bool]:
-    """Connected athletes who did so before then, and of whom no event and no activity has come since."""
+    """Match athletes who connected before `before`, and have no event and no activity since."""
     active_since = exists().where(_activity.athlete_id == _athlete.id, _activity.start_date > before)
     return and_(
         _athlete.status != "deauthorized",
@@ -72,22 +72,22 @@ def idle(before: datetime) -> ColumnElement[bool]:
 
 
 def quiet(connection: Connection, now: datetime) -> ColumnElement[bool]:
-    """Athletes whose activities keep being found by comparisons, and no event has told of them.
+    """Match athletes whose activities reconciliation keeps finding without an event.
 
-    What counts began after their last event, and while they and the subscription were there: so it is part
-    of no first sync, and Strava ought to have announced it.
+    An activity counts if it started after the last event, and while athlete and subscription were connected:
+    so it is part of no backfill, and Strava should have announced it.
     """
     subscribed = subscriptions.active_since(connection)
     if subscribed is None:
         return false()
     since = literal(max(subscribed, now - QUIET_WITHIN), Instant)
-    heard = _later(_athlete.last_event_at, _later(_athlete.connected_at, since))
+    last_event = _later(_athlete.last_event_at, _later(_athlete.connected_at, since))
     unannounced = (
         select(func.count())
         .select_from(strava_activities)
         .where(
             _activity.athlete_id == _athlete.id,
-            _activity.start_date > heard,
+            _activity.start_date > last_event,
             _activity.sync_status != "deleted",
             _activity.webhook_received_at.is_(None),
             _FOUND_UNANNOUNCED.correlate(strava_activities),
@@ -98,9 +98,9 @@ def quiet(connection: Connection, now: datetime) -> ColumnElement[bool]:
     return and_(_athlete.status == "active", unannounced >= QUIET_FROM)
 
 
-def _later(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The later of two instants; `one` may be null."""
-    return case((one > other, one), else_=other)
+def _later(nullable: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return the later of two instants; the first may be null."""
+    return case((nullable > other, nullable), else_=other)
 
 
 def quiet_count(connection: Connection, now: datetime) -> int:
@@ -108,10 +108,10 @@ def quiet_count(connection: Connection, now: datetime) -> int:
     return connection.execute(query).scalar_one()
 
 
-def told_of(connection: Connection, athlete_ids: Iterable[int], now: datetime) -> dict[int, Signs]:
+def signs_of(connection: Connection, athlete_ids: Iterable[int], now: datetime) -> dict[int, InactivitySigns]:
     query = select(
         _athlete.id,
         _LATEST_START.label("latest_start"),
         quiet(connection, now).label("quiet"),
     ).where(_athlete.id.in_(sorted(athlete_ids)))
-    return {row.id: Signs(row.latest_start, bool(row.quiet)) for row in connection.execute(query)}
+    return {row.id: InactivitySigns(row.latest_start, bool(row.quiet)) for row in connection.execute(query)}

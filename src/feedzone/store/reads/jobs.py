@@ -1,4 +1,4 @@
-"""What people and health ask of the queue."""
+"""The queue as pages, API and health checks read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..schema.tables import jobs
 def listing(
     connection: Connection, *, state: str | None, limit: int, after_id: str | None
 ) -> Sequence[Row[Any]]:
-    """Jobs by id, oldest first."""
+    """Return jobs by id, oldest first."""
     query = select(jobs).order_by(jobs.c.id).limit(limit)
     if state:
         query = query.where(jobs.c.state == state)
@@ -24,24 +24,24 @@ def listing(
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """How many jobs are in each state."""
+    """Count jobs by state."""
     query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def put_off(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
-    """Until when the athlete's next job waits, and why (`last_error`); None while one is due or runs."""
+def next_wait(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
+    """Return `due_at last_error` of the athlete's next job; None while a job is due or runs."""
     query: Any = (
         select(jobs.c.due_at, jobs.c.last_error)
         .where(jobs.c.athlete_id == athlete_id, jobs.c.state.in_(("queued", "running")))
         .order_by(jobs.c.state.desc(), jobs.c.due_at)  # running ones first
         .limit(1)
     )
-    first: Row[Any] | None = connection.execute(query).first()
-    return first if first is not None and first.due_at > now and first.last_error else None
+    row: Row[Any] | None = connection.execute(query).first()
+    return row if row is not None and row.due_at > now and row.last_error else None
 
 
 def oldest_due(connection: Connection, now: datetime) -> datetime | None:
-    """Since when the longest waiting job has been due."""
+    """Return when the longest overdue job was due."""
     query = select(func.min(jobs.c.due_at)).where(jobs.c.state == "queued", jobs.c.due_at <= now)
     return connection.execute(query).scalar()

@@ -1,1 +1,1 @@
-"""Tables and schema versions."""
+"""The tables, and the migrations between schema versions."""

@@ -1,4 +1,4 @@
-"""What all tables share: one metadata, the names of constraints, and indexes of some rows."""
+"""The base of all tables: one metadata, the naming of constraints, and partial indexes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ metadata = MetaData(
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:
+    """Return a CHECK that the column has one of these values."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
 
 def partial_index(name: str, *columns: Column[Any], where: TextClause, unique: bool = False) -> Index:
-    """An index of the rows for which `where` holds.
+    """Return an index of only the rows for which `where` holds.
 
-    For SQLAlchemy the condition is an option of either dialect, and it loads a dialect whose option is given:
-    so it is kept aside, and becomes the option of the one dialect in which the index is created.
+    SQLAlchemy takes the condition as an option of each dialect, and imports every dialect whose option it
+    gets. So `info` stores the condition, and it becomes an option of only the dialect that creates the index.
     """
     return Index(name, *columns, unique=unique, info={"where": where})
 
 
 @event.listens_for(metadata, "before_create")
-def _spell_conditions(_metadata: MetaData, connection: Connection, **_options: Any) -> None:
+def _set_index_conditions(_metadata: MetaData, connection: Connection, **_options: Any) -> None:
     for table in metadata.tables.values():
         for index in table.indexes:
             if "where" in index.info:

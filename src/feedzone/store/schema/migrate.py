@@ -1,4 +1,4 @@
-"""Runs the migrations with Alembic, which nothing else loads."""
+"""Run the migrations with Alembic. Only this module imports it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def to_newest(connection: Connection) -> None:
-    """Run what is missing, in the transaction that `connection` is in."""
+def upgrade_to_head(connection: Connection) -> None:
+    """Run the missing migrations inside the current transaction of `connection`."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection

@@ -1,4 +1,4 @@
-"""The tables of what we ask of Strava: the rate limit windows, the journal of calls, the breaker."""
+"""The tables about calls to Strava: the rate limit windows, the call log, the circuit breaker."""
 
 from __future__ import annotations
 
@@ -10,15 +10,29 @@ from .base import metadata
 api_budget = Table(
     "api_budget",
     metadata,
-    Column("window", String(16), primary_key=True),
-    Column("starts_at", Instant, nullable=False),
-    Column("quota", Integer, nullable=False),
-    Column("used", Integer, nullable=False),
-    Column("latched_until", Instant, comment="a 429 closed the window"),
+    Column(
+        "window", String(16), primary_key=True, comment="read_15min, read_day, overall_15min, overall_day"
+    ),
+    Column("starts_at", Instant, nullable=False, comment="start of the current window"),
+    Column("quota", Integer, nullable=False, comment="calls allowed in the window"),
+    Column("used", Integer, nullable=False, comment="calls used or reserved"),
+    Column("latched_until", Instant, comment="no calls until then, after a 429"),
     Column("updated_at", Instant, nullable=False),
-    Column("others", Integer, nullable=False, server_default="0", comment="of used: calls that are not ours"),
-    Column("alone_until", Instant, comment="a call whose answer the others wait for"),
-    Column("history", Integer, nullable=False, server_default="0", comment="of used: calls for histories"),
+    Column(
+        "others",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the part of used that other programs spent",
+    ),
+    Column("alone_until", Instant, comment="one call runs alone until then; others wait for its response"),
+    Column(
+        "history",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the part of used that backfills spent",
+    ),
 )
 
 call_log = Table(
@@ -26,26 +40,39 @@ call_log = Table(
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("sent_at", Instant, nullable=False),
-    Column("lane", String(16), nullable=False, comment="of the job it was made for; none: outside of jobs"),
-    Column("athlete_id", BigInt, comment="null: for nobody, or for one who has left"),
-    Column("endpoint", String(64), nullable=False, comment="GET activities/{id}: no ids"),
-    Column("status", Integer, comment="null: no answer"),
-    Column("ms", Integer, nullable=False, comment="from sending to the answer's end"),
-    Column("usage", JsonText, comment="what the rate limit headers said; null: nothing"),
-    Column("counted", Boolean, nullable=False, comment="false: it surely never reached Strava"),
-    Column("calls", Integer, nullable=False, server_default="1", comment="how many; of others more than one"),
-    Column("activity_id", BigInt, comment="that was asked for; null: none, or of an athlete who has left"),
+    Column("lane", String(16), nullable=False, comment="the lane of its job; none: not part of a job"),
+    Column("athlete_id", BigInt, comment="null: no athlete, or a disconnected one"),
+    Column(
+        "endpoint",
+        String(64),
+        nullable=False,
+        comment="method and path without ids, such as GET activities/{id}",
+    ),
+    Column("status", Integer, comment="HTTP status; null: no response"),
+    Column("ms", Integer, nullable=False, comment="milliseconds from sending to the end of the response"),
+    Column("usage", JsonText, comment="the rate limit headers; null: there were none"),
+    Column("counted", Boolean, nullable=False, comment="false: it did not count, as it never reached Strava"),
+    Column(
+        "calls",
+        Integer,
+        nullable=False,
+        server_default="1",
+        comment="number of calls; more than 1 only for other programs",
+    ),
+    Column(
+        "activity_id", BigInt, comment="the requested activity; null: none, or its athlete has disconnected"
+    ),
 )
-Index("ix_api_calls_sent_at", call_log.c.sent_at)
-Index("ix_api_calls_athlete_id", call_log.c.athlete_id)
-Index("ix_api_calls_activity_id", call_log.c.activity_id)
+Index("ix_call_log_sent_at", call_log.c.sent_at)
+Index("ix_call_log_athlete_id", call_log.c.athlete_id)
+Index("ix_call_log_activity_id", call_log.c.activity_id)
 
 application_state = Table(
     "application_state",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("inactive_since", Instant, comment="Strava has switched the application off"),
-    Column("probe_at", Instant, comment="when one call may ask whether it is on again"),
+    Column("inactive_since", Instant, comment="since when Strava has the application deactivated"),
+    Column("probe_at", Instant, comment="when one call may test whether Strava accepts calls again"),
     Column("reason", PlainText),
-    Column("failing_since", Instant, comment="Strava has failed at one call after the other"),
+    Column("failing_since", Instant, comment="since when all calls to Strava have failed"),
 )

@@ -1,4 +1,4 @@
-"""Schema versions: what the database has, what this code needs, and the way from one to the other."""
+"""Compare the database's schema version with the one that this code needs, and upgrade it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ _REVISION = text("SELECT version_num FROM alembic_version")
 
 
 def known_revisions() -> list[str]:
-    """The revisions that this code knows, oldest first: what the names of the migrations begin with."""
+    """Return the revisions that this code knows, oldest first, from the file names of the migrations."""
     return sorted(path.name.partition("_")[0] for path in VERSIONS.glob("*.py"))
 
 
 def newest_revision() -> str:
-    """The revision that this code needs."""
+    """Return the revision that this code needs."""
     return known_revisions()[-1]
 
 
 def current_revision(database: Database) -> str | None:
-    """The revision that the database has; None when it is empty. Raises SchemaMismatch for a foreign one."""
+    """Return the database's revision, or None when it is empty.
+
+    Raises SchemaMismatch when something else than feedzone created the tables.
+    """
     return database.run_sync(_current)
 
 
@@ -42,21 +45,21 @@ def _current(connection: Connection) -> str | None:
 
 
 def upgrade(database: Database) -> tuple[str | None, str]:
-    """Bring the schema to what this code needs, in one transaction; returns the revisions before and after.
+    """Upgrade the schema in one transaction; return the revisions before and after.
 
     Raises SchemaMismatch when the database is newer than this code.
     """
     before, needed = current_revision(database), newest_revision()
     _refuse_newer(before)
     if before != needed:
-        from . import migrate  # Alembic takes long to load, and hardly any start has something to migrate
+        from . import migrate  # importing Alembic is slow, and few starts need a migration
 
-        database.run_sync(migrate.to_newest)
+        database.run_sync(migrate.upgrade_to_head)
     return before, needed
 
 
 def check(database: Database) -> None:
-    """Raises SchemaMismatch unless the schema is exactly what this code needs."""
+    """Raise SchemaMismatch unless the schema is exactly what this code needs."""
     current, needed = current_revision(database), newest_revision()
     if current == needed:
         return
@@ -70,7 +73,7 @@ def check(database: Database) -> None:
 
 
 def prepare(database: Database) -> bool:
-    """Create the schema of an empty database, else check it; True when it was created."""
+    """Create the schema in an empty database, else check it. Return True if it was created."""
     if current_revision(database) is None:
         upgrade(database)
         return True

@@ -67,8 +67,8 @@ async def subscribe(request: HttpRequest, parts: Parts, data: Annotated[ReplaceF
 def _reason(problem: FeedzoneError) -> str:
     if isinstance(problem, ForeignSubscription):
         return (
-            f"Strava sends this application's webhooks to {problem.theirs.callback_url} and allows only one "
-            "subscription. Nothing was changed. To replace it: feedzone subscription ensure --replace."
+            f"Strava sends this application's webhooks to {problem.existing.callback_url} and allows only "
+            "one subscription. Nothing was changed. To replace it: feedzone subscription ensure --replace."
         )
     if isinstance(problem, SubscriptionRefused):
         return f"Strava rejected the subscription. {problem.remedy}"
@@ -91,19 +91,19 @@ async def sync(
 async def verify(
     request: HttpRequest, parts: Parts, athlete_id: AthleteId, data: Annotated[BackForm, FORM]
 ) -> Response[Any]:
-    await parts.reconciliation.verify(athlete_id)
+    await parts.reconciliation.reconcile(athlete_id)
     text = f"Check of {await _name(parts, athlete_id)} queued."
     return respond(request, Notice(text), local_path(data.back, "/athletes"))
 
 
 async def _name(parts: Parts, athlete_id: int) -> str:
-    return str((await parts.pages.names([athlete_id])).get(athlete_id, athlete_id))
+    return str((await parts.queries.athletes.names([athlete_id])).get(athlete_id, athlete_id))
 
 
 @post("/actions/athletes/{athlete_id:int}/disconnect", status_code=200)
 async def disconnect(request: HttpRequest, parts: Parts, athlete_id: AthleteId) -> Response[Any]:
     await parts.athletes.disconnect(athlete_id)
-    receipt = (await parts.insights.receipts(athlete_id))[0]
+    receipt = (await parts.queries.athletes.receipts(athlete_id))[0]
     rows = count(sum(receipt.counts.values()), "row")
     text = (
         f"Athlete {athlete_id} disconnected: {rows} deleted. The receipt is below. Revoking access at Strava."

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 from litestar import Request, Response, Router, get, post
 from litestar.params import PathParameter
 
-from ...domain.curves import AXES, Drawn
+from ...domain.curves import AXES, Curves
 from ...domain.track import Point, decode_polyline
 from ...errors import InvalidInput, NotFound
-from ...queries.schemas.activity_history import ActivityFile
+from ...queries.activity_history import ActivityHistory
+from ...services.conditions import spent_windows
 from ..auth.access import can_view, member
 from ..auth.viewer import CurrentViewer, Viewer
 from ..context import Parts, WebParts
@@ -29,9 +30,9 @@ HttpRequest = Request[Any, Any, Any]
 ActivityId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 
 
-async def _file(parts: WebParts, viewer: Viewer, activity_id: int) -> ActivityFile:
+async def _file(parts: WebParts, viewer: Viewer, activity_id: int) -> ActivityHistory:
     """Raise NotFound also for another athlete's activity: its existence is private, too."""
-    file = await parts.pages.activity(activity_id)
+    file = await parts.queries.activity_history.get(activity_id)
     if file is None or not (viewer.is_operator or viewer.athlete_id == file.athlete_id):
         raise NotFound(f"activity {activity_id} does not exist")
     return file
@@ -60,7 +61,7 @@ async def activity(
     return await renderer.page(request, viewer, "activity", "Activity", load, bundle="activity")
 
 
-async def _contents(parts: WebParts, viewer: Viewer, file: ActivityFile) -> dict[str, Any]:
+async def _contents(parts: WebParts, viewer: Viewer, file: ActivityHistory) -> dict[str, Any]:
     activity = file.activity
     assert activity is not None
     units = measures(viewer.units, activity.sport_type)
@@ -84,15 +85,15 @@ async def _contents(parts: WebParts, viewer: Viewer, file: ActivityFile) -> dict
     }
 
 
-async def _drawn(parts: WebParts, activity_id: int) -> tuple[Drawn | None, str]:
+async def _drawn(parts: WebParts, activity_id: int) -> tuple[Curves | None, str]:
     """Return the curves, or the reason why the streams are unreadable: the page works without them."""
     try:
-        return await parts.pages.curves(activity_id), ""
+        return await parts.queries.activity_history.curves(activity_id), ""
     except InvalidInput as problem:
         return None, str(problem)
 
 
-def _track(file: ActivityFile, drawn: Drawn | None) -> list[Point]:
+def _track(file: ActivityHistory, drawn: Curves | None) -> list[Point]:
     """Return the recorded track, else the simplified one in Strava's summary."""
     recorded = [point for point in drawn.track if point] if drawn is not None else []
     summary = file.activity.summary_polyline if file.activity else None
@@ -105,8 +106,8 @@ async def curves(parts: Parts, viewer: CurrentViewer, activity_id: ActivityId) -
     file = await _file(parts, viewer, activity_id)
     if not can_view(parts.options, viewer, file) or file.activity is None or file.is_deleted:
         raise NotFound(f"activity {activity_id} has no curves")
-    drawn = await parts.pages.curves(activity_id)
-    curves = plot(drawn or Drawn(0, {}, {}, []), measures(viewer.units, file.activity.sport_type))
+    drawn = await parts.queries.activity_history.curves(activity_id)
+    curves = plot(drawn or Curves(0, {}, {}, []), measures(viewer.units, file.activity.sport_type))
     return curves if any(curves.track) else Plot(curves.axes, curves.curves, list(_track(file, drawn)))
 
 
@@ -122,8 +123,7 @@ async def refresh(
         return respond(request, Notice(text, "warn"), back)
     await parts.athletes.refresh_activity(activity_id)
     text = "Fetching from Strava. The page updates automatically."
-    windows = await parts.insights.foresight.quota()
-    if any(window.latched or window.used >= window.quota for window in windows):
+    if spent_windows(await parts.queries.quota.windows()):
         text = "Queued: the rate limit is reached. The fetch starts automatically when the limit resets."
     return respond(request, Notice(text), back)
 

@@ -1,6 +1,6 @@
-"""The page of an athlete for the operator; without the athlete's consent it shows only the sync status.
+"""The page of an athlete for the operator.
 
-The athlete's own page is in me.py.
+Without the athlete's consent it shows only the sync status. The athlete's own page is in me.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 
 from ...errors import InvalidInput
-from ...queries.calendar import YEARS, Wanted
-from ...queries.schemas.core import Athlete
+from ...queries.athletes import Athlete
+from ...queries.calendar import YEARS, CalendarFilter
 from ..auth.access import can_view, operator
 from ..auth.scopes import scopes
 from ..auth.viewer import CurrentViewer, Viewer
@@ -26,7 +26,7 @@ from ..rendering.page_renderer import Renderer
 
 HttpRequest = Request[Any, Any, Any]
 AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
-RequestedFilter = NamedDependency[SkipValidation[Wanted]]
+RequestedFilter = NamedDependency[SkipValidation[CalendarFilter]]
 """How a handler gets the filter in the address: an argument `calendar_filter: RequestedFilter`."""
 
 Year = Annotated[int | None, QueryParameter(ge=YEARS[0], le=YEARS[1])]
@@ -43,11 +43,13 @@ def calendar_filter(
     sport: Text = "",
     state_: OfState = "",
     cursor: Cursor = None,
-) -> Wanted:
+) -> CalendarFilter:
     """Return the filter in the address: `on` is a month (2026-11) or a day (2026-11-03)."""
     # PostgreSQL rejects U+0000 even as a parameter, and no name contains it.
     search, sport_type = (text.replace("\x00", "").strip() for text in (q, sport))
-    return Wanted(year, _between(on) if on else None, search, sport_type or None, state_ or None, cursor)
+    return CalendarFilter(
+        year, _between(on) if on else None, search, sport_type or None, state_ or None, cursor
+    )
 
 
 def _between(on: str) -> tuple[date, date]:
@@ -80,7 +82,7 @@ async def athlete_context(
     parts: WebParts,
     viewer: Viewer,
     athlete: Athlete,
-    calendar_filter: Wanted,
+    calendar_filter: CalendarFilter,
     base: str,
 ) -> dict[str, Any]:
     """Return the page's context: the calendar if the viewer may see it, else only counts by status."""
@@ -93,14 +95,14 @@ async def athlete_context(
         "receipts": [],
     }
     if athlete.status == "deauthorized":
-        context["receipts"] = (await parts.insights.receipts(athlete.id))[:3]
+        context["receipts"] = (await parts.queries.athletes.receipts(athlete.id))[:3]
     elif not can_view(parts.options, viewer, athlete):
-        context["by_state"] = await parts.pages.by_state(athlete.id)
+        context["by_state"] = await parts.queries.activities.counts_by_status(athlete.id)
     else:
         today = parts.clock.now().astimezone(viewer.tz).date()
         query = dict(request.query_params)
         context |= {
-            "diary": await parts.pages.diary(athlete.id, calendar_filter, today),
+            "diary": await parts.queries.calendar.get(athlete.id, calendar_filter, today),
             "calendar_filter": calendar_filter,
             "today": today,
             "links": Links(base, query),
@@ -118,14 +120,14 @@ async def athlete(
     athlete_id: AthleteId,
     calendar_filter: RequestedFilter,
 ) -> Response[Any]:
-    name = (await parts.pages.names([athlete_id])).get(athlete_id, "Athlete")
+    name = (await parts.queries.athletes.names([athlete_id])).get(athlete_id, "Athlete")
 
     async def load() -> dict[str, Any]:
-        profile = await parts.insights.athlete(athlete_id)  # raises NotFound
+        profile = await parts.queries.athletes.get(athlete_id)  # raises NotFound
         return await athlete_context(
             request, parts, viewer, profile, calendar_filter, f"/athletes/{athlete_id}"
         ) | {
-            "seats": await parts.insights.seats(),
+            "seats": await parts.queries.status.seats(),
             "reconnect": f"{parts.options.connect_url}?force=1",
         }
 

@@ -16,7 +16,7 @@ from litestar.response import Template
 
 from ...domain.athlete import can_read_activities
 from ...errors import NotFound
-from ...queries.schemas.core import Athlete
+from ...queries.athletes import Athlete
 from ..auth.access import can_view
 from ..auth.scopes import scopes
 from ..auth.session import sign
@@ -64,7 +64,7 @@ async def done(
             "athlete": athlete,
             "is_own": is_own,
             "is_visible": is_visible,
-            "arrived": await parts.pages.fetched(athlete.id) if is_visible else [],
+            "arrived": await parts.queries.calendar.recently_fetched(athlete.id) if is_visible else [],
             "readable": can_read_activities(frozenset(athlete.scopes)),
             "missing": [scope for scope in scopes(athlete.scopes) if not scope.granted],
             "days": parts.athletes.initial_sync_days,
@@ -74,7 +74,7 @@ async def done(
 
 
 async def _connected(parts: WebParts, athlete_id: int | None) -> Athlete:
-    athlete = None if athlete_id is None else await parts.insights.athlete(athlete_id)
+    athlete = None if athlete_id is None else await parts.queries.athletes.get(athlete_id)
     if athlete is None or athlete.status == "deauthorized":
         raise NotFound("this link has expired; the sync continues")
     return athlete

@@ -56,7 +56,7 @@ async def me(
     calendar_filter: RequestedFilter,
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        own = await parts.insights.athlete(own_id(viewer))
+        own = await parts.queries.athletes.get(own_id(viewer))
         return await athlete_context(request, parts, viewer, own, calendar_filter, "/me")
 
     return await renderer.page(request, viewer, "me", "Your data", load)
@@ -69,7 +69,7 @@ async def confirm_disconnect(
     """Show what disconnecting deletes, and ask for confirmation."""
 
     async def load() -> dict[str, Any]:
-        preview = await parts.pages.leaving(own_id(viewer))
+        preview = await parts.queries.athletes.disconnect_preview(own_id(viewer))
         if preview.athlete.status == "deauthorized":
             raise NotFound("you are not connected")
         return {"preview": preview, "action": "/me/disconnect", "back": "/me", "is_own": True}
@@ -80,11 +80,11 @@ async def confirm_disconnect(
 @get("/me/download")
 async def download(parts: Parts, viewer: CurrentViewer) -> Response[Any]:
     """Send all data of the athlete as an archive, built while it is sent."""
-    own = await parts.insights.athlete(own_id(viewer))
+    own = await parts.queries.athletes.get(own_id(viewer))
     if own.status == "deauthorized":
         raise NotFound("you are not connected, so there is no data to download")
     now = parts.clock.now()
-    archive = zipped(parts.insights.export(own.id), now)
+    archive = zipped(parts.queries.export.pieces(own.id), now)
     name = f"feedzone-{own.id}-{now:%Y-%m-%d}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Stream(archive, media_type="application/zip", headers=headers)
@@ -103,7 +103,7 @@ async def sync(
 
 @post("/me/verify", status_code=200)
 async def verify(request: HttpRequest, parts: Parts, viewer: CurrentViewer) -> Response[Any]:
-    await parts.reconciliation.verify(own_id(viewer))
+    await parts.reconciliation.reconcile(own_id(viewer))
     return respond(request, Notice("Check queued."), "/me")
 
 
@@ -122,7 +122,7 @@ async def sharing(
 @post("/me/disconnect", status_code=200)
 async def disconnect(request: HttpRequest, parts: Parts, viewer: CurrentViewer) -> Response[Any]:
     await parts.athletes.disconnect(own_id(viewer))
-    receipt = (await parts.insights.receipts(own_id(viewer)))[0]
+    receipt = (await parts.queries.athletes.receipts(own_id(viewer)))[0]
     rows = count(sum(receipt.counts.values()), "row")
     text = f"You are disconnected: {rows} deleted. Revoking access at Strava."
     response = respond(request, Notice(text), "/me")

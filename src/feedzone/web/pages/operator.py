@@ -17,13 +17,20 @@ from litestar.response import ServerSentEvent
 
 from ... import __version__
 from ...domain.athlete import REQUESTED_SCOPES
-from ...domain.event import redacted
+from ...domain.event import EventStatus, redacted
 from ...domain.wording import count
 from ...errors import NotFound
 from ...queries.athletes import AthleteFilter
-from ...queries.schemas.core import EventStatus, Pulse
-from ...queries.schemas.dashboard import Front
-from ...services.conditions import Check, Remedy, checks, clock_check, troubles
+from ...queries.dashboard import Overview
+from ...queries.status import Pulse
+from ...services.conditions import (
+    Condition,
+    Remedy,
+    conditions,
+    problems,
+    report_conditions,
+    spent_windows,
+)
 from ..auth.access import can_view, member, operator
 from ..auth.viewer import CurrentViewer
 from ..context import Parts, WebOptions
@@ -53,18 +60,18 @@ async def overview(
     request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        front = await parts.pages.front()
-        problems = troubles(checks(front.pulse, strava_configured=parts.options.strava_configured))
+        front = await parts.queries.dashboard.overview()
+        shown = problems(conditions(front.pulse, strava_configured=parts.options.strava_configured))
         steps = setup_steps(front, parts.options)
-        if not front.active and not any(check.level == "bad" for check in problems):
+        if not front.active and not any(condition.level == "bad" for condition in shown):
             left = sum(not step.is_done for step in steps)
-            summary, problems = (f"Welcome: {count(left, 'step')} left.", "live"), []
+            summary, shown = (f"Welcome: {count(left, 'step')} left.", "live"), []
         else:
-            summary = status_summary(front, problems)
+            summary = status_summary(front, shown)
         return {
             "front": front,
             "summary": summary,
-            "problems": problems,
+            "problems": shown,
             "steps": steps,
             "limit_resets_at": limit_resets_at(front.pulse),
         }
@@ -72,10 +79,10 @@ async def overview(
     return await renderer.page(request, viewer, "overview", "Overview", load)
 
 
-def status_summary(front: Front, problems: list[Check]) -> tuple[str, str]:
+def status_summary(front: Overview, shown: list[Condition]) -> tuple[str, str]:
     """Return the overview's headline and its level."""
-    if problems:
-        return problems[0].text, problems[0].level
+    if shown:
+        return shown[0].text, shown[0].level
     athletes = count(front.active, "athlete")
     if front.complete < front.active:
         return f"{front.complete} of {athletes} synced, the others are syncing.", "live"
@@ -84,8 +91,7 @@ def status_summary(front: Front, problems: list[Check]) -> tuple[str, str]:
 
 def limit_resets_at(pulse: Pulse) -> datetime | None:
     """Return the end of the rate limit windows that are used up; None if there are requests left."""
-    full = [window for window in pulse.quota if window.latched or window.used >= window.quota]
-    return max((window.ends_at for window in full), default=None)
+    return max((window.ends_at for window in spent_windows(pulse.quota)), default=None)
 
 
 class SetupStep(NamedTuple):
@@ -97,7 +103,7 @@ class SetupStep(NamedTuple):
     remedy: Remedy | None = None
 
 
-def setup_steps(front: Front, options: WebOptions) -> list[SetupStep]:
+def setup_steps(front: Overview, options: WebOptions) -> list[SetupStep]:
     """Return the setup checklist; empty when every step is done."""
     pulse = front.pulse
     steps = [
@@ -152,8 +158,8 @@ async def athletes(
     athlete_filter, query = AthleteFilter(idle_days, quiet), request.query_params
 
     async def load() -> dict[str, Any]:
-        pulse = await parts.pages.pulse()
-        page = await parts.insights.athletes(ATHLETES_PER_PAGE, cursor, athlete_filter)
+        pulse = await parts.queries.status.pulse()
+        page = await parts.queries.athletes.page(ATHLETES_PER_PAGE, cursor, athlete_filter)
         connected = [athlete for athlete in page.items if athlete.status != "deauthorized"]
         return {
             "pulse": pulse,
@@ -167,7 +173,7 @@ async def athletes(
                 for athlete in connected
             },
             "next_cursor": page.next_cursor,
-            "receipts": (await parts.insights.receipts())[:10] if cursor is None else [],
+            "receipts": (await parts.queries.athletes.receipts())[:10] if cursor is None else [],
             "qr": qr(parts.options.join_url),
         }
 
@@ -190,7 +196,7 @@ async def confirm_disconnect(
     """Show what disconnecting deletes, and ask for confirmation."""
 
     async def load() -> dict[str, Any]:
-        preview = await parts.pages.leaving(athlete_id)
+        preview = await parts.queries.athletes.disconnect_preview(athlete_id)
         if preview.athlete.status == "deauthorized":
             raise NotFound(f"athlete {athlete_id} is not connected")
         return {
@@ -213,7 +219,7 @@ async def events(
     cursor: Cursor = None,
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        page = await parts.pages.events(status, cursor, EVENTS_PER_PAGE)
+        page = await parts.queries.events.summaries(status, cursor, EVENTS_PER_PAGE)
         return {
             "events": page.items,
             "next_cursor": page.next_cursor,
@@ -230,7 +236,7 @@ async def event(
     request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer, event_id: EventId
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        summary = await parts.pages.event(str(event_id))
+        summary = await parts.queries.events.summary(str(event_id))
         if summary is None:
             raise NotFound(f"event {event_id} does not exist")
         raw = bytes(summary.event.event_data).decode()
@@ -256,11 +262,11 @@ async def failures(
     request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        conflicts = await parts.insights.conflicts()
+        conflicts = await parts.queries.conflicts.open()
         return {
-            "groups": await parts.pages.causes(),
+            "groups": await parts.queries.jobs.failure_groups(),
             "conflicts": conflicts,
-            "names": await parts.pages.names(conflict.athlete_id for conflict in conflicts),
+            "names": await parts.queries.athletes.names(conflict.athlete_id for conflict in conflicts),
         }
 
     return await renderer.page(request, viewer, "failures", "Failures", load)
@@ -271,14 +277,12 @@ async def health(
     request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        vitals = await parts.pages.vitals()
-        results = checks(vitals.pulse, strava_configured=parts.options.strava_configured)
-        text = f"{vitals.database} is available."
-        results += [Check("Database", "good", text), clock_check(vitals)]
+        vitals = await parts.queries.status.health_report()
+        checks = report_conditions(vitals, strava_configured=parts.options.strava_configured)
         return {
             "vitals": vitals,
-            "checks": results,
-            "problems": troubles(results),
+            "checks": checks,
+            "problems": problems(checks),
             "version": __version__,
             "reconnect": f"{parts.options.connect_url}?force=1",
         }

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ...domain.activity_details import Lap, Split
-from ...queries.schemas.activity_history import ActivityFile
-from ...queries.schemas.core import Activity
+from ...queries.activities import Activity
+from ...queries.activity_history import ActivityHistory
 from ..auth.viewer import Units
 from .filters import clock_time
 from .units import Measures
@@ -62,7 +62,7 @@ def details(activity: Activity, measures: Measures) -> list[Stat]:
     )
 
 
-def about(file: ActivityFile, activity: Activity) -> list[Stat]:
+def about(file: ActivityHistory, activity: Activity) -> list[Stat]:
     """Return its visibility at Strava, gear, device and tags."""
     private = "Only the athlete" if activity.private else ""
     visible = VISIBLE.get(activity.visibility or "", activity.visibility or private)
@@ -125,7 +125,7 @@ class Table(NamedTuple):
     slowest: str
 
 
-def laps(file: ActivityFile, measures: Measures) -> Table:
+def laps(file: ActivityHistory, measures: Measures) -> Table:
     """Return the laps; a single lap would only repeat the whole activity."""
     selected = file.parts.laps if len(file.parts.laps) > 1 else ()
     fastest = _fastest(selected)
@@ -141,7 +141,7 @@ def _lap_name(lap: Lap, number: int) -> str:
     return str(number) if lap.name in (None, "", f"Lap {number}") else str(lap.name)
 
 
-def splits(file: ActivityFile, measures: Measures, units: Units) -> Table:
+def splits(file: ActivityHistory, measures: Measures, units: Units) -> Table:
     """Return one row per kilometre or mile; an incomplete last one is named by its distance."""
     splits = file.parts.miles if units == "imperial" else file.parts.kilometres
     full = max((split.distance or 0 for split in splits), default=0)

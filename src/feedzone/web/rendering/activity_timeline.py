@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...domain.wording import count
-from ...queries.schemas.activity_history import ActivityFile, Call
-from ...queries.schemas.core import Change, Job
+from ...queries.activities import Change
+from ...queries.activity_history import ActivityHistory, Call
+from ...queries.jobs import Job
 from .filters import LANES, clock_time, elapsed, sport
 from .units import Measure, Measures
 
@@ -84,7 +85,7 @@ class Entry(NamedTuple):
     is_ahead: bool = False
 
 
-def timeline(file: ActivityFile, measures: Measures, now: datetime, *, show_values: bool) -> list[Entry]:
+def timeline(file: ActivityHistory, measures: Measures, now: datetime, *, show_values: bool) -> list[Entry]:
     """Return the history, oldest first. `show_values`: the viewer may see old and new values."""
     entries = [
         *_events(file),
@@ -100,7 +101,7 @@ def timeline(file: ActivityFile, measures: Measures, now: datetime, *, show_valu
     return sorted(entries, key=lambda entry: (entry.is_ahead, entry.at))
 
 
-def _events(file: ActivityFile) -> Iterator[Entry]:
+def _events(file: ActivityHistory) -> Iterator[Entry]:
     errors = {attempt.error for attempt in file.attempts}
     for event in file.events:
         aspect = ASPECTS.get(event.aspect_type, event.aspect_type)
@@ -124,7 +125,7 @@ def _request(call: Call) -> Entry:
     return Entry(call.sent_at, text, f"({call.status}, {duration}{meaning}; {lane})", level)
 
 
-def _changes(file: ActivityFile, measures: Measures, *, show_values: bool) -> Iterator[Entry]:
+def _changes(file: ActivityHistory, measures: Measures, *, show_values: bool) -> Iterator[Entry]:
     ordered = sorted(file.changes, key=lambda change: change.id)
     for (at, source), group in groupby(ordered, key=lambda change: (change.changed_at, change.cause)):
         kind, _, event = source.partition(":")
@@ -147,7 +148,7 @@ def _presence(change: Change) -> tuple[str, str]:
 
 
 def _field_change(
-    change: Change, file: ActivityFile, measures: Measures, *, show_values: bool
+    change: Change, file: ActivityHistory, measures: Measures, *, show_values: bool
 ) -> FieldChange:
     label = FIELDS.get(change.field, change.field.replace("_", " "))
     if not show_values or change.field in OPAQUE:
@@ -162,7 +163,7 @@ def _value(raw: msgspec.Raw | None) -> Any:
     return None if raw is None else msgspec.json.decode(raw)
 
 
-def _display(field: str, value: Any, file: ActivityFile, measures: Measures) -> str:
+def _display(field: str, value: Any, file: ActivityHistory, measures: Measures) -> str:
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
@@ -199,7 +200,7 @@ def _measure(field: str, measures: Measures) -> Measure | None:
     return by_field.get(field)
 
 
-def _states(file: ActivityFile, *, show_values: bool) -> Iterator[Entry]:
+def _states(file: ActivityHistory, *, show_values: bool) -> Iterator[Entry]:
     activity, streams = file.activity, file.streams
     if activity is not None and not any(change.changed_at == activity.created_at for change in file.changes):
         yield Entry(activity.created_at, "First stored", level="good")

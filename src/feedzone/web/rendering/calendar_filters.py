@@ -11,7 +11,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from ...domain.wording import count
-from ...queries.calendar import Day, Month, State, Sum, Week
+from ...queries.calendar import Day, Month, State, Totals, Week
 from .filters import distance
 from .units import METRES_A_FOOT, METRES_A_MILE
 
@@ -50,7 +50,7 @@ def hours(seconds: int) -> str:
     return f"{full_hours} h {minutes:02} min" if full_hours else f"{minutes} min"
 
 
-def level(total: Sum) -> int:
+def level(total: Totals) -> int:
     """Return the shade of a day: 0 (no activity) to 4 (longest)."""
     return sum(total.moving_time >= least for least in LEVELS_S) + 1 if total.activities else 0
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from ...domain.curves import Drawn
+from ...domain.curves import Curves
 from ...domain.track import Point
-from ...queries.schemas.core import Activity
+from ...queries.activities import Activity
 from .units import Measure, Measures
 
 BOX = 1000
@@ -20,7 +20,7 @@ MAX_LATITUDE = 85.0
 """The Mercator projection ends before the poles."""
 
 MIN_SPAN_DEGREES = 0.0005
-"""About 50 m. A shorter track is not enlarged to the whole box: that would draw GPS noise as a route."""
+"""About 50 m. A shorter track is not enlarged to the whole box: that would draw GPS noise as a track."""
 
 
 class Curve(Struct, frozen=True):
@@ -55,7 +55,7 @@ class Range(NamedTuple):
     text: str
 
 
-def plot(drawn: Drawn, measures: Measures) -> Plot:
+def plot(drawn: Curves, measures: Measures) -> Plot:
     axes = {"time": Measure("", float), "distance": measures.distance}
     return Plot(
         {
@@ -85,7 +85,7 @@ def _curve(name: str, values: Sequence[float | None], measures: Measures) -> Cur
     return Curve(name, label, measure.unit, measure.digits, measure.is_pace, rounded)
 
 
-def ranges(drawn: Drawn, measures: Measures, activity: Activity) -> list[Range]:
+def ranges(drawn: Curves, measures: Measures, activity: Activity) -> list[Range]:
     """Return minimum and maximum of each channel, and the average where Strava gives one."""
     averages = {
         "velocity_smooth": activity.average_speed,

@@ -22,7 +22,7 @@ MIN_INTERVAL_S = 0.5
 """The shortest time between two updates: nobody can read faster changes."""
 
 TICK_S = 15.0
-"""The longest time without an update: some texts change with time alone, and proxies close silent streams."""
+"""The longest time without an update: some texts change with time alone, and proxies close idle streams."""
 
 MAX_RENDERED = 64
 

@@ -1,13 +1,18 @@
-"""Alembic's entry: runs the migrations on the connection that store/migrate.py hands over."""
+"""Run the migrations on the connection that store/schema/migrate.py passes. Alembic calls this."""
 
 from alembic import context
 
 from feedzone.store.schema.tables import metadata
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=False)
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    transaction_per_migration=False,
+    user_module_prefix="types.",  # as the template of migrations imports feedzone.store.engine.types
+)
 with context.begin_transaction():
-    # Two processes that start on the same empty database must not both create it.
+    # Two processes that start on the same empty database must not both create the tables.
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331002)")
     context.run_migrations()

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from feedzone.store import types
+from feedzone.store.engine import types
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

@@ -17,11 +17,16 @@ def upgrade() -> None:
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("activity_id", types.BigInt, nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("field", sa.String(length=64), nullable=False),
-        sa.Column("old_value", types.JsonText(), nullable=True),
-        sa.Column("new_value", types.JsonText(), nullable=True),
+        sa.Column("field", sa.String(length=64), nullable=False, comment="column of strava_activities"),
+        sa.Column("old_value", types.JsonText(), nullable=True, comment="JSON of the value before"),
+        sa.Column("new_value", types.JsonText(), nullable=True, comment="JSON of the value after"),
         sa.Column("changed_at", types.Instant(), nullable=False),
-        sa.Column("cause", sa.String(length=64), nullable=False, comment="event:<id>, backfill, request"),
+        sa.Column(
+            "cause",
+            sa.String(length=64),
+            nullable=False,
+            comment="event:<id>, backfill, reconciliation, recheck or request",
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_changes")),
     )
     op.create_index("ix_activity_changes_activity_id", "activity_changes", ["activity_id"], unique=False)
@@ -32,21 +37,21 @@ def upgrade() -> None:
         sa.Column("athlete_id", types.BigInt, nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column(
-            "photo_count", sa.Integer(), nullable=False, comment="total_photo_count they were asked for with"
+            "photo_count", sa.Integer(), nullable=False, comment="total_photo_count when they were requested"
         ),
         sa.Column(
             "photos",
             types.JsonText(),
             nullable=True,
-            comment="a list, each entry as received; null: none yet",
+            comment="JSON list, each entry as received; null: none yet",
         ),
         sa.Column(
             "asked_at",
             types.Instant(),
             nullable=True,
-            comment="when Strava first answered; it is asked for a day",
+            comment="when Strava first responded; requests repeat for one day",
         ),
-        sa.Column("fetched_at", types.Instant(), nullable=True, comment="when the photos came"),
+        sa.Column("fetched_at", types.Instant(), nullable=True, comment="when the photos were received"),
         sa.CheckConstraint(
             "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_photos_state")
         ),
@@ -61,8 +66,16 @@ def upgrade() -> None:
         sa.Column(
             "channels", types.PlainText(), server_default="", nullable=False, comment="comma-separated"
         ),
-        sa.Column("samples", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("blob", sa.LargeBinary(), nullable=True, comment="one Parquet file, a column a channel"),
+        sa.Column(
+            "samples",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="samples in the longest channel",
+        ),
+        sa.Column(
+            "blob", sa.LargeBinary(), nullable=True, comment="one Parquet file with a column per channel"
+        ),
         sa.Column("fetched_at", types.Instant(), nullable=False),
         sa.CheckConstraint(
             "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_streams_state")
@@ -72,28 +85,38 @@ def upgrade() -> None:
     op.create_index("ix_activity_streams_athlete_id", "activity_streams", ["athlete_id"], unique=False)
     op.create_table(
         "api_budget",
-        sa.Column("window", sa.String(length=16), nullable=False),
-        sa.Column("starts_at", types.Instant(), nullable=False),
-        sa.Column("quota", sa.Integer(), nullable=False),
-        sa.Column("used", sa.Integer(), nullable=False),
-        sa.Column("latched_until", types.Instant(), nullable=True, comment="a 429 closed the window"),
+        sa.Column(
+            "window",
+            sa.String(length=16),
+            nullable=False,
+            comment="read_15min, read_day, overall_15min, overall_day",
+        ),
+        sa.Column("starts_at", types.Instant(), nullable=False, comment="start of the current window"),
+        sa.Column("quota", sa.Integer(), nullable=False, comment="calls allowed in the window"),
+        sa.Column("used", sa.Integer(), nullable=False, comment="calls used or reserved"),
+        sa.Column(
+            "latched_until", types.Instant(), nullable=True, comment="no calls until then, after a 429"
+        ),
         sa.Column("updated_at", types.Instant(), nullable=False),
         sa.Column(
             "others",
             sa.Integer(),
             server_default="0",
             nullable=False,
-            comment="of used: calls that are not ours",
+            comment="the part of used that other programs spent",
         ),
         sa.Column(
-            "alone_until", types.Instant(), nullable=True, comment="a call whose answer the others wait for"
+            "alone_until",
+            types.Instant(),
+            nullable=True,
+            comment="one call runs alone until then; others wait for its response",
         ),
         sa.Column(
             "history",
             sa.Integer(),
             server_default="0",
             nullable=False,
-            comment="of used: calls for histories",
+            comment="the part of used that backfills spent",
         ),
         sa.PrimaryKeyConstraint("window", name=op.f("pk_api_budget")),
     )
@@ -104,17 +127,20 @@ def upgrade() -> None:
             "inactive_since",
             types.Instant(),
             nullable=True,
-            comment="Strava has switched the application off",
+            comment="since when Strava has the application deactivated",
         ),
         sa.Column(
-            "probe_at", types.Instant(), nullable=True, comment="when one call may ask whether it is on again"
+            "probe_at",
+            types.Instant(),
+            nullable=True,
+            comment="when one call may test whether Strava accepts calls again",
         ),
         sa.Column("reason", types.PlainText(), nullable=True),
         sa.Column(
             "failing_since",
             types.Instant(),
             nullable=True,
-            comment="Strava has failed at one call after the other",
+            comment="since when all calls to Strava have failed",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
     )
@@ -126,45 +152,59 @@ def upgrade() -> None:
             "lane",
             sa.String(length=16),
             nullable=False,
-            comment="of the job it was made for; none: outside of jobs",
+            comment="the lane of its job; none: not part of a job",
         ),
         sa.Column(
-            "athlete_id", types.BigInt, nullable=True, comment="null: for nobody, or for one who has left"
+            "athlete_id", types.BigInt, nullable=True, comment="null: no athlete, or a disconnected one"
         ),
-        sa.Column("endpoint", sa.String(length=64), nullable=False, comment="GET activities/{id}: no ids"),
-        sa.Column("status", sa.Integer(), nullable=True, comment="null: no answer"),
-        sa.Column("ms", sa.Integer(), nullable=False, comment="from sending to the answer's end"),
         sa.Column(
-            "usage",
-            types.JsonText(),
-            nullable=True,
-            comment="what the rate limit headers said; null: nothing",
+            "endpoint",
+            sa.String(length=64),
+            nullable=False,
+            comment="method and path without ids, such as GET activities/{id}",
         ),
-        sa.Column("counted", sa.Boolean(), nullable=False, comment="false: it surely never reached Strava"),
+        sa.Column("status", sa.Integer(), nullable=True, comment="HTTP status; null: no response"),
+        sa.Column(
+            "ms", sa.Integer(), nullable=False, comment="milliseconds from sending to the end of the response"
+        ),
+        sa.Column(
+            "usage", types.JsonText(), nullable=True, comment="the rate limit headers; null: there were none"
+        ),
+        sa.Column(
+            "counted",
+            sa.Boolean(),
+            nullable=False,
+            comment="false: it did not count, as it never reached Strava",
+        ),
         sa.Column(
             "calls",
             sa.Integer(),
             server_default="1",
             nullable=False,
-            comment="how many; of others more than one",
+            comment="number of calls; more than 1 only for other programs",
         ),
         sa.Column(
             "activity_id",
             types.BigInt,
             nullable=True,
-            comment="that was asked for; null: none, or of an athlete who has left",
+            comment="the requested activity; null: none, or its athlete has disconnected",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_call_log")),
     )
-    op.create_index("ix_api_calls_activity_id", "call_log", ["activity_id"], unique=False)
-    op.create_index("ix_api_calls_athlete_id", "call_log", ["athlete_id"], unique=False)
-    op.create_index("ix_api_calls_sent_at", "call_log", ["sent_at"], unique=False)
+    op.create_index("ix_call_log_activity_id", "call_log", ["activity_id"], unique=False)
+    op.create_index("ix_call_log_athlete_id", "call_log", ["athlete_id"], unique=False)
+    op.create_index("ix_call_log_sent_at", "call_log", ["sent_at"], unique=False)
     op.create_table(
         "conflicts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
         sa.Column("kind", sa.String(length=32), nullable=False, comment="mass_deletion"),
-        sa.Column("detail", types.JsonText(), nullable=False, comment="activity ids, and how many we hold"),
+        sa.Column(
+            "detail",
+            types.JsonText(),
+            nullable=False,
+            comment="JSON: missing (activity ids), held (stored activities of the athlete)",
+        ),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("opened_at", types.Instant(), nullable=False),
         sa.Column("resolved_at", types.Instant(), nullable=True),
@@ -187,7 +227,7 @@ def upgrade() -> None:
             "revoked_at",
             types.Instant(),
             nullable=True,
-            comment="when Strava confirmed that our access is gone",
+            comment="when Strava confirmed that our access has ended",
         ),
         sa.Column("revoke_detail", types.PlainText(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deletion_receipts")),
@@ -201,7 +241,7 @@ def upgrade() -> None:
         sa.Column("ended_at", types.Instant(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("error_class", sa.String(length=32), nullable=False),
-        sa.Column("error", types.PlainText(), nullable=False, comment="what was asked, and what came of it"),
+        sa.Column("error", types.PlainText(), nullable=False, comment="the request and its result"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_job_attempts")),
     )
     op.create_index("ix_job_attempts_athlete_id", "job_attempts", ["athlete_id"], unique=False)
@@ -286,7 +326,7 @@ def upgrade() -> None:
             "operator_may_see",
             sa.Boolean(),
             nullable=True,
-            comment="what was agreed to on the way to Strava; null: not asked",
+            comment="whether the athlete agreed before going to Strava; null: not asked",
         ),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_states")),
     )
@@ -295,16 +335,20 @@ def upgrade() -> None:
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
         sa.Column("ended_at", types.Instant(), nullable=False),
-        sa.Column("is_full", sa.Boolean(), nullable=False),
-        sa.Column("listed", sa.Integer(), nullable=False),
-        sa.Column("unannounced", sa.Integer(), nullable=False, comment="new, and no event told of it"),
-        sa.Column("changed", sa.Integer(), nullable=False),
-        sa.Column("missing", sa.Integer(), nullable=False),
-        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("is_full", sa.Boolean(), nullable=False, comment="the list was read to its end"),
+        sa.Column("listed", sa.Integer(), nullable=False, comment="activities that Strava listed"),
+        sa.Column(
+            "unannounced", sa.Integer(), nullable=False, comment="new activities that no event announced"
+        ),
+        sa.Column("changed", sa.Integer(), nullable=False, comment="stored activities that differ"),
+        sa.Column(
+            "missing", sa.Integer(), nullable=False, comment="stored activities that Strava did not list"
+        ),
+        sa.Column("calls", sa.Integer(), nullable=False, comment="calls to Strava that it took"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_reconciliations")),
     )
-    op.create_index("ix_sweeps_athlete_id", "reconciliations", ["athlete_id"], unique=False)
-    op.create_index("ix_sweeps_ended_at", "reconciliations", ["ended_at"], unique=False)
+    op.create_index("ix_reconciliations_athlete_id", "reconciliations", ["athlete_id"], unique=False)
+    op.create_index("ix_reconciliations_ended_at", "reconciliations", ["ended_at"], unique=False)
     op.create_table(
         "rejected_claims",
         sa.Column("id", types.Identifier(), nullable=False),
@@ -319,15 +363,22 @@ def upgrade() -> None:
         sa.Column("athlete_id", types.BigInt, nullable=False),
         sa.Column("name", types.PlainText(), nullable=True),
         sa.Column("sport_type", types.PlainText(), nullable=True),
-        sa.Column("type", types.PlainText(), nullable=True, comment="legacy; sport_type is the finer one"),
+        sa.Column(
+            "type", types.PlainText(), nullable=True, comment="Strava's old, coarser field; prefer sport_type"
+        ),
         sa.Column("workout_type", sa.Integer(), nullable=True),
         sa.Column("start_date", types.Instant(), nullable=True, comment="UTC"),
-        sa.Column("start_date_local", types.WallTime(), nullable=True, comment="wall time where it happened"),
+        sa.Column(
+            "start_date_local",
+            types.WallTime(),
+            nullable=True,
+            comment="local time at the start, without a zone",
+        ),
         sa.Column(
             "start_hidden",
             sa.Boolean(),
             nullable=True,
-            comment="the athlete hides the time of day (shown as 00:00:01)",
+            comment="the athlete hides the start time (shown as 00:00:01)",
         ),
         sa.Column("timezone", types.PlainText(), nullable=True, comment="IANA name"),
         sa.Column(
@@ -349,10 +400,10 @@ def upgrade() -> None:
         sa.Column("weighted_average_watts", sa.Float(precision=53), nullable=True, comment="W"),
         sa.Column("device_watts", sa.Boolean(), nullable=True),
         sa.Column("kilojoules", sa.Float(precision=53), nullable=True, comment="kJ"),
-        sa.Column("calories", sa.Float(precision=53), nullable=True, comment="kcal; detail only"),
+        sa.Column("calories", sa.Float(precision=53), nullable=True, comment="kcal; only in the detail"),
         sa.Column("average_temp", sa.Float(precision=53), nullable=True, comment="degrees Celsius"),
         sa.Column("suffer_score", sa.Float(precision=53), nullable=True),
-        sa.Column("perceived_exertion", sa.Float(precision=53), nullable=True, comment="detail only"),
+        sa.Column("perceived_exertion", sa.Float(precision=53), nullable=True, comment="only in the detail"),
         sa.Column("trainer", sa.Boolean(), nullable=True),
         sa.Column("commute", sa.Boolean(), nullable=True),
         sa.Column("manual", sa.Boolean(), nullable=True),
@@ -364,15 +415,19 @@ def upgrade() -> None:
         sa.Column("hide_from_home", sa.Boolean(), nullable=True),
         sa.Column("gear_id", types.PlainText(), nullable=True),
         sa.Column("device_name", types.PlainText(), nullable=True),
-        sa.Column("description", types.PlainText(), nullable=True, comment="detail only"),
+        sa.Column("description", types.PlainText(), nullable=True, comment="only in the detail"),
         sa.Column("upload_id", types.BigInt, nullable=True),
         sa.Column("external_id", types.PlainText(), nullable=True),
         sa.Column("summary_polyline", types.PlainText(), nullable=True, comment="Google's encoded polyline"),
-        sa.Column("start_lat", sa.Float(precision=53), nullable=True),
-        sa.Column("start_lng", sa.Float(precision=53), nullable=True),
+        sa.Column("start_lat", sa.Float(precision=53), nullable=True, comment="degrees north"),
+        sa.Column("start_lng", sa.Float(precision=53), nullable=True, comment="degrees east"),
         sa.Column("total_photo_count", sa.Integer(), nullable=True),
-        sa.Column("summary", types.JsonText(), nullable=True, comment="as received from the activity list"),
-        sa.Column("detail", types.JsonText(), nullable=True, comment="as received from the activity itself"),
+        sa.Column(
+            "summary", types.JsonText(), nullable=True, comment="JSON as received from the activity list"
+        ),
+        sa.Column(
+            "detail", types.JsonText(), nullable=True, comment="JSON as received from GET /activities/{id}"
+        ),
         sa.Column("sync_status", sa.String(length=16), nullable=False),
         sa.Column("sync_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_sync_error", types.PlainText(), nullable=True),
@@ -380,11 +435,23 @@ def upgrade() -> None:
             "last_event_time",
             types.BigInt,
             nullable=True,
-            comment="event_time of the newest event applied, epoch s",
+            comment="event_time of the newest applied event, epoch seconds",
         ),
-        sa.Column("webhook_received_at", types.Instant(), nullable=True),
-        sa.Column("last_fetched_at", types.Instant(), nullable=True),
-        sa.Column("deleted_at", types.Instant(), nullable=True),
+        sa.Column(
+            "webhook_received_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the last event about it was received",
+        ),
+        sa.Column(
+            "last_fetched_at", types.Instant(), nullable=True, comment="when the detail was last fetched"
+        ),
+        sa.Column(
+            "deleted_at",
+            types.Instant(),
+            nullable=True,
+            comment="when it became a tombstone; null: it exists",
+        ),
         sa.Column("created_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
         sa.CheckConstraint(
@@ -400,7 +467,7 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_strava_activities_diary",
+        "ix_strava_activities_calendar",
         "strava_activities",
         [
             "athlete_id",
@@ -432,59 +499,80 @@ def upgrade() -> None:
         sa.Column("username", types.PlainText(), nullable=True),
         sa.Column("firstname", types.PlainText(), nullable=True),
         sa.Column("lastname", types.PlainText(), nullable=True),
-        sa.Column("scopes", types.PlainText(), nullable=True, comment="granted, comma-separated"),
+        sa.Column("scopes", types.PlainText(), nullable=True, comment="granted scopes, comma-separated"),
         sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("status_reason", types.PlainText(), nullable=True),
+        sa.Column("status_reason", types.PlainText(), nullable=True, comment="why the status is not active"),
         sa.Column("access_token_encrypted", types.PlainText(), nullable=True),
         sa.Column("refresh_token_encrypted", types.PlainText(), nullable=True),
         sa.Column("token_expires_at", types.Instant(), nullable=True),
-        sa.Column("token_generation", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "token_generation",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="rises with each token pair",
+        ),
         sa.Column("refresh_lease_owner", sa.String(length=128), nullable=True),
         sa.Column("refresh_lease_until", types.Instant(), nullable=True),
         sa.Column(
             "refresh_uncertain_at",
             types.Instant(),
             nullable=True,
-            comment="a refresh of this generation got no answer",
+            comment="when a refresh of this token pair got no response",
         ),
         sa.Column("initial_sync_started_at", types.Instant(), nullable=True),
-        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("initial_sync_completed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("initial_sync_completed_at", types.Instant(), nullable=True),
         sa.Column(
             "initial_sync_after",
             types.Instant(),
             nullable=True,
-            comment="start of the synced window; null: all history",
+            comment="start of the synced window; null: everything",
         ),
         sa.Column("initial_sync_cursor", sa.Integer(), nullable=True, comment="pages listed so far"),
-        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("initial_sync_found", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("webhook_subscription_active", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.Column("last_event_at", types.Instant(), nullable=True),
-        sa.Column("last_synced_at", types.Instant(), nullable=True),
+        sa.Column("initial_sync_listed", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column(
-            "last_verified_at", types.Instant(), nullable=True, comment="the last full comparison with Strava"
+            "initial_sync_found",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="activities listed so far",
         ),
         sa.Column(
-            "reconcile_due_at", types.Instant(), nullable=True, comment="when the next comparison falls due"
+            "webhook_subscription_active", sa.Boolean(), server_default=sa.text("false"), nullable=False
+        ),
+        sa.Column(
+            "last_event_at", types.Instant(), nullable=True, comment="when the last event was received"
+        ),
+        sa.Column(
+            "last_synced_at", types.Instant(), nullable=True, comment="when an activity was last stored"
+        ),
+        sa.Column(
+            "last_verified_at",
+            types.Instant(),
+            nullable=True,
+            comment="end of the last full reconciliation with Strava",
+        ),
+        sa.Column(
+            "reconcile_due_at", types.Instant(), nullable=True, comment="when the next reconciliation is due"
         ),
         sa.Column("connected_at", types.Instant(), nullable=False),
         sa.Column("updated_at", types.Instant(), nullable=False),
         sa.Column(
-            "gear_due_at", types.Instant(), nullable=True, comment="when bikes and shoes are asked for again"
+            "gear_due_at", types.Instant(), nullable=True, comment="when bikes and shoes are fetched next"
         ),
         sa.Column(
             "wanted_sports",
             types.PlainText(),
             nullable=True,
-            comment="sport types to fetch details of, comma-separated; null: all",
+            comment="sport types whose details are fetched, comma-separated; null: all",
         ),
         sa.Column(
             "operator_may_see",
             sa.Boolean(),
-            server_default=sa.false(),
+            server_default=sa.text("false"),
             nullable=False,
-            comment="the athlete has agreed that the operator sees the activities on the pages",
+            comment="the athlete agreed that the operator sees their activities on the pages",
         ),
         sa.CheckConstraint(
             "status IN ('active', 'needs_reauth', 'needs_scope', 'deauthorized')",
@@ -495,7 +583,9 @@ def upgrade() -> None:
     op.create_table(
         "strava_gear",
         sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
-        sa.Column("id", types.PlainText(), nullable=False, comment="b...: bike, g...: shoes"),
+        sa.Column(
+            "id", types.PlainText(), nullable=False, comment="Strava's id: b... for a bike, g... for shoes"
+        ),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("name", types.PlainText(), nullable=True),
         sa.Column("nickname", types.PlainText(), nullable=True),
@@ -504,18 +594,18 @@ def upgrade() -> None:
             "retired",
             sa.Boolean(),
             nullable=True,
-            comment="the athlete has put it away; null: Strava did not say",
+            comment="the athlete retired it; null: Strava does not say",
         ),
         sa.Column("distance", sa.Float(precision=53), nullable=True, comment="m"),
         sa.Column(
             "removed_at",
             types.Instant(),
             nullable=True,
-            comment="no longer in the profile: deleted at Strava",
+            comment="when it was missing from the profile: deleted at Strava",
         ),
         sa.Column("created_at", types.Instant(), nullable=False),
-        sa.Column("updated_at", types.Instant(), nullable=False, comment="when it was last seen to change"),
-        sa.Column("raw", types.JsonText(), nullable=False, comment="as received with the athlete"),
+        sa.Column("updated_at", types.Instant(), nullable=False, comment="when the last change was seen"),
+        sa.Column("raw", types.JsonText(), nullable=False, comment="JSON as received with the athlete"),
         sa.CheckConstraint("kind IN ('bike', 'shoe')", name=op.f("ck_strava_gear_kind")),
         sa.PrimaryKeyConstraint("athlete_id", "id", name=op.f("pk_strava_gear")),
     )

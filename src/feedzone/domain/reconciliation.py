@@ -1,0 +1,81 @@
+"""The jobs that a reconciliation needs and causes, and how far back it reaches."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from .job import JobSpec, Lane, ReconcileHint, RefreshHint, activity_key, athlete_key, job_now
+
+FULL_EVERY_DAYS = 28
+"""Days after which all stored activities of an athlete are compared with Strava again."""
+
+OVERLAP = timedelta(days=1)
+"""How much of the time before the last check is checked again: uploads can come late."""
+
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SyncedHistory(msgspec.Struct, frozen=True):
+    """The part of an athlete's history that was synced. The defaults mean: none.
+
+    That is so for a new athlete, and for one whose rows were purged.
+    """
+
+    listed: bool = False
+    """Whether the list of the last backfill was read to its end."""
+    since: datetime | None = None
+    """The start of the synced range. None with `listed` set means: the complete history."""
+    seen: datetime | None = None
+    """When we last had everything that Strava lists: after a full reconciliation or the backfill."""
+
+
+def list_from(
+    synced: SyncedHistory, days: int, now: datetime, *, full_history: bool = False
+) -> datetime | None:
+    """Return where a list must begin to leave no gap. None means: the last `days` suffice.
+
+    After an absence of more than `days`, the list begins where the last one ended. With `full_history`
+    it covers everything that we store, except for an athlete whose backfill has not been listed yet:
+    then it covers no more than usual.
+    """
+    starts = [] if synced.seen is None else [synced.seen - OVERLAP]
+    if full_history and synced.listed:
+        starts.append(synced.since or BEGINNING)
+    return min((at for at in starts if at < now - timedelta(days=days)), default=None)
+
+
+def full_history_is_due(athlete_id: int, verified: datetime, now: datetime) -> bool:
+    """Return whether to compare all stored activities of the athlete with Strava now.
+
+    It is due on every 28th day (UTC), or as soon as possible after it. The id spreads athletes over those
+    days. `verified` is when the athlete was last reconciled, or else connected.
+    """
+
+    def period(at: datetime) -> int:
+        return ((at - BEGINNING).days + athlete_id) // FULL_EVERY_DAYS
+
+    return period(verified) < period(now)
+
+
+def reconciliation_job(
+    athlete_id: int, days: int, *, full: bool = True, to_end: bool = True, since: datetime | None = None
+) -> JobSpec:
+    """Compare the athlete's last `days`, and anything from `since` to then, with Strava."""
+    hint = ReconcileHint(
+        days=days, full=full, to_end=to_end, since=None if since is None else int(since.timestamp())
+    )
+    return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.RECONCILE)
+
+
+def refresh(athlete_id: int, activity_id: int) -> JobSpec:
+    """Fetch an activity that the list shows and that we do not have in this form."""
+    hint = RefreshHint(cause="reconciliation")
+    return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
+
+
+def confirm_deletion(athlete_id: int, activity_id: int) -> JobSpec:
+    """Ask Strava for an activity that the list lacks: only its own answer means that it is gone."""
+    hint = RefreshHint(action="delete", cause="reconciliation")
+    return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)

@@ -1,1 +1,0 @@
-"""The shapes that queries return."""

@@ -1,0 +1,160 @@
+"""The tables about athletes: connection, gear, tokens, reconciliations, and disconnects."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table, text
+
+from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
+from .base import metadata, one_of
+
+strava_athletes = Table(
+    "strava_athletes",
+    metadata,
+    Column("id", BigInt, primary_key=True, autoincrement=False),
+    Column("username", PlainText),
+    Column("firstname", PlainText),
+    Column("lastname", PlainText),
+    Column("scopes", PlainText, comment="granted scopes, comma-separated"),
+    Column("status", String(16), nullable=False),
+    Column("status_reason", PlainText, comment="why the status is not active"),
+    Column("access_token_encrypted", PlainText),
+    Column("refresh_token_encrypted", PlainText),
+    Column("token_expires_at", Instant),
+    Column(
+        "token_generation", Integer, nullable=False, server_default="0", comment="rises with each token pair"
+    ),
+    Column("refresh_lease_owner", String(128)),
+    Column("refresh_lease_until", Instant),
+    Column("refresh_uncertain_at", Instant, comment="when a refresh of this token pair got no response"),
+    Column("initial_sync_started_at", Instant),
+    Column("initial_sync_completed", Boolean, nullable=False, server_default=text("false")),
+    Column("initial_sync_completed_at", Instant),
+    Column("initial_sync_after", Instant, comment="start of the synced window; null: everything"),
+    Column("initial_sync_cursor", Integer, comment="pages listed so far"),
+    Column("initial_sync_listed", Boolean, nullable=False, server_default=text("false")),
+    Column(
+        "initial_sync_found", Integer, nullable=False, server_default="0", comment="activities listed so far"
+    ),
+    Column("webhook_subscription_active", Boolean, nullable=False, server_default=text("false")),
+    Column("last_event_at", Instant, comment="when the last event was received"),
+    Column("last_synced_at", Instant, comment="when an activity was last stored"),
+    Column("last_verified_at", Instant, comment="end of the last full reconciliation with Strava"),
+    Column("reconcile_due_at", Instant, comment="when the next reconciliation is due"),
+    Column("connected_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("gear_due_at", Instant, comment="when bikes and shoes are fetched next"),
+    Column(
+        "wanted_sports",
+        PlainText,
+        comment="sport types whose details are fetched, comma-separated; null: all",
+    ),
+    Column(
+        "operator_may_see",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="the athlete agreed that the operator sees their activities on the pages",
+    ),
+    one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
+)
+
+strava_gear = Table(
+    "strava_gear",
+    metadata,
+    Column("athlete_id", BigInt, primary_key=True, autoincrement=False),
+    Column("id", PlainText, primary_key=True, comment="Strava's id: b... for a bike, g... for shoes"),
+    Column("kind", String(16), nullable=False),
+    Column("name", PlainText),
+    Column("nickname", PlainText),
+    Column("is_primary", Boolean),
+    Column("retired", Boolean, comment="the athlete retired it; null: Strava does not say"),
+    Column("distance", Float(53), comment="m"),
+    Column("removed_at", Instant, comment="when it was missing from the profile: deleted at Strava"),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False, comment="when the last change was seen"),
+    Column("raw", JsonText, nullable=False, comment="JSON as received with the athlete"),
+    one_of("kind", "bike", "shoe"),
+)
+
+token_uses = Table(
+    "token_uses",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("used_at", Instant, nullable=False),
+    Column("purpose", String(16), nullable=False, comment="exchange, refresh, revoke"),
+    Column("generation", Integer, nullable=False),
+    Column("outcome", PlainText, nullable=False),
+)
+Index("ix_token_uses_athlete_id", token_uses.c.athlete_id)
+
+oauth_states = Table(
+    "oauth_states",
+    metadata,
+    Column("digest", String(64), primary_key=True, comment="SHA-256 of the one-time state"),
+    Column("created_at", Instant, nullable=False),
+    Column(
+        "operator_may_see",
+        Boolean,
+        comment="whether the athlete agreed before going to Strava; null: not asked",
+    ),
+)
+
+rejected_claims = Table(
+    "rejected_claims",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("claim", String(16), nullable=False, comment="delete, deauthorization"),
+    Column("cause", String(64), nullable=False),
+    Column("noticed_at", Instant, nullable=False),
+)
+
+deletion_receipts = Table(
+    "deletion_receipts",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("reason", String(16), nullable=False, comment="deauthorized, disconnected"),
+    Column("cause", String(64), nullable=False),
+    Column("confirmed_by", PlainText, nullable=False),
+    Column("purged_at", Instant, nullable=False),
+    Column("counts", JsonText, nullable=False, comment="rows removed, by table"),
+    Column("revoked_at", Instant, comment="when Strava confirmed that our access has ended"),
+    Column("revoke_detail", PlainText),
+)
+Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("ended_at", Instant, nullable=False),
+    Column("is_full", Boolean, nullable=False, comment="the list was read to its end"),
+    Column("listed", Integer, nullable=False, comment="activities that Strava listed"),
+    Column("unannounced", Integer, nullable=False, comment="new activities that no event announced"),
+    Column("changed", Integer, nullable=False, comment="stored activities that differ"),
+    Column("missing", Integer, nullable=False, comment="stored activities that Strava did not list"),
+    Column("calls", Integer, nullable=False, comment="calls to Strava that it took"),
+)
+Index("ix_reconciliations_athlete_id", reconciliations.c.athlete_id)
+Index("ix_reconciliations_ended_at", reconciliations.c.ended_at)
+
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", Identifier, primary_key=True),
+    Column("athlete_id", BigInt, nullable=False),
+    Column("kind", String(32), nullable=False, comment="mass_deletion"),
+    Column(
+        "detail",
+        JsonText,
+        nullable=False,
+        comment="JSON: missing (activity ids), held (stored activities of the athlete)",
+    ),
+    Column("status", String(16), nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("resolved_at", Instant),
+    one_of("status", "open", "accepted", "dismissed", "settled"),
+)
+Index("ix_conflicts_athlete_id", conflicts.c.athlete_id)

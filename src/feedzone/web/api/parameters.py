@@ -1,0 +1,27 @@
+"""Parameters and responses that the routes share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from litestar.params import PathParameter, QueryParameter
+from msgspec import Struct
+
+from ..problems import problem_specs
+
+LARGEST = 2**63 - 1
+
+AthleteId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the athlete's id at Strava")]
+ActivityId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the activity's id at Strava")]
+Instant = Annotated[str | None, QueryParameter(max_length=64, description="ISO 8601 or epoch seconds")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="items per page")]
+Cursor = Annotated[str | None, QueryParameter(max_length=200, description="next_cursor of the previous page")]
+
+LIST = problem_specs(400, 401, 503)
+ONE = problem_specs(400, 401, 404, 503)
+
+
+class Accepted(Struct, frozen=True):
+    """The request is queued; the worker runs it next."""
+
+    status: Literal["queued", "dismissed"] = "queued"
