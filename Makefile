@@ -53,8 +53,9 @@ format: $(VENV)/.dev  ## format the code and apply safe lint fixes
 	$(BIN)/ruff format .
 
 # uv compiles the lock files in a throw-away environment. Without UPGRADE=1 it keeps every version that still fits.
+# `fewest` pins one version of a package for every Python, instead of one for each.
 COMPILE = "$$folder/bin/uv" --quiet --no-config --no-python-downloads --cache-dir "$$folder/cache" pip compile \
-  --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+  --universal --fork-strategy fewest --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
   pyproject.toml --group pyproject.toml:build
 
 lock:  ## update requirements/ after a change in pyproject.toml; UPGRADE=1 takes the newest versions
