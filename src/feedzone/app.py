@@ -32,7 +32,7 @@ from .store import stream_codec
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
 from .store.jobs.queue import JobTable, worker_name
-from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, Schedule
+from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, ReconciliationSchedule
 from .store.quota.breaker import Breaker
 from .store.quota.budget import BudgetTable
 from .store.quota.call_log import CallLog
@@ -205,7 +205,7 @@ def _worker(
     journal: CallLog,
 ) -> WorkerService:
     days = settings.retention_days
-    comparisons = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
+    comparisons = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     gear = GearSchedule(database, clock, wakeup, rng)
     return WorkerService(
         queue,

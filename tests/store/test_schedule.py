@@ -18,7 +18,7 @@ from feedzone.domain.job import Lane, ReconcileHint
 from feedzone.domain.outcome import Done
 from feedzone.domain.reconciliation import reconciliation_job
 from feedzone.store import athletes, subscriptions
-from feedzone.store.jobs.schedule import BATCH, Schedule
+from feedzone.store.jobs.schedule import BATCH, ReconciliationSchedule
 from feedzone.store.schema.tables import jobs, strava_athletes
 
 HOUR = timedelta(hours=1)
@@ -41,8 +41,12 @@ class Bell:
         return False
 
 
-def schedule(store: Store, *, seed: int = 1, bell: Bell | None = None, database=None) -> Schedule:
-    return Schedule(database or store.database, store.clock, bell or Bell(), random.Random(seed), days=30)
+def schedule(
+    store: Store, *, seed: int = 1, bell: Bell | None = None, database=None
+) -> ReconciliationSchedule:
+    return ReconciliationSchedule(
+        database or store.database, store.clock, bell or Bell(), random.Random(seed), days=30
+    )
 
 
 async def subscribe(store: Store) -> Store:

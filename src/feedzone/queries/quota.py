@@ -205,11 +205,11 @@ class QuotaForecast:
         )
         if pace is None:
             raise NotFound(f"athlete {athlete_id} is not connected")
-        more = 0 if pace.a_day is None else max(0, round(pace.a_day * DAYS_A_YEAR * years) - pace.held)
-        calls = sync_calls(more, pace.held) if more else 0
+        more = 0 if pace.a_day is None else max(0, round(pace.a_day * DAYS_A_YEAR * years) - pace.stored)
+        calls = sync_calls(more, pace.stored) if more else 0
         before = queue.total.calls_needed
         (done,) = done_at(forecast, [before + calls])
-        return WholeHistory(athlete_id, years, pace.held, more, calls, before, done)
+        return WholeHistory(athlete_id, years, pace.stored, more, calls, before, done)
 
     async def what_if(self, athletes: int, activities: int) -> WhatIf:
         """Return what `athletes` more, each with `activities`, would cost, and when they would be done."""
