@@ -1,4 +1,4 @@
-"""Requests during a backfill extend it, and an athlete who was away misses no activity."""
+"""Requests during a backfill extend it, and no activity is missed after an absence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All processes share the rate limit, never overspend it, and call again as soon as a new window begins."""
+"""All processes share the rate limit, never overspend it, and call again in each new window."""
 
 from __future__ import annotations
 
@@ -100,8 +100,7 @@ async def test_when_several_windows_are_spent_the_one_that_opens_last_is_named(b
     assert spent.value.until == MIDNIGHT
 
 
-async def test_the_tighter_read_limit_binds_while_the_overall_one_has_room(budget):
-    """Pain 44."""
+async def test_the_tighter_read_limit_counts_while_the_overall_one_has_calls_left(budget):
     await observe_headers(budget, usage(overall_15min=(200, 40), read_15min=(100, 100)))
     with pytest.raises(QuotaSpent) as spent:
         await budget.reserve(Lane.LIVE)
