@@ -50,7 +50,7 @@ async def calls_of(store, job) -> int:
         (BackfillHint(before=9, page=3, found=400), "backfill_athlete", 1),
     ],
 )
-async def test_what_a_job_will_cost(store, hint, kind, calls):
+async def test_the_calls_of_each_job_are_known(store, hint, kind, calls):
     key = "activity:7" if kind == "refresh_activity" else f"athlete:{OWNER}"
     assert await calls_of(store, spec(kind=kind, key=key, hint=hint)) == calls
 
