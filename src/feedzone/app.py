@@ -205,7 +205,7 @@ def _worker(
     journal: CallLog,
 ) -> WorkerService:
     days = settings.retention_days
-    comparisons = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
+    reconciliation = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     gear = GearSchedule(database, clock, wakeup, rng)
     return WorkerService(
         queue,
@@ -217,7 +217,7 @@ def _worker(
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
         schedules={
-            "comparisons": comparisons.run,
+            "comparisons": reconciliation.run,
             "gear": gear.run,
             "chances": AutoRetrySchedule(database, clock, wakeup, days=settings.initial_sync_days).run,
         },
