@@ -78,12 +78,7 @@ MUTATIONS = (
                 "now: datetime) -> list[AcceptResult]:",
                 "now, work) -> list[AcceptResult]:",
             ),
-            Edit(
-                "ingest/dispatcher.py",
-                "_enqueue(connection, [one for one in judged if",
-                "work.extend([one for one in judged if",
-            ),
-            Edit("ingest/dispatcher.py", "one.event_id in new], now)", "one.event_id in new])"),
+            Edit("ingest/dispatcher.py", "_enqueue(connection, accepted, now)", "work.extend(accepted)"),
             Edit(
                 "ingest/inbox.py",
                 "lambda c: accept(c, deliveries, now))",
@@ -159,8 +154,8 @@ MUTATIONS = (
         "delete believed",
         "an unsigned delete turns an existing activity into a tombstone",
         "handlers/refresh_activity.py",
-        "not held.live or (hint.verified and not _seen_since(held, job.hint_time)):",
-        "not held.live or True:",
+        "not stored.live or (hint.verified and not _seen_since(stored, job.hint_time)):",
+        "not stored.live or True:",
         guarantee=3,
     ),
     mutation(
@@ -286,7 +281,7 @@ MUTATIONS = (
         "reconciliation sees no deletion",
         "an activity that is missing from a list is not checked at Strava",
         "handlers/reconcile_athlete.py",
-        "missing = [number for number in held if number not in seen]",
+        "missing = [number for number in stored if number not in seen]",
         "missing = []",
         scenarios=("lost_events",),
     ),
@@ -302,7 +297,7 @@ MUTATIONS = (
         "no rechecks",
         "a fresh activity is never fetched again",
         "handlers/refresh_activity.py",
-        "if look is None:",
+        "if recheck is None:",
         "if True:",
     ),
 )

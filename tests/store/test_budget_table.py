@@ -312,11 +312,11 @@ async def test_calls_for_histories_are_counted_apart_and_given_back_apart(budget
     """What is still kept of a day for live work hangs on what it has cost so far."""
     for lane in (Lane.LIVE, Lane.BACKFILL, Lane.BACKFILL, Lane.LIVE):
         given = await call(budget, lane)
-    assert {(window.used, window.history) for window in await budget.windows()} == {(4, 2)}
+    assert {(window.used, window.backfill_calls) for window in await budget.windows()} == {(4, 2)}
     await budget.release(given)
     given = await call(budget, Lane.BACKFILL)
     await budget.release(given)
-    assert {(window.used, window.history) for window in await budget.windows()} == {(3, 2)}
+    assert {(window.used, window.backfill_calls) for window in await budget.windows()} == {(3, 2)}
 
 
 async def test_what_live_work_has_cost_is_no_longer_kept_and_what_histories_have_cost_still_is(budget, clock):

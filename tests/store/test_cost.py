@@ -57,7 +57,7 @@ async def test_what_a_job_will_cost(store, hint, kind, calls):
 
 async def test_a_history_has_waited_since_its_oldest_job_came_that_only_the_rate_limit_holds_up(store):
     async def since():
-        return await store.read(cost.histories_since)
+        return await store.read(cost.oldest_backfill_since)
 
     assert await since() is None
     await store.enqueue(spec(1, **BACKFILL))
@@ -250,8 +250,8 @@ async def test_a_closed_window_has_no_room(store, clock):
     budget = BudgetTable(store.database, StravaClock(clock))
     await budget.latch(Reservation(), {})
     forecast = await QuotaForecast(store.database, clock, budget).forecast_input()
-    rooms = forecast.rooms
-    assert (rooms.quarter_left, rooms.quarter_quota, rooms.day_left) == (0, 100, 1000)
+    left = forecast.calls_left
+    assert (left.quarter_left, left.quarter_quota, left.day_left) == (0, 100, 1000)
 
 
 async def test_who_looks_every_second_sees_what_was_added_up_within_ten(store, clock):

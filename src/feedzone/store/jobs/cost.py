@@ -46,7 +46,7 @@ def waiting(connection: Connection, now: datetime) -> list[Waiting]:
     ]
 
 
-def histories_since(connection: Connection) -> datetime | None:
+def oldest_backfill_since(connection: Connection) -> datetime | None:
     """Return when the oldest backfill job was enqueued that only the rate limit delays."""
     since: datetime | None = connection.execute(_OLDEST_OF_HISTORIES).scalar()
     return since

@@ -162,7 +162,9 @@ class BudgetTable:
         def body(connection: Connection) -> None:
             windows.locked(connection, now)
             for start in {window_start(name, now) for name in WINDOWS}:
-                connection.execute(_ONE_LESS, {"since": start, "for_histories": int(reservation.for_history)})
+                connection.execute(
+                    _ONE_LESS, {"since": start, "for_histories": int(reservation.for_backfill)}
+                )
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
 
@@ -256,12 +258,12 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
     """Learn the demand from the call log. `known`: the demand learned before."""
     seen = call_log.counted(connection, now)
     quota = windows.current(connection, now, lock=False)["read_day"].quota
-    since = cost.histories_since(connection)
+    since = cost.oldest_backfill_since(connection)
     at_midnight = (
         known.demand.at_midnight if known and known.day_quota == quota and known.demand.is_of(now) else None
     )
     return _Learned(
-        quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
+        quota, learn(seen.rows, seen.since, now, quota, oldest_backfill_since=since, at_midnight=at_midnight)
     )
 
 
@@ -288,7 +290,7 @@ def _reserve(
         leave = _leave(rows, held, lane, demand, now, permission, busy=busy, shared=shared)
         answers.append(leave)
         if isinstance(leave, Reservation):
-            held = {name: w.after(1, for_history=leave.for_history) for name, w in held.items()}
+            held = {name: w.after(1, for_backfill=leave.for_backfill) for name, w in held.items()}
             busy = busy or leave.alone
     if given := [answer for answer in answers if isinstance(answer, Reservation)]:
         alone = {"until": now + timedelta(seconds=ALONE_S) if any(leave.alone for leave in given) else until}
@@ -296,7 +298,7 @@ def _reserve(
             windows.write(connection, held.values(), now)
             connection.execute(_ALONE, alone)
         else:
-            counts = {"calls": len(given), "for_histories": sum(leave.for_history for leave in given)}
+            counts = {"calls": len(given), "for_histories": sum(leave.for_backfill for leave in given)}
             connection.execute(_MORE, {**counts, "now": now, **alone})
     return answers
 
