@@ -79,7 +79,7 @@ async def test_streams_that_we_hold_are_not_fetched_again_while_the_activity_kee
     api = FakeApi(activity=record())
     outcome = await run(api, clock, held=HELD)
     assert written(outcome) == (StoreDetail(record(), "event:e1", NOON, complete=True),)
-    assert api.asked == ["activity"]
+    assert api.call_names == ["activity"]
 
 
 @pytest.mark.parametrize("state", ["pending", "absent", None])
@@ -100,7 +100,7 @@ async def test_a_manual_activity_costs_no_call_for_streams(clock):
     outcome = await run(api, clock)
     detail = StoreDetail(record(manual=True), "event:e1", NOON, complete=True)
     assert written(outcome) == (detail, StoreStreams(ACTIVITY, ATHLETE, "absent"))
-    assert api.asked == ["activity"]
+    assert api.call_names == ["activity"]
 
 
 async def test_an_activity_of_another_athlete_is_refused(clock):
@@ -109,7 +109,7 @@ async def test_an_activity_of_another_athlete_is_refused(clock):
     assert isinstance(outcome, Discard)
     assert outcome.effects == ()
     assert str(STRANGER) in outcome.reason
-    assert api.asked == ["activity"]
+    assert api.call_names == ["activity"]
 
 
 # Deletes
@@ -140,7 +140,7 @@ async def test_a_verified_delete_that_is_older_than_what_we_saw_is_asked_about(c
     api, held = FakeApi(activity=record()), msgspec.structs.replace(HELD, **seen)
     hint = RefreshHint("delete", verified=True, cause="event:e1")
     outcome = await run(api, clock, hint, held, hint_time=SECOND)
-    assert api.asked == ([] if believed else ["activity"])
+    assert api.call_names == ([] if believed else ["activity"])
     assert [type(effect) for effect in outcome.effects] == [Tombstone if believed else StoreDetail]
     assert outcome.note is None
 
@@ -157,7 +157,7 @@ async def test_a_delete_of_what_we_do_not_have_costs_no_call_and_leaves_a_tombst
 async def test_an_unverified_delete_is_confirmed_by_a_404(clock):
     api = FakeApi(activity=GONE)
     assert await run(api, clock, DELETE, HELD) == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
-    assert api.asked == ["activity"]
+    assert api.call_names == ["activity"]
 
 
 async def test_a_forged_delete_leaves_the_activity_and_is_counted(clock):
@@ -296,7 +296,7 @@ async def test_when_only_the_streams_fail_the_detail_is_stored_and_not_fetched_a
     rest = outcome.hint
     assert (rest.action, rest.cause, rest.detail_version) == ("refresh", "event:e1", 1)
     assert written(await run(api, clock, outcome.hint, PART)) == (PRESENT,)
-    assert api.asked == ["activity", "streams", "streams"]
+    assert api.call_names == ["activity", "streams", "streams"]
 
 
 async def test_quota_that_ends_between_detail_and_streams_loses_nothing(clock):
