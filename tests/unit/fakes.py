@@ -219,9 +219,7 @@ class FakeApi:
     """Strava for handlers: returns or raises the answers of each call in order, and the last one again."""
 
     def __init__(self, **answers: Any) -> None:
-        self._answers = {
-            name: scripted if isinstance(scripted, list) else [scripted] for name, scripted in answers.items()
-        }
+        self._answers = {name: item if isinstance(item, list) else [item] for name, item in answers.items()}
         self.calls: list[tuple[Any, ...]] = []
 
     def _answer(self, name: str, *arguments: Any) -> Any:

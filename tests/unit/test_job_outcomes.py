@@ -126,7 +126,7 @@ def test_no_token_is_shown_by_accident():
         ({"manual": 1, "start_date": "soon"}, False, None),
     ],
 )
-def test_what_a_record_tells_of_itself(columns, manual, started):
+def test_a_record_knows_its_start_and_whether_it_is_manual(columns, manual, started):
     record = ActivityRecord(1, 2, "detail", columns, "{}")
     assert (record.manual, record.start_date) == (manual, started)
 

@@ -35,13 +35,13 @@ def test_after_an_absence_the_list_begins_a_day_before_the_last_check(seen, begi
     ("listed", "since", "begins"),
     [(True, 400, 400), (True, 30.5, 30.5), (True, 20, None), (False, 400, None), (False, None, None)],
 )
-def test_a_full_history_begins_where_the_backfills_began(listed, since, begins):
+def test_a_full_reconciliation_begins_where_the_backfills_began(listed, since, begins):
     """An athlete whose backfill is not listed yet is checked no further than usual."""
     known = SyncedHistory(listed=listed, since=ago(since), seen=ago(0.25))
     assert list_from(known, 30, NOON, full_history=True) == ago(begins)
 
 
-def test_after_a_backfill_of_the_complete_history_all_of_it_is_compared():
+def test_after_a_backfill_of_all_activities_a_full_reconciliation_compares_all():
     assert list_from(SyncedHistory(listed=True, seen=ago(0.25)), 30, NOON, full_history=True) == BEGINNING
     assert list_from(SyncedHistory(listed=True, seen=ago(0.25)), 30, NOON) is None
 
