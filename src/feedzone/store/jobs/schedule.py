@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row
 
 from ...domain.gear import gear_refresh
 from ...domain.job import JobSpec, ReconcileHint, athlete_key
-from ...domain.reconciliation import full_history_is_due, list_from, reconciliation_job
+from ...domain.reconciliation import full_reconciliation_is_due, list_from, reconciliation_job
 from ...ports import Clock, Wakeup
 from .. import activities, athletes, subscriptions
 from ..engine.database import Database
@@ -89,8 +89,8 @@ class Schedule:
             return []
         since = None
         if full:
-            due_whole = full_history_is_due(row.id, row.last_verified_at or row.connected_at, now)
-            since = list_from(athletes.synced_history(row), self._days, now, full_history=due_whole)
+            due_whole = full_reconciliation_is_due(row.id, row.last_verified_at or row.connected_at, now)
+            since = list_from(athletes.synced_range(row), self._days, now, everything=due_whole)
         if waits is not None and waits.since is not None:
             waited = datetime.fromtimestamp(waits.since, UTC)
             since = waited if since is None else min(since, waited)
