@@ -157,37 +157,41 @@ class RefreshActivity:
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
         stored = await self.records.stored_activity(job.object_id)
-        seen = self._first_seen(stored, record.start_date, new=hint.of_something_new)
+        first_seen = self._first_seen(stored, record.start_date, new=hint.of_something_new)
         if not _is_detailed(stored) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
         photos = self._photos(job, record)
         if record.manual or _has_streams(stored, record):
             detail = self._detail(job, hint, record, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
-            return _done(claim, detail, *none, *photos, then=self._later(job, seen, streams_pending=False))
+            return _done(
+                claim, detail, *none, *photos, then=self._later(job, first_seen, streams_pending=False)
+            )
         detail = self._detail(job, hint, record, complete=False)
         try:
-            streams = await self._streams_of(job, hint, stored, seen)
+            streams = await self._streams_of(job, hint, stored, first_seen)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
             rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
             return _going_on(self._failed(job, error, (detail, *claim, *photos)), rest)
         pending = streams.state == "pending"
-        return _done(claim, detail, streams, *photos, then=self._later(job, seen, streams_pending=pending))
+        return _done(
+            claim, detail, streams, *photos, then=self._later(job, first_seen, streams_pending=pending)
+        )
 
     def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
         received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)
         return StoreDetail(record, hint.cause, received, complete, happened)
 
     async def _streams_of(
-        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, seen: datetime | None
+        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, first_seen: datetime | None
     ) -> StoreStreams:
         """Fetch the streams, or leave the call for later where new activities never have streams yet."""
         never_asked = stored is None or stored.stream_state is None
-        first = never_asked and seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
+        first = never_asked and first_seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
         if first and not self.streamed.ask_at_once():
             return StoreStreams(job.object_id, job.athlete_id, "pending")
-        streams = await self._fetch_streams(job, seen)
+        streams = await self._fetch_streams(job, first_seen)
         if first:
             self.streamed.note(ready=streams.state != "pending")
         return streams
@@ -203,26 +207,30 @@ class RefreshActivity:
         stored = await self.records.stored_activity(job.object_id)
         if stored is None or not stored.live:
             return Done()
-        seen = self._first_seen(stored, stored.started, new=hint.of_something_new)
+        first_seen = self._first_seen(stored, stored.started, new=hint.of_something_new)
         try:
-            streams = await self._fetch_streams(job, seen)
+            streams = await self._fetch_streams(job, first_seen)
         except StravaError as error:
             return _going_on(self._failed(job, error), hint)
         pending = streams.state == "pending"
-        return Done((streams,), then=self._later(job, seen, streams_pending=pending))
+        return Done((streams,), then=self._later(job, first_seen, streams_pending=pending))
 
     def _first_seen(
         self, stored: StoredActivity | None, started: datetime | None, *, new: bool
     ) -> datetime | None:
         """Return when the activity was first seen, if edits and streams may still come."""
         now = self.clock.now()
-        seen = stored.first_seen if stored is not None and stored.live and stored.first_seen else now
+        first_seen = stored.first_seen if stored is not None and stored.live and stored.first_seen else now
         new = new or (stored is not None and stored.announced)
-        return seen if is_fresh(seen, started, new=new, now=now) else None
+        return first_seen if is_fresh(first_seen, started, new=new, now=now) else None
 
-    def _later(self, job: Job, seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
+    def _later(self, job: Job, first_seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
         """Return the next recheck of a fresh activity."""
-        recheck = next_recheck(seen, self.clock.now(), streams_pending=streams_pending) if seen else None
+        recheck = (
+            next_recheck(first_seen, self.clock.now(), streams_pending=streams_pending)
+            if first_seen
+            else None
+        )
         if recheck is None:
             return ()
         again = JobSpec(
@@ -236,7 +244,7 @@ class RefreshActivity:
         )
         return (again,)
 
-    async def _fetch_streams(self, job: Job, seen: datetime | None) -> StoreStreams:
+    async def _fetch_streams(self, job: Job, first_seen: datetime | None) -> StoreStreams:
         """Fetch the streams. Without any, they are pending while the activity is fresh, and absent later."""
         try:
             body = await self.api.streams(job.athlete_id, job.object_id)
@@ -247,8 +255,10 @@ class RefreshActivity:
         except InvalidInput as problem:
             raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:
-            hopeful = seen is not None and next_recheck(seen, self.clock.now(), streams_pending=True)
-            state: StreamState = "pending" if hopeful else "absent"
+            may_come = first_seen is not None and next_recheck(
+                first_seen, self.clock.now(), streams_pending=True
+            )
+            state: StreamState = "pending" if may_come else "absent"
             return StoreStreams(job.object_id, job.athlete_id, state)
         return StoreStreams(
             job.object_id,
