@@ -34,8 +34,7 @@ demo: $(VENV)/.run $(ASSETS)  ## start feedzone beside a sandbox Strava, and pri
 	@$(BIN)/feedzone demo
 
 test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both databases, a real browser
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not alone"
-	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='test_*.py' 'mark\.alone' tests)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The tests of the sandbox and of eight processes take long, and few changes concern them.
 SLOW := --ignore tests/store/test_eight_processes.py --ignore-glob 'tests/unit/test_sandbox_*'
@@ -54,8 +53,9 @@ format: $(VENV)/.dev  ## format the code and apply safe lint fixes
 	$(BIN)/ruff format .
 
 # uv compiles the lock files in a throw-away environment. Without UPGRADE=1 it keeps every version that still fits.
+# `fewest` pins one version of a package for every Python, instead of one for each.
 COMPILE = "$$folder/bin/uv" --quiet --no-config --no-python-downloads --cache-dir "$$folder/cache" pip compile \
-  --universal --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
+  --universal --fork-strategy fewest --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
   pyproject.toml --group pyproject.toml:build
 
 lock:  ## update requirements/ after a change in pyproject.toml; UPGRADE=1 takes the newest versions

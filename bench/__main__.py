@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from . import deliveries, limiters, pages, stream_codec
+from . import deliveries, limiters, pages, stream_codec, webhook
 
 if sys.argv[1:2] == ["limiters"]:
     limiters.main(sys.argv[2:])
@@ -15,6 +15,8 @@ if sys.argv[1:2] == ["limiters"]:
 
 print("# deliveries (bench/deliveries.py)")
 deliveries.main()
+print("\n# webhook (bench/webhook.py)")
+webhook.main()
 print("\n# streams (bench/stream_codec.py)")
 stream_codec.main()
 print("\n# pages (bench/pages.py)")

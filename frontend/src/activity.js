@@ -1,5 +1,5 @@
-// The activity page: its curves and its track. Without scripts the page shows static drawings of both; this script
-// replaces them in the same places with interactive ones that share a cursor.
+// The activity page: its curves, and its track on a map, with a shared cursor. Without scripts the page shows the track
+// as SVG and the range of each channel as text. Boxes have a fixed size, so that nothing moves.
 import { drawCurves } from "./curves.js";
 import { drawMap } from "./map.js";
 
@@ -16,7 +16,7 @@ async function draw() {
   if (!drawn) return;
   const current = drawn;
   const response = await fetch((map ?? curves).dataset.curves);
-  if (!response.ok || drawn !== current) return; // keep the static drawings
+  if (!response.ok || drawn !== current) return; // keep the page as it is without scripts
   const plot = await response.json();
   if (drawn !== current) return;
   const track = map && plot.track.length > 1 ? drawMap(map, plot.track) : null;

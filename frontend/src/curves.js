@@ -44,7 +44,7 @@ export function drawCurves(box, plot, onMove) {
   const figures = plot.curves.map(({ name }) => box.querySelector(`[data-channel="${name}"]`));
   const outputs = figures.map((figure) => figure.querySelector("output"));
   const holders = figures.map((figure) => figure.querySelector(".plot"));
-  const hint = "Move along a curve to see the values and the position.";
+  const hint = "Move along a curve to see the place.";
   const axes = Object.keys(plot.axes);
   const samples = plot.curves[0].values.length;
   let axis = axes.includes("distance") ? "distance" : (axes[0] ?? null);
@@ -123,7 +123,6 @@ export function drawCurves(box, plot, onMove) {
     charts = plot.curves.map((curve, n) => {
       const holder = holders[n];
       const width = holder.clientWidth;
-      holder.classList.add("drawn");
       const chart = new uPlot(options(curve, figures[n], width, n === plot.curves.length - 1), [xValues(), curve.values], holder);
       followTouch(chart);
       return chart;
@@ -190,7 +189,6 @@ export function drawCurves(box, plot, onMove) {
       dark.removeEventListener("change", redraw);
       scrub.removeEventListener("input", moveToScrubber);
       choice?.removeEventListener("click", chooseAxis);
-      for (const holder of holders) holder.classList.remove("drawn");
     },
   };
 }

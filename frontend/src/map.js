@@ -7,7 +7,7 @@ export function drawMap(box, track) {
   const container = document.createElement("div");
   container.className = "sheetmap";
   container.setAttribute("role", "application");
-  container.setAttribute("aria-label", "Map of the track. Move it with the arrow keys, zoom with plus and minus.");
+  container.setAttribute("aria-label", "Map of the track. Arrow keys move it, plus and minus zoom.");
   box.append(container);
   const { tiles, units } = box.dataset;
   const places = track.filter(Boolean);

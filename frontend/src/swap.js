@@ -54,7 +54,7 @@ for (const failure of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(failure, ({ detail }) => {
     if (detail.requestConfig.verb === "get") return;
     const notices = document.getElementById("notices");
-    notices.textContent = "feedzone did not respond. Your change may not have been saved. Try again.";
+    notices.textContent = "feedzone did not respond. The action may not have run. Try again.";
     notices.dataset.level = "bad";
   });
 }

@@ -1,4 +1,4 @@
-"""The page of an activity as people see it: real Chromium, real server, real sandbox."""
+"""The page of an activity in a real Chromium, with a real server and sandbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ READOUT = ".curves .where"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hills(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
-    """An installation with a connected athlete: what they do, it hears of."""
+    """An installation with a connected athlete and webhooks."""
     async with running(OPTIONS) as strava, installations(tmp_path_factory.mktemp("hills")) as make:
         feedzone = make(strava.url)
         await feedzone.start()
@@ -34,7 +34,7 @@ async def hills(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def ridden(hills: Stage) -> tuple[Installation, int]:
-    """An installation with a ride, and its number."""
+    """An installation with a ride, and the ride's id."""
     athlete = next(iter(hills.world.athletes))
     number = hills.world.record(athlete, sport="Ride", minutes=90, name="Over the hills").id
 
@@ -77,11 +77,11 @@ async def test_the_cursor_of_a_curve_shows_where_that_was(chromium, ridden, view
     assert watch.complaints == []
 
 
-async def test_the_place_is_moved_by_keyboard_and_told_in_words(chromium, ridden):
+async def test_the_keyboard_moves_the_cursor_and_screen_readers_get_the_values(chromium, ridden):
     feedzone, number = ridden
     page, watch = await watched(await chromium.new_context(viewport=DESKTOP), feedzone.url)
     await drawn(page, f"{feedzone.url}/activities/{number}")
-    scrub = page.get_by_role("slider", name="Place along the activity")
+    scrub = page.get_by_role("slider", name="Position along the activity")
     await scrub.focus()
     await page.keyboard.press("PageUp")
     first = await marker(page)
@@ -130,7 +130,7 @@ async def test_curves_are_drawn_over_time_or_distance_and_in_the_readers_units(c
 
 
 @VIEWPORTS
-async def test_the_page_is_accessible_keeps_still_and_stays_within_its_host(chromium, ridden, viewport):
+async def test_the_page_is_accessible_without_layout_shift_or_foreign_requests(chromium, ridden, viewport):
     feedzone, number = ridden
     for theme in ("light", "dark"):
         context = await chromium.new_context(viewport=viewport, color_scheme=theme)
@@ -144,7 +144,7 @@ async def test_the_page_is_accessible_keeps_still_and_stays_within_its_host(chro
         await context.close()
 
 
-async def test_without_scripts_there_are_track_curves_and_story(chromium, ridden):
+async def test_without_scripts_there_are_track_ranges_and_history(chromium, ridden):
     feedzone, number = ridden
     context = await chromium.new_context(java_script_enabled=False, viewport=PHONE)
     page = await context.new_page()
@@ -153,35 +153,34 @@ async def test_without_scripts_there_are_track_curves_and_story(chromium, ridden
     await expect(page).to_have_url(f"{feedzone.url}/activities/{number}")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Over the hills")
     await expect(page.get_by_role("img", name="The track, north up")).to_be_visible()
-    assert await page.locator(".curve svg path").count() >= 4
-    await expect(page.get_by_text(re.compile(r"bpm, average \d"))).to_be_visible()
+    assert await page.locator(".curve figcaption").count() >= 4
+    await expect(page.locator(".curve .plot").first).to_be_hidden()
+    await expect(page.get_by_text(re.compile(r"avg \d+ · max \d+ bpm"))).to_be_visible()
     await expect(page.get_by_text("Streams stored")).to_be_visible()
     await expect(page.get_by_role("slider")).to_be_hidden()
-    await page.get_by_role("button", name="Fetch again now").click()
-    await expect(page.get_by_text("Strava is asked for it now")).to_be_visible()
+    await page.get_by_role("button", name="Refresh").click()
+    await expect(page.get_by_text("Fetching from Strava")).to_be_visible()
 
 
 @VIEWPORTS
-async def test_fetch_again_brings_what_changed_into_the_open_page_and_leaves_the_curves_alone(
-    chromium, ridden, hills, viewport
-):
+async def test_refresh_updates_the_open_page_without_redrawing_the_curves(chromium, ridden, hills, viewport):
     feedzone, number = ridden
     page, watch = await watched(await chromium.new_context(viewport=viewport), feedzone.url)
     await drawn(page, f"{feedzone.url}/activities/{number}")
     await page.evaluate("document.querySelector('.curve canvas').dataset.mine = 'yes'")
     hills.world.edit_silently(number, description="Wind from everywhere.")
-    await page.get_by_role("button", name="Fetch again now").click()
-    await expect(page.locator("#notices")).to_contain_text("Strava is asked for it now")
+    await page.get_by_role("button", name="Refresh").click()
+    await expect(page.locator("#notices")).to_contain_text("Fetching from Strava")
     await expect(page.locator(".description")).to_have_text("Wind from everywhere.")
     changed = page.locator(".story > li").filter(has_text="Description:")
-    await expect(changed).to_contain_text("somebody asked for it")
+    await expect(changed).to_contain_text("manual request")
     assert await page.locator(".curve canvas").first.get_attribute("data-mine") == "yes"
     await expect(page.locator("#map path.track").first).to_be_attached()
     assert await violations(page) == []
     assert watch.complaints == []
 
 
-async def test_what_is_entered_by_hand_and_then_deleted_is_said_to_be_while_one_watches(chromium, hills):
+async def test_a_manual_activity_and_its_deletion_appear_on_the_open_page(chromium, hills):
     feedzone = hills.feedzone
     athlete = next(iter(hills.world.athletes))
     number = hills.world.record(athlete, sport="Run", minutes=30, name="By hand", manual=True).id
@@ -194,16 +193,16 @@ async def test_what_is_entered_by_hand_and_then_deleted_is_said_to_be_while_one_
     page, watch = await watched(await chromium.new_context(viewport=DESKTOP), feedzone.url)
     await page.goto(f"{feedzone.url}/activities/{number}")
     await settled(page)
-    await expect(page.get_by_text("It was entered by hand")).to_be_visible()
+    await expect(page.get_by_text("Entered manually: no recorded data.")).to_be_visible()
     assert await violations(page) == []
     hills.world.delete(number)
-    await expect(page.get_by_role("heading", level=1)).to_have_text("A deleted activity")
-    await expect(page.get_by_text("Deleted here: only its number stays")).to_be_visible()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Deleted activity")
+    await expect(page.get_by_text("Deleted; only its id is kept")).to_be_visible()
     assert await violations(page) == []
     assert watch.complaints == []
 
 
-async def test_tiles_are_asked_of_the_host_that_was_set_alone(chromium, ridden):
+async def test_tiles_are_loaded_only_from_the_configured_host(chromium, ridden):
     feedzone, number = ridden
     tiles = "http://tiles.invalid:8080"
     port = free_port()

@@ -1,4 +1,4 @@
-"""A run of Ada's, and what Strava says of it: what the tests of an activity's page share."""
+"""A run of Ada's with Strava's data: shared by the tests of an activity's page."""
 
 from __future__ import annotations
 

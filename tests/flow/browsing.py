@@ -1,4 +1,4 @@
-"""What people do with the pages in a browser without scripts."""
+"""The actions of a person in a browser without scripts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from web_world import PASSWORD, World
 
 
 def words(html: str) -> str:
-    """What a page says to who reads it."""
+    """Return the visible text of a page."""
     html = re.sub(r"<head>.*?</head>", "", html, flags=re.S)
     return " ".join(re.sub(r"<[^>]+>", " ", html).split()).replace(" .", ".").replace(" ,", ",")
 
 
 async def act(browser: httpx.AsyncClient, path: str, **form: str) -> str:
-    """Send a form as a browser without scripts does, and read the page that follows."""
+    """Send a form like a browser without scripts and return the text of the next page."""
     await browser.get("/health")
     answer = await browser.post(path, data=form | {"_csrf_token": browser.cookies["feedzone_csrf"]})
     assert answer.status_code == 303, answer.text

@@ -130,7 +130,7 @@ class ManualEngine:
     async def reconcile(self, athlete_id: int) -> Counter[str]:
         """Run a full reconciliation and the jobs it causes; return the requests of all of them."""
         before = len(self.calls)
-        await self.app.reconciliation.verify(athlete_id)
+        await self.app.reconciliation.reconcile(athlete_id)
         await self.work()
         return self.requests(before)
 

@@ -1,4 +1,4 @@
-"""What people who look at an activity can rely on: what it shows, and that its story is true."""
+"""The page of an activity: its contents, and a true history."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ async def test_an_activity_is_shown_with_its_figures_in_the_readers_units(world:
         assert said in text
 
 
-async def test_a_ride_is_told_in_speed_and_a_swim_in_pace_per_hundred(world: World) -> None:
+async def test_a_ride_shows_speed_and_a_swim_shows_pace_per_hundred_metres(world: World) -> None:
     await write(world, detail(sport_type="Ride"))
     assert "Average speed 13.0 km/h" in await page(world)
     await write(world, detail(sport_type="Swim", average_speed=0.8))
     assert "Average pace 2:05 /100 m" in await page(world)
 
 
-async def test_a_start_that_is_hidden_is_said_to_be_hidden(world: World) -> None:
+async def test_a_hidden_start_is_marked_as_hidden(world: World) -> None:
     await write(world, detail(start_date_local="2026-11-02T00:00:01Z"))
-    assert "Monday, 2 November 2026, time of day hidden by the athlete" in await page(world)
+    assert "Monday, 2 November 2026, time hidden by the athlete" in await page(world)
 
 
-async def test_laps_and_splits_are_tables_and_the_last_split_says_what_was_left(world: World) -> None:
+async def test_laps_and_splits_are_tables_and_the_last_split_shows_its_distance(world: World) -> None:
     await furnish(world)
     text = await page(world)
     assert "1 4:37 4:36 150" in text
@@ -79,7 +79,7 @@ async def test_laps_and_splits_are_tables_and_the_last_split_says_what_was_left(
     assert "Sprint 5.00 23:05 4:37" in text
 
 
-async def test_gear_is_called_what_the_athlete_calls_it(world: World) -> None:
+async def test_gear_has_the_name_that_the_athlete_gave_it(world: World) -> None:
     await furnish(world)
     assert "Gear g1" in await page(world)
     shoes = GearRecord("g1", "shoe", "Pebble Runner", None, True, False, 1.0, "{}")
@@ -88,13 +88,13 @@ async def test_gear_is_called_what_the_athlete_calls_it(world: World) -> None:
     assert "Gear Pebble Runner" in await page(world)
 
 
-async def test_without_scripts_there_are_the_track_and_every_curve(world: World) -> None:
+async def test_without_scripts_there_are_the_track_and_the_range_of_each_channel(world: World) -> None:
     await furnish(world)
     async with world.browser() as browser:
         text = (await browser.get(f"/activities/{RUN}")).text
     assert re.search(r'class="sketch" viewBox="0 0 \d+ \d+".*<path d="M\d', text)
-    assert text.count('<div class="plot"><svg') == 3
-    assert "Heart rate 120 to 179 bpm, average 151" in words(text)
+    assert text.count('<div class="plot">') == 3
+    assert "Heart rate min 120 · avg 151 · max 179 bpm" in words(text)
     assert " style=" not in text
     assert not re.search(r"\son\w+=", text)
     assert '<a class="on-strava" href="https://www.strava.com/activities/5001"' in text
@@ -113,7 +113,7 @@ async def test_scripts_get_the_same_curves_as_numbers(world: World) -> None:
     assert plot["track"][1] == [47.0001, 8.0001]
 
 
-async def test_streams_of_hours_come_small_and_lose_no_extreme(world: World) -> None:
+async def test_long_streams_are_reduced_without_losing_an_extreme(world: World) -> None:
     samples = 13_000
     beats = [140] * samples
     beats[7777] = 201
@@ -127,7 +127,7 @@ async def test_streams_of_hours_come_small_and_lose_no_extreme(world: World) -> 
     assert answer.json()["axes"]["time"]["values"][-1] == samples - 1
 
 
-async def test_a_track_without_streams_is_the_one_that_strava_sketched(world: World) -> None:
+async def test_without_streams_the_track_comes_from_the_summary(world: World) -> None:
     await write(world, detail())
     async with world.browser() as browser:
         plot = (await browser.get(f"/activities/{RUN}/curves")).json()
@@ -139,34 +139,34 @@ async def test_a_track_without_streams_is_the_one_that_strava_sketched(world: Wo
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ([detail(manual=True), stream_set(state="absent")], "It was entered by hand"),
-        ([detail(), stream_set(state="absent")], "Strava has no streams of it"),
-        ([detail(), stream_set(state="pending")], "Strava is still making the streams."),
-        ([detail()], "Its streams are not here yet."),
-        ([detail(), stream_set({"moving": {"data": [True, False]}})], "There is nothing to draw"),
+        ([detail(manual=True), stream_set(state="absent")], "Entered manually: no recorded data."),
+        ([detail(), stream_set(state="absent")], "Strava has no recorded data for this activity."),
+        ([detail(), stream_set(state="pending")], "Strava is still processing the recorded data."),
+        ([detail()], "The recorded data is not synced yet."),
+        ([detail(), stream_set({"moving": {"data": [True, False]}})], "No curves for the recorded channels"),
     ],
     ids=["manual", "absent", "pending", "none", "nothing to draw"],
 )
-async def test_where_there_are_no_curves_it_is_said_why(world: World, what: list[Any], said: str) -> None:
+async def test_missing_curves_are_explained(world: World, what: list[Any], said: str) -> None:
     await write(world, *what)
     assert said in await page(world)
 
 
-async def test_a_summary_is_shown_for_as_long_as_there_is_nothing_else(world: World) -> None:
+async def test_a_summary_is_shown_until_the_details_arrive(world: World) -> None:
     await world.store(RUN, level="summary", status="pending", name="From the list")
     text = await page(world)
     assert "From the list" in text
-    assert "Only its summary is here; the whole of it is being fetched." in text
+    assert "Summary only; the details are being fetched." in text
 
 
-async def test_streams_that_cannot_be_read_do_not_take_the_page_away(world: World) -> None:
+async def test_unreadable_streams_do_not_break_the_page(world: World) -> None:
     await write(world, detail(), StoreStreams(RUN, 42, "present", b"rubbish", ("time",), 3))
     text = await page(world)
     assert "Secret title" in text
-    assert "The streams that are stored cannot be read" in text
+    assert "The stored streams are unreadable" in text
 
 
-async def test_the_story_says_what_was_heard_asked_and_changed_in_order(world: World) -> None:
+async def test_the_history_lists_events_requests_and_changes_in_order(world: World) -> None:
     journal = CallLog(world.database, world.clock)
     event = await world.deliver(RUN)
     for endpoint, status in (("GET activities/{id}", 500), ("GET activities/{id}/streams", 404)):
@@ -179,27 +179,27 @@ async def test_the_story_says_what_was_heard_asked_and_changed_in_order(world: W
     update = await world.deliver(RUN, "update", title="New title")
     text = await page(world)
     steps = [
-        "Strava said: there is a new activity",
-        "Asked for the activity 500 in 230 ms; events",
-        "Asked for its streams 404 in 230 ms, not visible to us; events",
-        "First stored here",
-        "Streams stored 60 samples of 6 channels",
-        "Strava said: it was changed",
-        "Changed after an event",
+        "Webhook: created",
+        "Fetching activity failed (500, 230 ms; webhooks)",
+        "Fetching streams failed (404, 230 ms, not visible to feedzone; webhooks)",
+        "First stored",
+        "Streams stored (60 samples, 6 channels)",
+        "Webhook: updated",
+        "Changed · webhook event",
         "Title: Secret title → New title",
-        "Waits for its turn to ask for it",
+        "Queued to fetch activity",
     ]
     places = [text.find(step) for step in steps]
     assert -1 not in places, (places, text)
     assert places == sorted(places)
-    assert "in 9 ms" not in text
+    assert "9 ms" not in text
     async with world.browser() as browser:
         html = (await browser.get(f"/activities/{RUN}")).text
     assert f'href="/events/{event}"' in html
     assert f'href="/events/{update}"' in html
 
 
-async def test_what_changed_is_told_in_words_and_units(world: World) -> None:
+async def test_changes_are_shown_with_labels_and_units(world: World) -> None:
     await furnish(world)
     world.clock.pass_by(hours=1)
     changed = {
@@ -211,7 +211,7 @@ async def test_what_changed_is_told_in_words_and_units(world: World) -> None:
     }
     await write(world, detail("reconciliation", **changed))
     text = await page(world)
-    assert "Changed a comparison with Strava found it" in text
+    assert "Changed · check" in text
     for said in (
         "Distance: 10.00 km → 9.00 km",
         "Gear: g1 → none",
@@ -222,42 +222,42 @@ async def test_what_changed_is_told_in_words_and_units(world: World) -> None:
         assert said in text
 
 
-async def test_a_failure_is_told_with_every_attempt_and_can_be_tried_again(world: World) -> None:
+async def test_a_failure_lists_its_attempts_and_can_be_retried(world: World) -> None:
     await furnish(world)
     await world.deliver(RUN, "update")
     world.clock.pass_by(seconds=10)
     letter = await world.dead_letter(RUN)
     text = await page(world)
     assert "Attempt 1 failed 500 from Strava" in text
-    assert "Given up asking for it after 1 attempt Retry" in text
+    assert "Fetching activity failed for good (after 1 attempt) Retry" in text
     async with world.browser() as browser:
         assert f'action="/actions/jobs/{letter}/retry"' in (await browser.get(f"/activities/{RUN}")).text
 
 
-async def test_what_was_only_heard_of_has_a_page_with_its_story(world: World) -> None:
+async def test_an_announced_activity_has_a_page_before_it_is_fetched(world: World) -> None:
     await world.deliver(777)
     text = await page(world, "/activities/777")
-    assert "It is known only from what was heard of it" in text
-    assert "Strava said: there is a new activity" in text
+    assert "Not fetched yet." in text
+    assert "Webhook: created" in text
 
 
-async def test_a_deleted_activity_says_so_and_tells_its_story_and_nothing_else(world: World) -> None:
+async def test_a_deleted_activity_shows_only_its_history(world: World) -> None:
     await furnish(world)
     world.clock.pass_by(minutes=3)
     await write(world, Tombstone(RUN, 42, "reconciliation"))
     text = await page(world)
-    assert "A deleted activity" in text
-    assert "Deleted here: only its number stays a comparison with Strava found it" in text
+    assert "Deleted activity" in text
+    assert "Deleted; only its id is kept · check" in text
     assert "Secret" not in text
     assert "View on Strava" not in text
     async with world.browser() as browser:
         assert (await browser.get(f"/activities/{RUN}/curves")).status_code == 404
     world.clock.pass_by(minutes=3)
     await write(world, detail("request"))
-    assert "It is back somebody asked for it" in await page(world)
+    assert "Visible again · manual request" in await page(world)
 
 
-async def test_a_later_look_is_announced(world: World) -> None:
+async def test_the_next_follow_up_check_is_shown(world: World) -> None:
     await write(world, detail(), stream_set(state="pending"))
     again = JobSpec(
         "refresh_activity",
@@ -270,11 +270,11 @@ async def test_a_later_look_is_announced(world: World) -> None:
     )
     await world.database.write(lambda c: lifecycle.enqueue(c, [again], world.clock.now()))
     text = await page(world)
-    assert "It is asked again 08:05 ; the curves appear here by themselves." in text
-    assert "08:05:00 Strava will be asked for it again a later look" in text
+    assert "Next fetch 08:05. The curves appear here automatically." in text
+    assert "08:05:00 Next fetch of activity (follow-up check)" in text
 
 
-async def test_pages_that_name_an_activity_lead_to_it(world: World) -> None:
+async def test_pages_link_to_the_activities_they_mention(world: World) -> None:
     await furnish(world)
     event = await world.deliver(RUN, "update")
     unknown = await world.deliver(778)
@@ -287,7 +287,7 @@ async def test_pages_that_name_an_activity_lead_to_it(world: World) -> None:
         assert 'href="/activities/' in (await browser.get("/failures")).text
 
 
-async def test_what_the_page_loads_is_small_and_the_others_do_not_load_it(world: World) -> None:
+async def test_the_activity_bundle_is_small_and_loaded_only_by_its_page(world: World) -> None:
     await furnish(world)
     async with world.browser(headers={"Accept-Encoding": "gzip"}) as browser:
         text = (await browser.get(f"/activities/{RUN}")).text
@@ -329,7 +329,7 @@ async def test_a_recorded_marathon_is_shown(world: World, recorded: Path) -> Non
         "Average pace 5:15 /km",
         "Gear Adidas Supernova ST",
         "All 43: fastest",
-        "There is nothing to draw in what was recorded: distance.",
+        "No curves for the recorded channels: distance.",
     ):
         assert said in text
     async with world.browser() as browser:

@@ -87,7 +87,7 @@ async def test_while_the_application_is_switched_off_nothing_is_deleted_and_heal
     ]
     deauthorization = {"object_type": "athlete", "object_id": engine.athlete, "aspect_type": "update"}
     await engine.deliver(*deletes, forged | deauthorization | {"updates": {"authorized": "false"}})
-    await engine.app.reconciliation.verify(engine.athlete)
+    await engine.app.reconciliation.reconcile(engine.athlete)
     for _ in range(30):
         await engine.advance_and_work(hours=1)
     rows = await engine.rows(strava_activities)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 
 import aiohttp
 import pytest
@@ -41,7 +40,6 @@ async def test_the_demo_shows_activities_arriving_and_stops_on_ctrl_c(tmp_path, 
             listing = await eventually(connected, 90)
             athlete = listing["items"][0]["id"]
             recorded = {"athlete_id": athlete, "sport": "Ride", "minutes": 40, "name": "Mine"}
-            began = time.monotonic()
             async with browser.post(f"http://127.0.0.1:{strava}/control/activities", json=recorded) as answer:
                 activity = (await answer.json())["id"]
 
@@ -49,7 +47,6 @@ async def test_the_demo_shows_activities_arriving_and_stops_on_ctrl_c(tmp_path, 
                 return await api(f"activities/{activity}/streams")
 
             assert await eventually(stored)
-            assert time.monotonic() - began < 2
             async with browser.get(url) as page:
                 assert "Mine" in await page.text()
         demo.send_signal(signal.SIGINT)

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 from test_bad_days import (  # noqa: F401  (fixtures and cases that run again)
     engine,
-    test_a_missing_scope_marks_the_athlete_keeps_the_token_and_is_not_asked_about_again,
-    test_an_outage_of_strava_costs_few_calls_and_leaves_nothing_over,
-    test_five_hundred_waiting_jobs_outlast_six_hours_of_a_switched_off_application,
-    test_removing_an_athlete_is_done_at_once_and_told_to_strava_for_as_long_as_it_takes,
+    test_a_missing_scope_marks_the_athlete_keeps_the_token_and_causes_no_more_calls,
+    test_an_outage_of_strava_costs_few_calls_and_loses_nothing,
+    test_500_jobs_survive_six_hours_of_a_switched_off_application,
+    test_disconnecting_deletes_at_once_and_retries_the_revocation_until_it_works,
 )
 
 from feedzone.errors import FeedzoneError

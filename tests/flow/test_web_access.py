@@ -1,8 +1,9 @@
-"""Who may see what: every route declares it, and is closed to others."""
+"""Access: every route declares a rule and refuses everybody else."""
 
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -38,11 +39,18 @@ OPEN = {
     "/preferences",
     "/static/{name:str}",
 }
-"""What anyone may have. Whoever adds a route that is open says so here, too."""
+"""The open routes. A new open route must be added here, too."""
+
+
+@pytest.fixture
+def throttle_clock(public: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the throttle count by the clock of the world."""
+    now = SimpleNamespace(time=lambda: public.clock.now().timestamp())
+    monkeypatch.setattr("limits.storage.memory.time", now)
 
 
 def handlers(site: Litestar) -> list[tuple[str, HTTPRouteHandler]]:
-    """Every route of the application with its handlers, but for what Litestar answers OPTIONS with."""
+    """Return every route with its handlers, without Litestar's own for OPTIONS."""
     return [
         (route.path, handler)
         for route in site.routes
@@ -64,7 +72,7 @@ async def test_every_route_declares_who_may_use_it(world: World) -> None:
     assert {path for path, handler in found if handler.opt["access"] == "anyone"} == OPEN
 
 
-async def test_what_is_not_open_is_closed_to_strangers(public: World) -> None:
+async def test_routes_that_are_not_open_refuse_strangers(public: World) -> None:
     async with public.browser() as browser:
         await browser.get("/login")
         for path, handler in handlers(public.site):
@@ -94,7 +102,7 @@ async def test_the_password_opens_the_pages_and_not_the_api(public: World) -> No
         for wrong in ("", "Correct horse", f"{PASSWORD} ", "é"):
             answer = await sign_in(browser, wrong)
             assert answer.status_code == 401
-            assert "That is not the password." in answer.text
+            assert "Wrong password." in answer.text
         answer = await sign_in(browser, to="/events?status=failed")
         assert (answer.status_code, answer.headers["location"]) == (303, "/events?status=failed")
         for path in ("/", "/athletes", "/events", "/failures", "/health", "/metrics"):
@@ -110,7 +118,7 @@ async def test_signing_out_ends_the_session(public: World) -> None:
         assert (await browser.get("/")).status_code == 303
 
 
-async def test_a_session_ends_by_itself_and_cannot_be_made_up(public: World) -> None:
+async def test_a_session_expires_and_cannot_be_forged(public: World) -> None:
     async with public.browser() as browser:
         await sign_in(browser)
         real = browser.cookies["feedzone_session"]
@@ -122,6 +130,7 @@ async def test_a_session_ends_by_itself_and_cannot_be_made_up(public: World) -> 
         assert (await browser.get("/")).status_code == 303
 
 
+@pytest.mark.usefixtures("throttle_clock")
 async def test_guessing_the_password_is_stopped_for_a_while(public: World) -> None:
     async with public.browser() as browser:
         for _ in range(10):
@@ -134,7 +143,10 @@ async def test_guessing_the_password_is_stopped_for_a_while(public: World) -> No
         assert (await sign_in(browser)).status_code == 303
 
 
-async def test_many_who_guess_together_are_stopped_and_do_not_lock_the_operator_out(public: World) -> None:
+@pytest.mark.usefixtures("throttle_clock")
+async def test_guesses_from_many_addresses_are_stopped_without_locking_the_operator_out(
+    public: World,
+) -> None:
     throttle = public.site.state.access.throttle
     throttle.succeeded("192.0.2.1")
     for guesser in range(100):
@@ -146,7 +158,7 @@ async def test_many_who_guess_together_are_stopped_and_do_not_lock_the_operator_
 
 
 @pytest.mark.parametrize("path", ["/actions/subscription", "/actions/failures/retry", "/logout", "/login"])
-async def test_a_form_of_another_site_does_nothing(world: World, path: str) -> None:
+async def test_a_form_of_another_site_is_rejected(world: World, path: str) -> None:
     async with world.browser() as browser:
         answer = await browser.post(path, data={"error_class": ""})
         assert answer.status_code == 403
@@ -168,13 +180,13 @@ async def test_without_a_password_only_this_machine_may_look(sqlite_database: Da
         assert (await sign_in(browser, "")).status_code in (401, 403)
 
 
-async def test_without_a_password_another_machine_sees_nothing_whatever_name_it_uses(world: World) -> None:
+async def test_without_a_password_another_machine_sees_nothing_under_any_host_name(world: World) -> None:
     transport = httpx.ASGITransport(world.site, client=("192.0.2.7", 1234))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as browser:
         assert (await browser.get("/")).status_code == 403
 
 
-async def test_a_foreign_name_that_leads_to_this_machine_shows_nothing(world: World) -> None:
+async def test_a_foreign_host_name_that_resolves_here_shows_nothing(world: World) -> None:
     async with world.browser(headers={"Host": "rebound.test"}) as browser:
         assert (await browser.get("/")).status_code == 403
     async with world.browser(headers={"Host": "localhost:8000"}) as browser:
@@ -206,7 +218,7 @@ async def test_an_operator_sees_an_activitys_name_only_on_the_machine_itself_or_
         assert "Secret title" in (await browser.get(f"/events/{event}")).text
 
 
-async def test_an_athlete_sees_and_removes_what_is_their_own_and_nobody_elses(public: World) -> None:
+async def test_an_athlete_sees_and_deletes_only_their_own_data(public: World) -> None:
     public.desk.profile = AthleteProfile(43, None, "Grace", "Hopper")
     await public.connect()
     public.desk.profile = AthleteProfile(42, None, "Ada", "Lovelace")
@@ -220,7 +232,7 @@ async def test_an_athlete_sees_and_removes_what_is_their_own_and_nobody_elses(pu
         assert (await browser.post("/me/sync", headers=csrf(browser))).status_code == 303
         for path in ("/actions/athletes/43/sync", "/actions/athletes/42/disconnect"):
             assert (await browser.post(path, headers=csrf(browser))).status_code == 401
-        assert "Disconnect yourself?" in (await browser.get("/me/disconnect")).text
+        assert "Disconnect your account?" in (await browser.get("/me/disconnect")).text
         answer = await browser.post("/me/disconnect", headers=csrf(browser))
         assert answer.headers["location"] == "/me"
         page = (await browser.get("/me")).text
@@ -231,7 +243,7 @@ async def test_an_athlete_sees_and_removes_what_is_their_own_and_nobody_elses(pu
     assert (await public.parts.queries.athletes.get(43)).status == "active"
 
 
-async def test_the_reference_and_the_way_to_connect_are_open_to_everyone(public: World) -> None:
+async def test_the_api_reference_and_the_connect_page_are_open_to_everyone(public: World) -> None:
     async with public.browser() as browser:
         assert (await browser.get("/docs")).status_code == 200
         assert (await browser.get("/docs/openapi.json")).status_code == 200
@@ -249,11 +261,11 @@ async def test_the_reference_and_the_way_to_connect_are_open_to_everyone(public:
         (None, "/"),
     ],
 )
-def test_nobody_is_led_to_another_site(asked: str | None, taken: str) -> None:
+def test_redirects_never_leave_the_site(asked: str | None, taken: str) -> None:
     assert local_path(asked) == taken
 
 
-async def test_answers_forbid_what_pages_do_not_need(world: World) -> None:
+async def test_responses_carry_strict_security_headers(world: World) -> None:
     async with world.browser() as browser:
         headers = (await browser.get("/")).headers
     policy = headers["content-security-policy"]
@@ -265,5 +277,5 @@ async def test_answers_forbid_what_pages_do_not_need(world: World) -> None:
     assert "SameSite=lax" in cookie
 
 
-def test_the_key_of_the_tests_is_the_one_of_the_world() -> None:
+def test_the_api_key_of_the_tests_matches_the_world() -> None:
     assert KEY["Authorization"] == f"Bearer {API_KEY}"

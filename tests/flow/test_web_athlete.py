@@ -1,4 +1,4 @@
-"""What an athlete, and an operator who looks at one, can rely on. How it looks is for tests/browser."""
+"""The pages of an athlete, for the athlete and for the operator. tests/browser checks their look."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECRETS = ("Évian loop", "42.2 km", "26.2 mi", "Fjord Gravel", "Tue 3 Nov", "20
 
 @pytest.fixture
 async def public(public: World) -> World:
-    """With an athlete who has a ride and a bike."""
+    """A world with an athlete, a ride and a bike."""
     await public.connect()
     await furnish(public)
     return public
@@ -61,7 +61,7 @@ async def test_the_page_shows_calendar_sums_list_and_gear(world: World) -> None:
     assert "Ride 1 42.2 km 1 h 30 min 600 m" in text
     assert "Run 1 10.0 km 50 min" in text
     assert "Fjord Gravel primary retired 4,000 km" in text
-    assert "Évian loop Ride · 42.2 km · 1:30:00 · 600 m up Tue 3 Nov" in text
+    assert "Évian loop Ride · 42.2 km · 1:30:00 · ↑ 600 m Tue 3 Nov" in text
 
 
 async def test_units_are_the_readers(world: World) -> None:
@@ -112,13 +112,13 @@ async def test_the_list_is_searched_filtered_and_paged(world: World) -> None:
     "query",
     ["on=yesterday", "on=2026-13", "on=2026-02-30", "year=0", "state=odd", "cursor=x", "q=" + "x" * 101],
 )
-async def test_a_question_that_is_none_is_refused(world: World, query: str) -> None:
+async def test_an_invalid_filter_is_rejected(world: World, query: str) -> None:
     await world.connect()
     async with world.browser() as browser:
         assert (await browser.get(f"/athletes/42?{query}")).status_code == 400
 
 
-async def test_an_activity_without_a_time_is_not_lost(world: World) -> None:
+async def test_an_activity_without_a_start_time_is_listed(world: World) -> None:
     await world.connect()
     await world.store(7, name=None, start_date_local=None, distance=None, status="failed")
     async with world.browser() as browser:
@@ -126,16 +126,18 @@ async def test_an_activity_without_a_time_is_not_lost(world: World) -> None:
         assert "Unnamed" not in await read(browser, "/athletes/42?year=2026")
 
 
-async def test_a_page_without_activities_says_what_will_happen(world: World) -> None:
+async def test_an_empty_page_explains_the_next_step(world: World) -> None:
     await world.connect()
     async with world.browser() as browser:
-        assert "appear here one after the other, without a reload" in await read(browser, "/athletes/42")
+        assert "Recent activities are being synced. They appear here automatically." in await read(
+            browser, "/athletes/42"
+        )
         await world.database.write(lambda c: athletes.finish_listing(c, 42, world.clock.now()))
-        assert "“Sync history” brings everything there is" in await read(browser, "/athletes/42")
+        assert "“Sync full history” fetches all activities" in await read(browser, "/athletes/42")
         assert (await browser.get("/athletes/7")).status_code == 404
 
 
-async def test_an_operator_without_consent_sees_states_and_no_name_distance_or_date(public: World) -> None:
+async def test_without_consent_an_operator_sees_counts_but_no_names_distances_or_dates(public: World) -> None:
     async with public.browser() as browser:
         await sign_in(browser)
         answer = await browser.get("/athletes/42?q=vian&on=2026-11-03")
@@ -143,8 +145,8 @@ async def test_an_operator_without_consent_sees_states_and_no_name_distance_or_d
         for secret in SECRETS:
             assert secret not in answer.text, secret
         assert "/activities/1" not in answer.text
-        assert "Stored 1 Waiting 0 Failed 0" in text
-        assert "not shown to you" in text
+        assert "Synced 1 Waiting 0 Failed 0" in text
+        assert "has not shared activity names" in text
         assert "https://feedzone.test/me" in text
         await public.parts.athletes.let_operator_see(42, True)
         assert "Évian loop" in await read(browser, "/athletes/42")
@@ -152,13 +154,13 @@ async def test_an_operator_without_consent_sees_states_and_no_name_distance_or_d
         assert "Évian loop" not in await read(browser, "/athletes/42")
 
 
-async def test_an_athlete_rules_who_sees_their_page_with_one_click(public: World) -> None:
+async def test_an_athlete_shares_or_hides_their_page_with_one_click(public: World) -> None:
     async with public.browser() as mine, public.browser() as operator:
         await connect(public, mine)
         await sign_in(operator)
         assert "Évian loop" in await read(mine, "/me")
         assert "Évian loop" not in await read(operator, "/athletes/42")
-        for share, said, seen in (("yes", "can see", True), ("no", "does not see", False)):
+        for share, said, seen in (("yes", "can now see", True), ("no", "can no longer see", False)):
             answer = await mine.post("/me/sharing", data={"share": share}, headers=csrf(mine))
             assert answer.headers["location"] == "/me"
             assert f"The operator {said} your activities" in await read(mine, "/me")
@@ -166,7 +168,7 @@ async def test_an_athlete_rules_who_sees_their_page_with_one_click(public: World
         assert (await mine.post("/me/sharing", data={"share": "?"}, headers=csrf(mine))).status_code == 400
 
 
-async def test_an_athlete_is_let_to_no_page_of_an_operator_and_to_nobody_elses_data(public: World) -> None:
+async def test_an_athlete_reaches_no_operator_page_and_no_other_athletes_data(public: World) -> None:
     public.desk.profile = AthleteProfile(43, None, "Grace", "Hopper")
     async with public.browser() as browser:
         await connect(public, browser)
@@ -192,7 +194,7 @@ async def files(browser: httpx.AsyncClient) -> dict[str, bytes]:
     return {name: archive.read(name) for name in archive.namelist()}
 
 
-async def test_a_download_holds_everything_of_ones_own_as_it_was_received(public: World) -> None:
+async def test_a_download_contains_all_data_as_received(public: World) -> None:
     await public.store_streams(1)
     await public.store(1, name="Évian, renamed")
     async with public.browser() as browser:
@@ -211,7 +213,7 @@ async def test_a_download_holds_everything_of_ones_own_as_it_was_received(public
     assert "gear.json" in held["about.txt"].decode()
 
 
-async def test_an_archive_is_made_without_being_held_in_memory() -> None:
+async def test_an_archive_is_streamed_without_filling_memory() -> None:
     async def pieces() -> AsyncIterator[tuple[str, bytes]]:
         for number in range(2000):
             yield f"streams/{number}.parquet", bytes([number % 256]) * 50_000
@@ -226,36 +228,36 @@ async def test_an_archive_is_made_without_being_held_in_memory() -> None:
     assert peak < 10_000_000
 
 
-async def test_what_an_operator_asks_for_is_answered_on_the_athletes_page(world: World) -> None:
+async def test_an_operators_action_is_confirmed_on_the_athletes_page(world: World) -> None:
     await world.connect()
     async with world.browser() as browser:
         said = await act(browser, "/actions/athletes/42/sync", back="/athletes/42")
-        assert "The last 30 days are being listed" in said
-        assert "What Ada lets us see" in said
+        assert "Syncing the last 30 days of Ada" in said
+        assert "Permissions" in said
         assert "queued" in await act(browser, "/actions/athletes/42/verify", back="/athletes/42")
         said = await act(browser, "/actions/athletes/42/sync", back="https://elsewhere.test")
-        assert "Connect someone" in said
+        assert "Invite an athlete" in said
 
 
-async def test_who_left_has_a_page_with_the_receipt_and_nothing_else(public: World) -> None:
+async def test_a_disconnected_athlete_has_a_page_with_only_the_receipt(public: World) -> None:
     await public.parts.athletes.disconnect(42)
     async with public.browser() as browser:
         await sign_in(browser)
         text = await read(browser, "/athletes/42")
-    assert "Athlete 42 left" in text
+    assert "Athlete 42 disconnected" in text
     assert "Activities 1" in text
     assert "Ada" not in text
     assert not any(secret in text for secret in SECRETS)
 
 
-async def test_a_missing_scope_is_told_with_what_it_costs(world: World) -> None:
+async def test_a_missing_permission_is_shown_with_its_consequence(world: World) -> None:
     await world.connect("read,activity:read")
     async with world.browser() as browser:
         text = await read(browser, "/athletes/42")
-        assert "Private activities do not come, and one that is made private disappears here." in text
-        assert "Bikes and shoes are not listed." in text
+        assert "Private activities are not synced, and an activity made private is deleted here." in text
+        assert "Bikes and shoes are not synced." in text
         await connect(world, browser)
-        assert "Connect again to allow it, or leave it as it is." in await read(browser, "/me")
+        assert "Reconnect to allow it." in await read(browser, "/me")
 
 
 @pytest.mark.parametrize("query", ["", "?year=2026&on=2026-11&q=vi&sport=Ride&state=synced"])
@@ -272,7 +274,7 @@ async def test_the_page_is_read_from_both_databases(database: Database, query: s
             assert "Évian loop" in await read(browser, "/connect/done")
 
 
-async def test_the_consent_page_says_what_how_long_and_how_to_end_it(sqlite_database: Database) -> None:
+async def test_the_consent_page_names_data_storage_period_and_withdrawal(sqlite_database: Database) -> None:
     async with (
         web_world(
             sqlite_database, app_url="https://feedzone.test", is_local=False, retention_days=90
@@ -283,7 +285,7 @@ async def test_the_consent_page_says_what_how_long_and_how_to_end_it(sqlite_data
         text = words(html)
         for said in ("feedzone.test", "Nothing is ever written to Strava", "after 90 days", "not affiliated"):
             assert said in text, said
-        assert "The last 30 days come first" in text
+        assert "The last 30 days are synced first" in text
         assert " checked" not in html
         assert (await browser.get("/connect")).status_code == 303
 
@@ -299,7 +301,7 @@ async def test_the_consent_page_says_what_how_long_and_how_to_end_it(sqlite_data
         ("", {}, False),
     ],
 )
-async def test_the_choice_travels_to_strava_and_back(
+async def test_the_sharing_choice_survives_the_way_to_strava_and_back(
     world: World, query: str, headers: dict[str, str], may_see: bool
 ) -> None:
     async with world.browser() as browser:
@@ -309,7 +311,7 @@ async def test_the_choice_travels_to_strava_and_back(
     assert (await world.parts.queries.athletes.get(42)).operator_may_see is may_see
 
 
-async def test_connecting_again_leaves_the_choice_as_it_was(world: World) -> None:
+async def test_reconnecting_keeps_the_sharing_choice(world: World) -> None:
     await world.connect()
     await world.parts.athletes.let_operator_see(42, True)
     async with world.browser() as browser:
@@ -317,14 +319,14 @@ async def test_connecting_again_leaves_the_choice_as_it_was(world: World) -> Non
     assert (await world.parts.queries.athletes.get(42)).operator_may_see
 
 
-async def test_the_operators_own_consent_is_ticked_beforehand_and_others_is_not(public: World) -> None:
+async def test_the_sharing_box_is_checked_in_advance_only_for_the_operator(public: World) -> None:
     async with public.browser() as browser:
         assert " checked" not in (await browser.get("/join")).text
         await sign_in(browser)
         assert " checked" in (await browser.get("/join")).text
 
 
-async def test_the_arrivals_are_shown_to_their_athlete_alone(public: World) -> None:
+async def test_arriving_activities_are_shown_only_to_their_athlete(public: World) -> None:
     async with public.browser() as mine, public.browser() as stranger:
         await connect(public, mine)
         leaving = await mine.get("/connect")
@@ -337,6 +339,6 @@ async def test_the_arrivals_are_shown_to_their_athlete_alone(public: World) -> N
         assert "The operator may see my activities" in await read(mine, page)
         text = await read(stranger, page)
         assert "Ada is connected" in text
-        assert "1 of 1 activity stored" in text
+        assert "1 of 1 activity synced" in text
         assert not any(secret in text for secret in SECRETS)
         assert "data-live" not in (await stranger.get(page)).text

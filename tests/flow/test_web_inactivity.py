@@ -141,18 +141,18 @@ async def test_health_shows_the_number_of_quiet_athletes_and_the_fix(world: Worl
 
 async def test_pages_show_quiet_and_idle_athletes(world: World) -> None:
     await days_of_silent_rides(world, 3)
-    assert "Ada 42 connected no events come" in await page(world, "/athletes")
+    assert "Ada 42 connected no webhooks" in await page(world, "/athletes")
     quiet = await page(world, "/athletes?quiet=true")
     assert "Ada 42" in quiet
     assert "Ada 43" not in quiet
-    assert "connect again with all boxes ticked" in await page(world, "/athletes/42")
-    assert "all boxes ticked" not in await page(world, "/athletes/43")
-    assert "Nobody has been idle for 90 days." in await page(world, "/athletes?idle_days=90")
+    assert "Reconnecting with all boxes checked" in await page(world, "/athletes/42")
+    assert "all boxes checked" not in await page(world, "/athletes/43")
+    assert "No athlete has been idle for 90 days." in await page(world, "/athletes?idle_days=90")
     world.clock.pass_by(days=88)
     idle = await page(world, "/athletes?idle_days=90")
     assert "Ada 43" in idle
     assert "Ada 42" not in idle
-    assert "Of no athlete" in await page(world, "/athletes?quiet=true")
+    assert "Webhooks arrive for all athletes." in await page(world, "/athletes?quiet=true")
 
 
 async def test_pages_of_a_filtered_list_stay_filtered(world: World) -> None:
@@ -174,7 +174,7 @@ async def test_an_athletes_own_page_says_that_no_events_come(world: World) -> No
     world.desk.profile = AthleteProfile(42, None, "Ada 42", None)
     async with world.browser() as browser:
         await connect(world, browser)
-        assert "all boxes ticked" not in words((await browser.get("/me")).text)
+        assert "all boxes checked" not in words((await browser.get("/me")).text)
         await days_of_silent_rides(world, 3)
         text = words((await browser.get("/me")).text)
-    assert "Connect again and leave all boxes ticked." in text
+    assert "Reconnect and keep all boxes checked." in text

@@ -1,4 +1,4 @@
-"""How open pages stay true, and what that costs."""
+"""Live updates of open pages, and their cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feedzone.web.rendering.live import Live
 
 
 class Tide:
-    """A database that changes when the test says so, and counts how often it is looked at."""
+    """A database that changes on command and counts its polls."""
 
     def __init__(self) -> None:
         self.level = 0
@@ -34,7 +34,7 @@ class Tide:
 
 
 class Ticks:
-    """A clock whose sleepers wake when the test says so."""
+    """A clock whose sleepers wake on command."""
 
     def __init__(self) -> None:
         self.waiting: list[asyncio.Future[None]] = []
@@ -54,7 +54,7 @@ class Ticks:
             await asyncio.sleep(0)
 
 
-async def test_however_many_look_the_database_is_looked_at_once_and_they_hear_only_of_changes() -> None:
+async def test_many_viewers_share_one_poll_and_get_only_changes() -> None:
     tide, ticks = Tide(), Ticks()
     live = Live(tide, ticks)
     streams = [live.follow() for _ in range(3)]
@@ -74,7 +74,7 @@ async def test_however_many_look_the_database_is_looked_at_once_and_they_hear_on
         await stream.aclose()
 
 
-async def test_what_time_alone_changes_is_told_of_too() -> None:
+async def test_pages_are_updated_when_only_time_has_passed() -> None:
     tide, ticks = Tide(), Ticks()
     live = Live(tide, ticks)
     stream = live.follow()
@@ -88,7 +88,7 @@ async def test_what_time_alone_changes_is_told_of_too() -> None:
     await stream.aclose()
 
 
-async def test_nobody_looks_at_the_database_while_no_page_is_open() -> None:
+async def test_the_database_is_not_polled_while_no_page_is_open() -> None:
     tide, ticks = Tide(), Ticks()
     live = Live(tide, ticks)
     stream = live.follow()
@@ -105,7 +105,7 @@ async def test_nobody_looks_at_the_database_while_no_page_is_open() -> None:
 
 
 class Painter:
-    """Renders, and counts how often."""
+    """Counts its renderings."""
 
     def __init__(self) -> None:
         self.painted = 0
@@ -116,7 +116,7 @@ class Painter:
         return f"picture {self.painted}"
 
 
-async def test_who_asks_for_the_same_gets_what_was_rendered_once_until_something_changes() -> None:
+async def test_viewers_of_the_same_page_share_one_rendering_until_a_change() -> None:
     painter, live = Painter(), Live(Tide(), Ticks())
     stream = live.follow()
     await anext(stream)
@@ -129,7 +129,7 @@ async def test_who_asks_for_the_same_gets_what_was_rendered_once_until_something
     assert await live.shared("overview", painter) == "picture 4"  # nobody watches: nothing is taken for true
 
 
-async def test_what_could_not_be_rendered_is_tried_again() -> None:
+async def test_a_failed_rendering_is_tried_again() -> None:
     live, painter = Live(Tide(), Ticks()), Painter()
     stream = live.follow()
     await anext(stream)
@@ -157,13 +157,13 @@ async def test_the_stamp_differs_after_a_commit_and_only_then(database: Database
 
 
 async def listeners(world: World, expected: int) -> None:
-    """Wait until the page has so many."""
+    """Wait until the page has this many lines."""
     async with asyncio.timeout(5):
         while world.site.state.live.listeners != expected:
             await asyncio.sleep(0.01)
 
 
-async def test_an_open_page_hears_of_changes_and_does_not_keep_the_server_from_stopping(world: World) -> None:
+async def test_an_open_page_gets_changes_and_does_not_block_the_servers_stop(world: World) -> None:
     server = uvicorn.Server(uvicorn.Config(world.site, port=0, log_config=None, lifespan="on"))
     serving = asyncio.create_task(server.serve())
     while not server.started:

@@ -1,4 +1,4 @@
-"""What an athlete who connects can rely on."""
+"""Connecting an athlete through Strava's consent page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CODE = "canary-code"
 
 
 async def leave(browser: httpx.AsyncClient, path: str = "/connect") -> dict[str, str]:
-    """Follow our link to Strava; returns what stands in the consent address."""
+    """Follow our link to Strava; return the parameters of the consent address."""
     answer = await browser.get(path)
     assert answer.status_code == 303
     return {name: values[0] for name, values in parse_qs(urlsplit(answer.headers["location"]).query).items()}
@@ -34,23 +34,23 @@ async def come_back(browser: httpx.AsyncClient, **params: str) -> httpx.Response
     return await browser.get("/connect/callback", params=params)
 
 
-async def consent(world: World, **given: str) -> tuple[httpx.Response, str]:
-    """The whole way, with `given` in Strava's answer; returns our last page, and the state."""
+async def consent(world: World, **params: str) -> tuple[httpx.Response, str]:
+    """Connect with `params` in Strava's response; return our last page and the state."""
     async with world.browser() as browser:
         state = (await leave(browser))["state"]
-        answer = await come_back(browser, state=state, **given)
+        answer = await come_back(browser, state=state, **params)
         assert "feedzone_connect" not in browser.cookies
         if answer.status_code == 303:
             answer = await browser.get(answer.headers["location"])
         return answer, state
 
 
-async def test_who_connects_is_stored_and_sees_the_first_sync_run(world: World) -> None:
+async def test_an_athlete_who_connects_is_stored_and_sees_the_initial_sync(world: World) -> None:
     page, state = await consent(world, code=CODE, scope=ALL)
     assert page.status_code == 200
     assert "Ada is connected" in page.text
-    assert "Strava is listing your activities" in page.text
-    assert "<strong>0</strong> of 0 activities stored" in page.text
+    assert "Reading your activity list at Strava" in page.text
+    assert "<strong>0</strong> of 0 activities synced" in page.text
     athlete = await world.parts.queries.athletes.get(42)
     assert (athlete.status, athlete.name) == ("active", "Ada Lovelace")
     for secret in (CODE, state, ACCESS_TOKEN, REFRESH_TOKEN):
@@ -67,11 +67,11 @@ async def test_the_page_can_be_reloaded_and_its_progress_moves(world: World) -> 
         for headers in ({}, {}, {"HX-Request": "true"}):
             answer = await browser.get(page, headers=headers)
             assert answer.status_code == 200
-            assert "<strong>1</strong> of 2 activities stored, 1 failed" in answer.text
+            assert "<strong>1</strong> of 2 activities synced, 1 failed" in answer.text
         assert "<html" not in answer.text
 
 
-async def test_progress_is_for_whoever_has_the_address_and_not_for_ever(world: World) -> None:
+async def test_the_progress_address_works_for_an_hour(world: World) -> None:
     page, _ = await consent(world, code=CODE, scope=ALL)
     address = parse_qs(page.url.query.decode())["of"][0]
     async with world.browser() as browser:
@@ -83,7 +83,7 @@ async def test_progress_is_for_whoever_has_the_address_and_not_for_ever(world: W
         assert (await browser.get("/connect/done", params={"of": address})).status_code == 404
 
 
-async def test_where_no_secret_is_set_no_address_is_genuine(sqlite_database: Database) -> None:
+async def test_without_a_client_secret_no_progress_address_is_valid(sqlite_database: Database) -> None:
     async with web_world(sqlite_database) as world:
         page, _ = await consent(world, code=CODE, scope=ALL)
         address = page.url.query.decode()
@@ -92,7 +92,7 @@ async def test_where_no_secret_is_set_no_address_is_genuine(sqlite_database: Dat
             assert (await browser.get(f"/connect/done?{address}")).status_code == 404
 
 
-async def test_the_way_to_strava_asks_for_consent_bound_to_this_browser(world: World) -> None:
+async def test_the_redirect_to_strava_is_bound_to_this_browser(world: World) -> None:
     async with world.browser() as browser:
         answer = await browser.get("/connect")
     cookie = answer.headers["set-cookie"].lower()
@@ -126,21 +126,21 @@ async def test_without_a_strava_application_the_page_says_what_to_set(sqlite_dat
     assert "STRAVA_CLIENT_SECRET" in answer.text
 
 
-async def test_saying_no_stores_nothing_and_offers_another_try(world: World) -> None:
+async def test_declining_stores_nothing_and_offers_another_try(world: World) -> None:
     page, _ = await consent(world, error="access_denied")
     assert page.status_code == 200
-    assert "You said no" in page.text
+    assert "You declined" in page.text
     assert 'href="/connect"' in page.text
     assert world.desk.codes == []
 
 
-async def test_another_error_of_stravas_is_not_echoed(world: World) -> None:
+async def test_an_unknown_error_from_strava_is_not_echoed(world: World) -> None:
     page, _ = await consent(world, error="<script>alert(1)</script>")
     assert page.status_code == 400
     assert "alert" not in page.text
 
 
-async def test_an_answer_without_a_code_is_refused(world: World) -> None:
+async def test_a_callback_without_a_code_is_rejected(world: World) -> None:
     assert (await consent(world, scope=ALL))[0].status_code == 400
 
 
@@ -165,7 +165,7 @@ async def test_a_state_of_another_browser_connects_nothing(world: World) -> None
     assert world.desk.codes == []
 
 
-async def test_a_consent_that_took_too_long_is_refused(world: World) -> None:
+async def test_an_expired_consent_is_rejected(world: World) -> None:
     async with world.browser() as browser:
         state = (await leave(browser))["state"]
         world.clock.pass_by(hours=1, seconds=1)
@@ -180,10 +180,9 @@ async def test_a_consent_that_took_too_long_is_refused(world: World) -> None:
         ("", "needs_scope", "nothing can be synced"),
     ],
 )
-async def test_an_unticked_box_is_explained_with_a_way_to_tick_it(
+async def test_an_unchecked_box_is_explained_with_a_link_to_allow_it(
     world: World, scope: str, status: str, says: str
 ) -> None:
-    """Pains 30, 31."""
     page, _ = await consent(world, code=CODE, scope=scope)
     assert page.status_code == 200
     assert says in page.text
@@ -192,7 +191,7 @@ async def test_an_unticked_box_is_explained_with_a_way_to_tick_it(
     assert (athlete.status, athlete.no_events_expected) == (status, status == "needs_scope")
 
 
-async def test_full_consent_is_not_asked_for_again(world: World) -> None:
+async def test_full_consent_shows_no_reconnect_link(world: World) -> None:
     page, _ = await consent(world, code=CODE, scope=f"{ALL},profile:read_all")
     assert "force=1" not in page.text
 
@@ -217,15 +216,14 @@ async def test_a_name_cannot_carry_markup(world: World) -> None:
             502,
             "STRAVA_CLIENT_SECRET",
         ),
-        (AppInactive(403, "Forbidden"), 502, "switched this application off"),
+        (AppInactive(403, "Forbidden"), 502, "disabled this application"),
         (TransientError(502, "<html>"), 502, "try again"),
         (TransportFailure("no answer"), 502, "try again"),
     ],
 )
-async def test_what_strava_refuses_is_explained_and_leaves_nothing_half_created(
+async def test_a_refusal_by_strava_is_explained_and_stores_nothing(
     world: World, refusal: FeedzoneError, status: int, says: str
 ) -> None:
-    """Pain 36."""
     world.desk.refuses = refusal
     page, state = await consent(world, code=CODE, scope=ALL)
     assert page.status_code == status

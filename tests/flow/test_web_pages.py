@@ -1,4 +1,4 @@
-"""What people who look at the pages can rely on. How they look is for tests/browser."""
+"""The operator's pages. tests/browser checks their look."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGES = ("/", "/athletes", "/events", "/failures", "/health")
 
 
 async def page(world: World, path: str = "/", **cookies: str) -> str:
-    """What a person reads there."""
+    """Return the visible text of a page."""
     async with world.browser(cookies=cookies) as browser:
         answer = await browser.get(path)
     assert answer.status_code == 200, answer.text
@@ -34,18 +34,18 @@ async def subscribe(world: World) -> None:
 async def test_an_empty_installation_says_how_to_begin(world: World) -> None:
     text = await page(world)
     assert "Getting started" in text
-    assert "Welcome: 3 steps to go." in text
-    assert "Subscribe to events" in text
+    assert "Welcome: 3 steps left." in text
+    assert "Subscribe to webhooks" in text
     assert "Connect with Strava" in text
-    assert "A Strava application (done)" in text
+    assert "Strava application (done)" in text
     await subscribe(world)
-    assert "Events from Strava (done)" in await page(world)
+    assert "Webhooks from Strava (done)" in await page(world)
 
 
-async def test_when_all_is_well_one_sentence_says_so_and_how_it_is_known(world: World) -> None:
+async def test_a_healthy_installation_says_so_with_the_time_of_the_last_check(world: World) -> None:
     await subscribe(world)
     await world.connect()
-    assert "0 of 1 athlete complete; the others are being fetched." in await page(world)
+    assert "0 of 1 athlete synced, the others are syncing." in await page(world)
 
     def done(connection: object) -> None:
         athletes.finish_listing(connection, 42, world.clock.now())  # type: ignore[arg-type]
@@ -53,10 +53,10 @@ async def test_when_all_is_well_one_sentence_says_so_and_how_it_is_known(world: 
 
     await world.database.write(done)
     world.clock.pass_by(seconds=50)
-    assert "Your athlete is complete, verified 50 s ago." in await page(world)
+    assert "Your athlete is synced, last check 50 s ago." in await page(world)
 
 
-async def test_work_that_nobody_does_is_said_first(world: World) -> None:
+async def test_a_stalled_queue_is_reported_first(world: World) -> None:
     await subscribe(world)
     await world.connect()
     world.clock.pass_by(minutes=5, seconds=1)
@@ -65,7 +65,7 @@ async def test_work_that_nobody_does_is_said_first(world: World) -> None:
     assert "feedzone work" in text
 
 
-async def test_what_is_wrong_is_said_with_what_mends_it(world: World) -> None:
+async def test_problems_are_shown_with_their_remedy(world: World) -> None:
     await subscribe(world)
     await world.connect()
     await world.dead_letter(1)
@@ -88,10 +88,10 @@ async def test_what_is_wrong_is_said_with_what_mends_it(world: World) -> None:
         (100, 79, None),
     ],
 )
-async def test_seats_are_counted_and_their_end_is_told_in_time(
+async def test_seats_are_counted_with_a_warning_before_they_run_out(
     world: World, configured: int | None, people: int, told: str | None
 ) -> None:
-    """Pain 36: ten seats unless somebody says otherwise, or there are more athletes already."""
+    """There are ten seats, unless the setting says otherwise or more athletes are connected."""
     world.parts.queries.status._seats = configured
     await subscribe(world)
     for number in range(people):
@@ -105,7 +105,7 @@ async def test_seats_are_counted_and_their_end_is_told_in_time(
     assert f"Seats taken: {people}" in await page(world)
 
 
-async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
+async def test_a_used_up_rate_limit_shows_its_reset(world: World) -> None:
     await subscribe(world)
     await world.connect()
     budget = world.parts.queries.quota._budget
@@ -113,7 +113,7 @@ async def test_a_spent_rate_limit_says_when_work_goes_on(world: World) -> None:
     await budget.latch(Reservation(), {})
     text = await page(world)
     assert "The rate limit is used up: work continues in 15 min." in text
-    assert "Reads until 08:15 spent: 1 of 100" in text
+    assert "Reads, 15 min (resets 08:15 ) used up: 1 of 100" in text
 
 
 async def test_activities_and_events_are_shown_as_they_are(world: World) -> None:
@@ -122,7 +122,7 @@ async def test_activities_and_events_are_shown_as_they_are(world: World) -> None
     await world.store(2, status="failed", name=None, distance=None, start_date_local=None)
     await world.deliver(1, "update", private="false")
     text = await page(world)
-    assert "Ada Lovelace changed an activity: Évian &lt;b&gt;loop&lt;/b&gt; Ride · 42.2 km · 1:30:00" in text
+    assert "Ada Lovelace updated an activity: Évian &lt;b&gt;loop&lt;/b&gt; Ride · 42.2 km · 1:30:00" in text
     assert "unnamed" in text
     assert "waiting" in text
 
@@ -194,60 +194,60 @@ async def test_a_wrong_address_shows_a_page_to_people(world: World) -> None:
             assert "Not Found" in answer.text
 
 
-async def test_events_come_in_pages_and_by_state(world: World) -> None:
+async def test_events_are_paged_and_filtered_by_status(world: World) -> None:
     await world.connect()
     for number in range(60):
         world.clock.pass_by(seconds=1)
         await world.deliver(number)
     async with world.browser() as browser:
         first = (await browser.get("/events")).text
-        assert first.count('data-label="What"') == 50
+        assert first.count('data-label="Event"') == 50
         older = re.search(r'href="(/events\?cursor=[^"]+)"', first).group(1)
-        assert (await browser.get(older)).text.count('data-label="What"') == 10
-        assert "No event is in this state." in (await browser.get("/events?status=failed")).text
+        assert (await browser.get(older)).text.count('data-label="Event"') == 10
+        assert "No events with this status." in (await browser.get("/events?status=failed")).text
         assert (await browser.get("/events?status=nonsense")).status_code == 400
         assert (await browser.get("/events?cursor=nonsense")).status_code == 400
 
 
 async def test_an_event_is_shown_with_its_steps_and_as_received(world: World) -> None:
     await world.connect()
-    await world.deliver(7, "update", title="Named <anew>")
+    await world.deliver(7, "update", title="Named <again>")
     async with world.browser() as browser:
         listing = (await browser.get("/events")).text
         text = (await browser.get(re.search(r'href="(/events/[0-9a-f-]+)"', listing).group(1))).text
     assert "&#34;object_id&#34;: 7" in text
-    assert "Named &lt;anew&gt;" in text
+    assert "Named &lt;again&gt;" in text
     assert "signature absent" in words(text)
 
 
-async def test_a_failure_is_told_in_words_and_can_be_run_again(world: World) -> None:
+async def test_a_failed_job_is_explained_and_can_be_retried(world: World) -> None:
     await world.connect()
     await world.deliver(1)
     letter = await world.dead_letter(1)
     text = await page(world, "/failures")
-    assert "Something else went wrong 1 job" in text
+    assert "Unexpected error 1 job" in text
     assert "500 from Strava" in text
     assert "1 attempt" in text
     async with world.browser() as browser:
         said = await act(browser, f"/actions/jobs/{letter}/retry")
-    assert "It runs again, with all its attempts." in said
-    assert "Nothing has failed for good." in said
+    assert "Job queued again." in said
+    assert "No failed jobs." in said
     assert (await world.parts.queries.jobs.get(letter)).job.state == "queued"
 
 
-async def test_a_failure_that_passes_says_when_it_is_tried_again(world: World) -> None:
+async def test_a_temporary_failure_shows_its_next_automatic_retry(world: World) -> None:
     await world.connect()
     error = "GET activities/1 500 error"
     await world.dead_letter(1, Retry(error, kind="strava_error", http_status=500))
     text = await page(world, "/failures")
-    assert "Strava answers 500 for this activity" in text
+    assert "Strava returns 500 for this activity" in text
     due = world.clock.now() + timedelta(minutes=5)
-    assert f"Tried again by itself at {due:%H:%M}" in text
+    assert f"Next automatic retry {due:%H:%M}" in text
     world.clock.pass_by(minutes=6)
-    assert "Tried again by itself soon" in await page(world, "/failures")
+    assert "Next automatic retry soon" in await page(world, "/failures")
 
 
-async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) -> None:
+async def test_a_discarded_job_can_be_restored_for_a_minute(world: World) -> None:
     await world.connect()
     await world.deliver(1)
     letter = await world.dead_letter(1)
@@ -263,11 +263,11 @@ async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) ->
         )
         assert answer.status_code == 400
         said = await act(browser, f"/actions/jobs/{letter}/discard", reason="a test ride")
-        assert "Discarded; its events keep the reason." in said
+        assert "Job discarded; its events keep the reason." in said
         event = (await world.parts.queries.events.summaries(None, None, 9)).items[0].event
         assert "a test ride" in (event.error_message or "")
         said = await act(browser, f"/actions/jobs/{letter}/restore")
-        assert "It is back among the failures." in said
+        assert "Job restored." in said
         assert before == (
             await world.parts.queries.jobs.get(letter),
             (await world.parts.queries.events.summaries(None, None, 9)).items,
@@ -278,7 +278,7 @@ async def test_what_is_discarded_can_be_taken_back_for_a_minute(world: World) ->
         assert (await world.parts.queries.jobs.page("dead")).items == []
 
 
-async def test_what_was_discarded_does_not_come_back_to_an_athlete_who_left(world: World) -> None:
+async def test_a_discarded_job_of_a_disconnected_athlete_cannot_be_restored(world: World) -> None:
     await world.connect()
     letter = await world.dead_letter(1)
     await world.parts.dead_letters.discard(letter, "gone")
@@ -287,16 +287,16 @@ async def test_what_was_discarded_does_not_come_back_to_an_athlete_who_left(worl
     assert (await world.parts.queries.jobs.page("dead")).items == []
 
 
-async def test_all_failures_of_a_kind_run_again_at_once(world: World) -> None:
+async def test_all_failed_jobs_of_a_class_are_retried_together(world: World) -> None:
     await world.connect()
     letters = [await world.dead_letter(number) for number in (1, 2, 3)]
     async with world.browser() as browser:
         said = await act(browser, "/actions/failures/retry", error_class="other")
-    assert '3 jobs of "Something else went wrong" will run again.'.replace('"', "&#34;") in said
+    assert '3 jobs with "Unexpected error" queued again.'.replace('"', "&#34;") in said
     assert [(await world.parts.queries.jobs.get(one)).job.state for one in letters] == ["queued"] * 3
 
 
-async def test_an_athlete_is_disconnected_only_after_being_told_what_goes(world: World) -> None:
+async def test_disconnecting_first_shows_the_data_to_be_deleted(world: World) -> None:
     await world.connect()
     await world.store(1)
     await world.deliver(1)
@@ -306,28 +306,28 @@ async def test_an_athlete_is_disconnected_only_after_being_told_what_goes(world:
     assert "events 1" in text
     async with world.browser() as browser:
         said = await act(browser, "/actions/athletes/42/disconnect")
-    assert "Athlete 42 is gone" in said
+    assert "Athlete 42 disconnected" in said
     assert "Receipt:" in said
     assert "Ada" not in said
     assert (await world.parts.queries.athletes.get(42)).status == "deauthorized"
 
 
-async def test_syncs_are_begun_from_the_page_and_it_says_which(world: World) -> None:
+async def test_syncs_start_from_the_page_and_are_confirmed(world: World) -> None:
     await world.connect()
     async with world.browser() as browser:
         said = await act(browser, "/actions/athletes/42/sync")
-        assert "The last 30 days are being listed" in said
+        assert "Syncing the last 30 days of Ada Lovelace." in said
         said = await act(browser, "/actions/athletes/42/sync", history="all")
-        assert "The whole history is being listed" in said
+        assert "Syncing the full history of Ada Lovelace." in said
         assert (await world.parts.queries.athletes.get(42)).progress.after is None
-        assert "A comparison with Strava is queued." in await act(browser, "/actions/athletes/42/verify")
+        assert "Check of Ada Lovelace queued." in await act(browser, "/actions/athletes/42/verify")
         kinds = {job.kind for job in (await world.parts.queries.jobs.page("queued")).items}
         assert kinds == {"backfill_athlete", "reconcile_athlete"}
         token = {"_csrf_token": browser.cookies["feedzone_csrf"]}
         assert (await browser.post("/actions/athletes/7/sync", data=token)).status_code == 404
 
 
-async def test_what_feedzone_did_not_dare_to_decide_is_decided_on_the_page(world: World) -> None:
+async def test_conflicts_are_decided_on_the_page(world: World) -> None:
     await world.connect()
     await world.database.write(
         lambda c: reconciliations.open_conflict(c, 42, [1, 2, 3, 4], 40, world.clock.now())
@@ -337,7 +337,7 @@ async def test_what_feedzone_did_not_dare_to_decide_is_decided_on_the_page(world
     question = (await world.parts.queries.conflicts.open())[0].id
     async with world.browser() as browser:
         said = await act(browser, f"/actions/conflicts/{question}/dismiss")
-    assert "They stay" in said
+    assert "Activities kept." in said
     assert await world.parts.queries.conflicts.open() == []
 
 
@@ -349,13 +349,13 @@ async def test_an_action_in_an_open_page_answers_in_place(world: World) -> None:
         answer = await browser.post("/actions/athletes/42/sync", headers=token)
         assert answer.status_code == 200
         assert "<html" not in answer.text
-        assert "being listed" in answer.text
+        assert "Syncing the last 30 days" in answer.text
         answer = await browser.post("/actions/athletes/7/sync", headers=token)
         assert (answer.status_code, answer.headers["hx-retarget"]) == (404, "#notices")
         assert "Athlete 7 is not connected. Nothing was changed." in answer.text
 
 
-async def test_a_notice_is_said_once(world: World) -> None:
+async def test_a_notice_is_shown_once(world: World) -> None:
     await world.connect()
     async with world.browser() as browser:
         assert "queued" in await act(browser, "/actions/athletes/42/verify")

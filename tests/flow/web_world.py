@@ -1,4 +1,4 @@
-"""A web room on a real database: what the tests of its pages and its API share."""
+"""The web application on a real database, shared by the tests of its pages and API."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ KEY = {"Authorization": f"Bearer {API_KEY}"}
 ACCESS_TOKEN, REFRESH_TOKEN = "canary-access-token", "canary-refresh-token"
 ALL = "read,activity:read,activity:read_all"
 RIDE = 9_007_199_254_740_993
-"""An id that JavaScript's numbers cannot hold (2^53 + 1)."""
+"""An id beyond the exact range of JavaScript's numbers (2^53 + 1)."""
 
 SUMMARY = '{"id": 9007199254740993, "distance": 1000.0,  "odd":"spacing é"}'
 DETAIL = '{"id":9007199254740993,"distance":1e3,"description":"as received"}'
@@ -57,7 +57,7 @@ STREAMS = {
 
 
 class SetClock:
-    """Stands still until it is moved; who sleeps is woken at once."""
+    """Stands still until a test moves it; sleepers wake at once."""
 
     def __init__(self) -> None:
         self.at = BEGIN
@@ -147,7 +147,7 @@ class World:
         await self.database.write(lambda c: streams.store(c, effect, self.clock.now()))
 
     async def dead_letter(self, activity_id: int, outcome: Outcome | None = None) -> str:
-        """A job that was given up; returns its id."""
+        """Create a dead letter and return the id of its job."""
 
         def body(connection: Any) -> str:
             now = self.clock.now()
@@ -171,7 +171,7 @@ class World:
 
 @asynccontextmanager
 async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
-    """A world whose web options are those of a local installation, but for `options`."""
+    """A world with the web options of a local installation, changed by `options`."""
     ids._last = 0  # ids never go back, but the clock of the next test does
     clock, wakeup = SetClock(), LocalWakeup()
     desk, tokens = ConsentDesk(clock), TokenTable(database, Vault([b"k" * 32]), clock)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from contextvars import copy_context
 
 import pytest
@@ -22,14 +21,12 @@ def run(scene, rng=None):
         loop.close()
 
 
-def test_a_year_of_virtual_time_takes_less_than_a_second():
+def test_virtual_time_passes_without_waiting():
     async def scene(loop):
         await asyncio.sleep(365 * 86_400)
         return loop.time()
 
-    began = time.monotonic()
     assert run(scene) == pytest.approx(365 * 86_400)
-    assert time.monotonic() - began < 1
 
 
 def test_a_deadlock_is_reported():

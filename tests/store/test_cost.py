@@ -46,7 +46,7 @@ async def calls_of(store, job) -> int:
         (ReconcileHint(days=30, to_end=False), "reconcile_athlete", 1),
         (ReconcileHint(days=30, since=0), "reconcile_athlete", 5),
         (RefreshHint(cause="backfill", manual=True), "refresh_activity", 1),
-        (BackfillHint(before=9), "backfill_athlete", 1),
+        (BackfillHint(before=9), "backfill_athlete", 2),
         (BackfillHint(before=9, page=3, found=400), "backfill_athlete", 1),
     ],
 )

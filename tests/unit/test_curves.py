@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedzone.domain.curves import MAX_SAMPLES, downsample, thin
+from feedzone.domain.curves import MAX_SAMPLES, downsample
 from feedzone.domain.track import decode_polyline
 
 
@@ -69,14 +69,6 @@ def test_shorter_channels_are_padded_with_gaps():
 def test_a_value_that_is_no_number_or_position_is_a_gap(streams):
     drawn = downsample(streams)
     assert (drawn.channels, drawn.track) == ({}, [])
-
-
-def test_a_thinned_curve_keeps_its_extremes():
-    values = [float(n % 97) for n in range(5000)] + [None, 1000.0, -5.0]
-    points = thin(values, 200)
-    assert len(points) <= 202
-    assert {max(v for _, v in points), min(v for _, v in points)} == {1000.0, -5.0}
-    assert [index for index, _ in points] == sorted(index for index, _ in points)
 
 
 def test_the_polyline_of_googles_documentation_decodes():

@@ -1,4 +1,4 @@
-"""How failures are told to people."""
+"""The texts of failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def letter(
 
 
 def told(dead: DeadLetter) -> str:
-    return Markup(failure({"reader": Viewer(), "now": NOW}, dead)).striptags()  # type: ignore[arg-type]
+    return Markup(failure({"viewer": Viewer(), "now": NOW}, dead)).striptags()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -41,25 +41,25 @@ def told(dead: DeadLetter) -> str:
         (NOW - timedelta(days=9), "17 Nov 15:00"),
     ],
 )
-def test_a_failure_says_what_strava_answers_for_what_and_since_when(first, since):
+def test_a_failure_names_the_status_the_object_and_the_start(first, since):
     dead = letter('GET activities/7 500 error ({"message":"error"})', "strava_error", first, status=500)
-    assert told(dead) == f"Strava answers 500 for this activity, since {since}"
+    assert told(dead) == f"Strava returns 500 for this activity, since {since}"
 
 
 @pytest.mark.parametrize(
     ("error", "error_class", "kind", "words"),
     [
         ("no answer within 30 s", "no_answer", "refresh_gear",
-         "Strava does not answer for this athlete's bikes and shoes"),
+         "Strava does not respond for this athlete's bikes and shoes"),
         ("token refused", "token_rejected", "refresh_photos",
-         "Strava no longer accepts the athlete's token, asked for this activity's photos"),
-        ("a bug", "crash", "refresh_activity", "Something else went wrong, asked for this activity"),
+         "Strava no longer accepts the athlete's token for this activity's photos"),
+        ("a bug", "crash", "refresh_activity", "Unexpected error for this activity"),
     ],
 )  # fmt: skip
-def test_a_failure_without_an_answer_says_what_went_wrong(error, error_class, kind, words):
+def test_a_failure_without_a_response_is_explained(error, error_class, kind, words):
     assert told(letter(error, error_class, NOW, kind)) == f"{words}, since 15:00"
 
 
-def test_every_class_of_failures_says_what_happened_and_what_to_do():
+def test_every_class_of_failure_has_a_title_and_advice():
     assert set(CAUSES) == set(FAILURES)
     assert all(happened and advice for happened, advice in CAUSES.values())

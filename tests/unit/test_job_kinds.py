@@ -23,7 +23,7 @@ from feedzone.domain.photos import StoredPhotos
 from feedzone.errors import PermanentError, StravaError, TransientError
 from feedzone.handlers.registry import handlers
 from feedzone.store import stream_codec
-from feedzone.web.rendering.activity_timeline import ASKED
+from feedzone.web.rendering.activity_timeline import FETCHES
 
 HINTS: dict[str, Hint] = {
     "refresh_activity": RefreshHint(cause="request"),
@@ -83,7 +83,7 @@ def test_a_job_costs_the_calls_of_the_table_or_of_its_hint(kind):
 
 
 def test_the_page_of_an_activity_has_words_for_every_call_about_one():
-    assert {f"GET activities/{{id}}{part}" for part in ("", "/streams", "/photos")} <= set(ASKED)
+    assert {f"GET activities/{{id}}{part}" for part in ("", "/streams", "/photos")} <= set(FETCHES)
 
 
 def test_kinds_of_jobs_about_activities_have_keys_of_their_own():

@@ -103,20 +103,3 @@ def _rising(values: Values, picked: Sequence[int]) -> list[float]:
     """Return an axis that never decreases: a missing or smaller value repeats the largest so far."""
     rising = list(accumulate((value or 0.0 for value in values), max))
     return [rising[index] for index in picked]
-
-
-def thin(values: Values, most: int) -> list[tuple[int, float]]:
-    """Return index and value of about `most` values: the lowest and the highest of each stretch."""
-    stretches = max(1, most // 2)
-    size = max(1, -(-len(values) // stretches))
-    extremes: list[tuple[int, float]] = []
-    for first in range(0, len(values), size):
-        known = [
-            (value, index)
-            for index, value in enumerate(values[first : first + size], first)
-            if value is not None
-        ]
-        if known:
-            ends = {min(known), max(known)}
-            extremes += sorted((index, value) for value, index in ends)
-    return extremes

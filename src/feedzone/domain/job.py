@@ -119,6 +119,8 @@ def calls_of(kind: JobKind, hint: Hint) -> int:
             return 1
         case RefreshHint(detail_version=int()):
             return 1
+        case BackfillHint(page=1):
+            return 2  # at least one page, and the empty one that ends the list
         case ReconcileHint(since=int()):
             return CALLS_A_SLICE
         case ReconcileHint(full=True, to_end=True):

@@ -30,9 +30,9 @@ class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: str
     """The part of the key before the id. Kinds with the same prefix lock each other's rows out."""
     label: str
-    """What the job asks Strava for, in words for people: "Strava does not answer for <label>"."""
+    """The object of the request to Strava, in words for people: "Strava does not respond for <label>"."""
     short_label: str
-    """The same beside the activity or athlete that it is about: "Given up asking for <short label>"."""
+    """The same beside its activity or athlete: "Fetching <short label> failed"."""
     calls: int = 1
     """Calls that a run makes, unless its hint says otherwise (job.calls_of)."""
     optional: bool = False
@@ -40,7 +40,7 @@ class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
     in_backfill: bool = True
     """Whether a backfill is complete only after its jobs of this kind."""
     endpoints: Mapping[str, str] = {}
-    """The calls about one activity that only this kind makes, in words: "Asked for <words>"."""
+    """The calls about one activity that only this kind makes, in words: "Fetched <words>"."""
 
 
 KINDS: Mapping[JobKind, KindInfo] = {
@@ -48,53 +48,53 @@ KINDS: Mapping[JobKind, KindInfo] = {
         subject="activity",
         key_prefix="activity",
         label="this activity",
-        short_label="it",
+        short_label="activity",
         calls=2,
         endpoints={
-            "GET activities/{id}": "the activity",
-            "GET activities/{id}/streams": "its streams",
+            "GET activities/{id}": "activity",
+            "GET activities/{id}/streams": "streams",
         },
     ),
     "refresh_photos": KindInfo(
         subject="activity",
         key_prefix="photos",
         label="this activity's photos",
-        short_label="its photos",
+        short_label="photos",
         optional=True,
         in_backfill=False,
-        endpoints={"GET activities/{id}/photos": "its photos"},
+        endpoints={"GET activities/{id}/photos": "photos"},
     ),
     "list_activities": KindInfo(
         subject="athlete",
         key_prefix="athlete",
-        label="the list of this athlete's activities",
-        short_label="the list",
+        label="this athlete's activity list",
+        short_label="activity list",
         optional=True,
     ),
     "reconcile_athlete": KindInfo(
         subject="athlete",
         key_prefix="athlete",
-        label="the list of this athlete's activities",
-        short_label="the list",
+        label="this athlete's activity list",
+        short_label="activity list",
     ),
     "backfill_athlete": KindInfo(
         subject="athlete",
         key_prefix="athlete",
-        label="the list of this athlete's history",
-        short_label="the history",
+        label="this athlete's activity list",
+        short_label="activity list",
     ),
     "refresh_gear": KindInfo(
         subject="athlete",
         key_prefix="athlete",
         label="this athlete's bikes and shoes",
-        short_label="the gear",
+        short_label="gear",
         optional=True,
     ),
     "revoke_athlete": KindInfo(
         subject="athlete",
         key_prefix="athlete",
         label="the end of this athlete's access",
-        short_label="the end of the access",
+        short_label="access",
     ),
 }
 

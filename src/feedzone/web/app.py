@@ -1,4 +1,4 @@
-"""Everything the web room answers, put together as one Litestar application."""
+"""The Litestar application: API, pages, sign-in, health and assets."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .context import WebOptions, WebParts
 from .pages.actions import actions_router
 from .pages.activity import activity_router
 from .pages.athlete import athlete_router
-from .pages.me import own_router
+from .pages.me import me_router
 from .pages.operator import live_router, pages_router
 from .probes import health_router
 from .problems import HANDLERS
 from .rendering import calendar_filters, filters
 from .rendering.live import Live
-from .rendering.pages import Show
+from .rendering.page_renderer import PageRenderer
 
 HERE = Path(__file__).parent
 
@@ -46,12 +46,12 @@ CONTENT_POLICY = (
 
 
 def create_litestar(parts: WebParts) -> Litestar:
-    """The application. `end_streams` must be called on it before its server waits for connections to end."""
+    """Build the application. Call `end_streams` before its server waits for connections to close."""
     access = Access(parts.options, parts.clock)
     assets = Assets(HERE / "static")
     environment = _environment(access, assets)
     live = Live(parts.queries.status.stamp, parts.clock)
-    show = Show(environment, live, parts.options, parts.clock)
+    renderer = PageRenderer(environment, live, parts.options, parts.clock)
     application = Litestar(
         [
             api_router(),
@@ -61,7 +61,7 @@ def create_litestar(parts: WebParts) -> Litestar:
             athlete_router(),
             live_router(),
             actions_router(),
-            own_router(),
+            me_router(),
             activity_router(),
             health_router(),
             assets_router(assets),
@@ -69,9 +69,9 @@ def create_litestar(parts: WebParts) -> Litestar:
         guards=[access.guard],
         dependencies={
             "parts": Provide(lambda: parts, sync_to_thread=False),
-            "show": Provide(lambda: show, sync_to_thread=False),
-            "pages": Provide(lambda: live, sync_to_thread=False),
-            "reader": Provide(_reader, sync_to_thread=False),
+            "renderer": Provide(lambda: renderer, sync_to_thread=False),
+            "live": Provide(lambda: live, sync_to_thread=False),
+            "viewer": Provide(_viewer, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
         before_send=[_protect],
@@ -79,7 +79,7 @@ def create_litestar(parts: WebParts) -> Litestar:
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
         csrf_config=_csrf(parts.options),
         openapi_config=_openapi(environment),
-        # feedzone configures logging itself (telemetry.py); Litestar would install handlers of its own.
+        # telemetry.py configures logging; Litestar would install handlers of its own.
         logging_config=None,
         debug=False,
     )
@@ -89,13 +89,13 @@ def create_litestar(parts: WebParts) -> Litestar:
 
 
 def end_streams(application: Litestar) -> None:
-    """End the live pages' streams, so that a server that stops need not wait for them."""
+    """End the streams of open pages, so that a stopping server does not wait for them."""
     application.state.live.close()
 
 
-def _reader(request: Request[Any, Any, Any]) -> Viewer:
+def _viewer(request: Request[Any, Any, Any]) -> Viewer:
     access: Access = request.app.state.access
-    return access.reader(request)
+    return access.viewer(request)
 
 
 def _csrf(options: WebOptions) -> CSRFConfig:
@@ -105,7 +105,7 @@ def _csrf(options: WebOptions) -> CSRFConfig:
         cookie_secure=options.is_https,
         cookie_httponly=True,
         cookie_samesite="lax",
-        exclude="^/api/",  # programs bring a key, which no browser sends by itself
+        exclude="^/api/",  # programs send a key, which no browser adds on its own
     )
 
 
@@ -119,12 +119,12 @@ def _environment(access: Access, assets: Assets) -> Environment:
     )
     filters.register(environment)
     calendar_filters.register(environment)
-    environment.globals.update(asset=assets.address, reader_of=access.reader)
+    environment.globals.update(asset=assets.address, viewer_of=access.viewer)
     return environment
 
 
 async def _protect(message: Message, scope: Scope) -> None:
-    """Headers of every answer, also of errors."""
+    """Add the security headers to every response, errors included."""
     if message["type"] != "http.response.start":
         return
     headers = MutableScopeHeaders.from_message(message)
@@ -136,7 +136,7 @@ async def _protect(message: Message, scope: Scope) -> None:
 
 
 class DocsPage(OpenAPIRenderPlugin):
-    """The API's reference as a page of our own: Litestar's load their scripts from other hosts."""
+    """The API reference without scripts: see docs/decisions/0010-pages.md for the alternatives."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(path="/", favicon="", style="")
@@ -157,7 +157,7 @@ def _openapi(environment: Environment) -> OpenAPIConfig:
         use_handler_docstrings=True,
         components=Components(
             security_schemes={
-                "api_key": SecurityScheme(type="http", scheme="bearer", description="API_KEY, as it is set")
+                "api_key": SecurityScheme(type="http", scheme="bearer", description="The value of API_KEY")
             }
         ),
     )

@@ -1,4 +1,4 @@
-"""What pages load: bundled when the package was built, compressed beside, kept by browsers for good."""
+"""The pages' assets: bundled and compressed when the package is built, cached by browsers forever."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .auth.access import anyone
 
 log = structlog.get_logger("feedzone.assets")
 
-FOR_GOOD = "public, max-age=31536000, immutable"
+CACHE_FOREVER = "public, max-age=31536000, immutable"
 TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 ENCODINGS = (("br", ".br"), ("gzip", ".gz"))
 
@@ -32,7 +32,7 @@ class _File(NamedTuple):
 
 
 class Assets:
-    """The bundle, read once: it is small. Without one, pages still read, but look plain."""
+    """The bundle, read into memory once. Without one, pages have no style but still work."""
 
     def __init__(self, folder: Path) -> None:
         self._files: dict[str, _File] = {}
@@ -46,17 +46,17 @@ class Assets:
             self._files[name] = _read(folder / name)
 
     def address(self, name: str) -> str:
-        """Where `app.css` is found; it changes with the content."""
+        """Return the address of `app.css`; it changes with the content."""
         return f"/static/{self._names.get(name, name)}"
 
     def answer(self, name: str, accepted: str) -> Response[bytes]:
-        """Raises NotFoundException."""
+        """Return a file in an encoding that the client accepts. Raises NotFoundException."""
         if (file := self._files.get(name)) is None:
             raise NotFoundException("there is no such file")
-        headers = {"Cache-Control": FOR_GOOD, "Vary": "Accept-Encoding"}
-        wanted = {part.partition(";")[0].strip() for part in accepted.lower().split(",")}
+        headers = {"Cache-Control": CACHE_FOREVER, "Vary": "Accept-Encoding"}
+        encodings = {part.partition(";")[0].strip() for part in accepted.lower().split(",")}
         for encoding, content in file.packed.items():
-            if encoding in wanted:
+            if encoding in encodings:
                 headers["Content-Encoding"] = encoding
                 return Response(content, media_type=file.kind, headers=headers)
         return Response(file.plain, media_type=file.kind, headers=headers)

@@ -1,4 +1,4 @@
-"""The HTTP server: the webhook in front, pages and API behind it, on uvicorn in our own event loop."""
+"""The HTTP server: webhook, pages and API on uvicorn, in our own event loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEBHOOK_PREFIX = "/api/webhooks/strava"
 
 
 class FrontDoor:
-    """The outermost ASGI application: decides by path alone who answers."""
+    """The outermost ASGI application: sends webhook paths past the web framework, all others to it."""
 
     def __init__(self, webhook: Webhook, site: Any) -> None:
         self._webhook = webhook
@@ -33,7 +33,7 @@ class FrontDoor:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises SettingsError that says why there is none."""
+    """Return a listening socket. Raises SettingsError with the reason if the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,7 +46,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, stopped by our own signal handlers (app.py), so that the worker stops in order after it."""
+    """uvicorn without its signal handlers: ours (app.py) stop the worker in order after the server."""
 
     def __init__(self, application: Any) -> None:
         super().__init__(

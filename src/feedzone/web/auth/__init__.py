@@ -1,1 +1,1 @@
-"""Who may see what."""
+"""Authentication, sessions and access rules."""

@@ -1,4 +1,4 @@
-"""Who may see what. Every route declares a rule; one that declares none is closed."""
+"""Access rules. Every route declares one; a route without a rule is closed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...ports import Clock
 from ..context import WebOptions
 from .session import COOKIE, Session, read_session
 from .throttle import Throttle
-from .viewer import Viewer, reader
+from .viewer import Viewer, viewer
 
 log = structlog.get_logger("feedzone.access")
 
@@ -29,41 +29,41 @@ LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 
 
 class SignInFirst(NotAuthorizedException):
-    """The page is for people who have signed in: they are led to where they can."""
+    """Raised for a page that requires a sign-in; the response leads to the form."""
 
 
 def anyone() -> dict[str, Rule]:
-    """Open: health, sign-in, consent, the API's description, what pages load."""
+    """Allow everyone: health, sign-in, consent, the API reference, assets."""
     return {"access": "anyone"}
 
 
 def operator() -> dict[str, Rule]:
-    """The running of it: ADMIN_PASSWORD, or this very machine where none is set."""
+    """Allow operators: by ADMIN_PASSWORD, or from this machine if none is set."""
     return {"access": "operator"}
 
 
 def athlete() -> dict[str, Rule]:
-    """An athlete who has signed in with Strava, for what is their own."""
+    """Allow athletes signed in with Strava, for their own data."""
     return {"access": "athlete"}
 
 
 def member() -> dict[str, Rule]:
-    """An operator, or an athlete who has signed in: what says nothing of anybody."""
+    """Allow operators and signed-in athletes; the handler checks whose data it returns."""
     return {"access": "member"}
 
 
 def api() -> dict[str, Rule]:
-    """Programs: Bearer API_KEY, and nothing else."""
+    """Allow programs with `Authorization: Bearer API_KEY` only."""
     return {"access": "api"}
 
 
 def metrics() -> dict[str, Rule]:
-    """What a monitoring system has (a key, or the password as HTTP Basic), or an operator."""
+    """Allow monitoring systems (API key, or the password as HTTP Basic) and operators."""
     return {"access": "metrics"}
 
 
 class Owned(Protocol):
-    """What belongs to an athlete: an activity, say."""
+    """Data that belongs to an athlete, for example an activity."""
 
     @property
     def athlete_id(self) -> int: ...
@@ -71,16 +71,19 @@ class Owned(Protocol):
     def operator_may_see(self) -> bool: ...
 
 
-def sees(options: WebOptions, reader: Viewer, owned: Owned) -> bool:
-    """Strava's rules: an athlete's data is for that athlete, and for an operator only with the athlete's
-    consent. On one's own machine one is both."""
-    if options.is_local or reader.athlete_id == owned.athlete_id:
+def can_view(options: WebOptions, viewer: Viewer, owned: Owned) -> bool:
+    """Return whether the viewer may view an athlete's data.
+
+    Strava's rules: only the athlete may, and an operator with the athlete's consent
+    (docs/strava-api.md#program-and-policy). A local installation has one person in both roles.
+    """
+    if options.is_local or viewer.athlete_id == owned.athlete_id:
         return True
-    return reader.is_operator and owned.operator_may_see
+    return viewer.is_operator and owned.operator_may_see
 
 
 class Access:
-    """The guard of one application, and what it finds out about who asks."""
+    """The guard of one application. It also finds out who sends a request."""
 
     def __init__(self, options: WebOptions, clock: Clock) -> None:
         self._options = options
@@ -88,7 +91,7 @@ class Access:
         self.throttle = Throttle(clock)
 
     def __deepcopy__(self, _: dict[int, Any]) -> Access:
-        # Litestar copies guards with each handler, but there is one throttle and one clock.
+        # Litestar copies guards with each handler, but the throttle must count for all of them.
         return self
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
@@ -106,21 +109,21 @@ class Access:
             case "metrics":
                 self._metrics(connection)
             case _:
-                raise PermissionDeniedException("nobody may do this")
+                raise PermissionDeniedException("this route has no access rule")
 
-    def reader(self, connection: Connection) -> Viewer:
+    def viewer(self, connection: Connection) -> Viewer:
         session = self._session(connection)
-        return reader(
+        return viewer(
             connection.cookies,
-            is_operator=session.is_operator or self.is_at_home(connection),
+            is_operator=session.is_operator or self.is_local_operator(connection),
             athlete_id=session.athlete_id,
             signed_in=session.is_operator or session.athlete_id is not None,
         )
 
-    def is_at_home(self, connection: Connection) -> bool:
-        """Without a password, only people at this very machine are operators.
+    def is_local_operator(self, connection: Connection) -> bool:
+        """Return whether a request without a password comes from an operator on this machine.
 
-        By address, because a port may be open to others; by the name they used (Host), because a foreign
+        Checks the address, because the port may be open to others, and the Host header, because a foreign
         site can make its own name resolve to this machine.
         """
         return (
@@ -131,11 +134,13 @@ class Access:
         )
 
     def check_password(self, connection: Connection, password: str) -> bool:
-        """Whether this is ADMIN_PASSWORD. Raises TooManyRequestsException."""
+        """Return whether this is ADMIN_PASSWORD. Raises TooManyRequestsException."""
         address = _address(connection)
         if wait := self.throttle.wait_s(address):
             headers = {"Retry-After": str(wait)}
-            raise TooManyRequestsException(f"too many wrong passwords: wait {wait} s", headers=headers)
+            raise TooManyRequestsException(
+                f"too many wrong passwords: try again in {wait} s", headers=headers
+            )
         if self._options.admin_password and _equal(password, self._options.admin_password):
             self.throttle.succeeded(address)
             return True
@@ -145,25 +150,25 @@ class Access:
 
     def _session(self, connection: Connection) -> Session:
         session = read_session(self._options, connection.cookies.get(COOKIE, ""), self._clock.now())
-        # Without a password nobody can have signed in with one; without a client secret nobody with Strava.
+        # Without a password or a client secret the key is predictable: such a session would be forged.
         return Session(
             session.is_operator and bool(self._options.admin_password),
             session.athlete_id if self._options.strava_configured else None,
         )
 
     def _operator(self, connection: Connection) -> None:
-        if self._session(connection).is_operator or self.is_at_home(connection):
+        if self._session(connection).is_operator or self.is_local_operator(connection):
             return
         if not self._options.admin_password:
             raise PermissionDeniedException(
-                "No ADMIN_PASSWORD is set, so the pages are shown only on the machine that feedzone runs on. "
-                " Whoever runs this: put ADMIN_PASSWORD=... into .env, and restart."
+                "ADMIN_PASSWORD is not set, so these pages are available only on the machine that runs "
+                "feedzone. Operators: add ADMIN_PASSWORD=... to .env and restart."
             )
-        raise SignInFirst("takes ADMIN_PASSWORD")
+        raise SignInFirst("sign in with ADMIN_PASSWORD")
 
     def _athlete(self, connection: Connection) -> None:
         if self._session(connection).athlete_id is None:
-            raise SignInFirst("takes an athlete who has signed in with Strava")
+            raise SignInFirst("sign in with Strava")
 
     def _member(self, connection: Connection) -> None:
         if self._session(connection).athlete_id is None:
@@ -174,20 +179,22 @@ class Access:
         if not self._options.api_key:
             raise NotAuthorizedException("set API_KEY to use the API", headers=challenge)
         if not self._has_key(connection):
-            raise NotAuthorizedException("takes Authorization: Bearer <API_KEY>", headers=challenge)
+            raise NotAuthorizedException("send Authorization: Bearer <API_KEY>", headers=challenge)
 
     def _metrics(self, connection: Connection) -> None:
         if self._options.api_key and self._has_key(connection):
             return
-        if self._session(connection).is_operator or self.is_at_home(connection):
+        if self._session(connection).is_operator or self.is_local_operator(connection):
             return
         if not self._options.admin_password:
-            raise PermissionDeniedException("set API_KEY or ADMIN_PASSWORD to read metrics from elsewhere")
+            raise PermissionDeniedException(
+                "set API_KEY or ADMIN_PASSWORD to read metrics from another machine"
+            )
         password = _basic_password(connection.headers.get("authorization", ""))
         if password is None or not self.check_password(connection, password):
             challenge = {"WWW-Authenticate": 'Basic realm="feedzone", charset="UTF-8"'}
             raise NotAuthorizedException(
-                "takes API_KEY, or ADMIN_PASSWORD with any user name", headers=challenge
+                "send API_KEY, or ADMIN_PASSWORD with any user name", headers=challenge
             )
 
     def _has_key(self, connection: Connection) -> bool:
@@ -214,7 +221,7 @@ def _host(connection: Connection) -> str | None:
 
 
 def _basic_password(header: str) -> str | None:
-    """The password of a Basic header; None when there is none."""
+    """Return the password of a Basic header; None without one."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -225,5 +232,5 @@ def _basic_password(header: str) -> str | None:
     return plain.partition(":")[2]
 
 
-def _equal(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(), expected.encode())
+def _equal(secret: str, expected: str) -> bool:
+    return hmac.compare_digest(secret.encode(), expected.encode())

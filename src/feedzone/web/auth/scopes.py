@@ -1,4 +1,4 @@
-"""Strava's scopes in words: what each lets us see, and what is missing without it."""
+"""Labels for Strava's scopes: the data that each one allows, and the loss without it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from ...domain.athlete import REQUESTED_SCOPES
 
 @dataclass(frozen=True)
 class Scope:
-    """What it `shows`, and a sentence that says what is `missing` without it."""
+    """`label`: the data it allows. `missing`: a sentence about the loss without it."""
 
     name: str
-    shows: str
+    label: str
     missing: str
     granted: bool = False
 
 
-WORDS = {
-    "read": ("the public profile: the name", "Strava shows no more of the profile than its id."),
+LABELS = {
+    "read": ("public profile with the name", "Strava gives only the id of the profile."),
     "activity:read": (
-        "activities that everyone or followers can see",
-        "Without one of the two scopes for activities neither activities nor news of them come.",
+        "activities visible to everyone or to followers",
+        "Without an activity permission, no activities are synced.",
     ),
     "activity:read_all": (
-        "activities that nobody else can see, and starts within privacy zones",
-        "Private activities do not come, and one that is made private disappears here.",
+        "private activities, and starts inside privacy zones",
+        "Private activities are not synced, and an activity made private is deleted here.",
     ),
-    "profile:read_all": ("bikes and shoes, with their distances", "Bikes and shoes are not listed."),
+    "profile:read_all": ("bikes and shoes with their distances", "Bikes and shoes are not synced."),
 }
 
 
 def scopes(granted: Collection[str]) -> list[Scope]:
-    """Those that feedzone asks for, in its order."""
-    return [Scope(name, *WORDS[name], granted=_has(name, granted)) for name in REQUESTED_SCOPES]
+    """Return the scopes that feedzone requests, in the order of the request."""
+    return [Scope(name, *LABELS[name], granted=_has(name, granted)) for name in REQUESTED_SCOPES]
 
 
 def _has(name: str, granted: Collection[str]) -> bool:
-    # Whoever lets us see everything lets us see what everyone sees, too.
+    # Strava grants activity:read_all alone; it includes activity:read.
     return name in granted or (name == "activity:read" and "activity:read_all" in granted)

@@ -1,8 +1,8 @@
-"""Who has signed in, in a cookie that only we can have written.
+"""The session: a signed cookie with the operator and athlete who signed in.
 
-The cookie is written at sign-in and at sign-out and by nothing else, so no late answer of another request can
-bring an ended session back. Its key is derived from ADMIN_PASSWORD and the client secret: who changes one of
-them signs everybody out.
+Only sign-in and sign-out write the cookie, so that no late response of another request can restore an
+ended session. Its key derives from ADMIN_PASSWORD and the client secret: a change of either signs
+everybody out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from litestar.datastructures import Cookie
 from ..context import WebOptions
 
 COOKIE = "feedzone_session"
-LASTS = timedelta(days=30)
+LIFETIME = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ def is_signed(options: WebOptions, purpose: str, text: str, signature: str) -> b
 
 
 def session_cookie(options: WebOptions, session: Session, now: datetime) -> Cookie:
-    """Begins the session, or ends it: `NOBODY`."""
+    """Return the cookie that starts a session, or ends it (`NOBODY`)."""
     if session == NOBODY:
         return _cookie(options, "", timedelta())
-    until = int((now + LASTS).timestamp())
+    until = int((now + LIFETIME).timestamp())
     claim = f"{int(session.is_operator)}.{session.athlete_id or ''}.{until}"
-    return _cookie(options, f"{claim}.{sign(options, 'session', claim)}", LASTS)
+    return _cookie(options, f"{claim}.{sign(options, 'session', claim)}", LIFETIME)
 
 
 def read_session(options: WebOptions, value: str, now: datetime) -> Session:
-    """NOBODY for a cookie that is not ours, or too old."""
+    """Return the session of a cookie; NOBODY if it is forged or expired."""
     claim, _, signature = value.rpartition(".")
     if not claim or not is_signed(options, "session", claim, signature):
         return NOBODY

@@ -1,4 +1,4 @@
-"""Sign in as operator, sign out, and how one likes the pages."""
+"""Sign-in and sign-out of the operator, and the display preferences of every viewer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..context import Parts
 from ..rendering.flash import is_fragment, local_path
 from .access import Access, anyone
 from .session import COOKIE, NOBODY, Session, read_session, session_cookie
-from .viewer import KEPT_S, THEME_COOKIE, THEMES, UNITS, UNITS_COOKIE, WhoReads
+from .viewer import COOKIE_LIFETIME_S, THEME_COOKIE, THEMES, UNITS, UNITS_COOKIE, CurrentViewer
 
-Asked = Request[Any, Any, Any]
+HttpRequest = Request[Any, Any, Any]
 Next = Annotated[str | None, QueryParameter(name="next", max_length=500)]
 Short = Annotated[str, Meta(max_length=500)]
 
@@ -37,8 +37,8 @@ FORM = Body(media_type=RequestEncodingType.URL_ENCODED)
 
 
 @get("/login")
-async def login(parts: Parts, reader: WhoReads, to: Next = None) -> Response[Any]:
-    if reader.is_operator:
+async def login(parts: Parts, viewer: CurrentViewer, to: Next = None) -> Response[Any]:
+    if viewer.is_operator:
         return Redirect(local_path(to), status_code=303)
     return _form(local_path(to), closed=not parts.options.admin_password)
 
@@ -49,32 +49,39 @@ def _form(to: str, *, wrong: bool = False, closed: bool = False) -> Response[Any
 
 
 @post("/login", status_code=200)
-async def signed_in(request: Asked, parts: Parts, data: Annotated[Password, FORM]) -> Response[Any]:
+async def sign_in(request: HttpRequest, parts: Parts, data: Annotated[Password, FORM]) -> Response[Any]:
     access: Access = request.app.state.access
     if not access.check_password(request, data.password):
         return _form(local_path(data.next), wrong=True, closed=not parts.options.admin_password)
-    held = read_session(parts.options, request.cookies.get(COOKIE, ""), parts.clock.now())
-    session = Session(is_operator=True, athlete_id=held.athlete_id)
+    current = read_session(parts.options, request.cookies.get(COOKIE, ""), parts.clock.now())
+    session = Session(is_operator=True, athlete_id=current.athlete_id)
     cookie = session_cookie(parts.options, session, parts.clock.now())
     return Redirect(local_path(data.next), status_code=303, cookies=[cookie])
 
 
 @post("/logout", status_code=200)
-async def signed_out(parts: Parts) -> Response[Any]:
+async def sign_out(parts: Parts) -> Response[Any]:
     cookie = session_cookie(parts.options, NOBODY, parts.clock.now())
     return Redirect("/login", status_code=303, cookies=[cookie])
 
 
 @post("/preferences", status_code=200)
-async def preferences(request: Asked, parts: Parts, data: Annotated[Preference, FORM]) -> Response[Any]:
-    """Theme and units, kept by the browser."""
+async def preferences(request: HttpRequest, parts: Parts, data: Annotated[Preference, FORM]) -> Response[Any]:
+    """Store theme and units in cookies."""
     chosen = [
-        Cookie(name, value=value, path="/", max_age=KEPT_S, secure=parts.options.is_https, samesite="lax")
-        for name, value, known in (
+        Cookie(
+            name,
+            value=value,
+            path="/",
+            max_age=COOKIE_LIFETIME_S,
+            secure=parts.options.is_https,
+            samesite="lax",
+        )
+        for name, value, options in (
             (THEME_COOKIE, data.theme, THEMES),
             (UNITS_COOKIE, data.units, UNITS),
         )
-        if value in known
+        if value in options
     ]
     if is_fragment(request):
         return Response(None, status_code=204, cookies=chosen, headers={"HX-Refresh": "true"})
@@ -84,7 +91,7 @@ async def preferences(request: Asked, parts: Parts, data: Annotated[Preference, 
 def signin_router() -> Router:
     return Router(
         "/",
-        route_handlers=[login, signed_in, signed_out, preferences],
+        route_handlers=[login, sign_in, sign_out, preferences],
         opt=anyone(),
         include_in_schema=False,
     )

@@ -1,7 +1,8 @@
-"""An athlete connects: to Strava's consent page with a one-time state, and back (contract sections 2, 3).
+"""Connect an athlete: to Strava's consent page with a one-time state, and back.
 
-The state is bound to the browser by a cookie, so that nobody can make someone else's browser connect
-an account. After success the browser is sent on, so that the code does not stay in the address bar.
+A cookie binds the state to the browser, so that nobody can make another person's browser connect an
+account. After success the browser is redirected, so that the code does not stay in the address bar.
+Protocol: docs/strava-api.md#authorize and docs/strava-api.md#token-exchange.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ CONSENT_WITHIN = timedelta(hours=1)
 SHARES = {"yes": True, "no": False}
 
 Text = Annotated[str | None, QueryParameter(max_length=500)]
-# `state` and `scope` are words of Litestar's: as arguments they would be the application's and ASGI's.
+# Litestar reserves the argument names `state` (the application's) and `scope` (ASGI's).
 OneTimeState = Annotated[str | None, QueryParameter(name="state", max_length=500)]
 GrantedScope = Annotated[str | None, QueryParameter(name="scope", max_length=500)]
 
@@ -42,27 +43,28 @@ GrantedScope = Annotated[str | None, QueryParameter(name="scope", max_length=500
 async def connect(
     request: Request[Any, Any, Any], parts: Parts, force: Text = None, share: Text = None
 ) -> Response[Any]:
-    """Send the browser to Strava; `?force=1` makes Strava ask again for what was not granted.
+    """Redirect to Strava; `?force=1` makes Strava ask again for scopes that were not granted.
 
-    `?share=yes` or `no`: whether the operator may see the activities. Without it that stays as it was; so it
-    does when another site leads here, because Strava asks nothing of those who have agreed before.
+    `?share=yes` or `no`: whether the operator may view the activities. Without it the choice stays as it
+    is. It also stays when another site links here: Strava skips its consent page for athletes who agreed
+    before, so that site would decide for them.
     """
     if not parts.options.strava_configured:
         return _page(
             503,
             "feedzone is not set up yet",
             "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set.",
-            "Whoever runs this: copy both from https://www.strava.com/settings/api into .env, and restart.",
+            "Operators: copy both from https://www.strava.com/settings/api to .env and restart.",
         )
     url, state = await parts.athletes.begin_consent(
         force=force not in (None, "", "0"),
-        operator_may_see=None if _is_led(request) else SHARES.get(share or ""),
+        operator_may_see=None if _is_cross_site(request) else SHARES.get(share or ""),
     )
     cookie = _cookie(parts.options, sign(parts.options, "consent", state), CONSENT_WITHIN)
     return Redirect(url, status_code=303, cookies=[cookie])
 
 
-def _is_led(request: Request[Any, Any, Any]) -> bool:
+def _is_cross_site(request: Request[Any, Any, Any]) -> bool:
     return request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
 
 
@@ -75,26 +77,27 @@ async def callback(
     scope_: GrantedScope = None,
     error: Text = None,
 ) -> Response[Any]:
-    """Strava sends the browser back here. Whatever comes of it, the cookie has done its work."""
+    """Handle the browser's return from Strava. The state's cookie ends in any case."""
     bound = request.cookies.get(COOKIE, "")
     try:
         consent = await _redeemed(parts, state_, bound) if state_ else None
         if consent is None:
             response = _page(
                 400,
-                "This link cannot be used",
-                "It was used before, is more than an hour old, or was opened in another browser than the "
-                "one that asked for it.",
+                "This link is not valid",
+                "It was used before, is more than an hour old, or was opened in another browser.",
             )
         elif error is not None:
             response = _refused(error)
         elif not code:
-            response = _page(400, "Strava sent no code", "The answer from Strava was not complete.")
+            response = _page(400, "Strava sent no code", "The response from Strava was incomplete.")
         else:
             response = await _exchange(request, parts, code, scope_, consent)
     except StorageUnavailable as problem:
         log.error("connect_not_stored", error=str(problem))
-        response = _page(503, "Not connected", "The database does not answer. Nothing was stored: try again.")
+        response = _page(
+            503, "Not connected", "The database is not available. Nothing was stored. Try again."
+        )
     response.cookies.append(_cookie(parts.options, "", timedelta()))
     return response
 
@@ -110,10 +113,10 @@ def _refused(error: str) -> Response[Any]:
     if error == "access_denied":
         return _page(
             200,
-            "You said no at Strava",
-            "Nothing was connected, and nothing was stored. If that was a mistake, try again.",
+            "You declined at Strava",
+            "Nothing was stored. Try again if this was a mistake.",
         )
-    return _page(400, "Strava did not agree", "Strava answered with an error. Nothing was stored.")
+    return _page(400, "Strava reported an error", "Nothing was stored.")
 
 
 async def _exchange(
@@ -133,9 +136,9 @@ async def _exchange(
 
 
 def _signed_in(request: Request[Any, Any, Any], parts: WebParts, athlete_id: int) -> Cookie:
-    """Strava has just said who this is; an operator stays one."""
-    held = read_session(parts.options, request.cookies.get(SESSION, ""), parts.clock.now())
-    return session_cookie(parts.options, Session(held.is_operator, athlete_id), parts.clock.now())
+    """Return the session of the athlete; an operator stays signed in as operator, too."""
+    current = read_session(parts.options, request.cookies.get(SESSION, ""), parts.clock.now())
+    return session_cookie(parts.options, Session(current.is_operator, athlete_id), parts.clock.now())
 
 
 def _failed(problem: StravaError) -> Response[Any]:
@@ -144,36 +147,36 @@ def _failed(problem: StravaError) -> Response[Any]:
     if isinstance(problem, AppInactive):
         return _page(
             502,
-            "Strava has switched this application off",
-            "Strava asks the owner of an application to have a paid subscription. Whoever runs this: see "
+            "Strava has disabled this application",
+            "Strava requires a paid subscription of the application's owner. Operators: see "
             "https://www.strava.com/settings/api. Until then nobody can connect. Nothing was stored.",
         )
     if isinstance(problem, ApiError) and any(fault.resource == "Application" for fault in problem.faults):
         return _page(
             502,
-            "Strava does not accept this application",
-            "Whoever runs this: STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not those of "
+            "Strava rejected this application",
+            "Operators: STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET do not match "
             "https://www.strava.com/settings/api. Nothing was stored.",
         )
     if isinstance(problem, PermanentError):
         return _page(
             400,
-            "Strava does not accept this code",
-            "It was used before, or is too old. Nothing was stored: start again.",
+            "Strava rejected the code",
+            "It was used before or has expired. Nothing was stored. Try again.",
         )
-    return _page(502, "Strava does not answer", "Nothing was stored: try again in a few minutes.")
+    return _page(502, "Strava does not respond", "Nothing was stored. Please try again in a few minutes.")
 
 
 def _seats_full() -> Response[Any]:
     return _page(
         403,
         "All seats are taken",
-        "Strava allows every application a number of connected athletes, and this one has reached it. "
+        "Strava limits the number of connected athletes, and this application has reached its limit. "
         "Nothing was stored.",
-        "Whoever runs this: a new application has 1 seat. You can raise that to 10 yourself at "
-        "https://www.strava.com/settings/api; for more, Strava reviews the application.",
-        "An athlete who is disconnected gives the seat back: feedzone athletes list shows who has one, and "
-        "feedzone athletes disconnect frees it.",
+        "Operators: a new application has 1 seat. Raise it to 10 at https://www.strava.com/settings/api; "
+        "for more, Strava reviews the application.",
+        "Disconnecting an athlete frees a seat: feedzone athletes list shows the connected athletes, "
+        "feedzone athletes disconnect frees a seat.",
     )
 
 

@@ -1,53 +1,54 @@
-"""Guessing a password takes longer than anyone has."""
+"""Limit wrong passwords, so that guessing one takes longer than anyone has."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from datetime import datetime, timedelta
+from collections import OrderedDict
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
 
 from ...ports import Clock
 
-FAILURES = 10
-WITHIN = timedelta(minutes=1)
-"""After FAILURES wrong passwords WITHIN this time, an address is refused until they are older than that."""
+PER_ADDRESS = RateLimitItemPerMinute(10, namespace="address")
+"""Wrong passwords in a minute after which an address is refused until the minute is over."""
 
-ALL_FAILURES = 100
-"""After so many from wherever, only addresses that have signed in before are heard: many guess together."""
+IN_TOTAL = RateLimitItemPerMinute(100, namespace="total")
+"""The same for all addresses together, against guessers who share the work. It does not refuse addresses
+that have signed in before: the operator must not be locked out.
+"""
 
-ADDRESSES = 1000
-"""How many addresses are remembered."""
+MAX_KNOWN_ADDRESSES = 1000
 
 
 class Throttle:
-    """Counts failures, by address and in all, in this process."""
+    """Counts wrong passwords in this process, per address and in total.
+
+    The window is fixed: the moving window of `limits` keeps an entry in memory for each address forever.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._failures: OrderedDict[str, deque[datetime]] = OrderedDict()
-        self._all: deque[datetime] = deque(maxlen=ALL_FAILURES)
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._signed_in: OrderedDict[str, None] = OrderedDict()
 
     def wait_s(self, address: str) -> int:
-        """Seconds that this address has to wait before it is heard again; 0 when it need not."""
-        own = self._wait(self._failures.get(address, deque()), FAILURES)
-        return own or (0 if address in self._known else self._wait(self._all, ALL_FAILURES))
+        """Return the seconds until this address may try again; 0 if it may now."""
+        if not self._limiter.test(PER_ADDRESS, address):
+            return self._remaining(self._limiter.get_window_stats(PER_ADDRESS, address).reset_time)
+        if address in self._signed_in or self._limiter.test(IN_TOTAL):
+            return 0
+        return self._remaining(self._limiter.get_window_stats(IN_TOTAL).reset_time)
 
-    def _wait(self, failures: deque[datetime], most: int) -> int:
-        now = self._clock.now()
-        while failures and failures[0] <= now - WITHIN:
-            failures.popleft()
-        return int((failures[0] + WITHIN - now).total_seconds()) + 1 if len(failures) >= most else 0
+    def _remaining(self, reset_time: float) -> int:
+        return max(0, int(reset_time - self._clock.now().timestamp())) + 1
 
     def failed(self, address: str) -> None:
-        now = self._clock.now()
-        self._failures.setdefault(address, deque(maxlen=FAILURES)).append(now)
-        self._failures.move_to_end(address)
-        self._all.append(now)
-        while len(self._failures) > ADDRESSES:
-            self._failures.popitem(last=False)
+        self._limiter.hit(PER_ADDRESS, address)
+        self._limiter.hit(IN_TOTAL)
 
     def succeeded(self, address: str) -> None:
-        self._known[address] = None
-        self._known.move_to_end(address)
-        while len(self._known) > ADDRESSES:
-            self._known.popitem(last=False)
+        self._signed_in[address] = None
+        self._signed_in.move_to_end(address)
+        while len(self._signed_in) > MAX_KNOWN_ADDRESSES:
+            self._signed_in.popitem(last=False)

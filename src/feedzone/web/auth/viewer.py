@@ -1,4 +1,4 @@
-"""Who reads a page, and how they like it: role, time zone, units, theme."""
+"""The viewer of a page: role, time zone, units and theme."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Theme = Literal["auto", "light", "dark"]
 UNITS: tuple[Units, ...] = ("metric", "imperial")
 THEMES: tuple[Theme, ...] = ("auto", "light", "dark")
 ZONE_COOKIE, UNITS_COOKIE, THEME_COOKIE = "feedzone_zone", "feedzone_units", "feedzone_theme"
-KEPT_S = 365 * 86_400
+COOKIE_LIFETIME_S = 365 * 86_400
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Hashable: two readers who are equal see the same."""
+    """Hashable, because equal viewers share a rendering."""
 
     is_operator: bool = False
     athlete_id: int | None = None
@@ -36,19 +36,19 @@ class Viewer:
         return ZoneInfo(self.zone)
 
 
-def reader(cookies: dict[str, str], *, is_operator: bool, athlete_id: int | None, signed_in: bool) -> Viewer:
-    """What the cookies say; what they say wrongly is passed over."""
-    units = next((one for one in UNITS if one == cookies.get(UNITS_COOKIE)), UNITS[0])
-    theme = next((one for one in THEMES if one == cookies.get(THEME_COOKIE)), THEMES[0])
+def viewer(cookies: dict[str, str], *, is_operator: bool, athlete_id: int | None, signed_in: bool) -> Viewer:
+    """Return a viewer with the preferences in the cookies; invalid ones get the default."""
+    units = next((units for units in UNITS if units == cookies.get(UNITS_COOKIE)), UNITS[0])
+    theme = next((theme for theme in THEMES if theme == cookies.get(THEME_COOKIE)), THEMES[0])
     zone = unquote(cookies.get(ZONE_COOKIE, ""))
-    known = zone if zone in _known_zones() else "UTC"
-    return Viewer(is_operator, athlete_id, signed_in, known, units, theme)
+    valid_zone = zone if zone in _zones() else "UTC"
+    return Viewer(is_operator, athlete_id, signed_in, valid_zone, units, theme)
 
 
 @cache
-def _known_zones() -> frozenset[str]:
+def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-WhoReads = NamedDependency[SkipValidation[Viewer]]
-"""How a handler asks for them: an argument `reader: WhoReads`."""
+CurrentViewer = NamedDependency[SkipValidation[Viewer]]
+"""How a handler gets it: an argument `viewer: CurrentViewer`."""

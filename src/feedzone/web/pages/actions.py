@@ -1,5 +1,6 @@
-"""What an operator can do on the pages. Each answers at once and says what it did; those that remove
-something have said so before, on the page or in the form.
+"""The operator's actions. Each responds at once with what it did.
+
+Actions that remove something state that before, on a confirmation page or in the form.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from ...services.subscription import ForeignSubscription, SubscriptionRefused
 from ..auth.access import operator
 from ..context import Parts
 from ..rendering.filters import CAUSES
-from ..rendering.flash import Notice, is_fragment, local_path, told
+from ..rendering.flash import Notice, is_fragment, local_path, respond
 
-Asked = Request[Any, Any, Any]
+HttpRequest = Request[Any, Any, Any]
 AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 Id = Annotated[UUID, PathParameter()]
 FORM = Body(media_type=RequestEncodingType.URL_ENCODED)
@@ -35,7 +36,7 @@ class SyncForm(Struct, frozen=True):
 
 
 class BackForm(Struct, frozen=True):
-    """`back`: the page that the form stands on."""
+    """`back`: the page with the form."""
 
     back: Short = "/athletes"
 
@@ -53,107 +54,108 @@ class ReplaceForm(Struct, frozen=True):
 
 
 @post("/actions/subscription", status_code=200)
-async def subscribe(request: Asked, parts: Parts, data: Annotated[ReplaceForm, FORM]) -> Response[Any]:
-    """Strava calls back before it answers; the server goes on serving meanwhile."""
+async def subscribe(request: HttpRequest, parts: Parts, data: Annotated[ReplaceForm, FORM]) -> Response[Any]:
+    """Subscribe. Strava calls our webhook before it responds, so this must not block the server."""
     try:
         subscription, created = await parts.subscription.ensure(replace=data.replace == "yes")
     except (ForeignSubscription, SubscriptionRefused, StravaError) as problem:
-        return told(request, Notice(_said(problem), "bad"), "/health")
-    text = "Subscribed: events come from now on" if created else "The subscription was there already"
-    return told(request, Notice(f"{text} (subscription {subscription.id})."), "/health")
+        return respond(request, Notice(_reason(problem), "bad"), "/health")
+    text = "Subscribed to webhooks" if created else "Already subscribed to webhooks"
+    return respond(request, Notice(f"{text} (subscription {subscription.id})."), "/health")
 
 
-def _said(problem: FeedzoneError) -> str:
+def _reason(problem: FeedzoneError) -> str:
     if isinstance(problem, ForeignSubscription):
-        existing = problem.existing
         return (
-            f"Strava delivers this application's events to {existing.callback_url}, and allows "
-            "one subscription. Nothing was changed. "
-            "To take it over from there: feedzone subscription ensure --replace."
+            f"Strava sends this application's webhooks to {problem.existing.callback_url} and allows only "
+            "one subscription. Nothing was changed. To replace it: feedzone subscription ensure --replace."
         )
     if isinstance(problem, SubscriptionRefused):
-        return f"Strava refused. {problem.remedy}"
-    return f"Strava cannot be asked: {problem}"
+        return f"Strava rejected the subscription. {problem.remedy}"
+    return f"Strava is not available: {problem}"
 
 
 @post("/actions/athletes/{athlete_id:int}/sync", status_code=200)
 async def sync(
-    request: Asked, parts: Parts, athlete_id: AthleteId, data: Annotated[SyncForm, FORM]
+    request: HttpRequest, parts: Parts, athlete_id: AthleteId, data: Annotated[SyncForm, FORM]
 ) -> Response[Any]:
     everything = data.history == "all"
     await parts.athletes.sync(athlete_id, everything=everything)
-    span = "whole history is" if everything else f"last {parts.athletes.initial_sync_days} days are"
-    text = f"The {span} being listed; what differs is fetched. {await _name(parts, athlete_id)}"
-    return told(request, Notice(text), local_path(data.back, "/athletes"))
+    days = parts.athletes.initial_sync_days
+    sync_range = "the full history" if everything else f"the last {days} days"
+    text = f"Syncing {sync_range} of {await _name(parts, athlete_id)}."
+    return respond(request, Notice(text), local_path(data.back, "/athletes"))
 
 
 @post("/actions/athletes/{athlete_id:int}/verify", status_code=200)
 async def verify(
-    request: Asked, parts: Parts, athlete_id: AthleteId, data: Annotated[BackForm, FORM]
+    request: HttpRequest, parts: Parts, athlete_id: AthleteId, data: Annotated[BackForm, FORM]
 ) -> Response[Any]:
     await parts.reconciliation.reconcile(athlete_id)
-    text = f"A comparison with Strava is queued. {await _name(parts, athlete_id)}"
-    return told(request, Notice(text), local_path(data.back, "/athletes"))
+    text = f"Check of {await _name(parts, athlete_id)} queued."
+    return respond(request, Notice(text), local_path(data.back, "/athletes"))
 
 
 async def _name(parts: Parts, athlete_id: int) -> str:
-    return f"({(await parts.queries.athletes.names([athlete_id])).get(athlete_id, athlete_id)})"
+    return str((await parts.queries.athletes.names([athlete_id])).get(athlete_id, athlete_id))
 
 
 @post("/actions/athletes/{athlete_id:int}/disconnect", status_code=200)
-async def disconnect(request: Asked, parts: Parts, athlete_id: AthleteId) -> Response[Any]:
+async def disconnect(request: HttpRequest, parts: Parts, athlete_id: AthleteId) -> Response[Any]:
     await parts.athletes.disconnect(athlete_id)
     receipt = (await parts.queries.athletes.receipts(athlete_id))[0]
     rows = count(sum(receipt.counts.values()), "row")
-    text = f"Athlete {athlete_id} is gone: {rows} were removed. The receipt is below; Strava is being told."
-    answer = told(request, Notice(text), "/athletes#receipts")
+    text = (
+        f"Athlete {athlete_id} disconnected: {rows} deleted. The receipt is below. Revoking access at Strava."
+    )
+    response = respond(request, Notice(text), "/athletes#receipts")
     if is_fragment(request):
-        answer.headers["HX-Redirect"] = "/athletes#receipts"
-    return answer
+        response.headers["HX-Redirect"] = "/athletes#receipts"
+    return response
 
 
 @post("/actions/jobs/{job_id:uuid}/retry", status_code=200)
-async def retry(request: Asked, parts: Parts, job_id: Id) -> Response[Any]:
+async def retry(request: HttpRequest, parts: Parts, job_id: Id) -> Response[Any]:
     await parts.dead_letters.retry(str(job_id))
-    return told(request, Notice("It runs again, with all its attempts."), "/failures")
+    return respond(request, Notice("Job queued again."), "/failures")
 
 
 @post("/actions/failures/retry", status_code=200)
-async def retry_alike(request: Asked, parts: Parts, data: Annotated[ClassForm, FORM]) -> Response[Any]:
+async def retry_class(request: HttpRequest, parts: Parts, data: Annotated[ClassForm, FORM]) -> Response[Any]:
     revived = await parts.dead_letters.retry_all(data.error_class or None)
-    alike = f' of "{CAUSES[data.error_class][0]}"' if data.error_class in CAUSES else ""
-    text = f"{count(revived, 'job')}{alike} will run again."
-    return told(request, Notice(text), "/failures")
+    cause = f' with "{CAUSES[data.error_class][0]}"' if data.error_class in CAUSES else ""
+    text = f"{count(revived, 'job')}{cause} queued again."
+    return respond(request, Notice(text), "/failures")
 
 
 @post("/actions/jobs/{job_id:uuid}/discard", status_code=200)
 async def discard(
-    request: Asked, parts: Parts, job_id: Id, data: Annotated[ReasonForm, FORM]
+    request: HttpRequest, parts: Parts, job_id: Id, data: Annotated[ReasonForm, FORM]
 ) -> Response[Any]:
     await parts.dead_letters.discard(str(job_id), data.reason)
-    minute = duration(UNDO_FOR.total_seconds())
-    text = f"Discarded; its events keep the reason. For {minute} you can take that back."
-    return told(request, Notice(text, undo=f"/actions/jobs/{job_id}/restore"), "/failures")
+    undo_time = duration(UNDO_FOR.total_seconds())
+    text = f"Job discarded; its events keep the reason. You can undo this for {undo_time}."
+    return respond(request, Notice(text, undo=f"/actions/jobs/{job_id}/restore"), "/failures")
 
 
 @post("/actions/jobs/{job_id:uuid}/restore", status_code=200)
-async def restore(request: Asked, parts: Parts, job_id: Id) -> Response[Any]:
+async def restore(request: HttpRequest, parts: Parts, job_id: Id) -> Response[Any]:
     if await parts.dead_letters.restore(str(job_id)):
-        return told(request, Notice("It is back among the failures."), "/failures")
-    return told(request, Notice("It is too late to take that back.", "warn"), "/failures")
+        return respond(request, Notice("Job restored."), "/failures")
+    return respond(request, Notice("It is too late to undo this.", "warn"), "/failures")
 
 
 @post("/actions/conflicts/{conflict_id:uuid}/{answer:str}", status_code=200)
-async def decide(request: Asked, parts: Parts, conflict_id: Id, answer: FromPath[str]) -> Response[Any]:
+async def decide(request: HttpRequest, parts: Parts, conflict_id: Id, answer: FromPath[str]) -> Response[Any]:
     if answer not in ("accept", "dismiss"):
         return Redirect("/failures#questions", status_code=303)
-    asked = await parts.reconciliation.resolve(str(conflict_id), accept=answer == "accept")
+    checked = await parts.reconciliation.resolve(str(conflict_id), accept=answer == "accept")
     text = (
-        f"Each of {count(asked, 'activity', 'activities')} is asked for; those that Strava denies go."
+        f"Checking {count(checked, 'activity', 'activities')}; those that Strava no longer has are deleted."
         if answer == "accept"
-        else "They stay, and you will not be asked about them again."
+        else "Activities kept. You will not be asked about them again."
     )
-    return told(request, Notice(text), "/failures")
+    return respond(request, Notice(text), "/failures")
 
 
 def actions_router() -> Router:
@@ -165,7 +167,7 @@ def actions_router() -> Router:
             verify,
             disconnect,
             retry,
-            retry_alike,
+            retry_class,
             discard,
             restore,
             decide,

@@ -1,7 +1,7 @@
-"""The page of an activity: its track and curves, what is known of it, and everything that became of it.
+"""The page of an activity: track, curves, details and history.
 
-An athlete's data is for that athlete (access.sees). Who runs the installation always sees how an activity
-fares, and of what it says nothing without the athlete's consent.
+Operators always see the sync status of an activity; its contents only with the athlete's consent
+(access.can_view).
 """
 
 from __future__ import annotations
@@ -16,77 +16,77 @@ from ...domain.track import Point, decode_polyline
 from ...errors import InvalidInput, NotFound
 from ...queries.activity_history import ActivityHistory
 from ...services.conditions import spent_windows
-from ..auth.access import member, sees
-from ..auth.viewer import Viewer, WhoReads
+from ..auth.access import can_view, member
+from ..auth.viewer import CurrentViewer, Viewer
 from ..context import Parts, WebParts
 from ..rendering import activity_stats
-from ..rendering.activity_timeline import story
-from ..rendering.charts import Plot, plot, ranges, sketch
-from ..rendering.flash import Notice, told
+from ..rendering.activity_timeline import timeline
+from ..rendering.charts import Plot, plot, ranges, track_svg
+from ..rendering.flash import Notice, respond
+from ..rendering.page_renderer import Renderer
 from ..rendering.units import measures
-from .operator import Shows
 
-Asked = Request[Any, Any, Any]
+HttpRequest = Request[Any, Any, Any]
 ActivityId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 
 
-async def _file(parts: WebParts, reader: Viewer, activity_id: int) -> ActivityHistory:
-    """Raises NotFound, also for what is somebody else's: whether it exists is nobody's business."""
+async def _file(parts: WebParts, viewer: Viewer, activity_id: int) -> ActivityHistory:
+    """Raise NotFound also for another athlete's activity: its existence is private, too."""
     file = await parts.queries.activity_history.get(activity_id)
-    if file is None or not (reader.is_operator or reader.athlete_id == file.athlete_id):
-        raise NotFound(f"there is no activity {activity_id} here")
+    if file is None or not (viewer.is_operator or viewer.athlete_id == file.athlete_id):
+        raise NotFound(f"activity {activity_id} does not exist")
     return file
 
 
 @get("/activities/{activity_id:int}")
 async def activity(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, activity_id: ActivityId
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer, activity_id: ActivityId
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        file = await _file(parts, reader, activity_id)
-        open_to = sees(parts.options, reader, file)
-        one = file.activity
-        told = measures(reader.units, one.sport_type if open_to and one else None)
+        file = await _file(parts, viewer, activity_id)
+        is_visible = can_view(parts.options, viewer, file)
+        activity = file.activity
+        units = measures(viewer.units, activity.sport_type if is_visible and activity else None)
         common = {
             "file": file,
-            "open_to": open_to,
-            "is_own": reader.athlete_id == file.athlete_id,
-            "story": story(file, told, parts.clock.now(), open_to=open_to),
-            "next_look": min((job.due_at for job in file.jobs if job.state == "queued"), default=None),
+            "is_visible": is_visible,
+            "is_own": viewer.athlete_id == file.athlete_id,
+            "timeline": timeline(file, units, parts.clock.now(), show_values=is_visible),
+            "next_fetch": min((job.due_at for job in file.jobs if job.state == "queued"), default=None),
         }
-        if one is None or not open_to or file.is_deleted:
-            return common | {"one": None}
-        return common | await _contents(parts, reader, file)
+        if activity is None or not is_visible or file.is_deleted:
+            return common | {"activity": None}
+        return common | await _contents(parts, viewer, file)
 
-    return await show.page(request, reader, "activity", "Activity", load, bundle="activity")
+    return await renderer.page(request, viewer, "activity", "Activity", load, bundle="activity")
 
 
-async def _contents(parts: WebParts, reader: Viewer, file: ActivityHistory) -> dict[str, Any]:
-    one = file.activity
-    assert one is not None
-    told = measures(reader.units, one.sport_type)
+async def _contents(parts: WebParts, viewer: Viewer, file: ActivityHistory) -> dict[str, Any]:
+    activity = file.activity
+    assert activity is not None
+    units = measures(viewer.units, activity.sport_type)
     drawn, problem = await _drawn(parts, file.id)
     track = _track(file, drawn)
     version = file.streams.version if drawn is not None and file.streams else "none"
     return {
-        "one": one,
-        "started": activity_stats.started(one),
-        "headline": activity_stats.headline(one, told),
-        "figures": activity_stats.figures(one, told),
-        "about": activity_stats.about(file, one),
-        "laps": activity_stats.laps(file, told),
-        "splits": activity_stats.splits(file, told, reader.units),
-        "units": told,
-        "sketch": sketch(track),
-        "ranges": ranges(drawn, told, one) if drawn is not None else [],
+        "activity": activity,
+        "started": activity_stats.started(activity),
+        "headline": activity_stats.headline(activity, units),
+        "details": activity_stats.details(activity, units),
+        "about": activity_stats.about(file, activity),
+        "laps": activity_stats.laps(file, units),
+        "splits": activity_stats.splits(file, units, viewer.units),
+        "units": units,
+        "track_svg": track_svg(track),
+        "ranges": ranges(drawn, units, activity) if drawn is not None else [],
         "axes": [name for name in AXES if drawn is not None and name in drawn.axes],
-        "version": f"{version}-{len(track)}-{reader.units}",
+        "version": f"{version}-{len(track)}-{viewer.units}",
         "problem": problem,
     }
 
 
 async def _drawn(parts: WebParts, activity_id: int) -> tuple[Curves | None, str]:
-    """Streams that cannot be read are said to be so; the page is there all the same."""
+    """Return the curves, or the reason why the streams are unreadable: the page works without them."""
     try:
         return await parts.queries.activity_history.curves(activity_id), ""
     except InvalidInput as problem:
@@ -94,38 +94,38 @@ async def _drawn(parts: WebParts, activity_id: int) -> tuple[Curves | None, str]
 
 
 def _track(file: ActivityHistory, drawn: Curves | None) -> list[Point]:
-    """Where it led: as recorded, else as Strava sketched it."""
+    """Return the recorded track, else the simplified one in Strava's summary."""
     recorded = [point for point in drawn.track if point] if drawn is not None else []
     summary = file.activity.summary_polyline if file.activity else None
     return recorded or decode_polyline(file.parts.polyline or summary)
 
 
 @get("/activities/{activity_id:int}/curves")
-async def curves(parts: Parts, reader: WhoReads, activity_id: ActivityId) -> Plot:
-    """What the page's script draws, in the reader's units."""
-    file = await _file(parts, reader, activity_id)
-    if not sees(parts.options, reader, file) or file.activity is None or file.is_deleted:
-        raise NotFound(f"there are no curves of activity {activity_id} here")
+async def curves(parts: Parts, viewer: CurrentViewer, activity_id: ActivityId) -> Plot:
+    """Return the data that the page's script draws, in the viewer's units."""
+    file = await _file(parts, viewer, activity_id)
+    if not can_view(parts.options, viewer, file) or file.activity is None or file.is_deleted:
+        raise NotFound(f"activity {activity_id} has no curves")
     drawn = await parts.queries.activity_history.curves(activity_id)
-    found = plot(drawn or Curves(0, {}, {}, []), measures(reader.units, file.activity.sport_type))
-    return found if any(found.track) else Plot(found.axes, found.curves, list(_track(file, drawn)))
+    curves = plot(drawn or Curves(0, {}, {}, []), measures(viewer.units, file.activity.sport_type))
+    return curves if any(curves.track) else Plot(curves.axes, curves.curves, list(_track(file, drawn)))
 
 
 @post("/activities/{activity_id:int}/refresh", status_code=200)
-async def refresh(request: Asked, parts: Parts, reader: WhoReads, activity_id: ActivityId) -> Response[Any]:
-    """Answers at once: the job goes before all but events, and the page shows what it brings."""
-    file = await _file(parts, reader, activity_id)
+async def refresh(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, activity_id: ActivityId
+) -> Response[Any]:
+    """Queue a fetch and respond at once. Only webhook events go first; the page shows the result live."""
+    file = await _file(parts, viewer, activity_id)
     back = f"/activities/{activity_id}"
     if file.athlete_status != "active":
-        text = f"Strava cannot be asked: {file.athlete} must connect again first. Nothing was changed."
-        return told(request, Notice(text, "warn"), back)
+        text = f"Cannot fetch: {file.athlete} must reconnect first. Nothing was changed."
+        return respond(request, Notice(text, "warn"), back)
     await parts.athletes.refresh_activity(activity_id)
-    what = "whether it is back" if file.is_deleted else "for it"
-    spent = spent_windows(await parts.queries.quota.windows())
-    text = f"Strava is asked {what} now; what comes is shown here by itself."
-    if spent:
-        text = f"The rate limit is spent: Strava is asked {what} as soon as there is room, by itself."
-    return told(request, Notice(text), back)
+    text = "Fetching from Strava. The page updates automatically."
+    if spent_windows(await parts.queries.quota.windows()):
+        text = "Queued: the rate limit is reached. The fetch starts automatically when the limit resets."
+    return respond(request, Notice(text), back)
 
 
 def activity_router() -> Router:

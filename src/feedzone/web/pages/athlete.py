@@ -1,4 +1,7 @@
-"""The page of an athlete: for the operator, who sees of it what the athlete agreed to (own.py: their own)."""
+"""The page of an athlete for the operator.
+
+Without the athlete's consent it shows only the sync status. The athlete's own page is in me.py.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +18,25 @@ from litestar.params import PathParameter, QueryParameter, SkipValidation
 from ...errors import InvalidInput
 from ...queries.athletes import Athlete
 from ...queries.calendar import YEARS, CalendarFilter
-from ..auth.access import operator, sees
+from ..auth.access import can_view, operator
 from ..auth.scopes import scopes
-from ..auth.viewer import Viewer, WhoReads
+from ..auth.viewer import CurrentViewer, Viewer
 from ..context import Parts, WebParts
-from ..rendering.pages import Show
+from ..rendering.page_renderer import Renderer
 
-Asked = Request[Any, Any, Any]
-Shows = NamedDependency[SkipValidation[Show]]
+HttpRequest = Request[Any, Any, Any]
 AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
-DiaryWanted = NamedDependency[SkipValidation[CalendarFilter]]
-"""How a handler asks for what a reader looks for: an argument `wanted: DiaryWanted`."""
+RequestedFilter = NamedDependency[SkipValidation[CalendarFilter]]
+"""How a handler gets the filter in the address: an argument `calendar_filter: RequestedFilter`."""
 
 Year = Annotated[int | None, QueryParameter(ge=YEARS[0], le=YEARS[1])]
 Text = Annotated[str, QueryParameter(max_length=100)]
-# `state` is a word of Litestar's: as an argument it would be the application's.
+# Litestar reserves the argument name `state` for the application's.
 OfState = Annotated[Literal["", "synced", "pending", "failed"], QueryParameter(name="state")]
 Cursor = Annotated[str | None, QueryParameter(max_length=200)]
 
 
-def wanted(
+def calendar_filter(
     year: Year = None,
     on: Text = "",
     q: Text = "",
@@ -42,8 +44,8 @@ def wanted(
     state_: OfState = "",
     cursor: Cursor = None,
 ) -> CalendarFilter:
-    """What stands in the address: `on` is a month (2026-11) or a day (2026-11-03)."""
-    # PostgreSQL refuses U+0000 even in a question; nothing has such a name.
+    """Return the filter in the address: `on` is a month (2026-11) or a day (2026-11-03)."""
+    # PostgreSQL rejects U+0000 even as a parameter, and no name contains it.
     search, sport_type = (text.replace("\x00", "").strip() for text in (q, sport))
     return CalendarFilter(
         year, _between(on) if on else None, search, sport_type or None, state_ or None, cursor
@@ -59,27 +61,32 @@ def _between(on: str) -> tuple[date, date]:
             return first, first if day else date(year, month, monthrange(year, month)[1])
     except ValueError:
         pass
-    raise InvalidInput("on: takes a month (2026-11) or a day (2026-11-03)")
+    raise InvalidInput("on: must be a month (2026-11) or a day (2026-11-03)")
 
 
 class Links:
-    """Addresses of the same page with something else looked for."""
+    """Builds addresses of the same page with another filter."""
 
     def __init__(self, base: str, query: dict[str, str]) -> None:
         self.base = base
         self.query = {name: value for name, value in query.items() if value and name != "cursor"}
 
     def to(self, anchor: str = "", **changes: object) -> str:
-        """`changes`: None leaves something out."""
+        """Return the address with `changes` to the query; None removes a parameter."""
         query = {name: value for name, value in {**self.query, **changes}.items() if value is not None}
         return f"{self.base}{'?' if query else ''}{urlencode(query)}{'#' if anchor else ''}{anchor}"
 
 
-async def page_of(
-    request: Asked, parts: WebParts, reader: Viewer, athlete: Athlete, wanted: CalendarFilter, base: str
+async def athlete_context(
+    request: HttpRequest,
+    parts: WebParts,
+    viewer: Viewer,
+    athlete: Athlete,
+    calendar_filter: CalendarFilter,
+    base: str,
 ) -> dict[str, Any]:
-    """What the page shows of an athlete: to who may see it, the diary; to others, how many are where."""
-    shown: dict[str, Any] = {
+    """Return the page's context: the calendar if the viewer may see it, else only counts by status."""
+    context: dict[str, Any] = {
         "athlete": athlete,
         "scopes": scopes(athlete.scopes),
         "base": base,
@@ -88,36 +95,43 @@ async def page_of(
         "receipts": [],
     }
     if athlete.status == "deauthorized":
-        shown["receipts"] = (await parts.queries.athletes.receipts(athlete.id))[:3]
-    elif not sees(parts.options, reader, athlete):
-        shown["by_state"] = await parts.queries.activities.counts_by_status(athlete.id)
+        context["receipts"] = (await parts.queries.athletes.receipts(athlete.id))[:3]
+    elif not can_view(parts.options, viewer, athlete):
+        context["by_state"] = await parts.queries.activities.counts_by_status(athlete.id)
     else:
-        today = parts.clock.now().astimezone(reader.tz).date()
+        today = parts.clock.now().astimezone(viewer.tz).date()
         query = dict(request.query_params)
-        shown |= {
-            "diary": await parts.queries.calendar.get(athlete.id, wanted, today),
-            "wanted": wanted,
+        context |= {
+            "diary": await parts.queries.calendar.get(athlete.id, calendar_filter, today),
+            "calendar_filter": calendar_filter,
             "today": today,
             "links": Links(base, query),
             "on": query.get("on", ""),
         }
-    return shown
+    return context
 
 
 @get("/athletes/{athlete_id:int}")
 async def athlete(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, athlete_id: AthleteId, wanted: DiaryWanted
+    request: HttpRequest,
+    parts: Parts,
+    viewer: CurrentViewer,
+    renderer: Renderer,
+    athlete_id: AthleteId,
+    calendar_filter: RequestedFilter,
 ) -> Response[Any]:
     name = (await parts.queries.athletes.names([athlete_id])).get(athlete_id, "Athlete")
 
     async def load() -> dict[str, Any]:
-        one = await parts.queries.athletes.get(athlete_id)  # raises NotFound
-        return await page_of(request, parts, reader, one, wanted, f"/athletes/{athlete_id}") | {
+        profile = await parts.queries.athletes.get(athlete_id)  # raises NotFound
+        return await athlete_context(
+            request, parts, viewer, profile, calendar_filter, f"/athletes/{athlete_id}"
+        ) | {
             "seats": await parts.queries.status.seats(),
             "reconnect": f"{parts.options.connect_url}?force=1",
         }
 
-    return await show.page(request, reader, "athlete", name, load)
+    return await renderer.page(request, viewer, "athlete", name, load)
 
 
 def athlete_router() -> Router:
@@ -125,11 +139,11 @@ def athlete_router() -> Router:
         "/",
         route_handlers=[athlete],
         opt=operator(),
-        dependencies=looking(),
+        dependencies=filter_dependency(),
         include_in_schema=False,
     )
 
 
-def looking() -> dict[str, Provide]:
-    """What a router needs whose handlers ask for `wanted`."""
-    return {"wanted": Provide(wanted, sync_to_thread=False)}
+def filter_dependency() -> dict[str, Provide]:
+    """Return the dependency of routers with handlers that take a `calendar_filter`."""
+    return {"calendar_filter": Provide(calendar_filter, sync_to_thread=False)}

@@ -1,6 +1,6 @@
-"""An athlete's own page: state and controls of their own data, and of nobody else's.
+"""An athlete's own page: the status of their data, and what they can do with it.
 
-Who has just consented at Strava is signed in as that athlete; `/connect` is also the way to sign in again.
+Connecting at Strava signs an athlete in; `/connect` is also how they sign in again.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from ...domain.wording import count
 from ...errors import InvalidInput, NotFound
 from ...queries.export import zipped
 from ..auth.access import athlete
-from ..auth.viewer import Viewer, WhoReads
+from ..auth.viewer import CurrentViewer, Viewer
 from ..context import Parts
-from ..rendering.flash import Notice, is_fragment, local_path, told
-from .athlete import DiaryWanted, Shows, looking, page_of
+from ..rendering.flash import Notice, is_fragment, local_path, respond
+from ..rendering.page_renderer import Renderer
+from .athlete import RequestedFilter, athlete_context, filter_dependency
 
-Asked = Request[Any, Any, Any]
+HttpRequest = Request[Any, Any, Any]
 FORM = Body(media_type=RequestEncodingType.URL_ENCODED)
 Short = Annotated[str, Meta(max_length=500)]
 
@@ -33,105 +34,108 @@ class SyncForm(Struct, frozen=True):
 
 
 class SharingForm(Struct, frozen=True):
-    """`share`: yes or no."""
+    """`share`: `yes` or `no`."""
 
     share: Short = ""
     back: Short = "/me"
 
 
-def own(reader: Viewer) -> int:
-    """Whose page this is. The rule of access lets nobody in of whom that is not known."""
-    if reader.athlete_id is None:
-        raise NotFound("nobody has signed in with Strava")
-    return reader.athlete_id
+def own_id(viewer: Viewer) -> int:
+    """Return the signed-in athlete's id. The access rule guarantees that there is one."""
+    if viewer.athlete_id is None:
+        raise NotFound("sign in with Strava first")
+    return viewer.athlete_id
 
 
 @get("/me")
 async def me(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, wanted: DiaryWanted
+    request: HttpRequest,
+    parts: Parts,
+    viewer: CurrentViewer,
+    renderer: Renderer,
+    calendar_filter: RequestedFilter,
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        mine = await parts.queries.athletes.get(own(reader))
-        return await page_of(request, parts, reader, mine, wanted, "/me")
+        own = await parts.queries.athletes.get(own_id(viewer))
+        return await athlete_context(request, parts, viewer, own, calendar_filter, "/me")
 
-    return await show.page(request, reader, "me", "Your data", load)
+    return await renderer.page(request, viewer, "me", "Your data", load)
 
 
 @get("/me/disconnect")
-async def leave(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
-    """What disconnecting will do, before it does it."""
+async def confirm_disconnect(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
+) -> Response[Any]:
+    """Show what disconnecting deletes, and ask for confirmation."""
 
     async def load() -> dict[str, Any]:
-        leaves = await parts.queries.athletes.disconnect_preview(own(reader))
-        if leaves.athlete.status == "deauthorized":
+        preview = await parts.queries.athletes.disconnect_preview(own_id(viewer))
+        if preview.athlete.status == "deauthorized":
             raise NotFound("you are not connected")
-        return {"leaving": leaves, "action": "/me/disconnect", "back": "/me", "is_own": True}
+        return {"preview": preview, "action": "/me/disconnect", "back": "/me", "is_own": True}
 
-    return await show.page(request, reader, "disconnect", "Disconnect", load, is_live=False)
+    return await renderer.page(request, viewer, "disconnect", "Disconnect", load, is_live=False)
 
 
 @get("/me/download")
-async def download(parts: Parts, reader: WhoReads) -> Response[Any]:
-    """Everything that is kept of the athlete, as an archive that is sent while it is being made."""
-    mine = await parts.queries.athletes.get(own(reader))
-    if mine.status == "deauthorized":
-        raise NotFound("you are not connected: nothing of yours is kept here")
+async def download(parts: Parts, viewer: CurrentViewer) -> Response[Any]:
+    """Send all data of the athlete as an archive, built while it is sent."""
+    own = await parts.queries.athletes.get(own_id(viewer))
+    if own.status == "deauthorized":
+        raise NotFound("you are not connected, so there is no data to download")
     now = parts.clock.now()
-    archive = zipped(parts.queries.export.pieces(mine.id), now)
-    name = f"feedzone-{mine.id}-{now:%Y-%m-%d}.zip"
+    archive = zipped(parts.queries.export.pieces(own.id), now)
+    name = f"feedzone-{own.id}-{now:%Y-%m-%d}.zip"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Stream(archive, media_type="application/zip", headers=headers)
 
 
 @post("/me/sync", status_code=200)
 async def sync(
-    request: Asked, parts: Parts, reader: WhoReads, data: Annotated[SyncForm, FORM]
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, data: Annotated[SyncForm, FORM]
 ) -> Response[Any]:
     everything = data.history == "all"
-    await parts.athletes.sync(own(reader), everything=everything)
+    await parts.athletes.sync(own_id(viewer), everything=everything)
     days = parts.athletes.initial_sync_days
-    span = "Your whole history is" if everything else f"Your last {days} days are"
-    return told(
-        request, Notice(f"{span} being listed; what differs is fetched."), local_path(data.back, "/me")
-    )
+    sync_range = "your full history" if everything else f"your last {days} days"
+    return respond(request, Notice(f"Syncing {sync_range}."), local_path(data.back, "/me"))
 
 
 @post("/me/verify", status_code=200)
-async def verify(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
-    await parts.reconciliation.reconcile(own(reader))
-    return told(request, Notice("A comparison with Strava is queued."), "/me")
+async def verify(request: HttpRequest, parts: Parts, viewer: CurrentViewer) -> Response[Any]:
+    await parts.reconciliation.reconcile(own_id(viewer))
+    return respond(request, Notice("Check queued."), "/me")
 
 
 @post("/me/sharing", status_code=200)
 async def sharing(
-    request: Asked, parts: Parts, reader: WhoReads, data: Annotated[SharingForm, FORM]
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, data: Annotated[SharingForm, FORM]
 ) -> Response[Any]:
     if data.share not in ("yes", "no"):
-        raise InvalidInput("share: takes yes or no")
+        raise InvalidInput("share: must be yes or no")
     allowed = data.share == "yes"
-    await parts.athletes.let_operator_see(own(reader), allowed)
-    can = "can see your activities from now on" if allowed else "does not see your activities any more"
-    return told(request, Notice(f"The operator {can}."), local_path(data.back, "/me"))
+    await parts.athletes.let_operator_see(own_id(viewer), allowed)
+    can = "can now see" if allowed else "can no longer see"
+    return respond(request, Notice(f"The operator {can} your activities."), local_path(data.back, "/me"))
 
 
 @post("/me/disconnect", status_code=200)
-async def left(request: Asked, parts: Parts, reader: WhoReads) -> Response[Any]:
-    await parts.athletes.disconnect(own(reader))
-    receipt = (await parts.queries.athletes.receipts(own(reader)))[0]
+async def disconnect(request: HttpRequest, parts: Parts, viewer: CurrentViewer) -> Response[Any]:
+    await parts.athletes.disconnect(own_id(viewer))
+    receipt = (await parts.queries.athletes.receipts(own_id(viewer)))[0]
     rows = count(sum(receipt.counts.values()), "row")
-    answer = told(
-        request, Notice(f"You are disconnected: {rows} were removed, and Strava is being told."), "/me"
-    )
+    text = f"You are disconnected: {rows} deleted. Revoking access at Strava."
+    response = respond(request, Notice(text), "/me")
     if is_fragment(request):
-        answer.headers["HX-Redirect"] = "/me"
-    return answer
+        response.headers["HX-Redirect"] = "/me"
+    return response
 
 
-def own_router() -> Router:
+def me_router() -> Router:
     return Router(
         "/",
-        route_handlers=[me, leave, download, sync, verify, sharing, left],
+        route_handlers=[me, confirm_disconnect, download, sync, verify, sharing, disconnect],
         opt=athlete(),
-        dependencies=looking(),
+        dependencies=filter_dependency(),
         include_in_schema=False,
     )

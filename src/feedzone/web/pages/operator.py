@@ -1,9 +1,10 @@
-"""The pages: each says what it shows, and Show puts it together."""
+"""The operator's pages. Each handler loads its page's context; PageRenderer renders it."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -21,16 +22,23 @@ from ...domain.wording import count
 from ...errors import NotFound
 from ...queries.athletes import AthleteFilter
 from ...queries.dashboard import Overview
-from ...services.conditions import Condition, Remedy, conditions, problems, report_conditions
-from ..auth.access import member, operator, sees
-from ..auth.viewer import WhoReads
+from ...queries.status import Pulse
+from ...services.conditions import (
+    Condition,
+    Remedy,
+    conditions,
+    problems,
+    report_conditions,
+    spent_windows,
+)
+from ..auth.access import can_view, member, operator
+from ..auth.viewer import CurrentViewer
 from ..context import Parts, WebOptions
 from ..rendering.live import Live
-from ..rendering.pages import Show
+from ..rendering.page_renderer import Renderer
 
-Asked = Request[Any, Any, Any]
-Shows = NamedDependency[SkipValidation[Show]]
-LivePages = NamedDependency[SkipValidation[Live]]
+HttpRequest = Request[Any, Any, Any]
+LiveUpdates = NamedDependency[SkipValidation[Live]]
 Cursor = Annotated[str | None, QueryParameter(max_length=200)]
 IdleDays = Annotated[int | None, QueryParameter(ge=1, le=36_500)]
 Quiet = Annotated[bool | None, QueryParameter()]
@@ -38,114 +46,143 @@ OfStatus = Annotated[EventStatus | None, QueryParameter()]
 AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 EventId = Annotated[UUID, PathParameter()]
 
-A_PAGE = 50
-A_PAGE_OF_ATHLETES = 25
+EVENTS_PER_PAGE = 50
+ATHLETES_PER_PAGE = 25
 IDLE_DAYS = 90
-"""Whom the page offers to show alone: a seat at Strava is held for nothing."""
+"""The default of the filter for idle athletes: each one occupies a seat at Strava for nothing."""
 
 STATUSES = ("pending", "processing", "completed", "failed", "ignored")
 SCOPES = tuple(scope for scope in REQUESTED_SCOPES if scope != "read")
 
 
 @get("/")
-async def overview(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+async def overview(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
+) -> Response[Any]:
     async def load() -> dict[str, Any]:
         front = await parts.queries.dashboard.overview()
-        found = problems(conditions(front.pulse, strava_configured=parts.options.strava_configured))
-        steps = setup(front, parts.options)
-        if not front.active and not any(check.level == "bad" for check in found):
-            left = sum(not step[0] for step in steps)
-            said, found = (f"Welcome: {count(left, 'step')} to go.", "live"), []
+        shown = problems(conditions(front.pulse, strava_configured=parts.options.strava_configured))
+        steps = setup_steps(front, parts.options)
+        if not front.active and not any(condition.level == "bad" for condition in shown):
+            left = sum(not step.is_done for step in steps)
+            summary, shown = (f"Welcome: {count(left, 'step')} left.", "live"), []
         else:
-            said = sentence(front, found)
-        return {"front": front, "sentence": said, "troubles": found, "steps": steps}
+            summary = status_summary(front, shown)
+        return {
+            "front": front,
+            "summary": summary,
+            "problems": shown,
+            "steps": steps,
+            "limit_resets_at": limit_resets_at(front.pulse),
+        }
 
-    return await show.page(request, reader, "overview", "Overview", load)
+    return await renderer.page(request, viewer, "overview", "Overview", load)
 
 
-def sentence(front: Overview, found: list[Condition]) -> tuple[str, str]:
-    """One sentence that is true, and its level."""
-    if found:
-        return found[0].text, found[0].level
-    people = count(front.active, "athlete")
+def status_summary(front: Overview, shown: list[Condition]) -> tuple[str, str]:
+    """Return the overview's headline and its level."""
+    if shown:
+        return shown[0].text, shown[0].level
+    athletes = count(front.active, "athlete")
     if front.complete < front.active:
-        return f"{front.complete} of {people} complete; the others are being fetched.", "live"
-    return f"All {people} complete" if front.active > 1 else "Your athlete is complete", "good"
+        return f"{front.complete} of {athletes} synced, the others are syncing.", "live"
+    return f"All {athletes} synced" if front.active > 1 else "Your athlete is synced", "good"
 
 
-def setup(front: Overview, options: WebOptions) -> list[tuple[bool, str, str, Remedy | None]]:
-    """The setup checklist: done, what, how, what does it. Empty when all is done."""
+def limit_resets_at(pulse: Pulse) -> datetime | None:
+    """Return the end of the rate limit windows that are used up; None if there are requests left."""
+    return max((window.ends_at for window in spent_windows(pulse.quota)), default=None)
+
+
+class SetupStep(NamedTuple):
+    """A step of the setup. `remedy`: the link or form that does it."""
+
+    is_done: bool
+    title: str
+    hint: str
+    remedy: Remedy | None = None
+
+
+def setup_steps(front: Overview, options: WebOptions) -> list[SetupStep]:
+    """Return the setup checklist; empty when every step is done."""
     pulse = front.pulse
-    access = "Only people at this machine see these pages; ADMIN_PASSWORD in .env lets you in from elsewhere."
     steps = [
-        (
+        SetupStep(
             options.strava_configured,
-            "A Strava application",
-            "Create one there, put STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET into .env, and restart.",
-            Remedy("Open Strava's settings", "https://www.strava.com/settings/api"),
+            "Strava application",
+            "Create one at Strava, add STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET to .env, and restart.",
+            Remedy("Open Strava settings", "https://www.strava.com/settings/api"),
         ),
-        (bool(options.admin_password) or options.is_local, "Who may look", access, None),
-        (
+        SetupStep(
+            bool(options.admin_password) or options.is_local,
+            "Access to these pages",
+            "Available only on this machine. Set ADMIN_PASSWORD in .env to sign in from other machines.",
+        ),
+        SetupStep(
             pulse.subscription is not None and pulse.subscription.active,
-            "Events from Strava",
-            "With a push subscription activities come within seconds; without, within a quarter of an hour.",
-            Remedy("Subscribe to events", post="/actions/subscription"),
+            "Webhooks from Strava",
+            "With webhooks, activities arrive within seconds; without, within 15 minutes.",
+            Remedy("Subscribe to webhooks", post="/actions/subscription"),
         ),
-        (
+        SetupStep(
             bool(pulse.athletes.get("active")),
-            "A first athlete",
-            "Connect yourself, or send someone the link.",
+            "First athlete",
+            "Connect your own account or send the link to an athlete.",
             Remedy("Connect with Strava", "/join"),
         ),
-        (
+        SetupStep(
             bool(front.latest),
-            "A first activity",
-            "It comes by itself: the last days are fetched as soon as somebody is connected.",
-            None,
+            "First activity",
+            "Starts automatically: recent activities are synced as soon as an athlete connects.",
         ),
     ]
-    return [] if all(done for done, *_ in steps) else steps
+    return [] if all(step.is_done for step in steps) else steps
 
 
 @get("/live")
-async def live(pages: LivePages) -> Response[Any]:
-    """Tells open pages that something changed."""
-    return ServerSentEvent(pages.follow(), retry_duration=2000)
+async def live_stream(live: LiveUpdates) -> Response[Any]:
+    """Notify open pages of changes."""
+    return ServerSentEvent(live.follow(), retry_duration=2000)
 
 
 @get("/athletes")
 async def athletes(
-    request: Asked,
+    request: HttpRequest,
     parts: Parts,
-    reader: WhoReads,
-    show: Shows,
+    viewer: CurrentViewer,
+    renderer: Renderer,
     idle_days: IdleDays = None,
     quiet: Quiet = None,
     cursor: Cursor = None,
 ) -> Response[Any]:
-    which, asked = AthleteFilter(idle_days, quiet), request.query_params
+    athlete_filter, query = AthleteFilter(idle_days, quiet), request.query_params
 
     async def load() -> dict[str, Any]:
-        page = await parts.queries.athletes.page(A_PAGE_OF_ATHLETES, cursor, which)
-        connected = [one for one in page.items if one.status != "deauthorized"]
+        pulse = await parts.queries.status.pulse()
+        page = await parts.queries.athletes.page(ATHLETES_PER_PAGE, cursor, athlete_filter)
+        connected = [athlete for athlete in page.items if athlete.status != "deauthorized"]
         return {
-            "pulse": await parts.queries.status.pulse(),
+            "pulse": pulse,
+            "limit_resets_at": limit_resets_at(pulse),
             "athletes": connected,
-            "which": which,
-            "filter": urlencode({name: asked[name] for name in ("idle_days", "quiet") if name in asked}),
+            "athlete_filter": athlete_filter,
+            "filter": urlencode({name: query[name] for name in ("idle_days", "quiet") if name in query}),
             "idle_days": idle_days or IDLE_DAYS,
-            "missing": {one.id: [s for s in SCOPES if s not in one.scopes] for one in connected},
+            "missing": {
+                athlete.id: [scope for scope in SCOPES if scope not in athlete.scopes]
+                for athlete in connected
+            },
             "next_cursor": page.next_cursor,
             "receipts": (await parts.queries.athletes.receipts())[:10] if cursor is None else [],
             "qr": qr(parts.options.join_url),
         }
 
-    return await show.page(request, reader, "athletes", "Athletes", load)
+    return await renderer.page(request, viewer, "athletes", "Athletes", load)
 
 
 @lru_cache(maxsize=8)
 def qr(address: str) -> str:
-    """A QR code as SVG; black on white whatever the theme, as cameras want it."""
+    """Return a QR code as SVG, black on white in every theme, as cameras need it."""
     code = segno.make(address, error="m")
     return code.svg_inline(
         omitsize=True, border=3, light="#fff", dark="#000", svgclass="qr", title=f"QR code: {address}"
@@ -153,36 +190,36 @@ def qr(address: str) -> str:
 
 
 @get("/athletes/{athlete_id:int}/disconnect")
-async def leaving(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, athlete_id: AthleteId
+async def confirm_disconnect(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer, athlete_id: AthleteId
 ) -> Response[Any]:
-    """What disconnecting will do, before it does it."""
+    """Show what disconnecting deletes, and ask for confirmation."""
 
     async def load() -> dict[str, Any]:
-        leaves = await parts.queries.athletes.disconnect_preview(athlete_id)
-        if leaves.athlete.status == "deauthorized":
+        preview = await parts.queries.athletes.disconnect_preview(athlete_id)
+        if preview.athlete.status == "deauthorized":
             raise NotFound(f"athlete {athlete_id} is not connected")
         return {
-            "leaving": leaves,
+            "preview": preview,
             "action": f"/actions/athletes/{athlete_id}/disconnect",
             "back": "/athletes",
             "is_own": False,
         }
 
-    return await show.page(request, reader, "disconnect", "Disconnect", load, is_live=False)
+    return await renderer.page(request, viewer, "disconnect", "Disconnect", load, is_live=False)
 
 
 @get("/events")
 async def events(
-    request: Asked,
+    request: HttpRequest,
     parts: Parts,
-    reader: WhoReads,
-    show: Shows,
+    viewer: CurrentViewer,
+    renderer: Renderer,
     status: OfStatus = None,
     cursor: Cursor = None,
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        page = await parts.queries.events.summaries(status, cursor, A_PAGE)
+        page = await parts.queries.events.summaries(status, cursor, EVENTS_PER_PAGE)
         return {
             "events": page.items,
             "next_cursor": page.next_cursor,
@@ -191,23 +228,29 @@ async def events(
             "first": cursor is None,
         }
 
-    return await show.page(request, reader, "events", "Events", load)
+    return await renderer.page(request, viewer, "events", "Events", load)
 
 
 @get("/events/{event_id:uuid}")
 async def event(
-    request: Asked, parts: Parts, reader: WhoReads, show: Shows, event_id: EventId
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer, event_id: EventId
 ) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        told = await parts.queries.events.summary(str(event_id))
-        if told is None:
-            raise NotFound(f"there is no event {event_id}")
-        raw = bytes(told.event.event_data).decode()
-        is_own = parts.options.is_local or reader.athlete_id == told.event.owner_id
-        open_to = is_own or (told.activity is not None and sees(parts.options, reader, told.activity))
-        return {"told": told, "raw": pretty(raw if open_to else redacted(raw)), "is_redacted": not open_to}
+        summary = await parts.queries.events.summary(str(event_id))
+        if summary is None:
+            raise NotFound(f"event {event_id} does not exist")
+        raw = bytes(summary.event.event_data).decode()
+        is_own = parts.options.is_local or viewer.athlete_id == summary.event.owner_id
+        is_visible = is_own or (
+            summary.activity is not None and can_view(parts.options, viewer, summary.activity)
+        )
+        return {
+            "summary": summary,
+            "raw": pretty(raw if is_visible else redacted(raw)),
+            "is_redacted": not is_visible,
+        }
 
-    return await show.page(request, reader, "event", "Event", load)
+    return await renderer.page(request, viewer, "event", "Event", load)
 
 
 def pretty(text: str) -> str:
@@ -215,42 +258,46 @@ def pretty(text: str) -> str:
 
 
 @get("/failures")
-async def failures(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+async def failures(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
+) -> Response[Any]:
     async def load() -> dict[str, Any]:
-        questions = await parts.queries.conflicts.open()
+        conflicts = await parts.queries.conflicts.open()
         return {
-            "found": await parts.queries.jobs.failure_groups(),
-            "questions": questions,
-            "names": await parts.queries.athletes.names(one.athlete_id for one in questions),
+            "groups": await parts.queries.jobs.failure_groups(),
+            "conflicts": conflicts,
+            "names": await parts.queries.athletes.names(conflict.athlete_id for conflict in conflicts),
         }
 
-    return await show.page(request, reader, "failures", "Failures", load)
+    return await renderer.page(request, viewer, "failures", "Failures", load)
 
 
 @get("/health")
-async def health(request: Asked, parts: Parts, reader: WhoReads, show: Shows) -> Response[Any]:
+async def health(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer
+) -> Response[Any]:
     async def load() -> dict[str, Any]:
         vitals = await parts.queries.status.health_report()
-        found = report_conditions(vitals, strava_configured=parts.options.strava_configured)
+        checks = report_conditions(vitals, strava_configured=parts.options.strava_configured)
         return {
             "vitals": vitals,
-            "checks": found,
-            "troubles": problems(found),
+            "checks": checks,
+            "problems": problems(checks),
             "version": __version__,
             "reconnect": f"{parts.options.connect_url}?force=1",
         }
 
-    return await show.page(request, reader, "health", "Health", load)
+    return await renderer.page(request, viewer, "health", "Health", load)
 
 
 def pages_router() -> Router:
     return Router(
         "/",
-        route_handlers=[overview, athletes, leaving, events, event, failures, health],
+        route_handlers=[overview, athletes, confirm_disconnect, events, event, failures, health],
         opt=operator(),
         include_in_schema=False,
     )
 
 
 def live_router() -> Router:
-    return Router("/", route_handlers=[live], opt=member(), include_in_schema=False)
+    return Router("/", route_handlers=[live_stream], opt=member(), include_in_schema=False)

@@ -1,1 +1,1 @@
-"""How values and pages look."""
+"""Turn values into pages, text and charts."""

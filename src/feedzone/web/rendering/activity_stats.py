@@ -1,7 +1,8 @@
-"""What an activity's page says of it in figures."""
+"""The figures on an activity's page: headline, details, laps and splits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,93 +13,96 @@ from ..auth.viewer import Units
 from .filters import clock_time
 from .units import Measures
 
+Formatter = Callable[[float | None], str]
+
 VISIBLE = {"everyone": "Everyone", "followers_only": "Followers", "only_me": "Only the athlete"}
 
 
-class Fact(NamedTuple):
+class Stat(NamedTuple):
     label: str
     value: str
 
 
-def headline(one: Activity, told: Measures) -> list[Fact]:
-    """The figures that come first."""
-    pace = "Pace" if told.speed.is_pace else "Speed"
-    return _said(
-        ("Distance", told.distance.text(one.distance) if one.distance else ""),
-        ("Moving time", clock_time(one.moving_time)),
-        (f"Average {pace.lower()}", told.speed.text(one.average_speed) if one.average_speed else ""),
-        ("Elevation gain", told.height.text(one.total_elevation_gain) if one.total_elevation_gain else ""),
-        ("Average heart rate", told.heartrate.text(one.average_heartrate) if one.average_heartrate else ""),
-        ("Average power", told.power.text(one.average_watts) if one.average_watts else ""),
+def headline(activity: Activity, measures: Measures) -> list[Stat]:
+    """Return the figures at the top of the page."""
+    pace = "Pace" if measures.speed.is_pace else "Speed"
+    return _with_values(
+        ("Distance", _text(measures.distance.text, activity.distance)),
+        ("Moving time", clock_time(activity.moving_time)),
+        (f"Average {pace.lower()}", _text(measures.speed.text, activity.average_speed)),
+        ("Elevation gain", _text(measures.height.text, activity.total_elevation_gain)),
+        ("Average heart rate", _text(measures.heartrate.text, activity.average_heartrate)),
+        ("Average power", _text(measures.power.text, activity.average_watts)),
     )
 
 
-def figures(one: Activity, told: Measures) -> list[Fact]:
-    """All others. An average without what it is the average of is not told: the headline has it."""
-    fastest = "Fastest pace" if told.speed.is_pace else "Highest speed"
-    heights = " to ".join(told.height.number(one.elev_low if low else one.elev_high) for low in (True, False))
-    return _said(
-        ("Elapsed time", clock_time(one.elapsed_time)),
-        (fastest, told.speed.text(one.max_speed) if one.max_speed else ""),
-        ("Highest heart rate", told.heartrate.text(one.max_heartrate) if one.max_heartrate else ""),
-        ("Highest power", told.power.text(one.max_watts) if one.max_watts else ""),
-        ("Weighted power", told.power.text(one.weighted_average_watts) if one.weighted_average_watts else ""),
-        ("Average cadence", told.cadence.text(one.average_cadence) if one.average_cadence else ""),
+def details(activity: Activity, measures: Measures) -> list[Stat]:
+    """Return all other figures; the averages of the headline are not repeated."""
+    fastest = "Fastest pace" if measures.speed.is_pace else "Max speed"
+    heights = (activity.elev_low, activity.elev_high)
+    altitude = " to ".join(measures.height.number(height) for height in heights)
+    temperature = activity.average_temp
+    return _with_values(
+        ("Elapsed time", clock_time(activity.elapsed_time)),
+        (fastest, _text(measures.speed.text, activity.max_speed)),
+        ("Max heart rate", _text(measures.heartrate.text, activity.max_heartrate)),
+        ("Max power", _text(measures.power.text, activity.max_watts)),
+        ("Weighted power", _text(measures.power.text, activity.weighted_average_watts)),
+        ("Average cadence", _text(measures.cadence.text, activity.average_cadence)),
+        ("Altitude", "" if None in heights else f"{altitude} {measures.height.unit}"),
+        # Zero degrees is a temperature, so only a missing value is left out.
+        ("Average temperature", "" if temperature is None else measures.temperature.text(temperature)),
+        ("Work", f"{activity.kilojoules:,.0f} kJ" if activity.kilojoules else ""),
+        ("Energy", f"{activity.calories:,.0f} kcal" if activity.calories else ""),
+        ("Relative effort", f"{activity.suffer_score:.0f}" if activity.suffer_score else ""),
         (
-            "Altitude",
-            f"{heights} {told.height.unit}" if one.elev_high is not None is not one.elev_low else "",
+            "Perceived exertion",
+            f"{activity.perceived_exertion:.0f} of 10" if activity.perceived_exertion else "",
         ),
-        (
-            "Average temperature",
-            told.temperature.text(one.average_temp) if one.average_temp is not None else "",
-        ),
-        ("Work", f"{one.kilojoules:,.0f} kJ" if one.kilojoules else ""),
-        ("Energy", f"{one.calories:,.0f} kcal" if one.calories else ""),
-        ("Relative effort", f"{one.suffer_score:.0f}" if one.suffer_score else ""),
-        ("Perceived exertion", f"{one.perceived_exertion:.0f} of 10" if one.perceived_exertion else ""),
     )
 
 
-def about(file: ActivityHistory, one: Activity) -> list[Fact]:
-    """Who may see it at Strava, with what it was recorded, and how it is marked."""
-    visible = VISIBLE.get(one.visibility or "", one.visibility or ("Only the athlete" if one.private else ""))
-    marks = [
-        text
-        for text, is_so in (
-            ("entered by hand", one.manual),
-            ("indoors", one.trainer),
-            ("commute", one.commute),
-            ("flagged at Strava", one.flagged),
-            ("hidden from feeds", one.hide_from_home),
-        )
-        if is_so
-    ]
-    return _said(
+def about(file: ActivityHistory, activity: Activity) -> list[Stat]:
+    """Return its visibility at Strava, gear, device and tags."""
+    private = "Only the athlete" if activity.private else ""
+    visible = VISIBLE.get(activity.visibility or "", activity.visibility or private)
+    tags = (
+        ("entered manually", activity.manual),
+        ("indoors", activity.trainer),
+        ("commute", activity.commute),
+        ("flagged at Strava", activity.flagged),
+        ("hidden from feeds", activity.hide_from_home),
+    )
+    return _with_values(
         ("Visible to", visible),
-        ("Gear", file.gear or (one.gear_id or "")),
-        ("Device", one.device_name or ""),
-        ("Marked", ", ".join(marks)),
+        ("Gear", file.gear or (activity.gear_id or "")),
+        ("Device", activity.device_name or ""),
+        ("Tags", ", ".join(text for text, applies in tags if applies)),
     )
 
 
-def _said(*facts: tuple[str, str]) -> list[Fact]:
-    return [Fact(label, value) for label, value in facts if value and value != "—"]
+def _text(format_value: Formatter, value: float | None) -> str:
+    return format_value(value) if value else ""
 
 
-def started(one: Activity) -> str:
-    """In wall time where it happened: a morning run was in the morning, wherever one reads of it."""
-    local: datetime | None = one.start_date_local
+def _with_values(*stats: tuple[str, str]) -> list[Stat]:
+    return [Stat(label, value) for label, value in stats if value and value != "—"]
+
+
+def started(activity: Activity) -> str:
+    """Return the start in local time of the place: a morning run stays a morning run for every viewer."""
+    local: datetime | None = activity.start_date_local
     if local is None:
         return ""
     day = f"{local:%A}, {local.day} {local:%B %Y}"
-    if one.start_hidden:
-        return f"{day}, time of day hidden by the athlete"
-    zone = f" ({one.timezone.replace('_', ' ')})" if one.timezone else ""
+    if activity.start_hidden:
+        return f"{day}, time hidden by the athlete"
+    zone = f" ({activity.timezone.replace('_', ' ')})" if activity.timezone else ""
     return f"{day}, {local:%H:%M}{zone}"
 
 
 class Row(NamedTuple):
-    """A lap or a split in words. `share`: of the fastest one's speed, in percent."""
+    """A lap or a split as text. `share`: its speed in percent of the fastest row's."""
 
     name: str
     distance: str
@@ -111,69 +115,71 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
+    """Laps or splits. The flags say which optional columns have values."""
+
     rows: list[Row]
     heights: bool
     heartrates: bool
     powers: bool
-    """Which columns there is something in."""
     fastest: str
     slowest: str
 
 
-def laps(file: ActivityHistory, told: Measures) -> Table:
-    """One lap alone is the whole activity again."""
-    found = file.parts.laps if len(file.parts.laps) > 1 else ()
+def laps(file: ActivityHistory, measures: Measures) -> Table:
+    """Return the laps; a single lap would only repeat the whole activity."""
+    selected = file.parts.laps if len(file.parts.laps) > 1 else ()
+    fastest = _fastest(selected)
     rows = [
-        _row(
-            lap,
-            _lap_name(lap, number),
-            told,
-            lap.total_elevation_gain,
-            lap.average_watts,
-            _fastest(found),
-        )
-        for number, lap in enumerate(found, 1)
+        _row(lap, _lap_name(lap, number), measures, lap.total_elevation_gain, lap.average_watts, fastest)
+        for number, lap in enumerate(selected, 1)
     ]
     return _table(rows)
 
 
 def _lap_name(lap: Lap, number: int) -> str:
-    """Most devices name a lap after its number; that alone reads faster."""
+    """Return the number alone where the device named the lap after it: that is faster to read."""
     return str(number) if lap.name in (None, "", f"Lap {number}") else str(lap.name)
 
 
-def splits(file: ActivityHistory, told: Measures, units: Units) -> Table:
-    found = file.parts.miles if units == "imperial" else file.parts.kilometres
-    whole = max((one.distance or 0 for one in found), default=0)
+def splits(file: ActivityHistory, measures: Measures, units: Units) -> Table:
+    """Return one row per kilometre or mile; an incomplete last one is named by its distance."""
+    splits = file.parts.miles if units == "imperial" else file.parts.kilometres
+    full = max((split.distance or 0 for split in splits), default=0)
+    fastest = _fastest(splits)
     rows = []
-    for one in found if len(found) > 1 else ():
-        rest = one is found[-1] and (one.distance or 0) < whole * 0.95
-        name = told.distance.number(one.distance) if rest else str(one.split)
-        rows.append(_row(one, name, told, one.elevation_difference, None, _fastest(found)))
+    for split in splits if len(splits) > 1 else ():
+        is_rest = split is splits[-1] and (split.distance or 0) < full * 0.95
+        name = measures.distance.number(split.distance) if is_rest else str(split.split)
+        rows.append(_row(split, name, measures, split.elevation_difference, None, fastest))
     return _table(rows)
 
 
-def _fastest(found: tuple[Lap, ...] | tuple[Split, ...]) -> float:
-    """Of those that are long enough to tell."""
-    half = max((one.distance or 0 for one in found), default=0) / 2
-    return max((one.average_speed or 0 for one in found if (one.distance or 0) >= half), default=0) or 1.0
+def _fastest(parts: tuple[Lap, ...] | tuple[Split, ...]) -> float:
+    """Return the best average speed among parts that are at least half as long as the longest."""
+    half = max((part.distance or 0 for part in parts), default=0) / 2
+    return max((part.average_speed or 0 for part in parts if (part.distance or 0) >= half), default=0) or 1.0
 
 
 def _row(
-    one: Lap | Split, name: str, told: Measures, height: float | None, power: float | None, fastest: float
+    part: Lap | Split,
+    name: str,
+    measures: Measures,
+    height: float | None,
+    power: float | None,
+    fastest: float,
 ) -> Row:
     def text(number: str) -> str:
         return "" if number == "—" else number
 
     return Row(
         name,
-        text(told.distance.number(one.distance)),
-        clock_time(one.moving_time),
-        text(told.speed.number(one.average_speed)),
-        min(100, round(100 * (one.average_speed or 0) / fastest)),
-        text(told.height.number(height)),
-        text(told.heartrate.number(one.average_heartrate)),
-        text(told.power.number(power)),
+        text(measures.distance.number(part.distance)),
+        clock_time(part.moving_time),
+        text(measures.speed.number(part.average_speed)),
+        min(100, round(100 * (part.average_speed or 0) / fastest)),
+        text(measures.height.number(height)),
+        text(measures.heartrate.number(part.average_heartrate)),
+        text(measures.power.number(power)),
     )
 
 

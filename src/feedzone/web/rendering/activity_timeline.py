@@ -1,4 +1,4 @@
-"""What became of an activity, told in time order: what was heard, asked, changed, and what comes next."""
+"""The history of an activity in time order: webhook events, requests, changes and next steps."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from ...domain.wording import count
 from ...queries.activities import Change
 from ...queries.activity_history import ActivityHistory, Call
 from ...queries.jobs import Job
-from .filters import LANES, clock_time, sport, took
+from .filters import LANES, clock_time, elapsed, sport
 from .units import Measure, Measures
 
-ASKED: Mapping[str, str] = {
-    endpoint: f"Asked for {words}" for kind in KINDS.values() for endpoint, words in kind.endpoints.items()
+FETCHES: Mapping[str, str] = {
+    endpoint: words for kind in KINDS.values() for endpoint, words in kind.endpoints.items()
 }
 
-WHY: Mapping[str, str] = {
-    "event": "an event announced it",
-    "backfill": "the athlete's history was listed",
-    "reconciliation": "a comparison with Strava found it",
-    "recheck": "a later look found it",
-    "request": "somebody asked for it",
+ASPECTS: Mapping[str, str] = {"create": "created", "update": "updated", "delete": "deleted"}
+
+CAUSES: Mapping[str, str] = {
+    "event": "webhook event",
+    "backfill": "initial sync or history",
+    "reconciliation": "check",
+    "recheck": "follow-up check",
+    "request": "manual request",
 }
 
 FIELDS: Mapping[str, str] = {
     "name": "title",
     "sport_type": "sport",
-    "type": "sport, coarsely",
-    "workout_type": "kind of workout",
+    "type": "sport group",
+    "workout_type": "workout type",
     "start_date": "start",
     "start_date_local": "start, local time",
     "start_hidden": "start hidden",
@@ -43,7 +45,7 @@ FIELDS: Mapping[str, str] = {
     "elev_high": "highest point",
     "elev_low": "lowest point",
     "average_heartrate": "average heart rate",
-    "max_heartrate": "highest heart rate",
+    "max_heartrate": "max heart rate",
     "gear_id": "gear",
     "device_name": "device",
     "summary_polyline": "track",
@@ -54,13 +56,13 @@ FIELDS: Mapping[str, str] = {
 }
 
 OPAQUE = frozenset({"summary_polyline", "start_lat", "start_lng"})
-"""That they changed is told; their values would say nothing to people."""
+"""Fields whose values mean nothing to a person: the history says only that they changed."""
 
-LONGEST = 140
+MAX_TEXT = 140
 
 
-class Changed(NamedTuple):
-    """A field, from what to what. Both are empty where they are not told."""
+class FieldChange(NamedTuple):
+    """A changed field. Both values are empty where the history does not show them."""
 
     field: str
     old: str = ""
@@ -68,97 +70,105 @@ class Changed(NamedTuple):
 
 
 class Entry(NamedTuple):
+    """One line of the history. `event` is the id of the webhook event that it is, or that caused it."""
+
     at: datetime
     text: str
-    more: str = ""
+    detail: str = ""
     level: str = "idle"
     event: str = ""
-    """The id of the event that this is, or that caused it (`because`)."""
-    because: str = ""
-    fields: tuple[Changed, ...] = ()
+    cause: str = ""
+    fields: tuple[FieldChange, ...] = ()
     retry: str = ""
-    """The id of a job that was given up."""
+    """The id of a dead letter that can be retried."""
     is_ahead: bool = False
 
 
-def story(told: ActivityHistory, measures: Measures, now: datetime, *, open_to: bool) -> list[Entry]:
-    """Oldest first. `open_to`: whether the reader may see what changed from what to what."""
+def timeline(file: ActivityHistory, measures: Measures, now: datetime, *, show_values: bool) -> list[Entry]:
+    """Return the history, oldest first. `show_values`: the viewer may see old and new values."""
     entries = [
-        *_events(told),
-        *(_asked(call) for call in told.calls),
-        *(Entry(one.ended_at, f"Attempt {one.attempt} failed", one.error, "bad") for one in told.attempts),
-        *_changes(told, measures, open_to=open_to),
-        *_states(told, open_to=open_to),
-        *(_next(job, now) for job in told.jobs),
+        *_events(file),
+        *(_request(call) for call in file.calls),
+        *(
+            Entry(attempt.ended_at, f"Attempt {attempt.attempt} failed", attempt.error, "bad")
+            for attempt in file.attempts
+        ),
+        *_changes(file, measures, show_values=show_values),
+        *_states(file, show_values=show_values),
+        *(_next(job, now) for job in file.jobs),
     ]
     return sorted(entries, key=lambda entry: (entry.is_ahead, entry.at))
 
 
-def _events(told: ActivityHistory) -> Iterator[Entry]:
-    verbs = {"create": "there is a new activity", "update": "it was changed", "delete": "it was deleted"}
-    failures = {attempt.error for attempt in told.attempts}
-    for event in told.events:
-        said = verbs.get(event.aspect_type, event.aspect_type)
-        signed = {"mismatch": "with a wrong signature", "verified": "signed"}.get(event.signature, "")
+def _events(file: ActivityHistory) -> Iterator[Entry]:
+    errors = {attempt.error for attempt in file.attempts}
+    for event in file.events:
+        aspect = ASPECTS.get(event.aspect_type, event.aspect_type)
+        signed = {"mismatch": "(wrong signature)", "verified": "(signed)"}.get(event.signature, "")
         level = "bad" if event.signature == "mismatch" else "live"
-        note = "" if event.error_message in failures else event.error_message or ""
-        more = "; ".join(part for part in (signed, note) if part)
-        yield Entry(event.created_at, f"Strava said: {said}", more, level, event.id)
+        error = "" if event.error_message in errors else event.error_message or ""
+        detail = "; ".join(part for part in (signed, error) if part)
+        yield Entry(event.created_at, f"Webhook: {aspect}", detail, level, event.id)
 
 
-def _asked(call: Call) -> Entry:
-    what, lasted = ASKED.get(call.endpoint, call.endpoint), took(call.ms / 1000)
+def _request(call: Call) -> Entry:
+    target, duration = FETCHES.get(call.endpoint, call.endpoint), elapsed(call.ms / 1000)
     lane = LANES.get(call.lane, call.lane).lower()
     if call.status is None:
-        return Entry(call.sent_at, what, f"no answer within {lasted}; {lane}", "bad")
-    meant = {404: ", not visible to us", 429: ", the rate limit is spent"}.get(call.status, "")
-    level = "good" if call.status < 400 else "warn" if call.status == 404 else "bad"
-    return Entry(call.sent_at, what, f"{call.status} in {lasted}{meant}; {lane}", level)
+        detail = f"(no response within {duration}; {lane})"
+        return Entry(call.sent_at, f"Fetching {target} failed", detail, "bad")
+    is_ok = call.status < 400
+    meaning = {404: ", not visible to feedzone", 429: ", rate limit reached"}.get(call.status, "")
+    level = "good" if is_ok else "warn" if call.status == 404 else "bad"
+    text = f"Fetched {target}" if is_ok else f"Fetching {target} failed"
+    return Entry(call.sent_at, text, f"({call.status}, {duration}{meaning}; {lane})", level)
 
 
-def _changes(told: ActivityHistory, measures: Measures, *, open_to: bool) -> Iterator[Entry]:
-    ordered = sorted(told.changes, key=lambda change: change.id)
-    for (at, cause), group in groupby(ordered, key=lambda change: (change.changed_at, change.cause)):
-        kind, _, event = cause.partition(":")
-        why = "after an event" if event else WHY.get(kind, cause)
+def _changes(file: ActivityHistory, measures: Measures, *, show_values: bool) -> Iterator[Entry]:
+    ordered = sorted(file.changes, key=lambda change: change.id)
+    for (at, source), group in groupby(ordered, key=lambda change: (change.changed_at, change.cause)):
+        kind, _, event = source.partition(":")
+        cause = CAUSES.get("event" if event else kind, source)
         changes = list(group)
         for change in changes:
             if change.field == "sync_status":
-                text, level = _turned(change)
-                yield Entry(at, text, level=level, event=event, because=why)
+                text, level = _presence(change)
+                yield Entry(at, text, level=level, event=event, cause=cause)
         rest = [change for change in changes if change.field != "sync_status"]
         if rest:
-            fields = tuple(_changed(change, told, measures, open_to=open_to) for change in rest)
-            yield Entry(at, "Changed", level="live", event=event, because=why, fields=fields)
+            fields = tuple(_field_change(change, file, measures, show_values=show_values) for change in rest)
+            yield Entry(at, "Changed", level="live", event=event, cause=cause, fields=fields)
 
 
-def _turned(change: Change) -> tuple[str, str]:
+def _presence(change: Change) -> tuple[str, str]:
     if _value(change.new_value) == "deleted":
-        return "Deleted here: only its number stays", "warn"
-    return ("First stored here" if _value(change.old_value) is None else "It is back"), "good"
+        return "Deleted; only its id is kept", "warn"
+    return ("First stored" if _value(change.old_value) is None else "Visible again"), "good"
 
 
-def _changed(change: Change, told: ActivityHistory, measures: Measures, *, open_to: bool) -> Changed:
+def _field_change(
+    change: Change, file: ActivityHistory, measures: Measures, *, show_values: bool
+) -> FieldChange:
     label = FIELDS.get(change.field, change.field.replace("_", " "))
-    if not open_to or change.field in OPAQUE:
-        return Changed(label)
+    if not show_values or change.field in OPAQUE:
+        return FieldChange(label)
     old, new = (
-        _shown(change.field, _value(raw), told, measures) for raw in (change.old_value, change.new_value)
+        _display(change.field, _value(raw), file, measures) for raw in (change.old_value, change.new_value)
     )
-    return Changed(label, old, new)
+    return FieldChange(label, old, new)
 
 
 def _value(raw: msgspec.Raw | None) -> Any:
     return None if raw is None else msgspec.json.decode(raw)
 
 
-def _shown(field: str, value: Any, told: ActivityHistory, measures: Measures) -> str:
+def _display(field: str, value: Any, file: ActivityHistory, measures: Measures) -> str:
     if value is None or value == "":
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if field == "gear_id":
-        return told.gear_names.get(value, str(value))
+        return file.gear_names.get(value, str(value))
     if field in ("sport_type", "type"):
         return sport(value)
     if field in ("moving_time", "elapsed_time"):
@@ -167,11 +177,11 @@ def _shown(field: str, value: Any, told: ActivityHistory, measures: Measures) ->
         measure = _measure(field, measures)
         return measure.text(value) if measure else f"{value:g}"
     text = str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def _measure(field: str, measures: Measures) -> Measure | None:
-    kinds = {
+    by_field = {
         "distance": measures.distance,
         "average_speed": measures.speed,
         "max_speed": measures.speed,
@@ -186,35 +196,37 @@ def _measure(field: str, measures: Measures) -> Measure | None:
         "max_watts": measures.power,
         "weighted_average_watts": measures.power,
     }
-    return kinds.get(field)
+    return by_field.get(field)
 
 
-def _states(told: ActivityHistory, *, open_to: bool) -> Iterator[Entry]:
-    one, held = told.activity, told.streams
-    if one is not None and not any(change.changed_at == one.created_at for change in told.changes):
-        yield Entry(one.created_at, "First stored here", level="good")
-    if held is None:
+def _states(file: ActivityHistory, *, show_values: bool) -> Iterator[Entry]:
+    activity, streams = file.activity, file.streams
+    if activity is not None and not any(change.changed_at == activity.created_at for change in file.changes):
+        yield Entry(activity.created_at, "First stored", level="good")
+    if streams is None:
         return
-    if held.state == "present":
-        # How many there are would tell how long it took.
-        size = f"{held.samples:,} samples of {len(held.channels)} channels" if open_to else ""
-        yield Entry(held.fetched_at, "Streams stored", size, "good")
-    elif held.state == "absent":
-        yield Entry(held.fetched_at, "There are no streams", "as Strava has it")
-    elif not held.samples:
-        yield Entry(held.fetched_at, "No streams yet", "Strava is still making them", "warn")
+    if streams.state == "present":
+        # The number of samples would give away the duration.
+        channels = count(len(streams.channels), "channel")
+        size = f"({streams.samples:,} samples, {channels})" if show_values else ""
+        yield Entry(streams.fetched_at, "Streams stored", size, "good")
+    elif streams.state == "absent":
+        yield Entry(streams.fetched_at, "No streams", "(Strava has none)")
+    elif not streams.samples:
+        yield Entry(streams.fetched_at, "No streams yet", "(Strava is still processing them)", "warn")
 
 
 def _next(job: Job, now: datetime) -> Entry:
-    """What a job that lives, or was given up, means for the activity."""
-    what = KINDS[job.kind].short_label
+    """Return the entry of a live job or a dead letter."""
+    target = KINDS[job.kind].short_label
     lane = LANES.get(job.lane, job.lane).lower()
     if job.state == "dead":
-        text, tries = f"Given up asking for {what}", count(job.attempts, "attempt")
-        return Entry(job.updated_at, text, f"after {tries}", "bad", retry=job.id)
+        attempts = count(job.attempts, "attempt")
+        text = f"Fetching {target} failed for good"
+        return Entry(job.updated_at, text, f"(after {attempts})", "bad", retry=job.id)
     if job.state == "running":
-        return Entry(now, f"Being asked for {what} now", lane, "live", is_ahead=True)
+        return Entry(now, f"Fetching {target}", f"({lane})", "live", is_ahead=True)
     if job.due_at > now:
-        why = job.last_error or ("a later look" if job.cause == "recheck" else lane)
-        return Entry(job.due_at, f"Strava will be asked for {what} again", why, is_ahead=True)
-    return Entry(now, f"Waits for its turn to ask for {what}", lane, "live", is_ahead=True)
+        reason = job.last_error or ("follow-up check" if job.cause == "recheck" else lane)
+        return Entry(job.due_at, f"Next fetch of {target}", f"({reason})", is_ahead=True)
+    return Entry(now, f"Queued to fetch {target}", f"({lane})", "live", is_ahead=True)

@@ -1,4 +1,4 @@
-"""Curves and track as browsers draw them: as JSON for scripts, as SVG without."""
+"""Curves as JSON for the page's script, and tracks as SVG."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from ...domain.curves import Curves, thin
+from ...domain.curves import Curves
 from ...domain.track import Point
 from ...queries.activities import Activity
 from .units import Measure, Measures
 
-SPARKS = 240
-"""Points of a curve that is drawn without scripts."""
-
-WIDTH, HEIGHT = 1000, 100
-"""The box of such a curve, stretched to where it stands."""
-
 BOX = 1000
-"""The longer side of the box that a track is drawn in."""
+"""The longer side of the SVG box of a track."""
+
+MAX_LATITUDE = 85.0
+"""The Mercator projection ends before the poles."""
+
+MIN_SPAN_DEGREES = 0.0005
+"""About 50 m. A shorter track is not enlarged to the whole box: that would draw GPS noise as a track."""
 
 
 class Curve(Struct, frozen=True):
-    """A channel in the reader's units. `pace`: told in minutes and seconds, and the faster is on top."""
+    """A channel in the viewer's units. `pace`: shown as minutes and seconds, the fastest on top."""
 
     name: str
     label: str
@@ -40,7 +40,7 @@ class Axis(Struct, frozen=True):
 
 
 class Plot(Struct, frozen=True):
-    """What the page's script asks for."""
+    """The data that the page's script draws."""
 
     axes: dict[str, Axis]
     curves: list[Curve]
@@ -48,46 +48,45 @@ class Plot(Struct, frozen=True):
 
 
 class Range(NamedTuple):
-    """A curve in words: what the page says of it without scripts."""
+    """The minimum, average and maximum of a channel as text, which reads without scripts."""
 
     name: str
     label: str
-    words: str
-    path: str
+    text: str
 
 
-def plot(drawn: Curves, told: Measures) -> Plot:
-    axes = {"time": Measure("", float), "distance": told.distance}
+def plot(drawn: Curves, measures: Measures) -> Plot:
+    axes = {"time": Measure("", float), "distance": measures.distance}
     return Plot(
         {
-            name: Axis(axes[name].unit, [round(axes[name].convert(one) or 0.0, 4) for one in values])
+            name: Axis(axes[name].unit, [round(axes[name].convert(value) or 0.0, 4) for value in values])
             for name, values in drawn.axes.items()
         },
-        [_curve(name, values, told) for name, values in drawn.channels.items()],
+        [_curve(name, values, measures) for name, values in drawn.channels.items()],
         [point and (round(point[0], 6), round(point[1], 6)) for point in drawn.track],
     )
 
 
-def _measured(name: str, told: Measures) -> tuple[str, Measure]:
+def _label_and_measure(name: str, measures: Measures) -> tuple[str, Measure]:
     return {
-        "altitude": ("Altitude", told.height),
-        "velocity_smooth": ("Pace" if told.speed.is_pace else "Speed", told.speed),
-        "heartrate": ("Heart rate", told.heartrate),
-        "watts": ("Power", told.power),
-        "cadence": ("Cadence", told.cadence),
-        "temp": ("Temperature", told.temperature),
+        "altitude": ("Altitude", measures.height),
+        "velocity_smooth": ("Pace" if measures.speed.is_pace else "Speed", measures.speed),
+        "heartrate": ("Heart rate", measures.heartrate),
+        "watts": ("Power", measures.power),
+        "cadence": ("Cadence", measures.cadence),
+        "temp": ("Temperature", measures.temperature),
     }[name]
 
 
-def _curve(name: str, values: Sequence[float | None], told: Measures) -> Curve:
-    label, measure = _measured(name, told)
+def _curve(name: str, values: Sequence[float | None], measures: Measures) -> Curve:
+    label, measure = _label_and_measure(name, measures)
     converted = [None if value is None else measure.convert(value) for value in values]
     rounded = [None if value is None else round(value, measure.digits + 1) for value in converted]
     return Curve(name, label, measure.unit, measure.digits, measure.is_pace, rounded)
 
 
-def ranges(drawn: Curves, told: Measures, activity: Activity) -> list[Range]:
-    """Of each curve the lowest and the highest value, and the average as Strava tells it."""
+def ranges(drawn: Curves, measures: Measures, activity: Activity) -> list[Range]:
+    """Return minimum and maximum of each channel, and the average where Strava gives one."""
     averages = {
         "velocity_smooth": activity.average_speed,
         "heartrate": activity.average_heartrate,
@@ -95,39 +94,27 @@ def ranges(drawn: Curves, told: Measures, activity: Activity) -> list[Range]:
         "cadence": activity.average_cadence,
         "temp": activity.average_temp,
     }
-    along = drawn.axes.get("distance") or drawn.axes.get("time") or []
-    return [_range(name, values, along, told, averages.get(name)) for name, values in drawn.channels.items()]
+    return [_range(name, values, measures, averages.get(name)) for name, values in drawn.channels.items()]
 
 
-def _range(
-    name: str, values: Sequence[float | None], along: Sequence[float], told: Measures, average: float | None
-) -> Range:
-    label, measure = _measured(name, told)
+def _range(name: str, values: Sequence[float | None], measures: Measures, average: float | None) -> Range:
+    label, measure = _label_and_measure(name, measures)
     moving = [value for value in values if value is not None and measure.convert(value) is not None]
     low, high = measure.number(min(moving, default=None)), measure.number(max(moving, default=None))
-    # The slowest pace of all only says that somebody stood still.
-    words = f"fastest {high}" if measure.is_pace else low if low == high else f"{low} to {high}"
-    mean = f", average {measure.number(average)}" if average else ""
-    return Range(name, label, f"{words} {measure.unit}{mean}", spark(values, along))
+    mean = f"avg {measure.number(average)}" if average else ""
+    parts: tuple[str, ...]
+    if measure.is_pace:
+        # The slowest pace only says that the athlete stopped.
+        parts = (mean, f"fastest {high}")
+    elif low == high:
+        parts = (low,)
+    else:
+        parts = (f"min {low}", mean, f"max {high}")
+    return Range(name, label, f"{' · '.join(part for part in parts if part)} {measure.unit}")
 
 
-def spark(values: Sequence[float | None], along: Sequence[float]) -> str:
-    """The curve as an SVG path in a box of WIDTH and HEIGHT."""
-    points = thin(values, SPARKS)
-    if not points:
-        return ""
-    numbers = [value for _, value in points]
-    low, span = min(numbers), (max(numbers) - min(numbers)) or 1.0
-    places = along if len(along) == len(values) else [float(index) for index in range(len(values))]
-    whole = (places[-1] - places[0]) or 1.0
-    return "M" + "L".join(
-        f"{(places[index] - places[0]) / whole * WIDTH:.0f} {HEIGHT - (value - low) / span * HEIGHT:.0f}"
-        for index, value in points
-    )
-
-
-class Sketch(NamedTuple):
-    """A track as SVG: a path in a box just large enough for it, and where it begins and ends."""
+class TrackSvg(NamedTuple):
+    """A track as an SVG path in the smallest box around it, with its first and last point."""
 
     width: int
     height: int
@@ -136,30 +123,28 @@ class Sketch(NamedTuple):
     end: tuple[int, int]
 
 
-def sketch(points: Sequence[Point]) -> Sketch | None:
-    """North is up, and shapes are true, as on the map that scripts draw in its place (Web Mercator)."""
+def track_svg(points: Sequence[Point]) -> TrackSvg | None:
+    """Return the track, north up, in Web Mercator: the same shape as on the map that scripts draw."""
     if len(points) < 2:
         return None
-    flat = [(radians(lng), -log(tan(pi / 4 + radians(_tame(lat)) / 2))) for lat, lng in points]
+    flat = [(radians(lng), -log(tan(pi / 4 + radians(_clamped(lat)) / 2))) for lat, lng in points]
     west, north = min(x for x, _ in flat), min(y for _, y in flat)
     across, down = max(x for x, _ in flat) - west, max(y for _, y in flat) - north
-    # Who has only walked around the house still gets a picture, though not of the device's noise.
-    least = radians(0.0005) / cos(radians(_tame(points[0][0])))
+    least = radians(MIN_SPAN_DEGREES) / cos(radians(_clamped(points[0][0])))
     scale = BOX / max(across, down, least)
     placed = [(round((x - west) * scale), round((y - north) * scale)) for x, y in flat]
-    path = "M" + "L".join(f"{x} {y}" for x, y in _apart(placed))
-    return Sketch(max(1, round(across * scale)), max(1, round(down * scale)), path, placed[0], placed[-1])
+    path = "M" + "L".join(f"{x} {y}" for x, y in _distinct(placed))
+    return TrackSvg(max(1, round(across * scale)), max(1, round(down * scale)), path, placed[0], placed[-1])
 
 
-def _apart(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Without those that nobody could tell from the one before."""
-    kept = [places[0]]
+def _distinct(places: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Drop points that nobody can tell from the one before."""
+    distinct = [places[0]]
     for x, y in places[1:-1]:
-        if abs(x - kept[-1][0]) > 1 or abs(y - kept[-1][1]) > 1:
-            kept.append((x, y))
-    return [*kept, places[-1]]
+        if abs(x - distinct[-1][0]) > 1 or abs(y - distinct[-1][1]) > 1:
+            distinct.append((x, y))
+    return [*distinct, places[-1]]
 
 
-def _tame(lat: float) -> float:
-    """Mercator has no poles."""
-    return max(-85.0, min(85.0, lat))
+def _clamped(lat: float) -> float:
+    return max(-MAX_LATITUDE, min(MAX_LATITUDE, lat))

@@ -1,4 +1,4 @@
-"""How values look to people: in the reader's time zone and units, with the exact instant at hand."""
+"""Template filters: times, sizes and labels in the viewer's time zone and units."""
 
 from __future__ import annotations
 
@@ -16,89 +16,89 @@ from ..parsing import schema_meaning, schema_type
 from .units import METRES_A_MILE
 
 CAUSES: Mapping[str, tuple[str, str]] = {
-    "no_answer": (
-        "Strava did not answer",
-        "Strava or the network was away. It is tried again by itself, or now, if you like.",
-    ),
+    "no_answer": ("Strava did not respond", "Strava or the network was down. Retried automatically."),
     "strava_error": (
-        "Strava answered with an error of its own",
-        "It usually passes, and is tried again by itself. What fails for days can be discarded.",
+        "Strava server error",
+        "Usually temporary, retried automatically. Discard a job that keeps failing for days.",
     ),
-    "rate_limited": ("The rate limit was spent", "It is tried again by itself, when there is room."),
+    "rate_limited": ("Rate limit reached", "Retried automatically when the limit allows."),
     "application_refused": (
-        "Strava refused this application's own credentials",
-        "Set STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET as strava.com/settings/api has them, and restart; "
-        "then it runs by itself.",
+        "Strava rejected the application's credentials",
+        "Set STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET to the values from strava.com/settings/api and "
+        "restart. Then the jobs are retried automatically.",
     ),
     "needs_scope": (
-        "The athlete did not grant what is needed",
-        "Send them the link to connect again; then it runs by itself.",
+        "Missing permission",
+        "Send the athlete the link to connect again. Then the jobs are retried automatically.",
     ),
     "token_rejected": (
         "Strava no longer accepts the athlete's token",
-        "Send them the link to connect again; then it runs by itself.",
+        "Send the athlete the link to connect again. Then the jobs are retried automatically.",
     ),
-    "revoked": ("The athlete has withdrawn the access", "Nothing can be fetched until they connect again."),
-    "not_connected": ("The athlete is not connected", "Send them the link to connect."),
-    "not_visible": ("Strava does not show it to us", "It was deleted or hidden: discard it."),
-    "refused": ("Strava refused the request", "Its answer is below. A retry helps if something has changed."),
-    "other": ("Something else went wrong", "Each attempt tells what."),
+    "revoked": ("The athlete revoked access", "Nothing can be fetched until the athlete connects again."),
+    "not_connected": ("The athlete is not connected", "Send the athlete the link to connect."),
+    "not_visible": ("Not visible at Strava", "It was deleted or hidden. Discard the job."),
+    "refused": (
+        "Strava rejected the request",
+        "See its response below. Retry only if something has changed.",
+    ),
+    "other": ("Unexpected error", "See the attempts for details."),
 }
-"""Classes of failure (errors.py) in words, and what to do."""
+"""Title and advice for each class of failure (errors.py)."""
 
 WINDOWS: Mapping[str, str] = {
-    "overall_15min": "All calls",
-    "overall_day": "All calls",
-    "read_15min": "Reads",
-    "read_day": "Reads",
+    "overall_15min": "All requests, 15 min",
+    "overall_day": "All requests, day",
+    "read_15min": "Reads, 15 min",
+    "read_day": "Reads, day",
 }
 
 LANES: Mapping[str, str] = {
-    "live": "Events",
-    "interactive": "On request",
-    "reconcile": "Comparisons",
-    "recheck": "Later looks",
-    "backfill": "First syncs",
-    "none": "Outside of jobs",
+    "live": "Webhooks",
+    "interactive": "Manual",
+    "reconcile": "Checks",
+    "recheck": "Follow-up checks",
+    "backfill": "Initial sync and history",
+    "none": "Other",
 }
 
 TABLES: Mapping[str, str] = {
     "strava_activities": "activities",
     "activity_streams": "streams",
-    "activity_photos": "lists of photos",
-    "activity_changes": "entries of the audit trail",
-    "webhook_events": "events",
+    "activity_photos": "photo lists",
+    "activity_changes": "change history entries",
+    "webhook_events": "webhook events",
     "strava_gear": "bikes and shoes",
-    "jobs": "jobs that wait",
+    "jobs": "queued jobs",
     "job_attempts": "failed attempts",
-    "token_uses": "notes on the use of tokens",
-    "reconciliations": "comparisons",
-    "conflicts": "questions",
+    "token_uses": "token usage entries",
+    "reconciliations": "checks",
+    "conflicts": "open decisions",
 }
 
 STATES: Mapping[str, tuple[str, str]] = {
     "active": ("connected", "good"),
-    "needs_reauth": ("must connect again", "bad"),
-    "needs_scope": ("missing scope", "warn"),
-    "deauthorized": ("left", "idle"),
-    "quiet": ("no events come", "warn"),
+    "needs_reauth": ("must reconnect", "bad"),
+    "needs_scope": ("missing permission", "warn"),
+    "deauthorized": ("disconnected", "idle"),
+    "quiet": ("no webhooks", "warn"),
     "pending": ("waiting", "idle"),
-    "processing": ("under way", "live"),
+    "processing": ("processing", "live"),
     "completed": ("done", "good"),
     "failed": ("failed", "bad"),
     "ignored": ("ignored", "idle"),
-    "syncing": ("being fetched", "live"),
-    "synced": ("stored", "good"),
+    "syncing": ("syncing", "live"),
+    "synced": ("synced", "good"),
     "deleted": ("deleted", "idle"),
 }
 
 
 @pass_context
-def moment(context: Context, value: datetime | None, otherwise: str = "never") -> str | Markup:
-    """A point in time: of today the clock, of this year no year."""
+def short_time(context: Context, value: datetime | None, otherwise: str = "never") -> str | Markup:
+    """Return a point in time: today as `14:05`, this year without the year."""
     if value is None:
         return otherwise
-    local, now = value.astimezone(context["reader"].tz), context["now"].astimezone(context["reader"].tz)
+    local, now = value.astimezone(context["viewer"].tz), context["now"].astimezone(context["viewer"].tz)
     if local.date() == now.date():
         text = f"{local:%H:%M}"
     elif local.year == now.year:
@@ -109,18 +109,26 @@ def moment(context: Context, value: datetime | None, otherwise: str = "never") -
 
 
 @pass_context
-def instant(context: Context, value: datetime) -> str | Markup:
-    """As `moment`, to the second where it is of today: what happened within one minute has an order."""
-    zone = context["reader"].tz
+def time_of_day(context: Context, value: datetime) -> Markup:
+    """Return `17:15`, for a time within the next day: the date would add nothing."""
+    return _time(context, value, f"{value.astimezone(context['viewer'].tz):%H:%M}")
+
+
+@pass_context
+def exact_time(context: Context, value: datetime) -> str | Markup:
+    """Return `short_time`, today to the second: entries of the same minute keep a visible order."""
+    zone = context["viewer"].tz
     local, now = value.astimezone(zone), context["now"].astimezone(zone)
     return (
-        _time(context, value, f"{local:%H:%M:%S}") if local.date() == now.date() else moment(context, value)
+        _time(context, value, f"{local:%H:%M:%S}")
+        if local.date() == now.date()
+        else short_time(context, value)
     )
 
 
 @pass_context
 def ago(context: Context, value: datetime | None, otherwise: str = "never") -> str | Markup:
-    """How long ago; it goes on counting in the browser."""
+    """Return the time since then; the browser keeps counting."""
     if value is None:
         return otherwise
     seconds = (context["now"] - value).total_seconds()
@@ -128,9 +136,9 @@ def ago(context: Context, value: datetime | None, otherwise: str = "never") -> s
 
 
 def _time(context: Context, value: datetime, text: str, *, counts: bool = False) -> Markup:
-    zone = context["reader"].tz
+    zone = context["viewer"].tz
     exact = f"{value.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
-    if context["reader"].zone != "UTC":
+    if context["viewer"].zone != "UTC":
         exact += f" ({value.astimezone(UTC):%H:%M:%S} UTC)"
     stamp = value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     counting = Markup(' data-ago=""') if counts else ""
@@ -141,34 +149,34 @@ def _time(context: Context, value: datetime, text: str, *, counts: bool = False)
 def distance(context: Context, metres: float | None) -> str:
     if not metres:
         return ""
-    if context["reader"].units == "imperial":
+    if context["viewer"].units == "imperial":
         return f"{metres / METRES_A_MILE:.1f} mi"
     return f"{metres / 1000:.1f} km"
 
 
 @pass_context
 def failure(context: Context, letter: Any) -> Markup:
-    """What has been happening to a dead letter, and since when."""
+    """Return the failure of a dead letter and the time of the first one."""
     job, subject = letter.job, KINDS[letter.job.kind].label
     if job.http_status is not None and job.http_status >= 400:
-        said = f"Strava answers {job.http_status} for {subject}"
+        text = f"Strava returns {job.http_status} for {subject}"
     elif job.error_class == "no_answer":
-        said = f"Strava does not answer for {subject}"
+        text = f"Strava does not respond for {subject}"
     else:
-        said = f"{CAUSES.get(job.error_class, CAUSES['other'])[0]}, asked for {subject}"
+        text = f"{CAUSES.get(job.error_class, CAUSES['other'])[0]} for {subject}"
     first = letter.attempts[0].ended_at if letter.attempts else job.updated_at
-    return Markup("{}, since {}").format(said, _day(context, first))
+    return Markup("{}, since {}").format(text, _day(context, first))
 
 
 def _day(context: Context, value: datetime) -> str | Markup:
-    """A point in time, by its weekday where that says enough."""
-    local, now = value.astimezone(context["reader"].tz), context["now"].astimezone(context["reader"].tz)
+    """Return a point in time, as the weekday if it is within the last week."""
+    local, now = value.astimezone(context["viewer"].tz), context["now"].astimezone(context["viewer"].tz)
     days = (now.date() - local.date()).days
-    return _time(context, value, f"{local:%A}") if 0 < days < 7 else moment(context, value)
+    return _time(context, value, f"{local:%A}") if 0 < days < 7 else short_time(context, value)
 
 
-def took(seconds: float | None) -> str:
-    """How long a step took."""
+def elapsed(seconds: float | None) -> str:
+    """Return the duration of a step, to the millisecond below one second."""
     if seconds is None:
         return "—"
     if seconds < 1:
@@ -177,7 +185,7 @@ def took(seconds: float | None) -> str:
 
 
 def clock_time(seconds: int | None) -> str:
-    """1:02:03"""
+    """Return `1:02:03`, or `2:03` below one hour."""
     if not seconds:
         return ""
     hours, rest = divmod(seconds, 3600)
@@ -185,45 +193,46 @@ def clock_time(seconds: int | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Never 100 % of what is not all."""
+    """Return a percentage; only a share of exactly 1 becomes 100 %."""
     if share is None:
         return "—"
     return "100 %" if share == 1 else f"{min(99.9, share * 100):.1f} %"
 
 
 def sport(name: str | None) -> str:
-    """MountainBikeRide: Mountain bike ride."""
+    """Return `Mountain bike ride` for `MountainBikeRide`."""
     if not name:
         return "Activity"
     spaced = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
     return spaced.strip().capitalize()
 
 
-def happened(event: Any) -> str:
-    """What an event says, in words."""
+def describe_event(event: Any) -> str:
+    """Return what a webhook event reports, as a verb after the athlete's name."""
     if event.object_type == "athlete":
-        return "left" if event.aspect_type in ("update", "delete") else event.aspect_type
+        return "disconnected" if event.aspect_type in ("update", "delete") else event.aspect_type
     verbs = {
         "create": "uploaded an activity",
-        "update": "changed an activity",
+        "update": "updated an activity",
         "delete": "deleted an activity",
     }
     return verbs.get(event.aspect_type, f"{event.aspect_type} of an {event.object_type}")
 
 
 def register(environment: Environment) -> None:
-    """Make these known to templates."""
+    """Add these filters and labels to the templates' environment."""
     environment.filters.update(
-        moment=moment,
-        instant=instant,
+        short_time=short_time,
+        time_of_day=time_of_day,
+        exact_time=exact_time,
         ago=ago,
         distance=distance,
-        took=took,
+        elapsed=elapsed,
         clock_time=clock_time,
         duration=duration,
         percent=percent,
         sport=sport,
-        happened=happened,
+        describe_event=describe_event,
         failure=failure,
         schema_type=schema_type,
         schema_meaning=schema_meaning,

@@ -1,4 +1,4 @@
-"""What an action did, said at once: in place where there are scripts, else on the next page."""
+"""The result of an action as a notice: in place where scripts run, else on the next page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..auth.session import is_signed, sign
 from ..context import WebOptions
 
 COOKIE = "feedzone_notice"
-LASTS_S = 60
+LIFETIME_S = 60
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """`undo` is where a form takes it back, for a minute."""
+    """A message to the viewer. `undo`: the address of a form that reverts the action, for a minute."""
 
     text: str
     level: str = "good"
@@ -27,21 +27,21 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 def is_fragment(request: Request[Any, Any, Any]) -> bool:
-    """Whether htmx asks, and puts the answer into a page that is open."""
+    """Return whether htmx sent the request and puts the response into an open page."""
     return request.headers.get("hx-request") == "true"
 
 
-def told(request: Request[Any, Any, Any], notice: Notice, back: str) -> Response[Any]:
-    """The answer to an action."""
+def respond(request: Request[Any, Any, Any], notice: Notice, back: str) -> Response[Any]:
+    """Return the response to an action: the notice alone, or a redirect that carries it."""
     request.app.state.live.touch()
     if is_fragment(request):
         return Template("notice.html", context={"notice": notice}, headers={"HX-Trigger": "changed"})
     options: WebOptions = request.app.state.options
-    return Redirect(back, status_code=303, cookies=[_cookie(options, _sealed(options, notice), LASTS_S)])
+    return Redirect(back, status_code=303, cookies=[_cookie(options, _sealed(options, notice), LIFETIME_S)])
 
 
-def left_over(request: Request[Any, Any, Any]) -> Notice | None:
-    """What the action before this page has to say."""
+def pending_notice(request: Request[Any, Any, Any]) -> Notice | None:
+    """Return the notice of the action that led to this page."""
     text, _, signature = request.cookies.get(COOKIE, "").rpartition(".")
     if not text or not is_signed(request.app.state.options, "notice", text, signature):
         return None
@@ -51,8 +51,8 @@ def left_over(request: Request[Any, Any, Any]) -> Notice | None:
         return None
 
 
-def heard(options: WebOptions) -> Cookie:
-    """Said once is enough."""
+def expired_cookie(options: WebOptions) -> Cookie:
+    """Return the cookie that removes a notice once a page has shown it."""
     return _cookie(options, "", 0)
 
 
@@ -73,8 +73,8 @@ def _cookie(options: WebOptions, value: str, seconds: int) -> Cookie:
     )
 
 
-def local_path(text: str | None, otherwise: str = "/") -> str:
-    """A path of this site; whatever could lead elsewhere is not taken."""
+def local_path(text: str | None, default: str = "/") -> str:
+    """Return a path of this site; `default` instead of anything that could lead elsewhere."""
     if not text or not text.startswith("/") or text.startswith(("//", "/\\")) or not text.isprintable():
-        return otherwise
+        return default
     return text

@@ -1,7 +1,7 @@
-"""Open pages stay true: one look at the database for all of them tells whether anything changed.
+"""Keep open pages up to date with one poll of the database for all of them.
 
-A page that hears so asks for its changing part again. Who asks for the same gets what was rendered for the
-first of them, as long as nothing has changed since.
+The poll tells only that something changed; each page then requests its changing part again. Viewers of
+the same view share one rendering until the next change.
 """
 
 from __future__ import annotations
@@ -17,23 +17,24 @@ from ...ports import Clock
 
 log = structlog.get_logger("feedzone.live")
 
-LOOK_S = 0.2
-APART_S = 0.5
-"""Pages are told at most so often; while much changes, nobody could read more."""
+POLL_S = 0.2
+MIN_INTERVAL_S = 0.5
+"""The shortest time between two updates: nobody can read faster changes."""
 
 TICK_S = 15.0
-"""Some of what pages show changes with time alone. Also, proxies close a stream on which nothing is said."""
+"""The longest time without an update: some texts change with time alone, and proxies close idle streams."""
 
-KEPT = 64
+MAX_RENDERED = 64
 
 Stamp = Callable[[], Awaitable[str]]
 Render = Callable[[], Awaitable[str]]
 
 
 class Live:
-    """`stamp` differs when the database has changed. It is asked only while some page is open.
+    """Sends updates to open pages. `stamp` differs after each change of the database.
 
-    `close` ends every stream: a server that stops would wait for them otherwise.
+    The database is polled only while a page is open. `close` ends every stream, because a server that
+    stops would wait for them otherwise.
     """
 
     def __init__(self, stamp: Stamp, clock: Clock) -> None:
@@ -51,16 +52,16 @@ class Live:
         return self._listeners
 
     async def follow(self) -> AsyncGenerator[ServerSentEventMessage, None]:
-        """The number of the present version, and of each that follows."""
+        """Yield the number of the current version, and then of each new one."""
         self._listeners += 1
         if self._poller is None and not self._closed:
             self._poller = asyncio.create_task(self._poll(), name="live pages")
-        told = -1
+        sent = -1
         try:
             while not self._closed:
-                if told != self._version:
-                    told = self._version
-                    yield ServerSentEventMessage(data=str(told), event="changed")
+                if sent != self._version:
+                    sent = self._version
+                    yield ServerSentEventMessage(data=str(sent), event="changed")
                 else:
                     await self._changed.wait()
         finally:
@@ -69,21 +70,21 @@ class Live:
                 self._stop()
 
     async def shared(self, view: Hashable, render: Render) -> str:
-        """What `render` gives, rendered once for all who look at `view` while nothing changes."""
+        """Return the result of `render`, called once for all viewers of `view` until the next change."""
         if self._poller is None:
-            return await render()  # nobody looks whether anything changes
-        held = self._rendered.get(view)
-        if held is not None and held[0] == self._version and not _failed(held[1]):
-            return await asyncio.shield(held[1])
+            return await render()  # without a poll nothing notices a change
+        cached = self._rendered.get(view)
+        if cached is not None and cached[0] == self._version and not _failed(cached[1]):
+            return await asyncio.shield(cached[1])
         task = asyncio.ensure_future(render())
         self._rendered[view] = (self._version, task)
         self._rendered.move_to_end(view)
-        while len(self._rendered) > KEPT:
+        while len(self._rendered) > MAX_RENDERED:
             self._rendered.popitem(last=False)
         return await asyncio.shield(task)
 
     def touch(self) -> None:
-        """Someone has just changed something: tell all pages at once."""
+        """Update all pages now, because this process has just changed something."""
         self._version += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -95,13 +96,13 @@ class Live:
             try:
                 stamp = await self._stamp()
             except Exception as problem:
-                # Pages stay as they are; whoever looks at them must not lose the stream.
-                log.warning("database_not_looked_at", error=repr(problem))
-            pause = LOOK_S
+                # Pages stay as they are: an error must not end the viewers' streams.
+                log.warning("database_poll_failed", error=repr(problem))
+            pause = POLL_S
             if stamp != last or quiet_s >= TICK_S:
                 if last is not None:
                     self.touch()
-                    pause = APART_S
+                    pause = MIN_INTERVAL_S
                 last, quiet_s = stamp, 0.0
             quiet_s += pause
             await self._clock.sleep(pause)
@@ -113,7 +114,7 @@ class Live:
         self._rendered.clear()
 
     def close(self) -> None:
-        """End all streams, now and from now on."""
+        """End all streams and open no more."""
         self._closed = True
         self.touch()
 

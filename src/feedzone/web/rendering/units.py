@@ -1,4 +1,4 @@
-"""Measures as sports people read them: pace for runs and swims, speed for the rest, in the reader's units."""
+"""Measures in the viewer's units, as athletes read them: pace for runs and swims, else speed."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ METRES_A_YARD = 0.9144
 ON_FOOT = frozenset({"Run", "TrailRun", "VirtualRun", "Walk", "Hike", "Snowshoe"})
 IN_WATER = frozenset({"Swim"})
 
-STANDING = 0.3
-"""Metres per second below which nobody is under way: a pace would be without end."""
+MIN_PACE_SPEED = 0.3
+"""Metres per second. Slower counts as standing still, where a pace would be infinite."""
 
 
 class Measure(NamedTuple):
-    """How a quantity is told: its number from the SI value, its unit, its decimals."""
+    """How to display a quantity: conversion from the SI value, unit and decimals."""
 
     unit: str
     convert: Callable[[float], float | None]
     digits: int = 0
     is_pace: bool = False
-    """Told as minutes and seconds; less is faster."""
+    """Displayed as minutes and seconds; less is faster."""
 
     def number(self, value: float | None) -> str:
-        """`24.1`, or `4:37` for a pace; without its unit, so that a column can say it once."""
-        told = None if value is None else self.convert(value)
-        if told is None:
+        """Return `24.1`, or `4:37` for a pace. The unit is left out for columns that name it once."""
+        converted = None if value is None else self.convert(value)
+        if converted is None:
             return "—"
         if self.is_pace:
-            return f"{round(told) // 60}:{round(told) % 60:02}"
-        return f"{round(told, self.digits) + 0.0:,.{self.digits}f}"  # never "-0"
+            return f"{round(converted) // 60}:{round(converted) % 60:02}"
+        return f"{round(converted, self.digits) + 0.0:,.{self.digits}f}"  # never "-0"
 
     def text(self, value: float | None) -> str:
         number = self.number(value)
@@ -42,7 +42,7 @@ class Measure(NamedTuple):
 
 
 class Measures(NamedTuple):
-    """All that an activity's page tells, for a reader and a sport."""
+    """Every measure on an activity's page, for one viewer and sport."""
 
     distance: Measure
     speed: Measure
@@ -76,4 +76,4 @@ def _speed(imperial: bool, sport: str | None, mile: float) -> Measure:
 
 
 def _pace(metres: float) -> Callable[[float], float | None]:
-    return lambda speed: metres / speed if speed > STANDING else None
+    return lambda speed: metres / speed if speed > MIN_PACE_SPEED else None

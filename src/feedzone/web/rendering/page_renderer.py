@@ -1,4 +1,4 @@
-"""Puts a page together: its changing part, rendered once for all who see the same, in the reader's frame."""
+"""Compose a page: its changing part, shared by equal viewers, inside the frame of this viewer."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import Any
 
 from jinja2 import Environment
 from litestar import Request, Response
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 from litestar.response import Template
 
 from ...ports import Clock
-from ..auth.access import Owned, sees
+from ..auth.access import Owned, can_view
 from ..auth.viewer import Viewer
 from ..context import WebOptions
-from .flash import heard, is_fragment, left_over
+from .flash import expired_cookie, is_fragment, pending_notice
 from .live import Live
 
 Load = Callable[[], Awaitable[dict[str, Any]]]
 
 CSRF = f"csrf-{secrets.token_hex(16)}"
-"""Stands in what is rendered for many, where each reader's own token goes; nobody else can write it."""
+"""A placeholder for each viewer's own token in shared renderings; random, so that no text can contain it."""
 
 
-class Show:
-    """Renders pages. `load` is asked for what a page shows, and not when another has just asked the same."""
+class PageRenderer:
+    """Renders pages. `load` returns a page's context, and is not called while a shared rendering is valid."""
 
     def __init__(self, environment: Environment, live: Live, options: WebOptions, clock: Clock) -> None:
         self._environment = environment
@@ -36,7 +38,7 @@ class Show:
     async def page(
         self,
         request: Request[Any, Any, Any],
-        reader: Viewer,
+        viewer: Viewer,
         name: str,
         title: str,
         load: Load,
@@ -44,14 +46,17 @@ class Show:
         is_live: bool = True,
         bundle: str | None = None,
     ) -> Response[Any]:
-        """`is_live`: open pages follow what changes; a question that is being read keeps still. `bundle`:
-        what this page alone loads."""
+        """Return a page, or its changing part for htmx.
+
+        `is_live`: the open page follows changes; a confirmation does not, so that it keeps still while
+        it is read. `bundle`: assets that only this page loads.
+        """
 
         async def render() -> str:
             context = await load()
-            return self.render(f"{name}.html", reader, context)
+            return self.render(f"{name}.html", viewer, context)
 
-        view = (name, request.url.path, request.url.query, reader)
+        view = (name, request.url.path, request.url.query, viewer)
         body = await self._live.shared(view, render)
         digest = hashlib.sha256(body.encode()).hexdigest()[:16]
         if is_fragment(request) and request.headers.get("x-seen") == digest:
@@ -68,21 +73,25 @@ class Show:
         context |= {"body": body, "is_live": is_live, "now": self._clock.now(), "notice": None}
         if is_fragment(request):
             return Template("fragment.html", context=context)
-        notice = left_over(request)
-        cookies = [heard(self._options)] if notice else []
+        notice = pending_notice(request)
+        cookies = [expired_cookie(self._options)] if notice else []
         return Template("page.html", context=context | {"notice": notice}, cookies=cookies)
 
-    def render(self, template: str, reader: Viewer, context: dict[str, Any]) -> str:
-        """A template that knows the reader, but none of the reader's secrets."""
+    def render(self, template: str, viewer: Viewer, context: dict[str, Any]) -> str:
+        """Render a template for a viewer, but without the viewer's secrets: others share the result."""
 
-        def may_see(owned: Owned) -> bool:
-            return sees(self._options, reader, owned)
+        def may_view(owned: Owned) -> bool:
+            return can_view(self._options, viewer, owned)
 
         common = {
-            "reader": reader,
+            "viewer": viewer,
             "now": self._clock.now(),
             "options": self._options,
-            "may_see": may_see,
+            "can_view": may_view,
             "csrf": CSRF,
         }
         return self._environment.get_template(template).render(common | context)
+
+
+Renderer = NamedDependency[SkipValidation[PageRenderer]]
+"""How a handler gets it: an argument `renderer: Renderer`."""
