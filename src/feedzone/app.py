@@ -1,6 +1,6 @@
 """The composition root: which concrete part is given to which, and in what order they start and stop.
 
-Without the web room, which `serve.py` puts in front: what only works or answers a command never loads it.
+The web room is not here: `serve.py` adds it. So a worker process or a command never loads it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class App:
     subscription: SubscriptionService
 
     async def close(self) -> None:
-        """Stop what runs, in order: nothing new is taken, what was taken is finished or given back."""
+        """Stop all parts in order: first take no new work, then finish the accepted work or give it back."""
         await self.inbox.close()
         await self.worker.stop()
         await self.transport.close()
@@ -242,7 +242,7 @@ def prepare_database(settings: Settings) -> None:
 async def working(app: App) -> AsyncIterator[None]:
     """The worker runs within; on PostgreSQL other processes' jobs wake it."""
     listener = app.database.listener(app.wakeup)
-    # The first encoding loads pyarrow, 0.1 s that no delivery shall wait for.
+    # The first encoding loads pyarrow, which takes 0.1 s. No delivery should wait for that.
     await asyncio.to_thread(stream_codec.encode, b"{}")
     guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
     await app.worker.start()

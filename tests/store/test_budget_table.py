@@ -310,11 +310,11 @@ async def test_calls_of_backfills_are_counted_and_released_separately(budget):
     """The calls held back for live work depend on the calls it has made so far."""
     for lane in (Lane.LIVE, Lane.BACKFILL, Lane.BACKFILL, Lane.LIVE):
         reservation = await call(budget, lane)
-    assert {(window.used, window.history) for window in await budget.windows()} == {(4, 2)}
+    assert {(window.used, window.backfill_calls) for window in await budget.windows()} == {(4, 2)}
     await budget.release(reservation)
     reservation = await call(budget, Lane.BACKFILL)
     await budget.release(reservation)
-    assert {(window.used, window.history) for window in await budget.windows()} == {(3, 2)}
+    assert {(window.used, window.backfill_calls) for window in await budget.windows()} == {(3, 2)}
 
 
 async def test_calls_of_live_work_shrink_the_backfill_holdback_and_calls_of_backfills_do_not(budget, clock):

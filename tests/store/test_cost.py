@@ -247,8 +247,8 @@ async def test_a_closed_window_has_no_calls_left(store, clock):
     budget = BudgetTable(store.database, StravaClock(clock))
     await budget.latch(Reservation(), {})
     forecast = await QuotaForecast(store.database, clock, budget).forecast_input()
-    rooms = forecast.rooms
-    assert (rooms.quarter_left, rooms.quarter_quota, rooms.day_left) == (0, 100, 1000)
+    left = forecast.calls_left
+    assert (left.quarter_left, left.quarter_quota, left.day_left) == (0, 100, 1000)
 
 
 async def test_the_total_of_the_queue_is_computed_at_most_every_ten_seconds(store, clock):

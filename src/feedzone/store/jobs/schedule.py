@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row
 
 from ...domain.gear import gear_refresh
 from ...domain.job import JobSpec, ReconcileHint, athlete_key
-from ...domain.reconciliation import full_history_is_due, list_from, reconciliation_job
+from ...domain.reconciliation import full_reconciliation_is_due, list_from, reconciliation_job
 from ...ports import Clock, Wakeup
 from .. import activities, athletes, subscriptions
 from ..engine.database import Database
@@ -91,8 +91,8 @@ class ReconciliationSchedule:
             return []
         since = None
         if full:
-            all_days = full_history_is_due(row.id, row.last_verified_at or row.connected_at, now)
-            since = list_from(athletes.synced_history(row), self._days, now, full_history=all_days)
+            all_days = full_reconciliation_is_due(row.id, row.last_verified_at or row.connected_at, now)
+            since = list_from(athletes.synced_range(row), self._days, now, everything=all_days)
         if waiting is not None and waiting.since is not None:
             requested = datetime.fromtimestamp(waiting.since, UTC)
             since = requested if since is None else min(since, requested)

@@ -163,7 +163,9 @@ class BudgetTable:
         def body(connection: Connection) -> None:
             windows.locked(connection, now)
             for start in {window_start(name, now) for name in WINDOWS}:
-                connection.execute(_ONE_LESS, {"since": start, "for_backfills": int(reservation.for_history)})
+                connection.execute(
+                    _ONE_LESS, {"since": start, "for_backfills": int(reservation.for_backfill)}
+                )
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
 
@@ -262,7 +264,7 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
         known.demand.at_midnight if known and known.day_quota == quota and known.demand.is_of(now) else None
     )
     return _Learned(
-        quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
+        quota, learn(seen.rows, seen.since, now, quota, oldest_backfill_since=since, at_midnight=at_midnight)
     )
 
 
@@ -290,7 +292,7 @@ def _reserve(
         answer = _answer_for(lane, rows, current, demand, now, permission, busy=busy, shared=shared)
         answers.append(answer)
         if isinstance(answer, Reservation):
-            current = {name: w.after(1, for_history=answer.for_history) for name, w in current.items()}
+            current = {name: w.after(1, for_backfill=answer.for_backfill) for name, w in current.items()}
             busy = busy or answer.alone
     if reserved := [answer for answer in answers if isinstance(answer, Reservation)]:
         alone_until = now + timedelta(seconds=ALONE_S) if any(call.alone for call in reserved) else until
@@ -299,7 +301,7 @@ def _reserve(
             windows.write(connection, current.values(), now)
             connection.execute(_ALONE, alone)
         else:
-            counts = {"calls": len(reserved), "for_backfills": sum(call.for_history for call in reserved)}
+            counts = {"calls": len(reserved), "for_backfills": sum(call.for_backfill for call in reserved)}
             connection.execute(_MORE, {**counts, "now": now, **alone})
     return answers
 

@@ -93,7 +93,7 @@ def write(connection: Connection, windows: Iterable[Window], now: datetime) -> N
             "quota": window.quota,
             "used": window.used,
             "others": window.others,
-            "history": window.history,
+            "history": window.backfill_calls,
             "updated_at": now,
         }
         for window in windows
