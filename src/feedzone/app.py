@@ -1,6 +1,6 @@
 """The composition root: which concrete part is given to which, and in what order they start and stop.
 
-Without the web room, which `serve.py` puts in front: what only works or answers a command never loads it.
+The web room is not here: `serve.py` adds it. So a worker process or a command never loads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .store import stream_codec
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
 from .store.jobs.queue import JobTable, worker_name
-from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, Schedule
+from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, ReconciliationSchedule
 from .store.quota.breaker import Breaker
 from .store.quota.budget import BudgetTable
 from .store.quota.call_log import CallLog
@@ -83,7 +83,7 @@ class App:
     subscription: SubscriptionService
 
     async def close(self) -> None:
-        """Stop what runs, in order: nothing new is taken, what was taken is finished or given back."""
+        """Stop all parts in order: first take no new work, then finish the accepted work or give it back."""
         await self.inbox.close()
         await self.worker.stop()
         await self.transport.close()
@@ -205,7 +205,7 @@ def _worker(
     journal: CallLog,
 ) -> WorkerService:
     days = settings.retention_days
-    comparisons = Schedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
+    reconciliation = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     gear = GearSchedule(database, clock, wakeup, rng)
     return WorkerService(
         queue,
@@ -217,7 +217,7 @@ def _worker(
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
         schedules={
-            "comparisons": comparisons.run,
+            "comparisons": reconciliation.run,
             "gear": gear.run,
             "chances": AutoRetrySchedule(database, clock, wakeup, days=settings.initial_sync_days).run,
         },
@@ -242,7 +242,7 @@ def prepare_database(settings: Settings) -> None:
 async def working(app: App) -> AsyncIterator[None]:
     """The worker runs within; on PostgreSQL other processes' jobs wake it."""
     listener = app.database.listener(app.wakeup)
-    # The first encoding loads pyarrow, 0.1 s that no delivery shall wait for.
+    # The first encoding loads pyarrow, which takes 0.1 s. No delivery should wait for that.
     await asyncio.to_thread(stream_codec.encode, b"{}")
     guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
     await app.worker.start()

@@ -1,4 +1,7 @@
-"""feedzone inside another Python program: an ASGI application, a worker, and reads (docs/embedding.md)."""
+"""feedzone inside another Python program: an ASGI application, a worker and reads.
+
+See docs/embedding.md.
+"""
 
 from __future__ import annotations
 

@@ -98,10 +98,10 @@ async def test_while_the_application_is_switched_off_nothing_is_deleted_and_heal
     waiting = await engine.rows(jobs)
     assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
     options = WebOptions("http://127.0.0.1:8000", is_local=True, strava_configured=True, session_key=b"")
-    found = problems(
+    shown = problems(
         conditions(await engine.app.queries.status.pulse(), strava_configured=options.strava_configured)
     )
-    assert "switched this application off" in next(item.text for item in found if item.name == "Application")
+    assert "switched this application off" in next(item.text for item in shown if item.name == "Application")
 
 
 async def test_500_jobs_survive_six_hours_of_a_switched_off_application(engine):

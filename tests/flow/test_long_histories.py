@@ -8,7 +8,7 @@ import pytest
 from engine import DETAIL, LIST, ManualEngine, make_engine
 
 from feedzone.handlers import backfill_athlete, reconcile_athlete
-from feedzone.store.jobs.schedule import Schedule
+from feedzone.store.jobs.schedule import ReconciliationSchedule
 from feedzone.store.schema.tables import conflicts, strava_activities, strava_athletes
 
 
@@ -38,7 +38,9 @@ async def live_ids(engine: ManualEngine) -> set[int]:
 
 async def days_of_comparisons(engine: ManualEngine, days: int) -> None:
     """Let `days` pass, with the reconciliations that are scheduled in them."""
-    planned = Schedule(engine.database, engine.clock, engine.app.wakeup, random.Random(1), days=30)
+    planned = ReconciliationSchedule(
+        engine.database, engine.clock, engine.app.wakeup, random.Random(1), days=30
+    )
     for _ in range(days * 4):
         engine.clock.advance(hours=6)
         await planned.run()

@@ -41,13 +41,13 @@ async def test_a_history_has_the_events_calls_changes_and_attempts_of_its_activi
     await store.queue.finish(job, Retry("500 from Strava", kind="strava_error"))
     result = await history(store)
     assert (result.athlete, result.athlete_id, result.athlete_status) == ("Ada Lovelace", OWNER, "active")
-    assert [one.object_id for one in result.events] == [ACTIVITY]
+    assert [event.object_id for event in result.events] == [ACTIVITY]
     assert [(call.endpoint, call.status) for call in result.calls] == [(ASKED, 200)]
     assert sorted((change.field, bytes(change.new_value)) for change in result.changes) == [
         ("name", b'"Anew"'),
         ("sync_status", b'"synced"'),
     ]
-    assert [(one.attempt, one.error) for one in result.attempts] == [(1, "500 from Strava")]
+    assert [(attempt.attempt, attempt.error) for attempt in result.attempts] == [(1, "500 from Strava")]
     assert [(job.state, job.attempts) for job in result.jobs] == [("queued", 1)]
 
 

@@ -1,4 +1,4 @@
-"""A switched-off application: all calls wait, one an hour asks, and all goes on by itself (pain 35)."""
+"""While the application is switched off, calls wait for an hourly probe, and jobs lose no attempt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from feedzone.store.quota.breaker import PROBE_EVERY, Breaker
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.schema.tables import application_state, job_attempts, jobs, webhook_events
 
-SAID = "GET activities/7 403 Forbidden (Application/Status/Inactive)"
+REFUSAL = "GET activities/7 403 Forbidden (Application/Status/Inactive)"
 
 
 @pytest.fixture
@@ -33,12 +33,12 @@ def budget(database, clock) -> BudgetTable:
 
 
 async def answers(*tables: BudgetTable, times: int = 1) -> list[object]:
-    """What so many callers, all at once, are told: False may call, True may too and is the probe."""
+    """Return the answers to `times` calls at once: False passes, True passes as the probe, an error waits."""
 
     async def ask(table: BudgetTable) -> bool:
-        leave = await table.reserve(Lane.LIVE)
-        await table.answered(leave, {})
-        return leave.probe
+        reservation = await table.reserve(Lane.LIVE)
+        await table.answered(reservation, {})
+        return reservation.probe
 
     calls = [ask(table) for table in tables for _ in range(times)]
     return await asyncio.gather(*calls, return_exceptions=True)
@@ -48,71 +48,69 @@ async def used(budget) -> int:
     return next(window.used for window in await budget.windows() if window.name == "read_day")
 
 
-async def test_as_long_as_strava_says_nothing_all_calls_may_go(breaker, budget):
+async def test_while_the_breaker_is_closed_all_calls_pass(breaker, budget):
     assert await answers(budget, times=5) == [False] * 5
     assert await breaker.close() is False
 
 
-async def test_a_switched_off_application_stops_all_calls_and_they_count_nothing(breaker, budget, clock):
-    """Pain 35."""
-    paused = await breaker.open_inactive(SAID)
+async def test_a_switched_off_application_stops_all_calls_and_they_cost_no_quota(breaker, budget, clock):
+    paused = await breaker.open_inactive(REFUSAL)
     assert paused.until == clock.now() + PROBE_EVERY
     refused = await answers(budget, times=5)
-    assert {type(one) for one in refused} == {ApplicationPaused}
-    assert {one.until for one in refused} == {clock.now() + timedelta(hours=1)}
-    assert all(SAID in str(one) for one in refused)
+    assert {type(error) for error in refused} == {ApplicationPaused}
+    assert {error.until for error in refused} == {clock.now() + timedelta(hours=1)}
+    assert all(REFUSAL in str(error) for error in refused)
     assert await used(budget) == 0
 
 
-async def test_one_call_an_hour_asks_however_many_want_to(breaker, budget, clock):
-    """Pain 35."""
-    await breaker.open_inactive(SAID)
+async def test_one_call_an_hour_is_a_probe_no_matter_how_many_wait(breaker, budget, clock):
+    await breaker.open_inactive(REFUSAL)
     for _ in range(3):
         clock.advance(minutes=59)
         assert True not in await answers(budget, times=4)
         clock.advance(minutes=1)
-        asked = clock.now()
-        said = await answers(budget, times=20)
-        assert said.count(True) == 1
-        # Some of them waited a moment for the answer of the first.
-        waits = [one.until - asked for one in said if one is not True]
+        since = clock.now()
+        replies = await answers(budget, times=20)
+        assert replies.count(True) == 1
+        # Some of them waited a moment for the answer to the first.
+        waits = [reply.until - since for reply in replies if reply is not True]
         assert all(timedelta(0) <= wait % PROBE_EVERY <= timedelta(seconds=5) for wait in waits)
         assert True not in await answers(budget, times=4)
     assert await used(budget) == 3
 
 
-async def test_who_is_refused_beside_the_probe_waits_for_the_next_one(breaker, budget, clock):
-    await breaker.open_inactive(SAID)
+async def test_a_call_that_is_refused_beside_the_probe_waits_for_the_next_probe(breaker, budget, clock):
+    await breaker.open_inactive(REFUSAL)
     clock.advance(hours=1)
     assert await answers(budget) == [True]
     (refused,) = await answers(budget)
     assert refused.until == clock.now() + PROBE_EVERY
 
 
-async def test_two_processes_send_one_probe_between_them(postgres_database, second_postgres, clock):
-    """Pain 35: one breaker for the whole application."""
-    await Breaker(postgres_database, clock).open_inactive(SAID)
+async def test_two_processes_send_one_probe_together(postgres_database, second_postgres, clock):
+    """There is one breaker for the whole application."""
+    await Breaker(postgres_database, clock).open_inactive(REFUSAL)
     clock.advance(hours=1)
-    said = await answers(
+    replies = await answers(
         BudgetTable(postgres_database, StravaClock(clock)),
         BudgetTable(second_postgres, StravaClock(clock)),
         times=10,
     )
-    assert said.count(True) == 1
+    assert replies.count(True) == 1
 
 
 async def test_a_spent_window_does_not_use_the_probe_up(breaker, budget, clock):
-    await breaker.open_inactive(SAID)
+    await breaker.open_inactive(REFUSAL)
     clock.advance(hours=1)
     await budget.answered(Reservation(), {"read_day": Reading(1000, 1000)})
-    assert {type(one) for one in await answers(budget, times=3)} == {QuotaSpent}
+    assert {type(answer) for answer in await answers(budget, times=3)} == {QuotaSpent}
     clock.advance(hours=12)
     assert (await answers(budget, times=3)).count(True) == 1
 
 
-async def test_a_probe_that_finds_it_still_off_keeps_since_when_it_is(breaker, database, clock):
+async def test_a_refused_probe_keeps_the_beginning_of_the_outage(breaker, database, clock):
     since = clock.now()
-    await breaker.open_inactive(SAID)
+    await breaker.open_inactive(REFUSAL)
     clock.advance(hours=3)
     paused = await breaker.open_inactive("still off")
     assert paused.until == clock.now() + PROBE_EVERY
@@ -120,32 +118,32 @@ async def test_a_probe_that_finds_it_still_off_keeps_since_when_it_is(breaker, d
     assert (row.inactive_since, row.probe_at, row.reason) == (since, paused.until, "still off")
 
 
-async def test_a_later_outage_is_one_of_its_own(breaker, database, clock):
-    await breaker.open_inactive(SAID)
+async def test_a_later_outage_has_its_own_beginning(breaker, database, clock):
+    await breaker.open_inactive(REFUSAL)
     assert await breaker.close() is True
     clock.advance(days=9)
-    await breaker.open_inactive(SAID)
+    await breaker.open_inactive(REFUSAL)
     row = await database.read(lambda c: c.execute(application_state.select()).one())
     assert row.inactive_since == clock.now()
 
 
-async def test_after_a_call_that_succeeded_all_go_on(breaker, budget, clock):
-    await breaker.open_inactive(SAID)
+async def test_after_a_successful_probe_all_calls_pass(breaker, budget, clock):
+    await breaker.open_inactive(REFUSAL)
     clock.advance(hours=1)
     assert await breaker.close() is True
     assert await answers(budget, times=5) == [False] * 5
     assert await breaker.close() is False
 
 
-async def test_many_answers_at_once_close_it_once(breaker, clock):
-    await breaker.open_inactive(SAID)
+async def test_many_answers_at_once_close_the_breaker_once(breaker, clock):
+    await breaker.open_inactive(REFUSAL)
     assert sorted(await asyncio.gather(*(breaker.close() for _ in range(9)))) == [False] * 8 + [True]
 
 
-async def test_what_waited_for_the_application_goes_on_at_once_and_nothing_else_does(store, breaker, clock):
-    """Pain 35: it drains after the 200."""
+async def test_only_jobs_that_waited_for_the_breaker_are_due_when_it_closes(store, breaker, clock):
+    """They are leased as soon as Strava answers again."""
     now, rng = clock.now(), random.Random(1)
-    refusals = {1: await breaker.open_inactive(SAID), 2: QuotaSpent("read_day", now + timedelta(hours=12))}
+    refusals = {1: await breaker.open_inactive(REFUSAL), 2: QuotaSpent("read_day", now + timedelta(hours=12))}
     await store.enqueue(*(spec(number) for number in (1, 2, 3)))
     for job in await store.lease():
         refusal = refusals.get(job.object_id)
@@ -159,35 +157,33 @@ async def test_what_waited_for_the_application_goes_on_at_once_and_nothing_else_
     assert [job.object_id for job in await store.lease()] == [1]
 
 
-async def test_a_job_that_was_refused_just_before_it_closed_does_not_wait_for_the_next_probe(
-    store, breaker, clock
-):
-    """The refusal is known to the job before the success of the probe is, and is written down after it."""
+async def test_a_job_that_was_refused_just_before_the_breaker_closed_is_due_at_once(store, breaker, clock):
+    """The job was refused before the probe succeeded, and ends after it."""
     await store.enqueue(spec())
     job = await store.lease_one()
-    refusal = await breaker.open_inactive(SAID)
+    refusal = await breaker.open_inactive(REFUSAL)
     await breaker.close()
     await store.queue.finish(job, ending(refusal, job, clock.now(), random.Random(1)))
     assert len(await store.lease()) == 1
 
 
-async def test_six_hours_cost_no_attempt_and_seven_probes_at_most(store, breaker, budget, clock):
-    """Pain 35: and an hour after it is on again, nothing waits for it."""
+async def test_six_hours_switched_off_cost_no_attempt_and_at_most_seven_probes(store, breaker, budget, clock):
+    """An hour after the application is on again, no job waits for it."""
     for number in range(1, 31):
         await store.deliver(event(object_id=number))
     began, probes, done = clock.now(), 0, 0
     while done < 30:
         for job in await store.lease(limit=50):
-            (said,) = await answers(budget)
+            (answer,) = await answers(budget)
             is_off = clock.now() - began < timedelta(hours=6)
-            if isinstance(said, bool) and is_off:
+            if isinstance(answer, bool) and is_off:
                 probes += 1
-                said = await breaker.open_inactive(SAID)
-            if isinstance(said, bool):
+                answer = await breaker.open_inactive(REFUSAL)
+            if isinstance(answer, bool):
                 await breaker.close()
                 done += 1
                 continue
-            outcome = ending(said, job, clock.now(), random.Random(job.object_id))
+            outcome = ending(answer, job, clock.now(), random.Random(job.object_id))
             assert isinstance(outcome, Snooze)
             await store.queue.finish(job, outcome)
         assert {row.attempts for row in await store.rows(jobs)} == {0}
@@ -202,11 +198,10 @@ async def test_six_hours_cost_no_attempt_and_seven_probes_at_most(store, breaker
 BROKEN = "GET activities/7 503 (<html>)"
 
 
-async def test_while_strava_fails_one_call_in_half_a_minute_asks_and_the_others_wait(breaker, budget, clock):
-    """Pain 49: a circuit breaker on errors."""
+async def test_while_strava_fails_one_call_in_half_a_minute_is_a_probe(breaker, budget, clock):
     paused = await breaker.fail(BROKEN)
     assert isinstance(paused, StravaFails)
-    assert {type(one) for one in await answers(budget, times=5)} == {StravaFails}
+    assert {type(answer) for answer in await answers(budget, times=5)} == {StravaFails}
     for _ in range(3):
         clock.advance(seconds=30)
         assert (await answers(budget, times=9)).count(True) == 1
@@ -214,7 +209,7 @@ async def test_while_strava_fails_one_call_in_half_a_minute_asks_and_the_others_
     assert await answers(budget, times=5) == [False] * 5
 
 
-async def test_what_waited_while_strava_failed_goes_on_at_once_when_it_answers(store, breaker, clock):
+async def test_jobs_that_waited_while_strava_failed_are_due_when_it_answers(store, breaker, clock):
     await store.enqueue(spec())
     refusal = await breaker.fail(BROKEN)
     job = await store.lease_one()
@@ -225,17 +220,19 @@ async def test_what_waited_while_strava_failed_goes_on_at_once_when_it_answers(s
     assert len(await store.lease()) == 1
 
 
-async def test_an_application_that_is_switched_off_is_not_taken_for_an_outage(breaker, budget, clock):
-    await breaker.open_inactive(SAID)
-    held = await breaker.fail(BROKEN)
-    assert (type(held), held.until) == (ApplicationPaused, clock.now() + PROBE_EVERY)
+async def test_a_failing_strava_does_not_shorten_the_wait_of_a_switched_off_application(
+    breaker, budget, clock
+):
+    await breaker.open_inactive(REFUSAL)
+    paused = await breaker.fail(BROKEN)
+    assert (type(paused), paused.until) == (ApplicationPaused, clock.now() + PROBE_EVERY)
     clock.advance(minutes=5)
-    assert {type(one) for one in await answers(budget, times=3)} == {ApplicationPaused}
+    assert {type(answer) for answer in await answers(budget, times=3)} == {ApplicationPaused}
 
 
-async def test_a_probe_that_strava_failed_at_is_soon_followed_by_another(breaker, budget, clock):
-    """Pain 35: an activity that Strava cannot show must not keep the application off for an hour more."""
-    await breaker.open_inactive(SAID)
+async def test_a_probe_that_fails_at_strava_is_soon_followed_by_another(breaker, budget, clock):
+    """An activity that Strava cannot show must not keep the breaker open for another hour."""
+    await breaker.open_inactive(REFUSAL)
     clock.advance(hours=1)
     assert await answers(budget) == [True]
     await breaker.probe_soon()
@@ -245,16 +242,18 @@ async def test_a_probe_that_strava_failed_at_is_soon_followed_by_another(breaker
 
 @pytest.mark.parametrize("minutes", [-90, 90])
 @pytest.mark.parametrize("stop", ["fail", "open_inactive"])
-async def test_a_machine_whose_clock_is_wrong_asks_no_more_often_and_no_less(database, clock, stop, minutes):
-    """Pains 35 and 49: what waits is due by the machine's clock, and the windows turn by Strava's."""
+async def test_a_wrong_machine_clock_does_not_change_how_often_a_probe_is_sent(
+    database, clock, stop, minutes
+):
+    """Waiting jobs are due by the machine's clock, and the windows follow Strava's clock."""
     strava = StravaClock(clock)
     strava.skew = timedelta(minutes=minutes)
     breaker, budget = Breaker(database, clock), BudgetTable(database, strava)
-    refusal = await (breaker.fail(BROKEN) if stop == "fail" else breaker.open_inactive(SAID))
+    refusal = await (breaker.fail(BROKEN) if stop == "fail" else breaker.open_inactive(REFUSAL))
     assert True not in await answers(budget, times=5)
     for _ in range(3):
         clock.advance(seconds=(refusal.until - clock.now()).total_seconds())
-        told = await answers(budget, times=5)
-        assert told.count(True) == 1
-        refusal = next(one for one in told if one is not True)
+        replies = await answers(budget, times=5)
+        assert replies.count(True) == 1
+        refusal = next(reply for reply in replies if reply is not True)
         assert refusal.until > clock.now()

@@ -1,4 +1,4 @@
-"""The rate limit: shared by all, never overspent, and open again the moment Strava's windows turn."""
+"""All processes share the rate limit, never overspend it, and call again in each new window."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ async def spend(budget, times, lane=Lane.LIVE):
         await call(budget, lane)
 
 
-async def heard(budget, readings):
-    """What an answer's headers say."""
+async def observe_headers(budget, readings):
+    """Store the rate limit headers of an answer."""
     await budget.answered(Reservation(), readings)
 
 
-async def test_limits_begin_as_they_are_set_and_what_strava_said_stays(store, budget):
+async def test_limits_begin_as_configured_and_limits_of_strava_stay(store, budget):
     now = store.clock.now()
     await store.write(lambda c: begin(c, limits_of((400, 4000), (200, 2000)), now))
     assert {window.name: window.quota for window in await budget.windows()} == dict(
         zip(WINDOWS, (400, 4000, 200, 2000), strict=True)
     )
-    await heard(budget, {"read_15min": Reading(limit=150, used=1)})
+    await observe_headers(budget, {"read_15min": Reading(limit=150, used=1)})
     await store.write(lambda c: begin(c, DEFAULT_LIMITS, now))
     quotas = {window.name: window.quota for window in await budget.windows()}
     assert (quotas["read_15min"], quotas["overall_15min"]) == (150, 400)
 
 
-async def test_before_the_first_call_the_limits_are_a_new_applications(budget):
+async def test_before_the_first_call_the_limits_are_those_of_a_new_application(budget):
     assert {window.name: window.quota for window in await budget.windows()} == DEFAULT_LIMITS
     assert await used(budget) == dict.fromkeys(WINDOWS, 0)
 
@@ -62,13 +62,13 @@ async def test_a_read_counts_in_all_four_windows(budget):
     assert await used(budget) == dict.fromkeys(WINDOWS, 3)
 
 
-async def test_a_call_that_was_never_sent_is_given_back(budget):
+async def test_a_call_that_was_never_sent_is_released(budget):
     await spend(budget, 2)
     await budget.release(Reservation())
     assert await used(budget) == dict.fromkeys(WINDOWS, 1)
 
 
-async def test_giving_back_more_than_was_taken_makes_no_credit(budget):
+async def test_releasing_more_calls_than_were_reserved_makes_no_credit(budget):
     await budget.release(Reservation())
     assert await used(budget) == dict.fromkeys(WINDOWS, 0)
 
@@ -83,7 +83,7 @@ async def test_giving_back_more_than_was_taken_makes_no_credit(budget):
     ],
 )
 async def test_a_spent_window_is_named_with_its_end_and_nothing_is_counted(budget, window, until):
-    await heard(budget, usage(**{window: (2, 1)}))
+    await observe_headers(budget, usage(**{window: (2, 1)}))
     await budget.reserve(Lane.LIVE)
     before = await used(budget)
     with pytest.raises(QuotaSpent) as spent:
@@ -93,16 +93,15 @@ async def test_a_spent_window_is_named_with_its_end_and_nothing_is_counted(budge
 
 
 async def test_when_several_windows_are_spent_the_one_that_opens_last_is_named(budget):
-    """Else a job would wake up each quarter of the day, only to wait again."""
-    await heard(budget, usage(overall_15min=(2, 2), overall_day=(9, 9), read_15min=(1, 1)))
+    """Otherwise a job would wake up each quarter of an hour, only to wait again."""
+    await observe_headers(budget, usage(overall_15min=(2, 2), overall_day=(9, 9), read_15min=(1, 1)))
     with pytest.raises(QuotaSpent) as spent:
         await budget.reserve(Lane.LIVE)
     assert spent.value.until == MIDNIGHT
 
 
-async def test_the_tighter_read_limit_binds_while_the_overall_one_has_room(budget):
-    """Pain 44."""
-    await heard(budget, usage(overall_15min=(200, 40), read_15min=(100, 100)))
+async def test_the_tighter_read_limit_counts_while_the_overall_one_has_calls_left(budget):
+    await observe_headers(budget, usage(overall_15min=(200, 40), read_15min=(100, 100)))
     with pytest.raises(QuotaSpent) as spent:
         await budget.reserve(Lane.LIVE)
     assert spent.value.window == "read_15min"
@@ -126,8 +125,8 @@ async def test_the_day_turns_at_midnight_utc(budget, clock):
     assert await used(budget) == dict.fromkeys(WINDOWS, 0)
 
 
-async def test_a_spent_window_opens_at_the_very_instant_that_was_named(budget, clock):
-    await heard(budget, usage(read_15min=(1, 1)))
+async def test_a_spent_window_opens_at_exactly_the_named_instant(budget, clock):
+    await observe_headers(budget, usage(read_15min=(1, 1)))
     with pytest.raises(QuotaSpent) as spent:
         await budget.reserve(Lane.LIVE)
     clock.advance(seconds=(spent.value.until - clock.now()).total_seconds())
@@ -136,13 +135,13 @@ async def test_a_spent_window_opens_at_the_very_instant_that_was_named(budget, c
 
 async def test_of_our_count_and_stravas_the_larger_is_right(budget):
     await spend(budget, 5)
-    await heard(budget, usage(read_15min=(100, 3), read_day=(1000, 77)))
+    await observe_headers(budget, usage(read_15min=(100, 3), read_day=(1000, 77)))
     seen = await used(budget)
     assert (seen["read_15min"], seen["read_day"]) == (5, 77)
 
 
 async def test_limits_follow_the_headers_up_and_down_and_stay(budget, clock):
-    await heard(budget, usage(read_15min=(600, 1), overall_15min=(150, 1)))
+    await observe_headers(budget, usage(read_15min=(600, 1), overall_15min=(150, 1)))
     clock.advance(days=2)
     await budget.reserve(Lane.LIVE)
     quotas = {window.name: window.quota for window in await budget.windows()}
@@ -151,8 +150,8 @@ async def test_limits_follow_the_headers_up_and_down_and_stay(budget, clock):
 
 async def test_headers_that_say_half_of_it_correct_half_of_it(budget):
     await spend(budget, 2)
-    await heard(budget, usage(read_15min=(None, 7), read_day=(500, None)))
-    await heard(budget, {})
+    await observe_headers(budget, usage(read_15min=(None, 7), read_day=(500, None)))
+    await observe_headers(budget, {})
     windows = {window.name: window for window in await budget.windows()}
     assert (windows["read_15min"].quota, windows["read_15min"].used) == (100, 7)
     assert (windows["read_day"].quota, windows["read_day"].used) == (500, 2)
@@ -186,15 +185,15 @@ async def test_a_429_without_headers_closes_the_short_windows(budget, clock):
     assert not any(window.latched for window in await budget.windows())
 
 
-async def test_a_latch_holds_even_if_our_own_count_has_room_and_calls_are_given_back(budget):
+async def test_a_latch_stays_even_if_our_count_has_calls_left_and_calls_are_released(budget):
     await budget.latch(Reservation(), {})
     await budget.release(Reservation())
     with pytest.raises(QuotaSpent):
         await budget.reserve(Lane.LIVE)
 
 
-async def rush(*budgets, times=20):
-    """How many of `times` concurrent calls each budget gets leave for."""
+async def reserve_at_once(*budgets, times=20):
+    """Return how many of `times` concurrent calls are allowed."""
     calls = [call(budgets[n % len(budgets)]) for n in range(times)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert {type(answer) for answer in answers} <= {Reservation, QuotaSpent}
@@ -206,20 +205,20 @@ def table(database, clock):
 
 
 async def test_a_rush_of_calls_never_overspends_and_leaves_nothing_over(budget):
-    await heard(budget, usage(read_15min=(13, 0)))
-    assert await rush(budget) == 13
+    await observe_headers(budget, usage(read_15min=(13, 0)))
+    assert await reserve_at_once(budget) == 13
     assert (await used(budget))["read_15min"] == 13
 
 
 async def test_two_processes_never_overspend_together(postgres_database, second_postgres, clock):
     budgets = table(postgres_database, clock), table(second_postgres, clock)
-    await heard(budgets[0], usage(read_15min=(13, 0)))
-    assert await rush(*budgets, times=30) == 13
+    await observe_headers(budgets[0], usage(read_15min=(13, 0)))
+    assert await reserve_at_once(*budgets, times=30) == 13
 
 
 async def test_two_processes_may_begin_the_budget_at_once(postgres_database, second_postgres, clock):
     budgets = table(postgres_database, clock), table(second_postgres, clock)
-    assert await rush(*budgets) == 20
+    assert await reserve_at_once(*budgets) == 20
     assert await used(budgets[0]) == dict.fromkeys(WINDOWS, 20)
 
 
@@ -227,19 +226,19 @@ async def test_two_processes_may_begin_the_budget_at_once(postgres_database, sec
 
 
 @pytest.mark.parametrize("at", [MIDNIGHT - timedelta(seconds=1), QUARTER - timedelta(seconds=1)])
-async def test_what_an_answer_says_of_a_window_that_has_ended_does_not_close_the_next(budget, clock, at):
-    """Sent in a day's last instant, received in the next day's first: else that day would be lost."""
-    leave = await budget.reserve(Lane.LIVE)
+async def test_headers_about_a_window_that_has_ended_do_not_close_the_next_one(budget, clock, at):
+    """Sent in a day's last instant, received in the next day's first: otherwise that day would be lost."""
+    reservation = await budget.reserve(Lane.LIVE)
     clock.advance(seconds=(at - clock.now()).total_seconds() + 1.5)
-    await budget.answered(leave, usage(read_15min=(100, 100), read_day=(1000, 1000)), at)
+    await budget.answered(reservation, usage(read_15min=(100, 100), read_day=(1000, 1000)), at)
     full = {window.name for window in await budget.windows() if window.full}
     assert full == (set() if at.hour == 23 else {"read_day"})
 
 
 async def test_a_refusal_in_a_window_that_has_ended_closes_nothing(budget, clock):
-    leave = await budget.reserve(Lane.LIVE)
+    reservation = await budget.reserve(Lane.LIVE)
     clock.advance(seconds=(QUARTER - clock.now()).total_seconds() + 0.5)
-    until = await budget.latch(leave, {}, QUARTER - timedelta(seconds=1))
+    until = await budget.latch(reservation, {}, QUARTER - timedelta(seconds=1))
     assert until == clock.now()
     await budget.reserve(Lane.LIVE)
 
@@ -247,17 +246,17 @@ async def test_a_refusal_in_a_window_that_has_ended_closes_nothing(budget, clock
 # Lanes
 
 
-async def test_what_strava_counts_and_we_did_not_make_is_told_once(budget):
-    leave = await budget.reserve(Lane.LIVE)
-    assert await budget.answered(leave, usage(read_15min=(100, 40), read_day=(1000, 140))) == 139
-    leave = await budget.reserve(Lane.LIVE)
-    assert await budget.answered(leave, usage(read_15min=(100, 41), read_day=(1000, 141))) == 0
+async def test_calls_that_are_not_ours_are_reported_once(budget):
+    reservation = await budget.reserve(Lane.LIVE)
+    assert await budget.answered(reservation, usage(read_15min=(100, 40), read_day=(1000, 140))) == 139
+    reservation = await budget.reserve(Lane.LIVE)
+    assert await budget.answered(reservation, usage(read_15min=(100, 41), read_day=(1000, 141))) == 0
     day = next(window for window in await budget.windows() if window.name == "read_day")
     assert (day.used, day.others) == (141, 139)
 
 
 async def spend_all(budget, lane):
-    """Call until the lane has no room; how many calls that were, and until when it has to wait."""
+    """Call until the lane must wait; return the number of calls, and until when it must wait."""
     for number in range(1001):
         try:
             await call(budget, lane)
@@ -266,15 +265,14 @@ async def spend_all(budget, lane):
     raise AssertionError
 
 
-async def test_backfill_leaves_room_for_live_work_until_shortly_before_the_windows_end(budget, clock):
-    """Pain 45."""
+async def test_backfill_leaves_calls_for_live_work_until_shortly_before_the_window_ends(budget, clock):
     calls, until = await spend_all(budget, Lane.BACKFILL)
     assert 80 <= calls < 98
     assert clock.now() < until < QUARTER
     assert (await spend_all(budget, Lane.LIVE))[0] == 100 - calls
 
 
-async def test_what_live_work_does_not_need_is_released_to_the_last_call(budget, clock):
+async def test_backfill_gets_every_call_that_live_work_does_not_need(budget, clock):
     calls = 0
     while clock.now() < QUARTER:
         more, until = await spend_all(budget, Lane.BACKFILL)
@@ -284,8 +282,8 @@ async def test_what_live_work_does_not_need_is_released_to_the_last_call(budget,
     assert clock.now() == QUARTER
 
 
-async def test_over_a_day_backfill_spends_what_nobody_else_asks_for(budget, clock):
-    """Never idle below the limit: half a day, 1,000 reads, and not one left over."""
+async def test_over_a_day_backfill_spends_every_call_that_no_other_lane_needs(budget, clock):
+    """Half a day, 1,000 reads, and not one left over."""
     calls = 0
     while clock.now() < MIDNIGHT:
         more, until = await spend_all(budget, Lane.BACKFILL)
@@ -294,8 +292,8 @@ async def test_over_a_day_backfill_spends_what_nobody_else_asks_for(budget, cloc
     assert calls == 1000
 
 
-async def test_a_history_that_takes_days_spends_a_day_bit_by_bit_and_to_the_last_call(store, budget, clock):
-    """Pain 47, decision 11. So its end moves by an hour for a few calls more, and not by a night."""
+async def test_a_backfill_that_takes_days_spends_each_day_evenly_and_to_the_last_call(store, budget, clock):
+    """So a few calls more delay its end by an hour, and not by a night."""
     await store.enqueue(spec(lane=Lane.BACKFILL))
     clock.advance(seconds=(MIDNIGHT - clock.now()).total_seconds())
     halves = [0] * 48
@@ -304,36 +302,36 @@ async def test_a_history_that_takes_days_spends_a_day_bit_by_bit_and_to_the_last
         halves[(now - MIDNIGHT) // timedelta(minutes=30)] += more
         clock.advance(seconds=(until - now).total_seconds())
     assert sum(halves) == 1000
-    # Before the last hours, in which comes what was kept in vain.
+    # Before the last hours, which also spend the calls that were held back in vain.
     assert 10 <= min(halves[:44]) <= max(halves[:44]) <= 30
 
 
-async def test_calls_for_histories_are_counted_apart_and_given_back_apart(budget):
-    """What is still kept of a day for live work hangs on what it has cost so far."""
+async def test_calls_of_backfills_are_counted_and_released_separately(budget):
+    """The calls held back for live work depend on the calls it has made so far."""
     for lane in (Lane.LIVE, Lane.BACKFILL, Lane.BACKFILL, Lane.LIVE):
-        given = await call(budget, lane)
-    assert {(window.used, window.history) for window in await budget.windows()} == {(4, 2)}
-    await budget.release(given)
-    given = await call(budget, Lane.BACKFILL)
-    await budget.release(given)
-    assert {(window.used, window.history) for window in await budget.windows()} == {(3, 2)}
+        reservation = await call(budget, lane)
+    assert {(window.used, window.backfill_calls) for window in await budget.windows()} == {(4, 2)}
+    await budget.release(reservation)
+    reservation = await call(budget, Lane.BACKFILL)
+    await budget.release(reservation)
+    assert {(window.used, window.backfill_calls) for window in await budget.windows()} == {(3, 2)}
 
 
-async def test_what_live_work_has_cost_is_no_longer_kept_and_what_histories_have_cost_still_is(budget, clock):
-    async def kept_of_day():
+async def test_calls_of_live_work_shrink_the_backfill_holdback_and_calls_of_backfills_do_not(budget, clock):
+    async def holdback():
         learned, now = await budget.demand(), clock.now()
         demand = replace(learned, at_midnight=replace(learned.at_midnight, hours=240.0))
         day = (await budget.windows())[3]
         return day.quota - day.used - reserve.calls_left([day], demand, Lane.BACKFILL, now)
 
-    before = await kept_of_day()
+    before = await holdback()
     await spend(budget, 5, Lane.BACKFILL)
-    assert await kept_of_day() == before
+    assert await holdback() == before
     await spend(budget, 5)
-    assert await kept_of_day() == before - 5
+    assert await holdback() == before - 5
 
 
-async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):
+async def test_each_lane_leaves_at_least_as_many_calls_as_higher_lanes_do(budget):
     await spend(budget, 60)
     demand = await budget.demand()
     limits = await budget._database.read(lambda c: budget.lane_limits(c, demand, Lane, 1000))
@@ -346,12 +344,12 @@ async def test_each_lane_leaves_at_least_what_the_better_ones_leave(budget):
 
 
 @pytest.mark.parametrize("skew", [-400, -3, 3, 400])
-async def test_windows_turn_by_stravas_clock_and_waits_are_told_by_ours(database, clock, skew):
+async def test_windows_follow_stravas_clock_and_waits_follow_ours(database, clock, skew):
     strava = StravaClock(clock)
-    said = (clock.now() + timedelta(seconds=skew)).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    strava.observe(said, clock.now(), clock.now())
+    date_header = (clock.now() + timedelta(seconds=skew)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    strava.observe(date_header, clock.now(), clock.now())
     budget = BudgetTable(database, strava)
-    await heard(budget, usage(read_15min=(1, 1)))
+    await observe_headers(budget, usage(read_15min=(1, 1)))
     with pytest.raises(QuotaSpent) as spent:
         await budget.reserve(Lane.LIVE)
     true = QUARTER - timedelta(minutes=15 if skew < 0 else 0) - timedelta(seconds=skew)

@@ -1,4 +1,4 @@
-"""Calls that go alone: where others may have spent the limit, or lowered it, one at most is refused."""
+"""Calls that go alone: if others spent the limit or Strava lowered it, one call at most is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from feedzone.store.quota.budget import BudgetTable
 
 
 async def under_way(budget, lane=Lane.LIVE):
-    """Leave for a call that is not answered yet; False when it has to wait for another's answer."""
+    """Return a reservation without an answer yet; False if it must wait for the answer to another call."""
     asking = asyncio.create_task(budget.reserve(lane))
     done, _ = await asyncio.wait([asking], timeout=0.4)
     if not done:
@@ -25,7 +25,7 @@ async def under_way(budget, lane=Lane.LIVE):
 
 
 class StandingClock:
-    """Sleeping waits for the test to move it."""
+    """A clock whose sleepers wait until the test moves it."""
 
     def __init__(self, clock):
         self.now, self.advance = clock.now, clock.advance
@@ -43,7 +43,7 @@ def standing(database, clock):
 
 
 async def test_the_first_call_of_a_window_goes_alone_and_the_others_follow_its_answer(standing):
-    """Who has spent the limit or lowered it meanwhile is met by one call, not by all."""
+    """If the limit was spent or lowered meanwhile, only one call is refused, not all."""
     budget, clock = standing
     first = await budget.reserve(Lane.LIVE)
     assert first.alone
@@ -55,7 +55,7 @@ async def test_the_first_call_of_a_window_goes_alone_and_the_others_follow_its_a
     assert {window.name: window.used for window in await budget.windows()}["read_15min"] == 3
 
 
-async def test_a_first_call_that_is_refused_closes_the_window_for_those_who_waited(standing):
+async def test_a_refused_first_call_closes_the_window_for_the_waiting_ones(standing):
     budget, clock = standing
     first = await budget.reserve(Lane.LIVE)
     waiting = [asyncio.create_task(budget.reserve(Lane.LIVE)) for _ in range(5)]
@@ -66,7 +66,7 @@ async def test_a_first_call_that_is_refused_closes_the_window_for_those_who_wait
     assert {type(answer) for answer in answers} == {QuotaSpent}
 
 
-async def test_a_call_that_never_ends_keeps_the_others_waiting_for_five_seconds_only(standing):
+async def test_a_call_that_never_ends_delays_the_others_for_five_seconds_only(standing):
     budget, clock = standing
     await budget.reserve(Lane.LIVE)
     clock.advance(seconds=4.9)
@@ -75,36 +75,36 @@ async def test_a_call_that_never_ends_keeps_the_others_waiting_for_five_seconds_
     assert (await under_way(budget)).alone
 
 
-async def test_a_first_call_that_never_left_lets_the_next_one_go_first(standing):
+async def test_after_a_first_call_that_was_never_sent_the_next_one_goes_alone(standing):
     budget, _ = standing
     await budget.release(await budget.reserve(Lane.LIVE))
     assert (await under_way(budget)).alone
 
 
-async def test_where_others_could_spend_what_is_left_at_once_calls_go_one_by_one(standing):
-    """Pain 41: of two calls under way both could be refused."""
+async def test_where_others_could_spend_the_calls_left_at_once_calls_go_one_by_one(standing):
+    """Of two calls under way both could be refused."""
     budget, clock = standing
     await call(budget, read_15min=(1000, 790), read_day=(30_000, 7900), overall_15min=(2000, 790))
     freely = [await under_way(budget) for _ in range(10)]
-    assert {leave.alone for leave in freely} == {False}
-    close = await under_way(budget)
-    assert close.alone
+    assert {reservation.alone for reservation in freely} == {False}
+    last_calls = await under_way(budget)
+    assert last_calls.alone
     assert await under_way(budget) is False
-    await budget.latch(close, usage(read_15min=(1000, 1001)))
+    await budget.latch(last_calls, usage(read_15min=(1000, 1001)))
     clock.advance(seconds=0.1)
     with pytest.raises(QuotaSpent):
         await budget.reserve(Lane.LIVE)
 
 
-async def test_who_waits_for_an_answer_goes_by_lane_and_not_by_who_came_first(standing):
+async def test_calls_that_wait_for_an_answer_follow_by_lane_and_not_by_arrival(standing):
     budget, clock = standing
     first = await budget.reserve(Lane.BACKFILL)
     order = []
 
     async def ask(lane):
-        leave = await budget.reserve(lane)
+        reservation = await budget.reserve(lane)
         order.append(lane)
-        await budget.answered(leave, usage(read_15min=(100, 50), read_day=(1000, 50)))
+        await budget.answered(reservation, usage(read_15min=(100, 50), read_day=(1000, 50)))
 
     asking = [asyncio.create_task(ask(lane)) for lane in (Lane.BACKFILL, Lane.RECHECK, Lane.LIVE)]
     await asyncio.sleep(0.05)
@@ -115,13 +115,13 @@ async def test_who_waits_for_an_answer_goes_by_lane_and_not_by_who_came_first(st
     assert order == [Lane.LIVE, Lane.RECHECK, Lane.BACKFILL]
 
 
-async def test_alone_with_the_limit_the_last_calls_go_at_once(standing):
+async def test_where_nobody_else_uses_the_application_the_last_calls_go_at_once(standing):
     budget, _ = standing
     await call(budget)
     assert all([(await under_way(budget)).alone is False for _ in range(99)])
 
 
-async def test_where_others_spend_the_limit_too_a_call_after_a_silence_goes_alone(standing):
+async def test_where_others_use_the_application_a_call_after_a_silence_goes_alone(standing):
     budget, clock = standing
     await call(budget, read_15min=(1000, 30), read_day=(30_000, 30), overall_15min=(2000, 30))
     assert (await under_way(budget)).alone is False
@@ -129,26 +129,28 @@ async def test_where_others_spend_the_limit_too_a_call_after_a_silence_goes_alon
     assert (await under_way(budget)).alone
 
 
-async def test_a_look_at_the_clock_just_before_somebody_went_alone_lets_nobody_follow(database, clock):
-    """Two processes: the one reads the clock, the other goes alone, and then the first one asks."""
+async def test_a_clock_reading_from_just_before_a_call_went_alone_does_not_let_another_follow(
+    database, clock
+):
+    """Two processes: one reads the clock, the other goes alone, and then the first one asks."""
     early, late = StravaClock(StandingClock(clock)), StravaClock(StandingClock(clock))
     late.skew = timedelta(milliseconds=300)
     assert (await BudgetTable(database, late).reserve(Lane.LIVE)).alone
     assert await under_way(BudgetTable(database, early)) is False
 
 
-async def test_a_look_at_the_clock_just_before_a_window_begins_does_not_undo_it(database, clock):
+async def test_a_clock_reading_from_just_before_a_window_began_does_not_undo_the_window(database, clock):
     early, late = StravaClock(clock), StravaClock(clock)
     late.skew = timedelta(milliseconds=300)
     clock.advance(minutes=14, seconds=59.8)
     old, new = BudgetTable(database, early), BudgetTable(database, late)
     await call(new)
     await old.answered(await old.reserve(Lane.LIVE), usage(read_day=(1000, 7)))
-    held = {window.name: window for window in await new.windows()}
-    assert (held["read_15min"].used, held["read_day"].used) == (2, 7)
+    windows = {window.name: window for window in await new.windows()}
+    assert (windows["read_15min"].used, windows["read_day"].used) == (2, 7)
 
 
-async def test_who_has_waited_long_for_others_comes_back_later(standing):
+async def test_a_call_that_has_waited_long_for_others_comes_back_later(standing):
     """A run that takes too long costs its job an attempt; waiting costs none."""
     budget, clock = standing
     asking = asyncio.create_task(budget.reserve(Lane.BACKFILL))
@@ -163,6 +165,6 @@ async def test_who_has_waited_long_for_others_comes_back_later(standing):
         first = await better
         clock.advance(seconds=4)
         await asyncio.sleep(0.02)
-    with pytest.raises(QuotaSpent) as told:
+    with pytest.raises(QuotaSpent) as spent:
         await waiting
-    assert timedelta(seconds=30) < told.value.until - began < timedelta(seconds=40)
+    assert timedelta(seconds=30) < spent.value.until - began < timedelta(seconds=40)

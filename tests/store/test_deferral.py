@@ -1,4 +1,4 @@
-"""What the rate limit has no room for waits together, costs nothing, and comes back when there is room."""
+"""Jobs without calls left are deferred together, at no cost, until calls are left again."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ async def waits(store):
     return sorted((row.due_at - store.clock.now()).total_seconds() for row in await store.rows(jobs))
 
 
-async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_attempt(store, budget, clock):
-    """Pains 42 and 45."""
+async def test_backfill_waits_for_the_next_window_with_calls_left_and_costs_no_attempt(store, budget, clock):
     await headers(budget, read_15min=(100, 96), read_day=(1000, 96))
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 3)))
     assert await lease(store) == []
@@ -46,16 +45,14 @@ async def test_backfill_waits_for_the_window_that_will_have_room_and_spends_no_a
     assert await lease(store) == [1, 2]
 
 
-async def test_live_work_goes_on_while_backfill_waits(store, budget):
+async def test_live_work_continues_while_backfill_waits(store, budget):
     await headers(budget, read_15min=(100, 85), read_day=(1000, 85))
     await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2), spec(3, lane=Lane.INTERACTIVE))
     assert await lease(store) == [2, 3]
 
 
-async def test_what_can_wait_does_not_take_the_calls_of_live_work_that_is_due_within_seconds(
-    store, budget, clock
-):
-    """Guarantee 4: when a window opens, what waited for it comes back one after the other."""
+async def test_low_lanes_do_not_take_the_calls_of_live_work_that_is_due_within_seconds(store, budget, clock):
+    """Guarantee 4: when a window opens, the deferred jobs come back one after the other."""
     await headers(budget, read_15min=(100, 70), read_day=(1000, 70))
     soon = clock.now() + timedelta(seconds=2)
     await store.enqueue(*(spec(n, due_at=soon) for n in range(1, 13)))
@@ -67,8 +64,8 @@ async def test_what_can_wait_does_not_take_the_calls_of_live_work_that_is_due_wi
     assert await lease(store, 20) == list(range(1, 13))
 
 
-async def test_a_spent_day_puts_all_that_can_wait_off_until_midnight(store, budget):
-    """Pain 42: nothing asks again before there can be room."""
+async def test_a_spent_day_defers_all_low_lanes_until_midnight(store, budget):
+    """No job calls before calls can be left."""
     await headers(budget, read_day=(1000, 1000))
     lanes = (Lane.RECONCILE, Lane.RECHECK, Lane.BACKFILL)
     await store.enqueue(*(spec(n, lane=lane) for n, lane in enumerate(lanes)))
@@ -76,15 +73,15 @@ async def test_a_spent_day_puts_all_that_can_wait_off_until_midnight(store, budg
     assert all(12 * 3600 < wait <= 12 * 3600 + 5 for wait in await waits(store))
 
 
-async def test_thousands_of_jobs_are_put_off(store, budget):
+async def test_thousands_of_jobs_are_deferred(store, budget):
     await headers(budget, read_day=(1000, 1000))
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(AT_ONCE * 2 + 7)))
     assert await lease(store) == []
     assert min(await waits(store)) > 12 * 3600
 
 
-async def room_for(store, budget, calls):
-    """Spend the quarter, but for so many calls of histories."""
+async def leave_calls(store, budget, calls):
+    """Spend the quarter of an hour, except this number of calls for backfills."""
     demand = await budget.demand()
     left = (
         (await store.read(lambda c: budget.lane_limits(c, demand, Lane, 1000))).by_lane[Lane.BACKFILL].calls
@@ -92,47 +89,47 @@ async def room_for(store, budget, calls):
     await headers(budget, read_15min=(100, left - calls))
 
 
-async def test_only_as_many_are_leased_as_may_call_and_the_rest_waits_for_more_room(store, budget):
-    """An activity costs two calls: what is begun is finished, and so histories end in their order."""
-    await room_for(store, budget, calls=6)
+async def test_only_jobs_with_calls_left_are_leased_and_the_rest_is_deferred(store, budget):
+    """An activity costs two calls: every job that begins can finish, so backfills end in their order."""
+    await leave_calls(store, budget, calls=6)
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 9)))
     assert await lease(store) == [1, 2, 3]
     assert [wait <= 0 for wait in await waits(store)] == [True] * 3 + [False] * 5
 
 
-async def test_what_others_have_begun_may_be_finished_and_the_rest_waits_where_it_is(store, budget):
-    await room_for(store, budget, calls=7)
+async def test_running_jobs_may_finish_and_the_rest_stays_due(store, budget):
+    await leave_calls(store, budget, calls=7)
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 9)))
     assert await lease(store, limit=2) == [1, 2]
     assert await lease(store) == [3]
     assert await lease(store) == []
     assert [wait <= 0 for wait in await waits(store)] == [
         True
-    ] * 8  # what they do not call may be had at once
+    ] * 8  # the calls that they do not make are available at once
 
 
-async def test_the_last_call_is_not_lost_the_next_in_turn_goes_half_way_alone(store, budget):
-    await room_for(store, budget, calls=1)
+async def test_the_last_call_is_not_lost_the_next_job_begins_with_it(store, budget):
+    await leave_calls(store, budget, calls=1)
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL) for n in range(1, 4)))
     assert await lease(store) == [1]
     assert [wait <= 0 for wait in await waits(store)] == [True, False, False]
 
 
-async def test_what_waits_for_its_streams_alone_costs_one_call(store, budget):
-    await room_for(store, budget, calls=3)
+async def test_a_job_that_needs_only_streams_costs_one_call(store, budget):
+    await leave_calls(store, budget, calls=3)
     hint = RefreshHint(streams_only=True)
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL, hint=hint) for n in range(1, 9)))
     assert await lease(store) == [1, 2, 3]
 
 
-async def test_who_is_busy_with_better_work_puts_nothing_off(store, budget):
+async def test_a_worker_with_enough_jobs_of_higher_lanes_defers_nothing(store, budget):
     await headers(budget, read_day=(1000, 990))
     await store.enqueue(*(spec(n) for n in range(1, 4)), spec(9, lane=Lane.BACKFILL))
     assert await lease(store, limit=3) == [1, 2, 3]
     assert await waits(store) == [0, 0, 0, 0]
 
 
-async def test_a_raised_limit_calls_back_what_waited_for_the_old_one(store, budget, clock):
+async def test_a_raised_limit_makes_the_jobs_due_that_waited_for_the_old_one(store, budget, clock):
     await headers(budget, read_day=(1000, 1000))
     await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2, lane=Lane.BACKFILL, athlete_id=OTHER))
     later = clock.now() + timedelta(hours=6)
@@ -143,7 +140,7 @@ async def test_a_raised_limit_calls_back_what_waited_for_the_old_one(store, budg
     assert (await store.row(jobs, key="activity:3")).due_at == later
 
 
-async def test_a_lowered_limit_puts_off_what_no_longer_fits(store, budget):
+async def test_a_lowered_limit_defers_the_jobs_that_no_longer_fit(store, budget):
     await store.enqueue(spec(1, lane=Lane.BACKFILL), spec(2, lane=Lane.BACKFILL))
     assert await lease(store, limit=1) == [1]
     await headers(budget, read_day=(10, 12))

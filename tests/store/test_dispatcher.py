@@ -1,4 +1,4 @@
-"""What the inbox promises, on both databases."""
+"""The inbox stores each event once, with one job for its object, on both databases."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def connected(database: Database, clock) -> Database:
 
 
 async def deliver(database: Database, clock, *events: StravaEvent) -> list[str]:
-    deliveries = [Delivery(one, "absent") for one in events]
+    deliveries = [Delivery(event, "absent") for event in events]
     receipts = await database.write(lambda c: dispatcher.accept(c, deliveries, clock.now()))
     return [receipt.verdict for receipt in receipts]
 
@@ -67,7 +67,6 @@ async def test_an_event_is_stored_as_received_with_the_one_job_it_causes(connect
 
 
 async def test_a_repeated_delivery_changes_nothing(connected, clock):
-    """Pain 13."""
     await deliver(connected, clock, event())
     assert await deliver(connected, clock, event(), event()) == ["duplicate", "duplicate"]
     (job,) = await rows(connected, jobs)
@@ -80,7 +79,6 @@ async def test_copies_within_one_group_are_one_event(connected, clock):
 
 
 async def test_all_events_of_an_activity_share_one_job_and_the_newest_hint_stays(connected, clock):
-    """Pains 15, 17, trap 3."""
     newer = event(aspect_type="delete", event_time=1516126050)
     older = event(aspect_type="update", event_time=1516126045, updates={"title": "x"})
     await deliver(connected, clock, event())
@@ -91,10 +89,9 @@ async def test_all_events_of_an_activity_share_one_job_and_the_newest_hint_stays
     assert msgspec.json.decode(job.hint)["action"] == "delete"
 
 
-async def test_of_many_activities_edited_at_once_ten_are_confirmed_at_once_and_the_rest_behind_live_work(
+async def test_ten_of_many_edited_activities_are_fetched_at_once_and_the_rest_behind_live_work(
     connected, clock
 ):
-    """Pain 17."""
     edits = [event(object_id=n, aspect_type="update", updates={"title": "x"}) for n in range(1, 16)]
     await deliver(connected, clock, *edits[:4])
     await deliver(connected, clock, *edits[4:8])
@@ -104,11 +101,11 @@ async def test_of_many_activities_edited_at_once_ten_are_confirmed_at_once_and_t
     assert {lanes[f"activity:{n}"] for n in range(11, 16)} == {Lane.RECONCILE}
 
 
-async def test_many_new_activities_wait_for_the_list_that_shows_them_once_and_for_a_moment(connected, clock):
-    """Each event put off all that waited before it: the more that was, the slower was the answer."""
+async def test_many_new_activities_wait_once_for_a_list_and_only_for_a_moment(connected, clock):
+    """A new event must not delay the jobs of earlier ones: that would be slow, and they would wait longer."""
 
     async def due() -> dict[str, float]:
-        """Seconds from the beginning, by the object."""
+        """Return the seconds from the beginning, by object."""
         return {row.key: (row.due_at - begun).total_seconds() for row in await rows(connected, jobs)}
 
     begun, numbers = clock.now(), range(1, 7)
@@ -120,20 +117,20 @@ async def test_many_new_activities_wait_for_the_list_that_shows_them_once_and_fo
     assert await due() == waits | {"activity:7": 5.0, f"athlete:{OWNER}": 0.0}
 
 
-async def test_an_event_costs_no_more_where_thousands_wait(sqlite_database, clock):
-    """Pain 11. Counted in steps of SQLite's machine."""
+async def test_accepting_an_event_does_not_cost_more_with_thousands_of_waiting_events(sqlite_database, clock):
+    """The cost is counted in steps of SQLite's virtual machine."""
     profile = AthleteProfile(OWNER, firstname="Ada")
     await sqlite_database.write(lambda c: athletes.connect(c, profile, "read", "active", None, clock.now()))
     numbers = itertools.count(1)
 
     async def steps() -> int:
-        told = Delivery(event(object_id=next(numbers)), "absent")
+        delivery = Delivery(event(object_id=next(numbers)), "absent")
         count = itertools.count()
 
         def body(connection: Connection) -> None:
             raw = connection.connection.driver_connection
             raw.set_progress_handler(lambda: next(count) and 0, 1)
-            dispatcher.accept(connection, [told], clock.now())
+            dispatcher.accept(connection, [delivery], clock.now())
             raw.set_progress_handler(None, 0)
 
         await sqlite_database.write(body)
@@ -157,7 +154,6 @@ async def test_after_the_list_many_more_new_activities_cause_another(connected, 
 
 
 async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, clock):
-    """Pain 28, trap 15."""
     assert await deliver(connected, clock, event(owner_id=999)) == ["ignored"]
     (stored,) = await rows(connected, webhook_events)
     assert stored.status == "ignored"
@@ -165,8 +161,8 @@ async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, cloc
     assert await rows(connected, jobs) == []
 
 
-async def test_an_event_of_somebody_who_is_not_connected_keeps_no_title(connected, clock):
-    """Guarantee 6: what comes after an athlete has left must not tell more of them than that it came."""
+async def test_no_title_is_stored_from_an_event_of_an_unconnected_athlete(connected, clock):
+    """Guarantee 6: after an athlete has left, only the arrival of an event is stored."""
     late = event(owner_id=999, aspect_type="update", updates={"title": "Canary", "private": "true"})
     assert await deliver(connected, clock, late) == ["ignored"]
     (stored,) = await rows(connected, webhook_events)
@@ -175,15 +171,15 @@ async def test_an_event_of_somebody_who_is_not_connected_keeps_no_title(connecte
     assert await deliver(connected, clock, late) == ["duplicate"]
 
 
-async def test_a_foreign_subscription_is_ignored_once_ours_is_known(connected, clock):
+async def test_events_of_another_subscription_are_ignored_once_ours_is_known(connected, clock):
     assert await deliver(connected, clock, event()) == ["accepted"]
     await connected.write(lambda c: subscriptions.remember(c, 7, "https://x", clock.now()))
     assert await deliver(connected, clock, event(event_time=1516126041)) == ["ignored"]
     assert await deliver(connected, clock, event(event_time=1516126042, subscription_id=7)) == ["accepted"]
 
 
-async def test_an_event_of_somebody_who_has_left_is_recorded_without_what_it_tells(connected, clock):
-    """Guarantee 6: Strava may go on telling us of somebody whose access could not be revoked there."""
+async def test_an_event_of_a_disconnected_athlete_is_recorded_without_its_values(connected, clock):
+    """Guarantee 6: Strava may still send events of an athlete whose access could not be revoked there."""
     leaving = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
     await connected.write(lambda c: purge.purge(c, leaving, clock.now()))
     renamed = event(aspect_type="update", updates={"title": "Home, sweet home", "private": "true"})

@@ -1,4 +1,4 @@
-"""Guarantee 4 with real processes: eight of them reserve at once, and together they never overspend."""
+"""Guarantee 4 with real processes: eight of them reserve calls at once and never overspend together."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.timeout(180)
-async def test_eight_processes_together_make_no_call_too_many_and_leave_none_over(database, clock, seed):
+async def test_eight_processes_together_spend_exactly_the_quota(database, clock, seed):
     rng = random.Random(seed)
     is_file = isinstance(database, SqliteDatabase)
     url = f"sqlite:///{database.path}" if is_file else database.url.render_as_string(hide_password=False)
@@ -72,9 +72,9 @@ async def test_eight_processes_together_make_no_call_too_many_and_leave_none_ove
         for n in range(PROCESSES)
     ]
     callers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-    told = [await asyncio.to_thread(caller.communicate) for caller in callers]
+    outputs = [await asyncio.to_thread(caller.communicate) for caller in callers]
     assert {caller.returncode for caller in callers} == {0}
-    made = sum(int(out) for out, _ in told)
+    made = sum(int(out) for out, _ in outputs)
     used = {window.name: window.used for window in await budget.windows()}
     assert set(used.values()) == {made}  # each call was counted once, in every window
     assert 0 < made <= min(quota.values())

@@ -1,4 +1,4 @@
-"""How a run ends: its effects and its completion commit together, and only while the lease holds."""
+"""The effects of a run and its completion commit together, and only with a valid lease."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ FAILED = NoteFailure(ACTIVITY, OWNER, "502")
 FAILED_FOR_GOOD = NoteFailure(ACTIVITY, OWNER, "502", final=True)
 
 
-async def test_done_removes_the_job_completes_its_events_and_stores_what_was_fetched(store, clock):
+async def test_done_removes_the_job_completes_its_events_and_stores_the_activity(store, clock):
     await store.deliver(event(), retitled("New"))
     clock.advance(seconds=3)
     await store.run(Done((fetched(detail()),)))
     assert await store.rows(jobs) == []
-    told = await store.rows(webhook_events)
-    assert [(row.status, row.processed_at, row.error_message) for row in told] == [
+    events = await store.rows(webhook_events)
+    assert [(row.status, row.processed_at, row.error_message) for row in events] == [
         ("completed", clock.now(), None)
     ] * 2
     assert (await store.row(strava_activities)).name == "Morning Ride"
 
 
-async def test_the_note_of_an_unusual_ending_stands_on_the_event(store):
+async def test_the_note_of_an_unusual_ending_is_stored_with_the_event(store):
     await store.deliver(event())
     await store.run(Done(note="not_visible"))
-    told = await store.row(webhook_events)
-    assert (told.status, told.error_message) == ("completed", "not_visible")
+    stored_event = await store.row(webhook_events)
+    assert (stored_event.status, stored_event.error_message) == ("completed", "not_visible")
 
 
-async def test_what_a_forged_delete_is_called_does_not_stand_on_a_true_event_that_it_came_with(store):
+async def test_the_note_about_a_forged_delete_is_not_stored_with_genuine_events(store):
     await store.deliver(event(), retitled("New"), event(aspect_type="delete", event_time=EVENT_TIME + 9))
     await store.run(Done((fetched(detail()),), "forged", about="delete"))
-    told = {row.aspect_type: row.error_message for row in await store.rows(webhook_events)}
-    assert told == {"create": None, "update": None, "delete": "forged"}
+    notes = {row.aspect_type: row.error_message for row in await store.rows(webhook_events)}
+    assert notes == {"create": None, "update": None, "delete": "forged"}
 
 
 async def lose_to_expiry(store, job):
@@ -86,13 +86,13 @@ async def test_a_run_cannot_end_twice(store):
     assert await store.rows(strava_activities) == []
 
 
-async def test_when_an_effect_cannot_be_written_nothing_of_the_ending_is(store, monkeypatch):
+async def test_an_effect_that_cannot_be_written_rolls_the_complete_ending_back(store, monkeypatch):
     await store.deliver(event())
     job = await store.lease_one()
     genuine = effects.apply
 
-    def broken(connection, wanted, now):
-        genuine(connection, wanted, now)
+    def broken(connection, batch, now):
+        genuine(connection, batch, now)
         raise RuntimeError("the disk is gone")
 
     monkeypatch.setattr(effects, "apply", broken)
@@ -103,21 +103,20 @@ async def test_when_an_effect_cannot_be_written_nothing_of_the_ending_is(store, 
     assert await store.rows(strava_activities) == []
 
 
-async def test_what_came_during_the_run_makes_it_run_again(store):
+async def test_an_event_during_the_run_makes_the_job_run_again(store):
     await store.deliver(event())
     job = await store.lease_one()
     await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
     assert await store.queue.finish(job, Done((fetched(detail()),)))
-    told = {row.aspect_type: row.status for row in await store.rows(webhook_events)}
-    assert told == {"create": "completed", "update": "pending"}
+    statuses = {row.aspect_type: row.status for row in await store.rows(webhook_events)}
+    assert statuses == {"create": "completed", "update": "pending"}
     again = await store.lease_one()
     assert (again.id, again.version, again.attempts) == (job.id, 2, 0)
     await store.queue.finish(again, Done())
     assert {row.status for row in await store.rows(webhook_events)} == {"completed"}
 
 
-async def test_a_create_in_work_does_not_swallow_the_delete(store):
-    """Pain 15, trap 3."""
+async def test_a_delete_during_the_run_of_its_create_is_not_lost(store):
     await store.deliver(event())
     job = await store.lease_one()
     await store.deliver(event(aspect_type="delete", event_time=EVENT_TIME + 5))
@@ -125,8 +124,7 @@ async def test_a_create_in_work_does_not_swallow_the_delete(store):
     assert (await store.lease_one()).hint.action == "delete"
 
 
-async def test_waiting_costs_the_job_no_attempt_however_long(store, clock):
-    """Trap 10."""
+async def test_waiting_a_day_costs_the_job_no_attempt(store, clock):
     await store.deliver(event())
     for _ in range(96):  # a day without quota
         await store.run(Snooze(clock.now() + timedelta(minutes=15), "quota"))
@@ -144,7 +142,7 @@ async def test_waiting_costs_the_event_no_attempt_either(store, clock):
     assert (await store.row(webhook_events)).attempts == 1
 
 
-async def test_a_snoozed_job_sleeps_until_its_time(store, clock):
+async def test_a_snoozed_job_waits_until_its_time(store, clock):
     until = clock.now() + timedelta(minutes=15)
     await store.enqueue(spec())
     await store.run(Snooze(until, "quota"))
@@ -153,13 +151,13 @@ async def test_a_snoozed_job_sleeps_until_its_time(store, clock):
     assert (await store.lease_one()).attempts == 0
 
 
-async def test_a_snooze_can_say_where_the_next_run_goes_on(store, clock):
+async def test_a_snooze_can_say_where_the_next_run_continues(store, clock):
     await store.enqueue(spec())
     await store.run(Snooze(clock.now(), "quota", hint=RefreshHint(detail_version=1)))
     assert (await store.lease_one()).hint == RefreshHint(detail_version=1)
 
 
-async def test_a_job_that_goes_on_does_so_at_once_with_all_its_attempts(store, clock):
+async def test_a_continued_job_is_due_at_once_with_all_its_attempts(store, clock):
     await store.deliver(event())
     await store.run(Retry("502"))
     clock.advance(hours=1)
@@ -170,7 +168,7 @@ async def test_a_job_that_goes_on_does_so_at_once_with_all_its_attempts(store, c
     assert (again.hint, again.attempts) == (RefreshHint(detail_version=1), 0)
 
 
-async def test_what_came_during_the_run_counts_more_than_how_it_goes_on(store):
+async def test_a_newer_hint_is_not_replaced_by_a_continued_run(store):
     await store.enqueue(spec())
     job = await store.lease_one()
     await store.enqueue(spec(hint=RefreshHint(action="delete"), hint_time=9))
@@ -188,17 +186,21 @@ async def test_a_newer_hint_is_not_replaced_by_where_the_older_run_stopped(store
     until = clock.now() + timedelta(hours=1)
     ending = Retry("502", hint=stopped) if again is Retry else Snooze(until, "quota", hint=stopped)
     await store.queue.finish(job, ending)
-    assert (await store.lease_one()).hint.action == "delete"  # and at once: the newer waits for nothing
+    assert (await store.lease_one()).hint.action == "delete"  # and at once: the newer hint waits for nothing
 
 
-async def test_a_retry_counts_waits_and_says_why(store, clock):
+async def test_a_retry_counts_an_attempt_waits_and_says_why(store, clock):
     await store.deliver(event())
     await store.run(Retry("502 Bad Gateway", (FAILED,)))
     row = await store.row(jobs)
     assert (row.state, row.attempts, row.last_error) == ("queued", 1, "502 Bad Gateway")
     assert clock.now() < row.due_at <= clock.now() + timedelta(seconds=2)
-    told = await store.row(webhook_events)
-    assert (told.status, told.error_message, told.processed_at) == ("pending", "502 Bad Gateway", None)
+    stored_event = await store.row(webhook_events)
+    assert (stored_event.status, stored_event.error_message, stored_event.processed_at) == (
+        "pending",
+        "502 Bad Gateway",
+        None,
+    )
 
 
 async def test_each_retry_waits_longer(store, clock):
@@ -224,15 +226,15 @@ async def test_the_last_attempt_makes_a_dead_letter_with_its_reason(store):
     await fail(store, 3, Retry("500 error", (FAILED,), if_last=(FAILED_FOR_GOOD,)))
     row = await store.row(jobs)
     assert (row.state, row.attempts, row.last_error, row.lease_owner) == ("dead", 3, "500 error", None)
-    told = await store.row(webhook_events)
-    assert (told.status, told.error_message) == ("failed", "500 error")
-    assert told.processed_at is not None
+    stored_event = await store.row(webhook_events)
+    assert (stored_event.status, stored_event.error_message) == ("failed", "500 error")
+    assert stored_event.processed_at is not None
     activity = await store.row(strava_activities)
     assert (activity.sync_status, activity.last_sync_error) == ("failed", "502")
     assert await store.lease() == []
 
 
-async def test_before_the_last_attempt_the_activity_is_not_given_up(store):
+async def test_before_the_last_attempt_the_activity_has_not_failed(store):
     await store.deliver(event())
     await store.apply(fetched(detail()))
     await fail(store, 2, Retry("500", (FAILED,), if_last=(FAILED_FOR_GOOD,)))
@@ -240,7 +242,7 @@ async def test_before_the_last_attempt_the_activity_is_not_given_up(store):
     assert (activity.sync_status, activity.sync_attempts) == ("synced", 2)
 
 
-async def test_what_cannot_succeed_is_a_dead_letter_at_once(store):
+async def test_a_job_that_cannot_succeed_is_a_dead_letter_at_once(store):
     await store.deliver(event())
     await store.apply(fetched(detail()))
     await store.run(Discard("belongs to another", if_last=(FAILED_FOR_GOOD,)))
@@ -250,7 +252,7 @@ async def test_what_cannot_succeed_is_a_dead_letter_at_once(store):
 
 
 @pytest.mark.parametrize("ending", [Discard("no"), Retry("no")], ids=["discard", "last retry"])
-async def test_what_came_during_the_last_attempt_gets_attempts_of_its_own(store, ending):
+async def test_an_event_during_the_last_attempt_gets_all_attempts(store, ending):
     await store.deliver(event())
     if isinstance(ending, Retry):
         await fail(store, 2, ending)
@@ -262,7 +264,7 @@ async def test_what_came_during_the_last_attempt_gets_attempts_of_its_own(store,
     assert (again.attempts, again.version) == (0, 2)
 
 
-async def test_an_activity_is_not_given_up_while_its_job_runs_again(store):
+async def test_an_activity_has_not_failed_while_its_job_runs_again(store):
     await store.deliver(event())
     await store.apply(fetched(detail()))
     job = await store.lease_one()
@@ -272,8 +274,7 @@ async def test_an_activity_is_not_given_up_while_its_job_runs_again(store):
     assert (await store.row(strava_activities)).sync_status == "pending"
 
 
-async def test_one_poison_activity_stops_nobody_else(store):
-    """Pain 48."""
+async def test_one_poison_activity_does_not_stop_others(store):
     await store.enqueue(*(spec(n) for n in range(5)))
     for _ in range(3):
         for job in await store.lease():
@@ -285,29 +286,28 @@ async def test_one_poison_activity_stops_nobody_else(store):
     assert [(row.key, row.state) for row in await store.rows(jobs)] == [("activity:3", "dead")]
 
 
-@pytest.mark.parametrize("said", ["<html>\x00\x00", "half a \ud83d pair"], ids=["NUL", "lone surrogate"])
+@pytest.mark.parametrize("message", ["<html>\x00\x00", "half a \ud83d pair"], ids=["NUL", "lone surrogate"])
 @pytest.mark.parametrize("ending", [Retry, Discard])
-async def test_whatever_bytes_an_error_quotes_the_run_ends(store, said, ending):
+async def test_a_run_ends_with_any_bytes_in_its_error(store, message, ending):
     """A proxy's answer may hold anything; a job whose ending cannot be stored would run for ever."""
     await store.deliver(event())
     await store.apply(fetched(detail()))
-    await store.run(ending(said, (NoteFailure(ACTIVITY, OWNER, said),)))
+    await store.run(ending(message, (NoteFailure(ACTIVITY, OWNER, message),)))
     assert (await store.row(jobs)).lease_owner is None
 
 
-async def test_what_somebody_waits_for_says_until_when_and_why(store, clock):
-    """Pain 47: no waiting blind."""
+async def test_the_next_wait_of_an_athlete_says_until_when_and_why(store, clock):
 
-    async def waits():
+    async def next_wait():
         now = clock.now()
-        return await store.read(lambda c: job_lists.put_off(c, OWNER, now))
+        return await store.read(lambda c: job_lists.next_wait(c, OWNER, now))
 
     await store.enqueue(spec())
     until = clock.now() + timedelta(minutes=15)
     await store.run(Snooze(until, "no quota left"))
-    assert tuple(await waits()) == (until, "no quota left")
+    assert tuple(await next_wait()) == (until, "no quota left")
     await store.enqueue(spec(key="activity:8"))
-    assert await waits() is None  # another is due
+    assert await next_wait() is None  # another is due
     await store.lease_one()
     clock.advance(minutes=16)
-    assert await waits() is None
+    assert await next_wait() is None

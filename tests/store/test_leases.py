@@ -1,4 +1,4 @@
-"""What happens to work whose worker stops, dies, or takes its time."""
+"""Jobs run again when their worker stops or dies, and stay leased while it works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ended_process() -> int:
     return child.pid
 
 
-async def test_leases_that_are_still_worked_on_are_renewed_and_no_others(store, clock):
+async def test_only_leases_of_the_named_owners_are_renewed(store, clock):
     await store.enqueue(spec(1), spec(2), spec(3))
     await store.lease(limit=1, owner="mine/1", seconds=30)
     await store.lease(limit=1, owner="mine/2", seconds=30)
@@ -33,7 +33,7 @@ async def test_leases_that_are_still_worked_on_are_renewed_and_no_others(store, 
     assert (await store.lease_one()).object_id == 3
 
 
-async def test_a_lease_that_was_lost_is_not_renewed(store, clock):
+async def test_a_lost_lease_is_not_renewed(store, clock):
     await store.enqueue(spec())
     await store.lease_one(owner="mine/1")
     clock.advance(minutes=2)
@@ -45,13 +45,13 @@ async def test_a_lease_that_was_lost_is_not_renewed(store, clock):
 
 
 @pytest.mark.parametrize("name", ["w_rker", "w%", "w\\"])
-async def test_a_workers_name_is_no_pattern(store, name):
+async def test_a_workers_name_is_not_used_as_a_pattern(store, name):
     await store.enqueue(spec())
     await store.lease_one(owner="worker/1")
     assert await store.queue.release(name) == 0
 
 
-async def test_a_worker_that_stops_gives_its_jobs_back_at_once(store):
+async def test_a_worker_that_stops_returns_its_jobs_at_once(store):
     await store.deliver(event())
     job = await store.lease_one(owner="mine/1")
     assert await store.queue.release("mine") == 1
@@ -59,7 +59,7 @@ async def test_a_worker_that_stops_gives_its_jobs_back_at_once(store):
     assert (await store.lease_one(owner="other/1")).id == job.id
 
 
-async def test_what_was_given_back_is_as_if_it_had_never_been_leased(store):
+async def test_a_returned_job_is_as_if_it_had_never_been_leased(store):
     await store.deliver(event())
     before = await store.row(jobs), await store.row(webhook_events)
     await store.lease_one(owner="mine/1")
@@ -67,7 +67,7 @@ async def test_what_was_given_back_is_as_if_it_had_never_been_leased(store):
     assert (await store.row(jobs), await store.row(webhook_events)) == before
 
 
-async def test_stopping_twice_or_with_nothing_in_hand_is_harmless(store):
+async def test_stopping_twice_or_without_jobs_is_harmless(store):
     assert await store.queue.release("mine") == 0
     await store.enqueue(spec())
     await store.lease_one(owner="other/1")
@@ -75,8 +75,7 @@ async def test_stopping_twice_or_with_nothing_in_hand_is_harmless(store):
     assert (await store.row(jobs)).lease_owner == "other/1"
 
 
-async def test_a_dead_workers_job_runs_again_once_its_lease_is_over(store, clock):
-    """Pain 15, trap 4."""
+async def test_a_dead_workers_job_runs_again_when_its_lease_expires(store, clock):
     await store.deliver(event())
     job = await store.lease_one(owner="elsewhere:1:x/1")
     clock.advance(seconds=59)
@@ -88,9 +87,7 @@ async def test_a_dead_workers_job_runs_again_once_its_lease_is_over(store, clock
     assert (again.id, again.attempts) == (job.id, 0)
 
 
-async def test_a_job_whose_process_is_gone_runs_again_at_once_on_a_file_of_this_machine(
-    sqlite_database, clock
-):
+async def test_on_a_sqlite_file_a_job_of_an_ended_process_runs_again_at_once(sqlite_database, clock):
     from store_makers import Store
 
     store = Store.over(sqlite_database, clock)
@@ -107,7 +104,7 @@ async def test_on_a_shared_database_only_the_lease_decides(postgres_store):
     assert await postgres_store.queue.rescue() == 0
 
 
-def test_a_process_is_gone_only_when_it_ran_here_and_runs_no_more():
+def test_a_process_is_gone_only_if_it_ran_on_this_machine_and_has_ended():
     here = socket.gethostname()
     assert process_is_gone(f"{here}:{ended_process()}:ab/1")
     assert not process_is_gone(f"{here}:{os.getpid()}:ab/1")

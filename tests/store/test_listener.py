@@ -1,4 +1,4 @@
-"""A job of another process wakes this one at once; a lost connection only delays it until the next poll."""
+"""A job of another process wakes this one at once, or at the next poll if the connection is lost."""
 
 from __future__ import annotations
 

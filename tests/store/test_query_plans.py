@@ -166,8 +166,8 @@ async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: boo
 
         def before(connection, cursor, statement, parameters, context, executemany):
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
-                one = parameters[0] if executemany else parameters
-                rows = connection.exec_driver_sql(explain + statement, one).all()
+                example = parameters[0] if executemany else parameters
+                rows = connection.exec_driver_sql(explain + statement, example).all()
                 lines.extend(row[-1] for row in rows)
 
         with connection.begin_nested() as undone:

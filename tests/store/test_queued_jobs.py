@@ -1,4 +1,4 @@
-"""What one may rely on when work is enqueued and leased: one live job an object, best first, once."""
+"""An object has one live job, jobs are leased by lane and in turns, and each lease is exclusive."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ async def test_the_newer_hint_stays_whichever_comes_first(store):
     assert (job.hint, job.hint_time, job.version) == (NEWS, 20, 2)
 
 
-async def test_of_two_hints_of_the_same_second_the_later_one_heard_stays(store):
+async def test_of_two_hints_of_the_same_second_the_later_received_one_stays(store):
     await store.enqueue(spec(hint_time=20))
     await store.enqueue(spec(hint=NEWS, hint_time=20))
     assert (await store.lease_one()).hint == NEWS
 
 
-async def test_a_request_takes_nothing_from_what_an_event_said(store):
+async def test_a_request_does_not_replace_the_hint_of_an_event(store):
     await store.enqueue(spec(hint=NEWS, hint_time=20))
     await store.enqueue(spec(lane=Lane.INTERACTIVE))
     assert (await store.lease_one()).hint == NEWS
 
 
-async def test_a_better_lane_brings_its_turn_and_a_worse_one_changes_neither(store):
+async def test_a_higher_lane_brings_its_fair_position_and_a_lower_one_changes_nothing(store):
     await store.enqueue(spec(1, lane=Lane.LIVE))
     await store.enqueue(spec(2, lane=Lane.BACKFILL))
     await store.enqueue(spec(2, lane=Lane.LIVE))
@@ -80,14 +80,14 @@ async def test_an_earlier_due_time_wins(store, clock):
 
 
 def update(clock, longest_s: float = 30):
-    """What an update causes: it settles in four seconds, unless more come."""
+    """Return the job of an update: it is due in four seconds, unless more updates come."""
     now = clock.now()
     due, longest = now + timedelta(seconds=4), now + timedelta(seconds=longest_s)
     return spec(due_at=due, debounce_until=longest)
 
 
-async def test_updates_that_keep_coming_put_their_fetch_off_and_not_for_ever(store, clock):
-    """Pain 17: what is due at once, or waits for something else, is not put off."""
+async def test_repeated_updates_delay_their_fetch_but_not_for_ever(store, clock):
+    """A job that is due at once, or waits for another reason, is not delayed."""
     began = clock.now()
     for number in range(20):
         await store.enqueue(update(clock))
@@ -99,8 +99,8 @@ async def test_updates_that_keep_coming_put_their_fetch_off_and_not_for_ever(sto
     assert (await store.row(jobs_table)).due_at <= clock.now()
 
 
-async def test_what_cannot_be_seen_before_its_fetch_is_put_off_by_no_later_update(store, clock):
-    """Pain 17: the first result is there within five seconds, however many more updates come."""
+async def test_the_first_fetch_of_an_update_is_not_delayed_by_later_updates(store, clock):
+    """The first result is there within five seconds, even if more updates come."""
     began = clock.now()
     for longest_s in (4, 4, 30, 30):
         await store.enqueue(update(clock, longest_s))
@@ -109,8 +109,8 @@ async def test_what_cannot_be_seen_before_its_fetch_is_put_off_by_no_later_updat
 
 
 @pytest.mark.parametrize("longest", [(4, 30), (30, 4)])
-async def test_updates_that_come_together_wait_no_longer_than_the_first_of_them_may(store, clock, longest):
-    """Pain 17: also when one transaction stores both."""
+async def test_updates_that_arrive_together_wait_no_longer_than_the_first_one_may(store, clock, longest):
+    """That holds also when one transaction stores both."""
     began = clock.now()
     await store.enqueue(*(update(clock, longest_s) for longest_s in longest))
     clock.advance(seconds=1)
@@ -118,7 +118,7 @@ async def test_updates_that_come_together_wait_no_longer_than_the_first_of_them_
     assert (await store.row(jobs_table)).due_at == began + timedelta(seconds=4)
 
 
-async def test_updates_that_come_while_their_activity_is_fetched_cost_one_more_fetch(store, clock):
+async def test_updates_during_a_fetch_cost_one_more_fetch(store, clock):
     """Guarantee 2: a storm of events on a new activity is its fetch, and one when the storm is over."""
     await store.enqueue(spec())
     job = await store.lease_one()
@@ -136,7 +136,7 @@ async def test_updates_that_come_while_their_activity_is_fetched_cost_one_more_f
     assert await store.rows(jobs_table) == []
 
 
-async def test_a_delete_that_comes_while_its_activity_is_fetched_is_next(store, clock):
+async def test_a_delete_during_a_fetch_is_next(store, clock):
     await store.enqueue(spec())
     job = await store.lease_one()
     await store.enqueue(update(clock))
@@ -183,11 +183,10 @@ def test_specs_in_one_batch_end_like_the_same_specs_one_by_one(sqlite_database, 
 
         return sqlite_database.run_sync(body)
 
-    assert end([specs]) == end([[one] for one in specs])
+    assert end([specs]) == end([[single] for single in specs])
 
 
-async def test_jobs_are_leased_by_lane_and_those_of_an_athlete_in_the_order_in_which_they_came(store):
-    """Pain 45."""
+async def test_jobs_are_leased_by_lane_and_those_of_an_athlete_in_order_of_arrival(store):
     await store.enqueue(
         spec(1, lane=Lane.BACKFILL, rank=-9),
         spec(2, lane=Lane.LIVE, rank=8),
@@ -199,7 +198,7 @@ async def test_jobs_are_leased_by_lane_and_those_of_an_athlete_in_the_order_in_w
 
 
 async def test_within_a_lane_athletes_take_turns(store):
-    """One athlete's ten years of history do not delay another's first week."""
+    """A backfill of ten years does not delay the first week of another athlete."""
     await store.enqueue(*(spec(n, lane=Lane.BACKFILL, rank=-n) for n in range(1, 2001)))
     assert len(await store.lease(limit=20)) == 20
     await store.enqueue(
@@ -210,7 +209,7 @@ async def test_within_a_lane_athletes_take_turns(store):
     assert order == [1980, 3001, 4001, 1979, 3002, 4002, 1978, 3003, 1977]
 
 
-async def test_who_enqueues_little_by_little_is_served_like_who_enqueues_at_once(store):
+async def test_athletes_take_turns_whether_their_jobs_arrive_one_by_one_or_at_once(store):
     await store.connect(THIRD)
     for n in range(3):
         await store.enqueue(spec(n + 1))
@@ -218,7 +217,7 @@ async def test_who_enqueues_little_by_little_is_served_like_who_enqueues_at_once
     assert [job.object_id for job in await store.lease()] == [1, 11, 21, 2, 12, 22, 3, 13, 23]
 
 
-async def test_what_is_to_go_first_does_and_the_rest_keeps_its_order(store):
+async def test_a_job_marked_as_first_goes_first_and_the_rest_keeps_its_order(store):
     await store.enqueue(spec(1), spec(2, rank=1), spec(3, athlete_id=OTHER))
     await store.enqueue(spec(9, athlete_id=OTHER, first=True))
     assert [job.object_id for job in await store.lease()] == [9, 1, 3, 2]
@@ -255,7 +254,7 @@ async def test_a_job_is_not_leased_before_it_is_due(store, clock):
     assert await store.queue.next_due() is None
 
 
-async def test_a_leased_job_carries_all_that_a_handler_needs(store, clock):
+async def test_a_leased_job_has_everything_that_a_handler_needs(store, clock):
     received = clock.now()
     await store.deliver(event(aspect_type="delete", object_id=2**62))
     clock.advance(seconds=9)
@@ -267,7 +266,7 @@ async def test_a_leased_job_carries_all_that_a_handler_needs(store, clock):
     assert (job.first_received_at, job.lease_owner) == (received, "host:1:x/7")
 
 
-async def test_the_queue_can_say_how_long_the_oldest_due_job_has_waited(store, clock):
+async def test_the_age_of_the_oldest_due_job_is_known(store, clock):
     assert await store.read(lambda c: job_lists.oldest_due(c, clock.now())) is None
     since = clock.now()
     await store.enqueue(spec(1))
@@ -289,17 +288,17 @@ async def test_jobs_are_listed_by_age_page_by_page(store):
     assert [row.key for row in [*first, *rest]] == ["activity:2", "activity:3", "activity:4"]
 
 
-async def test_two_processes_share_many_jobs_without_a_double(postgres_store, second_postgres, clock):
+async def test_two_processes_share_many_jobs_and_run_each_once(postgres_store, second_postgres, clock):
     other = Store.over(second_postgres, clock)
     await postgres_store.enqueue(*(spec(n, rank=n) for n in range(300)))
 
     async def drain(store, owner):
-        mine = []
+        leased_ids = []
         while leased := await store.lease(limit=7, owner=owner):
-            mine += [job.object_id for job in leased]
-        return mine
+            leased_ids += [job.object_id for job in leased]
+        return leased_ids
 
-    workers = [drain(one, f"w{n}/{k}") for n, one in enumerate((postgres_store, other)) for k in range(3)]
+    workers = [drain(store, f"w{n}/{k}") for n, store in enumerate((postgres_store, other)) for k in range(3)]
     shares = await asyncio.gather(*workers)
     assert sorted(chain.from_iterable(shares)) == list(range(300))
     assert sum(1 for share in shares if share) > 1
@@ -311,7 +310,7 @@ async def test_two_processes_that_enqueue_the_same_objects_at_once_make_one_job_
     other = Store.over(second_postgres, clock)
     forth, back = [spec(n) for n in range(40)], [spec(n) for n in reversed(range(40))]
     await asyncio.gather(
-        *(one.enqueue(*specs) for one in (postgres_store, other) for specs in (forth, back) * 3)
+        *(store.enqueue(*specs) for store in (postgres_store, other) for specs in (forth, back) * 3)
     )
     rows = await postgres_store.rows(jobs_table)
     assert len(rows) == 40
@@ -319,12 +318,12 @@ async def test_two_processes_that_enqueue_the_same_objects_at_once_make_one_job_
 
 
 @pytest.mark.parametrize("owners", [(OTHER, OWNER), (OWNER, OTHER)], ids=["forged first", "forged last"])
-async def test_an_event_that_names_another_owner_does_not_take_the_owners_job_away(store, owners):
-    """Events can be forged: one for our activity in another's name must not swallow the real one."""
+async def test_an_event_that_names_another_owner_does_not_replace_the_owners_job(store, owners):
+    """Events can be forged: one with another owner must not replace the real one."""
     for number, owner in enumerate(owners):
         await store.deliver(event(owner_id=owner, event_time=1516126040 + number))
-    asked = {(job.athlete_id, job.object_id) for job in await store.lease()}
-    assert (OWNER, ACTIVITY) in asked
+    leased = {(job.athlete_id, job.object_id) for job in await store.lease()}
+    assert (OWNER, ACTIVITY) in leased
 
 
 async def test_a_hint_survives_the_queue_unchanged(store):

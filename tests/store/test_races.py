@@ -1,4 +1,4 @@
-"""Two processes at one PostgreSQL: whoever commits first, nothing is lost, doubled or brought back."""
+"""Two processes share one PostgreSQL: in any order of commits, nothing is lost, doubled or restored."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from feedzone.store import effects
 from feedzone.store.jobs import lifecycle
 from feedzone.store.schema.tables import jobs, strava_activities, webhook_events
 
-LEFT = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
+PURGE = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 
 
 @pytest.fixture
-def ours(postgres_store) -> Store:
+def here(postgres_store) -> Store:
     return postgres_store
 
 
 @asynccontextmanager
-async def meanwhile(
-    ours: Store, theirs: Any, body: Callable[[Connection], Any], wanted: Any
+async def during_uncommitted(
+    here: Store, other_database: Any, body: Callable[[Connection], Any], work: Any
 ) -> AsyncIterator[None]:
-    """`body` has run in another process and is not committed; `wanted` runs here until it ends or waits.
+    """Run `body` in another process without a commit, and `work` here until it ends or waits.
 
-    Leaving the block commits the other process and sees `wanted` to its end.
+    Leaving the block commits the other process and waits for the end of `work`.
     """
-    async with theirs._engine.connect() as connection:
+    async with other_database._engine.connect() as connection:
         await connection.run_sync(body)
-        task = asyncio.ensure_future(wanted)
-        while not task.done() and not await ours.read(lambda c: c.execute(WAITING).scalar()):
+        task = asyncio.ensure_future(work)
+        while not task.done() and not await here.read(lambda c: c.execute(WAITING).scalar()):
             await asyncio.sleep(0.005)
         yield
         await connection.commit()
     await task
 
 
-def stored(clock, *wanted):
+def storing(clock, *batch):
     now = clock.now()
-    return lambda c: effects.apply(c, wanted, now)
+    return lambda c: effects.apply(c, batch, now)
 
 
 PAGE = StorePage(OWNER, (summary(),), (spec(),))
@@ -69,45 +69,45 @@ PAGE = StorePage(OWNER, (summary(),), (spec(),))
     ids=["page, fetch", "fetch, page", "fetch, delete", "delete, fetch", "streams"],
 )
 async def test_two_processes_may_store_the_same_new_activity_at_once(
-    ours, second_postgres, clock, first, second
+    here, second_postgres, clock, first, second
 ):
-    """A webhook announces it while the first sync lists it: two jobs, so no lease keeps them apart."""
-    async with meanwhile(ours, second_postgres, stored(clock, first), ours.apply(second)):
+    """An event announces it while the backfill lists it: two jobs, so no lease separates them."""
+    async with during_uncommitted(here, second_postgres, storing(clock, first), here.apply(second)):
         pass
-    assert len(await ours.rows(strava_activities)) == (0 if first == streams() else 1)
+    assert len(await here.rows(strava_activities)) == (0 if first == streams() else 1)
 
 
-async def test_a_description_is_not_lost_to_a_list_read_at_the_same_time(ours, second_postgres, clock):
-    await ours.apply(PAGE)
-    async with meanwhile(ours, second_postgres, stored(clock, fetched(detail())), ours.apply(PAGE)):
+async def test_a_description_is_not_lost_to_a_list_read_at_the_same_time(here, second_postgres, clock):
+    await here.apply(PAGE)
+    async with during_uncommitted(here, second_postgres, storing(clock, fetched(detail())), here.apply(PAGE)):
         pass
-    assert (await ours.row(strava_activities)).description == "along the canal"
+    assert (await here.row(strava_activities)).description == "along the canal"
 
 
-async def test_two_deliveries_of_one_event_are_one_event(ours, second_postgres, clock):
+async def test_two_deliveries_of_one_event_are_one_event(here, second_postgres, clock):
     now, delivery = clock.now(), [Delivery(event(), "absent")]
-    async with meanwhile(
-        ours, second_postgres, lambda c: dispatcher.accept(c, delivery, now), ours.deliver(event())
+    async with during_uncommitted(
+        here, second_postgres, lambda c: dispatcher.accept(c, delivery, now), here.deliver(event())
     ):
         pass
-    assert (await ours.row(jobs)).version == 1
-    assert len(await ours.rows(webhook_events)) == 1
+    assert (await here.row(jobs)).version == 1
+    assert len(await here.rows(webhook_events)) == 1
 
 
-async def test_an_event_that_comes_while_the_run_ends_is_not_lost(ours, second_postgres, clock):
+async def test_an_event_that_arrives_while_a_run_ends_is_not_lost(here, second_postgres, clock):
     """The worker completes version 1 while version 2 is being delivered."""
-    await ours.deliver(event())
-    job = await ours.lease_one()
+    await here.deliver(event())
+    job = await here.lease_one()
     now, newer = clock.now(), [Delivery(event(aspect_type="delete", event_time=1516126099), "absent")]
-    finish = ours.queue.finish(job, Done((fetched(detail()),)))
-    async with meanwhile(ours, second_postgres, lambda c: dispatcher.accept(c, newer, now), finish):
+    finish = here.queue.finish(job, Done((fetched(detail()),)))
+    async with during_uncommitted(here, second_postgres, lambda c: dispatcher.accept(c, newer, now), finish):
         pass
-    assert (await ours.lease_one()).hint.action == "delete"
+    assert (await here.lease_one()).hint.action == "delete"
 
 
-async def test_an_event_that_comes_just_after_the_run_ended_has_a_job(ours, second_postgres, clock):
-    await ours.deliver(event())
-    job = await ours.lease_one()
+async def test_an_event_that_arrives_just_after_a_run_ended_has_a_job(here, second_postgres, clock):
+    await here.deliver(event())
+    job = await here.lease_one()
     now = clock.now()
 
     def end(connection):
@@ -122,35 +122,31 @@ async def test_an_event_that_comes_just_after_the_run_ended_has_a_job(ours, seco
         )
 
     newer = event(aspect_type="delete", event_time=1516126099)
-    async with meanwhile(ours, second_postgres, end, ours.deliver(newer)):
+    async with during_uncommitted(here, second_postgres, end, here.deliver(newer)):
         pass
-    again = await ours.lease_one()
-    told = await ours.row(webhook_events, aspect_type="delete")
-    assert (again.hint.action, told.job_id) == ("delete", again.id)
+    again = await here.lease_one()
+    deletion = await here.row(webhook_events, aspect_type="delete")
+    assert (again.hint.action, deletion.job_id) == ("delete", again.id)
 
 
-async def test_an_event_that_was_being_delivered_when_the_athlete_left_leaves_nothing(
-    ours, second_postgres, clock
-):
+async def test_an_event_that_commits_just_before_the_purge_leaves_nothing(here, second_postgres, clock):
     now, delivery = clock.now(), [Delivery(event(), "absent")]
-    async with meanwhile(
-        ours, second_postgres, lambda c: dispatcher.accept(c, delivery, now), ours.apply(LEFT)
+    async with during_uncommitted(
+        here, second_postgres, lambda c: dispatcher.accept(c, delivery, now), here.apply(PURGE)
     ):
         pass
-    assert await ours.rows(webhook_events, owner_id=OWNER) == []
-    assert await ours.rows(jobs, athlete_id=OWNER) == []
+    assert await here.rows(webhook_events, owner_id=OWNER) == []
+    assert await here.rows(jobs, athlete_id=OWNER) == []
 
 
-async def test_an_event_that_is_delivered_while_the_athlete_leaves_causes_nothing(
-    ours, second_postgres, clock
-):
-    async with meanwhile(ours, second_postgres, stored(clock, LEFT), ours.deliver(event())):
+async def test_an_event_that_is_delivered_during_the_purge_causes_no_job(here, second_postgres, clock):
+    async with during_uncommitted(here, second_postgres, storing(clock, PURGE), here.deliver(event())):
         pass
-    assert await ours.rows(jobs, athlete_id=OWNER) == []
+    assert await here.rows(jobs, athlete_id=OWNER) == []
 
 
-async def test_a_deadlock_is_tried_again_and_both_writes_land(ours, second_postgres):
-    await ours.apply(fetched(detail(1)), fetched(detail(2)))
+async def test_after_a_deadlock_both_writes_succeed(here, second_postgres):
+    await here.apply(fetched(detail(1)), fetched(detail(2)))
     tries = []
 
     def rename(name, *ids):
@@ -165,7 +161,7 @@ async def test_a_deadlock_is_tried_again_and_both_writes_land(ours, second_postg
 
         return body
 
-    await asyncio.gather(ours.write(rename("a", 1, 2)), second_postgres.write(rename("b", 2, 1)))
+    await asyncio.gather(here.write(rename("a", 1, 2)), second_postgres.write(rename("b", 2, 1)))
     assert len(tries) == 3
-    names = {row.name for row in await ours.rows(strava_activities)}
+    names = {row.name for row in await here.rows(strava_activities)}
     assert len(names) == 1

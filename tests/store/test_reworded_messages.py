@@ -11,20 +11,20 @@ import pytest
 from test_breaker import (  # noqa: F401  (fixtures and cases that run again)
     breaker,
     budget,
-    test_a_job_that_was_refused_just_before_it_closed_does_not_wait_for_the_next_probe,
-    test_six_hours_cost_no_attempt_and_seven_probes_at_most,
-    test_what_waited_for_the_application_goes_on_at_once_and_nothing_else_does,
-    test_what_waited_while_strava_failed_goes_on_at_once_when_it_answers,
+    test_a_job_that_was_refused_just_before_the_breaker_closed_is_due_at_once,
+    test_jobs_that_waited_while_strava_failed_are_due_when_it_answers,
+    test_only_jobs_that_waited_for_the_breaker_are_due_when_it_closes,
+    test_six_hours_switched_off_cost_no_attempt_and_at_most_seven_probes,
 )
 from test_dead_letters import (  # noqa: F401
-    died,
-    test_what_fails_again_is_tried_ever_later,
-    test_what_was_given_up_while_strava_failed_is_tried_again_by_itself,
-    test_who_connects_again_gets_what_was_given_up_for_want_of_access,
+    dead_letter,
+    test_dead_letters_of_an_outage_are_retried_automatically,
+    test_dead_letters_without_access_are_retried_when_the_athlete_reconnects,
+    test_each_automatic_retry_waits_longer,
 )
 from test_deferral import (  # noqa: F401
-    test_a_raised_limit_calls_back_what_waited_for_the_old_one,
-    test_thousands_of_jobs_are_put_off,
+    test_a_raised_limit_makes_the_jobs_due_that_waited_for_the_old_one,
+    test_thousands_of_jobs_are_deferred,
 )
 
 from feedzone.errors import FeedzoneError

@@ -1,4 +1,4 @@
-"""An update event changes title, type and privacy at once; the activity is pending until it is fetched."""
+"""An update event changes title, type and privacy at once; then the activity is pending."""
 
 from __future__ import annotations
 

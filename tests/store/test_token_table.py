@@ -1,4 +1,4 @@
-"""Tokens are encrypted everywhere, refreshed by one caller at a time, and stored before their first use."""
+"""Tokens are encrypted everywhere, refreshed by one caller at a time, and stored before use."""
 
 from __future__ import annotations
 

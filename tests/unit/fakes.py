@@ -1,4 +1,4 @@
-"""Stand-ins for the boundaries in ports.py: they record what was asked, and answer what a test says."""
+"""Stand-ins for the boundaries in ports.py: they record each call and return the answers of the test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOON = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
 
 
 class Parked:
-    """A clock that stands still, and on which nobody who sleeps ever wakes."""
+    """A clock that stands still: nobody who sleeps wakes up."""
 
     def now(self):
         return NOON
@@ -35,13 +35,13 @@ class Parked:
 
 
 def answer(status: int = 200, body: object = b"{}", **headers: str) -> Response:
-    """An answer; `body` is JSON-encoded unless it is bytes, and header names take _ for -."""
+    """Return a response. `body` is JSON-encoded unless it is bytes; header names have _ for -."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw)
 
 
 def refusal(status: int, message: str, *faults: tuple[str, str, str]) -> Response:
-    """An error answer in the shape of contract section 10."""
+    """Return an error response in Strava's shape (docs/strava-api.md#errors)."""
     errors = [dict(zip(("resource", "field", "code"), fault, strict=True)) for fault in faults]
     return answer(status, {"message": message, "errors": errors})
 
@@ -52,7 +52,7 @@ Scripted = Response | Exception | Callable[[Request], Response]
 
 
 class FakeTransport:
-    """Gives the scripted answers in order, the last one for ever."""
+    """Returns the scripted answers in order, and the last one again and again."""
 
     def __init__(self, *answers: Scripted) -> None:
         self._answers = list(answers)
@@ -63,16 +63,16 @@ class FakeTransport:
         self.requests.append(request)
         self.timeouts.append(timeout)
         await asyncio.sleep(0)
-        said = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if isinstance(said, Exception):
-            raise said
-        return said if isinstance(said, Response) else said(request)
+        scripted = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(scripted, Exception):
+            raise scripted
+        return scripted if isinstance(scripted, Response) else scripted(request)
 
     async def close(self) -> None: ...
 
 
 class FakeBudget:
-    """Rate limit windows that write down what happened to them; `full` refuses every reservation."""
+    """Rate limit windows that record each use; with `full`, every reservation raises it."""
 
     def __init__(self, *, full: Exception | None = None, others: int = 0, **leave: bool) -> None:
         self.full, self.others, self.leave = full, others, Reservation(**leave)
@@ -99,8 +99,8 @@ class FakeBudget:
         return NOON + timedelta(minutes=15)
 
 
-class FakeJournal:
-    """Keeps the calls it hears of."""
+class FakeCallLog:
+    """A call log in memory."""
 
     def __init__(self) -> None:
         self.calls: list[ApiCall] = []
@@ -108,7 +108,7 @@ class FakeJournal:
 
 
 class FakeBreaker:
-    """A breaker that writes down what happened to it."""
+    """A breaker that records each change."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -145,7 +145,7 @@ class FakeTokenRows:
         self.reason: str | None = None
         self.log: list[str] = []
         self.before: dict[str, Callable[[], object]] = {}
-        """What happens just before a call of that name: another process acts in between."""
+        """By method: a function to run just before the next call. So another process acts in between."""
 
     async def _enter(self, name: str) -> None:
         self.before.pop(name, lambda: None)()
@@ -157,7 +157,7 @@ class FakeTokenRows:
         return self.row
 
     def put(self, grant: TokenGrant) -> None:
-        """Another pair becomes the current one: a rotation or a new consent."""
+        """Make another pair the current one, as a rotation or a new consent does."""
         assert self.row is not None
         self.row = TokenRow(
             ATHLETE,
@@ -203,8 +203,8 @@ class FakeTokenRows:
         await self._enter("release")
         if self.row is not None and self.holder == owner:
             self.holder = None
-            doubt = self.clock.now() if uncertain else self.row.uncertain_at
-            self._change(refreshing_until=None, uncertain_at=doubt)
+            uncertain_at = self.clock.now() if uncertain else self.row.uncertain_at
+            self._change(refreshing_until=None, uncertain_at=uncertain_at)
 
     async def mark(self, athlete_id: int, generation: int, status: str, reason: str) -> bool:
         await self._enter("mark")
@@ -216,72 +216,72 @@ class FakeTokenRows:
 
 
 class FakeApi:
-    """Strava for handlers: each call's answers in order, the last one for ever; exceptions are raised."""
+    """Strava for handlers: returns or raises the answers of each call in order, and the last one again."""
 
     def __init__(self, **answers: Any) -> None:
-        self._answers = {name: said if isinstance(said, list) else [said] for name, said in answers.items()}
+        self._answers = {name: item if isinstance(item, list) else [item] for name, item in answers.items()}
         self.calls: list[tuple[Any, ...]] = []
 
-    def _say(self, name: str, *asked: Any) -> Any:
-        self.calls.append((name, *asked))
-        said = self._answers[name]
-        one = said.pop(0) if len(said) > 1 else said[0]
-        if isinstance(one, Exception):
-            raise one
-        return one
+    def _answer(self, name: str, *arguments: Any) -> Any:
+        self.calls.append((name, *arguments))
+        answers = self._answers[name]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord:
-        return self._say("activity", athlete_id, activity_id)
+        return self._answer("activity", athlete_id, activity_id)
 
     async def streams(self, athlete_id: int, activity_id: int) -> bytes:
-        return self._say("streams", athlete_id, activity_id)
+        return self._answer("streams", athlete_id, activity_id)
 
     async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
-        return self._say("photos", athlete_id, activity_id)
+        return self._answer("photos", athlete_id, activity_id)
 
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
     ) -> Sequence[ActivityRecord]:
-        return self._say("activities", athlete_id, after, before, page, per_page)
+        return self._answer("activities", athlete_id, after, before, page, per_page)
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
-        return self._say("athlete", athlete_id)
+        return self._answer("athlete", athlete_id)
 
     async def gear(self, athlete_id: int) -> GearListing:
-        return self._say("gear", athlete_id)
+        return self._answer("gear", athlete_id)
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
-        return self._say("is_deauthorized", athlete_id)
+        return self._answer("is_deauthorized", athlete_id)
 
     async def revoke(self, token: str) -> None:
-        self._say("revoke", token)
+        self._answer("revoke", token)
 
     @property
-    def asked(self) -> list[str]:
+    def call_names(self) -> list[str]:
         return [name for name, *_ in self.calls]
 
 
 class FakeRecords:
-    """What we hold: one activity; or, for a comparison, the ids of a window and how many there are in all."""
+    """Our stored rows: one activity, or for a reconciliation the ids of a window and the total number."""
 
     def __init__(
         self,
-        held: StoredActivity | None = None,
+        stored: StoredActivity | None = None,
         *,
         window: Sequence[int] = (),
         count: int | None = None,
         photos: StoredPhotos | None = None,
         sports: frozenset[str] | None = None,
     ) -> None:
-        self.held = held
+        self.stored = stored
         self.sports = sports
         self.photos = photos
         self.window = list(window)
         self.count = len(self.window) if count is None else count
-        self.asked: list[tuple[int, datetime, datetime]] = []
+        self.windows_read: list[tuple[int, datetime, datetime]] = []
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
-        return self.held
+        return self.stored
 
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return self.photos
@@ -293,7 +293,7 @@ class FakeRecords:
         return self.sports
 
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
-        self.asked.append((athlete_id, after, before))
+        self.windows_read.append((athlete_id, after, before))
         return self.window
 
     async def stored_count(self, athlete_id: int) -> int:
@@ -338,8 +338,8 @@ class FakeQueue:
 
     def __init__(self, clock: Clock, *jobs: Job, due: Mapping[str, datetime] | None = None) -> None:
         self._clock = clock
-        self.jobs = {one.id: one for one in jobs}
-        self.due = {one.id: (due or {}).get(one.id, clock.now()) for one in jobs}
+        self.jobs = {job.id: job for job in jobs}
+        self.due = {job.id: (due or {}).get(job.id, clock.now()) for job in jobs}
         self.leases: dict[str, tuple[str, datetime]] = {}
         self.outcomes: list[tuple[str, Outcome]] = []
         self.released: list[str] = []
@@ -370,14 +370,14 @@ class FakeQueue:
 
     async def renew(self, owners: Sequence[str], seconds: float) -> int:
         until = self._clock.now() + timedelta(seconds=seconds)
-        mine = {key: (by, until) for key, (by, _) in self.leases.items() if by in owners}
-        self.leases |= mine
-        return len(mine)
+        renewed = {key: (owner, until) for key, (owner, _) in self.leases.items() if owner in owners}
+        self.leases |= renewed
+        return len(renewed)
 
     async def release(self, owner: str) -> int:
         self.released.append(owner)
-        mine = [key for key, (held_by, _) in self.leases.items() if held_by.startswith(f"{owner}/")]
-        return self._take_back(mine)
+        keys = [key for key, (lease_owner, _) in self.leases.items() if lease_owner.startswith(f"{owner}/")]
+        return self._take_back(keys)
 
     async def rescue(self) -> int:
         now = self._clock.now()

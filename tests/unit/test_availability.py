@@ -100,9 +100,9 @@ async def test_streams_are_fetched_a_minute_later_where_they_are_never_ready_at_
     api = FakeApi(activity=record(), streams=b"{}")
     refresh = handler(clock, api)
     await announced(refresh, ENOUGH)
-    calls_before = api.asked.count("streams")
+    calls_before = api.call_names.count("streams")
     outcome = await announced(refresh)
-    assert api.asked.count("streams") == calls_before
+    assert api.call_names.count("streams") == calls_before
     detail, streams = outcome.effects
     assert (detail.complete, streams.state) == (False, "pending")
     (again,) = outcome.then

@@ -1,4 +1,4 @@
-"""A first sync: a page a run, to the first empty page, newest first."""
+"""A backfill: activity page in each run, newest first, until an empty page."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_a_page_is_stored_with_a_job_for_each_activity_and_the_same_job_go
     )
 
 
-async def test_all_of_the_history_is_asked_for_without_a_beginning(clock):
+async def test_a_backfill_of_all_activities_has_no_start_time(clock):
     api = FakeApi(activities=[[record(1)]])
     await run(api, clock, BackfillHint(before=20))
     assert api.calls == [("activities", ATHLETE, None, 20, 1, 200)]
@@ -61,7 +61,7 @@ async def test_newest_activities_go_first(clock):
     assert [spec.key for spec in ranked] == ["activity:2", "activity:3", "activity:1"]
 
 
-async def test_an_activity_without_a_start_is_taken_too(clock):
+async def test_an_activity_without_a_start_time_is_fetched_too(clock):
     (stored,) = (await run(FakeApi(activities=[[record(1, days_ago=None)]]), clock)).effects
     assert stored.jobs[0].key == "activity:1"
 
@@ -71,7 +71,6 @@ async def test_an_empty_page_is_the_end(clock):
 
 
 async def test_a_short_page_is_not_the_end(clock):
-    """Pain 51."""
     pages = [[record(n) for n in range(200)], [record(500)], [record(n) for n in range(300, 500)], []]
     api, hint, seen = FakeApi(activities=pages), HINT, 0
     while isinstance(outcome := await run(api, clock, hint), Continue):
@@ -82,15 +81,15 @@ async def test_a_short_page_is_not_the_end(clock):
 
 
 @pytest.mark.parametrize("newest_first", [True, False])
-async def test_nothing_is_skipped_whichever_way_the_list_is_sorted(clock, newest_first):
-    """Pain 51: a short page in the middle, and a third one that fails at first."""
+async def test_no_activity_is_skipped_in_either_order_of_the_list(clock, newest_first):
+    """One page in the middle is short, and the third activity fails at first."""
     days = sorted(range(500), reverse=not newest_first)
     records = [record(n + 1, days_ago=n) for n in days]
     pages = [records[:200], records[200:330], TransientError(502), records[330:], []]
     api, hint, seen = FakeApi(activities=pages), HINT, []
     while not isinstance(outcome := await run(api, clock, hint), Done):
         if isinstance(outcome, Continue):
-            seen += [one.id for one in outcome.effects[0].records]
+            seen += [activity.id for activity in outcome.effects[0].records]
             hint = outcome.hint
     assert sorted(seen) == list(range(1, 501))
     assert [page for *_, page, _ in api.calls] == [1, 2, 3, 3, 4]
@@ -98,14 +97,12 @@ async def test_nothing_is_skipped_whichever_way_the_list_is_sorted(clock, newest
 
 @pytest.mark.parametrize("failure", [TransientError(502), unanswered()])
 async def test_a_failed_page_fails_the_run_and_stores_nothing(clock, failure):
-    """Pain 51."""
     outcome = await run(FakeApi(activities=failure), clock, BackfillHint(before=20, page=3))
     assert isinstance(outcome, Retry)
     assert (outcome.effects, outcome.if_last, outcome.hint) == ((), (), None)
 
 
 async def test_spent_quota_is_waited_for_and_the_cursor_stays(clock):
-    """Pain 46."""
     until = NOON + timedelta(minutes=15)
     outcome = await run(FakeApi(activities=QuotaSpent("read_15min", until)), clock)
     assert isinstance(outcome, Snooze)
@@ -113,7 +110,7 @@ async def test_spent_quota_is_waited_for_and_the_cursor_stays(clock):
     assert until < outcome.until <= until + timedelta(seconds=6)
 
 
-async def test_a_missing_scope_ends_it(clock):
+async def test_a_missing_scope_ends_the_backfill(clock):
     outcome = await run(FakeApi(activities=NeedsScope(401, "Authorization Error")), clock)
     assert isinstance(outcome, Discard)
     assert isinstance(outcome.effects[0], MarkAthlete)
@@ -123,7 +120,7 @@ async def test_entries_of_other_athletes_are_dropped(clock):
     outcome = await run(FakeApi(activities=[[record(1), record(2, STRANGER), record(3)]]), clock)
     (stored,) = outcome.effects
     assert isinstance(stored, StorePage)
-    assert [one.id for one in stored.records] == [1, 3]
+    assert [activity.id for activity in stored.records] == [1, 3]
     assert [spec.key for spec in stored.jobs] == ["activity:1", "activity:3"]
     assert outcome.hint.found == 2
 
@@ -134,54 +131,54 @@ async def test_a_page_of_strangers_is_no_end(clock):
     assert (outcome.effects[0].records, outcome.hint.page) == ((), 2)
 
 
-# What moves while nobody looks
+# Pages that change during a pause
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(0, 3), (60, 3), (61, 2), (86_400, 2)])
-async def test_after_a_pause_the_page_before_is_looked_at_again(clock, seconds, asked):
-    """Pain 51: what was deleted of it meanwhile has drawn the first of the next page into it."""
+@pytest.mark.parametrize(("seconds", "listed_page"), [(0, 3), (60, 3), (61, 2), (86_400, 2)])
+async def test_after_a_pause_the_previous_page_is_listed_again(clock, seconds, listed_page):
+    """A deletion on that page moves the first activity of the next page to it."""
     api = FakeApi(activities=[[record(1), record(2)]])
     outcome = await run(api, clock, BackfillHint(9, page=3, found=400, listed_at=LISTED - seconds))
-    assert [page for *_, page, _ in api.calls] == [asked]
+    assert [page for *_, page, _ in api.calls] == [listed_page]
     (stored,) = outcome.effects
-    assert (len(stored.records), len(stored.jobs), stored.again) == (2, 2, asked == 2)
-    if asked == 2:
+    assert (len(stored.records), len(stored.jobs), stored.again) == (2, 2, listed_page == 2)
+    if listed_page == 2:
         assert outcome == Continue((stored,), BackfillHint(9, page=3, found=400), Lane.BACKFILL)
 
 
-async def test_a_page_is_looked_at_again_once_however_long_the_next_one_has_to_wait(clock):
-    """Else one call a window would be spent on it for ever."""
+async def test_a_page_is_listed_again_only_once_while_the_next_one_waits(clock):
+    """Otherwise each window would lose activity call to it."""
     api, hint = FakeApi(activities=[[record(1)], [record(2)]]), BackfillHint(9, page=2, listed_at=1)
-    asked = []
+    listed_pages = []
     for _ in range(2):
         hint = (await run(api, clock, hint)).hint
         clock.advance(hours=1)
-        asked = [page for *_, page, _ in api.calls]
-    assert (asked, hint.page) == ([1, 2], 3)
+        listed_pages = [page for *_, page, _ in api.calls]
+    assert (listed_pages, hint.page) == ([1, 2], 3)
 
 
 @pytest.mark.parametrize("hint", [BackfillHint(9), BackfillHint(9, page=7)])
-async def test_without_a_page_before_or_its_time_the_list_just_goes_on(clock, hint):
+async def test_without_a_previous_page_or_its_time_the_list_goes_on(clock, hint):
     api = FakeApi(activities=[[record(1)]])
     assert (await run(api, clock, hint)).hint.page == hint.page + 1
 
 
-async def test_when_nothing_is_left_on_the_page_before_nothing_is_on_this_one(clock):
+async def test_an_empty_previous_page_is_the_end(clock):
     api = FakeApi(activities=[[]])
     assert await run(api, clock, BackfillHint(9, page=2, listed_at=1)) == Done((FinishListing(ATHLETE),))
 
 
-async def test_a_list_that_loses_an_entry_between_two_pages_is_still_stored_whole(clock):
-    """Pain 51: any page may be the one after which the pause comes."""
+async def test_a_list_that_loses_an_entry_between_two_pages_is_still_stored_completely(clock):
+    """The pause may come after any page."""
     for pause in range(1, 4):
         now, hint, seen = list(range(1, 20)), BackfillHint(9), set()
 
         class Live(FakeApi):
-            async def activities(self, *asked, page, **window):
+            async def activities(self, *arguments, page, **window):
                 return [record(n) for n in now[5 * page - 5 : 5 * page]]  # noqa: B023
 
         while isinstance(outcome := await run(Live(), clock, hint), Continue):
-            seen |= {one.id for one in outcome.effects[0].records}
+            seen |= {activity.id for activity in outcome.effects[0].records}
             hint = outcome.hint
             if hint.page == pause + 1 and len(now) == 19:
                 del now[0]

@@ -41,7 +41,6 @@ def test_reads_the_four_windows():
 
 
 def test_reads_the_recorded_headers(recorded):
-    """Pain 43."""
     cases = msgspec.json.decode((recorded / "ratelimit_headers.json").read_bytes())
     usage = {
         case["case"]: parse_usage({name.lower(): value for name, value in case["headers"].items()})
@@ -54,14 +53,14 @@ def test_reads_the_recorded_headers(recorded):
     assert usage["create_activity"]["read_day"] == Reading(1000, None)
 
 
-def test_the_recorded_429_tells_the_spent_window(recorded):
+def test_the_recorded_429_names_the_spent_window(recorded):
     cases = msgspec.json.decode((recorded / "exchanges.json").read_bytes())
     headers = next(case["headers"] for case in cases if case["status"] == 429)
     usage = parse_usage({name.lower(): value for name, value in headers.items()})
     assert usage == {"overall_15min": Reading(600, 600), "overall_day": Reading(30000, 30000)}
 
 
-def test_no_headers_say_nothing():
+def test_without_headers_there_is_no_reading():
     assert parse_usage({}) == {}
 
 
@@ -87,19 +86,18 @@ def test_no_headers_say_nothing():
         ("68;211", None, None),
     ],
 )
-def test_what_makes_no_sense_is_left_out(usage, short, day):
-    """Pain 43."""
+def test_a_value_that_makes_no_sense_is_left_out(usage, short, day):
     read = parse_usage({LIMIT: "200,2000", USAGE: usage})
     assert read == {"overall_15min": Reading(200, short), "overall_day": Reading(2000, day)}
 
 
 @pytest.mark.parametrize("limit", ["0", "3.1", "0.5", "-3", "many"])
-def test_a_limit_of_nothing_or_of_a_broken_number_is_no_limit_we_know(limit):
+def test_a_limit_that_is_not_a_positive_integer_is_left_out(limit):
     assert parse_usage({LIMIT: f"{limit},2000", USAGE: "1,2"})["overall_15min"] == Reading(None, 1)
 
 
 @given(st.dictionaries(st.sampled_from([LIMIT, USAGE, READ_LIMIT, READ_USAGE]), st.text()))
-def test_any_text_is_survived(headers):
+def test_no_header_text_raises_an_error(headers):
     for name, reading in parse_usage(headers).items():
         assert name in WINDOWS
         assert reading.limit is None or reading.limit > 0

@@ -76,7 +76,7 @@ async def test_a_stop_writes_the_calls_of_the_last_seconds():
     assert notes.flushes == [2]
 
 
-async def test_while_a_job_runs_it_can_be_told_for_whom(clock):
+async def test_the_running_job_is_known_only_while_it_runs(clock):
     seen = []
 
     async def handler(_job: Job) -> Done:

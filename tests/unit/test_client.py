@@ -11,7 +11,7 @@ from fakes import (
     UNAUTHORIZED,
     FakeBreaker,
     FakeBudget,
-    FakeJournal,
+    FakeCallLog,
     FakeTokenRows,
     FakeTransport,
     answer,
@@ -70,7 +70,7 @@ class Connection:
             timeout_s=3,
         )
         keeper = TokenKeeper(self.rows, clock, refresh, owner="here", patience_s=30)
-        limiter = Limiter(self.transport, self.budget, FakeBreaker(), FakeJournal(), StravaClock(clock))
+        limiter = Limiter(self.transport, self.budget, FakeBreaker(), FakeCallLog(), StravaClock(clock))
         self.client = StravaClient(limiter, keeper, application, clock, api_base=BASE, timeout_s=3)
 
     @property

@@ -1,4 +1,4 @@
-"""Webhook events: what is read of them, what makes two of them one, and the work they cause."""
+"""Webhook events: how they are read, which deliveries are one event, and the jobs they cause."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def event(**changes: object) -> StravaEvent:
 @pytest.mark.parametrize("body", OFFICIAL)
 def test_reads_the_payloads_that_strava_documents(body):
     read = parse_event(body)
-    told = msgspec.json.decode(body)
-    assert {name: getattr(read, name) for name in told} == told
+    documented = msgspec.json.decode(body)
+    assert {name: getattr(read, name) for name in documented} == documented
     assert read.raw == body.decode()
 
 
@@ -69,10 +69,10 @@ def test_updates_may_be_missing_or_empty_in_any_spelling(empty):
 
 @pytest.mark.parametrize("value", [True, False, "true", "false", None, 1, "x", {"deep": [1]}])
 def test_updates_take_any_key_and_any_kind_of_value(value):
-    assert event(updates={"never_heard_of": value}).updates == {"never_heard_of": value}
+    assert event(updates={"unknown": value}).updates == {"unknown": value}
 
 
-def test_unknown_members_are_kept_as_received():
+def test_unknown_fields_are_stored_as_received():
     body = OFFICIAL[0].replace(b'"updates"', b'"delivery": 1.50, "updates"')
     assert '"delivery": 1.50' in parse_event(body).raw
 
@@ -85,7 +85,7 @@ def test_ids_have_64_bits(field):
 
 
 @pytest.mark.parametrize("field", [name for name in BASE if name != "updates"])
-def test_a_missing_member_is_refused_by_name(field):
+def test_a_missing_field_is_refused_by_name(field):
     body = {name: value for name, value in BASE.items() if name != field}
     with pytest.raises(InvalidInput, match=field):
         parse_event(msgspec.json.encode(body))
@@ -108,7 +108,7 @@ def test_a_missing_member_is_refused_by_name(field):
         ("updates", 5),
     ],
 )
-def test_a_wrong_member_is_refused_by_name(field, value):
+def test_a_wrong_field_is_refused_by_name(field, value):
     with pytest.raises(InvalidInput, match=field):
         event(**{field: value})
 
@@ -127,7 +127,7 @@ def test_a_wrong_member_is_refused_by_name(field, value):
         b'{"updates":"\\ud800"}',
     ],
 )
-def test_what_is_no_event_is_refused(body):
+def test_a_body_that_is_no_event_is_refused(body):
     with pytest.raises(InvalidInput):
         parse_event(body)
 
@@ -143,8 +143,7 @@ def test_any_updates_have_an_identity(updates):
     assert event(updates=updates).dedup_key == event(updates=dict(reversed(updates.items()))).dedup_key
 
 
-def test_copies_share_their_identity_whatever_the_spelling():
-    """Pain 13."""
+def test_copies_of_an_event_are_one_event_in_any_spelling():
     spaced = msgspec.json.format(OFFICIAL[1], indent=2)
     reordered = msgspec.json.encode(dict(reversed(msgspec.json.decode(OFFICIAL[1]).items())))
     assert (
@@ -155,8 +154,9 @@ def test_copies_share_their_identity_whatever_the_spelling():
 
 
 def test_the_order_of_updates_is_no_part_of_the_identity():
-    one, other = event(updates={"title": "a", "type": "Run"}), event(updates={"type": "Run", "title": "a"})
-    assert one.dedup_key == other.dedup_key
+    title_first = event(updates={"title": "a", "type": "Run"})
+    type_first = event(updates={"type": "Run", "title": "a"})
+    assert title_first.dedup_key == type_first.dedup_key
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_the_order_of_updates_is_no_part_of_the_identity():
         {"updates": {"title": "x"}},
     ],
 )
-def test_each_member_is_part_of_the_identity(change):
+def test_each_field_is_part_of_the_identity(change):
     assert event(**change).dedup_key != event().dedup_key
 
 
@@ -193,12 +193,11 @@ def test_each_member_is_part_of_the_identity(change):
         ({"updates": {}, "aspect_type": "delete"}, False),
     ],
 )
-def test_a_deauthorization_is_an_athlete_update_with_authorized_false_and_nothing_else(changes, gone):
-    """Pain 26, trap 5."""
-    told = event(**(ATHLETE_UPDATE | changes))
-    assert told.is_deauthorization is gone
-    if told.object_type == "athlete":
-        assert (job_for(told, "e1", "absent", RECEIVED) is not None) is gone
+def test_only_an_athlete_update_with_authorized_false_is_a_deauthorization(changes, gone):
+    parsed = event(**(ATHLETE_UPDATE | changes))
+    assert parsed.is_deauthorization is gone
+    if parsed.object_type == "athlete":
+        assert (job_for(parsed, "e1", "absent", RECEIVED) is not None) is gone
 
 
 @pytest.mark.parametrize(
@@ -207,7 +206,7 @@ def test_a_deauthorization_is_an_athlete_update_with_authorized_false_and_nothin
 @pytest.mark.parametrize(
     ("signature", "verified"), [("verified", True), ("mismatch", False), ("absent", False)]
 )
-def test_an_activity_event_makes_its_activity_stale(aspect, action, signature, verified):
+def test_an_activity_event_causes_a_refresh_of_its_activity(aspect, action, signature, verified):
     spec = job_for(event(aspect_type=aspect), "e1", signature, RECEIVED)
     assert (spec.kind, spec.key, spec.athlete_id) == ("refresh_activity", "activity:1360128428", 134815)
     assert spec.hint == RefreshHint(action=action, verified=verified, cause="event:e1")
@@ -215,8 +214,8 @@ def test_an_activity_event_makes_its_activity_stale(aspect, action, signature, v
 
 
 @pytest.mark.parametrize(("aspect", "after"), [("create", None), ("update", 3.0), ("delete", None)])
-def test_only_an_update_is_given_time_for_more_of_its_kind(aspect, after):
-    """Pain 17: what it says is shown at once."""
+def test_only_an_update_waits_for_more_updates(aspect, after):
+    """The values of the update are shown at once."""
     due = job_for(event(aspect_type=aspect), "e1", "absent", RECEIVED).due_at
     assert (due and due.timestamp() - RECEIVED_MS / 1000) == after
 
@@ -225,15 +224,15 @@ FUTURE = 2**63 - 1
 RETITLED = {"aspect_type": "update", "updates": {"title": "x"}}
 
 
-def test_an_event_from_the_future_does_not_outlive_all_true_ones():
-    """Pain 24: a forged one would pin what newer events tell."""
+def test_an_event_from_the_future_does_not_hide_later_events():
+    """A forged one would block the values of newer events."""
     latest = RECEIVED_MS // 1000 + 3600
-    told = event(**RETITLED, event_time=FUTURE)
-    assert job_for(told, "e1", "absent", RECEIVED).hint_time == latest
-    assert visible_update(told, "e1", RECEIVED).event_time == latest
+    forged = event(**RETITLED, event_time=FUTURE)
+    assert job_for(forged, "e1", "absent", RECEIVED).hint_time == latest
+    assert visible_update(forged, "e1", RECEIVED).event_time == latest
     gone = event(**ATHLETE_UPDATE, updates={"authorized": "false"}, event_time=FUTURE)
     assert job_for(gone, "e1", "absent", RECEIVED).hint_time == latest
-    assert told.dedup_key != event(**RETITLED, event_time=latest).dedup_key
+    assert forged.dedup_key != event(**RETITLED, event_time=latest).dedup_key
 
 
 @pytest.mark.parametrize(
@@ -246,15 +245,15 @@ def test_an_event_from_the_future_does_not_outlive_all_true_ones():
         ({"aspect_type": "delete"}, "absent", Lane.LIVE),
     ],
 )
-def test_of_many_edits_those_that_are_shown_already_are_confirmed_behind_live_work(changes, signature, lane):
-    """Pain 17: hundreds of activities that somebody edits at once must not take what new rides need."""
-    told = event(**changes)
-    assert job_for(told, "e1", signature, RECEIVED, in_bulk=True).lane is lane
-    assert job_for(told, "e1", signature, RECEIVED).lane is Lane.LIVE
+def test_many_edits_that_are_shown_already_are_confirmed_behind_live_work(changes, signature, lane):
+    """If somebody edits hundreds of activities at once, new rides must still get their calls."""
+    edit = event(**changes)
+    assert job_for(edit, "e1", signature, RECEIVED, in_bulk=True).lane is lane
+    assert job_for(edit, "e1", signature, RECEIVED).lane is Lane.LIVE
 
 
 @pytest.mark.parametrize(("signature", "verified"), [("verified", True), ("absent", False)])
-def test_a_deauthorization_is_to_be_confirmed_for_the_owner(signature, verified):
+def test_a_deauthorization_causes_a_check_for_its_owner(signature, verified):
     spec = job_for(event(**ATHLETE_UPDATE, updates={"authorized": "false"}), "e1", signature, RECEIVED)
     assert (spec.kind, spec.key, spec.athlete_id) == ("revoke_athlete", "athlete:134815", 134815)
     assert spec.hint == RevokeHint(action="confirm", verified=verified, cause="event:e1")
@@ -277,8 +276,7 @@ def test_a_deauthorization_is_to_be_confirmed_for_the_owner(signature, verified)
         ({}, None),
     ],
 )
-def test_what_an_update_shows_at_once(updates, shown):
-    """Trap 7."""
+def test_an_update_shows_title_type_and_privacy_at_once(updates, shown):
     visible = visible_update(event(aspect_type="update", updates=updates), "e1", RECEIVED)
     expected = None if shown is None else VisibleUpdate(1360128428, 134815, 1516126040, "e1", **shown)
     assert visible == expected

@@ -1,4 +1,4 @@
-"""How a failure ends a job: wait at no cost, try again, or stop and say why."""
+"""How a failure ends a job: wait at no cost, try again, or stop with a reason."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def end(error, seed: int = 1, **changes):
 
 
 def test_quota_is_waited_for_until_its_window_opens_and_a_little_longer():
-    """Pain 42: within five seconds of it, and not all at once."""
+    """Jobs come back within five seconds of that time, and not all at once."""
     assert AFTER_WINDOW_S[1] <= 5
     until = NOON + timedelta(minutes=15)
     waits = [end(QuotaSpent("read_15min", until), seed) for seed in range(50)]
@@ -56,17 +56,20 @@ def test_quota_is_waited_for_until_its_window_opens_and_a_little_longer():
     assert "read_15min" in waits[0].reason
 
 
-def test_what_waited_for_a_window_comes_back_in_the_order_of_lanes_lists_first():
-    """Guarantee 4: live before interactive before what can wait; and one list shows many new rows early."""
+def test_jobs_that_waited_for_a_window_come_back_in_the_order_of_lanes_after_lists():
+    """Guarantee 4: live, interactive, then the other lanes. One list first, since it shows many new rows."""
     until = NOON + timedelta(minutes=15)
     order = [{"kind": "list_activities"}, {}, {"lane": Lane.INTERACTIVE}, {"lane": Lane.BACKFILL}]
-    waits = [[end(QuotaSpent("read_15min", until), seed, **one).until for seed in range(50)] for one in order]
+    waits = [
+        [end(QuotaSpent("read_15min", until), seed, **changes).until for seed in range(50)]
+        for changes in order
+    ]
     for sooner, later in pairwise(waits):
         assert max(sooner) < min(later)
 
 
 def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe():
-    """Pain 35: and no attempt is spent on it."""
+    """The job spends no attempt."""
     until = NOON + timedelta(hours=1)
     outcome = end(ApplicationPaused(until, "403 Forbidden (Application/Status/Inactive)"))
     assert isinstance(outcome, Snooze)
@@ -76,8 +79,8 @@ def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe(
     assert "Application/Status/Inactive" in outcome.reason
 
 
-@pytest.mark.parametrize("wait", [QuotaSpent, lambda *said: ApplicationPaused(*reversed(said))])
-def test_an_instant_that_is_past_already_is_waited_for_a_moment_only(wait):
+@pytest.mark.parametrize("wait", [QuotaSpent, lambda name, until: ApplicationPaused(until, name)])
+def test_a_wait_that_is_over_already_lasts_only_a_moment(wait):
     """The window may open, or the probe fall due, between the refusal and the end of the job."""
     outcome = end(wait("read_15min", NOON - timedelta(minutes=5)))
     assert timedelta(0) < outcome.until - NOON <= timedelta(seconds=AFTER_WINDOW_S[1])
@@ -101,13 +104,13 @@ def test_a_failed_call_carries_the_http_status_of_the_answer():
     assert end(TransportFailure("no answer")).http_status is None
 
 
-def test_a_missing_scope_marks_the_athlete_and_says_what_to_do():
+def test_a_missing_scope_marks_the_athlete_with_the_remedy():
     outcome = end(
         NeedsScope(401, "Authorization Error", (Fault("AccessToken", "activity:read_permission", "missing"),))
     )
     assert isinstance(outcome, Discard)
-    *kept, mark = outcome.effects
-    assert tuple(kept) == EFFECTS
+    *effects, mark = outcome.effects
+    assert tuple(effects) == EFFECTS
     assert (mark.athlete_id, mark.status) == (ATHLETE, "needs_scope")
     assert isinstance(mark, MarkAthlete)
     assert "activity:read" in mark.reason
@@ -125,7 +128,7 @@ def test_a_missing_scope_marks_the_athlete_and_says_what_to_do():
         SeatsFull(403, "Limit of connected athletes exceeded"),
     ],
 )
-def test_what_cannot_succeed_is_kept_with_its_reason(error):
+def test_a_job_that_cannot_succeed_becomes_a_dead_letter_with_its_reason(error):
     assert end(error) == Discard(str(error), EFFECTS, LAST, error.error_class, getattr(error, "status", None))
 
 
@@ -143,7 +146,7 @@ def test_what_cannot_succeed_is_kept_with_its_reason(error):
         ApplicationRefused(400, "Bad Request"),
     ],
 )
-def test_what_passes_is_tried_again(error):
+def test_a_failure_that_may_pass_is_tried_again(error):
     assert end(error) == Retry(
         str(error),
         EFFECTS,
@@ -170,14 +173,14 @@ def test_what_passes_is_tried_again(error):
         (SeatsFull(403), "other"),
     ],
 )
-def test_a_failure_has_a_class_by_which_dead_letters_are_found_together(error, name):
+def test_each_failure_has_a_class_to_select_dead_letters_by(error, name):
     assert error.error_class == name
     outcome = end(error)
     assert isinstance(outcome, Retry | Discard)
     assert outcome.kind == name
 
 
-def test_every_class_that_a_failure_can_have_can_be_asked_for_by_name():
+def test_every_class_of_failures_can_be_selected_by_name():
     def names(error: type[StravaError]) -> set[str]:
         return {error.error_class}.union(*(names(kind) for kind in error.__subclasses__()))
 

@@ -156,7 +156,7 @@ async def test_a_manual_activity_is_rechecked_without_streams(clock):
     api = FakeApi(activity=record(manual=True))
     (again,) = (await run(api, clock)).then
     assert (again.due_at, again.hint.streams_only) == (NOON + timedelta(minutes=15), False)
-    assert api.asked == ["activity"]
+    assert api.call_names == ["activity"]
 
 
 async def live_through(
@@ -168,7 +168,7 @@ async def live_through(
         before = len(api.calls)
         outcome = await run(api, clock, state, **hint)
         assert isinstance(outcome, Done)
-        made.append((clock.now() - NOON, "+".join(api.asked[before:])))
+        made.append((clock.now() - NOON, "+".join(api.call_names[before:])))
         streams = next((e.state for e in outcome.effects if isinstance(e, StoreStreams)), None)
         state = stored(stream_state=streams or (state and state.stream_state))
         if not outcome.then:

@@ -92,7 +92,7 @@ async def test_a_delivery_is_answered_after_its_commit_and_not_before(inbox, dat
     assert bell.rung == 1
 
 
-async def test_what_comes_during_a_commit_shares_the_next_one(inbox, database):
+async def test_deliveries_that_arrive_during_a_commit_share_the_next_one(inbox, database):
     tasks = deliver(inbox, 1)
     await settle()
     tasks += deliver(inbox, 2, 3, 4)
@@ -140,7 +140,7 @@ async def test_a_failing_commit_refuses_exactly_its_own_deliveries(inbox, databa
     assert bell.rung == 1
 
 
-async def test_after_a_failure_the_next_delivery_is_taken(inbox, database):
+async def test_after_a_failure_the_next_delivery_is_accepted(inbox, database):
     (failed,) = deliver(inbox, 1)
     await settle()
     database.fail(0, StorageUnavailable("locked"))
@@ -152,7 +152,7 @@ async def test_after_a_failure_the_next_delivery_is_taken(inbox, database):
     assert (await taken).event_id == "e2"
 
 
-async def test_what_is_not_committed_in_time_is_refused(inbox, database, bell, monkeypatch):
+async def test_a_delivery_that_is_not_committed_in_time_is_refused(inbox, database, bell, monkeypatch):
     monkeypatch.setattr(inbox_module, "COMMIT_WITHIN_S", 0.03)
     with pytest.raises(StorageUnavailable, match=r"0\.03"):
         await inbox.accept(event(), "absent")
@@ -162,7 +162,7 @@ async def test_what_is_not_committed_in_time_is_refused(inbox, database, bell, m
     assert bell.rung == 1
 
 
-async def test_who_waits_behind_a_slow_commit_is_refused_too(inbox, database, monkeypatch):
+async def test_a_delivery_that_waits_behind_a_slow_commit_is_refused_too(inbox, database, monkeypatch):
     monkeypatch.setattr(inbox_module, "COMMIT_WITHIN_S", 0.03)
     tasks = deliver(inbox, 1)
     await settle()
@@ -211,7 +211,7 @@ async def test_only_new_work_wakes_the_worker(inbox, database, bell, verdict, ru
     assert bell.rung == rung
 
 
-async def test_closing_waits_for_what_is_being_committed(inbox, database):
+async def test_closing_waits_for_the_running_commit(inbox, database):
     tasks = deliver(inbox, 1)
     await settle()
     tasks += deliver(inbox, 2)
@@ -227,6 +227,6 @@ async def test_closing_waits_for_what_is_being_committed(inbox, database):
     assert [receipt.event_id for receipt in await asyncio.gather(*tasks)] == ["e1", "e2"]
 
 
-async def test_closing_an_idle_inbox_is_nothing(inbox):
+async def test_an_idle_inbox_closes_at_once(inbox):
     await inbox.close()
     await inbox.close()

@@ -1,4 +1,4 @@
-"""Everything that is known of a job kind stands in one table, and the rest of the code agrees with it."""
+"""One table has all facts about each job kind, and the rest of the code agrees with it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Failing(FakeApi):
         super().__init__()
         self._error = error
 
-    def _say(self, name, *asked):
+    def _answer(self, name, *arguments):
         raise self._error
 
 
@@ -78,7 +78,7 @@ async def test_a_kind_that_is_optional_never_becomes_a_dead_letter_and_every_oth
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_job_costs_what_the_table_says_unless_its_hint_says_otherwise(kind):
+def test_a_job_costs_the_calls_of_the_table_or_of_its_hint(kind):
     assert calls_of(kind, PlainHint()) == KINDS[kind].calls >= 1
 
 

@@ -71,13 +71,13 @@ def test_the_first_retry_comes_soon():
     assert retry_delay_s(1, 0) == FIRST_S
 
 
-def test_the_delays_of_what_is_not_ready_grow_with_its_age_and_end():
-    asked, age = [], 0.0
+def test_the_delays_of_an_activity_that_is_not_ready_grow_and_end():
+    ages, age = [], 0.0
     while (delay := not_ready_delay_s(age)) is not None:
-        asked.append(age := age + delay)
-    assert asked[:5] == [5, 10, 20, 40, 80]
-    assert NOT_READY_FOR_S <= asked[-1] < 2 * NOT_READY_FOR_S
-    assert len(asked) < 15
+        ages.append(age := age + delay)
+    assert ages[:5] == [5, 10, 20, 40, 80]
+    assert NOT_READY_FOR_S <= ages[-1] < 2 * NOT_READY_FOR_S
+    assert len(ages) < 15
 
 
 @given(st.floats(-60, NOT_READY_FOR_S, exclude_max=True))
@@ -126,7 +126,7 @@ def test_no_token_is_shown_by_accident():
         ({"manual": 1, "start_date": "soon"}, False, None),
     ],
 )
-def test_what_a_record_tells_of_itself(columns, manual, started):
+def test_a_record_knows_its_start_and_whether_it_is_manual(columns, manual, started):
     record = ActivityRecord(1, 2, "detail", columns, "{}")
     assert (record.manual, record.start_date) == (manual, started)
 

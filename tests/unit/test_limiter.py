@@ -1,4 +1,4 @@
-"""Calls are reserved before they are sent, given back only when they surely were not, and a 429 latches."""
+"""Calls are reserved before they are sent and given back if they certainly were not; a 429 latches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fakes import (
     NOON,
     FakeBreaker,
     FakeBudget,
-    FakeJournal,
+    FakeCallLog,
     FakeTransport,
     answer,
     job,
@@ -35,7 +35,7 @@ SPENT = ("Application", "rate limit", "exceeded")
 
 
 async def send(transport: FakeTransport, budget: FakeBudget, breaker: FakeBreaker | None = None):
-    limiter = Limiter(transport, budget, breaker or FakeBreaker(), FakeJournal(), StravaClock(SystemClock()))
+    limiter = Limiter(transport, budget, breaker or FakeBreaker(), FakeCallLog(), StravaClock(SystemClock()))
     return await limiter.send(REQUEST, 3, "GET activities/7")
 
 
@@ -51,24 +51,23 @@ async def test_a_call_is_counted_before_it_is_sent():
     assert (transport.requests, transport.timeouts) == ([REQUEST], [3])
 
 
-async def test_what_the_headers_say_corrects_the_count():
+async def test_the_headers_of_an_answer_correct_the_count():
     budget = FakeBudget()
     await send(FakeTransport(answer(200, {}, **HEADERS)), budget)
     assert budget.log == [("reserve", Lane.INTERACTIVE), ("answered", USAGE)]
 
 
-async def test_without_headers_our_own_count_stands():
-    """Pain 43."""
+async def test_without_headers_our_own_count_stays():
     budget = FakeBudget()
     await send(FakeTransport(answer(200, {}, x_ratelimit_usage='","')), budget)
     assert budget.log == [("reserve", Lane.INTERACTIVE)]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 502])
-async def test_an_error_answer_counts_and_is_handed_on(status):
+async def test_an_error_answer_counts_and_is_returned(status):
     budget = FakeBudget()
-    got = await send(FakeTransport(answer(status, b"<html>", **HEADERS)), budget)
-    assert got.status == status
+    response = await send(FakeTransport(answer(status, b"<html>", **HEADERS)), budget)
+    assert response.status == status
     assert budget.log == [("reserve", Lane.INTERACTIVE), ("answered", USAGE)]
 
 
@@ -89,7 +88,7 @@ async def test_a_full_window_sends_nothing():
         (CallOverdue("too late"), False),
     ],
 )
-async def test_only_what_was_surely_not_sent_is_given_back(failure, given_back):
+async def test_only_a_call_that_was_certainly_not_sent_is_given_back(failure, given_back):
     budget = FakeBudget()
     with pytest.raises(TransportFailure) as caught:
         await send(FakeTransport(failure), budget)
@@ -107,7 +106,6 @@ async def test_only_what_was_surely_not_sent_is_given_back(failure, given_back):
     ],
 )
 async def test_a_refusal_for_quota_closes_the_window_for_everyone(refused):
-    """Pain 41."""
     budget = FakeBudget()
     with pytest.raises(QuotaSpent) as caught:
         await send(FakeTransport(refused), budget)
@@ -115,7 +113,7 @@ async def test_a_refusal_for_quota_closes_the_window_for_everyone(refused):
     assert [name for name, _ in budget.log] == ["reserve", "latch"]
 
 
-async def test_the_refusals_headers_tell_which_window():
+async def test_the_headers_of_a_refusal_name_the_window():
     budget = FakeBudget()
     with pytest.raises(QuotaSpent):
         await send(FakeTransport(answer(429, b"", **HEADERS)), budget)
@@ -132,7 +130,6 @@ INACTIVE = refusal(403, "Forbidden", ("Application", "Status", "Inactive"))
 
 
 async def test_an_application_that_is_switched_off_trips_the_breaker_for_everyone():
-    """Pain 35."""
     budget, breaker = FakeBudget(), FakeBreaker()
     with pytest.raises(ApplicationPaused) as caught:
         await send(FakeTransport(INACTIVE), budget, breaker)
@@ -143,7 +140,7 @@ async def test_an_application_that_is_switched_off_trips_the_breaker_for_everyon
     assert "Application/Status/Inactive" in tripped
 
 
-async def test_what_the_headers_say_is_heard_also_from_a_switched_off_application():
+async def test_the_headers_correct_the_count_also_for_a_switched_off_application():
     refused = answer(403, INACTIVE.body, **HEADERS)
     budget = FakeBudget()
     with pytest.raises(ApplicationPaused):
@@ -152,27 +149,26 @@ async def test_what_the_headers_say_is_heard_also_from_a_switched_off_applicatio
 
 
 async def test_while_the_application_is_switched_off_nothing_is_sent():
-    """Pain 35."""
     transport, breaker = FakeTransport(answer()), FakeBreaker()
     with pytest.raises(ApplicationPaused):
         await send(transport, FakeBudget(full=ApplicationPaused(NOON)), breaker)
     assert (transport.requests, breaker.log) == ([], [])
 
 
-async def test_a_probe_that_succeeds_says_that_the_application_is_on():
+async def test_a_successful_probe_closes_the_breaker():
     breaker = FakeBreaker()
     await send(FakeTransport(answer(200, {})), FakeBudget(probe=True), breaker)
     assert breaker.log == ["close"]
 
 
-async def test_an_answer_to_a_call_that_left_before_the_application_went_off_does_not_say_it_is_on():
+async def test_an_answer_to_an_earlier_call_does_not_close_the_breaker():
     breaker = FakeBreaker()
     await send(FakeTransport(answer(200, {})), FakeBudget(), breaker)
     assert breaker.log == []
 
 
-async def test_a_404_says_that_the_application_is_on_too():
-    """Pain 35: a switched-off one gets 403 for every call, so a probe may meet a deleted activity."""
+async def test_a_probe_that_gets_404_closes_the_breaker_too():
+    """A switched-off application gets 403 for every call; the probe may have met a deleted activity."""
     breaker = FakeBreaker()
     gone = refusal(404, "Resource Not Found", ("Activity", "", "not found"))
     assert (await send(FakeTransport(gone), FakeBudget(probe=True), breaker)).status == 404
@@ -180,7 +176,7 @@ async def test_a_404_says_that_the_application_is_on_too():
 
 
 @pytest.mark.parametrize("failed", [answer(500, {}), answer(503, b"<html>"), answer(429, b""), unanswered()])
-async def test_an_outage_says_nothing_of_the_application(failed):
+async def test_an_outage_does_not_change_the_state_of_the_application(failed):
     breaker = FakeBreaker()
     with contextlib.suppress(QuotaSpent, TransportFailure):
         await send(FakeTransport(failed), FakeBudget(probe=True), breaker)
@@ -189,7 +185,7 @@ async def test_an_outage_says_nothing_of_the_application(failed):
 
 
 def limiter_of(transport: FakeTransport, breaker: FakeBreaker) -> Limiter:
-    return Limiter(transport, FakeBudget(), breaker, FakeJournal(), StravaClock(SystemClock()))
+    return Limiter(transport, FakeBudget(), breaker, FakeCallLog(), StravaClock(SystemClock()))
 
 
 async def ask(limiter: Limiter, *numbers: int) -> None:
@@ -199,21 +195,19 @@ async def ask(limiter: Limiter, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("failed", [answer(503, b"<html>"), unanswered(), unanswered(acted=False)])
-async def test_when_strava_fails_at_one_call_after_the_other_all_calls_are_stopped(failed):
-    """Pain 49."""
+async def test_when_strava_fails_several_calls_in_a_row_all_calls_stop(failed):
     breaker = FakeBreaker()
     await ask(limiter_of(FakeTransport(failed), breaker), *range(FAILURES - 1), 1)
     assert [line.partition(":")[0] for line in breaker.log] == ["fail"]
 
 
-async def test_activities_that_strava_cannot_show_stop_nobody_else():
-    """Pain 48."""
+async def test_activities_that_strava_cannot_show_do_not_stop_other_calls():
     breaker = FakeBreaker()
     await ask(limiter_of(FakeTransport(answer(500, {"message": "error"})), breaker), *[1, 2] * FAILURES)
     assert breaker.log == []
 
 
-async def test_an_answer_between_failures_begins_their_count_anew():
+async def test_an_answer_between_failures_restarts_their_count():
     breaker = FakeBreaker()
     failed = [answer(500, {})] * (FAILURES - 1)
     limiter = limiter_of(FakeTransport(*failed, answer(404, b""), *failed), breaker)
@@ -231,8 +225,8 @@ async def test_a_call_has_the_lane_of_the_job_it_is_made_for():
     assert budget.log == [("reserve", Lane.BACKFILL)]
 
 
-async def test_others_hear_of_the_end_of_a_call_that_went_alone_however_it_ends():
-    """They wait for it."""
+async def test_the_end_of_a_call_that_goes_alone_is_always_reported():
+    """Other callers wait for it."""
     for ending in (answer(), unanswered(acted=None), CallOverdue("too late")):
         budget = FakeBudget(alone=True)
         with contextlib.suppress(TransportFailure):
@@ -241,47 +235,46 @@ async def test_others_hear_of_the_end_of_a_call_that_went_alone_however_it_ends(
 
 
 @pytest.mark.parametrize("skew", [-75, 75])
-async def test_an_answers_date_says_what_stravas_clock_shows(clock, skew):
+async def test_stravas_clock_follows_the_date_of_answers(clock, skew):
     strava = StravaClock(clock)
     limiter = Limiter(
         FakeTransport(answer(200, {}, date=format_datetime(clock.now() + timedelta(seconds=skew)))),
         FakeBudget(),
         FakeBreaker(),
-        FakeJournal(),
+        FakeCallLog(),
         strava,
     )
     await limiter.send(REQUEST, 3, "GET activities/7")
     assert abs((strava.now() - clock.now()).total_seconds() - skew) <= 1
 
 
-# The journal hears of every call
+# The call log has every call
 
 
-async def test_what_others_called_is_journaled_as_theirs(clock):
-    """Pain 47."""
-    mine, theirs = await journaled(clock, answer(200, {}, **HEADERS), budget=FakeBudget(others=12))
-    assert (mine.lane, mine.calls) == ("none", 1)
-    assert (theirs.lane, theirs.calls, theirs.athlete_id, theirs.counted) == ("others", 12, None, True)
+async def test_calls_of_other_programs_are_logged_as_others(clock):
+    own, others = await logged(clock, answer(200, {}, **HEADERS), budget=FakeBudget(others=12))
+    assert (own.lane, own.calls) == ("none", 1)
+    assert (others.lane, others.calls, others.athlete_id, others.counted) == ("others", 12, None, True)
 
 
-async def journaled(clock, *answers, call: str = "GET activities/7", budget: FakeBudget | None = None):
-    journal = FakeJournal()
+async def logged(clock, *answers, call: str = "GET activities/7", budget: FakeBudget | None = None):
+    call_log = FakeCallLog()
     limiter = Limiter(
-        FakeTransport(*answers), budget or FakeBudget(), FakeBreaker(), journal, StravaClock(clock)
+        FakeTransport(*answers), budget or FakeBudget(), FakeBreaker(), call_log, StravaClock(clock)
     )
     with contextlib.suppress(TransportFailure, QuotaSpent):
         await limiter.send(REQUEST, 3, call)
-    return journal.calls
+    return call_log.calls
 
 
-async def test_a_call_is_journaled_with_the_job_it_was_made_for(clock):
+async def test_a_call_is_logged_with_the_job_it_was_made_for(clock):
     def slow(_request: Request):
         clock.advance(milliseconds=230)
         return answer(200, {}, **HEADERS)
 
     mark = running_job.set(job(lane=Lane.BACKFILL))
     try:
-        (call,) = await journaled(clock, slow)
+        (call,) = await logged(clock, slow)
     finally:
         running_job.reset(mark)
     assert call == ApiCall(
@@ -297,53 +290,53 @@ async def test_a_call_is_journaled_with_the_job_it_was_made_for(clock):
     )
 
 
-async def test_a_call_outside_of_jobs_has_no_lane_and_nobody(clock):
-    (call,) = await journaled(clock, answer())
+async def test_a_call_outside_of_jobs_has_no_lane_and_no_athlete(clock):
+    (call,) = await logged(clock, answer())
     assert (call.lane, call.athlete_id, call.usage) == ("none", None, {})
 
 
 @pytest.mark.parametrize(
     ("failure", "counted"), [(unanswered(acted=False), False), (unanswered(acted=None), True)]
 )
-async def test_a_call_without_an_answer_is_journaled_and_counts_unless_it_was_surely_not_sent(
+async def test_a_call_without_an_answer_is_logged_and_counts_unless_it_was_certainly_not_sent(
     clock, failure, counted
 ):
-    (call,) = await journaled(clock, failure)
+    (call,) = await logged(clock, failure)
     assert (call.status, call.counted) == (None, counted)
 
 
-async def test_a_call_that_nobody_waited_for_any_longer_is_journaled(clock):
+async def test_a_cancelled_call_is_logged(clock):
     class Hangs(FakeTransport):
         async def send(self, request: Request, timeout: float):
             self.requests.append(request)
             await asyncio.Event().wait()
 
-    journal, transport = FakeJournal(), Hangs()
-    limiter = Limiter(transport, FakeBudget(), FakeBreaker(), journal, StravaClock(clock))
+    call_log, transport = FakeCallLog(), Hangs()
+    limiter = Limiter(transport, FakeBudget(), FakeBreaker(), call_log, StravaClock(clock))
     task = asyncio.create_task(limiter.send(REQUEST, 3, "GET activities/7"))
     while not transport.requests:
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
-    assert [(call.status, call.counted) for call in journal.calls] == [(None, True)]
+    assert [(call.status, call.counted) for call in call_log.calls] == [(None, True)]
 
 
-async def test_what_the_budget_refuses_was_not_sent_and_is_not_journaled(clock):
+async def test_a_call_that_the_budget_refuses_is_not_logged(clock):
     full = FakeBudget(full=QuotaSpent("read_day", NOON))
-    assert await journaled(clock, answer(), budget=full) == []
+    assert await logged(clock, answer(), budget=full) == []
 
 
-async def test_a_429_is_journaled(clock):
-    (call,) = await journaled(clock, refusal(429, "Rate Limit Exceeded", SPENT))
+async def test_a_429_is_logged(clock):
+    (call,) = await logged(clock, refusal(429, "Rate Limit Exceeded", SPENT))
     assert (call.status, call.counted) == (429, True)
 
 
-async def test_a_clock_that_is_set_back_makes_no_call_shorter_than_nothing(clock):
+async def test_no_call_lasts_less_than_0_ms_when_the_clock_is_set_back(clock):
     def earlier(_request: Request):
         clock.advance(seconds=-5)
         return answer()
 
-    (call,) = await journaled(clock, earlier)
+    (call,) = await logged(clock, earlier)
     assert call.ms == 0
 
 
@@ -356,7 +349,7 @@ async def test_a_clock_that_is_set_back_makes_no_call_shorter_than_nothing(clock
         ("GET athlete", "GET athlete"),
     ],
 )
-def test_an_endpoint_names_nobody(call, endpoint):
+def test_an_endpoint_contains_no_ids(call, endpoint):
     assert endpoint_of(call) == endpoint
 
 
@@ -369,5 +362,5 @@ def test_an_endpoint_names_nobody(call, endpoint):
         ("GET gear/b12345678987654321", None),
     ],
 )
-def test_the_journal_says_which_activity_was_asked_for(call, activity):
+def test_the_call_log_names_the_requested_activity(call, activity):
     assert activity_of(call) == activity

@@ -236,7 +236,7 @@ def test_unusual_but_clear_values_are_accepted(members, columns):
         {"private": "perhaps"},
     ],
 )
-def test_a_member_of_an_unexpected_type_is_left_out_and_the_others_stay(odd):
+def test_a_field_of_an_unexpected_type_is_left_out_and_the_others_stay(odd):
     body = msgspec.json.encode(SMALL | odd | {"sport_type": "Ride", "kilojoules": 3.5})
     record = payloads.activity(body, "detail", CALL)
     assert record.columns == {"sport_type": "Ride", "kilojoules": 3.5}
@@ -275,7 +275,7 @@ def test_a_page_with_an_unreadable_entry_is_an_outage(body):
         payloads.activity_page(body, "GET athlete/activities page 2")
 
 
-def test_a_page_keeps_entries_with_malformed_members():
+def test_a_page_keeps_entries_with_malformed_fields():
     body = b'[{"id":1,"athlete":{"id":2},"distance":"far"},{"id":2,"athlete":{"id":2}}]'
     assert [record.columns for record in payloads.activity_page(body, CALL)] == [{}, {}]
 

@@ -1,4 +1,4 @@
-"""Gear comes from the profile: what it lists is read with care, and a failure is no drama."""
+"""Gear comes from the profile. A missing list changes nothing, and a failure makes no dead letter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ BIKE = {
     "distance": 42000,
     "resource_state": 2,
 }
-TOLD = GearListing(ATHLETE, (GearRecord("b1", "bike", "Slate", None, True, False, 42000.0, "{}"),), ())
+LISTING = GearListing(ATHLETE, (GearRecord("b1", "bike", "Slate", None, True, False, 42000.0, "{}"),), ())
 
 
 def read(**members: Any) -> GearListing:
@@ -46,17 +46,17 @@ def read(**members: Any) -> GearListing:
     return payloads.gear(msgspec.json.encode({"id": ATHLETE, "resource_state": 3} | members), CALL)
 
 
-async def run(clock, said: Any, **changes: Any):
-    handler = RefreshGear(FakeApi(gear=said), clock, random.Random(1), max_attempts=3)
+async def run(clock, answer: Any, **changes: Any):
+    handler = RefreshGear(FakeApi(gear=answer), clock, random.Random(1), max_attempts=3)
     return await handler(job("refresh_gear", PlainHint(), **changes))
 
 
-# What a profile says
+# Reading a profile
 
 
 def test_bikes_and_shoes_are_read_as_they_are_listed():
-    told = read(bikes=[BIKE], shoes=[{"id": "g2", "name": "Nimbus", "nickname": "N", "retired": True}])
-    (bike,), (shoe,) = told.bikes, told.shoes
+    listing = read(bikes=[BIKE], shoes=[{"id": "g2", "name": "Nimbus", "nickname": "N", "retired": True}])
+    (bike,), (shoe,) = listing.bikes, listing.shoes
     assert msgspec.structs.asdict(bike) | {"raw": ""} == {
         "id": "b1",
         "kind": "bike",
@@ -70,7 +70,7 @@ def test_bikes_and_shoes_are_read_as_they_are_listed():
     assert msgspec.json.decode(bike.raw) == BIKE
     assert (shoe.id, shoe.kind, shoe.nickname, shoe.retired) == ("g2", "shoe", "N", True)
     assert (shoe.is_primary, shoe.distance) == (None, None)
-    assert told.kinds == ("bike", "shoe")
+    assert listing.kinds == ("bike", "shoe")
 
 
 def test_an_entry_is_kept_byte_for_byte():
@@ -91,18 +91,18 @@ def test_an_entry_is_kept_byte_for_byte():
         {"resource_state": 2, "bikes": [], "shoes": []},
     ],
 )
-def test_what_is_not_told_is_not_taken_for_an_empty_list(members):
+def test_a_missing_list_does_not_count_as_an_empty_one(members):
     """A grant without profile:read_all gets a summary: nothing in it says that a bike is gone."""
-    told = read(**members)
-    assert (told.bikes, told.shoes, told.kinds) == (None, None, ())
+    listing = read(**members)
+    assert (listing.bikes, listing.shoes, listing.kinds) == (None, None, ())
 
 
-def test_one_kind_may_be_told_and_the_other_not():
-    told = read(bikes=[])
-    assert (told.bikes, told.shoes, told.kinds) == ((), None, ("bike",))
+def test_a_profile_may_list_only_one_kind_of_gear():
+    listing = read(bikes=[])
+    assert (listing.bikes, listing.shoes, listing.kinds) == ((), None, ("bike",))
 
 
-def test_a_member_of_an_unexpected_type_is_left_out_and_nothing_else():
+def test_only_a_field_of_an_unexpected_type_is_left_out():
     (bike,) = read(bikes=[BIKE | {"distance": "far", "primary": 1, "retired": None}]).bikes
     assert (bike.id, bike.name, bike.distance, bike.is_primary, bike.retired) == (
         "b1",
@@ -114,27 +114,26 @@ def test_a_member_of_an_unexpected_type_is_left_out_and_nothing_else():
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"id":"x"}', b"\xff", b""])
-def test_what_is_no_profile_is_an_outage(body):
+def test_a_body_that_is_no_profile_is_an_outage(body):
     with pytest.raises(TransientError):
         payloads.gear(body, CALL)
 
 
 def test_recorded_gear(recorded):
-    told = payloads.gear((recorded / "athlete.json").read_bytes(), CALL)
-    assert told.athlete_id > 0
-    assert all(item.id[0] in "bg" and item.name for item in told.items)
+    listing = payloads.gear((recorded / "athlete.json").read_bytes(), CALL)
+    assert listing.athlete_id > 0
+    assert all(item.id[0] in "bg" and item.name for item in listing.items)
 
 
-# What comes of it
+# The outcome
 
 
 async def test_the_gear_of_the_profile_is_stored(clock):
-    """Pain 57."""
-    assert await run(clock, TOLD) == Done((StoreGear(TOLD),))
+    assert await run(clock, LISTING) == Done((StoreGear(LISTING),))
 
 
-async def test_the_gear_of_somebody_else_is_not_stored(clock):
-    outcome = await run(clock, msgspec.structs.replace(TOLD, athlete_id=STRANGER))
+async def test_the_gear_of_another_athlete_is_not_stored(clock):
+    outcome = await run(clock, msgspec.structs.replace(LISTING, athlete_id=STRANGER))
     assert isinstance(outcome, Done)
     assert outcome.effects == ()
     assert str(STRANGER) in outcome.note
@@ -153,12 +152,12 @@ PASSING = [TransientError(502), unanswered(), AppInactive(403)]
 
 
 @pytest.mark.parametrize("error", PASSING)
-async def test_what_may_pass_is_tried_again(clock, error):
+async def test_a_failure_that_may_pass_is_tried_again(clock, error):
     assert isinstance(await run(clock, error), Retry)
 
 
 @pytest.mark.parametrize("error", PASSING)
-async def test_what_does_not_pass_is_left_for_tomorrow_and_is_no_dead_letter(clock, error):
+async def test_a_lasting_failure_waits_for_tomorrow_and_makes_no_dead_letter(clock, error):
     outcome = await run(clock, error, attempts=2)
     assert isinstance(outcome, Done)
     assert (outcome.effects, outcome.then) == ((), ())
@@ -168,7 +167,7 @@ async def test_what_does_not_pass_is_left_for_tomorrow_and_is_no_dead_letter(clo
 @pytest.mark.parametrize(
     "error", [NotVisible(404), PermanentError(402), TokenRevoked(400), NotConnected(), NeedsScope(401)]
 )
-async def test_a_refusal_changes_nothing_and_is_no_dead_letter(clock, error):
+async def test_a_refusal_changes_nothing_and_makes_no_dead_letter(clock, error):
     outcome = await run(clock, error)
     assert isinstance(outcome, Done)
     assert outcome.effects == ()

@@ -1,4 +1,4 @@
-"""Photos: placeholders are recognised and asked for again, and nothing ever waits for them."""
+"""Photos: placeholders are recognised and fetched again later, and no activity waits for them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ EXPECTED = StoredPhotos("pending", None, stored=False)
 
 
 def since(hours: float, *, stored: bool = False) -> StoredPhotos:
-    """Photos that were first asked for so long ago."""
+    """Return the row of photos that were first asked for these hours ago."""
     return StoredPhotos("pending", NOON - timedelta(hours=hours), stored)
 
 
-async def run(clock, said: Any, held: StoredPhotos | None = EXPECTED, *, wanted: bool = True, **changes: Any):
-    api = FakeApi(photos=said)
+async def run(
+    clock, answers: Any, row: StoredPhotos | None = EXPECTED, *, enabled: bool = True, **changes: Any
+):
+    api = FakeApi(photos=answers)
     handler = RefreshPhotos(
-        api, FakeRecords(photos=held), clock, random.Random(1), max_attempts=3, enabled=wanted
+        api, FakeRecords(photos=row), clock, random.Random(1), max_attempts=3, enabled=enabled
     )
     return await handler(job("refresh_photos", PlainHint(), **changes)), api
 
@@ -58,7 +60,7 @@ def listed(*entries: object) -> list[Photo]:
     return payloads.photos(msgspec.json.encode(entries), CALL)
 
 
-# What is a placeholder
+# Placeholders
 
 
 def test_a_photo_is_read_with_its_text_as_received():
@@ -86,56 +88,51 @@ def test_a_photo_is_read_with_its_text_as_received():
     ],
 )
 def test_a_placeholder_is_recognised(entry):
-    """Pain 22."""
     (photo,) = listed(entry)
     assert not photo.real
 
 
-def test_no_photos_are_an_answer_too():
+def test_an_empty_list_of_photos_is_valid():
     assert listed() == []
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b"null", b"\xff", b""])
-def test_what_is_no_list_is_an_outage(body):
+def test_a_body_that_is_no_list_is_an_outage(body):
     with pytest.raises(TransientError):
         payloads.photos(body, CALL)
 
 
-# What comes of them
+# The outcome
 
 
 async def test_real_photos_are_stored_with_one_call(clock):
-    """Pain 22."""
     outcome, api = await run(clock, [[REAL, REAL]])
     assert outcome == Done((stored("present", '[{"unique_id":"a"},{"unique_id":"a"}]'),))
     assert api.calls == [("photos", ATHLETE, ACTIVITY)]
 
 
-@pytest.mark.parametrize("said", [[PLACEHOLDER], [REAL, PLACEHOLDER], [], NotVisible(404)])
-async def test_what_is_still_in_the_making_is_asked_for_again(clock, said):
-    """Pain 22: media is asynchronous."""
-    outcome, _ = await run(clock, [said])
+@pytest.mark.parametrize("photos", [[PLACEHOLDER], [REAL, PLACEHOLDER], [], NotVisible(404)])
+async def test_photos_that_strava_still_processes_are_fetched_again_later(clock, photos):
+    outcome, _ = await run(clock, [photos])
     again = photos_refresh(ATHLETE, ACTIVITY, Lane.RECHECK, NOON + PHOTO_RETRIES[0])
     assert outcome == Done((stored("pending"),), then=(again,))
 
 
-async def test_the_delays_grow_for_a_day(clock):
-    """Pain 22."""
-    held, looks = EXPECTED, []
+async def test_the_delays_between_fetches_grow_for_a_day(clock):
+    row, delays = EXPECTED, []
     while True:
-        outcome, _ = await run(clock, [[PLACEHOLDER]], held)
+        outcome, _ = await run(clock, [[PLACEHOLDER]], row)
         if not outcome.then:
             break
-        held = StoredPhotos("pending", NOON, stored=False)
-        looks.append(outcome.then[0].due_at - NOON)
+        row = StoredPhotos("pending", NOON, stored=False)
+        delays.append(outcome.then[0].due_at - NOON)
         clock.advance(seconds=(outcome.then[0].due_at - clock.now()).total_seconds())
-    assert looks == list(PHOTO_RETRIES)
-    assert looks[-1] == timedelta(days=1)
+    assert delays == list(PHOTO_RETRIES)
+    assert delays[-1] == timedelta(days=1)
     assert outcome == Done((stored("absent"),))
 
 
-async def test_what_is_real_after_a_day_is_stored_without_the_rest(clock):
-    """Pain 22."""
+async def test_after_a_day_the_real_photos_are_stored_without_the_placeholders(clock):
     outcome, _ = await run(clock, [[PLACEHOLDER, REAL]], since(24))
     assert outcome == Done((stored("present", '[{"unique_id":"a"}]'),))
 
@@ -159,7 +156,7 @@ async def test_quota_and_a_switched_off_application_are_waited_for(clock, waits)
 
 
 @pytest.mark.parametrize("error", [TransientError(502), unanswered()])
-async def test_what_may_pass_is_tried_again(clock, error):
+async def test_a_failure_that_may_pass_is_tried_again(clock, error):
     assert isinstance((await run(clock, [error]))[0], Retry)
 
 
@@ -168,7 +165,7 @@ async def test_what_may_pass_is_tried_again(clock, error):
     "error", [TransientError(500), PermanentError(402), NeedsScope(401), NotConnected(), unanswered()]
 )
 async def test_no_failure_makes_a_dead_letter(clock, error, attempts):
-    """Pain 22: optional. The last attempt of today ends as a placeholder would."""
+    """Photos are optional. The last attempt of a day ends like a placeholder."""
     outcome, _ = await run(clock, [error], since(2), attempts=attempts)
     if isinstance(outcome, Retry):
         assert attempts == 0
@@ -180,13 +177,13 @@ async def test_no_failure_makes_a_dead_letter(clock, error, attempts):
     assert (last.effects, last.then) == ((stored("absent"),), ())
 
 
-@pytest.mark.parametrize(("held", "wanted"), [(None, True), (EXPECTED, False)])
-async def test_of_who_is_gone_or_not_wanted_nothing_is_asked(clock, held, wanted):
-    outcome, api = await run(clock, [[REAL]], held, wanted=wanted)
+@pytest.mark.parametrize(("row", "enabled"), [(None, True), (EXPECTED, False)])
+async def test_photos_of_a_deleted_activity_or_without_the_setting_cost_no_call(clock, row, enabled):
+    outcome, api = await run(clock, [[REAL]], row, enabled=enabled)
     assert (outcome, api.calls) == (Done(), [])
 
 
-def test_a_look_ahead_is_none_after_a_day():
+def test_after_a_day_there_is_no_next_recheck():
     assert next_photo_recheck(NOON, NOON) == NOON + timedelta(minutes=1)
     assert next_photo_recheck(NOON, NOON + timedelta(hours=23)) == NOON + timedelta(hours=24)
     assert next_photo_recheck(NOON, NOON + timedelta(hours=24)) is None
@@ -196,7 +193,7 @@ def test_the_hint_survives_its_way_through_the_queue():
     assert decode_hint(encode_hint(PlainHint())) == PlainHint()
 
 
-# How the activity asks for them
+# The job for photos
 
 
 async def fetch(clock, *, fetch_photos: bool = True, streams: Any = b"{}", lane: Lane = Lane.LIVE, **columns):
@@ -211,15 +208,14 @@ def asked_for(outcome) -> list[AskForPhotos]:
 
 
 async def test_the_activity_is_complete_without_its_photos(clock):
-    """Pain 22: never block the activity."""
     outcome, api = await fetch(clock, total_photo_count=2)
-    assert api.asked == ["activity", "streams"]
+    assert api.call_names == ["activity", "streams"]
     kinds = [type(effect) for effect in outcome.effects]
     assert kinds == [StoreDetail, StoreStreams, AskForPhotos]
     assert asked_for(outcome) == [AskForPhotos(ACTIVITY, ATHLETE, 2, Lane.RECHECK)]
 
 
-async def test_photos_of_the_past_come_behind_the_activities_of_the_past(clock):
+async def test_photos_of_a_backfill_come_behind_its_activities(clock):
     outcome, _ = await fetch(clock, lane=Lane.BACKFILL, total_photo_count=2)
     assert asked_for(outcome)[0].lane == Lane.BACKFILL
 
@@ -229,7 +225,7 @@ async def test_a_manual_activity_has_photos_too(clock):
     assert len(asked_for(outcome)) == 1
 
 
-async def test_photos_are_asked_for_even_when_the_streams_fail(clock):
+async def test_the_job_for_photos_is_enqueued_even_when_the_streams_fail(clock):
     """The detail is not read again, so this is the only time that the number is seen."""
     outcome, _ = await fetch(clock, streams=TransientError(502), total_photo_count=1)
     assert isinstance(outcome, Retry)
@@ -237,11 +233,11 @@ async def test_photos_are_asked_for_even_when_the_streams_fail(clock):
 
 
 @pytest.mark.parametrize("columns", [{}, {"total_photo_count": None}])
-async def test_an_activity_that_does_not_say_is_not_asked(clock, columns):
+async def test_an_activity_without_a_photo_count_has_no_job_for_photos(clock, columns):
     outcome, _ = await fetch(clock, **columns)
     assert asked_for(outcome) == []
 
 
-async def test_without_the_setting_nothing_is_asked(clock):
+async def test_without_the_setting_there_is_no_job_for_photos(clock):
     outcome, _ = await fetch(clock, fetch_photos=False, total_photo_count=3)
     assert asked_for(outcome) == []

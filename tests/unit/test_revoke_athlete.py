@@ -1,4 +1,4 @@
-"""An athlete leaves: nothing goes on hearsay, and Strava is told for as long as it takes."""
+"""An athlete leaves: an unproven event deletes nothing, and the revocation is repeated until it works."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from feedzone.errors import (
 from feedzone.handlers.revoke_athlete import STOP_ASKING, STOP_REVOKING, RevokeAthlete
 from feedzone.vault import Tampered
 
-HEARD = RevokeHint("confirm", cause="event:e1")
-OURS = RevokeHint("revoke", sealed_token="sealed")
+UNVERIFIED = RevokeHint("confirm", cause="event:e1")
+DISCONNECT = RevokeHint("revoke", sealed_token="sealed")
 
 
 VERIFIED = RevokeHint("confirm", verified=True, cause="event:e1")
@@ -40,10 +40,10 @@ async def run(
     clock,
     hint: RevokeHint,
     unseal=lambda sealed, athlete: f"open-{sealed}-{athlete}",
-    told_at: int = int(NOON.timestamp()),
+    event_time: int = int(NOON.timestamp()),
 ):
     handler = RevokeAthlete(api, FakeRecords(), clock, random.Random(1), unseal)
-    return await handler(job("revoke_athlete", hint, hint_time=told_at))
+    return await handler(job("revoke_athlete", hint, hint_time=event_time))
 
 
 async def test_a_verified_deauthorization_is_believed_without_a_call(clock):
@@ -54,25 +54,25 @@ async def test_a_verified_deauthorization_is_believed_without_a_call(clock):
 
 
 @pytest.mark.parametrize("gone", [False, True])
-async def test_one_from_before_the_last_consent_is_not_believed_but_asked_about(clock, gone):
-    """Guarantee 2: a delivery that comes late must not remove who has connected again since."""
+async def test_a_deauthorization_older_than_the_last_consent_is_checked_at_strava(clock, gone):
+    """Guarantee 2: a late delivery must not remove an athlete who connected again."""
     api = FakeApi(is_deauthorized=gone)
-    outcome = await run(api, clock, VERIFIED, told_at=CONNECTED - 1)
+    outcome = await run(api, clock, VERIFIED, event_time=CONNECTED - 1)
     assert api.calls == [("is_deauthorized", ATHLETE)]
     assert [type(effect) for effect in outcome.effects] == ([PurgeAthlete] if gone else [])
 
 
-async def test_an_unverified_one_is_believed_when_strava_refuses_our_access(clock):
+async def test_an_unverified_deauthorization_is_confirmed_when_strava_refuses_our_access(clock):
     api = FakeApi(is_deauthorized=True)
-    outcome = await run(api, clock, HEARD)
+    outcome = await run(api, clock, UNVERIFIED)
     (purge,) = outcome.effects
     assert (purge.athlete_id, purge.reason, purge.cause) == (ATHLETE, "deauthorized", "event:e1")
     assert purge.confirmed_by.startswith("Strava")
     assert api.calls == [("is_deauthorized", ATHLETE)]
 
 
-async def test_a_forged_one_is_counted_and_nothing_goes(clock):
-    outcome = await run(FakeApi(is_deauthorized=False), clock, HEARD)
+async def test_a_forged_deauthorization_is_counted_and_deletes_nothing(clock):
+    outcome = await run(FakeApi(is_deauthorized=False), clock, UNVERIFIED)
     assert outcome.effects == (RecordRejectedClaim("event:e1", "deauthorization"),)
     assert outcome.note.startswith("forged")
 
@@ -89,28 +89,28 @@ async def test_a_forged_one_is_counted_and_nothing_goes(clock):
         (NotVisible(404), Discard),
     ],
 )
-async def test_while_strava_says_neither_nothing_goes(clock, failure, kind):
-    outcome = await run(FakeApi(is_deauthorized=failure), clock, HEARD)
+async def test_without_a_clear_answer_of_strava_nothing_is_deleted(clock, failure, kind):
+    outcome = await run(FakeApi(is_deauthorized=failure), clock, UNVERIFIED)
     assert isinstance(outcome, kind)
     assert outcome.effects == ()
 
 
 @pytest.mark.parametrize("failure", [TransientError(500, "error"), unanswered()])
-async def test_whether_the_athlete_left_is_asked_until_strava_can_say_and_for_a_week(clock, failure):
-    """Nobody tells us again, and no comparison finds it out: it must not end as a dead letter."""
+async def test_a_deauthorization_is_checked_until_strava_answers_for_at_most_a_week(clock, failure):
+    """No second event comes, and no reconciliation finds it: it must not end as a dead letter."""
     for _ in range(50):
-        outcome = await run(FakeApi(is_deauthorized=failure), clock, HEARD)
+        outcome = await run(FakeApi(is_deauthorized=failure), clock, UNVERIFIED)
         assert isinstance(outcome, Snooze)
         wait = outcome.until - clock.now()
         assert timedelta(seconds=5) <= wait <= timedelta(minutes=5)
         clock.advance(seconds=wait.total_seconds())
     clock.advance(days=STOP_ASKING.days)
-    assert isinstance(await run(FakeApi(is_deauthorized=failure), clock, HEARD), Retry)
+    assert isinstance(await run(FakeApi(is_deauthorized=failure), clock, UNVERIFIED), Retry)
 
 
-async def test_a_disconnect_is_told_to_strava_with_the_token_that_was_kept(clock):
+async def test_a_disconnect_revokes_the_stored_token(clock):
     api = FakeApi(revoke=None)
-    outcome = await run(api, clock, OURS)
+    outcome = await run(api, clock, DISCONNECT)
     assert outcome == Done((ConfirmRevoke(ATHLETE, "revoked at Strava"),))
     assert api.calls == [("revoke", f"open-sealed-{ATHLETE}")]
 
@@ -128,19 +128,18 @@ EXPIRED = NeedsRefresh(401, "Authorization Error", (Fault("Athlete", "access_tok
 
 
 @pytest.mark.parametrize("refusal", [FOREIGN, EXPIRED, DEAD])
-async def test_a_token_that_strava_does_not_know_is_as_revoked_as_it_can_be(clock, refusal):
-    """Pain 38."""
-    (effect,) = (await run(FakeApi(revoke=refusal), clock, OURS)).effects
+async def test_a_token_that_strava_does_not_know_counts_as_revoked(clock, refusal):
+    (effect,) = (await run(FakeApi(revoke=refusal), clock, DISCONNECT)).effects
     assert effect.detail.startswith("Strava did not know the token")
     assert effect.revoked
 
 
-async def test_a_token_that_cannot_be_read_is_said_to_be_so(clock):
+async def test_the_receipt_names_a_token_that_cannot_be_read(clock):
     def unseal(_sealed: str, _athlete: int) -> str:
         raise Tampered
 
     api = FakeApi()
-    (effect,) = (await run(api, clock, OURS, unseal)).effects
+    (effect,) = (await run(api, clock, DISCONNECT, unseal)).effects
     assert effect.detail.startswith("not revoked: the token cannot be read")
     assert not effect.revoked
     assert api.calls == []
@@ -151,10 +150,9 @@ FAILURES = [TransientError(503), TransientError(400), unanswered(), AppInactive(
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
-    """Pain 38."""
     waits = []
     while clock.now() - NOON < timedelta(hours=2):
-        outcome = await run(FakeApi(revoke=failure), clock, OURS)
+        outcome = await run(FakeApi(revoke=failure), clock, DISCONNECT)
         assert isinstance(outcome, Snooze)
         assert (outcome.effects, outcome.hint) == ((), None)
         wait = (outcome.until - clock.now()).total_seconds()
@@ -175,24 +173,23 @@ async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
         PermanentError(302),
     ],
 )
-async def test_a_refusal_that_says_nothing_of_the_token_confirms_nothing(clock, failure):
-    """The token is kept until Strava has confirmed the revocation (pain 28)."""
-    outcome = await run(FakeApi(revoke=failure), clock, OURS)
+async def test_a_refusal_for_another_reason_confirms_no_revocation(clock, failure):
+    """The token stays until Strava has confirmed the revocation."""
+    outcome = await run(FakeApi(revoke=failure), clock, DISCONNECT)
     assert isinstance(outcome, Snooze)
     assert outcome.effects == ()
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_after_two_months_it_is_given_up_and_not_called_revoked(clock, failure):
+async def test_after_two_months_the_receipt_does_not_claim_a_revocation(clock, failure):
     clock.advance(days=STOP_REVOKING.days, seconds=1)
-    (effect,) = (await run(FakeApi(revoke=failure), clock, OURS)).effects
+    (effect,) = (await run(FakeApi(revoke=failure), clock, DISCONNECT)).effects
     assert effect.detail.startswith(f"not revoked: given up after {STOP_REVOKING.days} days")
     assert not effect.revoked
 
 
-async def test_an_application_that_is_switched_off_for_six_weeks_still_tells_strava_every_hour(clock):
-    """Pains 28 and 35."""
+async def test_while_the_application_is_switched_off_the_revocation_is_tried_every_hour(clock):
     clock.advance(days=42)
-    outcome = await run(FakeApi(revoke=AppInactive(403, "Forbidden")), clock, OURS)
+    outcome = await run(FakeApi(revoke=AppInactive(403, "Forbidden")), clock, DISCONNECT)
     assert isinstance(outcome, Snooze)
     assert outcome.until - clock.now() == timedelta(hours=1)

@@ -95,7 +95,7 @@ def test_rate_limits_are_written_like_stravas_headers(load_with):
         ("WEBHOOK_SIGNATURE", "enforce", "WEBHOOK_SECRET"),
     ],
 )
-def test_an_invalid_setting_is_one_line_that_names_it_and_says_what_to_do(load_with, name, value, takes):
+def test_an_invalid_setting_is_one_line_with_its_name_and_the_remedy(load_with, name, value, takes):
     with pytest.raises(SettingsError, match=f"^{name}") as caught:
         load_with(**{name: value})
     assert takes in str(caught.value)

@@ -179,11 +179,11 @@ def test_json_lines_are_json(configured):
 
 
 def test_metrics_are_counted_per_process_part():
-    one, other = Metrics(), Metrics()
-    one.deliveries.labels("200").inc()
-    one.signatures.labels("verified", "WEBHOOK_SECRET").inc()
-    one.acceptance.observe(0.003)
-    shown = generate_latest(one.registry).decode()
+    first, other = Metrics(), Metrics()
+    first.deliveries.labels("200").inc()
+    first.signatures.labels("verified", "WEBHOOK_SECRET").inc()
+    first.acceptance.observe(0.003)
+    shown = generate_latest(first.registry).decode()
     assert 'feedzone_webhook_deliveries_total{answer="200"} 1.0' in shown
     assert 'feedzone_webhook_acceptance_seconds_bucket{le="0.005"} 1.0' in shown
     assert 'deliveries_total{answer="200"}' not in generate_latest(other.registry).decode()

@@ -25,7 +25,7 @@ DOWN = StorageUnavailable("locked")
 
 
 class Work:
-    """A handler whose runs the test ends: each waits for `finish`."""
+    """A handler that the test controls: each run waits for `finish`."""
 
     def __init__(self) -> None:
         self.running: dict[str, asyncio.Future[Outcome]] = {}
@@ -41,7 +41,7 @@ class Work:
 
 
 class ListeningWakeup(LocalWakeup):
-    """Writes down how long it was to be waited for, and does not wait."""
+    """Records the timeouts, and does not wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def producer(queue: FakeQueue, handler, clock, wakeup=None, batch_size: int = 3)
 
 
 @pytest.mark.parametrize("outcome", [Done(note="x"), Snooze(NOON, "quota"), Retry("503"), Discard("400")])
-async def test_what_the_handler_says_is_recorded(clock, outcome):
+async def test_the_outcome_of_a_handler_is_stored(clock, outcome):
     queue = FakeQueue(clock, job())
     (leased,) = await queue.lease(1, "w/1", 30)
     assert await executor(queue, ends(outcome), clock).run(leased) == outcome
@@ -86,17 +86,17 @@ async def test_what_the_handler_says_is_recorded(clock, outcome):
 
 
 @pytest.mark.parametrize(
-    ("problem", "said"),
+    ("problem", "reason"),
     [
         (ValueError("odd"), "a bug in feedzone: ValueError: odd"),
         (KeyError("kind"), "a bug in feedzone: KeyError: 'kind'"),
     ],
 )
-async def test_a_handler_that_raises_is_tried_again(clock, problem, said):
+async def test_a_handler_that_raises_is_tried_again(clock, problem, reason):
     queue = FakeQueue(clock, job())
     (leased,) = await queue.lease(1, "w/1", 30)
-    assert await executor(queue, ends(problem), clock).run(leased) == Retry(said)
-    assert queue.outcomes == [("job-1", Retry(said))]
+    assert await executor(queue, ends(problem), clock).run(leased) == Retry(reason)
+    assert queue.outcomes == [("job-1", Retry(reason))]
 
 
 async def test_our_own_database_trouble_costs_the_job_no_attempt(clock):
@@ -202,7 +202,7 @@ async def test_it_waits_for_the_next_due_job_or_the_poll_interval(clock, due_in,
     await made.drain(0)
 
 
-async def test_what_is_due_and_not_for_it_is_looked_at_again_a_second_later(clock, monkeypatch):
+async def test_a_due_job_that_cannot_be_leased_is_checked_again_a_second_later(clock, monkeypatch):
     queue, wakeup = FakeQueue(clock, *some_jobs(1)), ListeningWakeup()
     monkeypatch.setattr(queue, "lease", lambda *_: asyncio.sleep(0, []))
     await (made := producer(queue, Work(), clock, wakeup)).run_once()
@@ -229,7 +229,7 @@ async def test_an_ending_job_makes_room_at_once(clock):
     assert made.running == {}
 
 
-async def test_draining_waits_for_what_ends_in_time_and_cancels_the_rest(clock):
+async def test_draining_waits_for_jobs_that_end_in_time_and_cancels_the_rest(clock):
     queue, work = FakeQueue(clock, *some_jobs(2)), Work()
     made = producer(queue, work, clock)
     await made.run_once()
@@ -319,11 +319,11 @@ def service(queue: FakeQueue, handler, wakeup: LocalWakeup, batch_size: int = 3)
     )
 
 
-def add(queue: FakeQueue, one: Job) -> None:
-    queue.jobs[one.id], queue.due[one.id] = one, NOON
+def add(queue: FakeQueue, job: Job) -> None:
+    queue.jobs[job.id], queue.due[job.id] = job, NOON
 
 
-async def test_a_wakeup_starts_what_has_come_without_waiting_for_the_poll():
+async def test_a_wakeup_starts_new_jobs_before_the_poll():
     queue, work, wakeup = FakeQueue(Parked()), Work(), LocalWakeup()
     worker = service(queue, work, wakeup)
     await worker.start()
@@ -340,13 +340,13 @@ async def test_a_wakeup_starts_what_has_come_without_waiting_for_the_poll():
     assert queue.outcomes == [("job-1", Done())]
 
 
-async def test_a_long_queue_is_worked_off_without_a_wakeup():
+async def test_a_long_queue_runs_without_a_wakeup():
     queue, wakeup = FakeQueue(Parked(), *some_jobs(20)), LocalWakeup()
     worker = service(queue, ends(Done()), wakeup, batch_size=2)
     await worker.start()
     await settle(400)
     await worker.stop()
-    assert [job_id for job_id, _ in queue.outcomes] == [one.id for one in some_jobs(20)]
+    assert [job_id for job_id, _ in queue.outcomes] == [job.id for job in some_jobs(20)]
 
 
 async def test_a_stop_lets_running_jobs_finish_and_leases_nothing_more(monkeypatch):
@@ -364,7 +364,7 @@ async def test_a_stop_lets_running_jobs_finish_and_leases_nothing_more(monkeypat
     assert queue.leases == {}
 
 
-async def test_a_stop_gives_back_what_does_not_finish_in_time(monkeypatch):
+async def test_a_stop_gives_back_jobs_that_do_not_finish_in_time(monkeypatch):
     monkeypatch.setattr(service_module, "GRACE_S", 0.02)
     queue, work = FakeQueue(Parked(), *some_jobs(2)), Work()
     worker = service(queue, work, LocalWakeup())

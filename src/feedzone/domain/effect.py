@@ -118,7 +118,7 @@ class StoreReconciliation(msgspec.Struct, frozen=True):
     missing: tuple[JobSpec, ...] = ()
     calls: int = 0
     latest: bool = True
-    """Whether it covers the latest activities. An older part of the history may differ without any event
+    """Whether it covers the latest activities. Older activities may differ without any event
     having been lost: feedzone may not have been connected then."""
     last: bool = True
     """Whether this part completes the window of the reconciliation."""

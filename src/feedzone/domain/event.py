@@ -188,7 +188,7 @@ def visible_update(event: StravaEvent, event_id: str, received: datetime) -> Vis
     if event.object_type != "activity" or event.aspect_type != "update":
         return None
     title, kind = event.updates.get("title"), event.updates.get("type")
-    found = VisibleUpdate(
+    update = VisibleUpdate(
         event.object_id,
         event.owner_id,
         event.happened(received),
@@ -197,7 +197,7 @@ def visible_update(event: StravaEvent, event_id: str, received: datetime) -> Vis
         type=kind if isinstance(kind, str) else None,
         private=_flag(event.updates.get("private")),
     )
-    return None if found.name is None and found.type is None and found.private is None else found
+    return None if update.name is None and update.type is None and update.private is None else update
 
 
 def _flag(value: Any) -> bool | None:

@@ -1,4 +1,4 @@
-"""Identifiers that sort by their time of creation: UUID version 7 (RFC 9562 section 5.7)."""
+"""Identifiers that sort by their time of creation: UUID version 7 (RFC 9562, 5.7)."""
 
 from __future__ import annotations
 

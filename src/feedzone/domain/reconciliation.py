@@ -17,8 +17,8 @@ OVERLAP = timedelta(days=1)
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class SyncedHistory(msgspec.Struct, frozen=True):
-    """The part of an athlete's history that was synced. The defaults mean: none.
+class SyncedRange(msgspec.Struct, frozen=True):
+    """The range of an athlete's activities that was synced. The defaults mean: none.
 
     That is so for a new athlete, and for one whose rows were purged.
     """
@@ -26,35 +26,33 @@ class SyncedHistory(msgspec.Struct, frozen=True):
     listed: bool = False
     """Whether the list of the last backfill was read to its end."""
     since: datetime | None = None
-    """The start of the synced range. None with `listed` set means: the complete history."""
+    """The start of the synced range. None with `listed` set means: from the first activity on."""
     seen: datetime | None = None
     """When we last had everything that Strava lists: after a full reconciliation or the backfill."""
 
 
-def list_from(
-    synced: SyncedHistory, days: int, now: datetime, *, full_history: bool = False
-) -> datetime | None:
+def list_from(synced: SyncedRange, days: int, now: datetime, *, everything: bool = False) -> datetime | None:
     """Return where a list must begin to leave no gap. None means: the last `days` suffice.
 
-    After an absence of more than `days`, the list begins where the last one ended. With `full_history`
+    After an absence of more than `days`, the list begins where the last one ended. With `everything`
     it covers everything that we store, except for an athlete whose backfill has not been listed yet:
     then it covers no more than usual.
     """
     starts = [] if synced.seen is None else [synced.seen - OVERLAP]
-    if full_history and synced.listed:
+    if everything and synced.listed:
         starts.append(synced.since or BEGINNING)
-    return min((at for at in starts if at < now - timedelta(days=days)), default=None)
+    return min((start for start in starts if start < now - timedelta(days=days)), default=None)
 
 
-def full_history_is_due(athlete_id: int, verified: datetime, now: datetime) -> bool:
+def full_reconciliation_is_due(athlete_id: int, verified: datetime, now: datetime) -> bool:
     """Return whether to compare all stored activities of the athlete with Strava now.
 
     It is due on every 28th day (UTC), or as soon as possible after it. The id spreads athletes over those
     days. `verified` is when the athlete was last reconciled, or else connected.
     """
 
-    def period(at: datetime) -> int:
-        return ((at - BEGINNING).days + athlete_id) // FULL_EVERY_DAYS
+    def period(instant: datetime) -> int:
+        return ((instant - BEGINNING).days + athlete_id) // FULL_EVERY_DAYS
 
     return period(verified) < period(now)
 

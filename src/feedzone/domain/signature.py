@@ -85,7 +85,7 @@ def _signer(header: _Header, body: bytes, keys: Sequence[tuple[str, str]]) -> st
 
 
 def _parse(header: str) -> _Header | str:
-    """Return the header's parts, or what is wrong with it. The message never quotes the header.
+    """Return the header's parts, or a message that names its error and never quotes the header.
 
     The parts may come in any order and spacing.
     """

@@ -1,1 +1,1 @@
-"""One module a kind of job: asks Strava, decides, and says what is to be written."""
+"""One module for each job kind: it asks Strava, decides, and returns the effects to write."""

@@ -36,21 +36,21 @@ class BackfillAthlete:
         assert isinstance(hint, BackfillHint)
         now = int(self.clock.now().timestamp())
         again = hint.listed_at is not None and now - hint.listed_at > FRESH_S and hint.page > 1
-        asked = hint.page - 1 if again else hint.page
+        page_number = hint.page - 1 if again else hint.page
         try:
             records = await self.api.activities(
-                job.athlete_id, after=hint.after, before=hint.before, page=asked, per_page=PER_PAGE
+                job.athlete_id, after=hint.after, before=hint.before, page=page_number, per_page=PER_PAGE
             )
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
         if not records:
             # Only an empty page is the end: after a short page there may be more.
             return Done((FinishListing(job.athlete_id),))
-        mine = tuple(record for record in records if record.athlete_id == job.athlete_id)
-        jobs = tuple(backfill_job(r.athlete_id, r.id, r.start_date, manual=r.manual) for r in mine)
-        page = StorePage(job.athlete_id, mine, jobs, again)
+        activities = tuple(record for record in records if record.athlete_id == job.athlete_id)
+        jobs = tuple(backfill_job(r.athlete_id, r.id, r.start_date, manual=r.manual) for r in activities)
+        page = StorePage(job.athlete_id, activities, jobs, again)
         # Without a time, this page is not listed a second time, even if the next page waits for a window.
-        found, listed_at = (hint.found, None) if again else (hint.found + len(mine), now)
-        rest = msgspec.structs.replace(hint, page=asked + 1, found=found, listed_at=listed_at)
+        total, listed_at = (hint.found, None) if again else (hint.found + len(activities), now)
+        rest = msgspec.structs.replace(hint, page=page_number + 1, found=total, listed_at=listed_at)
         # A person waits for the first page. The others go before the activities: one call shows 200 of them.
         return Continue((page,), rest, Lane.BACKFILL)

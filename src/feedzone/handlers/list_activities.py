@@ -37,6 +37,6 @@ class ListActivities:
         except StravaError as error:
             outcome = ending(error, job, now, self.rng)
             return outcome if isinstance(outcome, Snooze) else Done(note=f"not listed: {error}")
-        mine = tuple(record for record in listed if record.athlete_id == job.athlete_id)
-        jobs = tuple(refresh(job.athlete_id, record.id, manual=record.manual) for record in mine)
-        return Done((StoreAnnounced(job.athlete_id, mine, jobs),))
+        activities = tuple(record for record in listed if record.athlete_id == job.athlete_id)
+        jobs = tuple(refresh(job.athlete_id, record.id, manual=record.manual) for record in activities)
+        return Done((StoreAnnounced(job.athlete_id, activities, jobs),))

@@ -46,13 +46,13 @@ class ReconcileAthlete:
         hint = job.hint
         assert isinstance(hint, ReconcileHint)
         # Read our rows before the list: a row that appears meanwhile is not missing from the list.
-        after, before, held = await self._slice(job.athlete_id, hint, self.clock.now())
+        after, before, stored = await self._slice(job.athlete_id, hint, self.clock.now())
         try:
-            listed, calls = await self._list(job.athlete_id, after, before, hint, set(held))
+            listed, calls = await self._list(job.athlete_id, after, before, hint, set(stored))
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
         seen = {record.id for record in listed}
-        missing = [number for number in held if number not in seen]
+        missing = [number for number in stored if number not in seen]
         last = hint.since is None or after <= _at(hint.since)
         effects = await self._effects(job.athlete_id, listed, missing, calls, hint, last=last)
         if last:
@@ -64,7 +64,7 @@ class ReconcileAthlete:
     async def _slice(
         self, athlete_id: int, hint: ReconcileHint, now: datetime
     ) -> tuple[datetime, datetime, list[int]]:
-        """Return start and end of this run's list, and the ids that we hold in it, without its edges.
+        """Return start and end of this run's list, and the stored ids in it, without its edges.
 
         The first run takes at least the usual days, and a later one at least a day.
         """
@@ -75,30 +75,30 @@ class ReconcileAthlete:
         after = min(after, latest) if first else after
         if not hint.full:
             return after, end, []
-        held = await self.records.stored_between(athlete_id, after + EDGE, end)
-        while len(held) > SLICE and after < latest:
+        stored = await self.records.stored_between(athlete_id, after + EDGE, end)
+        while len(stored) > SLICE and after < latest:
             after = latest if first else min(latest, after + (end - after) / 2)
-            held = await self.records.stored_between(athlete_id, after + EDGE, end)
-        return after, end if first else end + EDGE, held
+            stored = await self.records.stored_between(athlete_id, after + EDGE, end)
+        return after, end if first else end + EDGE, stored
 
     async def _list(
-        self, athlete_id: int, after: datetime, before: datetime, hint: ReconcileHint, held: set[int]
+        self, athlete_id: int, after: datetime, before: datetime, hint: ReconcileHint, stored: set[int]
     ) -> tuple[list[ActivityRecord], int]:
         """List the window's pages until an empty or a last one; without `full`, the latest page only."""
         listed: dict[int, ActivityRecord] = {}
         page = 0
         while True:
             page += 1
-            found = await self.api.activities(
+            records = await self.api.activities(
                 athlete_id,
                 after=int(after.timestamp()) or None,
                 before=int(before.timestamp()),
                 page=page,
                 per_page=PER_PAGE,
             )
-            listed |= {record.id: record for record in found if record.athlete_id == athlete_id}
-            unchanged = len(found) < PER_PAGE and listed.keys() == held and not hint.to_end
-            if not found or unchanged or not hint.full:
+            listed |= {record.id: record for record in records if record.athlete_id == athlete_id}
+            unchanged = len(records) < PER_PAGE and listed.keys() == stored and not hint.to_end
+            if not records or unchanged or not hint.full:
                 return list(listed.values()), page
 
     async def _effects(
@@ -111,13 +111,13 @@ class ReconcileAthlete:
         *,
         last: bool,
     ) -> tuple[Effect, ...]:
-        doubt: tuple[Effect, ...] = ()
+        conflicts: tuple[Effect, ...] = ()
         missed = hint.missing + len(missing)
         if missing and missed > FEW:
-            held = await self.records.stored_count(athlete_id)
-            if missed > SHARE * held:
-                doubt, missing = (OpenConflict(athlete_id, tuple(missing), held),), []
-        sweep = StoreReconciliation(
+            count = await self.records.stored_count(athlete_id)
+            if missed > SHARE * count:
+                conflicts, missing = (OpenConflict(athlete_id, tuple(missing), count),), []
+        reconciliation = StoreReconciliation(
             athlete_id,
             hint.full,
             tuple(listed),
@@ -127,7 +127,7 @@ class ReconcileAthlete:
             last=last,
             latest=hint.before is None,
         )
-        return (sweep, *doubt)
+        return (reconciliation, *conflicts)
 
 
 def _at(epoch: int) -> datetime:

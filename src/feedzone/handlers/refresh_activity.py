@@ -76,14 +76,14 @@ class RefreshActivity:
 
         A newer observation counts more: an activity that Strava has shown since survives a late delete.
         """
-        held = await self.records.stored_activity(job.object_id)
-        if held is not None and held.athlete_id != job.athlete_id:
+        stored = await self.records.stored_activity(job.object_id)
+        if stored is not None and stored.athlete_id != job.athlete_id:
             return Done(
                 (RecordRejectedClaim(hint.cause, "delete"),),
-                f"forged: the activity belongs to athlete {held.athlete_id}",
+                f"forged: the activity belongs to athlete {stored.athlete_id}",
                 about="delete",
             )
-        if held is None or not held.live or (hint.verified and not _seen_since(held, job.hint_time)):
+        if stored is None or not stored.live or (hint.verified and not _seen_since(stored, job.hint_time)):
             return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
         return await self._refresh(job, hint)
 
@@ -92,7 +92,9 @@ class RefreshActivity:
         if sports is not None and await self._is_unwanted(job, hint, sports):
             return Done((KeepSummary(job.object_id, job.athlete_id),), "its sport is not among the wanted")
         if await self._is_too_early(job, hint):
-            return Snooze(job.first_received_at + SHOWN_AFTER, "not ready: of late none was, so soon")
+            return Snooze(
+                job.first_received_at + SHOWN_AFTER, "not ready: lately no activity was, this early"
+            )
         try:
             record = await self.api.activity(job.athlete_id, job.object_id)
         except NotVisible as absent:
@@ -103,8 +105,8 @@ class RefreshActivity:
             return Discard(
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
             )
-        hearsay = hint.action == "delete" and hint.announced and not hint.verified
-        claim = (RecordRejectedClaim(hint.cause, "delete"),) if hearsay else ()
+        unproven = hint.action == "delete" and hint.announced and not hint.verified
+        claim = (RecordRejectedClaim(hint.cause, "delete"),) if unproven else ()
         if not wants_details(sports, record.columns.get("sport_type")) and hint.cause != "request":
             return _done(claim, self._detail(job, hint, record, complete=True))
         return await self._with_streams(job, hint, record, claim)
@@ -125,10 +127,10 @@ class RefreshActivity:
         """Whether a summary newer than this job shows an unwanted sport."""
         if hint.cause == "request" or hint.action == "delete":
             return False
-        held = await self.records.stored_activity(job.object_id)
-        if held is None or not held.live or held.detailed or held.first_seen is None:
+        stored = await self.records.stored_activity(job.object_id)
+        if stored is None or not stored.live or stored.detailed or stored.first_seen is None:
             return False
-        return held.first_seen >= job.first_received_at and not wants_details(sports, held.sport_type)
+        return stored.first_seen >= job.first_received_at and not wants_details(sports, stored.sport_type)
 
     async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
         """Judge a 404.
@@ -136,8 +138,8 @@ class RefreshActivity:
         The activity is gone if we had it, or if a delete was announced. It is not ready yet if an event
         has just announced it, or a list has just shown it.
         """
-        held, now = await self.records.stored_activity(job.object_id), self.clock.now()
-        live = held if held is not None and held.live else None
+        stored, now = await self.records.stored_activity(job.object_id), self.clock.now()
+        live = stored if stored is not None and stored.live else None
         listed = live if live and not live.detailed and hint.cause != "backfill" else None
         since = listed.first_seen if listed and listed.first_seen else job.first_received_at
         delay = not_ready_delay_s((now - since).total_seconds())
@@ -154,38 +156,42 @@ class RefreshActivity:
     async def _with_streams(
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
-        held = await self.records.stored_activity(job.object_id)
-        seen = self._first_seen(held, record.start_date, new=hint.of_something_new)
-        if not _is_detailed(held) and self._is_news(job, hint, SHOWN_AFTER):
+        stored = await self.records.stored_activity(job.object_id)
+        first_seen = self._first_seen(stored, record.start_date, new=hint.of_something_new)
+        if not _is_detailed(stored) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
         photos = self._photos(job, record)
-        if record.manual or _has_streams(held, record):
+        if record.manual or _has_streams(stored, record):
             detail = self._detail(job, hint, record, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
-            return _done(claim, detail, *none, *photos, then=self._later(job, seen, streams_pending=False))
+            return _done(
+                claim, detail, *none, *photos, then=self._later(job, first_seen, streams_pending=False)
+            )
         detail = self._detail(job, hint, record, complete=False)
         try:
-            streams = await self._streams_of(job, hint, held, seen)
+            streams = await self._streams_of(job, hint, stored, first_seen)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
             rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
             return _going_on(self._failed(job, error, (detail, *claim, *photos)), rest)
         pending = streams.state == "pending"
-        return _done(claim, detail, streams, *photos, then=self._later(job, seen, streams_pending=pending))
+        return _done(
+            claim, detail, streams, *photos, then=self._later(job, first_seen, streams_pending=pending)
+        )
 
     def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
         received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)
         return StoreDetail(record, hint.cause, received, complete, happened)
 
     async def _streams_of(
-        self, job: Job, hint: RefreshHint, held: StoredActivity | None, seen: datetime | None
+        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, first_seen: datetime | None
     ) -> StoreStreams:
         """Fetch the streams, or leave the call for later where new activities never have streams yet."""
-        unasked = held is None or held.stream_state is None
-        first = unasked and seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
+        never_asked = stored is None or stored.stream_state is None
+        first = never_asked and first_seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
         if first and not self.streamed.ask_at_once():
             return StoreStreams(job.object_id, job.athlete_id, "pending")
-        streams = await self._fetch_streams(job, seen)
+        streams = await self._fetch_streams(job, first_seen)
         if first:
             self.streamed.note(ready=streams.state != "pending")
         return streams
@@ -198,43 +204,47 @@ class RefreshActivity:
         return (AskForPhotos(record.id, record.athlete_id, count, max(Lane.RECHECK, job.lane)),)
 
     async def _streams_only(self, job: Job, hint: RefreshHint) -> Outcome:
-        held = await self.records.stored_activity(job.object_id)
-        if held is None or not held.live:
+        stored = await self.records.stored_activity(job.object_id)
+        if stored is None or not stored.live:
             return Done()
-        seen = self._first_seen(held, held.started, new=hint.of_something_new)
+        first_seen = self._first_seen(stored, stored.started, new=hint.of_something_new)
         try:
-            streams = await self._fetch_streams(job, seen)
+            streams = await self._fetch_streams(job, first_seen)
         except StravaError as error:
             return _going_on(self._failed(job, error), hint)
         pending = streams.state == "pending"
-        return Done((streams,), then=self._later(job, seen, streams_pending=pending))
+        return Done((streams,), then=self._later(job, first_seen, streams_pending=pending))
 
     def _first_seen(
-        self, held: StoredActivity | None, started: datetime | None, *, new: bool
+        self, stored: StoredActivity | None, started: datetime | None, *, new: bool
     ) -> datetime | None:
         """Return when the activity was first seen, if edits and streams may still come."""
         now = self.clock.now()
-        seen = held.first_seen if held is not None and held.live and held.first_seen else now
-        new = new or (held is not None and held.announced)
-        return seen if is_fresh(seen, started, new=new, now=now) else None
+        first_seen = stored.first_seen if stored is not None and stored.live and stored.first_seen else now
+        new = new or (stored is not None and stored.announced)
+        return first_seen if is_fresh(first_seen, started, new=new, now=now) else None
 
-    def _later(self, job: Job, seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
+    def _later(self, job: Job, first_seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
         """Return the next recheck of a fresh activity."""
-        look = next_recheck(seen, self.clock.now(), streams_pending=streams_pending) if seen else None
-        if look is None:
+        recheck = (
+            next_recheck(first_seen, self.clock.now(), streams_pending=streams_pending)
+            if first_seen
+            else None
+        )
+        if recheck is None:
             return ()
         again = JobSpec(
             kind="refresh_activity",
             key=job.key,
             athlete_id=job.athlete_id,
-            hint=RefreshHint(cause="recheck", streams_only=look.streams_only),
+            hint=RefreshHint(cause="recheck", streams_only=recheck.streams_only),
             hint_time=0,
-            lane=Lane.LIVE if look.prompt else Lane.RECHECK,
-            due_at=look.at,
+            lane=Lane.LIVE if recheck.prompt else Lane.RECHECK,
+            due_at=recheck.at,
         )
         return (again,)
 
-    async def _fetch_streams(self, job: Job, seen: datetime | None) -> StoreStreams:
+    async def _fetch_streams(self, job: Job, first_seen: datetime | None) -> StoreStreams:
         """Fetch the streams. Without any, they are pending while the activity is fresh, and absent later."""
         try:
             body = await self.api.streams(job.athlete_id, job.object_id)
@@ -245,8 +255,10 @@ class RefreshActivity:
         except InvalidInput as problem:
             raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:
-            hopeful = seen is not None and next_recheck(seen, self.clock.now(), streams_pending=True)
-            state: StreamState = "pending" if hopeful else "absent"
+            may_come = first_seen is not None and next_recheck(
+                first_seen, self.clock.now(), streams_pending=True
+            )
+            state: StreamState = "pending" if may_come else "absent"
             return StoreStreams(job.object_id, job.athlete_id, state)
         return StoreStreams(
             job.object_id,
@@ -276,19 +288,19 @@ class RefreshActivity:
         return NoteFailure(job.object_id, job.athlete_id, str(error), final)
 
 
-def _seen_since(held: StoredActivity, event_time: int) -> bool:
+def _seen_since(stored: StoredActivity, event_time: int) -> bool:
     """Whether a newer event was applied, or Strava has shown the activity after that second."""
-    told = held.last_event_time is not None and held.last_event_time > event_time
-    return told or (held.fetched is not None and held.fetched.timestamp() >= event_time + 1)
+    newer_event = stored.last_event_time is not None and stored.last_event_time > event_time
+    return newer_event or (stored.fetched is not None and stored.fetched.timestamp() >= event_time + 1)
 
 
-def _is_detailed(held: StoredActivity | None) -> bool:
-    return held is not None and held.detailed
+def _is_detailed(stored: StoredActivity | None) -> bool:
+    return stored is not None and stored.detailed
 
 
-def _has_streams(held: StoredActivity | None, record: ActivityRecord) -> bool:
+def _has_streams(stored: StoredActivity | None, record: ActivityRecord) -> bool:
     """Whether the stored streams are still right: the activity was not cropped."""
-    return held is not None and held.stream_state == "present" and held.shape == record.shape
+    return stored is not None and stored.stream_state == "present" and stored.shape == record.shape
 
 
 def _done(claim: tuple[Effect, ...], *written: Effect, then: tuple[JobSpec, ...] = ()) -> Done:

@@ -28,8 +28,8 @@ class RefreshPhotos:
     enabled: bool
 
     async def __call__(self, job: Job) -> Outcome:
-        held = await self.records.stored_photos(job.object_id) if self.enabled else None
-        if held is None:
+        stored = await self.records.stored_photos(job.object_id) if self.enabled else None
+        if stored is None:
             return Done()  # switched off, or the activity is gone
         try:
             photos = await self.api.photos(job.athlete_id, job.object_id)
@@ -42,23 +42,25 @@ class RefreshPhotos:
                 self.clock.now(),
                 self.rng,
                 max_attempts=self.max_attempts,
-                instead=lambda reason: self._judge(job, held, (), reason),
+                instead=lambda reason: self._judge(job, stored, (), reason),
             )
-        return self._judge(job, held, photos)
+        return self._judge(job, stored, photos)
 
-    def _judge(self, job: Job, held: StoredPhotos, photos: Sequence[Photo], note: str | None = None) -> Done:
+    def _judge(
+        self, job: Job, stored: StoredPhotos, photos: Sequence[Photo], note: str | None = None
+    ) -> Done:
         """Store the photos if all are real. Otherwise ask again for a day, and then store the real ones."""
         real = [photo.raw for photo in photos if photo.real]
-        stored = StorePhotos(job.object_id, job.athlete_id, "present", f"[{','.join(real)}]")
+        present = StorePhotos(job.object_id, job.athlete_id, "present", f"[{','.join(real)}]")
         if real and len(real) == len(photos):
-            return Done((stored,))
+            return Done((present,))
         now = self.clock.now()
-        again = next_photo_recheck(held.asked_at or now, now)
+        again = next_photo_recheck(stored.asked_at or now, now)
         if again is not None:
             pending = StorePhotos(job.object_id, job.athlete_id, "pending")
-            look = photos_refresh(job.athlete_id, job.object_id, Lane.RECHECK, again)
-            return Done((pending,), note, (look,))
+            recheck = photos_refresh(job.athlete_id, job.object_id, Lane.RECHECK, again)
+            return Done((pending,), note, (recheck,))
         if real:
-            return Done((stored,), note)
-        last = StorePhotos(job.object_id, job.athlete_id, "present" if held.stored else "absent")
+            return Done((present,), note)
+        last = StorePhotos(job.object_id, job.athlete_id, "present" if stored.stored else "absent")
         return Done((last,), note)

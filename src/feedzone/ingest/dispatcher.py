@@ -60,16 +60,19 @@ class _Judged(NamedTuple):
 def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[AcceptResult]:
     """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200."""
     status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
-    judged = _judge(connection, deliveries, status, now)
-    rows = [_row(one, now, connected=_is_connected(one.delivery.event, status)) for one in judged]
+    judgements = _judge(connection, deliveries, status, now)
+    rows = [
+        _row(judged, now, connected=_is_connected(judged.delivery.event, status)) for judged in judgements
+    ]
     new = events.insert_new(connection, rows)
-    _enqueue(connection, [one for one in judged if one.spec is not None and one.event_id in new], now)
+    accepted = [judged for judged in judgements if judged.spec is not None and judged.event_id in new]
+    _enqueue(connection, accepted, now)
     return [
         AcceptResult(
-            one.event_id,
-            "duplicate" if one.event_id not in new else "ignored" if one.ignored else "accepted",
+            judged.event_id,
+            "duplicate" if judged.event_id not in new else "ignored" if judged.ignored else "accepted",
         )
-        for one in judged
+        for judged in judgements
     ]
 
 
@@ -78,11 +81,11 @@ def _judge(
 ) -> list[_Judged]:
     """Decide which job each delivery causes."""
     now_ms = int(now.timestamp() * 1000)
-    ours = subscriptions.active_ids(connection)
+    active = subscriptions.active_ids(connection)
     updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
     refetched = events.recently_refetched(connection, updated, now - MAX_DEBOUNCE) if updated else set()
     waiting_updates = events.pending_updates(connection, status) if updated else Counter()
-    judged = []
+    judgements = []
     for delivery in deliveries:
         event, event_id = delivery.event, uuid7(now_ms)
         spec = job_for(
@@ -94,9 +97,11 @@ def _judge(
             in_bulk=waiting_updates[event.owner_id] >= BULK,
         )
         waiting_updates[event.owner_id] += event.aspect_type == "update"
-        ignored = _why_ignored(event, spec, connected=_is_connected(event, status), ours=ours)
-        judged.append(_Judged(delivery, event_id, None if ignored else spec, ignored))
-    return judged
+        ignored = _why_ignored(
+            event, spec, connected=_is_connected(event, status), active_subscriptions=active
+        )
+        judgements.append(_Judged(delivery, event_id, None if ignored else spec, ignored))
+    return judgements
 
 
 def _is_connected(event: StravaEvent, status: Mapping[int, str]) -> bool:
@@ -104,10 +109,10 @@ def _is_connected(event: StravaEvent, status: Mapping[int, str]) -> bool:
 
 
 def _why_ignored(
-    event: StravaEvent, spec: JobSpec | None, *, connected: bool, ours: set[int]
+    event: StravaEvent, spec: JobSpec | None, *, connected: bool, active_subscriptions: set[int]
 ) -> IgnoredBecause | None:
     """Return why this event causes no job. None: it causes one."""
-    if ours and event.subscription_id not in ours:
+    if active_subscriptions and event.subscription_id not in active_subscriptions:
         return "foreign_subscription"
     if not connected:
         return "not_connected"
@@ -128,9 +133,9 @@ def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | No
 
 
 def _row(judged: _Judged, now: datetime, *, connected: bool) -> dict[str, Any]:
-    """The row of `webhook_events`.
+    """Return the row of `webhook_events`.
 
-    Events of athletes who are not connected are stored without the values of their updates (guarantee 6).
+    If the athlete is not connected, the row leaves out the values of an update (guarantee 6).
     """
     event, ignored = judged.delivery.event, judged.ignored
     redact = event.object_type == "activity" and not connected
@@ -154,9 +159,9 @@ def _row(judged: _Judged, now: datetime, *, connected: bool) -> dict[str, Any]:
     }
 
 
-def _enqueue(connection: Connection, judged: Sequence[_Judged], now: datetime) -> None:
-    """Enqueue the jobs of new events, link each event to its job, and show at once what can be shown."""
-    work = {one.event_id: one.spec for one in judged if one.spec is not None}
+def _enqueue(connection: Connection, judgements: Sequence[_Judged], now: datetime) -> None:
+    """Enqueue the jobs of new events, link each event to its job, and show the updates that events carry."""
+    work = {judged.event_id: judged.spec for judged in judgements if judged.spec is not None}
     if not work:
         return
     lifecycle.enqueue(connection, work.values(), now)
@@ -170,7 +175,7 @@ def _enqueue(connection: Connection, judged: Sequence[_Judged], now: datetime) -
     activities.mark_announced(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )
-    for delivery, event_id, *_ in judged:
+    for delivery, event_id, *_ in judgements:
         believed = delivery.signature != "mismatch"
         shown = visible_update(delivery.event, event_id, now) if believed else None
         if shown is not None:

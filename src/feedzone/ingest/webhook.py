@@ -1,4 +1,6 @@
-"""Strava's webhook: a plain ASGI application in front of everything else, because Strava waits two seconds.
+"""Strava's webhook: a plain ASGI application in front of all others.
+
+Strava waits only two seconds for an answer, so nothing slow may come before it.
 
 GET is the subscription handshake, POST a delivery (docs/strava-api.md#webhook-events).
 """

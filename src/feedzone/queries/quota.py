@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 
 from ..clock import TimedCache
-from ..domain.quota.forecast import USUAL_MS, ForecastInput, Rooms, done_at, sync_calls
+from ..domain.quota.forecast import USUAL_MS, CallsLeft, ForecastInput, backfill_cost, done_at
 from ..domain.quota.windows import Window, WindowName, window_start
 from ..errors import NotFound
 from ..ports import Clock
@@ -164,7 +164,7 @@ class QuotaForecast:
             now, lambda: self._database.read(lambda c: call_log.mean_ms(c, now))
         )
         pace = self._batch_size * 1000 / max(1.0, mean_ms or USUAL_MS)
-        return ForecastInput(now, _rooms(windows), await self._budget.demand(), pace)
+        return ForecastInput(now, _calls_left(windows), await self._budget.demand(), pace)
 
     def queue(self, connection: Connection, forecast: ForecastInput) -> Queue:
         """Return what the queue will cost, and when it will be done."""
@@ -205,17 +205,17 @@ class QuotaForecast:
         )
         if pace is None:
             raise NotFound(f"athlete {athlete_id} is not connected")
-        more = 0 if pace.a_day is None else max(0, round(pace.a_day * DAYS_A_YEAR * years) - pace.held)
-        calls = sync_calls(more, pace.held) if more else 0
+        more = 0 if pace.a_day is None else max(0, round(pace.a_day * DAYS_A_YEAR * years) - pace.stored)
+        calls = backfill_cost(more, pace.stored) if more else 0
         before = queue.total.calls_needed
         (done,) = done_at(forecast, [before + calls])
-        return WholeHistory(athlete_id, years, pace.held, more, calls, before, done)
+        return WholeHistory(athlete_id, years, pace.stored, more, calls, before, done)
 
     async def what_if(self, athletes: int, activities: int) -> WhatIf:
         """Return what `athletes` more, each with `activities`, would cost, and when they would be done."""
         forecast = await self.forecast_input()
         queue = await self._database.read(lambda c: self.queue(c, forecast))
-        calls, before = athletes * sync_calls(activities), queue.total.calls_needed
+        calls, before = athletes * backfill_cost(activities), queue.total.calls_needed
         (done,) = done_at(forecast, [before + calls])
         return WhatIf(athletes, activities, calls, before, done)
 
@@ -234,14 +234,14 @@ def _spent(connection: Connection, midnight: datetime, reads: int) -> Spent:
     )
 
 
-def _rooms(windows: Sequence[Window]) -> Rooms:
-    """Reads count in all four windows: the tighter window of each length binds."""
+def _calls_left(windows: Sequence[Window]) -> CallsLeft:
+    """Reads count in all four windows: the tighter window of each length limits them."""
     by_name = {window.name: window for window in windows}
     left = {name: 0 if w.latched else max(0, w.quota - w.used) for name, w in by_name.items()}
-    return Rooms(
+    return CallsLeft(
         min(left["overall_15min"], left["read_15min"]),
         min(by_name["overall_15min"].quota, by_name["read_15min"].quota),
         min(left["overall_day"], left["read_day"]),
         min(by_name["overall_day"].quota, by_name["read_day"].quota),
-        by_name["read_day"].used - by_name["read_day"].history,
+        by_name["read_day"].used - by_name["read_day"].backfill_calls,
     )

@@ -85,7 +85,7 @@ class AthleteService:
                 athletes.set_operator_access(connection, profile.id, consent.operator_may_see, now)
             if readable:
                 dead_letters.requeue_denied(connection, profile.id, now)
-                known = athletes.synced_history(athletes.get(connection, profile.id))
+                known = athletes.synced_range(athletes.get(connection, profile.id))
                 after = list_from(known, self.initial_sync_days, now)
                 self._enqueue_sync(
                     connection, profile.id, after or now - timedelta(days=self.initial_sync_days), now

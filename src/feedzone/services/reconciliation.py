@@ -31,10 +31,10 @@ class ReconciliationService:
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
             since = list_from(
-                athletes.synced_history(athletes.get(connection, athlete_id)),
+                athletes.synced_range(athletes.get(connection, athlete_id)),
                 self.days,
                 now,
-                full_history=True,
+                everything=True,
             )
             lifecycle.enqueue(connection, [reconciliation_job(athlete_id, self.days, since=since)], now)
             return True

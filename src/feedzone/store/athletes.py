@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from ..domain.athlete import AthleteProfile, parse_sports
 from ..domain.gear import GEAR_SCOPE
-from ..domain.reconciliation import SyncedHistory
+from ..domain.reconciliation import SyncedRange
 from .engine.dialect import insert_into
 from .engine.types import Instant
 from .schema.tables import jobs, strava_activities, strava_athletes, webhook_subscriptions
@@ -245,13 +245,13 @@ def note_verified(connection: Connection, athlete_id: int, now: datetime) -> Non
     connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now})
 
 
-def synced_history(row: Row[Any] | None) -> SyncedHistory:
+def synced_range(row: Row[Any] | None) -> SyncedRange:
     """Return how far back the athlete's activities were listed, and when last."""
     if row is None:
-        return SyncedHistory()
+        return SyncedRange()
     listed = row.initial_sync_listed
     seen = row.last_verified_at or (row.initial_sync_started_at if listed else None)
-    return SyncedHistory(listed=listed, since=row.initial_sync_after, seen=seen)
+    return SyncedRange(listed=listed, since=row.initial_sync_after, seen=seen)
 
 
 def due_for_reconciliation(

@@ -33,7 +33,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, proof)
     if proof:
         events.complete_event(connection, proof, now)
-    # The calls still count, but nobody needs to know any more which athlete and activity they were for.
+    # The calls still count, but no longer say for which athlete and activity.
     anonymous = {"athlete_id": None, "activity_id": None}
     connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(anonymous))
     _blank(connection, athlete_id, effect.reason, now)

@@ -34,13 +34,13 @@ class Limiter:
         transport: Transport,
         budget: BudgetRows,
         breaker: BreakerRows,
-        journal: CallSink,
+        call_log: CallSink,
         clock: StravaClock,
     ) -> None:
         self._transport = transport
         self._budget = budget
         self._breaker = breaker
-        self._journal = journal
+        self._call_log = call_log
         self._clock = clock
         self._failures = 0
         self._failed: set[str] = set()
@@ -50,49 +50,49 @@ class Limiter:
         """Send a counted call. Raises QuotaSpent or ApplicationPaused, without sending, when it must wait."""
         job = running_job.get()
         # Outside of jobs a person waits for the response.
-        leave = await self._budget.reserve(job.lane if job else Lane.INTERACTIVE)
+        reservation = await self._budget.reserve(job.lane if job else Lane.INTERACTIVE)
         try:
-            response, usage, at = await self._send(request, timeout, call)
+            response, usage, read_at = await self._send(request, timeout, call)
         except TransportFailure as failure:
             if failure.acted is False:
-                await self._budget.release(leave)
-            elif leave.alone:
-                await self._budget.answered(leave, {})
-            await self._struck(leave, call, str(failure))
+                await self._budget.release(reservation)
+            elif reservation.alone:
+                await self._budget.answered(reservation, {})
+            await self._count_failure(reservation, call, str(failure))
             raise
         if response.status in (429, 403) and isinstance(error_of(response, call), RateLimited):
-            until = await self._budget.latch(leave, usage, at)
+            until = await self._budget.latch(reservation, usage, read_at)
             raise QuotaSpent("closed by Strava (429)", until)
-        await self._answered(leave, usage, at)
+        await self._answered(reservation, usage, read_at)
         if response.status >= 500:
-            await self._struck(leave, call, str(error_of(response, call)))
+            await self._count_failure(reservation, call, str(error_of(response, call)))
             return response
         self._failures = 0
         self._failed.clear()
         if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
             raise await self._breaker.open_inactive(str(error))
-        if leave.probe and (response.status < 400 or response.status == 404):
+        if reservation.probe and (response.status < 400 or response.status == 404):
             await self._breaker.close()  # an application that is switched off gets 403 for everything
         return response
 
-    async def _struck(self, leave: Reservation, call: str, reason: str) -> None:
+    async def _count_failure(self, reservation: Reservation, call: str, reason: str) -> None:
         """Count a failed call; open the breaker when enough different calls fail in a row."""
         self._failures += 1
         self._failed.add(call)
-        if leave.probe:
+        if reservation.probe:
             await self._breaker.probe_soon()
         elif self._failures >= FAILURES and len(self._failed) >= CALLS:
             self._failures = 0
             self._failed.clear()
             await self._breaker.fail(reason)
 
-    async def _answered(self, leave: Reservation, usage: Usage, at: datetime) -> None:
-        if not usage and not leave.alone:
+    async def _answered(self, reservation: Reservation, usage: Usage, read_at: datetime) -> None:
+        if not usage and not reservation.alone:
             return
-        foreign = await self._budget.answered(leave, usage, at)
+        foreign = await self._budget.answered(reservation, usage, read_at)
         if foreign > 0:
             now = self._clock.machine.now()
-            self._journal.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, foreign))
+            self._call_log.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, foreign))
 
     async def _send(self, request: Request, timeout: float, call: str) -> tuple[Response, Usage, datetime]:
         """Send the call and record it in the call log, also when it fails or is cancelled.
@@ -105,13 +105,13 @@ class Limiter:
         try:
             response = await self._transport.send(request, timeout)
             status, usage = response.status, parse_usage(response.headers)
-            at = self._clock.observe(response.headers.get("date"), sent_at, self._clock.machine.now())
+            read_at = self._clock.observe(response.headers.get("date"), sent_at, self._clock.machine.now())
         except TransportFailure as failure:
             counted = failure.acted is not False
             raise
         finally:
             job = running_job.get()
-            self._journal.note(
+            self._call_log.note(
                 ApiCall(
                     sent_at=sent_at,
                     lane=job.lane.name.lower() if job else "none",
@@ -125,7 +125,7 @@ class Limiter:
                     activity_id=activity_of(call),
                 )
             )
-        return response, usage, at
+        return response, usage, read_at
 
 
 def endpoint_of(call: str) -> str:

@@ -91,7 +91,7 @@ _pages = msgspec.json.Decoder(list[msgspec.Raw])
 def activity(body: bytes, level: Level, call: str) -> ActivityRecord:
     """Read one activity. Raises TransientError when the response is not an activity at all.
 
-    A member of an unexpected type is no error: it has no column value, and `raw` keeps it.
+    A field of an unexpected type is no error: it has no column value, and `raw` keeps it.
     """
     try:
         raw = body.decode()
@@ -114,7 +114,7 @@ def activity_page(body: bytes, call: str) -> list[ActivityRecord]:
 
 
 def _leniently(body: bytes, call: str) -> _Activity:
-    """Read member by member, without the members that do not fit."""
+    """Read field by field; leave out optional fields of an unexpected type."""
     try:
         members = msgspec.json.decode(body)
         known: dict[str, Any] = {}
@@ -168,7 +168,7 @@ def _columns(parsed: _Activity) -> dict[str, Any]:
 def _convert(columns: dict[str, Any], name: str, value: Any, convert: Callable[[Any], Any]) -> None:
     if value is msgspec.UNSET:
         return
-    # A value that cannot be converted is left out, like any member of an unexpected type.
+    # A value that cannot be converted is left out, like any field of an unexpected type.
     with contextlib.suppress(ValueError, OverflowError):
         columns[name] = None if value is None else convert(value)
 
@@ -234,7 +234,7 @@ def _gear(entry: bytes, kind: GearKind) -> GearRecord:
     members = msgspec.json.decode(entry, type=dict[str, Any])
 
     def member(name: str, of: Any) -> Any:
-        """Return None for a member that is missing or has an unexpected type; `raw` keeps it."""
+        """Return None for a field that is missing or has an unexpected type; `raw` keeps it."""
         try:
             return msgspec.convert(members.get(name), of | None)
         except msgspec.ValidationError:

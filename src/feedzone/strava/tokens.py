@@ -111,7 +111,7 @@ class TokenKeeper:
         except asyncio.CancelledError:
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=True)
             raise
-        # Shielded: a pair that Strava has issued must be stored, even if this task is cancelled.
+        # Shielded: a pair that Strava has issued must be stored, even if the caller is cancelled.
         await asyncio.shield(self._save(row, grant))
         # Not the new pair itself: a new consent may have replaced it, or the athlete disconnected.
         return await self._row(row.athlete_id)

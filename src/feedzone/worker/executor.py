@@ -57,8 +57,8 @@ class Executor:
             return Retry(f"the run took longer than {self._limit_s:g} s")
         except StorageUnavailable as problem:
             # Our own database fails: that is not the job's fault, and costs no attempt.
-            again = self._clock.now() + timedelta(seconds=DATABASE_PAUSE_S)
-            return Snooze(again, f"database unavailable: {problem}")
+            retry_at = self._clock.now() + timedelta(seconds=DATABASE_PAUSE_S)
+            return Snooze(retry_at, f"database unavailable: {problem}")
         except Exception as bug:
             log.exception("job_crashed", kind=job.kind, key=job.key)
             return Retry(f"a bug in feedzone: {type(bug).__name__}: {bug}")

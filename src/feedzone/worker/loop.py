@@ -45,6 +45,6 @@ class Loop:
                 log.warning("database_unavailable", duty=self.name, error=str(problem))
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)
             except Exception:
-                # A bug in one step must not end the duty; it is logged, and the next step gets its chance.
+                # A bug in one step must not end the duty; the log has it, and the next step follows.
                 log.exception("duty_failed", duty=self.name)
                 await asyncio.sleep(PAUSE_AFTER_FAILURE_S)

@@ -47,15 +47,15 @@ class Producer:
 
     async def run_once(self) -> int:
         """Lease jobs up to the batch size and start them; returns how many."""
-        room = self._batch_size - len(self.running)
-        if room <= 0:
+        free_slots = self._batch_size - len(self.running)
+        if free_slots <= 0:
             return 0
         # A read blocks nobody. A lease on SQLite blocks the transactions that store events.
         self._next_due = await self._queue.next_due()
         if self._next_due is None or self._next_due > self._clock.now():
             return 0
         owner = f"{self._worker}/{next(self._lease_numbers)}"
-        jobs = await self._queue.lease(room, owner, LEASE_S)
+        jobs = await self._queue.lease(free_slots, owner, LEASE_S)
         for job in jobs:
             self._spawn(job)
         if not jobs:
@@ -92,8 +92,8 @@ class Producer:
         """Let running jobs finish for `grace_s`, then cancel the rest."""
         if not self.running:
             return
-        _, left = await asyncio.wait(list(self.running), timeout=grace_s)
-        for task in left:
+        _, unfinished = await asyncio.wait(list(self.running), timeout=grace_s)
+        for task in unfinished:
             task.cancel()
-        if left:
-            await asyncio.wait(left)
+        if unfinished:
+            await asyncio.wait(unfinished)

@@ -23,8 +23,10 @@ PROMPT = (Lane.LIVE, Lane.INTERACTIVE)
 """People wait for these lanes, so the reserve covers more of their calls than are expected."""
 
 RELEASES = (0.0, 0.5, 0.75, 0.95)
-"""The fractions of a quarter of an hour at which the reserve is calculated again. From the last one (45 s
-before the end) there is no reserve: a call that comes later waits less than a minute."""
+"""The fractions of a quarter of an hour at which the reserve is calculated again and shrinks.
+
+From the last one (45 s before the end) there is no reserve: a call that comes later waits less than a minute.
+"""
 
 QUARTER_CAUTION, DAY_CAUTION, WHOLE_DAY_CAUTION = 3.0, 2.0, 4.0
 """Standard deviations added to the expected calls of prompt lanes: in a quarter, in the rest of a day, and
@@ -33,22 +35,25 @@ in a whole day, for the holdback that is fixed at midnight."""
 MIN_RESERVE = {Lane.LIVE: 2.0, Lane.INTERACTIVE: 4.0}
 """LIVE: one upload (detail and streams). INTERACTIVE: two requested activities, or four first pages."""
 
-LET_GO_BY, PER_QUARTER = 95.0, 0.05
-"""Calls that live work turns out not to need go to backfills in the last quarters of the day only: until
-quarter LET_GO_BY, as many as the remaining quarters can still spend at PER_QUARTER of the day's quota each.
+HOLDBACK_ENDS, HOLDBACK_PER_QUARTER = 95.0, 0.05
+"""When backfills get the part of the day's holdback that live work turns out not to need.
 
-Otherwise they would become free one by one all day, whenever people upload less than expected. That is too
-little to be of use, and the end of a backfill could not be forecast. This way the end depends on what is
-known at midnight, and on work that costs more than expected."""
+They get it in the last quarters of the day. The unspent holdback is at most HOLDBACK_PER_QUARTER of the
+day's quota for each quarter until HOLDBACK_ENDS (in quarters since midnight): the calls that these quarters
+can still spend. Otherwise calls would become free one by one all day, when people upload less than expected.
+A few calls are of little use, and nobody could forecast the end of a backfill. This way the end depends only
+on the demand that is known at midnight, and on work that costs more than expected.
+"""
 
-RATION = 2
-"""Quarters of an hour between two parts of the day's ration, where backfills are rationed.
+RATION_QUARTERS = 2
+"""Quarters of an hour between two parts of the day's ration, on days when backfills are rationed.
 
-Shorter: all waiting jobs are put off at each part. Longer: with an hour, an end a few hours ahead cannot be
-forecast within 15 %."""
+A shorter time would put off all waiting jobs more often: at each part. With a longer time, such as an hour,
+no forecast could name an end a few hours ahead within 15 %.
+"""
 
 MAX_RESERVE_SHARE = 0.75
-"""The largest reserve, as a share of a window. Whatever was learned, the rest is for all lanes."""
+"""The largest reserve, as a fraction of a window's quota. The rest is for all lanes, whatever the demand."""
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -56,20 +61,30 @@ class Allowance(msgspec.Struct, frozen=True):
 
     calls: int
     window: WindowName
+    """The window that limits the calls. If several do: the one that ends last."""
     until: datetime
+    """When the lane may make more calls, if nobody else calls until then."""
 
 
 def calls_left(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> int:
     """Return how many calls this lane may make at `now`, by Strava's clock."""
     if any(window.full for window in windows):
         return 0
-    held = {day: reserve(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
-    left = (w.quota - w.used - held[w.is_day].calls(w.used - w.history, w.quota) for w in windows)
-    return max(0, min(left))
+    reserves = {day: reserve(demand, lane, now, day=day) for day in {window.is_day for window in windows}}
+    return max(0, min(_left_beside(reserves[window.is_day], window) for window in windows))
+
+
+def _left_beside(reserve: Reserve, window: Window) -> int:
+    """Return the calls of the window that are neither used nor reserved; negative if too few are left."""
+    spent = window.used - window.backfill_calls
+    return window.quota - window.used - reserve.calls(spent, window.quota)
 
 
 def min_calls_left(windows: Sequence[Window], demand: Demand, now: datetime) -> int:
-    """Return how many calls every lane may make even with the largest reserve, which is quick to know."""
+    """Return a number of calls that every lane may make: those outside the largest possible reserve.
+
+    It can be lower than `calls_left`, but it is quick to compute.
+    """
     if demand.rations(now):
         return 0
     return min(0 if w.full else w.quota - w.used - max_reserve(w.quota) for w in windows)
@@ -78,76 +93,89 @@ def min_calls_left(windows: Sequence[Window], demand: Demand, now: datetime) -> 
 def allowance(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
     """Return `calls_left`, with the window that limits it and the time when there will be more."""
     calls = calls_left(windows, demand, lane, now)
-    after = [window.after(calls, for_history=lane is Lane.BACKFILL) for window in windows]
+    # Look at the windows as they are after these calls: the limiting windows then have no call left.
+    after = [window.after(calls, for_backfill=lane is Lane.BACKFILL) for window in windows]
     spent = [window for window in after if calls_left([window], demand, lane, now) <= 0]
-    binding = max(spent, key=lambda window: window.ends_at)
-    return Allowance(calls, binding.name, _opens_at(after, demand, lane, now))
+    limiting = max(spent, key=lambda window: window.ends_at)
+    return Allowance(calls, limiting.name, _next_call_at(after, demand, lane, now))
 
 
 class Reserve(msgspec.Struct, frozen=True):
     """The calls of a window that a lane must leave.
 
-    `needed`: calls that higher lanes may need. The other fields apply to backfills and day windows only.
-    `aside`: the day's holdback for higher lanes; its unspent part is left, up to `share` of the quota.
-    `later`: where backfills are rationed, the share of their own calls that belongs to the rest of the day.
+    Only the reserve of a day that backfills must leave uses the last three fields.
     """
 
     needed: float
-    aside: float = 0.0
-    share: float = 0.0
-    later: float = 0.0
+    """Calls that higher lanes may still need until the window ends."""
+    holdback: float = 0.0
+    """Calls of the day held back from backfills: for higher lanes, spent or not."""
+    unspent_share: float = 0.0
+    """The largest part of the holdback to leave while it is unspent, as a fraction of the quota."""
+    ration_to_come: float = 0.0
+    """The fraction (0 to 1) of the backfills' own calls that belongs to later parts of the day."""
 
     def calls(self, spent: float, quota: int) -> int:
         """Return the calls to leave. `spent`: the calls of the window so far, without backfills."""
-        most = max_reserve(quota)
-        for_others = max(self.needed, min(self.aside - spent, self.share * quota))
-        return min(ceil(for_others), most) + int(self.later * (quota - min(self.aside, most)))
+        largest = max_reserve(quota)
+        unspent = min(self.holdback - spent, self.unspent_share * quota)
+        for_higher_lanes = min(ceil(max(self.needed, unspent)), largest)
+        for_later = int(self.ration_to_come * (quota - min(self.holdback, largest)))
+        return for_higher_lanes + for_later
 
 
 def reserve(demand: Demand, lane: Lane, now: datetime, *, day: bool) -> Reserve:
+    """Return the reserve that the lane must leave at `now`: in the day windows, or in the short ones."""
     start = window_start("read_15min", now)
     quarter = (start - window_start("read_day", now)) // QUARTER
-    at = quarter + _released(now - start)
+    begin = quarter + _last_release(now - start)
     if not day:
-        return _quarters(demand, lane, at, quarter + 1.0)
+        return _cached_quarter_reserve(demand, lane, begin, quarter + 1.0)
     if lane is not Lane.BACKFILL:
-        return _days(demand, lane, at)
-    later = later_share(quarter) if demand.rations(now) else 0.0
-    return _days(demand, lane, at, backfill_holdback_on(demand, now), later)
+        return _cached_day_reserve(demand, lane, begin)
+    to_come = ration_to_come(quarter) if demand.rations(now) else 0.0
+    return _cached_day_reserve(demand, lane, begin, backfill_holdback_on(demand, now), to_come)
 
 
 def max_reserve(quota: int) -> int:
-    """Return the largest reserve of a window with this quota."""
+    """Return the largest reserve, in calls, of a window with this quota."""
     return int(quota * MAX_RESERVE_SHARE)
 
 
-def later_share(quarter: int) -> float:
-    """Return the share of a day's ration that belongs to the time after this quarter's half hour."""
-    return 1.0 - (quarter // RATION + 1) * RATION / QUARTERS
+def ration_to_come(quarter: int) -> float:
+    """Return the fraction of a day's ration that comes after the half hour of this quarter (0 to 95)."""
+    return 1.0 - (quarter // RATION_QUARTERS + 1) * RATION_QUARTERS / QUARTERS
 
 
-def _of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> Reserve:
-    return Reserve(needed_of_quarter(demand, lane, at, end))
+# The parameters `begin` and `end` below are times of the day in quarters of an hour since midnight, with
+# fractions: 32.5 is 8:07:30.
 
 
-def of_day(demand: Demand, lane: Lane, at: float, aside: float = 0.0, later: float = 0.0) -> Reserve:
-    """Return the day's reserve at a time in quarters since midnight."""
-    share = PER_QUARTER * max(0.0, LET_GO_BY - at)
-    return Reserve(needed_of_day(demand, lane, at), aside, share, later)
+def quarter_reserve(demand: Demand, lane: Lane, begin: float, end: float) -> Reserve:
+    """Return the reserve of a quarter of an hour at `begin`. `end`: when the quarter ends."""
+    return Reserve(needed_in_quarter(demand, lane, begin, end))
+
+
+def day_reserve(
+    demand: Demand, lane: Lane, begin: float, holdback: float = 0.0, to_come: float = 0.0
+) -> Reserve:
+    """Return the day's reserve at `begin`."""
+    unspent_share = HOLDBACK_PER_QUARTER * max(0.0, HOLDBACK_ENDS - begin)
+    return Reserve(needed_in_rest_of_day(demand, lane, begin), holdback, unspent_share, to_come)
 
 
 # Every call asks for the same values until the next release.
-_quarters, _days = lru_cache(256)(_of_quarter), lru_cache(256)(of_day)
+_cached_quarter_reserve, _cached_day_reserve = lru_cache(256)(quarter_reserve), lru_cache(256)(day_reserve)
 
 
-def needed_of_quarter(demand: Demand, lane: Lane, at: float, end: float) -> float:
-    """Return the calls that higher lanes may need until the end of a quarter."""
-    return _needed(demand, lane, at, end, QUARTER_CAUTION, day=False)
+def needed_in_quarter(demand: Demand, lane: Lane, begin: float, end: float) -> float:
+    """Return the calls that higher lanes may need from `begin` until the quarter's `end`."""
+    return _needed(demand, lane, begin, end, QUARTER_CAUTION, day=False)
 
 
-def needed_of_day(demand: Demand, lane: Lane, at: float) -> float:
-    """Return the calls that higher lanes may need in the rest of the day."""
-    return _needed(demand, lane, at, float(QUARTERS), DAY_CAUTION, day=True)
+def needed_in_rest_of_day(demand: Demand, lane: Lane, begin: float) -> float:
+    """Return the calls that higher lanes may need from `begin` until midnight."""
+    return _needed(demand, lane, begin, float(QUARTERS), DAY_CAUTION, day=True)
 
 
 def backfill_holdback_on(demand: Demand, now: datetime) -> float:
@@ -159,67 +187,80 @@ def backfill_holdback_on(demand: Demand, now: datetime) -> float:
 def backfill_holdback(demand: Demand) -> float:
     """Return the holdback of the day on which `demand` was learned.
 
-    That is the holdback of midnight, or the largest sum so far of calls spent and calls still needed.
+    That is the holdback of midnight. It is more when the day costs more: then it is the largest sum, over
+    the quarters so far, of the calls spent by then and the calls needed from then on.
     """
-    later = (
-        spent + needed_of_day(demand, Lane.BACKFILL, demand.seen_from + n)
-        for n, spent in enumerate(demand.passed)
+    totals = (
+        spent + needed_in_rest_of_day(demand, Lane.BACKFILL, demand.first_seen_quarter + n)
+        for n, spent in enumerate(demand.spent_by_quarter)
     )
-    return max([backfill_holdback_at_midnight(demand.at_midnight or demand, demand.seen_from), *later])
+    at_midnight = backfill_holdback_at_midnight(demand.at_midnight or demand, demand.first_seen_quarter)
+    return max([at_midnight, *totals])
 
 
 @lru_cache(16)
-def backfill_holdback_at_midnight(demand: Demand, seen_from: float = 0.0) -> float:
-    """Return the holdback of a day that has just begun."""
-    # The assumptions made before a day was observed are cautious enough.
-    seen = 1.0 - PRIOR_HOURS / demand.hours
-    caution = DAY_CAUTION + (WHOLE_DAY_CAUTION - DAY_CAUTION) * seen
-    return _needed(demand, Lane.BACKFILL, seen_from, float(QUARTERS), caution, day=True)
+def backfill_holdback_at_midnight(demand: Demand, begin: float = 0.0) -> float:
+    """Return the holdback of a day that has just begun, for the time from `begin` until midnight."""
+    # The assumptions made before a day was observed are cautious enough, so only observations add caution.
+    observed = 1.0 - PRIOR_HOURS / demand.hours
+    caution = DAY_CAUTION + (WHOLE_DAY_CAUTION - DAY_CAUTION) * observed
+    return _needed(demand, Lane.BACKFILL, begin, float(QUARTERS), caution, day=True)
 
 
-def _needed(demand: Demand, lane: Lane, at: float, end: float, caution: float, *, day: bool) -> float:
+def _needed(demand: Demand, lane: Lane, begin: float, end: float, caution: float, *, day: bool) -> float:
     """Return the calls that higher lanes may need between two times; `caution` in standard deviations."""
-    prompt = [other for other in PROMPT if other < lane]
-    if at >= end or not prompt:
+    prompt = [higher for higher in PROMPT if higher < lane]
+    if begin >= end or not prompt:
         return 0.0
 
-    def cautiously(together: Sequence[Lane]) -> float:
-        least = sum(MIN_RESERVE[other] for other in together)
-        expected = demand.expected([other.name.lower() for other in together], at, end)
-        return max(least, expected + caution * sqrt(demand.spread * expected))
+    def cautious_calls(lanes: Sequence[Lane]) -> float:
+        minimum = sum(MIN_RESERVE[higher] for higher in lanes)
+        expected = demand.expected([higher.name.lower() for higher in lanes], begin, end)
+        return max(minimum, expected + caution * sqrt(demand.spread * expected))
 
     # In a quarter, each prompt lane has its own reserve: uploads must not block a click on a button.
-    calls = cautiously(prompt) if day else sum(cautiously([other]) for other in prompt)
-    patient = [other.name.lower() for other in Lane if other not in PROMPT and other < lane]
-    return calls + demand.expected([OTHERS, *(patient if day else ())], at, end)
+    calls = cautious_calls(prompt) if day else sum(cautious_calls([higher]) for higher in prompt)
+    # The other higher lanes can wait for the next quarter, but not for the next day.
+    patient = [higher.name.lower() for higher in Lane if higher not in PROMPT and higher < lane]
+    return calls + demand.expected([OTHERS, *(patient if day else ())], begin, end)
 
 
-def _released(passed: timedelta) -> float:
-    """Return the fraction of a quarter at which the reserve was last calculated."""
+def _last_release(elapsed: timedelta) -> float:
+    """Return the fraction of a quarter at which the reserve was last calculated. 1.0: nothing is reserved.
+
+    `elapsed`: the time since the quarter began.
+    """
     # Compare instants, not fractions of a day: floating-point fractions are not exact.
-    part = max(part for part in RELEASES if part * QUARTER <= passed)
-    return 1.0 if part == RELEASES[-1] else part
+    release = max(fraction for fraction in RELEASES if fraction * QUARTER <= elapsed)
+    return 1.0 if release == RELEASES[-1] else release
 
 
-def _opens_at(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> datetime:
-    """Return the earliest time at which this lane may call, if nobody else calls until then."""
+def _next_call_at(windows: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> datetime:
+    """Return the earliest time after `now` at which this lane may call, if nobody else calls until then."""
     start, day_end = window_start("read_15min", now), window_end("read_day", now)
-    if (at := _in_quarter(windows, demand, lane, start, now)) is not None:
-        return at
+    release = _next_release(windows, demand, lane, start, now)
+    if release is not None:
+        return release
     days = [window for window in windows if window.is_day]
     if any(window.full for window in days):
         return day_end
     # The short windows reset. The day limits the lane, and its reserve shrinks from quarter to quarter.
-    later = [start + n * QUARTER for n in range(1, int((day_end - start) / QUARTER))]
-    first = bisect_left(later, True, key=lambda at: calls_left(days, demand, lane, at) > 0)
-    if first < len(later):
-        return later[first]
-    return _in_quarter(days, demand, lane, day_end - QUARTER, now) or day_end
+    starts = [start + n * QUARTER for n in range(1, int((day_end - start) / QUARTER))]
+    index = bisect_left(starts, True, key=lambda instant: calls_left(days, demand, lane, instant) > 0)
+    if index < len(starts):
+        return starts[index]
+    return _next_release(days, demand, lane, day_end - QUARTER, now) or day_end
 
 
-def _in_quarter(
+def _next_release(
     windows: Sequence[Window], demand: Demand, lane: Lane, start: datetime, now: datetime
 ) -> datetime | None:
-    """Return the time after `now` at which the lane may call in this quarter. None: not in this quarter."""
-    times = [start + part * QUARTER for part in RELEASES]
-    return next((at for at in times if at > now and calls_left(windows, demand, lane, at) > 0), None)
+    """Return the next time at which a release lets the lane call, in the quarter that begins at `start`.
+
+    None: it may not call in this quarter.
+    """
+    releases = [start + fraction * QUARTER for fraction in RELEASES]
+    return next(
+        (instant for instant in releases if instant > now and calls_left(windows, demand, lane, instant) > 0),
+        None,
+    )

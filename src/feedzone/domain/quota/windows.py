@@ -17,11 +17,11 @@ DEFAULT_LIMITS: dict[WindowName, int] = {
     "read_15min": 100,
     "read_day": 1000,
 }
-"""The limits of a new application in 2026, until the headers tell others."""
+"""The limits of a new application in 2026, in calls. The headers of the first answer replace them."""
 
 
 def limits_of(overall: tuple[int, int], read: tuple[int, int]) -> dict[WindowName, int]:
-    """The limits of all windows, each given for a quarter of an hour and for a day, as headers have them."""
+    """Return the limit of each window. Each pair, as in headers: calls a quarter of an hour, calls a day."""
     return dict(zip(WINDOWS, (*overall, *read), strict=True))
 
 
@@ -34,10 +34,11 @@ class Window(msgspec.Struct, frozen=True):
     quota: int
     used: int
     latched: bool = False
+    """Whether Strava refused a call: then no call is made before `ends_at`, whatever `used` says."""
     others: int = 0
-    """Of `used`: calls that Strava counted and we did not make."""
-    history: int = 0
-    """Of `used`: calls of ours for histories."""
+    """The part of `used` that Strava counted and we did not make."""
+    backfill_calls: int = 0
+    """The part of `used` that our backfills made."""
 
     @property
     def is_day(self) -> bool:
@@ -48,10 +49,10 @@ class Window(msgspec.Struct, frozen=True):
         """Whether no call may be made before `ends_at`."""
         return self.latched or self.used >= self.quota
 
-    def after(self, calls: int, *, for_history: bool) -> Window:
+    def after(self, calls: int, *, for_backfill: bool) -> Window:
         """Return the window after more calls."""
-        more = calls if for_history else 0
-        return msgspec.structs.replace(self, used=self.used + calls, history=self.history + more)
+        backfill_calls = self.backfill_calls + (calls if for_backfill else 0)
+        return msgspec.structs.replace(self, used=self.used + calls, backfill_calls=backfill_calls)
 
     def holds(self, instant: datetime) -> bool:
         """Whether the instant is within the window."""
@@ -65,7 +66,7 @@ class Reservation(msgspec.Struct, frozen=True):
     """Whether the call asks if a switched-off application is on again."""
     alone: bool = False
     """Whether no other call is sent before this one is answered."""
-    for_history: bool = False
+    for_backfill: bool = False
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -83,7 +84,7 @@ class ApiCall(msgspec.Struct, frozen=True):
 
     sent_at: datetime
     lane: str
-    """Of the job it was made for; `none` for calls outside of jobs, `others` for calls that are not ours."""
+    """The lane of the call's job. `none`: a call outside of jobs. `others`: a call that is not ours."""
     athlete_id: int | None
     endpoint: str
     """`GET activities/{id}`: without ids, so that calls can be counted by it."""
@@ -95,17 +96,17 @@ class ApiCall(msgspec.Struct, frozen=True):
     counted: bool
     """Whether it counts against the rate limit. A call that certainly did not reach Strava does not."""
     calls: int = 1
-    """The number of calls this entry stands for: of other applications only the number is known."""
+    """The number of calls that this entry stands for. Of other programs' calls we know only the number."""
     activity_id: int | None = None
     """The requested activity, if the call is about one."""
 
 
 def parse_usage(headers: Mapping[str, str]) -> Usage:
-    """Read the rate limit headers (lower-case names) of an answer; {} when there are none.
+    """Read the rate limit headers (lower-case names) of an answer. Return {} if there are none.
 
-    Blank halves (`","` was recorded), extra values, decimals and negatives are tolerated: a value that makes
-    no sense is left out, never guessed. A limit that is no whole number is left out, too: believing a wrong
-    one would close a whole day.
+    Blank halves (Strava has sent `","`), extra values, decimals and negatives raise no error: a value that
+    makes no sense is left out, never guessed. A limit that is not an integer is left out, too: a wrong limit
+    could close a day.
     """
     usage: Usage = {}
     for scope, prefix in (("overall", "x-ratelimit"), ("read", "x-readratelimit")):
@@ -137,7 +138,10 @@ def _count(text: str) -> int | None:
 
 
 def window_start(name: WindowName, now: datetime) -> datetime:
-    """Windows are wall-clock: quarters of an hour and UTC days, not sliding."""
+    """Return the start of the window that contains `now`.
+
+    Windows follow the wall clock: they are quarters of an hour and UTC days, and do not slide.
+    """
     now = now.astimezone(UTC)
     if name.endswith("_day"):
         return now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -145,4 +149,5 @@ def window_start(name: WindowName, now: datetime) -> datetime:
 
 
 def window_end(name: WindowName, now: datetime) -> datetime:
+    """Return the instant at which the window that contains `now` ends and the next one starts."""
     return window_start(name, now) + (timedelta(days=1) if name.endswith("_day") else timedelta(minutes=15))

@@ -14,7 +14,7 @@ from .. import activities, athletes
 from ..schema.tables import jobs
 
 _columns = jobs.c
-_OLDEST_OF_HISTORIES = select(func.min(_columns.first_received_at)).where(
+_OLDEST_BACKFILL = select(func.min(_columns.first_received_at)).where(
     _columns.state.in_(("queued", "running")),
     _columns.priority == int(Lane.BACKFILL),
     _columns.attempts == 0,
@@ -36,7 +36,7 @@ class Waiting(NamedTuple):
 
 
 def waiting(connection: Connection, now: datetime) -> list[Waiting]:
-    """Return the waiting jobs by athlete: due, running, or put off by a spent window or a failure.
+    """Return the waiting jobs by athlete: due, running, or delayed by a spent window or a failure.
 
     Rechecks that are not due yet are part of the demand that is learned from the call log.
     """
@@ -46,19 +46,19 @@ def waiting(connection: Connection, now: datetime) -> list[Waiting]:
     ]
 
 
-def histories_since(connection: Connection) -> datetime | None:
+def oldest_backfill_since(connection: Connection) -> datetime | None:
     """Return when the oldest backfill job was enqueued that only the rate limit delays."""
-    since: datetime | None = connection.execute(_OLDEST_OF_HISTORIES).scalar()
+    since: datetime | None = connection.execute(_OLDEST_BACKFILL).scalar()
     return since
 
 
 class Pace(NamedTuple):
     """How many activities of an athlete are stored, and how many there were `a_day` in the synced window.
 
-    `a_day` is None when all of the athlete's history is synced.
+    `a_day` is None when the synced window has no beginning: all activities of the athlete are listed.
     """
 
-    held: int
+    stored: int
     a_day: float | None
 
 
@@ -68,21 +68,22 @@ def pace(connection: Connection, athlete_id: int, now: datetime) -> Pace | None:
     if athlete is None or athlete.status == "deauthorized":
         return None
     after = athlete.initial_sync_after
-    held = activities.stored_count(connection, athlete_id)
+    stored = activities.stored_count(connection, athlete_id)
     if after is None:
-        return Pace(held, None)
-    seen = activities.stored_count(connection, athlete_id, since=after)
-    return Pace(held, seen / max(1.0, (now - after) / timedelta(days=1)))
+        return Pace(stored, None)
+    in_window = activities.stored_count(connection, athlete_id, since=after)
+    return Pace(stored, in_window / max(1.0, (now - after) / timedelta(days=1)))
 
 
 def _waiting_by_athlete() -> Select[Any]:
     kind, lane = _columns.kind, _columns.priority
-    lists, history = kind == "backfill_athlete", lane == int(Lane.BACKFILL)
+    lists = kind == "backfill_athlete"
+    in_a_backfill = or_(lists, and_(lane == int(Lane.BACKFILL), kind.not_in(OUTSIDE_BACKFILL)))
     line = (
         select(
             _columns.athlete_id,
             _columns.calls,
-            case((or_(lists, and_(history, kind.not_in(OUTSIDE_BACKFILL))), 1), else_=0).label("syncs"),
+            case((in_a_backfill, 1), else_=0).label("syncs"),
             case((lists, 1), else_=0).label("lists"),
             func.sum(_columns.calls)
             .over(order_by=(lane, _columns.fair_position, _columns.id))

@@ -18,7 +18,7 @@ from ..schema.tables import IS_LIVE, jobs
 from . import attempts
 
 _columns = jobs.c
-_others = jobs.alias("live")
+_live_jobs = jobs.alias("live")
 
 NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
 """Classes of failure (errors.py) that end when the athlete connects again."""
@@ -54,7 +54,7 @@ def resolve(connection: Connection, job: Job, now: datetime) -> None:
 
 
 def merge_earlier(connection: Connection, job: Job, kind: str, now: datetime) -> datetime:
-    """Merge earlier dead letters of the object into this job, which becomes one: their events and attempts.
+    """Move the events and attempts of the object's earlier dead letters to this job, which becomes one.
 
     Return when to retry automatically if the failure is transient. The delay doubles, so a failure that lasts
     for days costs few calls.
@@ -74,9 +74,9 @@ def merge_earlier(connection: Connection, job: Job, kind: str, now: datetime) ->
 def _auto_retries() -> Select[Any]:
     """Select the dead letters to retry automatically: a transient failure, and no live job for the object.
 
-    None while the circuit breaker is open: an outage must not use up their retries.
+    Select none while the circuit breaker is open: an outage must not use up their retries.
     """
-    live = _others.c
+    live = _live_jobs.c
     followed = exists().where(
         live.kind == _columns.kind,
         live.key == _columns.key,
@@ -103,7 +103,7 @@ def any_auto_retry(connection: Connection, now: datetime) -> bool:
 
 
 def auto_retry_due(connection: Connection, now: datetime, limit: int) -> int:
-    """Retry dead letters whose automatic retry is due, each in its own lane; returns how many."""
+    """Retry dead letters whose automatic retry is due, each in its own lane; return how many."""
     letters: Sequence[str] = connection.execute(_AUTO_RETRIES, {"now": now, "most": limit}).scalars().all()
     return sum(requeue(connection, letter, now, sooner=False) for letter in letters)
 
@@ -117,9 +117,9 @@ def listing(connection: Connection, error_class: str | None = None) -> Sequence[
 
 
 def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
-    """Retry a dead letter with all its attempts; `sooner`: at least in the lane of interactive work.
+    """Retry a dead letter with all its attempts. With `sooner` it runs at least in the interactive lane.
 
-    False when there is no such dead letter.
+    Return False when there is no such dead letter.
     """
     row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
     if row is None:
@@ -147,7 +147,7 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
 
 
 def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
-    """Retry the dead letters that failed without access: the athlete is back. Returns how many."""
+    """Retry the dead letters that failed without access, because the athlete is back. Return how many."""
     denied = select(_columns.id).where(
         _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
     )
@@ -156,7 +156,7 @@ def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> in
 
 
 def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:
-    """Discard a dead letter; its events say why. False when there is no such dead letter.
+    """Discard a dead letter; its events say why. Return False when there is no such dead letter.
 
     The row stays for KEEP_DISCARDED, so that `restore` can undo this.
     """
@@ -170,7 +170,8 @@ def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> 
 def restore(connection: Connection, job_id: str, discarded_since: datetime) -> bool:
     """Undo `discard`: the dead letter is back with its attempts and its events.
 
-    False when there is nothing to undo: it was discarded before `discarded_since`, or the athlete has left.
+    Return False when there is nothing to undo: it was discarded before `discarded_since`, or the athlete has
+    left.
     """
     discarded = update(jobs).where(
         _columns.id == job_id,
@@ -187,7 +188,7 @@ def restore(connection: Connection, job_id: str, discarded_since: datetime) -> b
 
 
 def prune_discarded(connection: Connection, now: datetime) -> int:
-    """Remove what was discarded more than KEEP_DISCARDED ago; returns how many jobs."""
+    """Remove the jobs that were discarded more than KEEP_DISCARDED ago; return how many."""
     old = select(_columns.id).where(
         _columns.state == "discarded", _columns.discarded_at < now - KEEP_DISCARDED
     )

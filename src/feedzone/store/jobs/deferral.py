@@ -1,4 +1,4 @@
-"""Put off due jobs: for a list call that goes first, or until the rate limit allows more calls."""
+"""Defer due jobs: for a list call that goes first, or until the rate limit allows more calls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RESUME = _LIVE_REFRESHES.where(
 ).values(due_at=bindparam("now"), wait_reason=None)
 
 AT_ONCE = 200
-"""Jobs put off in one transaction, at most: the transactions that store events must not wait long for it."""
+"""The most jobs to defer in one transaction: transactions that store events must not wait long for it."""
 
 _DUE = select(_columns.id).where(
     _columns.state == "queued", _columns.due_at <= bindparam("now"), _columns.priority == bindparam("lane")
@@ -51,22 +51,22 @@ _POSTPONE = (
 def defer_for_list(
     connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime
 ) -> None:
-    """Put off the due jobs that events caused for these athletes: a list call goes first."""
+    """Defer the due jobs that events caused for these athletes: a list call goes first."""
     due = {"athletes": sorted(athlete_ids), "now": now, "until": until}
     connection.execute(_DEFER_DUE, due)
 
 
 def defer_new_for_list(
-    connection: Connection, came: Iterable[Row[Any]], now: datetime, until: datetime
+    connection: Connection, arrived: Iterable[Row[Any]], now: datetime, until: datetime
 ) -> None:
-    """Put off the jobs among `came` that are due: a list call goes first.
+    """Defer the jobs among `arrived` that are due: a list call goes first.
 
-    Only new jobs: each new event would put off the older ones again. The rows tell which jobs are due,
-    because SQLite would read the whole queue to find them (_LIVE_REFRESHES).
+    Only the new jobs: otherwise each new event would defer the older ones again. The rows tell which jobs are
+    due, because SQLite would read the whole queue to find them (_LIVE_REFRESHES).
     """
     picked = [
         row.id
-        for row in came
+        for row in arrived
         if (row.kind, row.state, row.priority) == ("refresh_activity", "queued", Lane.LIVE)
         and row.due_at <= now
     ]
@@ -75,17 +75,17 @@ def defer_new_for_list(
 
 
 def resume_after_list(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """The list is stored: make the jobs due that waited for it."""
+    """Make the jobs due that waited for the list, which is stored now."""
     connection.execute(_RESUME, {"athletes": [athlete_id], "now": now})
 
 
 def any_due(connection: Connection, lane: Lane, now: datetime) -> bool:
-    """Whether there is a job to put off. This read is cheaper than the write."""
+    """Return whether there is a job to defer. This read is cheaper than the write."""
     return connection.execute(_ANY_DUE, {"now": now, "lane": int(lane)}).first() is not None
 
 
 def postpone_lane(connection: Connection, lane: Lane, now: datetime, until: datetime, reason: str) -> int:
-    """Put off the due jobs of a lane that may not call now; returns how many.
+    """Defer the due jobs of a lane that may not call now; return how many.
 
     That costs no attempt. Call it again while it returns AT_ONCE, its maximum.
     """
@@ -96,7 +96,7 @@ def postpone_lane(connection: Connection, lane: Lane, now: datetime, until: date
 
 
 def resume_after_limit_raise(connection: Connection, now: datetime) -> None:
-    """The limit was raised: make the jobs due that waited for the rate limit."""
+    """Make the jobs due that waited for the rate limit, because the limit was raised."""
     waiting = update(jobs).where(
         _columns.state == "queued",
         _columns.due_at > now,

@@ -1,8 +1,8 @@
 """Within a lane, athletes take turns: ten years of one athlete do not delay the first week of another.
 
 A job's fair position is its place among the jobs of its athlete and lane, counted from the front of the lane
-when the athlete's first job comes. Many waiting jobs get higher and higher positions; the first job of an
-athlete without any goes next.
+when the athlete's first job comes. Each further job of the athlete gets the next higher position; the first
+job of an athlete without any goes next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...domain.job import JobSpec, Lane
 from ..schema.tables import IS_LIVE, jobs, strava_athletes
 
 _columns = jobs.c
-# Both read one end of an index: a minimum over all rows would take longer, the longer the queue.
+# Both read one end of an index. A minimum over all rows would take longer with every job in the queue.
 _lowest = (
     select(_columns.fair_position)
     .where(_columns.state == "queued", _columns.priority == bindparam("lane"))
@@ -37,7 +37,7 @@ _FRONT = select(null().cast(BigInteger).label("athlete_id"), _lowest.scalar_subq
 _LAST = select(strava_athletes.c.id, _highest.scalar_subquery()).where(
     strava_athletes.c.id.in_(bindparam("athletes", expanding=True))
 )
-_STANDS = union_all(_FRONT, _LAST)
+_POSITIONS = union_all(_FRONT, _LAST)
 
 
 def assign_positions(connection: Connection, specs: Iterable[JobSpec]) -> dict[tuple[str, str, int], int]:
@@ -46,17 +46,17 @@ def assign_positions(connection: Connection, specs: Iterable[JobSpec]) -> dict[t
     lanes: dict[Lane, list[JobSpec]] = {}
     for spec in specs:
         lanes.setdefault(spec.lane, []).append(spec)
-    for lane, together in lanes.items():
-        athletes = sorted({spec.athlete_id for spec in together})
-        rows: Any = connection.execute(_STANDS, {"lane": int(lane), "athletes": athletes})
-        stands = {row.athlete_id: row.fair_position for row in rows}
-        front = stands.pop(None, None) or 0
+    for lane, of_lane in lanes.items():
+        athletes = sorted({spec.athlete_id for spec in of_lane})
+        rows: Any = connection.execute(_POSITIONS, {"lane": int(lane), "athletes": athletes})
+        last = {row.athlete_id: row.fair_position for row in rows}
+        front = last.pop(None, None) or 0
         following = {
             athlete_id: max(front, fair_position + 1)
-            for athlete_id, fair_position in stands.items()
+            for athlete_id, fair_position in last.items()
             if fair_position is not None
         }
-        for spec in sorted(together, key=lambda spec: spec.rank):
+        for spec in sorted(of_lane, key=lambda spec: spec.rank):
             if spec.first:
                 fair_position = front - 1
             else:

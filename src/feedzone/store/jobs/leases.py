@@ -16,7 +16,7 @@ from ..schema.tables import jobs
 _columns = jobs.c
 
 ENOUGH = 200
-"""Jobs to count, at most. More of them need more calls than are ever compared (queue.MANY_WORKERS)."""
+"""The most jobs to count. More jobs need more calls than are ever compared (queue.MANY_WORKERS)."""
 
 # Frequent statements are built once: building one takes longer than running it.
 _PICK = (
@@ -30,12 +30,12 @@ _PICK = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_HOLD = (
+_LEASE = (
     update(jobs)
     .where(_columns.id.in_(bindparam("picked", expanding=True)))
     .values(
         state="running",
-        lease_owner=bindparam("holder"),
+        lease_owner=bindparam("owner"),
         lease_until=bindparam("until"),
         wait_reason=None,
         updated_at=bindparam("now"),
@@ -74,8 +74,8 @@ def lease(
 ) -> list[Job]:
     """Lease up to `limit` due jobs: the highest lane first, athletes in turns.
 
-    `most`: the calls that the jobs of a lane may need together. `idle`: lanes in which no job runs; there one
-    job that needs more calls than are left may begin. Rows that another process is leasing are skipped.
+    `most` says how many calls the jobs of a lane may need together. `idle` holds the lanes in which no job
+    runs; there one job that needs more calls than are left may begin. Skip rows that another process leases.
     """
     below = min((lane for lane, left in most.items() if left <= 0), default=ALL_LANES)
     picked = connection.execute(_PICK, {"now": now, "most": limit, "below": below}).all()
@@ -85,7 +85,7 @@ def lease(
         return []
     ids = [job.id for job in leased]
     until = now + timedelta(seconds=seconds)
-    connection.execute(_HOLD, {"picked": ids, "holder": owner, "until": until, "now": now})
+    connection.execute(_LEASE, {"picked": ids, "owner": owner, "until": until, "now": now})
     events.mark_processing(connection, ids)
     return leased
 
@@ -130,7 +130,7 @@ def _job(row: Row[Any], owner: str) -> Job:
 
 
 def renew(connection: Connection, owners: Sequence[str], until: datetime) -> int:
-    """Prolong the leases that these owners still have; returns how many."""
+    """Prolong the leases that these owners still have; return how many."""
     owned = and_(jobs.c.state == "running", jobs.c.lease_owner.in_(owners))
     return connection.execute(update(jobs).where(owned).values(lease_until=until)).rowcount
 
@@ -153,7 +153,7 @@ def _abandoned(connection: Connection, now: datetime, is_gone: IsGone | None) ->
 
 
 def any_abandoned(connection: Connection, now: datetime, is_gone: IsGone | None = None) -> bool:
-    """Whether `rescue` would find a job."""
+    """Return whether `rescue` would find a job."""
     expired, gone = _abandoned(connection, now, is_gone)
     return expired or bool(gone)
 
@@ -165,10 +165,10 @@ def rescue(connection: Connection, now: datetime, is_gone: IsGone | None = None)
     return _take_back(connection, or_(expired, _columns.lease_owner.in_(gone)) if gone else expired, now)
 
 
-def _take_back(connection: Connection, which: Any, now: datetime) -> int:
+def _take_back(connection: Connection, condition: Any, now: datetime) -> int:
     statement = (
         update(jobs)
-        .where(jobs.c.state == "running", which)
+        .where(jobs.c.state == "running", condition)
         .values(state="queued", lease_owner=None, lease_until=None, updated_at=now)
         .returning(jobs.c.id)
     )

@@ -58,7 +58,7 @@ _LIVE_JOBS: Select[Any] = select(
 
 
 def live(connection: Connection, keys: Iterable[str]) -> Sequence[Row[Any]]:
-    """The live jobs with these keys."""
+    """Return the live jobs with these keys."""
     return connection.execute(_LIVE_JOBS, {"keys": sorted(keys)}).all()
 
 
@@ -67,8 +67,8 @@ def enqueue(
 ) -> None:
     """Enqueue jobs. A live job of the same object gets a higher version, the newer hint and the higher lane.
 
-    With `unless_live` it stays as it is. One job is live per object and athlete: a forged event that names
-    another owner must not take the real owner's job away.
+    With `unless_live` the live job stays as it is. One job is live per object and athlete: a forged event
+    that names another owner must not take the real owner's job away.
     """
     newest: dict[tuple[str, str, int], JobSpec] = {}
     for spec in specs:
@@ -103,7 +103,7 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
         else_=old.debounce_until,
     )
     later = case((new.due_at < longest, new.due_at), else_=longest)
-    settling = and_(
+    debouncing = and_(
         new.debounce_until.is_not(None),
         old.due_at > new.updated_at,
         old.due_at < later,
@@ -121,8 +121,8 @@ def _upsert(dialect: str, *, unless_live: bool) -> Any:
             "hint_time": case((newer, new.hint_time), else_=old.hint_time),
             "priority": case((better, new.priority), else_=old.priority),
             "fair_position": case((better, new.fair_position), else_=old.fair_position),
-            "due_at": case((settling, later), (replaced, new.due_at), else_=old.due_at),
-            "wait_reason": case((settling, "debounce"), (replaced, new.wait_reason), else_=old.wait_reason),
+            "due_at": case((debouncing, later), (replaced, new.due_at), else_=old.due_at),
+            "wait_reason": case((debouncing, "debounce"), (replaced, new.wait_reason), else_=old.wait_reason),
             "debounce_until": case((running, new.debounce_until), else_=longest),
             "updated_at": new.updated_at,
         },
@@ -175,9 +175,9 @@ def _hint(kind: JobKind, hint: Hint) -> dict[str, Any]:
 
 
 def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
-    """Lock the live jobs with these keys; returns their lanes.
+    """Lock the live jobs with these keys; return their lanes.
 
-    Every transaction locks jobs before activities before athletes: two that differed would deadlock.
+    Every transaction locks jobs before activities before athletes. In different orders, two would deadlock.
     """
     return {row.key: Lane(row.priority) for row in connection.execute(_LOCK, {"keys": sorted(keys)})}
 
@@ -192,7 +192,7 @@ def finish(
     retry_delay: timedelta,
     apply: Apply,
 ) -> bool:
-    """End the run of a job and apply its effects. False, without any change: the lease was lost."""
+    """End the run of a job and apply its effects. Return False, and change nothing, if the lease was lost."""
     lease = {"job": job.id, "holder": job.lease_owner}
     current = connection.execute(_LEASED, lease).one_or_none()
     if current is None:
@@ -201,25 +201,25 @@ def finish(
     again = max(now, current.due_at) if overtaken else None
     apply(connection, is_last_attempt(job, outcome, max_attempts) and not overtaken)
     if connection.execute(_EXISTS, {"job": job.id}).first() is None:
-        return True  # its effects removed it: the athlete has left
+        return True  # the effects removed the job: the athlete has left
     match outcome:
         case Done(then=then):
             _complete(connection, job, outcome, again=again, now=now)
             if not overtaken:  # otherwise the next run decides about further jobs
                 enqueue(connection, then, now)
         case Continue(hint=hint, lane=lane):
-            going_on: dict[str, Any] = {"attempts": 0, "last_error": None}
+            fresh: dict[str, Any] = {"attempts": 0, "last_error": None}
             if not overtaken:
-                going_on |= _hint(job.kind, hint)
+                fresh |= _hint(job.kind, hint)
             if lane is not None:
-                going_on |= {"priority": int(lane), "fair_position": fairness.first(connection, lane)}
-            _requeue(connection, job, again or now, now, going_on)
+                fresh |= {"priority": int(lane), "fair_position": fairness.first(connection, lane)}
+            _requeue(connection, job, again or now, now, fresh)
             events.mark_pending(connection, [job.id])
         case Snooze(until=until, reason=reason, hint=hint, wait_reason=wait_reason):
             changes: dict[str, Any] = {"last_error": reason}
             if not overtaken:
                 changes["wait_reason"] = wait_reason
-            # A newer hint is not replaced by where the older run stopped.
+            # The place where an older run stopped must not replace a newer hint.
             if hint is not None and not overtaken:
                 changes |= _hint(job.kind, hint)
             _requeue(connection, job, again or until, now, changes)
@@ -235,15 +235,15 @@ def finish(
 
 
 def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
-    """Whether this outcome makes the job a dead letter."""
+    """Return whether this outcome makes the job a dead letter."""
     return isinstance(outcome, Discard) or (isinstance(outcome, Retry) and job.attempts + 1 >= max_attempts)
 
 
 def _complete(connection: Connection, job: Job, done: Done, *, again: datetime | None, now: datetime) -> None:
     """Delete the job, or run it again for newer events; complete its events and resolve dead letters."""
     if again is not None:
-        calm = {"attempts": 0, "last_error": None, "debounce_until": now + MAX_DEBOUNCE}
-        _requeue(connection, job, again, now, calm)
+        fresh = {"attempts": 0, "last_error": None, "debounce_until": now + MAX_DEBOUNCE}
+        _requeue(connection, job, again, now, fresh)
     else:
         connection.execute(_DELETE, {"job": job.id})
         attempts.forget(connection, job.id)
@@ -270,9 +270,9 @@ def _failed(
         "http_status": outcome.http_status,
     }
     if dead and not overtaken:
-        chance = dead_letters.merge_earlier(connection, job, outcome.kind, now)
+        auto_retry_at = dead_letters.merge_earlier(connection, job, outcome.kind, now)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
-        connection.execute(_CHANGE, {"job": job.id, "due_at": chance, **changes})
+        connection.execute(_CHANGE, {"job": job.id, "due_at": auto_retry_at, **changes})
     else:
         # Events that came during the run get all attempts.
         changes |= {"attempts": 0} if dead else {}

@@ -29,8 +29,8 @@ SOON = timedelta(seconds=5)
 low-priority jobs must not have used the calls up."""
 
 MANY_WORKERS = 16
-"""A worker ignores the calls that jobs of other workers may still make while this many times the calls of its
-own batch are left."""
+"""While this many times the calls of its own batch are left, a worker ignores the calls that jobs of other
+workers may still make."""
 
 
 class JobTable:
@@ -50,8 +50,8 @@ class JobTable:
         demand = await self._budget.demand()
 
         def body(connection: Connection) -> tuple[list[Job], dict[Lane, LaneLimit], int]:
-            found = self._budget.lane_limits(connection, demand, Lane, limit * MANY_WORKERS)
-            limits = dict(found.by_lane)
+            limited = self._budget.lane_limits(connection, demand, Lane, limit * MANY_WORKERS)
+            limits = dict(limited.by_lane)
             left = limits.pop(Lane.LIVE, None)
             running = leases.calls_to_come(connection) if limits else {}
             first = leases.calls_that_go_first(connection, now + SOON) if limits else {}
@@ -63,7 +63,7 @@ class JobTable:
             leased = leases.lease(
                 connection, limit=limit, owner=owner, now=now, seconds=seconds, most=most, idle=idle
             )
-            return leased, limits, found.day_quota
+            return leased, limits, limited.day_quota
 
         leased, limits, day_quota = await self._database.write(body, durable=False)
         self._budget.note_day_quota(day_quota)
@@ -76,7 +76,7 @@ class JobTable:
         return leased
 
     async def _postpone(self, lane: Lane, allowance: Allowance, now: datetime) -> None:
-        """Put off the due jobs of a lane until it may call again."""
+        """Defer the due jobs of a lane until it may call again."""
         # All at the same instant: with one instant per job, all workers would look at the queue each time. It
         # comes after the jobs that the limit stopped half way, and after higher lanes.
         until = allowance.until + timedelta(seconds=last_after_window_s(lane))
@@ -88,10 +88,10 @@ class JobTable:
     async def finish(self, job: Job, outcome: Outcome) -> bool:
         now = self._clock.now()
         delay = timedelta(seconds=retry_delay_s(job.attempts + 1, self._rng.random()))
-        last_words = outcome.if_last if isinstance(outcome, (Retry, Discard)) else ()
+        if_last = outcome.if_last if isinstance(outcome, (Retry, Discard)) else ()
 
         def apply(connection: Connection, last: bool) -> None:
-            effects.apply(connection, outcome.effects + (last_words if last else ()), now)
+            effects.apply(connection, outcome.effects + (if_last if last else ()), now)
 
         def body(connection: Connection) -> bool:
             return lifecycle.finish(
@@ -147,7 +147,7 @@ def worker_name() -> str:
 
 
 def process_is_gone(owner: str) -> bool:
-    """Whether the lease owner was a process of this machine that has ended."""
+    """Return whether the lease owner was a process of this machine that has ended."""
     host, _, rest = owner.partition(":")
     pid = rest.partition(":")[0]
     if host != socket.gethostname() or not pid.isdigit():

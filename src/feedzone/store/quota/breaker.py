@@ -32,7 +32,7 @@ IS_OPEN = or_(_columns.inactive_since.is_not(None), _columns.failing_since.is_no
 
 
 class Permission(NamedTuple):
-    """Whether a call may be sent: `paused` says why it must wait; `probe`: it is the probe."""
+    """Whether a call may be sent. `paused` says why it must wait; `probe` says that it is the probe."""
 
     paused: ApplicationPaused | None
     probe: bool
@@ -42,7 +42,7 @@ ALLOWED = Permission(None, probe=False)
 
 
 def _paused(row: Row[Any] | None) -> ApplicationPaused | None:
-    """Return why calls wait, and until when. None: the breaker is closed."""
+    """Return why calls wait, and until when; None if the breaker is closed."""
     if row is None or (row.inactive_since is None and row.failing_since is None):
         return None
     kind = StravaFails if row.inactive_since is None else ApplicationPaused
@@ -66,15 +66,15 @@ def ask(connection: Connection, now: datetime) -> Permission:
 
 
 def is_failing(connection: Connection) -> bool:
-    """Whether all calls wait because Strava fails."""
+    """Return whether all calls wait because Strava fails."""
     return isinstance(_paused(connection.execute(_STATE).first()), StravaFails)
 
 
 def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outcome:
     """Let a job that waits for the breaker run at once if the breaker has closed since it was refused.
 
-    The lock makes sure of it: either the process that closes the breaker sees this job, or this job sees that
-    the breaker is closed.
+    The lock prevents a job that waits in vain: either the process that closes the breaker sees this job, or
+    this job sees that the breaker is closed.
     """
     if not (isinstance(outcome, Snooze) and outcome.wait_reason == "breaker"):
         return outcome
@@ -100,7 +100,7 @@ class Breaker:
         return await self._open("inactive_since", PROBE_EVERY, reason)
 
     async def fail(self, reason: str) -> ApplicationPaused:
-        """Stop all calls: Strava fails at one after the other."""
+        """Stop all calls: one call after the other fails at Strava."""
         return await self._open("failing_since", TRY_EVERY, reason)
 
     async def _open(self, since: str, every: timedelta, reason: str) -> ApplicationPaused:
@@ -126,11 +126,11 @@ class Breaker:
     async def probe_soon(self) -> None:
         """Allow another probe soon: this one failed at Strava, which tells nothing about the application."""
         soon = self._clock.now() + TRY_EVERY
-        asked = update(application_state).where(_columns.probe_at > soon)
-        await self._database.write(lambda c: c.execute(asked.values(probe_at=soon)))
+        later = update(application_state).where(_columns.probe_at > soon)
+        await self._database.write(lambda c: c.execute(later.values(probe_at=soon)))
 
     async def close(self) -> bool:
-        """Close the breaker after a successful probe. False: it was closed already."""
+        """Close the breaker after a successful probe. Return False if it was closed already."""
         now = self._clock.now()
 
         def body(connection: Connection) -> bool:

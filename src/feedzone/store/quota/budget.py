@@ -39,19 +39,19 @@ SURPRISE = 200
 go one by one while fewer are left: then Strava refuses one at most, and none after it."""
 
 OTHERS_FROM = 5
-"""Calls a day that are not ours, from which on others use the application, too. Fewer may be our own,
-counted in a window that was just ending."""
+"""From this number of calls a day that are not ours, we assume that others use the application, too. Fewer
+may be our own, counted in a window that was just ending."""
 
 LEARNED_FOR = timedelta(minutes=30)
 """How long the learned demand is used: the call log of a week is not read for every call."""
 
 _MORE = update(api_budget).values(
     used=api_budget.c.used + bindparam("calls"),
-    history=api_budget.c.history + bindparam("for_histories"),
+    history=api_budget.c.history + bindparam("for_backfills"),
     updated_at=bindparam("now"),
     alone_until=bindparam("until"),
 )
-_FEWER = case((api_budget.c.history > 0, api_budget.c.history - bindparam("for_histories")), else_=0)
+_FEWER = case((api_budget.c.history > 0, api_budget.c.history - bindparam("for_backfills")), else_=0)
 _ONE_LESS = (
     update(api_budget)
     .where(api_budget.c.starts_at == bindparam("since"), api_budget.c.used > 0)
@@ -103,12 +103,12 @@ class BudgetTable:
         self._database = database
         self._clock = clock
         self._learned: TimedCache[_Learned] = TimedCache(LEARNED_FOR)
-        self._asking: list[_Request] = []
+        self._requests: list[_Request] = []
         self._granting: asyncio.Task[None] | None = None
 
     async def reserve(self, lane: Lane) -> Reservation:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asking.append(_Request(lane, answered, self._clock.now()))
+        self._requests.append(_Request(lane, answered, self._clock.now()))
         if self._granting is None:
             self._granting = asyncio.create_task(self._grant(), name="reservations")
         answer = await answered
@@ -121,35 +121,36 @@ class BudgetTable:
     async def _grant(self) -> None:
         """Answer requests in groups, high lanes first: one group gathers while another one commits."""
         try:
-            while self._asking:
-                asking, self._asking = self._asking, []
-                group = sorted((one for one in asking if not one.answered.done()), key=lambda one: one.lane)
+            while self._requests:
+                requests, self._requests = self._requests, []
+                unanswered = (request for request in requests if not request.answered.done())
+                group = sorted(unanswered, key=lambda request: request.lane)
                 if waiting := await self._answer(group):
                     # A call that goes alone is under way.
-                    self._asking = waiting + self._asking
+                    self._requests = waiting + self._requests
                     await self._clock.sleep(ASK_AGAIN_S)
         finally:
             self._granting = None
 
     async def _answer(self, group: Sequence[_Request]) -> list[_Request]:
-        """Answer a group of requests; returns those that must wait."""
-        now, asked = self._clock.now(), [one.lane for one in group]
+        """Answer a group of requests; return those that must wait."""
+        now, requested = self._clock.now(), [request.lane for request in group]
         try:
             demand = await self.demand()
             answers = await self._database.write(
-                lambda c: _reserve(c, asked, demand, now, self._clock.to_machine_time(now)), durable=False
+                lambda c: _reserve(c, requested, demand, now, self._clock.to_machine_time(now)), durable=False
             )
         except Exception as problem:
-            for one in group:
-                if not one.answered.done():
-                    one.answered.set_exception(problem)
+            for request in group:
+                if not request.answered.done():
+                    request.answered.set_exception(problem)
             return []
         waiting = []
-        for one, answer in zip(group, answers, strict=True):
-            if answer is None and now - one.since < PATIENCE:
-                waiting.append(one)
-            elif not one.answered.done():
-                one.answered.set_result(
+        for request, answer in zip(group, answers, strict=True):
+            if answer is None and now - request.since < PATIENCE:
+                waiting.append(request)
+            elif not request.answered.done():
+                request.answered.set_result(
                     answer or Allowance(0, "read_15min", now + timedelta(seconds=ALONE_S))
                 )
             elif isinstance(answer, Reservation):
@@ -162,7 +163,9 @@ class BudgetTable:
         def body(connection: Connection) -> None:
             windows.locked(connection, now)
             for start in {window_start(name, now) for name in WINDOWS}:
-                connection.execute(_ONE_LESS, {"since": start, "for_histories": int(reservation.for_history)})
+                connection.execute(
+                    _ONE_LESS, {"since": start, "for_backfills": int(reservation.for_backfill)}
+                )
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
 
@@ -173,10 +176,10 @@ class BudgetTable:
         usage = windows.still_true(usage, at or now, now)
 
         def body(connection: Connection) -> int:
-            theirs = windows.observe(connection, usage, now)
+            other_calls = windows.observe(connection, usage, now)
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
-            return theirs
+            return other_calls
 
         # Where only we use the application, Strava counts as we do, and nothing needs to be written.
         if reservation.alone or await self._database.read(
@@ -186,14 +189,14 @@ class BudgetTable:
         return 0
 
     async def latch(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> datetime:
-        now, said_at = self._clock.now(), at or self._clock.now()
+        now, answered_at = self._clock.now(), at or self._clock.now()
 
         def body(connection: Connection) -> datetime:
-            windows.observe(connection, windows.still_true(usage, said_at, now), now)
-            held = windows.current(connection, now, lock=True)
-            full = [window for window in held.values() if window.used >= window.quota]
+            windows.observe(connection, windows.still_true(usage, answered_at, now), now)
+            current = windows.current(connection, now, lock=True).values()
+            full = [window for window in current if window.used >= window.quota]
             # Without headers, assume that the short windows are spent: a spent day reports itself.
-            short = [window for window in held.values() if not window.is_day and window.holds(said_at)]
+            short = [window for window in current if not window.is_day and window.holds(answered_at)]
             spent = full or short
             for window in spent:
                 connection.execute(_LATCH, {"name": window.name, "until": window.ends_at})
@@ -207,9 +210,9 @@ class BudgetTable:
     async def windows(self) -> list[Window]:
         """Return the four windows as they are now, by our own clock."""
         now = self._clock.now()
-        held = await self._database.read(lambda c: windows.current(c, now, lock=False))
-        self.note_day_quota(held["read_day"].quota)
-        return [_by_our_clock(window, self._clock) for window in held.values()]
+        current = await self._database.read(lambda c: windows.current(c, now, lock=False))
+        self.note_day_quota(current["read_day"].quota)
+        return [_by_our_clock(window, self._clock) for window in current.values()]
 
     async def demand(self) -> Demand:
         """Return the expected calls, learned from the call log of the last days."""
@@ -242,9 +245,9 @@ class BudgetTable:
         }
         return LaneLimits(limits, day_quota)
 
-    def _allowance(self, held: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
-        found = lanes.allowance(held, demand, lane, now)
-        return Allowance(found.calls, found.window, self._clock.to_machine_time(found.until))
+    def _allowance(self, every: Sequence[Window], demand: Demand, lane: Lane, now: datetime) -> Allowance:
+        allowance = lanes.allowance(every, demand, lane, now)
+        return msgspec.structs.replace(allowance, until=self._clock.to_machine_time(allowance.until))
 
 
 def _by_our_clock(window: Window, clock: StravaClock) -> Window:
@@ -253,24 +256,25 @@ def _by_our_clock(window: Window, clock: StravaClock) -> Window:
 
 
 def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Learned:
-    """Learn the demand from the call log. `known`: the demand learned before."""
+    """Learn the demand from the call log. `known` is the demand learned before."""
     seen = call_log.counted(connection, now)
     quota = windows.current(connection, now, lock=False)["read_day"].quota
-    since = cost.histories_since(connection)
+    since = cost.oldest_backfill_since(connection)
     at_midnight = (
         known.demand.at_midnight if known and known.day_quota == quota and known.demand.is_of(now) else None
     )
     return _Learned(
-        quota, learn(seen.rows, seen.since, now, quota, histories_since=since, at_midnight=at_midnight)
+        quota, learn(seen.rows, seen.since, now, quota, oldest_backfill_since=since, at_midnight=at_midnight)
     )
 
 
 def _reserve(
-    connection: Connection, asked: Sequence[Lane], demand: Demand, now: datetime, machine_now: datetime
+    connection: Connection, requested: Sequence[Lane], demand: Demand, now: datetime, machine_now: datetime
 ) -> list[Answer | None]:
-    """Return an answer for each requested lane, high lanes first. None: wait for a call that goes alone.
+    """Return an answer for each requested lane; None where a request must wait for a call that goes alone.
 
-    Windows follow Strava's clock (`now`), the circuit breaker and the jobs that wait for it our own (`ours`).
+    Windows follow Strava's clock (`now`); the breaker and the jobs that wait for it follow our own
+    (`machine_now`).
     """
     rows = windows.locked(connection, now)
 
@@ -278,33 +282,34 @@ def _reserve(
         paused = rows["read_15min"].paused_since is not None
         return breaker.ask(connection, machine_now) if paused else breaker.ALLOWED
 
-    held = windows.of(rows, now)
-    shared = held["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
+    current = windows.of(rows, now)
+    shared = current["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
     until = rows["read_15min"].alone_until
     # The call that goes alone may have read the clock after us. A later instant means a clock set back.
     busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
     answers: list[Answer | None] = []
-    for lane in asked:
-        leave = _leave(rows, held, lane, demand, now, permission, busy=busy, shared=shared)
-        answers.append(leave)
-        if isinstance(leave, Reservation):
-            held = {name: w.after(1, for_history=leave.for_history) for name, w in held.items()}
-            busy = busy or leave.alone
-    if given := [answer for answer in answers if isinstance(answer, Reservation)]:
-        alone = {"until": now + timedelta(seconds=ALONE_S) if any(leave.alone for leave in given) else until}
-        if any(rows[name].starts_at != window.starts_at for name, window in held.items()):
-            windows.write(connection, held.values(), now)
+    for lane in requested:
+        answer = _answer_for(lane, rows, current, demand, now, permission, busy=busy, shared=shared)
+        answers.append(answer)
+        if isinstance(answer, Reservation):
+            current = {name: w.after(1, for_backfill=answer.for_backfill) for name, w in current.items()}
+            busy = busy or answer.alone
+    if reserved := [answer for answer in answers if isinstance(answer, Reservation)]:
+        alone_until = now + timedelta(seconds=ALONE_S) if any(call.alone for call in reserved) else until
+        alone = {"until": alone_until}
+        if any(rows[name].starts_at != window.starts_at for name, window in current.items()):
+            windows.write(connection, current.values(), now)
             connection.execute(_ALONE, alone)
         else:
-            counts = {"calls": len(given), "for_histories": sum(leave.for_history for leave in given)}
+            counts = {"calls": len(reserved), "for_backfills": sum(call.for_backfill for call in reserved)}
             connection.execute(_MORE, {**counts, "now": now, **alone})
     return answers
 
 
-def _leave(
-    rows: Mapping[str, Any],
-    held: Mapping[WindowName, Window],
+def _answer_for(
     lane: Lane,
+    rows: Mapping[str, Any],
+    current: Mapping[WindowName, Window],
     demand: Demand,
     now: datetime,
     ask: Callable[[], breaker.Permission],
@@ -312,7 +317,7 @@ def _leave(
     busy: bool,
     shared: bool,
 ) -> Answer | None:
-    every = list(held.values())
+    every = list(current.values())
     if lanes.min_calls_left(every, demand, now) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
         return lanes.allowance(every, demand, lane, now)
     if busy:
@@ -320,23 +325,26 @@ def _leave(
     permission = ask()
     if permission.paused is not None:
         return permission.paused
-    return Reservation(permission.probe, _goes_alone(rows, held, now, shared=shared), lane is Lane.BACKFILL)
+    return Reservation(
+        permission.probe, _goes_alone(rows, current, now, shared=shared), lane is Lane.BACKFILL
+    )
 
 
 def _goes_alone(
-    rows: Mapping[str, Any], held: Mapping[WindowName, Window], now: datetime, *, shared: bool
+    rows: Mapping[str, Any], current: Mapping[WindowName, Window], now: datetime, *, shared: bool
 ) -> bool:
-    """Whether the answer of this call must tell us Strava's count before other calls follow.
+    """Return whether the answer of this call must tell us Strava's count before other calls follow.
 
-    True for the first call of a window: the window may not have begun at Strava, or the limit is new. Where
-    others use the application: after a silence, and when they could spend the calls left at once.
+    That is so for the first call of a window: the window may not have begun at Strava, or the limit is new.
+    Where others use the application, it is so after a silence, and when they could spend the calls left at
+    once.
     """
     quarter = rows["read_15min"]
     if quarter.alone_until is not None:
         return True  # the call that went alone was never answered
-    if quarter.starts_at != held["read_15min"].starts_at or held["read_15min"].used == 0:
+    if quarter.starts_at != current["read_15min"].starts_at or current["read_15min"].used == 0:
         return True
     if not shared:
         return False
-    close = any(window.quota - window.used <= SURPRISE for window in held.values())
+    close = any(window.quota - window.used <= SURPRISE for window in current.values())
     return close or now - quarter.updated_at >= SILENCE

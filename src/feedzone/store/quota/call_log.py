@@ -73,7 +73,7 @@ class CallLog:
         await self._noted.wait()
 
     async def flush(self) -> int:
-        """Write the noted calls; returns how many."""
+        """Write the noted calls; return how many."""
         async with self._flushing:
             batch = dict(self._noted_calls)
             if not batch:
@@ -87,38 +87,39 @@ class CallLog:
 
 
 def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
-    # Athletes who have left since the call stay gone; a departure that comes now waits for this transaction.
-    known = athletes.statuses(connection, {call.athlete_id for call in batch.values() if call.athlete_id})
-    here = {athlete_id for athlete_id, status in known.items() if status != "deauthorized"}
-    rows = [_row(name, call, known=call.athlete_id in here) for name, call in batch.items()]
+    # Do not name athletes again that have left since the call. A purge that begins now waits for this
+    # transaction.
+    statuses = athletes.statuses(connection, {call.athlete_id for call in batch.values() if call.athlete_id})
+    connected = {athlete_id for athlete_id, status in statuses.items() if status != "deauthorized"}
+    rows = [_row(name, call, named=call.athlete_id in connected) for name, call in batch.items()]
     # A cancelled flush may have been written; then these rows are there already.
     connection.execute(_insert_new(connection.dialect.name), rows)
 
 
-def _row(name: str, call: ApiCall, *, known: bool) -> dict[str, Any]:
-    """Return the row of a call. Only athletes who are connected are named, and their activities."""
+def _row(name: str, call: ApiCall, *, named: bool) -> dict[str, Any]:
+    """Return the row of a call. It names the athlete and the activity only if the athlete is connected."""
     return {
         "id": name,
         "sent_at": call.sent_at,
         "lane": call.lane,
-        "athlete_id": call.athlete_id if known else None,
+        "athlete_id": call.athlete_id if named else None,
         "endpoint": call.endpoint,
         "status": call.status,
         "ms": call.ms,
         "usage": msgspec.json.encode(call.usage).decode() if call.usage else None,
         "counted": call.counted,
         "calls": call.calls,
-        "activity_id": call.activity_id if known else None,
+        "activity_id": call.activity_id if named else None,
     }
 
 
 def prune(connection: Connection, now: datetime) -> int:
-    """Remove calls older than MAX_AGE; returns how many."""
+    """Remove calls older than MAX_AGE; return how many."""
     return connection.execute(_OLD, {"before": now - MAX_AGE}).rowcount
 
 
 class Seen(NamedTuple):
-    """The calls of the last seven days, or of as many as there are, by lane and quarter of an hour."""
+    """The calls of at most the last seven days, by lane and quarter of an hour."""
 
     since: datetime | None
     rows: list[Counted]
@@ -132,7 +133,7 @@ def counted(connection: Connection, now: datetime) -> Seen:
 
 
 def mean_ms(connection: Connection, now: datetime) -> float | None:
-    """Return the mean duration of the last hour's calls. None: there were none."""
+    """Return the mean duration of the last hour's calls; None if there were none."""
     calls = call_log.c
     query = select(func.avg(calls.ms)).where(
         calls.sent_at >= now - timedelta(hours=1), calls.status.is_not(None)
@@ -144,13 +145,13 @@ def mean_ms(connection: Connection, now: datetime) -> float | None:
 def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
     """Count the calls since then by a column, or by the `hour` of the day; the largest count first."""
     calls = call_log.c
-    what = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
+    group = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
     count = func.sum(calls.calls)
     rows: Any = connection.execute(
-        select(what.label("what"), count.label("calls"))
+        select(group.label("what"), count.label("calls"))
         .where(calls.sent_at >= since, calls.counted)
-        .group_by(what)
-        .order_by(count.desc(), what)
+        .group_by(group)
+        .order_by(count.desc(), group)
         .limit(most)
     ).all()
     return list(rows)

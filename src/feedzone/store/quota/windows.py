@@ -43,7 +43,7 @@ def locked(connection: Connection, now: datetime) -> dict[str, Any]:
 
 
 def current(connection: Connection, now: datetime, *, lock: bool) -> dict[WindowName, Window]:
-    """Return the windows at `now`; the counts of earlier windows are over."""
+    """Return the windows at `now`, without the counts of windows that have ended."""
     if lock:
         return of(locked(connection, now), now)
     return of({row.window: row for row in connection.execute(_ROWS)}, now)
@@ -64,9 +64,9 @@ def of(rows: Mapping[str, Any], now: datetime) -> dict[WindowName, Window]:
 def _window(name: WindowName, row: Any, now: datetime, start: datetime, end: datetime) -> Window:
     if row is None:
         return Window(name, start, end, DEFAULT_LIMITS[name], 0)
-    used, others, history = (row.used, row.others, row.history) if row.starts_at == start else (0, 0, 0)
+    used, others, backfills = (row.used, row.others, row.history) if row.starts_at == start else (0, 0, 0)
     latched = row.latched_until is not None and row.latched_until > now
-    return Window(name, start, end, row.quota, used, latched, others, history)
+    return Window(name, start, end, row.quota, used, latched, others, backfills)
 
 
 def begin(connection: Connection, limits: Mapping[WindowName, int], now: datetime) -> None:
@@ -93,7 +93,7 @@ def write(connection: Connection, windows: Iterable[Window], now: datetime) -> N
             "quota": window.quota,
             "used": window.used,
             "others": window.others,
-            "history": window.history,
+            "history": window.backfill_calls,
             "updated_at": now,
         }
         for window in windows
@@ -108,29 +108,29 @@ def still_true(usage: Usage, at: datetime, now: datetime) -> Usage:
     }
 
 
-def corrections(held: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:
+def corrections(stored: Mapping[WindowName, Window], usage: Usage) -> dict[WindowName, Window]:
     """Return the windows for which Strava's count or limit differs from ours."""
-    found = {}
+    corrected = {}
     for name, reading in usage.items():
-        window = held[name]
+        window = stored[name]
         # The larger count is right: calls of ours may be under way, and others may use the application.
         used = window.used if reading.used is None else max(window.used, reading.used)
         others = window.others + used - window.used
         quota = reading.limit or window.quota
-        corrected = msgspec.structs.replace(window, quota=quota, used=used, others=others)
-        if corrected != window:
-            found[name] = corrected
-    return found
+        correction = msgspec.structs.replace(window, quota=quota, used=used, others=others)
+        if correction != window:
+            corrected[name] = correction
+    return corrected
 
 
 def observe(connection: Connection, usage: Usage, now: datetime) -> int:
-    """Write the corrections from an answer; returns how many calls of the day were not ours."""
-    held = current(connection, now, lock=True)
-    corrected = corrections(held, usage)
+    """Write the corrections from an answer; return how many calls of the day were not ours."""
+    stored = current(connection, now, lock=True)
+    corrected = corrections(stored, usage)
     if not corrected:
         return 0
     write(connection, corrected.values(), now)
-    if any(window.quota > held[name].quota for name, window in corrected.items()):
+    if any(window.quota > stored[name].quota for name, window in corrected.items()):
         deferral.resume_after_limit_raise(connection, now)
     day = corrected.get("read_day")
-    return day.others - held["read_day"].others if day is not None else 0
+    return day.others - stored["read_day"].others if day is not None else 0

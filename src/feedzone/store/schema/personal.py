@@ -14,7 +14,7 @@ from .tables import job_attempts, jobs, metadata, strava_activities
 
 KEPT_OF_ATHLETE: Mapping[str, str] = {
     "deletion_receipts": "the proof that the rest is gone",
-    "call_log": "the count of calls stays; whom they were for is erased (purge.purge)",
+    "call_log": "the count of calls stays, but no longer says for which athlete (purge.purge)",
 }
 
 KEPT_OF_ACTIVITY: Mapping[str, str] = {
@@ -26,9 +26,9 @@ _LOCKED_FIRST = (jobs, job_attempts, strava_activities)
 """Every transaction locks jobs before activities (lifecycle.lock)."""
 
 
-def _tables_with(column: str, kept: Mapping[str, str]) -> tuple[Table, ...]:
-    """Return the tables that have this column, but for those that are kept."""
-    tables = [table for table in metadata.sorted_tables if column in table.c and table.name not in kept]
+def _tables_with(column: str, exceptions: Mapping[str, str]) -> tuple[Table, ...]:
+    """Return the tables that have this column, except those whose rows are kept."""
+    tables = [table for table in metadata.sorted_tables if column in table.c and table.name not in exceptions]
     order = {table.name: place for place, table in enumerate(_LOCKED_FIRST)}
     return tuple(sorted(tables, key=lambda table: order.get(table.name, len(order))))
 

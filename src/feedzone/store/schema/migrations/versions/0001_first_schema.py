@@ -288,7 +288,7 @@ def upgrade() -> None:
             "wait_reason",
             sa.String(length=16),
             nullable=True,
-            comment="why due_at was put off; null: it was not",
+            comment="why due_at was moved later; null: it was not",
         ),
         sa.Column(
             "calls", sa.Integer(), server_default="1", nullable=False, comment="calls that the job will make"
@@ -299,7 +299,7 @@ def upgrade() -> None:
             "debounce_until",
             types.Instant(),
             nullable=True,
-            comment="more updates put due_at off up to then; null: they do not",
+            comment="more updates move due_at later, but not beyond this; null: they do not",
         ),
         sa.Column(
             "discarded_at", types.Instant(), nullable=True, comment="when a person discarded the dead letter"

@@ -1,4 +1,4 @@
-"""What is asked for while a history is being listed is added to it; who was away loses nothing by it."""
+"""Requests during a backfill extend it, and no activity is missed after an absence."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from feedzone.store.schema.tables import jobs, strava_athletes
 DAY = timedelta(days=1)
 
 
-class Desk:
-    """Strava's side of a consent, and nobody who waits to be woken."""
+class FakeStrava:
+    """Strava's side of a consent, and a wakeup that wakes nobody."""
 
     async def exchange(self, code: str) -> tuple[Any, AthleteProfile]:
         return None, AthleteProfile(OWNER, "ada", "Ada", "Lovelace")
 
-    def save_exchanged(self, *_given: object) -> None: ...
+    def save_exchanged(self, *_arguments: object) -> None: ...
 
     def notify(self) -> None: ...
 
@@ -36,13 +36,13 @@ class Desk:
         return False
 
 
-def people(store: Store) -> AthleteService:
-    desk: Any = Desk()
-    return AthleteService(store.database, store.clock, desk, desk, desk, "", 30)
+def service(store: Store) -> AthleteService:
+    strava: Any = FakeStrava()
+    return AthleteService(store.database, store.clock, strava, strava, strava, "", 30)
 
 
 async def connect(store: Store) -> None:
-    await people(store).connect("code", "read,activity:read")
+    await service(store).connect("code", "read,activity:read")
 
 
 async def listing(store: Store) -> Any:
@@ -51,8 +51,8 @@ async def listing(store: Store) -> Any:
 
 
 async def hint_of(store: Store) -> BackfillHint:
-    found = await store.read(lambda c: deferral.live(c, "backfill_athlete", [f"athlete:{OWNER}"]))
-    hint = found[OWNER].hint
+    live_jobs = await store.read(lambda c: deferral.live(c, "backfill_athlete", [f"athlete:{OWNER}"]))
+    hint = live_jobs[OWNER].hint
     assert isinstance(hint, BackfillHint)
     return hint
 
@@ -66,110 +66,110 @@ def epoch(at: datetime) -> int:
 
 
 async def page(store: Store, *ids: int) -> BackfillHint:
-    """One more page of the list is stored; returns where it goes on."""
-    job = next(one for one in await store.lease() if one.kind == "backfill_athlete")
+    """Store one more page of the list; return the hint for the rest."""
+    job = next(job for job in await store.lease() if job.kind == "backfill_athlete")
     rest = BackfillHint(job.hint.before, job.hint.after, job.hint.page + 1)
     stored = StorePage(OWNER, tuple(summary(number) for number in ids), ())
     assert await store.queue.finish(job, Continue((stored,), rest, Lane.BACKFILL))
     return rest
 
 
-# While a history is being listed (pains 40 and 46)
+# During a backfill
 
 
 @pytest.mark.parametrize("again", ["days", "connect"])
-async def test_less_that_is_asked_for_meanwhile_lets_a_longer_history_go_on_where_it_is(store, clock, again):
+async def test_a_request_for_fewer_days_does_not_disturb_a_longer_backfill(store, clock, again):
     """`sync --all`, and then `sync --days 1`, or the athlete connects again."""
-    await people(store).sync(OWNER, everything=True)
+    await service(store).sync(OWNER, everything=True)
     rest = await page(store, 1, 2)
     clock.advance(minutes=5)
-    await (people(store).sync(OWNER, days=1) if again == "days" else connect(store))
-    found, row = await listing(store), await athlete(store)
-    assert (found.hint, found.lane) == (rest, Lane.INTERACTIVE)
+    await (service(store).sync(OWNER, days=1) if again == "days" else connect(store))
+    current, row = await listing(store), await athlete(store)
+    assert (current.hint, current.lane) == (rest, Lane.INTERACTIVE)
     assert (row.initial_sync_after, row.initial_sync_cursor, row.initial_sync_found) == (None, 1, 2)
 
 
-async def test_more_that_is_asked_for_meanwhile_is_listed_from_the_first_page(store, clock):
-    await people(store).sync(OWNER)
+async def test_a_request_for_more_days_restarts_the_backfill_at_the_first_page(store, clock):
+    await service(store).sync(OWNER)
     await page(store, 1, 2)
     clock.advance(minutes=5)
-    await people(store).sync(OWNER, days=90)
+    await service(store).sync(OWNER, days=90)
     after = clock.now() - 90 * DAY
     assert await hint_of(store) == BackfillHint(epoch(clock.now() + LIST_AHEAD), epoch(after))
     row = await athlete(store)
     assert (row.initial_sync_after, row.initial_sync_cursor, row.initial_sync_found) == (after, 0, 0)
-    await people(store).sync(OWNER, everything=True)
+    await service(store).sync(OWNER, everything=True)
     assert (await hint_of(store)).after is None
     assert (await athlete(store)).initial_sync_after is None
 
 
-async def test_a_history_that_waited_for_days_is_listed_up_to_now(store, clock):
-    """Its window ended when it began: what is newer would be in no page of it."""
-    await people(store).sync(OWNER, everything=True)
+async def test_a_backfill_that_waited_for_days_lists_up_to_now(store, clock):
+    """Its window ended when it began: newer activities would be in no page of it."""
+    await service(store).sync(OWNER, everything=True)
     await page(store, 1)
     clock.advance(days=3)
-    await people(store).sync(OWNER, days=1)
+    await service(store).sync(OWNER, days=1)
     assert await hint_of(store) == BackfillHint(epoch(clock.now() + LIST_AHEAD), None)
     assert (await athlete(store)).initial_sync_cursor == 0
 
 
-async def test_a_page_that_is_being_asked_for_is_not_asked_for_twice(store):
-    await people(store).sync(OWNER, everything=True)
+async def test_a_request_during_a_page_does_not_list_the_page_twice(store):
+    await service(store).sync(OWNER, everything=True)
     job = await store.lease_one()
-    await people(store).sync(OWNER, days=1)
+    await service(store).sync(OWNER, days=1)
     rest = BackfillHint(job.hint.before, page=2)
     await store.queue.finish(job, Continue((StorePage(OWNER, (summary(1),), ()),), rest, Lane.BACKFILL))
     assert await hint_of(store) == rest
     assert (await athlete(store)).initial_sync_found == 1
 
 
-async def test_more_that_is_asked_for_while_a_page_is_read_is_not_forgotten_when_it_is_there(store, clock):
-    await people(store).sync(OWNER)
+async def test_a_request_for_more_days_during_a_page_survives_the_end_of_the_page(store, clock):
+    await service(store).sync(OWNER)
     job = await store.lease_one()
-    await people(store).sync(OWNER, everything=True)
+    await service(store).sync(OWNER, everything=True)
     rest = BackfillHint(job.hint.before, job.hint.after, page=2)
     await store.queue.finish(job, Continue((StorePage(OWNER, (summary(1),), ()),), rest, Lane.BACKFILL))
     assert await hint_of(store) == BackfillHint(epoch(clock.now() + LIST_AHEAD), None)
 
 
-async def test_a_history_that_was_given_up_for_want_of_access_goes_on_when_the_athlete_is_back(store):
-    await people(store).sync(OWNER, everything=True)
+async def test_a_backfill_that_lost_access_continues_when_the_athlete_reconnects(store):
+    await service(store).sync(OWNER, everything=True)
     rest = await page(store, 1)
-    job = next(one for one in await store.lease() if one.kind == "backfill_athlete")
+    job = next(job for job in await store.lease() if job.kind == "backfill_athlete")
     await store.queue.finish(job, Discard("connect again", kind="token_rejected"))
     await connect(store)
     assert await hint_of(store) == rest
 
 
-async def test_each_athlete_has_a_history_of_their_own(store):
-    await people(store).sync(OWNER, everything=True)
-    await people(store).sync(OTHER, days=1)
+async def test_each_athlete_has_a_separate_backfill(store):
+    await service(store).sync(OWNER, everything=True)
+    await service(store).sync(OTHER, days=1)
     hints = {job.athlete_id: job.hint.after is None for job in await store.lease()}
     assert hints == {OWNER: True, OTHER: False}
 
 
-async def test_what_was_listed_once_is_not_forgotten_when_less_is_asked_for_later(store, clock):
-    """It is compared for good (pain 52)."""
-    await people(store).sync(OWNER, everything=True)
+async def test_a_shorter_backfill_later_does_not_shrink_the_synced_window(store, clock):
+    """Reconciliations cover it for good."""
+    await service(store).sync(OWNER, everything=True)
     await store.run(Done((FinishListing(OWNER),)))
-    await people(store).sync(OWNER, days=1)
+    await service(store).sync(OWNER, days=1)
     assert (await hint_of(store)).after == epoch(clock.now() - DAY)
     assert (await athlete(store)).initial_sync_after is None
 
 
-async def test_who_comes_back_after_leaving_begins_anew(store, clock):
-    await people(store).sync(OWNER, everything=True)
+async def test_an_athlete_who_left_and_reconnects_gets_a_new_backfill(store, clock):
+    await service(store).sync(OWNER, everything=True)
     await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
     await connect(store)
     assert (await hint_of(store)).after == epoch(clock.now() - 30 * DAY)
     assert (await athlete(store)).initial_sync_after == clock.now() - 30 * DAY
 
 
-# Who was away (pains 14 and 40)
+# After an absence
 
 
 @pytest.mark.parametrize("status", ["active", "needs_reauth"])
-async def test_who_comes_back_gets_what_began_since_the_last_comparison(store, clock, status):
+async def test_after_an_absence_the_backfill_begins_at_the_last_reconciliation(store, clock, status):
     await connect(store)
     await store.run(Done((FinishListing(OWNER),)))
     await store.apply(StoreReconciliation(OWNER, True, (), ()), MarkAthlete(OWNER, status, "401"))
@@ -179,7 +179,7 @@ async def test_who_comes_back_gets_what_began_since_the_last_comparison(store, c
     assert (await hint_of(store)).after == epoch(seen - DAY)
 
 
-async def test_who_was_never_compared_gets_what_began_since_the_first_sync(store, clock):
+async def test_after_an_absence_without_a_reconciliation_the_backfill_begins_at_the_last_one(store, clock):
     await connect(store)
     await store.run(Done((FinishListing(OWNER),)))
     seen = clock.now()
@@ -188,7 +188,7 @@ async def test_who_was_never_compared_gets_what_began_since_the_first_sync(store
     assert (await hint_of(store)).after == epoch(seen - DAY)
 
 
-async def test_who_was_away_for_less_or_is_new_gets_the_usual_days(store, clock):
+async def test_a_new_athlete_and_one_after_a_short_absence_get_the_usual_days(store, clock):
     await connect(store)
     assert (await hint_of(store)).after == epoch(clock.now() - 30 * DAY)
     await store.run(Done((FinishListing(OWNER),)))
@@ -197,24 +197,24 @@ async def test_who_was_away_for_less_or_is_new_gets_the_usual_days(store, clock)
     assert (await hint_of(store)).after == epoch(clock.now() - 30 * DAY)
 
 
-# A comparison that somebody asks for (pain 52)
+# Requested reconciliations
 
 
-async def asked(store: Store) -> ReconcileHint:
-    await ReconciliationService(store.database, store.clock, Desk(), 30).verify(OWNER)
+async def reconciliation_hint(store: Store) -> ReconcileHint:
+    await ReconciliationService(store.database, store.clock, FakeStrava(), 30).reconcile(OWNER)
     (job,) = [job for job in await store.lease() if job.kind == "reconcile_athlete"]
     return job.hint
 
 
 @pytest.mark.parametrize(("everything", "days"), [(True, None), (False, 90), (False, 30)])
-async def test_what_is_compared_on_demand_is_all_that_was_synced(store, clock, everything, days):
-    await people(store).sync(OWNER, days=days, everything=everything)
+async def test_a_requested_reconciliation_covers_the_complete_synced_window(store, clock, everything, days):
+    await service(store).sync(OWNER, days=days, everything=everything)
     since = 0 if everything else epoch(clock.now() - days * DAY)
     await store.run(Done((FinishListing(OWNER),)))
     clock.advance(days=1)
-    assert await asked(store) == ReconcileHint(days=30, since=since)
+    assert await reconciliation_hint(store) == ReconcileHint(days=30, since=since)
 
 
-async def test_before_the_first_sync_is_listed_the_usual_days_are_compared(store):
-    await people(store).sync(OWNER, everything=True)
-    assert await asked(store) == ReconcileHint(days=30)
+async def test_a_requested_reconciliation_before_the_end_of_a_backfill_covers_the_usual_days(store):
+    await service(store).sync(OWNER, everything=True)
+    assert await reconciliation_hint(store) == ReconcileHint(days=30)
