@@ -14,26 +14,40 @@ from feedzone.errors import QuotaSpent
 from feedzone.store.quota.budget import BudgetTable
 
 
-async def under_way(budget, lane=Lane.LIVE):
-    """Return a reservation without an answer yet; False if it must wait for the answer to another call."""
-    asking = asyncio.create_task(budget.reserve(lane))
-    done, _ = await asyncio.wait([asking], timeout=0.4)
-    if not done:
-        asking.cancel()
-        return False
-    return asking.result()
-
-
 class StandingClock:
     """A clock whose sleepers wait until the test moves it."""
 
     def __init__(self, clock):
         self.now, self.advance = clock.now, clock.advance
+        self._sleepers = []
 
     async def sleep(self, seconds):
         until = self.now() + timedelta(seconds=seconds)
+        self._sleepers.append(until)
         while self.now() < until:
             await asyncio.sleep(0.001)
+        self._sleepers.remove(until)
+
+    @property
+    def has_sleeper(self):
+        return any(until > self.now() for until in self._sleepers)
+
+
+async def settled(budget, *requests):
+    """Wait until the requests are answered, or cannot be before the clock moves."""
+    while not all(request.done() for request in requests) and not budget._clock.machine.has_sleeper:
+        await asyncio.sleep(0.001)
+
+
+async def under_way(budget, lane=Lane.LIVE):
+    """Return a reservation without an answer yet; False if it must wait for the answer to another call."""
+    asking = asyncio.create_task(budget.reserve(lane))
+    await asyncio.sleep(0)
+    await settled(budget, asking)
+    if not asking.done():
+        asking.cancel()
+        return False
+    return asking.result()
 
 
 @pytest.fixture
@@ -59,7 +73,7 @@ async def test_a_refused_first_call_closes_the_window_for_the_waiting_ones(stand
     budget, clock = standing
     first = await budget.reserve(Lane.LIVE)
     waiting = [asyncio.create_task(budget.reserve(Lane.LIVE)) for _ in range(5)]
-    await asyncio.sleep(0.05)
+    await settled(budget, *waiting)
     await budget.latch(first, {})
     clock.advance(seconds=0.2)
     answers = await asyncio.gather(*waiting, return_exceptions=True)
@@ -107,11 +121,12 @@ async def test_calls_that_wait_for_an_answer_follow_by_lane_and_not_by_arrival(s
         await budget.answered(reservation, usage(read_15min=(100, 50), read_day=(1000, 50)))
 
     asking = [asyncio.create_task(ask(lane)) for lane in (Lane.BACKFILL, Lane.RECHECK, Lane.LIVE)]
-    await asyncio.sleep(0.05)
+    await settled(budget, *asking)
     await budget.answered(first, usage(read_15min=(100, 50), read_day=(1000, 50)))
     while not all(task.done() for task in asking):
+        await settled(budget, *asking)
         clock.advance(seconds=0.1)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.002)
     assert order == [Lane.LIVE, Lane.RECHECK, Lane.BACKFILL]
 
 
@@ -156,15 +171,16 @@ async def test_a_call_that_has_waited_long_for_others_comes_back_later(standing)
     asking = asyncio.create_task(budget.reserve(Lane.BACKFILL))
     first, began = await asking, clock.now()
     waiting = asyncio.create_task(budget.reserve(Lane.BACKFILL))
+    await settled(budget, waiting)
     for _ in range(8):
-        # Others of its process go first, and each answer takes its time.
+        # Other calls of the process go first, and each answer takes its time.
         better = asyncio.create_task(budget.reserve(Lane.LIVE))
         await budget.answered(first, usage(read_15min=(100, 50), read_day=(1000, 50)))
-        await asyncio.sleep(0.02)
         clock.advance(seconds=0.1)
         first = await better
+        await settled(budget, waiting)
         clock.advance(seconds=4)
-        await asyncio.sleep(0.02)
+        await settled(budget, waiting)
     with pytest.raises(QuotaSpent) as spent:
         await waiting
     assert timedelta(seconds=30) < spent.value.until - began < timedelta(seconds=40)
