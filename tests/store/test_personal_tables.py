@@ -13,9 +13,9 @@ from feedzone.store.schema.personal import (
     ATHLETE_TABLES,
     KEPT_OF_ACTIVITY,
     KEPT_OF_ATHLETE,
+    LABELS,
 )
 from feedzone.store.schema.tables import metadata
-from feedzone.web.rendering.filters import TABLES
 
 OWNED_BY_OTHER_COLUMNS = {
     "strava_athletes": "purge._blank keeps the bare id",
@@ -75,7 +75,7 @@ def test_every_table_about_activities_is_emptied_by_a_deletion_or_says_why_not()
 
 
 def test_a_receipt_has_words_for_every_table_that_it_counts():
-    assert {table.name for table in ATHLETE_TABLES} <= set(TABLES)
+    assert {table.name for table in ATHLETE_TABLES} <= set(LABELS)
 
 
 @pytest.fixture
