@@ -226,5 +226,5 @@ def register(environment: Environment) -> None:
         number=lambda value: f"{value:,}",
     )
     environment.globals.update(
-        count=count, causes=CAUSES, windows=WINDOWS, lanes=LANES, tables=LABELS, states=STATES
+        count=count, causes=CAUSES, windows=WINDOWS, lanes=LANES, kinds=KINDS, tables=LABELS, states=STATES
     )
