@@ -17,7 +17,7 @@ import structlog
 
 from . import __version__
 from .clock import StravaClock, SystemClock
-from .domain.job_kinds import JobKind
+from .domain.job_kinds import JobKind, enabled_kinds
 from .domain.quota.windows import limits_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox
@@ -119,7 +119,7 @@ def build(
         encode_streams=stream_codec.encode,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
-        fetch_photos=settings.fetch_photos,
+        enabled=enabled_kinds(settings),
     )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(

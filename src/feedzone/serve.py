@@ -9,6 +9,7 @@ import secrets
 import structlog
 
 from .app import App, build, keep_what_is_loaded, stop_signals, working
+from .domain.job_kinds import enabled_kinds
 from .ingest.webhook import Webhook, WebhookOptions
 from .settings import Settings
 from .web.app import create_litestar, end_streams
@@ -45,7 +46,7 @@ def front_door(app: App) -> FrontDoor:
         tiles=settings.map_tile_url,
         tiles_by=settings.map_tile_attribution,
         retention_days=settings.retention_days,
-        fetch_photos=settings.fetch_photos,
+        enabled_kinds=enabled_kinds(settings),
     )
     parts = WebParts(
         options,

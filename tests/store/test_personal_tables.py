@@ -7,23 +7,24 @@ from store_makers import ACTIVITY, OWNER, detail, fetched, streams
 
 from feedzone.domain.effect import AskForPhotos, StorePhotos, Tombstone
 from feedzone.domain.job import Lane
+from feedzone.store.reads.export import JSON_LISTS
 from feedzone.store.retention import PRUNED_BY
 from feedzone.store.schema.personal import (
     ACTIVITY_TABLES,
     ATHLETE_TABLES,
     KEPT_OF_ACTIVITY,
     KEPT_OF_ATHLETE,
+    LABELS,
 )
 from feedzone.store.schema.tables import metadata
-from feedzone.web.rendering.filters import TABLES
 
 OWNED_BY_OTHER_COLUMNS = {
     "strava_athletes": "purge._blank keeps the bare id",
     "webhook_events": "events.purge_athlete removes the payloads by owner_id",
 }
 
-EXPORTED = {"strava_athletes", "strava_activities", "activity_streams", "activity_photos", "activity_changes"}
-EXPORTED_AS_A_LIST = {"strava_gear"}
+EXPORTED = {"strava_athletes", "strava_activities", "activity_streams", "strava_gear", "activity_changes"}
+EXPORTED_AS_A_LIST = {stored.column.table.name for stored in JSON_LISTS}
 NOT_EXPORTED = {
     "webhook_events": "Strava's messages to us; what they changed is in activity_changes",
     "jobs": "work that waits",
@@ -40,13 +41,17 @@ NOT_PRUNED = {
     "job_attempts": "goes with its job",
     "strava_athletes": "one row an athlete",
     "strava_activities": "what the athlete wants to keep",
-    "activity_streams": "part of the activity",
-    "activity_photos": "part of the activity",
     "strava_gear": "what the athlete wants to keep",
     "conflicts": "few, and decided by people",
     "deletion_receipts": "proof that must last",
     "call_log": "has a time of its own (call_log.prune)",
 }
+
+
+PARTS_OF_ACTIVITIES = {
+    table.name for table in metadata.sorted_tables if table.primary_key.columns.keys() == ["activity_id"]
+}
+"""They stay as long as their activity."""
 
 
 def about_athletes() -> set[str]:
@@ -66,7 +71,8 @@ def test_every_table_about_athletes_is_exported_or_says_why_not():
 
 
 def test_every_table_about_athletes_grows_old_or_says_why_not():
-    assert about_athletes() == {column.table.name for column in PRUNED_BY} | set(NOT_PRUNED)
+    pruned = {column.table.name for column in PRUNED_BY}
+    assert about_athletes() == pruned | set(NOT_PRUNED) | PARTS_OF_ACTIVITIES
 
 
 def test_every_table_about_activities_is_emptied_by_a_deletion_or_says_why_not():
@@ -75,7 +81,7 @@ def test_every_table_about_activities_is_emptied_by_a_deletion_or_says_why_not()
 
 
 def test_a_receipt_has_words_for_every_table_that_it_counts():
-    assert {table.name for table in ATHLETE_TABLES} <= set(TABLES)
+    assert {table.name for table in ATHLETE_TABLES} <= set(LABELS)
 
 
 @pytest.fixture
@@ -87,8 +93,7 @@ async def full(store):
         AskForPhotos(ACTIVITY, OWNER, 1, Lane.RECHECK),
         StorePhotos(ACTIVITY, OWNER, "present", "[]"),
     )
-    for table in ACTIVITY_TABLES:
-        assert await store.rows(table, activity_id=ACTIVITY), f"fill {table.name} here"
+    await store.fill(ACTIVITY_TABLES, activity_id=ACTIVITY, athlete_id=OWNER)
     return store
 
 

@@ -37,6 +37,7 @@ from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.store import athletes, events, purge
 from feedzone.store.quota.call_log import CallLog
+from feedzone.store.schema.personal import ACTIVITY_TABLES
 from feedzone.store.schema.tables import (
     deletion_receipts,
     jobs,
@@ -83,6 +84,7 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
         AskForPhotos(first, athlete_id, 1, Lane.RECHECK),
         StorePhotos(first, athlete_id, "present", '[{"caption":"Canary"}]'),
     )
+    await store.fill(ACTIVITY_TABLES, activity_id=first, athlete_id=athlete_id)
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
 

@@ -328,7 +328,6 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         (lambda c: calendar.undated(c, OWNER, (), 20), "ix_strava_activities"),
         (lambda c: calendar.fetched(c, OWNER, 8), "ix_strava_activities"),
         (lambda c: export.documents(c, OWNER, after_id=0, limit=50), "strava_activities"),
-        (lambda c: export.photos(c, OWNER, after_id=0, limit=50), "activity_photos"),
         (lambda c: export.changes(c, OWNER, after_id=uuid7(1), limit=50), "activity_changes"),
         (lambda c: dashboard.rows_by_table(c, OWNER), "ix_strava_activities"),
     ],
@@ -337,11 +336,17 @@ async def test_events_are_listed_newest_first_from_an_index(crowded):
         *("events of an activity", "calls of an activity", "changes of an activity"),
         *("jobs of an activity", "attempts of an activity"),
         *("sums", "span", "sports", "year", "search", "undated", "fetched"),
-        *("documents", "photos", "changes", "holdings"),
+        *("documents", "changes", "holdings"),
     ],
 )
 async def test_queries_of_open_pages_stay_on_an_index(crowded, question, index):
     stays_on(await plans(crowded, question), index)
+
+
+@pytest.mark.parametrize("stored", export.JSON_LISTS, ids=lambda stored: stored.file)
+async def test_an_exported_list_stays_on_an_index(crowded, stored):
+    plan = await plans(crowded, lambda c: export.lists(c, stored, OWNER, after_id=0, limit=50))
+    stays_on(plan, stored.column.table.name)
 
 
 @pytest.mark.parametrize("ask", ["count", "list", "tell"])

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from feedzone.domain.activity import ActivityRecord, StoredActivity
-from feedzone.domain.athlete import AthleteProfile, TokenGrant, TokenRow
-from feedzone.domain.gear import GearListing
+from feedzone.domain.athlete import TokenGrant, TokenRow
 from feedzone.domain.job import Hint, Job, Lane, RefreshHint
 from feedzone.domain.job_kinds import ACTIVITY_KINDS, JobKind, job_key
 from feedzone.domain.outcome import Outcome, Retry, Snooze
-from feedzone.domain.photos import Photo, StoredPhotos
+from feedzone.domain.photos import StoredPhotos
 from feedzone.domain.quota.windows import ApiCall, Reservation, Usage
 from feedzone.errors import ApplicationPaused, StravaFails, TransportFailure
 from feedzone.ports import Clock, Request, Response
@@ -230,31 +229,18 @@ class FakeApi:
             raise answer
         return answer
 
-    async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord:
-        return self._answer("activity", athlete_id, activity_id)
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return the call of this name. Its arguments are recorded in order."""
 
-    async def streams(self, athlete_id: int, activity_id: int) -> bytes:
-        return self._answer("streams", athlete_id, activity_id)
+        async def call(*arguments: Any) -> Any:
+            return self._answer(name, *arguments)
 
-    async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
-        return self._answer("photos", athlete_id, activity_id)
+        return call
 
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
     ) -> Sequence[ActivityRecord]:
         return self._answer("activities", athlete_id, after, before, page, per_page)
-
-    async def athlete(self, athlete_id: int) -> AthleteProfile:
-        return self._answer("athlete", athlete_id)
-
-    async def gear(self, athlete_id: int) -> GearListing:
-        return self._answer("gear", athlete_id)
-
-    async def is_deauthorized(self, athlete_id: int) -> bool:
-        return self._answer("is_deauthorized", athlete_id)
-
-    async def revoke(self, token: str) -> None:
-        self._answer("revoke", token)
 
     @property
     def call_names(self) -> list[str]:

@@ -17,11 +17,12 @@ from feedzone.domain.job import (
     RevokeHint,
     calls_of,
 )
-from feedzone.domain.job_kinds import KINDS, JobKind, job_key
+from feedzone.domain.job_kinds import ACTIVITY_KINDS, KINDS, JobKind, enabled_kinds, job_key
 from feedzone.domain.outcome import Done
 from feedzone.domain.photos import StoredPhotos
 from feedzone.errors import PermanentError, StravaError, TransientError
 from feedzone.handlers.registry import handlers
+from feedzone.settings import Settings
 from feedzone.store import stream_codec
 from feedzone.web.rendering.activity_timeline import FETCHES
 
@@ -48,7 +49,7 @@ def registry(api: FakeApi):
     records = FakeRecords(photos=StoredPhotos("pending", NOON, stored=False))
     return handlers(
         api, records, _Clock(), random.Random(1), encode_streams=stream_codec.encode,
-        unseal=lambda sealed, athlete_id: sealed, max_attempts=3, fetch_photos=True,
+        unseal=lambda sealed, athlete_id: sealed, max_attempts=3, enabled=frozenset(KINDS),
     )  # fmt: skip
 
 
@@ -82,8 +83,23 @@ def test_a_job_costs_the_calls_of_the_table_or_of_its_hint(kind):
     assert calls_of(kind, PlainHint()) == KINDS[kind].calls >= 1
 
 
-def test_the_page_of_an_activity_has_words_for_every_call_about_one():
-    assert {f"GET activities/{{id}}{part}" for part in ("", "/streams", "/photos")} <= set(FETCHES)
+@pytest.mark.parametrize("kind", ACTIVITY_KINDS)
+def test_the_page_of_an_activity_has_words_for_every_call_about_one(kind):
+    assert len(KINDS[kind].endpoints) == KINDS[kind].calls
+    assert set(KINDS[kind].endpoints) <= set(FETCHES)
+
+
+def test_every_setting_that_switches_jobs_on_belongs_to_a_kind_and_athletes_read_what_it_collects():
+    switches = {name for name in Settings.model_fields if name.startswith("fetch_")}
+    optional = [info for info in KINDS.values() if info.setting is not None]
+    assert {info.setting for info in optional} == switches
+    assert all(info.collects for info in optional)
+
+
+def test_jobs_run_unless_their_setting_is_off():
+    settings = Settings(_env_file=None, fetch_photos=False)
+    assert enabled_kinds(settings) == {kind for kind, info in KINDS.items() if info.setting is None}
+    assert "refresh_photos" in enabled_kinds(Settings(_env_file=None, fetch_photos=True))
 
 
 def test_kinds_of_jobs_about_activities_have_keys_of_their_own():

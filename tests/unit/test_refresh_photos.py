@@ -198,8 +198,9 @@ def test_the_hint_survives_its_way_through_the_queue():
 
 async def fetch(clock, *, fetch_photos: bool = True, streams: Any = b"{}", lane: Lane = Lane.LIVE, **columns):
     record = ActivityRecord(ACTIVITY, ATHLETE, "detail", {"manual": False} | columns, "{}")
+    enabled = frozenset({"refresh_photos"} if fetch_photos else ())
     api = FakeApi(activity=[record], streams=[streams])
-    handler = RefreshActivity(api, FakeRecords(), clock, random.Random(1), encode, fetch_photos)
+    handler = RefreshActivity(api, FakeRecords(), clock, random.Random(1), encode, enabled)
     return await handler(job("refresh_activity", RefreshHint(cause="event:e1"), lane=lane)), api
 
 

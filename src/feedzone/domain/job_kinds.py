@@ -41,6 +41,10 @@ class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a backfill is complete only after its jobs of this kind."""
     endpoints: Mapping[str, str] = {}
     """The calls about one activity that only this kind makes, in words: "Fetched <words>"."""
+    setting: str | None = None
+    """The setting that must be true for jobs of this kind (settings.py); None: they always run."""
+    collects: str = ""
+    """What the kind stores beyond the usual, in words for athletes who are about to connect."""
 
 
 KINDS: Mapping[JobKind, KindInfo] = {
@@ -63,6 +67,8 @@ KINDS: Mapping[JobKind, KindInfo] = {
         optional=True,
         in_backfill=False,
         endpoints={"GET activities/{id}/photos": "photos"},
+        setting="fetch_photos",
+        collects="Links to the photos of your activities.",
     ),
     "list_activities": KindInfo(
         subject="athlete",
@@ -102,6 +108,13 @@ KINDS: Mapping[JobKind, KindInfo] = {
 def job_key(kind: JobKind, object_id: int) -> str:
     """Return the key of the job of this kind for an activity or an athlete."""
     return f"{KINDS[kind].key_prefix}:{object_id}"
+
+
+def enabled_kinds(settings: object) -> frozenset[JobKind]:
+    """Return the kinds that these settings do not switch off."""
+    return frozenset(
+        kind for kind, info in KINDS.items() if info.setting is None or getattr(settings, info.setting)
+    )
 
 
 ACTIVITY_KINDS: tuple[JobKind, ...] = tuple(

@@ -27,6 +27,7 @@ from ..domain.effect import (
 )
 from ..domain.freshness import is_fresh, next_recheck
 from ..domain.job import Job, JobSpec, Lane, RefreshHint
+from ..domain.job_kinds import JobKind
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from ..errors import InvalidInput, NotVisible, StravaError, TransientError
 from ..ports import Clock, HandlerReads, StravaApi
@@ -58,7 +59,8 @@ class RefreshActivity:
     clock: Clock
     rng: random.Random
     encode_streams: Encode
-    fetch_photos: bool = False
+    enabled: frozenset[JobKind] = frozenset()
+    """The kinds of jobs that the settings switch on."""
     shown: AvailabilityTracker = field(default_factory=AvailabilityTracker)
     streamed: AvailabilityTracker = field(default_factory=AvailabilityTracker)
 
@@ -199,7 +201,7 @@ class RefreshActivity:
     def _photos(self, job: Job, record: ActivityRecord) -> tuple[Effect, ...]:
         """Ask for photos in a job of their own, so that the activity never waits for them."""
         count = record.columns.get("total_photo_count")
-        if not self.fetch_photos or not isinstance(count, int):
+        if "refresh_photos" not in self.enabled or not isinstance(count, int):
             return ()
         return (AskForPhotos(record.id, record.athlete_id, count, max(Lane.RECHECK, job.lane)),)
 

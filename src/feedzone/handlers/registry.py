@@ -25,14 +25,14 @@ def handlers(
     encode_streams: Encode,
     unseal: Unseal,
     max_attempts: int,
-    fetch_photos: bool,
+    enabled: frozenset[JobKind],
 ) -> Mapping[JobKind, Handler]:
     return {
-        "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams, fetch_photos),
+        "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams, enabled),
         "revoke_athlete": RevokeAthlete(api, records, clock, rng, unseal),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
         "list_activities": ListActivities(api, clock, rng),
         "refresh_gear": RefreshGear(api, clock, rng, max_attempts),
-        "refresh_photos": RefreshPhotos(api, records, clock, rng, max_attempts, fetch_photos),
+        "refresh_photos": RefreshPhotos(api, records, clock, rng, max_attempts, "refresh_photos" in enabled),
     }

@@ -23,11 +23,13 @@ DOCUMENTS, CHANGES = 50, 1000
 
 CHUNK_BYTES = 256 * 1024
 
-ABOUT = """\
+_LISTS = "\n".join(f"{listed.file:17} {listed.about}: one line per activity" for listed in export.JSON_LISTS)
+
+ABOUT = f"""\
 athlete.json      your profile and the state of your connection, without tokens
 <id>.json         an activity, as received from Strava
 <id>.parquet      its streams, one column per channel: DuckDB, pandas and polars read it
-photos.jsonl      lists of photos, if they were fetched: one line per activity
+{_LISTS}
 gear.json         bikes and shoes
 changes.jsonl     changes to your activities, with old and new value, time and cause: one line per change
 
@@ -52,8 +54,9 @@ class ExportQueries:
         yield "gear.json", msgspec.json.encode(await database.read(lambda c: gear_of(c, athlete_id)))
         async for piece in _activities(database, athlete_id):
             yield piece
-        async for lines in _photos(database, athlete_id):
-            yield "photos.jsonl", lines
+        for stored in export.JSON_LISTS:
+            async for lines in _list(database, stored, athlete_id):
+                yield stored.file, lines
         yield "changes.jsonl", b""  # the file exists even if nothing has changed
         async for lines in _changes(database, athlete_id):
             yield "changes.jsonl", lines
@@ -71,14 +74,13 @@ async def _activities(database: Database, athlete_id: int) -> AsyncIterator[Piec
         last = rows[-1].id
 
 
-async def _photos(database: Database, athlete_id: int) -> AsyncIterator[bytes]:
-    last = 0
+async def _list(database: Database, stored: export.JsonList, athlete_id: int) -> AsyncIterator[bytes]:
+    name, last = stored.column.name, 0
     while rows := await database.read(
-        lambda c, last=last: export.photos(c, athlete_id, after_id=last, limit=CHANGES)  # type: ignore[misc]
+        lambda c, last=last: export.lists(c, stored, athlete_id, after_id=last, limit=CHANGES)  # type: ignore[misc]
     ):
         lines = [
-            {"activity_id": row.activity_id, "photos": msgspec.Raw((row.photos or "[]").encode())}
-            for row in rows
+            {"activity_id": row.activity_id, name: msgspec.Raw((row.json or "[]").encode())} for row in rows
         ]
         yield msgspec.json.Encoder().encode_lines(lines)
         last = rows[-1].activity_id

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from ..domain.job_kinds import KINDS, JobKind
 from ..ports import Clock
 from ..queries.read_models import ReadModels
 from ..services.athletes import AthleteService
@@ -35,7 +36,13 @@ class WebOptions:
     """The attribution that the tile host requires."""
     retention_days: int | None = None
     """Days that events and the audit trail are kept; None: until the athlete disconnects."""
-    fetch_photos: bool = False
+    enabled_kinds: frozenset[JobKind] = frozenset()
+    """The kinds of jobs that the settings switch on."""
+
+    @property
+    def collects(self) -> list[str]:
+        """What feedzone stores here beyond the usual, in sentences for athletes."""
+        return [info.collects for kind, info in KINDS.items() if info.collects and kind in self.enabled_kinds]
 
     @property
     def is_https(self) -> bool:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Column, Connection, Row, func, select
 
 from ..schema.tables import activity_changes, activity_photos, activity_streams, strava_activities
 
 _columns = strava_activities.c
+
+
+class JsonList(NamedTuple):
+    """A JSON list from Strava, in a table with one row per activity."""
+
+    file: str
+    about: str
+    """What the file holds, in words for the athlete."""
+    column: Column[Any]
+
+
+JSON_LISTS = (JsonList("photos.jsonl", "lists of photos, if they were fetched", activity_photos.c.photos),)
+"""The JSON lists of activities. An export has a file for each."""
 
 
 def totals(connection: Connection) -> tuple[int, int]:
@@ -38,19 +51,20 @@ def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: 
     return connection.execute(query).all()
 
 
-def photos(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
-    """Return `activity_id photos` of the athlete's activities with stored photos, by id."""
-    columns: list[Any] = [activity_photos.c.activity_id, activity_photos.c.photos]
+def lists(
+    connection: Connection, stored: JsonList, athlete_id: int, *, after_id: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Return `activity_id json` of the athlete's activities for which this list is stored, by id."""
+    columns = stored.column.table.c
+    selected: list[Any] = [columns.activity_id, stored.column.label("json")]
     query = (
-        select(*columns)
-        .where(
-            activity_photos.c.athlete_id == athlete_id,
-            activity_photos.c.state == "present",
-            activity_photos.c.activity_id > after_id,
-        )
-        .order_by(activity_photos.c.activity_id)
+        select(*selected)
+        .where(columns.athlete_id == athlete_id, columns.activity_id > after_id)
+        .order_by(columns.activity_id)
         .limit(limit)
     )
+    if "state" in columns:
+        query = query.where(columns.state == "present")
     return connection.execute(query).all()
 
 

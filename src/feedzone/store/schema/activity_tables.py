@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, String, Table, text
 
 from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText, WallTime
-from .base import metadata, one_of, partial_index
+from .base import describe, metadata, one_of, partial_index
 
 strava_activities = Table(
     "strava_activities",
@@ -93,6 +93,11 @@ partial_index(
     strava_activities.c.athlete_id,
     where=text("sync_status IN ('pending', 'syncing')"),
 )
+describe(
+    strava_activities,
+    "Activities, in SI units; `summary` and `detail` are what Strava sent, as received.",
+    label="activities",
+)
 
 activity_streams = Table(
     "activity_streams",
@@ -107,6 +112,11 @@ activity_streams = Table(
     one_of("state", "pending", "present", "absent"),
 )
 Index("ix_activity_streams_athlete_id", activity_streams.c.athlete_id)
+describe(
+    activity_streams,
+    "One Parquet blob per activity, one column per channel; DuckDB and pandas read it.",
+    label="streams",
+)
 
 activity_photos = Table(
     "activity_photos",
@@ -121,6 +131,11 @@ activity_photos = Table(
     one_of("state", "pending", "present", "absent"),
 )
 Index("ix_activity_photos_athlete_id", activity_photos.c.athlete_id)
+describe(
+    activity_photos,
+    "The photos of an activity as Strava lists them, if FETCH_PHOTOS is set.",
+    label="photo lists",
+)
 
 activity_changes = Table(
     "activity_changes",
@@ -141,3 +156,8 @@ activity_changes = Table(
 )
 Index("ix_activity_changes_activity_id", activity_changes.c.activity_id)
 Index("ix_activity_changes_athlete_id", activity_changes.c.athlete_id, activity_changes.c.id)
+describe(
+    activity_changes,
+    "The audit trail: each changed field with its old and new value, time and cause.",
+    label="change history entries",
+)

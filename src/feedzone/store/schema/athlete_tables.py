@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table, text
 
 from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
-from .base import metadata, one_of
+from .base import describe, metadata, one_of
 
 strava_athletes = Table(
     "strava_athletes",
@@ -57,6 +57,7 @@ strava_athletes = Table(
     ),
     one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
 )
+describe(strava_athletes, "Connected athletes. Of a disconnected athlete only the id stays.")
 
 strava_gear = Table(
     "strava_gear",
@@ -75,6 +76,11 @@ strava_gear = Table(
     Column("raw", JsonText, nullable=False, comment="JSON as received with the athlete"),
     one_of("kind", "bike", "shoe"),
 )
+describe(
+    strava_gear,
+    "Bikes and shoes of the profile, read once a day, also unused, retired and deleted ones.",
+    label="bikes and shoes",
+)
 
 token_uses = Table(
     "token_uses",
@@ -87,6 +93,11 @@ token_uses = Table(
     Column("outcome", PlainText, nullable=False),
 )
 Index("ix_token_uses_athlete_id", token_uses.c.athlete_id)
+describe(
+    token_uses,
+    "Each exchange and refresh of tokens, with time and result. Never a token.",
+    label="token usage entries",
+)
 
 oauth_states = Table(
     "oauth_states",
@@ -99,6 +110,7 @@ oauth_states = Table(
         comment="whether the athlete agreed before going to Strava; null: not asked",
     ),
 )
+describe(oauth_states, "One-time state values of consents under way.")
 
 rejected_claims = Table(
     "rejected_claims",
@@ -108,6 +120,7 @@ rejected_claims = Table(
     Column("cause", String(64), nullable=False),
     Column("noticed_at", Instant, nullable=False),
 )
+describe(rejected_claims, "Deletes and deauthorisations that Strava refuted, so probably forged.")
 
 deletion_receipts = Table(
     "deletion_receipts",
@@ -123,6 +136,7 @@ deletion_receipts = Table(
     Column("revoke_detail", PlainText),
 )
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
+describe(deletion_receipts, "Proof that the data of a disconnected athlete was deleted.")
 
 reconciliations = Table(
     "reconciliations",
@@ -139,6 +153,7 @@ reconciliations = Table(
 )
 Index("ix_reconciliations_athlete_id", reconciliations.c.athlete_id)
 Index("ix_reconciliations_ended_at", reconciliations.c.ended_at)
+describe(reconciliations, "Reconciliations with Strava and their findings.", label="checks")
 
 conflicts = Table(
     "conflicts",
@@ -158,3 +173,4 @@ conflicts = Table(
     one_of("status", "open", "accepted", "dismissed", "settled"),
 )
 Index("ix_conflicts_athlete_id", conflicts.c.athlete_id)
+describe(conflicts, "Mass deletions that wait for a person's decision.", label="open decisions")

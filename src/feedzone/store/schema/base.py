@@ -1,10 +1,10 @@
-"""The base of all tables: one metadata, the naming of constraints, and partial indexes."""
+"""The base of all tables: one metadata, descriptions, the naming of constraints, and partial indexes."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import CheckConstraint, Column, Connection, Index, MetaData, TextClause, event
+from sqlalchemy import CheckConstraint, Column, Connection, Index, MetaData, Table, TextClause, event
 
 metadata = MetaData(
     naming_convention={
@@ -14,6 +14,22 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+class Description(NamedTuple):
+    text: str
+    label: str
+
+
+DESCRIPTIONS: dict[str, Description] = {}
+
+
+def describe(table: Table, text: str, *, label: str = "") -> None:
+    """Set the description of a table in docs/reference.md, and what pages call its rows.
+
+    Not `Table.info`, since Alembic writes that into migrations.
+    """
+    DESCRIPTIONS[table.name] = Description(text, label)
 
 
 def one_of(column: str, *values: str) -> CheckConstraint:

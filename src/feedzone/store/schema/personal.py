@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Table
 
+from .base import DESCRIPTIONS
 from .tables import job_attempts, jobs, metadata, strava_activities
 
 KEPT_OF_ATHLETE: Mapping[str, str] = {
@@ -38,3 +39,8 @@ ATHLETE_TABLES = _tables_with("athlete_id", KEPT_OF_ATHLETE)
 
 ACTIVITY_TABLES = _tables_with("activity_id", KEPT_OF_ACTIVITY)
 """Emptied of an activity's rows by its tombstone."""
+
+LABELS: Mapping[str, str] = {
+    name: description.label for name, description in DESCRIPTIONS.items() if description.label
+}
+"""What pages call the rows of a table: a receipt counts them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table
 
 from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
-from .base import metadata
+from .base import describe, metadata
 
 api_budget = Table(
     "api_budget",
@@ -34,6 +34,7 @@ api_budget = Table(
         comment="the part of used that backfills spent",
     ),
 )
+describe(api_budget, "The four windows of Strava's rate limit, shared by all processes.")
 
 call_log = Table(
     "call_log",
@@ -66,6 +67,7 @@ call_log = Table(
 Index("ix_call_log_sent_at", call_log.c.sent_at)
 Index("ix_call_log_athlete_id", call_log.c.athlete_id)
 Index("ix_call_log_activity_id", call_log.c.activity_id)
+describe(call_log, "Every call of the last eight days, with the job that made it.")
 
 application_state = Table(
     "application_state",
@@ -76,3 +78,4 @@ application_state = Table(
     Column("reason", PlainText),
     Column("failing_since", Instant, comment="since when all calls to Strava have failed"),
 )
+describe(application_state, "The state of the circuit breaker; one row at most.")

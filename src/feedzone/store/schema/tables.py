@@ -20,8 +20,8 @@ from .athlete_tables import rejected_claims as rejected_claims
 from .athlete_tables import strava_athletes as strava_athletes
 from .athlete_tables import strava_gear as strava_gear
 from .athlete_tables import token_uses as token_uses
+from .base import describe, one_of, partial_index
 from .base import metadata as metadata
-from .base import one_of, partial_index
 from .quota_tables import api_budget as api_budget
 from .quota_tables import application_state as application_state
 from .quota_tables import call_log as call_log
@@ -57,6 +57,9 @@ Index("ix_webhook_events_owner_id", webhook_events.c.owner_id)
 Index("ix_webhook_events_status_id", webhook_events.c.status, webhook_events.c.id)
 Index("ix_webhook_events_job_id", webhook_events.c.job_id)
 partial_index("ix_webhook_events_pending", webhook_events.c.owner_id, where=text("status = 'pending'"))
+describe(
+    webhook_events, "Events that Strava sent. Identical deliveries share one row.", label="webhook events"
+)
 
 jobs = Table(
     "jobs",
@@ -99,6 +102,11 @@ partial_index("ix_jobs_due_at", jobs.c.due_at, where=text("state = 'queued'"))
 partial_index("ix_jobs_lease_until", jobs.c.lease_until, where=text("state = 'running'"))
 Index("ix_jobs_athlete_id", jobs.c.athlete_id, jobs.c.priority, jobs.c.fair_position)
 Index("ix_jobs_key", jobs.c.key, jobs.c.kind)
+describe(
+    jobs,
+    "The queue. One live row per object and kind; finished jobs are removed, dead letters stay.",
+    label="queued jobs",
+)
 
 job_attempts = Table(
     "job_attempts",
@@ -113,6 +121,7 @@ job_attempts = Table(
 )
 Index("ix_job_attempts_job_id", job_attempts.c.job_id)
 Index("ix_job_attempts_athlete_id", job_attempts.c.athlete_id)
+describe(job_attempts, "Every attempt of the jobs that failed.", label="failed attempts")
 
 webhook_subscriptions = Table(
     "webhook_subscriptions",
@@ -122,3 +131,4 @@ webhook_subscriptions = Table(
     Column("created_at", Instant, nullable=False),
     Column("is_active", Boolean, nullable=False),
 )
+describe(webhook_subscriptions, "Our push subscriptions.")

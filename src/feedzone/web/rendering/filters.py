@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ...domain.job_kinds import KINDS
 from ...domain.wording import count, duration
+from ...store.schema.personal import LABELS
 from ..parsing import schema_meaning, schema_type
 from .units import METRES_A_MILE
 
@@ -60,20 +61,6 @@ LANES: Mapping[str, str] = {
     "recheck": "Follow-up checks",
     "backfill": "Initial sync and history",
     "none": "Other",
-}
-
-TABLES: Mapping[str, str] = {
-    "strava_activities": "activities",
-    "activity_streams": "streams",
-    "activity_photos": "photo lists",
-    "activity_changes": "change history entries",
-    "webhook_events": "webhook events",
-    "strava_gear": "bikes and shoes",
-    "jobs": "queued jobs",
-    "job_attempts": "failed attempts",
-    "token_uses": "token usage entries",
-    "reconciliations": "checks",
-    "conflicts": "open decisions",
 }
 
 STATES: Mapping[str, tuple[str, str]] = {
@@ -239,5 +226,5 @@ def register(environment: Environment) -> None:
         number=lambda value: f"{value:,}",
     )
     environment.globals.update(
-        count=count, causes=CAUSES, windows=WINDOWS, lanes=LANES, tables=TABLES, states=STATES
+        count=count, causes=CAUSES, windows=WINDOWS, lanes=LANES, kinds=KINDS, tables=LABELS, states=STATES
     )
