@@ -107,8 +107,8 @@ def build(
     strava_clock = StravaClock(clock)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, strava_clock)
     application = _application(settings, transport)
-    journal = CallLog(database, clock)
-    limiter = Limiter(transport, budget, Breaker(database, clock), journal, strava_clock)
+    call_log = CallLog(database, clock)
+    limiter = Limiter(transport, budget, Breaker(database, clock), call_log, strava_clock)
     api = _api(settings, limiter, tokens, application, clock, name)
     queue = JobTable(database, clock, budget, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
@@ -134,7 +134,7 @@ def build(
         application=application,
         api=api,
         queue=queue,
-        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, journal),
+        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log),
         inbox=Inbox(database, clock, wakeup),
         queries=_queries(settings, database, clock, budget),
         athletes=AthleteService(database, clock, wakeup, tokens, application, redirect, days),
@@ -202,7 +202,7 @@ def _worker(
     wakeup: Wakeup,
     rng: random.Random,
     name: str,
-    journal: CallLog,
+    call_log: CallLog,
 ) -> WorkerService:
     days = settings.retention_days
     reconciliation = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
@@ -217,12 +217,14 @@ def _worker(
         poll_s=settings.queue_poll_interval / 1000,
         job_limit_s=settings.timeout_s * CALLS_A_RUN,
         schedules={
-            "comparisons": reconciliation.run,
+            "reconciliations": reconciliation.run,
             "gear": gear.run,
-            "chances": AutoRetrySchedule(database, clock, wakeup, days=settings.initial_sync_days).run,
+            "automatic_retries": AutoRetrySchedule(
+                database, clock, wakeup, days=settings.initial_sync_days
+            ).run,
         },
         prune=Retention(database, clock, days).prune,
-        notes=journal,
+        call_buffer=call_log,
     )
 
 

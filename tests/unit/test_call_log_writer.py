@@ -65,7 +65,7 @@ async def test_a_stop_writes_the_calls_of_the_last_seconds():
         batch_size=1,
         poll_s=60,
         job_limit_s=60,
-        notes=notes,
+        call_buffer=notes,
     )
     await worker.start()
     await settle()

@@ -20,15 +20,15 @@ class CallBuffer(Protocol):
 
 
 class CallLogWriter:
-    def __init__(self, notes: CallBuffer, clock: Clock) -> None:
-        self._notes = notes
+    def __init__(self, buffer: CallBuffer, clock: Clock) -> None:
+        self._buffer = buffer
         self._clock = clock
 
     async def run_once(self) -> int:
         """Returns how many calls were written."""
-        return await self._notes.flush()
+        return await self._buffer.flush()
 
     async def pause(self) -> None:
         """Wait for a call, and then a little longer for others, so that they share a transaction."""
-        await self._notes.noted()
+        await self._buffer.noted()
         await self._clock.sleep(RECORD_EVERY_S)

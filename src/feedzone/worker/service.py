@@ -39,7 +39,7 @@ class WorkerService:
         job_limit_s: float,
         schedules: Mapping[str, Schedule] | None = None,
         prune: Prune | None = None,
-        notes: CallBuffer | None = None,
+        call_buffer: CallBuffer | None = None,
     ) -> None:
         self.name = name
         self._queue = queue
@@ -56,7 +56,7 @@ class WorkerService:
         if prune is not None:
             step = Pruner(prune).run_once
             self._duties.append(Loop("pruner", step, lambda: clock.sleep(PRUNE_EVERY_S)))
-        self._recorder = CallLogWriter(notes, clock) if notes is not None else None
+        self._recorder = CallLogWriter(call_buffer, clock) if call_buffer is not None else None
         if self._recorder is not None:
             self._duties.append(Loop("recorder", self._recorder.run_once, self._recorder.pause))
         self._started = False
