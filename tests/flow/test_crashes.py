@@ -138,8 +138,15 @@ async def test_a_database_killed_and_restarted_loses_nothing(sandbox, install, e
         assert (await feedzone.run("subscription", "ensure")).returncode == 0
         athlete = next(iter(world.athletes))
         await feedzone.connect(athlete)
+
+        async def delivered():
+            return [delivery for delivery in world.journal.deliveries if delivery.status == 200]
+
+        async def refused():
+            return [delivery for delivery in world.journal.deliveries if delivery.status != 200]
+
         world.record(athlete, minutes=10, name="Before")
-        await asyncio.sleep(0.1)
+        await eventually(delivered)
         data = str(tmp_path / "pg" / "data")
         import subprocess
 
@@ -147,7 +154,7 @@ async def test_a_database_killed_and_restarted_loses_nothing(sandbox, install, e
         stop = [binary, "-D", data, "stop", "-m", "immediate"]
         await asyncio.to_thread(subprocess.run, stop, check=False, user="pgserver", cwd="/", timeout=30)
         world.record(athlete, minutes=10, name="Meanwhile")
-        await asyncio.sleep(0.7)
+        await eventually(refused)
         await asyncio.to_thread(server.ensure_postgres_running)
         world.record(athlete, minutes=10, name="After")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from litestar import Request
 from litestar.di import NamedDependency
-from litestar.params import SkipValidation
+from litestar.params import PathParameter, SkipValidation
 
 from ..domain.job_kinds import KINDS, JobKind
 from ..ports import Clock
@@ -84,3 +86,8 @@ class WebParts:
 
 Parts = NamedDependency[SkipValidation[WebParts]]
 """A handler gets the parts by an argument `parts: Parts`."""
+
+HttpRequest = Request[Any, Any, Any]
+LARGEST_ID = 2**63 - 1
+AthleteId = Annotated[int, PathParameter(ge=0, le=LARGEST_ID, description="the athlete's id at Strava")]
+ActivityId = Annotated[int, PathParameter(ge=0, le=LARGEST_ID, description="the activity's id at Strava")]

@@ -10,11 +10,13 @@ from litestar import get, post
 from litestar.params import QueryParameter
 
 from ...queries.activities import ActivityDetail, ActivityFilter, ActivityPage, ChangePage, Photos, Streams
-from ..context import Parts
+from ..context import LARGEST_ID, ActivityId, Parts
 from ..parsing import parse_instant
-from .parameters import LARGEST, LIST, ONE, Accepted, ActivityId, Cursor, Instant, Limit
+from .parameters import LIST, ONE, Accepted, Cursor, Instant, Limit
 
-AthleteFilterId = Annotated[int | None, QueryParameter(ge=0, le=LARGEST, description="only this athlete's")]
+AthleteFilterId = Annotated[
+    int | None, QueryParameter(ge=0, le=LARGEST_ID, description="only this athlete's")
+]
 SportType = Annotated[str | None, QueryParameter(max_length=100, description="only this sport_type")]
 Since = Annotated[
     str | None, QueryParameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")

@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 from ...errors import InvalidInput, NotFound
 from ...queries.athletes import Athlete, AthleteFilter, AthletePage, GearPage, Receipt
 from ...queries.quota import WholeHistory
-from ..context import Parts
-from .parameters import LIST, ONE, Accepted, AthleteId, Cursor, Limit
+from ..context import AthleteId, Parts
+from .parameters import LIST, ONE, Accepted, Cursor, Limit
 
 IdleDays = Annotated[
     int | None,

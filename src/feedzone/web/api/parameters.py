@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from litestar.params import PathParameter, QueryParameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from ..problems import problem_specs
 
-LARGEST = 2**63 - 1
-
-AthleteId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the athlete's id at Strava")]
-ActivityId = Annotated[int, PathParameter(ge=0, le=LARGEST, description="the activity's id at Strava")]
 Instant = Annotated[str | None, QueryParameter(max_length=64, description="ISO 8601 or epoch seconds")]
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="items per page")]
 Cursor = Annotated[str | None, QueryParameter(max_length=200, description="next_cursor of the previous page")]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get, post
 from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, QueryParameter
 from litestar.response import Redirect, Template
 from msgspec import Meta, Struct
 
-from ..context import Parts
+from ..context import HttpRequest, Parts
 from ..rendering.flash import is_fragment, local_path
 from .access import Access, anyone
 from .session import COOKIE, NOBODY, Session, read_session, session_cookie
 from .viewer import COOKIE_LIFETIME_S, THEME_COOKIE, THEMES, UNITS, UNITS_COOKIE, CurrentViewer
 
-HttpRequest = Request[Any, Any, Any]
 Next = Annotated[str | None, QueryParameter(name="next", max_length=500)]
 Short = Annotated[str, Meta(max_length=500)]
 

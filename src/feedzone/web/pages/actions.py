@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import Request, Response, Router, post
+from litestar import Response, Router, post
 from litestar.enums import RequestEncodingType
 from litestar.params import Body, FromPath, PathParameter
 from litestar.response import Redirect
@@ -19,12 +19,10 @@ from ...errors import FeedzoneError, StravaError
 from ...services.dead_letters import UNDO_FOR
 from ...services.subscription import ForeignSubscription, SubscriptionRefused
 from ..auth.access import operator
-from ..context import Parts
+from ..context import AthleteId, HttpRequest, Parts
 from ..rendering.filters import CAUSES
 from ..rendering.flash import Notice, is_fragment, local_path, respond
 
-HttpRequest = Request[Any, Any, Any]
-AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 Id = Annotated[UUID, PathParameter()]
 FORM = Body(media_type=RequestEncodingType.URL_ENCODED)
 Short = Annotated[str, Meta(max_length=1000)]

@@ -6,10 +6,9 @@ Operators always see the sync status of an activity; its contents only with the 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from litestar import Request, Response, Router, get, post
-from litestar.params import PathParameter
+from litestar import Response, Router, get, post
 
 from ...domain.curves import AXES, Curves
 from ...domain.track import Point, decode_polyline
@@ -18,16 +17,13 @@ from ...queries.activity_history import ActivityHistory
 from ...services.conditions import spent_windows
 from ..auth.access import can_view, member
 from ..auth.viewer import CurrentViewer, Viewer
-from ..context import Parts, WebParts
+from ..context import ActivityId, HttpRequest, Parts, WebParts
 from ..rendering import activity_stats
 from ..rendering.activity_timeline import timeline
 from ..rendering.charts import Plot, plot, ranges, track_svg
 from ..rendering.flash import Notice, respond
 from ..rendering.page_renderer import Renderer
 from ..rendering.units import measures
-
-HttpRequest = Request[Any, Any, Any]
-ActivityId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 
 
 async def _file(parts: WebParts, viewer: Viewer, activity_id: int) -> ActivityHistory:

@@ -11,9 +11,9 @@ from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.di import NamedDependency, Provide
-from litestar.params import PathParameter, QueryParameter, SkipValidation
+from litestar.params import QueryParameter, SkipValidation
 
 from ...errors import InvalidInput
 from ...queries.athletes import Athlete
@@ -21,11 +21,9 @@ from ...queries.calendar import YEARS, CalendarFilter
 from ..auth.access import can_view, operator
 from ..auth.scopes import scopes
 from ..auth.viewer import CurrentViewer, Viewer
-from ..context import Parts, WebParts
+from ..context import AthleteId, HttpRequest, Parts, WebParts
 from ..rendering.page_renderer import Renderer
 
-HttpRequest = Request[Any, Any, Any]
-AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 RequestedFilter = NamedDependency[SkipValidation[CalendarFilter]]
 """How a handler gets the filter in the address: an argument `calendar_filter: RequestedFilter`."""
 

@@ -10,7 +10,7 @@ import hmac
 from datetime import timedelta
 from typing import Annotated, Any
 
-from litestar import Request, Response, get
+from litestar import Response, get
 from litestar.params import QueryParameter
 from litestar.response import Template
 
@@ -21,10 +21,9 @@ from ..auth.access import can_view
 from ..auth.scopes import scopes
 from ..auth.session import sign
 from ..auth.viewer import CurrentViewer
-from ..context import Parts, WebOptions, WebParts
+from ..context import HttpRequest, Parts, WebOptions, WebParts
 from ..rendering.page_renderer import Renderer
 
-HttpRequest = Request[Any, Any, Any]
 Text = Annotated[str | None, QueryParameter(max_length=500)]
 
 PROGRESS_LIFETIME = timedelta(hours=1)

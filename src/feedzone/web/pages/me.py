@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from litestar import Request, Response, Router, get, post
+from litestar import Response, Router, get, post
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
 from litestar.response import Stream
@@ -18,12 +18,11 @@ from ...errors import InvalidInput, NotFound
 from ...queries.export import zipped
 from ..auth.access import athlete
 from ..auth.viewer import CurrentViewer, Viewer
-from ..context import Parts
+from ..context import HttpRequest, Parts
 from ..rendering.flash import Notice, is_fragment, local_path, respond
 from ..rendering.page_renderer import Renderer
 from .athlete import RequestedFilter, athlete_context, filter_dependency
 
-HttpRequest = Request[Any, Any, Any]
 FORM = Body(media_type=RequestEncodingType.URL_ENCODED)
 Short = Annotated[str, Meta(max_length=500)]
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 import segno
-from litestar import Request, Response, Router, get
+from litestar import Response, Router, get
 from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter, SkipValidation
 from litestar.response import ServerSentEvent
@@ -33,17 +33,15 @@ from ...services.conditions import (
 )
 from ..auth.access import can_view, member, operator
 from ..auth.viewer import CurrentViewer
-from ..context import Parts, WebOptions
+from ..context import AthleteId, HttpRequest, Parts, WebOptions
 from ..rendering.live import Live
 from ..rendering.page_renderer import Renderer
 
-HttpRequest = Request[Any, Any, Any]
 LiveUpdates = NamedDependency[SkipValidation[Live]]
 Cursor = Annotated[str | None, QueryParameter(max_length=200)]
 IdleDays = Annotated[int | None, QueryParameter(ge=1, le=36_500)]
 Quiet = Annotated[bool | None, QueryParameter()]
 OfStatus = Annotated[EventStatus | None, QueryParameter()]
-AthleteId = Annotated[int, PathParameter(ge=0, le=2**63 - 1)]
 EventId = Annotated[UUID, PathParameter()]
 
 EVENTS_PER_PAGE = 50
