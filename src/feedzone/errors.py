@@ -94,7 +94,10 @@ class ApiError(StravaError):
 
 
 class TransientError(ApiError):
-    """Strava failed for a while: 5xx, 597, an HTML body, or a bare 400 of the token endpoint."""
+    """No answer of Strava's about the requested object: 5xx, HTML, a redirect, foreign JSON.
+
+    `faults` may come from anybody: only the other classes are Strava's own word.
+    """
 
     error_class = "strava_error"
 

@@ -44,6 +44,7 @@ from feedzone.strava.tokens import TokenKeeper
 
 BASE = "https://api.test/v3"
 DETAIL = answer(200, {"id": 7, "athlete": {"id": ATHLETE}, "name": "Ride", "description": None})
+GONE = refusal(404, "Resource Not Found", *((name, "", "not found") for name in ("Activity", "Athlete")))
 REVOKED = TokenRevoked(400, "Bad Request", (Fault("RefreshToken", "refresh_token", "invalid"),))
 
 
@@ -162,7 +163,7 @@ async def test_a_missing_scope_does_not_refresh_the_token(clock):
 @pytest.mark.parametrize(
     ("answered", "error"),
     [
-        (answer(404, b""), NotVisible),
+        (GONE, NotVisible),
         (answer(500, {"message": "error"}), TransientError),
         (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), ApplicationPaused),
         (answer(429, b""), QuotaSpent),
@@ -198,7 +199,7 @@ async def test_a_short_failure_costs_a_second_try_and_no_attempt_of_the_job(cloc
         (answer(500, {"message": "error"}), TransientError, 3),
         (unanswered(), TransportFailure, 3),
         (CallOverdue("no answer within 3 s"), CallOverdue, 2),  # a run has no time for a third
-        (answer(404, b""), NotVisible, 1),
+        (GONE, NotVisible, 1),
         (answer(429, b""), QuotaSpent, 1),
         (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), ApplicationPaused, 1),
     ],
@@ -212,7 +213,7 @@ async def test_only_transient_failures_are_tried_again_and_only_briefly(clock, f
 
 async def test_the_call_is_named_in_its_error(clock):
     with pytest.raises(NotVisible, match=r"GET activities/7 404"):
-        await Connection(clock, answer(404, b"")).client.activity(ATHLETE, 7)
+        await Connection(clock, GONE).client.activity(ATHLETE, 7)
 
 
 async def test_an_athlete_is_read(clock):

@@ -26,17 +26,20 @@ from feedzone.domain.job import Lane, running_job
 from feedzone.domain.quota.windows import ApiCall, Reading
 from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
 from feedzone.ports import Request
+from feedzone.strava import calls
 from feedzone.strava.limiter import FAILURES, Limiter, activity_of, endpoint_of
 
 REQUEST = Request("GET", "https://api.test/activities/7")
 HEADERS = {"x_ratelimit_limit": "200,2000", "x_ratelimit_usage": "68,211"}
 USAGE = {"overall_15min": Reading(200, 68), "overall_day": Reading(2000, 211)}
+DETAIL = {"id": 7, "athlete": {"id": ATHLETE}}
+GONE = refusal(404, "Resource Not Found", ("Activity", "", "not found"))
 SPENT = ("Application", "rate limit", "exceeded")
 
 
 async def send(transport: FakeTransport, budget: FakeBudget, breaker: FakeBreaker | None = None):
     limiter = Limiter(transport, budget, breaker or FakeBreaker(), FakeCallLog(), StravaClock(SystemClock()))
-    return await limiter.send(REQUEST, 3, "GET activities/7")
+    return await limiter.send(REQUEST, 3, calls.activity(7))
 
 
 async def test_a_call_is_counted_before_it_is_sent():
@@ -44,7 +47,7 @@ async def test_a_call_is_counted_before_it_is_sent():
 
     def sent(request: Request):
         assert budget.log == [("reserve", Lane.INTERACTIVE)]
-        return answer(200, {}, **HEADERS)
+        return answer(200, DETAIL, **HEADERS)
 
     transport = FakeTransport(sent)
     assert (await send(transport, budget)).status == 200
@@ -53,13 +56,13 @@ async def test_a_call_is_counted_before_it_is_sent():
 
 async def test_the_headers_of_an_answer_correct_the_count():
     budget = FakeBudget()
-    await send(FakeTransport(answer(200, {}, **HEADERS)), budget)
+    await send(FakeTransport(answer(200, DETAIL, **HEADERS)), budget)
     assert budget.log == [("reserve", Lane.INTERACTIVE), ("answered", USAGE)]
 
 
 async def test_without_headers_our_own_count_stays():
     budget = FakeBudget()
-    await send(FakeTransport(answer(200, {}, x_ratelimit_usage='","')), budget)
+    await send(FakeTransport(answer(200, DETAIL, x_ratelimit_usage='","')), budget)
     assert budget.log == [("reserve", Lane.INTERACTIVE)]
 
 
@@ -72,7 +75,7 @@ async def test_an_error_answer_counts_and_is_returned(status):
 
 
 async def test_a_full_window_sends_nothing():
-    transport = FakeTransport(answer())
+    transport = FakeTransport(answer(200, DETAIL))
     budget = FakeBudget(full=QuotaSpent("read_day", NOON))
     with pytest.raises(QuotaSpent, match="read_day"):
         await send(transport, budget)
@@ -149,7 +152,7 @@ async def test_the_headers_correct_the_count_also_for_a_switched_off_application
 
 
 async def test_while_the_application_is_switched_off_nothing_is_sent():
-    transport, breaker = FakeTransport(answer()), FakeBreaker()
+    transport, breaker = FakeTransport(answer(200, DETAIL)), FakeBreaker()
     with pytest.raises(ApplicationPaused):
         await send(transport, FakeBudget(full=ApplicationPaused(NOON)), breaker)
     assert (transport.requests, breaker.log) == ([], [])
@@ -157,21 +160,20 @@ async def test_while_the_application_is_switched_off_nothing_is_sent():
 
 async def test_a_successful_probe_closes_the_breaker():
     breaker = FakeBreaker()
-    await send(FakeTransport(answer(200, {})), FakeBudget(probe=True), breaker)
+    await send(FakeTransport(answer(200, DETAIL)), FakeBudget(probe=True), breaker)
     assert breaker.log == ["close"]
 
 
 async def test_an_answer_to_an_earlier_call_does_not_close_the_breaker():
     breaker = FakeBreaker()
-    await send(FakeTransport(answer(200, {})), FakeBudget(), breaker)
+    await send(FakeTransport(answer(200, DETAIL)), FakeBudget(), breaker)
     assert breaker.log == []
 
 
 async def test_a_probe_that_gets_404_closes_the_breaker_too():
     """A switched-off application gets 403 for every call; the probe may have met a deleted activity."""
     breaker = FakeBreaker()
-    gone = refusal(404, "Resource Not Found", ("Activity", "", "not found"))
-    assert (await send(FakeTransport(gone), FakeBudget(probe=True), breaker)).status == 404
+    assert (await send(FakeTransport(GONE), FakeBudget(probe=True), breaker)).status == 404
     assert breaker.log == ["close"]
 
 
@@ -191,7 +193,7 @@ def limiter_of(transport: FakeTransport, breaker: FakeBreaker) -> Limiter:
 async def ask(limiter: Limiter, *numbers: int) -> None:
     for number in numbers:
         with contextlib.suppress(TransportFailure):
-            await limiter.send(Request("GET", "https://strava.test"), 1.0, f"GET activities/{number}")
+            await limiter.send(Request("GET", "https://strava.test"), 1.0, calls.activity(number))
 
 
 @pytest.mark.parametrize("failed", [answer(503, b"<html>"), unanswered(), unanswered(acted=False)])
@@ -210,7 +212,7 @@ async def test_activities_that_strava_cannot_show_do_not_stop_other_calls():
 async def test_an_answer_between_failures_restarts_their_count():
     breaker = FakeBreaker()
     failed = [answer(500, {})] * (FAILURES - 1)
-    limiter = limiter_of(FakeTransport(*failed, answer(404, b""), *failed), breaker)
+    limiter = limiter_of(FakeTransport(*failed, GONE, *failed), breaker)
     await ask(limiter, *range(2 * FAILURES - 1))
     assert breaker.log == []
 
@@ -219,7 +221,7 @@ async def test_a_call_has_the_lane_of_the_job_it_is_made_for():
     budget = FakeBudget()
     mark = running_job.set(job(lane=Lane.BACKFILL))
     try:
-        await send(FakeTransport(answer()), budget)
+        await send(FakeTransport(answer(200, DETAIL)), budget)
     finally:
         running_job.reset(mark)
     assert budget.log == [("reserve", Lane.BACKFILL)]
@@ -227,7 +229,7 @@ async def test_a_call_has_the_lane_of_the_job_it_is_made_for():
 
 async def test_the_end_of_a_call_that_goes_alone_is_always_reported():
     """Other callers wait for it."""
-    for ending in (answer(), unanswered(acted=None), CallOverdue("too late")):
+    for ending in (answer(200, DETAIL), unanswered(acted=None), CallOverdue("too late")):
         budget = FakeBudget(alone=True)
         with contextlib.suppress(TransportFailure):
             await send(FakeTransport(ending), budget)
@@ -238,13 +240,13 @@ async def test_the_end_of_a_call_that_goes_alone_is_always_reported():
 async def test_stravas_clock_follows_the_date_of_answers(clock, skew):
     strava = StravaClock(clock)
     limiter = Limiter(
-        FakeTransport(answer(200, {}, date=format_datetime(clock.now() + timedelta(seconds=skew)))),
+        FakeTransport(answer(200, DETAIL, date=format_datetime(clock.now() + timedelta(seconds=skew)))),
         FakeBudget(),
         FakeBreaker(),
         FakeCallLog(),
         strava,
     )
-    await limiter.send(REQUEST, 3, "GET activities/7")
+    await limiter.send(REQUEST, 3, calls.activity(7))
     assert abs((strava.now() - clock.now()).total_seconds() - skew) <= 1
 
 
@@ -252,25 +254,25 @@ async def test_stravas_clock_follows_the_date_of_answers(clock, skew):
 
 
 async def test_calls_of_other_programs_are_logged_as_others(clock):
-    own, others = await logged(clock, answer(200, {}, **HEADERS), budget=FakeBudget(others=12))
+    own, others = await logged(clock, answer(200, DETAIL, **HEADERS), budget=FakeBudget(others=12))
     assert (own.lane, own.calls) == ("none", 1)
     assert (others.lane, others.calls, others.athlete_id, others.counted) == ("others", 12, None, True)
 
 
-async def logged(clock, *answers, call: str = "GET activities/7", budget: FakeBudget | None = None):
+async def logged(clock, *answers, budget: FakeBudget | None = None):
     call_log = FakeCallLog()
     limiter = Limiter(
         FakeTransport(*answers), budget or FakeBudget(), FakeBreaker(), call_log, StravaClock(clock)
     )
     with contextlib.suppress(TransportFailure, QuotaSpent):
-        await limiter.send(REQUEST, 3, call)
+        await limiter.send(REQUEST, 3, calls.activity(7))
     return call_log.calls
 
 
 async def test_a_call_is_logged_with_the_job_it_was_made_for(clock):
     def slow(_request: Request):
         clock.advance(milliseconds=230)
-        return answer(200, {}, **HEADERS)
+        return answer(200, DETAIL, **HEADERS)
 
     mark = running_job.set(job(lane=Lane.BACKFILL))
     try:
@@ -291,7 +293,7 @@ async def test_a_call_is_logged_with_the_job_it_was_made_for(clock):
 
 
 async def test_a_call_outside_of_jobs_has_no_lane_and_no_athlete(clock):
-    (call,) = await logged(clock, answer())
+    (call,) = await logged(clock, answer(200, DETAIL))
     assert (call.lane, call.athlete_id, call.usage) == ("none", None, {})
 
 
@@ -313,7 +315,7 @@ async def test_a_cancelled_call_is_logged(clock):
 
     call_log, transport = FakeCallLog(), Hangs()
     limiter = Limiter(transport, FakeBudget(), FakeBreaker(), call_log, StravaClock(clock))
-    task = asyncio.create_task(limiter.send(REQUEST, 3, "GET activities/7"))
+    task = asyncio.create_task(limiter.send(REQUEST, 3, calls.activity(7)))
     while not transport.requests:
         await asyncio.sleep(0)
     task.cancel()
@@ -323,7 +325,7 @@ async def test_a_cancelled_call_is_logged(clock):
 
 async def test_a_call_that_the_budget_refuses_is_not_logged(clock):
     full = FakeBudget(full=QuotaSpent("read_day", NOON))
-    assert await logged(clock, answer(), budget=full) == []
+    assert await logged(clock, answer(200, DETAIL), budget=full) == []
 
 
 async def test_a_429_is_logged(clock):
@@ -334,7 +336,7 @@ async def test_a_429_is_logged(clock):
 async def test_no_call_lasts_less_than_0_ms_when_the_clock_is_set_back(clock):
     def earlier(_request: Request):
         clock.advance(seconds=-5)
-        return answer()
+        return answer(200, DETAIL)
 
     (call,) = await logged(clock, earlier)
     assert call.ms == 0

@@ -7,7 +7,6 @@ import pytest
 from fakes import FakeTransport, answer, refusal
 
 from feedzone.errors import (
-    ApiError,
     AppInactive,
     ApplicationRefused,
     Fault,
@@ -21,102 +20,96 @@ from feedzone.errors import (
     TransientError,
 )
 from feedzone.ports import Response
+from feedzone.strava import calls
 from feedzone.strava.application import StravaApplication
-from feedzone.strava.responses import check, error_of, read_error
+from feedzone.strava.responses import read, read_error
 
-CALL = "GET activities/7"
 SCOPE = ("AccessToken", "activity:read_permission", "missing")
 
+DETAIL, STREAMS, LIST = calls.activity(7), calls.streams(7), calls.activity_page(1)
+ATHLETE = calls.athlete(134815)
+
 ROWS = [
-    (401, "Authorization Error", ("Athlete", "access_token", "invalid"), NeedsRefresh),
-    (401, "Authorization Error", ("Application", "", "invalid"), NeedsRefresh),
-    (401, "Authorization Error", SCOPE, NeedsScope),
-    (403, "Forbidden", SCOPE, NeedsScope),
-    (401, "Authorization Error", ("AccessToken", "activity:read_all_permission", "missing"), NeedsScope),
-    (403, "Forbidden", ("Application", "Status", "Inactive"), AppInactive),
-    (404, "Resource Not Found", ("Activity", "", "not found"), NotVisible),
-    (404, "Record Not Found", ("Activity", "id", "invalid"), NotVisible),
-    (429, "Rate Limit Exceeded", ("Application", "overall rate limit", "exceeded"), RateLimited),
-    (429, "Rate Limit Exceeded", ("Application", "rate limit", "exceeded"), RateLimited),
-    (403, "Rate Limit Exceeded", ("Application", "rate limit", "exceeded"), RateLimited),
-    (400, "Bad Request", ("Activity", "id", "invalid"), PermanentError),
-    (400, "Bad Request", ("RefreshToken", "refresh_token", "invalid"), TokenRevoked),
-    (400, "Bad Request", ("RefreshToken", "code", "invalid"), TokenRevoked),
-    (400, "Bad Request", ("AuthorizationCode", "code", "invalid"), PermanentError),
-    (400, "Bad Request", ("RequestToken", "code", "invalid"), PermanentError),
-    (400, "Bad Request", ("Application", "client_secret", "invalid"), ApplicationRefused),
-    (401, "Authorization Error", ("Application", "client_id", "invalid"), ApplicationRefused),
-    (400, "Bad Request", ("PushSubscription", "callback url", "not verifiable"), PermanentError),
-    (403, "Forbidden", ("Activity", "", "forbidden"), PermanentError),
+    (DETAIL, 401, "Authorization Error", ("Athlete", "access_token", "invalid"), NeedsRefresh),
+    (LIST, 401, "Authorization Error", ("Application", "", "invalid"), NeedsRefresh),
+    (DETAIL, 401, "Authorization Error", SCOPE, NeedsScope),
+    (STREAMS, 403, "Forbidden", SCOPE, NeedsScope),
+    (
+        LIST,
+        401,
+        "Authorization Error",
+        ("AccessToken", "activity:read_all_permission", "missing"),
+        NeedsScope,
+    ),
+    (DETAIL, 403, "Forbidden", ("Application", "Status", "Inactive"), AppInactive),
+    (calls.SUBSCRIPTIONS, 403, "Forbidden", ("Application", "Status", "Inactive"), AppInactive),
+    (DETAIL, 404, "Resource Not Found", ("Activity", "", "not found"), NotVisible),
+    (STREAMS, 404, "Record Not Found", ("Activity", "id", "invalid"), NotVisible),
+    (ATHLETE, 404, "Resource Not Found", ("Athlete", "", "not found"), NotVisible),
+    (calls.UNSUBSCRIBE, 404, "Resource Not Found", ("PushSubscription", "", "not found"), NotVisible),
+    (DETAIL, 429, "Rate Limit Exceeded", ("Application", "overall rate limit", "exceeded"), RateLimited),
+    (LIST, 429, "Rate Limit Exceeded", ("Application", "rate limit", "exceeded"), RateLimited),
+    (LIST, 403, "Rate Limit Exceeded", ("Application", "rate limit", "exceeded"), RateLimited),
+    (DETAIL, 400, "Bad Request", ("Activity", "id", "invalid"), PermanentError),
+    (LIST, 400, "Bad Request", ("Application", "per page", "limit exceeded"), PermanentError),
+    (calls.REFRESH, 400, "Bad Request", ("RefreshToken", "refresh_token", "invalid"), TokenRevoked),
+    (calls.REFRESH, 400, "Bad Request", ("RefreshToken", "code", "invalid"), TokenRevoked),
+    (calls.EXCHANGE, 400, "Bad Request", ("AuthorizationCode", "code", "invalid"), PermanentError),
+    (calls.EXCHANGE, 400, "Bad Request", ("RequestToken", "code", "invalid"), PermanentError),
+    (calls.REFRESH, 400, "Bad Request", ("Application", "client_secret", "invalid"), ApplicationRefused),
+    (calls.REVOKE, 401, "Authorization Error", ("Application", "client_id", "invalid"), ApplicationRefused),
+    (calls.REVOKE, 401, "Authorization Error", ("Athlete", "access_token", "invalid"), PermanentError),
+    (
+        calls.SUBSCRIBE,
+        400,
+        "Bad Request",
+        ("PushSubscription", "callback url", "not verifiable"),
+        PermanentError,
+    ),
+    (DETAIL, 403, "Forbidden", ("Activity", "", "forbidden"), PermanentError),
 ]
 
 
-@pytest.mark.parametrize(("status", "message", "fault", "kind"), ROWS)
-def test_every_known_error_is_recognised_by_its_body_and_keeps_its_text(status, message, fault, kind):
-    """The body decides, whatever the status is."""
-    for token_endpoint in (False, True):
-        error = error_of(refusal(status, message, fault), CALL, token_endpoint=token_endpoint)
-        assert type(error) is kind
-        assert (error.status, error.message, error.faults) == (status, message, (Fault(*fault),))
-        assert (error.call, msgspec.json.decode(error.body)["message"]) == (CALL, message)
-        assert str(error) == f"{CALL} {status} {message} ({'/'.join(fault)})"
+@pytest.mark.parametrize(("call", "status", "message", "fault", "kind"), ROWS)
+def test_every_known_error_is_recognised_by_its_body_and_keeps_its_text(call, status, message, fault, kind):
+    error = read(refusal(status, message, fault), call).error
+    assert type(error) is kind
+    assert (error.status, error.message, error.faults) == (status, message, (Fault(*fault),))
+    assert (error.call, msgspec.json.decode(error.body)["message"]) == (call.name, message)
+    assert str(error) == f"{call.name} {status} {message} ({'/'.join(fault)})"
 
 
 @pytest.mark.parametrize("status", [400, 403])
-def test_full_seats_are_recognised_by_their_text_alone(status):
+def test_full_seats_are_recognised_by_their_text_alone_at_a_new_consent(status):
     page = answer(status, b"<html>Error 403: Limit of connected athletes exceeded</html>")
-    assert type(error_of(page, CALL)) is SeatsFull
+    assert type(read(page, calls.EXCHANGE).error) is SeatsFull
     structured = refusal(status, "Limit of connected athletes exceeded", ("Application", "", "invalid"))
-    assert type(error_of(structured, CALL, token_endpoint=True)) is SeatsFull
+    assert type(read(structured, calls.EXCHANGE).error) is SeatsFull
+    assert type(read(page, calls.REFRESH).error) is TransientError
+    assert type(read(page, DETAIL).error) is TransientError
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "kind"),
-    [
-        (401, b"", NeedsRefresh),
-        (404, b"", NotVisible),
-        (404, b"<html>not here</html>", NotVisible),
-        (429, b"", RateLimited),
-        (400, b"", PermanentError),
-        (403, b"<html>Forbidden</html>", PermanentError),
-        (402, b"", PermanentError),
-        (422, b"", PermanentError),
-        (302, b"", PermanentError),
-        (408, b"", TransientError),
-        (500, b'{"message":"error"}', TransientError),
-        (502, b"<html><h1>502 Bad Gateway</h1></html>", TransientError),
-        (503, b"", TransientError),
-        (504, b"\xff\xfe", TransientError),
-        (597, b"", TransientError),
-    ],
-)
-def test_an_error_without_a_reason_is_classified_by_its_status(status, body, kind):
-    error = error_of(answer(status, body), CALL)
-    assert type(error) is kind
-    assert (error.status, error.faults) == (status, ())
+def test_a_429_of_anybody_makes_calls_wait():
+    for body in (b"", b"<html>Too Many Requests</html>"):
+        assert type(read(answer(429, body), DETAIL).error) is RateLimited
 
 
 def test_an_html_body_is_stored_with_the_error():
-    error = error_of(answer(502, b"<html><h1>502 Bad Gateway</h1></html>"), CALL)
+    error = read(answer(502, b"<html><h1>502 Bad Gateway</h1></html>"), DETAIL).error
     assert error.body == "<html><h1>502 Bad Gateway</h1></html>"
     assert "502 Bad Gateway" in str(error)
-    assert len(error_of(answer(502, b"x" * 100_000), CALL).body) == 2000
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{}", b'{"message":"Bad Request"}', b'{"message":"Bad Request","errors":[]}', b"<html>"],
-)
-def test_a_bare_400_of_the_token_endpoint_is_an_outage_and_not_a_revocation(body):
-    assert type(error_of(answer(400, body), "POST oauth/token", token_endpoint=True)) is TransientError
-    assert type(error_of(answer(400, body), CALL)) is PermanentError
+    assert len(read(answer(502, b"x" * 100_000), DETAIL).error.body) == 2000
 
 
 def test_recorded_errors_are_recognised(recorded):
     cases = msgspec.json.decode((recorded / "exchanges.json").read_bytes())
+    at_token = {"token_invalid_client", "token_invalid_code"}
     kinds = {
         case["case"]: type(
-            error_of(Response(case["status"], {}, case["body"].encode()), CALL, token_endpoint=True)
+            read(
+                Response(case["status"], {}, case["body"].encode()),
+                calls.EXCHANGE if case["case"] in at_token else DETAIL,
+            ).error
         )
         for case in cases
         if case["status"] >= 400
@@ -151,20 +144,9 @@ def test_malformed_error_bodies_are_read_as_far_as_possible(body, message, fault
 
 def test_all_faults_of_an_error_are_stored():
     faults = [("Activity", "a", "missing"), ("Activity", "b", "invalid")]
-    error = error_of(refusal(400, "Bad Request", *faults), CALL)
+    error = read(refusal(400, "Bad Request", *faults), DETAIL).error
     assert error.faults == (Fault(*faults[0]), Fault(*faults[1]))
     assert "Activity/a/missing; Activity/b/invalid" in str(error)
-
-
-@pytest.mark.parametrize("status", [200, 201, 204])
-def test_check_returns_the_body_of_a_successful_response(status):
-    assert check(answer(status, b"body"), CALL) == b"body"
-
-
-@pytest.mark.parametrize("status", [199, 301, 400, 500])
-def test_check_raises_for_any_other_status(status):
-    with pytest.raises(ApiError):
-        check(answer(status), CALL)
 
 
 def application(*answers: Response) -> tuple[StravaApplication, FakeTransport]:
@@ -229,4 +211,4 @@ async def test_a_revoke_authenticates_the_application_in_its_header():
 
 def test_an_endlessly_nested_response_is_an_ordinary_error():
     response = Response(502, {}, b"[" * 100_000)
-    assert isinstance(error_of(response, "GET activities/1"), TransientError)
+    assert isinstance(read(response, DETAIL).error, TransientError)

@@ -14,6 +14,7 @@ from ..errors import (
     ApiError,
     ApplicationRefused,
     FeedzoneError,
+    RateLimited,
     StravaError,
     TransientError,
     TransportFailure,
@@ -57,7 +58,7 @@ class RevokeAthlete:
             return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
-        except (TransientError, TransportFailure, ApplicationRefused) as failure:
+        except (TransientError, TransportFailure, ApplicationRefused, RateLimited) as failure:
             # No second event comes, and no reconciliation finds a departure: keep asking.
             if self._age(job) > STOP_ASKING:
                 return ending(failure, job, self.clock.now(), self.rng)
@@ -122,7 +123,9 @@ def _is_unknown(refusal: StravaError) -> bool:
     Any other refusal tells nothing about the token: a proxy, our own credentials or a switched-off
     application may be the cause.
     """
-    return isinstance(refusal, ApiError) and any(
+    if not isinstance(refusal, ApiError) or isinstance(refusal, TransientError):
+        return False
+    return any(
         fault.code == "invalid" and "token" in f"{fault.resource} {fault.field}".lower()
         for fault in refusal.faults
     )

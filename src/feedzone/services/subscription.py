@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from ..errors import ApiError, AppInactive, FeedzoneError, StravaError
+from ..errors import ApiError, AppInactive, FeedzoneError, StravaError, TransientError
 from ..ports import Clock
 from ..store import subscriptions
 from ..store.engine.database import Database
@@ -76,7 +76,7 @@ class SubscriptionService:
         try:
             return await self.application.subscriptions()
         except ApiError as refusal:
-            if refusal.status not in (401, 403):
+            if isinstance(refusal, TransientError) or refusal.status not in (401, 403):
                 raise
             raise SubscriptionRefused(refusal, remedy_for(refusal, self.callback_url)) from refusal
 

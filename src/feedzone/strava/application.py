@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from typing import TypeVar
 from urllib.parse import urlencode
 
-import msgspec
-
 from ..domain.athlete import REQUESTED_SCOPES, AthleteProfile, TokenGrant
-from ..errors import PermanentError, TransientError
-from ..ports import Request, Response, Transport
-from . import payloads, responses
+from ..ports import Request, Transport
+from . import calls
 from .payloads import Subscription
+from .responses import Call, read
+
+T = TypeVar("T")
 
 
 class StravaApplication:
@@ -55,30 +56,15 @@ class StravaApplication:
 
     async def exchange(self, code: str) -> tuple[TokenGrant, AthleteProfile]:
         """Exchange a consent's single-use code. Raises SeatsFull, or PermanentError for a bad code."""
-        members = await self._token("POST oauth/token", {"grant_type": "authorization_code", "code": code})
-        try:
-            return payloads.grant(members), payloads.athlete(members["athlete"])
-        except (KeyError, TypeError, msgspec.ValidationError) as problem:
-            raise TransientError(200, f"not a token response: {problem}", call="POST oauth/token") from None
+        return await self._token(calls.EXCHANGE, {"grant_type": "authorization_code", "code": code})
 
     async def refresh(self, refresh_token: str) -> TokenGrant:
         """Exchange a refresh token. Raises TokenRevoked when Strava does not accept it."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        members = await self._token("POST oauth/token", form)
-        try:
-            return payloads.grant(members)
-        except (KeyError, TypeError, msgspec.ValidationError) as problem:
-            raise TransientError(200, f"not a token response: {problem}", call="POST oauth/token") from None
+        return await self._token(calls.REFRESH, form)
 
-    async def _token(self, call: str, form: Mapping[str, str]) -> dict[str, object]:
-        response = await self._send("POST", f"{self._oauth_base}/token", form={**self._client, **form})
-        body = responses.check(response, call, token_endpoint=True)
-        try:
-            members = responses.decode(body, response.status, call)
-        except TransientError:
-            # Without the body: a truncated one may contain a token pair.
-            raise TransientError(response.status, "the response is not JSON", call=call) from None
-        return members if isinstance(members, dict) else {}
+    async def _token(self, call: Call[T], form: Mapping[str, str]) -> T:
+        return await self._send(call, "POST", f"{self._oauth_base}/token", form={**self._client, **form})
 
     async def revoke(self, token: str) -> None:
         """Revoke the access. Strava answers 200 also when it is already revoked.
@@ -87,46 +73,33 @@ class StravaApplication:
         """
         pair = f"{self._client['client_id']}:{self._client['client_secret']}"
         headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        response = await self._send(
-            "POST", f"{self._oauth_base}/revoke", headers=headers, form={"token": token}
-        )
-        responses.check(response, "POST oauth/revoke", token_endpoint=True)
+        url = f"{self._oauth_base}/revoke"
+        await self._send(calls.REVOKE, "POST", url, headers=headers, form={"token": token})
 
     async def subscriptions(self) -> list[Subscription]:
-        response = await self._send("GET", f"{self._api_base}/push_subscriptions", params=self._client)
-        call = "GET push_subscriptions"
-        members = responses.decode(responses.check(response, call), response.status, call)
-        try:
-            return msgspec.convert(members, list[Subscription], strict=False)
-        except msgspec.ValidationError as problem:
-            raise TransientError(
-                response.status, f"not a list of subscriptions: {problem}", call=call
-            ) from None
+        url = f"{self._api_base}/push_subscriptions"
+        return await self._send(calls.SUBSCRIPTIONS, "GET", url, params=self._client)
 
     async def subscribe(self, callback_url: str, verify_token: str) -> Subscription:
         """Create the subscription. Strava calls `callback_url` before this returns."""
         form = {**self._client, "callback_url": callback_url, "verify_token": verify_token}
-        response = await self._send("POST", f"{self._api_base}/push_subscriptions", form=form)
-        call = "POST push_subscriptions"
-        members = responses.decode(responses.check(response, call), response.status, call)
-        try:
-            return msgspec.convert(members, Subscription, strict=False)
-        except msgspec.ValidationError as problem:
-            raise PermanentError(response.status, f"not a subscription: {problem}", call=call) from None
+        url = f"{self._api_base}/push_subscriptions"
+        return await self._send(calls.SUBSCRIBE, "POST", url, form=form)
 
     async def unsubscribe(self, subscription_id: int) -> None:
         url = f"{self._api_base}/push_subscriptions/{subscription_id}"
-        response = await self._send("DELETE", url, params=self._client)
-        responses.check(response, "DELETE push_subscriptions")
+        await self._send(calls.UNSUBSCRIBE, "DELETE", url, params=self._client)
 
     async def _send(
         self,
+        call: Call[T],
         method: str,
         url: str,
         *,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
-    ) -> Response:
+    ) -> T:
         request = Request(method, url, headers or {}, params or {}, form)
-        return await self._transport.send(request, self._timeout_s)
+        response = await self._transport.send(request, self._timeout_s)
+        return read(response, call).result()

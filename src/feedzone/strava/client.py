@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
-import msgspec
+from typing import TypeVar
 
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenRow
@@ -20,11 +19,14 @@ from ..errors import (
     TransientError,
     TransportFailure,
 )
-from ..ports import Clock, Request, Response
-from . import payloads, responses
+from ..ports import Clock, Request
+from . import calls
 from .application import StravaApplication
 from .limiter import Limiter
+from .responses import PAUSES_S, Answer, Call
 from .tokens import TokenKeeper
+
+T = TypeVar("T")
 
 STREAM_KEYS = "time,distance,latlng,altitude,velocity_smooth,heartrate,cadence,watts,temp,moving,grade_smooth"
 """All channels that Strava has; without `keys` it sends only `distance` (docs/strava-api.md#streams)."""
@@ -54,46 +56,30 @@ class StravaClient:
         self._timeout_s = timeout_s
 
     async def activity(self, athlete_id: int, activity_id: int) -> ActivityRecord:
-        call = f"GET activities/{activity_id}"
-        response = await self._get(athlete_id, f"/activities/{activity_id}", {}, call)
-        return payloads.activity(responses.check(response, call), "detail", call)
+        return await self._get(athlete_id, f"/activities/{activity_id}", {}, calls.activity(activity_id))
 
     async def streams(self, athlete_id: int, activity_id: int) -> bytes:
-        call = f"GET activities/{activity_id}/streams"
         params = {"keys": STREAM_KEYS, "key_by_type": "true"}
-        response = await self._get(athlete_id, f"/activities/{activity_id}/streams", params, call)
-        body = responses.check(response, call)
-        # Strava sends an empty set as [] or as {}.
-        return body if isinstance(responses.decode(body, response.status, call), dict) else b"{}"
+        path = f"/activities/{activity_id}/streams"
+        return await self._get(athlete_id, path, params, calls.streams(activity_id))
 
     async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
-        call = f"GET activities/{activity_id}/photos"
-        response = await self._get(athlete_id, f"/activities/{activity_id}/photos", PHOTO_PARAMS, call)
-        return payloads.photos(responses.check(response, call), call)
+        path = f"/activities/{activity_id}/photos"
+        return await self._get(athlete_id, path, PHOTO_PARAMS, calls.photos(activity_id))
 
     async def activities(
         self, athlete_id: int, *, after: int | None, before: int | None, page: int, per_page: int
     ) -> Sequence[ActivityRecord]:
-        call = f"GET athlete/activities page {page}"
         params = {"page": str(page), "per_page": str(per_page)}
         params |= {name: str(at) for name, at in (("after", after), ("before", before)) if at is not None}
-        response = await self._get(athlete_id, "/athlete/activities", params, call)
-        return payloads.activity_page(responses.check(response, call), call)
+        return await self._get(athlete_id, "/athlete/activities", params, calls.activity_page(page))
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         # This call works with the scopes that every consent grants.
-        response = await self._get(athlete_id, "/athlete", {}, "GET athlete", any_scope=True)
-        body = responses.check(response, "GET athlete")
-        try:
-            return payloads.athlete(responses.decode(body, response.status, "GET athlete"))
-        except msgspec.ValidationError:
-            raise TransientError(
-                response.status, "the response is not an athlete", call="GET athlete"
-            ) from None
+        return await self._get(athlete_id, "/athlete", {}, calls.athlete(athlete_id), any_scope=True)
 
     async def gear(self, athlete_id: int) -> GearListing:
-        response = await self._get(athlete_id, "/athlete", {}, "GET athlete")
-        return payloads.gear(responses.check(response, "GET athlete"), "GET athlete")
+        return await self._get(athlete_id, "/athlete", {}, calls.gear(athlete_id))
 
     async def is_deauthorized(self, athlete_id: int) -> bool:
         try:
@@ -106,32 +92,32 @@ class StravaClient:
         await self._application.revoke(token)
 
     async def _get(
-        self, athlete_id: int, path: str, params: Mapping[str, str], call: str, *, any_scope: bool = False
-    ) -> Response:
+        self, athlete_id: int, path: str, params: Mapping[str, str], call: Call[T], *, any_scope: bool = False
+    ) -> T:
         """Send one GET; replace a token that Strava rejects, once (docs/strava-api.md#errors).
 
         Raises NeedsScope without a call if Strava has answered so before: only a new consent changes that.
         """
         pair = await self._tokens.usable(athlete_id)
         if pair.status == "needs_scope" and not any_scope:
-            raise NeedsScope(401, "activity:read is not granted", call=call)
-        response = await self._send(pair, path, params, call)
-        if response.status == 401 and isinstance(responses.error_of(response, call), NeedsRefresh):
+            raise NeedsScope(401, "activity:read is not granted", call=call.name)
+        answer = await self._send(pair, path, params, call)
+        if isinstance(answer.error, NeedsRefresh):
             pair = await self._tokens.replace(pair)
-            response = await self._send(pair, path, params, call)
-        return response
+            answer = await self._send(pair, path, params, call)
+        return answer.result()
 
-    async def _send(self, pair: TokenRow, path: str, params: Mapping[str, str], call: str) -> Response:
+    async def _send(self, pair: TokenRow, path: str, params: Mapping[str, str], call: Call[T]) -> Answer[T]:
         """Send one GET. Repeat it at once after a transient failure, so that it costs the job no attempt."""
         headers = {"Authorization": f"Bearer {pair.access_token}"}
         request = Request("GET", f"{self._api_base}{path}", headers, params)
-        pauses = list(responses.PAUSES_S)
-        failed: Response | TransportFailure | None = None
+        pauses = list(PAUSES_S)
+        failed: Answer[T] | TransportFailure | None = None
         while True:
             try:
-                failed = response = await self._limiter.send(request, self._timeout_s, call)
-                if response.status < 500 or not pauses:
-                    return response
+                failed = answer = await self._limiter.send(request, self._timeout_s, call)
+                if not isinstance(answer.error, TransientError) or not pauses:
+                    return answer
             except TransportFailure as failure:
                 failed = failure
                 if isinstance(failure, CallOverdue):
@@ -143,7 +129,7 @@ class StravaClient:
                 # breaker instead, it could repeat the call forever.
                 if failed is None:
                     raise
-                if isinstance(failed, Response):
+                if isinstance(failed, Answer):
                     return failed
                 raise failed from None
             await self._clock.sleep(pauses.pop(0))

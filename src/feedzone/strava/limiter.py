@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import TypeVar
 
 from ..clock import StravaClock
 from ..domain.job import Lane, running_job
 from ..domain.quota.demand import OTHERS
 from ..domain.quota.windows import ApiCall, Reservation, Usage, parse_usage
-from ..errors import AppInactive, QuotaSpent, RateLimited, TransportFailure
-from ..ports import BreakerRows, BudgetRows, CallSink, Request, Response, Transport
-from .responses import error_of
+from ..errors import AppInactive, NotVisible, QuotaSpent, RateLimited, TransientError, TransportFailure
+from ..ports import BreakerRows, BudgetRows, CallSink, Request, Transport
+from .responses import Answer, Call, read
+
+T = TypeVar("T")
 
 FAILURES, CALLS = 9, 3
 """The failures in a row, and the number of different calls among them, that open the circuit breaker.
@@ -46,34 +49,35 @@ class Limiter:
         self._failed: set[str] = set()
         """The number of failures since Strava last answered, and the calls that failed."""
 
-    async def send(self, request: Request, timeout: float, call: str) -> Response:
+    async def send(self, request: Request, timeout: float, call: Call[T]) -> Answer[T]:
         """Send a counted call. Raises QuotaSpent or ApplicationPaused, without sending, when it must wait."""
         job = running_job.get()
         # Outside of jobs a person waits for the response.
         reservation = await self._budget.reserve(job.lane if job else Lane.INTERACTIVE)
         try:
-            response, usage, read_at = await self._send(request, timeout, call)
+            answer, usage, read_at = await self._send(request, timeout, call)
         except TransportFailure as failure:
             if failure.acted is False:
                 await self._budget.release(reservation)
             elif reservation.alone:
                 await self._budget.answered(reservation, {})
-            await self._count_failure(reservation, call, str(failure))
+            await self._count_failure(reservation, call.name, str(failure))
             raise
-        if response.status in (429, 403) and isinstance(error_of(response, call), RateLimited):
+        error = answer.error
+        if isinstance(error, RateLimited):
             until = await self._budget.latch(reservation, usage, read_at)
             raise QuotaSpent("closed by Strava (429)", until)
         await self._answered(reservation, usage, read_at)
-        if response.status >= 500:
-            await self._count_failure(reservation, call, str(error_of(response, call)))
-            return response
+        if isinstance(error, TransientError):
+            await self._count_failure(reservation, call.name, str(error))
+            return answer
         self._failures = 0
         self._failed.clear()
-        if response.status == 403 and isinstance(error := error_of(response, call), AppInactive):
+        if isinstance(error, AppInactive):
             raise await self._breaker.open_inactive(str(error))
-        if reservation.probe and (response.status < 400 or response.status == 404):
+        if reservation.probe and (error is None or isinstance(error, NotVisible)):
             await self._breaker.close()  # an application that is switched off gets 403 for everything
-        return response
+        return answer
 
     async def _count_failure(self, reservation: Reservation, call: str, reason: str) -> None:
         """Count a failed call; open the breaker when enough different calls fail in a row."""
@@ -94,18 +98,23 @@ class Limiter:
             now = self._clock.machine.now()
             self._call_log.note(ApiCall(now, OTHERS, None, "not feedzone's", None, 0, {}, True, foreign))
 
-    async def _send(self, request: Request, timeout: float, call: str) -> tuple[Response, Usage, datetime]:
+    async def _send(
+        self, request: Request, timeout: float, call: Call[T]
+    ) -> tuple[Answer[T], Usage, datetime]:
         """Send the call and record it in the call log, also when it fails or is cancelled.
 
-        Returns the response, the window usage in its headers, and the instant of that usage by Strava's
-        clock.
+        Returns what the response means, the window usage in its headers, and the instant of that usage by
+        Strava's clock. Nobody else's clock counts.
         """
         sent_at, status, counted = self._clock.machine.now(), None, True
         usage: Usage = {}
         try:
             response = await self._transport.send(request, timeout)
             status, usage = response.status, parse_usage(response.headers)
-            read_at = self._clock.observe(response.headers.get("date"), sent_at, self._clock.machine.now())
+            answered_at = self._clock.machine.now()
+            answer = read(response, call)
+            written = None if isinstance(answer.error, TransientError) else response.headers.get("date")
+            read_at = self._clock.observe(written, sent_at, answered_at)
         except TransportFailure as failure:
             counted = failure.acted is not False
             raise
@@ -116,16 +125,16 @@ class Limiter:
                     sent_at=sent_at,
                     lane=job.lane.name.lower() if job else "none",
                     athlete_id=job.athlete_id if job else None,
-                    endpoint=endpoint_of(call),
+                    endpoint=endpoint_of(call.name),
                     status=status,
                     # Not negative, even if the machine's clock is set back during the call.
                     ms=max(0, round((self._clock.machine.now() - sent_at).total_seconds() * 1000)),
                     usage=usage,
                     counted=counted,
-                    activity_id=activity_of(call),
+                    activity_id=activity_of(call.name),
                 )
             )
-        return response, usage, read_at
+        return answer, usage, read_at
 
 
 def endpoint_of(call: str) -> str:

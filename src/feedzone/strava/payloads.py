@@ -274,8 +274,8 @@ def _photo(entry: bytes) -> Photo:
 
 
 class _Grant(msgspec.Struct):
-    access_token: str
-    refresh_token: str
+    access_token: Annotated[str, msgspec.Meta(min_length=1)]
+    refresh_token: Annotated[str, msgspec.Meta(min_length=1)]
     expires_at: int
 
 

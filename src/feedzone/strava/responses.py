@@ -1,11 +1,16 @@
-"""The meaning of Strava's error responses: the body decides before the status.
+"""Decides who answered a call, before anything else looks at the response.
 
-See docs/strava-api.md#errors.
+Three outcomes are possible: Strava's success, Strava's error about the requested object, or no answer of
+Strava's. The last one covers redirects, HTML, empty bodies, foreign JSON and wrong objects, whatever the
+status: a proxy, a firewall or a wrong address can send any of them. It is always a TransientError, so that
+nothing is deleted, refused or revoked on the word of somebody else. See docs/strava-api.md#errors.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -25,66 +30,145 @@ from ..errors import (
 )
 from ..ports import Response
 
+T = TypeVar("T")
+
 EXCERPT = 2000
 """The number of bytes of an error's body that are stored with it."""
 
 CREDENTIALS = ("client_id", "client_secret")
+BEARERS = ("Athlete", "Application", "AccessToken")
+"""The resources that Strava names when it does not accept an access token."""
+
+ABSENT = ("not found", "invalid")
+REFUSALS = (400, 402, 403, 409, 422)
+CODE = "AuthorizationCode"
+"""The resource of a new consent: only that needs a seat."""
+
+SEATS_TEXT = "limit of connected athletes exceeded"
 
 PAUSES_S = (0.5, 1.5)
 """Pauses between the tries of one call: most 5xx and broken connections do not last."""
 
 
-def check(response: Response, call: str, *, token_endpoint: bool = False) -> bytes:
-    """Return the body of a successful response; raise the ApiError that an error response means."""
-    if 200 <= response.status < 300:
-        return response.body
-    raise error_of(response, call, token_endpoint=token_endpoint)
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A call, and how to recognise Strava's answers to it (calls.py lists all calls)."""
+
+    name: str
+    parse: Callable[[bytes], T]
+    """Reads the body of a success; raises an error if it has another shape or shows another object."""
+    resources: frozenset[str]
+    """The resources that Strava's errors about the requested object name."""
+    statuses: tuple[int, ...] = (200,)
+    """The statuses of a success."""
+    token_endpoint: bool = False
 
 
-def decode(response_body: bytes, status: int, call: str) -> Any:
-    """Return the JSON of a successful response.
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What a response means: the value of a success, or an error."""
 
-    Raises TransientError for anything else: in outages Strava has sent HTML with status 200.
-    """
+    status: int
+    value: T | None = None
+    error: ApiError | None = None
+
+    def result(self) -> T:
+        """Return the value of a success; raise the error of anything else."""
+        if self.error is not None:
+            raise self.error
+        return cast(T, self.value)
+
+
+def read(response: Response, call: Call[T]) -> Answer[T]:
+    """Decide what a response means. No other code looks at status and body of a response."""
+    if response.status not in call.statuses:
+        return Answer(response.status, error=_error(response, call))
     try:
-        return msgspec.json.decode(response_body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise TransientError(
-            status, "the response is not JSON", body=_excerpt(response_body), call=call
-        ) from None
+        return Answer(response.status, call.parse(response.body))
+    except (
+        ApiError,
+        msgspec.MsgspecError,
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        OSError,
+    ) as e:
+        reason = e.message if isinstance(e, ApiError) else f"not Strava's answer to this call: {e}"
+    except RecursionError:
+        reason = "not Strava's answer to this call: it is nested too deep"
+    # Without the body at the token address: a truncated one may contain a token pair.
+    body = "" if call.token_endpoint else _excerpt(response.body)
+    return Answer(response.status, error=TransientError(response.status, reason, body=body, call=call.name))
 
 
-def error_of(response: Response, call: str, *, token_endpoint: bool = False) -> ApiError:
-    """Return the error that a response with an error status means."""
+def _error(response: Response, call: Call[Any]) -> ApiError:
     message, faults = read_error(response.body)
-    kind = _kind(response.status, faults, response.body, token_endpoint=token_endpoint)
-    return kind(response.status, message, faults, body=_excerpt(response.body), call=call)
+    kind = _kind(response, message, faults, call)
+    return kind(response.status, message, faults, body=_excerpt(response.body), call=call.name)
 
 
-def _kind(status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint: bool) -> type[ApiError]:
-    text = body[:EXCERPT].decode("utf-8", "replace").lower()
-    if any(f.resource == "Application" and f.field == "Status" and f.code == "Inactive" for f in faults):
-        return AppInactive
-    if "limit of connected athletes exceeded" in text:
-        return SeatsFull
-    if any(f.resource == "Application" and f.field in CREDENTIALS and f.code == "invalid" for f in faults):
-        return ApplicationRefused
-    if status == 429 or (status == 403 and "rate limit" in text):
+def _kind(response: Response, message: str, faults: tuple[Fault, ...], call: Call[Any]) -> type[ApiError]:
+    status = response.status
+    if status == 429:
+        # Whoever sends it: to wait for the next window is always safe, and to go on could exceed the limit.
         return RateLimited
-    if status in (401, 403) and any(f.field.endswith("permission") and f.code == "missing" for f in faults):
-        return NeedsScope
-    if status in (400, 401) and any(f.resource == "RefreshToken" and f.code == "invalid" for f in faults):
-        return TokenRevoked
-    if status == 401:
-        return NeedsRefresh
+    if not 400 <= status < 500:
+        return TransientError
+    if CODE in call.resources and status in (400, 403) and SEATS_TEXT in _excerpt(response.body).lower():
+        return SeatsFull
+    if not message or not faults:
+        return TransientError
+    return (
+        _of_application(status, faults)
+        or _of_token(status, faults, call)
+        or _of_object(status, faults, call)
+        or TransientError
+    )
+
+
+def _of_application(status: int, faults: tuple[Fault, ...]) -> type[ApiError] | None:
+    """Return what Strava says about the whole application, if anything."""
+    for fault in faults:
+        if fault.resource != "Application":
+            continue
+        if status == 403 and (fault.field, fault.code) == ("Status", "Inactive"):
+            return AppInactive
+        if status == 403 and "rate limit" in fault.field.lower() and fault.code == "exceeded":
+            return RateLimited
+        if status in (400, 401) and fault.field in CREDENTIALS and fault.code == "invalid":
+            return ApplicationRefused
+    return None
+
+
+def _of_token(status: int, faults: tuple[Fault, ...], call: Call[Any]) -> type[ApiError] | None:
+    """Return what Strava says about the token that the call used, if anything."""
+    for fault in faults:
+        if call.token_endpoint:
+            if status in (400, 401) and (fault.resource, fault.code) == ("RefreshToken", "invalid"):
+                return TokenRevoked
+        elif status in (401, 403) and _is_scope(fault):
+            return NeedsScope
+        elif status == 401 and fault.resource in BEARERS and fault.code == "invalid":
+            return NeedsRefresh
+    return None
+
+
+def _is_scope(fault: Fault) -> bool:
+    named = fault.resource in ("AccessToken", "Athlete")
+    return named and fault.field.endswith("permission") and fault.code == "missing"
+
+
+def _of_object(status: int, faults: tuple[Fault, ...], call: Call[Any]) -> type[ApiError] | None:
+    """Return what Strava says about the requested object, or about the request itself, if anything."""
+    about = [fault for fault in faults if fault.resource in call.resources]
     if status == 404:
-        return NotVisible
-    if status >= 500 or status == 408:
-        return TransientError
-    if token_endpoint and status == 400 and not faults:
-        # In an outage the token URL answers with a bare 400: it says nothing about the athlete.
-        return TransientError
-    return PermanentError
+        return NotVisible if any(fault.code in ABSENT for fault in about) else None
+    if about and (status in REFUSALS or (status == 401 and call.token_endpoint)):
+        return PermanentError
+    # A parameter that Strava does not accept, such as `Application/per page/limit exceeded`.
+    parameter = any(fault.resource == "Application" and fault.field and fault.code for fault in faults)
+    return PermanentError if parameter and status in (400, 422) else None
 
 
 def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:

@@ -9,6 +9,9 @@ from ..ports import Request, Response
 
 CONNECTIONS = 32
 
+MAX_BODY = 64 * 1024 * 1024
+"""The largest body that is read. The streams of the longest activities have about 30 MB."""
+
 
 class HttpTransport:
     """One pooled session. It follows no redirects: no Strava endpoint that we call sends any."""
@@ -38,7 +41,7 @@ class HttpTransport:
                 timeout=aiohttp.ClientTimeout(total=timeout),
                 allow_redirects=False,
             ) as answer:
-                body = await answer.read()
+                body = await _read(answer, request)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status, headers, body)
         except TimeoutError:
@@ -54,6 +57,15 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise TransportFailure(f"{_host(request)} sent more than {MAX_BODY} bytes")
+    return bytes(body)
 
 
 def _host(request: Request) -> str:
