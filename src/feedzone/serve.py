@@ -57,7 +57,7 @@ def front_door(app: App) -> FrontDoor:
         app.metrics,
         app.clock,
     )
-    return FrontDoor(webhook, create_litestar(parts))
+    return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https)
 
 
 async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:

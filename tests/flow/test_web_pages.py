@@ -164,7 +164,6 @@ async def test_pages_need_no_script_and_nothing_from_elsewhere(world: World, pat
             answer = await browser.get(address)
             assert answer.status_code == 200
             assert "immutable" in answer.headers["cache-control"]
-            assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_what_pages_load_comes_compressed_and_is_small(world: World) -> None:

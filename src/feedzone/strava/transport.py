@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import aiohttp
 
-from ..errors import CallOverdue, TransportFailure
+from ..errors import AnswerTooLarge, CallOverdue, TransportFailure
 from ..ports import Request, Response
 
 CONNECTIONS = 32
+
+ANSWER_LIMIT = 64 * 1024 * 1024
+"""Bytes of an answer, decompressed: all streams of a day recorded every second have about 10 MB."""
 
 
 class HttpTransport:
@@ -38,7 +41,7 @@ class HttpTransport:
                 timeout=aiohttp.ClientTimeout(total=timeout),
                 allow_redirects=False,
             ) as answer:
-                body = await answer.read()
+                body = await _read(answer, request)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 return Response(answer.status, headers, body)
         except TimeoutError:
@@ -54,6 +57,21 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    """Return the decompressed body, read in pieces, so that a small compressed one cannot fill the memory."""
+    too_large = AnswerTooLarge(f"the answer of {_host(request)} has more than {ANSWER_LIMIT:,} bytes")
+    if (answer.content_length or 0) > ANSWER_LIMIT:
+        answer.close()
+        raise too_large
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > ANSWER_LIMIT:
+            answer.close()
+            raise too_large
+    return bytes(body)
 
 
 def _host(request: Request) -> str:

@@ -124,13 +124,12 @@ def _environment(access: Access, assets: Assets) -> Environment:
 
 
 async def _protect(message: Message, scope: Scope) -> None:
-    """Add the security headers to every response, errors included."""
+    """Add the headers of pages and API to every response, errors included; server.py adds the others."""
     if message["type"] != "http.response.start":
         return
     headers = MutableScopeHeaders.from_message(message)
     headers["Content-Security-Policy"] = scope["litestar_app"].state.policy
     headers["Referrer-Policy"] = "no-referrer"
-    headers["X-Content-Type-Options"] = "nosniff"
     if not scope["path"].startswith("/static/"):
         headers["Cache-Control"] = "no-store"
 
