@@ -66,7 +66,7 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
     app = build(settings)
     stop = stop_signals()
     door = front_door(app)
-    server = Server(door)
+    server = Server(door, settings.trusted_proxies)
     try:
         async with working(app) if worker else contextlib.nullcontext():
             keep_what_is_loaded()

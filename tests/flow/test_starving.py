@@ -10,6 +10,7 @@ import resource
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -184,6 +185,29 @@ async def test_strangers_delay_no_delivery(served: Served) -> None:
         writer.close()
     assert max(waits) < SLOWEST_S
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KB on Linux
+
+
+@pytest.mark.parametrize(
+    ("trusted", "address"), [(["127.0.0.1"], "192.0.2.7"), (["10.0.0.0/8"], "127.0.0.1"), ([], "127.0.0.1")]
+)
+async def test_only_a_trusted_proxy_names_the_address_of_a_client(trusted: list[str], address: str) -> None:
+    async def echo(scope: Any, _receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": scope["client"][0].encode()})
+
+    listener = bind("127.0.0.1", 0)
+    running = Server(echo, trusted)
+    running.config.lifespan = "off"
+    task = asyncio.create_task(running.serve(sockets=[listener]))
+    while not running.started:
+        await asyncio.sleep(0.01)
+    headers = {"X-Forwarded-For": "203.0.113.9, 192.0.2.7"}
+    async with httpx.AsyncClient(headers=headers) as client:
+        answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+    assert answer.text == address
+    running.should_exit = True
+    await task
 
 
 async def test_every_answer_carries_the_security_headers(served: Served) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import uvicorn
@@ -122,7 +122,8 @@ def bind(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn without its signal handlers: ours (app.py) stop the worker in order after the server."""
 
-    def __init__(self, application: Any) -> None:
+    def __init__(self, application: Any, trusted_proxies: Sequence[str] = ()) -> None:
+        """Take the address of a client from X-Forwarded-For only if a trusted proxy sends the request."""
         super().__init__(
             uvicorn.Config(
                 application,
@@ -134,7 +135,7 @@ class Server(uvicorn.Server):
                 server_header=False,
                 timeout_graceful_shutdown=5,
                 timeout_keep_alive=75,
-                forwarded_allow_ips="127.0.0.1,::1",
+                forwarded_allow_ips=list(trusted_proxies),
             )
         )
 
