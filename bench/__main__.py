@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from . import deliveries, limiters, pages, stream_codec, webhook
+from . import deliveries, limiters, pages, starving, stream_codec, webhook
 
 if sys.argv[1:2] == ["limiters"]:
     limiters.main(sys.argv[2:])
@@ -17,6 +17,8 @@ print("# deliveries (bench/deliveries.py)")
 deliveries.main()
 print("\n# webhook (bench/webhook.py)")
 webhook.main()
+print("\n# strangers (bench/starving.py)")
+starving.main()
 print("\n# streams (bench/stream_codec.py)")
 stream_codec.main()
 print("\n# pages (bench/pages.py)")

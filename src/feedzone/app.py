@@ -28,7 +28,7 @@ from .services.dead_letters import DeadLetterService
 from .services.reconciliation import ReconciliationService
 from .services.subscription import SubscriptionService
 from .settings import Settings
-from .store import stream_codec
+from .store import stream_codec, token_keys
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
 from .store.jobs.queue import JobTable, worker_name
@@ -45,7 +45,7 @@ from .strava.client import StravaClient
 from .strava.limiter import Limiter
 from .strava.tokens import TokenKeeper
 from .telemetry import Metrics
-from .vault import load_vault
+from .vault import load_vault, require_keys
 from .worker.loop import Loop
 from .worker.service import WorkerService
 from .worker.wakeup import LocalWakeup
@@ -229,13 +229,18 @@ def _worker(
 
 
 def prepare_database(settings: Settings) -> None:
-    """Create the schema of an empty database; raise SchemaMismatch for one of another version."""
+    """Create the schema of an empty database, and check that the keys fit the stored tokens.
+
+    Raises SchemaMismatch for a database of another version, and SettingsError for missing keys.
+    """
     database = open_database(settings.database)
     limits = limits_of(settings.strava_rate_limit, settings.strava_read_rate_limit)
     try:
         if upgrade.prepare(database):
             log.info("database_created")
         database.run_sync(lambda connection: begin(connection, limits, SystemClock().now()))
+        keys = settings.token_encryption_keys.get_secret_value()
+        require_keys(keys, settings.feedzone_home, database.run_sync(token_keys.athletes_by_key))
     finally:
         asyncio.run(database.close())
 

@@ -58,6 +58,10 @@ class CallOverdue(TransportFailure):
     """Strava did not answer within SYNC_TIMEOUT_MS."""
 
 
+class AnswerTooLarge(TransportFailure):
+    """An answer was larger than any that Strava sends, and was not read to its end."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One entry of the `errors` list in Strava's error body (docs/strava-api.md#errors)."""

@@ -58,7 +58,7 @@ def front_door(app: App) -> FrontDoor:
         app.metrics,
         app.clock,
     )
-    return FrontDoor(webhook, create_litestar(parts))
+    return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https)
 
 
 async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:
@@ -67,7 +67,7 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
     app = build(settings)
     stop = stop_signals()
     door = front_door(app)
-    server = Server(door)
+    server = Server(door, settings.trusted_proxies)
     try:
         async with working(app) if worker else contextlib.nullcontext():
             keep_what_is_loaded()

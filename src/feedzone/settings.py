@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -58,8 +59,27 @@ def _tile_url(value: object) -> object:
     return text
 
 
+def _addresses(value: object) -> object:
+    """Check a list of IP addresses and networks, separated by commas."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        for part in parts:
+            ipaddress.ip_network(part)
+    except ValueError:
+        raise ValueError(
+            "set it to IP addresses or networks separated by commas, such as 10.0.0.5,172.16.0.0/12"
+        ) from None
+    return tuple(parts)
+
+
 RateLimit = Annotated[tuple[int, int], NoDecode, BeforeValidator(_rate_limit)]
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+SECRET_CHARACTERS = 16
+"""The least length of a secret if other machines can reach APP_URL."""
+
 SignatureMode = Literal["auto", "off", "observe", "enforce"]
 
 
@@ -80,6 +100,7 @@ class Settings(BaseSettings):
     webhook_path_secret: SecretStr = SecretStr("")
     webhook_signature: SignatureMode = "auto"
     app_url: BaseUrl = "http://127.0.0.1:8000"
+    trusted_proxies: Addresses = ("127.0.0.1", "::1")
     feedzone_home: Path = Path(".feedzone")
     database_url: SecretStr = SecretStr("")
     token_encryption_keys: SecretStr = SecretStr("")
@@ -119,9 +140,22 @@ class Settings(BaseSettings):
         return hmac.new(key.encode(), f"feedzone {purpose}".encode(), hashlib.sha256).hexdigest()
 
     @property
+    def path_secret(self) -> str:
+        """WEBHOOK_PATH_SECRET; without it, a public installation derives one from the client secret.
+
+        So all its processes know the same path, and a new ADMIN_PASSWORD does not change it. It is empty on
+        an installation that no other machine can reach.
+        """
+        if secret := self.webhook_path_secret.get_secret_value():
+            return secret
+        key = self.strava_client_secret.get_secret_value()
+        if self.is_local or not key:
+            return ""
+        return hmac.new(key.encode(), b"feedzone webhook path", hashlib.sha256).hexdigest()[:32]
+
+    @property
     def webhook_path(self) -> str:
-        secret = self.webhook_path_secret.get_secret_value()
-        return f"/api/webhooks/strava/{secret}" if secret else "/api/webhooks/strava"
+        return f"/api/webhooks/strava/{self.path_secret}" if self.path_secret else "/api/webhooks/strava"
 
     @property
     def callback_url(self) -> str:
@@ -163,7 +197,9 @@ class Settings(BaseSettings):
         texts = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         password = urlsplit(self.database).password
         parts = [
-            part.strip() for text in (*texts, password or "", self.verify_token) for part in text.split(",")
+            part.strip()
+            for text in (*texts, password or "", self.verify_token, self.path_secret)
+            for part in text.split(",")
         ]
         return sorted({part for part in parts if len(part) >= 6}, key=len, reverse=True)
 
@@ -191,7 +227,21 @@ def load_settings() -> Settings:
         )
     if not re.fullmatch(r"[A-Za-z0-9_-]*", settings.webhook_path_secret.get_secret_value()):
         raise SettingsError("WEBHOOK_PATH_SECRET: use only letters, digits, - and _ (one path segment)")
+    _require_long_secrets(settings)
     return settings
+
+
+def _require_long_secrets(settings: Settings) -> None:
+    """Raise SettingsError if strangers can reach the installation and could guess one of its secrets."""
+    if settings.is_local:
+        return
+    for name in ("admin_password", "api_key", "webhook_path_secret", "strava_verify_token"):
+        length = len(getattr(settings, name).get_secret_value())
+        if 0 < length < SECRET_CHARACTERS:
+            raise SettingsError(
+                f"{name.upper()} has {length} characters, but APP_URL is public: use at least "
+                f"{SECRET_CHARACTERS} (`feedzone init` generates such secrets)"
+            )
 
 
 def _first_problem(problem: ValidationError) -> str:

@@ -17,12 +17,13 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from .domain.wording import count
 from .errors import FeedzoneError, SettingsError
 
 VERSION = "v1"
@@ -75,6 +76,10 @@ class Vault:
                 raise InvalidKeys(f"TOKEN_ENCRYPTION_KEYS: key {position} repeats an earlier one")
             self._ciphers[key_id] = AESGCM(key)
         self._newest = next(iter(self._ciphers))
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        return frozenset(self._ciphers)
 
     @classmethod
     def parse(cls, text: str) -> Vault:
@@ -174,6 +179,28 @@ def load_vault(setting: str, home: Path) -> Vault:
     except VaultError as problem:
         detail = str(problem).removeprefix("TOKEN_ENCRYPTION_KEYS").removeprefix(": ").strip()
         raise SettingsError(f"{source}: {detail}") from None
+
+
+def require_keys(setting: str, home: Path, athletes_by_key: Mapping[str, int]) -> None:
+    """Check that the keys decrypt all stored tokens, before anything creates a new key beside them.
+
+    `athletes_by_key`: the number of athletes by the id of the key of their tokens. Raises SettingsError,
+    whose message names the number of athletes who are concerned.
+    """
+    if not athletes_by_key:
+        return
+    path = home / KEY_FILE
+    is_lost = not setting and not path.exists()
+    known = frozenset[str]() if is_lost else load_vault(setting, home).key_ids
+    concerned = sum(number for key_id, number in athletes_by_key.items() if key_id not in known)
+    if concerned:
+        source = "TOKEN_ENCRYPTION_KEYS" if setting else str(path)
+        problem = f"{source} is {'missing' if is_lost else 'wrong'}"
+        raise SettingsError(
+            f"{problem}: it does not decrypt the stored tokens of {count(concerned, 'athlete')}. Restore the "
+            "key; if it is lost, `feedzone keys forget-lost` deletes these tokens, and their athletes must "
+            "connect again"
+        )
 
 
 def _key_file(path: Path) -> str:

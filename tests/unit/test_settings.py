@@ -177,12 +177,44 @@ def test_both_candidate_signature_keys_have_names(load_with):
 
 
 @pytest.mark.parametrize(
-    ("secret", "path"), [("", "/api/webhooks/strava"), ("x7_-Z", "/api/webhooks/strava/x7_-Z")]
+    ("secret", "path"),
+    [("", "/api/webhooks/strava"), ("x7_-Z0123456789a", "/api/webhooks/strava/x7_-Z0123456789a")],
 )
 def test_the_webhook_path_ends_in_its_secret(load_with, secret, path):
     settings = load_with(WEBHOOK_PATH_SECRET=secret, APP_URL="https://feedzone.example.org/")
     assert settings.webhook_path == path
     assert settings.callback_url == f"https://feedzone.example.org{path}"
+
+
+def test_a_public_installation_always_has_a_secret_webhook_path(load_with):
+    settings = load_with(STRAVA_CLIENT_SECRET="canary-client-secret", APP_URL="https://feedzone.example.org")
+    secret = settings.webhook_path.removeprefix("/api/webhooks/strava/")
+    assert len(secret) == 32
+    assert secret in settings.secrets()
+    assert load_with(ADMIN_PASSWORD="another-password-").webhook_path == settings.webhook_path
+    assert load_with(STRAVA_CLIENT_SECRET="another").webhook_path != settings.webhook_path
+    assert load_with(APP_URL="http://localhost:8000").webhook_path == "/api/webhooks/strava"
+
+
+@pytest.mark.parametrize("name", ["ADMIN_PASSWORD", "API_KEY", "WEBHOOK_PATH_SECRET", "STRAVA_VERIFY_TOKEN"])
+def test_a_public_installation_refuses_short_secrets(load_with, name):
+    load_with(**{name: "fifteen-letters"})
+    with pytest.raises(
+        SettingsError, match=f"^{name} has 15 characters, but APP_URL is public: use at least 16"
+    ):
+        load_with(APP_URL="https://feedzone.example.org")
+    load_with(**{name: "sixteen-letters_"})
+
+
+@pytest.mark.parametrize("value", ["*", "proxy.example.org", "10.0.0.0/40", "10.0.0.1 10.0.0.2"])
+def test_trusted_proxies_are_addresses_and_networks(load_with, value):
+    assert load_with().trusted_proxies == ("127.0.0.1", "::1")
+    assert load_with(TRUSTED_PROXIES="10.0.0.5, 172.16.0.0/12").trusted_proxies == (
+        "10.0.0.5",
+        "172.16.0.0/12",
+    )
+    with pytest.raises(SettingsError, match=r"^TRUSTED_PROXIES: set it to IP addresses"):
+        load_with(TRUSTED_PROXIES=value)
 
 
 def test_the_database_is_a_file_in_feedzone_home_unless_set(load_with):

@@ -59,8 +59,8 @@ async def test_a_redirect_is_not_followed(server, http):
 
 async def test_an_oversized_body_is_no_answer(server, http, monkeypatch):
     assert len((await http.send(get(server, "/elsewhere"), 5)).body) == 2000
-    monkeypatch.setattr(transport, "MAX_BODY", 1999)
-    with pytest.raises(TransportFailure, match="sent more than 1999 bytes"):
+    monkeypatch.setattr(transport, "ANSWER_LIMIT", 1999)
+    with pytest.raises(TransportFailure, match="more than 1,999 bytes"):
         await http.send(get(server, "/elsewhere"), 5)
 
 

@@ -124,6 +124,29 @@ def new() -> None:
     out.print(new_key(), soft_wrap=True)
 
 
+@keys.command("forget-lost")
+def forget_lost(
+    confirmed: Annotated[bool, typer.Option("--yes", help="Do it: the tokens cannot be restored.")] = False,
+) -> None:
+    """Delete the tokens whose key is lost. Their athletes must connect again."""
+    from ..clock import SystemClock
+    from ..store import token_keys
+    from ..vault import KEY_FILE, load_vault
+
+    settings, database = console.settings(quiet=True), _database()
+    setting, home = settings.token_encryption_keys.get_secret_value(), settings.feedzone_home
+    is_lost = not setting and not (home / KEY_FILE).exists()
+    known = frozenset[str]() if is_lost else load_vault(setting, home).key_ids
+    by_key = database.run_sync(token_keys.athletes_by_key)
+    concerned = sum(number for key_id, number in by_key.items() if key_id not in known)
+    if concerned and not confirmed:
+        console.complain(f"this deletes the tokens of {count(concerned, 'athlete')}: confirm with --yes")
+        raise typer.Exit(1)
+    now = SystemClock().now()
+    forgotten = database.run_sync(lambda c: token_keys.forget_other_keys(c, known, now))
+    out.print(f"Deleted the tokens of {count(forgotten, 'athlete')}. Send them the link to connect again.")
+
+
 @keys.command("rotate")
 def rotate() -> None:
     """Encrypt every stored token with the newest key; then remove the older keys."""

@@ -23,10 +23,14 @@ def ensure(
 ) -> None:
     """Create the subscription if it is missing. feedzone must be running to answer Strava."""
 
+    from ..services.subscription import shown_url
+
     async def command(parts: App) -> None:
         subscription, created = await parts.subscription.ensure(replace=replace)
         verb = "created" if created else "kept"
-        console.say(f"Subscription {subscription.id} {verb}: {parts.settings.callback_url}")
+        console.say(
+            f"Subscription {subscription.id} {verb}: {shown_url(parts.settings.callback_url)}", markup=False
+        )
 
     console.run(command, strava=True)
 
@@ -34,12 +38,14 @@ def ensure(
 @app.command()
 def show() -> None:
     """Show the subscriptions at Strava."""
+    from ..services.subscription import shown_url
 
     async def command(parts: App) -> None:
         listed = await parts.subscription.show()
         for existing in listed:
             whose = "ours" if existing.callback_url == parts.settings.callback_url else "not ours"
-            console.say(f"{existing.id}  {existing.callback_url}  ({whose}, since {existing.created_at})")
+            url = shown_url(existing.callback_url)
+            console.say(f"{existing.id}  {url}  ({whose}, since {existing.created_at})", markup=False)
         if not listed:
             out.print("No subscription. Create it with `feedzone subscription ensure`.")
 

@@ -7,7 +7,6 @@ GET is the subscription handshake, POST a delivery (docs/strava-api.md#webhook-e
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import time
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from ..errors import InvalidInput, StorageUnavailable
 from ..ports import Clock
 from ..telemetry import Metrics
 from .inbox import Inbox
+from .plain_http import Refusal, problem_of, read_body, refuse, send_answer
 
 log = structlog.get_logger("feedzone.webhook")
 
@@ -36,17 +36,6 @@ Scope = dict[str, Any]
 Receive = Any
 Send = Any
 
-TITLES = {
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    503: "Service Unavailable",
-}
-
 
 @dataclass(frozen=True)
 class WebhookOptions:
@@ -56,15 +45,6 @@ class WebhookOptions:
     verify_token: str
     signature_mode: Literal["off", "observe", "enforce"]
     keys: Sequence[tuple[str, str]]
-
-
-class _Refusal(Exception):
-    """Ends a request with a problem document."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        self.status = status
-        self.detail = detail
-        super().__init__(detail)
 
 
 class Webhook:
@@ -86,12 +66,12 @@ class Webhook:
             elif scope["method"] == "POST":
                 status, body = 200, await self._delivery(scope, receive)
             else:
-                raise _Refusal(405, "this address takes GET (handshake) and POST (events)")
-        except _Refusal as refusal:
-            status, body = refusal.status, _problem(refusal)
+                raise Refusal(405, "this address takes GET (handshake) and POST (events)")
+        except Refusal as refusal:
+            status, body = refusal.status, problem_of(refusal)
         if scope["method"] == "POST":
             self._metrics.deliveries.labels(str(status)).inc()
-        await _answer(send, status, body)
+        await send_answer(send, status, body, _more_headers(status))
 
     def _handshake(self, scope: Scope) -> bytes:
         """Return the challenge, only to a caller that knows the verify token."""
@@ -101,9 +81,9 @@ class Webhook:
         )
         if not hmac.compare_digest(token.encode(), self._options.verify_token.encode()):
             log.warning("handshake_refused", reason="wrong verify token")
-            raise _Refusal(403, "hub.verify_token is not the one this server expects")
+            raise Refusal(403, "hub.verify_token is not the one this server expects")
         if mode != "subscribe" or not challenge:
-            raise _Refusal(400, "takes hub.mode=subscribe and a hub.challenge")
+            raise Refusal(400, "takes hub.mode=subscribe and a hub.challenge")
         log.info("handshake_answered")
         return msgspec.json.encode({"hub.challenge": challenge})
 
@@ -111,17 +91,17 @@ class Webhook:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media != "application/json":
-            raise _Refusal(415, f"takes application/json, not {media or 'a body without Content-Type'}")
-        body = await _read(headers, receive)
+            raise Refusal(415, f"takes application/json, not {media or 'a body without Content-Type'}")
+        body = await read_body(scope["headers"], receive, BODY_LIMIT, BODY_WITHIN_S)
         began = time.perf_counter()
         signature = self._signature(headers.get("x-strava-signature"), body)
         try:
             receipt = await self._inbox.accept(parse_event(body), signature)
         except InvalidInput as problem:
-            raise _Refusal(400, str(problem)) from None
+            raise Refusal(400, str(problem)) from None
         except StorageUnavailable as problem:
             log.error("delivery_not_stored", error=str(problem))
-            raise _Refusal(503, "the event could not be stored; deliver it again") from None
+            raise Refusal(503, "the event could not be stored; deliver it again") from None
         self._metrics.acceptance.observe(time.perf_counter() - began)
         return msgspec.json.encode({"status": receipt.verdict, "event_id": receipt.event_id})
 
@@ -133,58 +113,16 @@ class Webhook:
         if self._options.signature_mode == "enforce" and verdict.status != "verified":
             log.warning("signature_refused", status=verdict.status, reason=verdict.reason)
             reason = verdict.reason or "there is no X-Strava-Signature"
-            raise _Refusal(403, f"the signature is {verdict.status}: {reason}")
+            raise Refusal(403, f"the signature is {verdict.status}: {reason}")
         return verdict.status
 
 
-async def _read(headers: dict[str, str], receive: Receive) -> bytes:
-    announced = headers.get("content-length", "0")
-    too_large = _Refusal(413, f"takes at most {BODY_LIMIT} bytes")
-    if announced.isdigit() and int(announced) > BODY_LIMIT:
-        raise too_large
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise _Refusal(400, "the connection broke off")
-                body += message.get("body", b"")
-                if len(body) > BODY_LIMIT:
-                    raise too_large
-                if not message.get("more_body"):
-                    return bytes(body)
-    except TimeoutError:
-        raise _Refusal(408, f"the body did not arrive within {BODY_WITHIN_S:g} s") from None
-
-
-def _problem(refusal: _Refusal) -> bytes:
-    """RFC 9457."""
-    return msgspec.json.encode(
-        {
-            "type": "about:blank",
-            "title": TITLES[refusal.status],
-            "status": refusal.status,
-            "detail": refusal.detail,
-        }
-    )
-
-
-async def _answer(send: Send, status: int, body: bytes) -> None:
-    kind = b"application/json" if status == 200 else b"application/problem+json"
-    headers = [
-        (b"content-type", kind),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
+def _more_headers(status: int) -> list[tuple[bytes, bytes]]:
     if status == 405:
-        headers.append((b"allow", b"GET, POST"))
-    if status == 503:
-        headers.append((b"retry-after", b"60"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        return [(b"allow", b"GET, POST")]
+    return [(b"retry-after", b"60")] if status == 503 else []
 
 
 async def not_found(send: Send) -> None:
     """Answer the bare path with 404 when WEBHOOK_PATH_SECRET is set."""
-    await _answer(send, 404, _problem(_Refusal(404, "there is nothing here")))
+    await refuse(send, Refusal(404, "there is nothing here"))

@@ -13,7 +13,7 @@ from ..errors import ApiError, StravaError, TransportFailure
 from ..ports import Request, Transport
 from ..queries.status import Pulse, StatusQueries
 from .conditions import conditions, problems
-from .subscription import SubscriptionService, remedy_for
+from .subscription import SubscriptionService, remedy_for, shown_url
 
 HANDSHAKE_WITHIN_S = 2.0
 
@@ -59,26 +59,26 @@ async def _handshake(transport: Transport, subscription: SubscriptionService) ->
         "hub.challenge": challenge,
         "hub.verify_token": subscription.verify_token,
     }
-    url = subscription.callback_url
+    url, shown = subscription.callback_url, shown_url(subscription.callback_url)
     started = time.perf_counter()
     try:
         response = await transport.send(Request("GET", url, params=params), HANDSHAKE_WITHIN_S)
     except TransportFailure as failure:
         return Finding(
             "fail",
-            f"{url} does not answer: {failure}",
+            f"{shown} does not answer: {failure}",
             "Is `feedzone serve` running, and APP_URL its address?",
         )
     elapsed_ms = (time.perf_counter() - started) * 1000
     if response.status == 200 and challenge.encode() in response.body:
-        return Finding("ok", f"{url} answers the handshake in {elapsed_ms:.0f} ms")
+        return Finding("ok", f"{shown} answers the handshake in {elapsed_ms:.0f} ms")
     if response.status == 403:
         remedy = "The running server has another STRAVA_VERIFY_TOKEN than this command."
     else:
         remedy = (
             "Something in front of feedzone answers instead: a login page, a bot check, a wrong proxy route."
         )
-    return Finding("fail", f"{url} answers {response.status} to the handshake", remedy)
+    return Finding("fail", f"{shown} answers {response.status} to the handshake", remedy)
 
 
 async def _subscription(subscription: SubscriptionService) -> list[Finding]:
@@ -97,7 +97,7 @@ async def _subscription(subscription: SubscriptionService) -> list[Finding]:
             findings.append(
                 Finding(
                     "fail",
-                    f"subscription {existing.id} delivers to {existing.callback_url}",
+                    f"subscription {existing.id} delivers to {shown_url(existing.callback_url)}",
                     "feedzone subscription ensure --replace   takes it over from there",
                 )
             )

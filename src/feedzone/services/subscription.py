@@ -13,8 +13,15 @@ from ..store import subscriptions
 from ..store.engine.database import Database
 from ..strava.application import StravaApplication
 from ..strava.payloads import Subscription
+from ..telemetry import HIDDEN
 
 log = structlog.get_logger("feedzone.subscription")
+
+
+def shown_url(callback_url: str) -> str:
+    """Return the URL without the secret in its path: for tables, pages, API and messages."""
+    before, path, secret = callback_url.partition("/api/webhooks/strava/")
+    return f"{before}{path}{HIDDEN}" if secret else callback_url
 
 
 class ForeignSubscription(FeedzoneError):
@@ -26,8 +33,8 @@ class ForeignSubscription(FeedzoneError):
     def __init__(self, existing: Subscription, callback_url: str) -> None:
         self.existing = existing
         super().__init__(
-            f"this Strava application already delivers its events to {existing.callback_url} "
-            f"(subscription {existing.id}), not to {callback_url}; "
+            f"this Strava application already delivers its events to {shown_url(existing.callback_url)} "
+            f"(subscription {existing.id}), not to {shown_url(callback_url)}; "
             "nothing was changed: use --replace to stop events to that other installation"
         )
 
@@ -83,7 +90,7 @@ class SubscriptionService:
     async def _remember(self, subscription: Subscription) -> None:
         created = _instant(subscription.created_at, self.clock.now())
         await self.database.write(
-            lambda c: subscriptions.remember(c, subscription.id, self.callback_url, created)
+            lambda c: subscriptions.remember(c, subscription.id, shown_url(self.callback_url), created)
         )
 
     async def show(self) -> list[Subscription]:
@@ -167,7 +174,7 @@ def remedy_for(refusal: ApiError, url: str) -> str:
     text = " ".join((refusal.message, refusal.body, *(fault.code for fault in refusal.faults))).lower()
     for sign, remedy in REMEDIES:
         if sign in text:
-            return remedy.format(url=url)
+            return remedy.format(url=shown_url(url))
     if isinstance(refusal, AppInactive):
         return "Its owner needs a paid Strava subscription: see https://www.strava.com/settings/api."
     if refusal.status in (401, 403):

@@ -10,6 +10,7 @@ from ..domain.athlete import AthleteProfile, TokenRow
 from ..domain.gear import GearListing
 from ..domain.photos import Photo
 from ..errors import (
+    AnswerTooLarge,
     CallOverdue,
     NeedsRefresh,
     NeedsScope,
@@ -122,6 +123,8 @@ class StravaClient:
                 failed = failure
                 if isinstance(failure, CallOverdue):
                     del pauses[1:]  # a run has time for two long waits
+                elif isinstance(failure, AnswerTooLarge):
+                    pauses.clear()  # the same answer would be read again
                 if not pauses:
                     raise
             except StravaFails:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import aiohttp
 
-from ..errors import CallOverdue, TransportFailure
+from ..errors import AnswerTooLarge, CallOverdue, TransportFailure
 from ..ports import Request, Response
 
 CONNECTIONS = 32
 
-MAX_BODY = 64 * 1024 * 1024
-"""The largest body that is read. The streams of the longest activities have about 30 MB."""
+ANSWER_LIMIT = 64 * 1024 * 1024
+"""Bytes of an answer, decompressed: all streams of a day recorded every second have about 10 MB."""
 
 
 class HttpTransport:
@@ -60,11 +60,17 @@ class HttpTransport:
 
 
 async def _read(answer: aiohttp.ClientResponse, request: Request) -> bytes:
+    """Return the decompressed body, read in pieces, so that a small compressed one cannot fill the memory."""
+    too_large = AnswerTooLarge(f"the answer of {_host(request)} has more than {ANSWER_LIMIT:,} bytes")
+    if (answer.content_length or 0) > ANSWER_LIMIT:
+        answer.close()
+        raise too_large
     body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise TransportFailure(f"{_host(request)} sent more than {MAX_BODY} bytes")
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > ANSWER_LIMIT:
+            answer.close()
+            raise too_large
     return bytes(body)
 
 

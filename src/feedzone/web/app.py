@@ -7,9 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Litestar, Request, Router
-from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -21,11 +21,11 @@ from .. import __version__
 from .api.router import api_router
 from .assets import Assets, assets_router
 from .auth.access import Access, anyone
-from .auth.session import sign
+from .auth.csrf import Csrf, csrf_token
 from .auth.sign_in import signin_router
 from .auth.strava_connect import oauth_router
 from .auth.viewer import Viewer
-from .context import WebOptions, WebParts
+from .context import WebParts
 from .pages.actions import actions_router
 from .pages.activity import activity_router
 from .pages.athlete import athlete_router
@@ -50,6 +50,8 @@ def create_litestar(parts: WebParts) -> Litestar:
     access = Access(parts.options, parts.clock)
     assets = Assets(HERE / "static")
     environment = _environment(access, assets)
+    engine = JinjaTemplateEngine.from_environment(environment)
+    environment.globals["csrf_token"] = csrf_token  # instead of Litestar's
     live = Live(parts.queries.status.stamp, parts.clock)
     renderer = PageRenderer(environment, live, parts.options, parts.clock)
     application = Litestar(
@@ -76,8 +78,8 @@ def create_litestar(parts: WebParts) -> Litestar:
         exception_handlers=HANDLERS,
         before_send=[_protect],
         on_shutdown=[live.close],
-        template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment)),
-        csrf_config=_csrf(parts.options),
+        template_config=TemplateConfig(instance=engine),
+        middleware=[DefineMiddleware(Csrf, options=parts.options)],
         openapi_config=_openapi(environment),
         # telemetry.py configures logging; Litestar would install handlers of its own.
         logging_config=None,
@@ -98,17 +100,6 @@ def _viewer(request: Request[Any, Any, Any]) -> Viewer:
     return access.viewer(request)
 
 
-def _csrf(options: WebOptions) -> CSRFConfig:
-    return CSRFConfig(
-        secret=sign(options, "csrf", ""),
-        cookie_name="feedzone_csrf",
-        cookie_secure=options.is_https,
-        cookie_httponly=True,
-        cookie_samesite="lax",
-        exclude="^/api/",  # programs send a key, which no browser adds on its own
-    )
-
-
 def _environment(access: Access, assets: Assets) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -124,13 +115,12 @@ def _environment(access: Access, assets: Assets) -> Environment:
 
 
 async def _protect(message: Message, scope: Scope) -> None:
-    """Add the security headers to every response, errors included."""
+    """Add the headers of pages and API to every response, errors included; server.py adds the others."""
     if message["type"] != "http.response.start":
         return
     headers = MutableScopeHeaders.from_message(message)
     headers["Content-Security-Policy"] = scope["litestar_app"].state.policy
     headers["Referrer-Policy"] = "no-referrer"
-    headers["X-Content-Type-Options"] = "nosniff"
     if not scope["path"].startswith("/static/"):
         headers["Cache-Control"] = "no-store"
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from ..errors import FeedzoneError, InvalidInput, NotFound, StorageUnavailable, StravaError
 from .auth.access import SignInFirst
+from .auth.csrf import FAILED
 from .rendering.flash import Notice, is_fragment
 
 log = structlog.get_logger("feedzone.web")
@@ -23,7 +24,6 @@ log = structlog.get_logger("feedzone.web")
 PROBLEM_JSON = "application/problem+json"
 FOR_PROGRAMS = ("/api/", "/docs/openapi.json", "/healthz", "/readyz", "/metrics")
 RETRY_AFTER_S = "5"
-CSRF_FAILED = "CSRF token verification failed"
 
 STATUS_OF: tuple[tuple[type[FeedzoneError], int], ...] = (
     (NotFound, 404),
@@ -96,7 +96,7 @@ def _http(request: Request[Any, Any, Any], problem: HTTPException) -> Response[A
 def _detail(problem: HTTPException) -> str:
     """Return Litestar's findings by parameter or field (`state_` stands for `state`)."""
     entries = [entry for entry in problem.extra or () if isinstance(entry, dict) and "message" in entry]
-    if problem.detail == CSRF_FAILED:
+    if problem.detail == FAILED:
         return "this form is too old, or from another site: reload the page and try again"
     text = "; ".join(f"{entry.get('key', 'input').rstrip('_')}: {entry['message']}" for entry in entries)
     return text or problem.detail

@@ -6,17 +6,20 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import secrets
+from datetime import timedelta
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 import structlog
 from litestar.connection import ASGIConnection
+from litestar.datastructures import Cookie
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException, TooManyRequestsException
 from litestar.handlers import BaseRouteHandler
 
 from ...ports import Clock
 from ..context import WebOptions
-from .session import COOKIE, Session, read_session
+from .session import Session, cookie_name, is_signed, own_cookie, read_session, sign
 from .throttle import Throttle
 from .viewer import Viewer, viewer
 
@@ -24,6 +27,9 @@ log = structlog.get_logger("feedzone.access")
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 Rule = Literal["anyone", "operator", "athlete", "member", "api", "metrics"]
+
+BROWSER_COOKIE = "feedzone_browser"
+BROWSER_LIFETIME = timedelta(days=365)
 
 LOCAL_NAMES = ("127.0.0.1", "localhost", "::1")
 
@@ -135,21 +141,39 @@ class Access:
 
     def check_password(self, connection: Connection, password: str) -> bool:
         """Return whether this is ADMIN_PASSWORD. Raises TooManyRequestsException."""
+        is_right = self._check(connection, password, self._options.admin_password, self._browser(connection))
+        if not is_right:
+            log.warning("wrong_admin_password", address=_address(connection))
+        return is_right
+
+    def _check(self, connection: Connection, secret: str, expected: str, browser: str = "") -> bool:
+        """Return whether a secret is right, and count it if not. Raises TooManyRequestsException."""
         address = _address(connection)
-        if wait := self.throttle.wait_s(address):
+        if wait := self.throttle.wait_s(address, browser):
             headers = {"Retry-After": str(wait)}
             raise TooManyRequestsException(
-                f"too many wrong passwords: try again in {wait} s", headers=headers
+                f"too many wrong passwords or keys: try again in {wait} s", headers=headers
             )
-        if self._options.admin_password and _equal(password, self._options.admin_password):
+        if expected and _equal(secret, expected):
             self.throttle.succeeded(address)
             return True
-        self.throttle.failed(address)
-        log.warning("wrong_admin_password", address=address)
+        self.throttle.failed(address, browser)
         return False
 
+    def browser_cookie(self, connection: Connection) -> Cookie:
+        """Return the cookie by which the throttle recognizes a browser in which an operator signed in."""
+        browser = self._browser(connection) or secrets.token_hex(16)
+        value = f"{browser}.{sign(self._options, 'browser', browser)}"
+        return own_cookie(self._options, BROWSER_COOKIE, value, BROWSER_LIFETIME)
+
+    def _browser(self, connection: Connection) -> str:
+        """Return the id of a browser in which an operator has signed in before; empty for others."""
+        value = connection.cookies.get(cookie_name(self._options, BROWSER_COOKIE), "")
+        browser, _, signature = value.partition(".")
+        return browser if browser and is_signed(self._options, "browser", browser, signature) else ""
+
     def _session(self, connection: Connection) -> Session:
-        session = read_session(self._options, connection.cookies.get(COOKIE, ""), self._clock.now())
+        session = read_session(self._options, connection.cookies, self._clock.now())
         # Without a password or a client secret the key is predictable: such a session would be forged.
         return Session(
             session.is_operator and bool(self._options.admin_password),
@@ -199,7 +223,7 @@ class Access:
 
     def _has_key(self, connection: Connection) -> bool:
         scheme, _, key = connection.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and _equal(key.strip(), self._options.api_key)
+        return scheme.lower() == "bearer" and self._check(connection, key.strip(), self._options.api_key)
 
 
 def _address(connection: Connection) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -42,14 +43,15 @@ def is_signed(options: WebOptions, purpose: str, text: str, signature: str) -> b
 def session_cookie(options: WebOptions, session: Session, now: datetime) -> Cookie:
     """Return the cookie that starts a session, or ends it (`NOBODY`)."""
     if session == NOBODY:
-        return _cookie(options, "", timedelta())
+        return own_cookie(options, COOKIE, "", timedelta())
     until = int((now + LIFETIME).timestamp())
     claim = f"{int(session.is_operator)}.{session.athlete_id or ''}.{until}"
-    return _cookie(options, f"{claim}.{sign(options, 'session', claim)}", LIFETIME)
+    return own_cookie(options, COOKIE, f"{claim}.{sign(options, 'session', claim)}", LIFETIME)
 
 
-def read_session(options: WebOptions, value: str, now: datetime) -> Session:
-    """Return the session of a cookie; NOBODY if it is forged or expired."""
+def read_session(options: WebOptions, cookies: Mapping[str, str], now: datetime) -> Session:
+    """Return the session of a browser; NOBODY if its cookie is forged or expired."""
+    value = cookies.get(cookie_name(options, COOKIE), "")
     claim, _, signature = value.rpartition(".")
     if not claim or not is_signed(options, "session", claim, signature):
         return NOBODY
@@ -59,9 +61,15 @@ def read_session(options: WebOptions, value: str, now: datetime) -> Session:
     return Session(operator == "1", int(athlete) if athlete else None)
 
 
-def _cookie(options: WebOptions, value: str, lifetime: timedelta) -> Cookie:
+def cookie_name(options: WebOptions, name: str) -> str:
+    """Return the name in browsers. Only this host can set a cookie with `__Host-`, and only over https."""
+    return f"__Host-{name}" if options.is_https else name
+
+
+def own_cookie(options: WebOptions, name: str, value: str, lifetime: timedelta) -> Cookie:
+    """Return a cookie that no script can read and that other sites' forms do not send."""
     return Cookie(
-        COOKIE,
+        cookie_name(options, name),
         value=value,
         path="/",
         max_age=int(lifetime.total_seconds()),

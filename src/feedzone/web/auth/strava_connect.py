@@ -19,16 +19,14 @@ from litestar.response import Redirect, Template
 
 from ...domain.athlete import Consent
 from ...errors import ApiError, AppInactive, PermanentError, SeatsFull, StorageUnavailable, StravaError
-from ..context import Parts, WebOptions, WebParts
+from ..context import Parts, WebParts
 from ..pages.join import done, join, sign_progress
 from .access import anyone
-from .session import COOKIE as SESSION
-from .session import Session, read_session, session_cookie, sign
+from .session import Session, cookie_name, own_cookie, read_session, session_cookie, sign
 
 log = structlog.get_logger("feedzone.connect")
 
 COOKIE = "feedzone_connect"
-COOKIE_PATH = "/connect"
 CONSENT_WITHIN = timedelta(hours=1)
 
 SHARES = {"yes": True, "no": False}
@@ -60,7 +58,7 @@ async def connect(
         force=force not in (None, "", "0"),
         operator_may_see=None if _is_cross_site(request) else SHARES.get(share or ""),
     )
-    cookie = _cookie(parts.options, sign(parts.options, "consent", state), CONSENT_WITHIN)
+    cookie = own_cookie(parts.options, COOKIE, sign(parts.options, "consent", state), CONSENT_WITHIN)
     return Redirect(url, status_code=303, cookies=[cookie])
 
 
@@ -78,7 +76,7 @@ async def callback(
     error: Text = None,
 ) -> Response[Any]:
     """Handle the browser's return from Strava. The state's cookie ends in any case."""
-    bound = request.cookies.get(COOKIE, "")
+    bound = request.cookies.get(cookie_name(parts.options, COOKIE), "")
     try:
         consent = await _redeemed(parts, state_, bound) if state_ else None
         if consent is None:
@@ -98,7 +96,7 @@ async def callback(
         response = _page(
             503, "Not connected", "The database is not available. Nothing was stored. Try again."
         )
-    response.cookies.append(_cookie(parts.options, "", timedelta()))
+    response.cookies.append(own_cookie(parts.options, COOKIE, "", timedelta()))
     return response
 
 
@@ -137,7 +135,7 @@ async def _exchange(
 
 def _signed_in(request: Request[Any, Any, Any], parts: WebParts, athlete_id: int) -> Cookie:
     """Return the session of the athlete; an operator stays signed in as operator, too."""
-    current = read_session(parts.options, request.cookies.get(SESSION, ""), parts.clock.now())
+    current = read_session(parts.options, request.cookies, parts.clock.now())
     return session_cookie(parts.options, Session(current.is_operator, athlete_id), parts.clock.now())
 
 
@@ -177,18 +175,6 @@ def _seats_full() -> Response[Any]:
         "for more, Strava reviews the application.",
         "Disconnecting an athlete frees a seat: feedzone athletes list shows the connected athletes, "
         "feedzone athletes disconnect frees a seat.",
-    )
-
-
-def _cookie(options: WebOptions, value: str, lifetime: timedelta) -> Cookie:
-    return Cookie(
-        COOKIE,
-        value=value,
-        path=COOKIE_PATH,
-        max_age=int(lifetime.total_seconds()),
-        httponly=True,
-        secure=options.is_https,
-        samesite="lax",
     )
 
 

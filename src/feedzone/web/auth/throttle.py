@@ -1,4 +1,4 @@
-"""Limit wrong passwords, so that guessing one takes longer than anyone has."""
+"""Limit wrong passwords and keys, so that guessing one takes longer than anyone has."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ IN_TOTAL = RateLimitItemPerMinute(100, namespace="total")
 that have signed in before: the operator must not be locked out.
 """
 
+PER_BROWSER = RateLimitItemPerMinute(5, namespace="browser")
+"""Wrong passwords in a minute of a browser in which an operator signed in before. Only these slow it: guesses
+of others do not lock it out, not even from the same address.
+"""
+
 MAX_KNOWN_ADDRESSES = 1000
 
 
 class Throttle:
-    """Counts wrong passwords in this process, per address and in total.
+    """Counts wrong passwords and keys in this process, per address and in total.
 
     The window is fixed: the moving window of `limits` keeps an entry in memory for each address forever.
     """
@@ -32,8 +37,15 @@ class Throttle:
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
         self._signed_in: OrderedDict[str, None] = OrderedDict()
 
-    def wait_s(self, address: str) -> int:
-        """Return the seconds until this address may try again; 0 if it may now."""
+    def wait_s(self, address: str, browser: str = "") -> int:
+        """Return the seconds until this client may try again; 0 if it may now.
+
+        `browser`: the id of a browser in which an operator signed in before.
+        """
+        if browser:
+            if self._limiter.test(PER_BROWSER, browser):
+                return 0
+            return self._remaining(self._limiter.get_window_stats(PER_BROWSER, browser).reset_time)
         if not self._limiter.test(PER_ADDRESS, address):
             return self._remaining(self._limiter.get_window_stats(PER_ADDRESS, address).reset_time)
         if address in self._signed_in or self._limiter.test(IN_TOTAL):
@@ -43,7 +55,10 @@ class Throttle:
     def _remaining(self, reset_time: float) -> int:
         return max(0, int(reset_time - self._clock.now().timestamp())) + 1
 
-    def failed(self, address: str) -> None:
+    def failed(self, address: str, browser: str = "") -> None:
+        if browser:
+            self._limiter.hit(PER_BROWSER, browser)
+            return
         self._limiter.hit(PER_ADDRESS, address)
         self._limiter.hit(IN_TOTAL)
 

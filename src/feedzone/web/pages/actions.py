@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from ...domain.wording import count, duration
 from ...errors import FeedzoneError, StravaError
 from ...services.dead_letters import UNDO_FOR
-from ...services.subscription import ForeignSubscription, SubscriptionRefused
+from ...services.subscription import ForeignSubscription, SubscriptionRefused, shown_url
 from ..auth.access import operator
 from ..context import AthleteId, HttpRequest, Parts
 from ..rendering.filters import CAUSES
@@ -65,8 +65,9 @@ async def subscribe(request: HttpRequest, parts: Parts, data: Annotated[ReplaceF
 def _reason(problem: FeedzoneError) -> str:
     if isinstance(problem, ForeignSubscription):
         return (
-            f"Strava sends this application's webhooks to {problem.existing.callback_url} and allows only "
-            "one subscription. Nothing was changed. To replace it: feedzone subscription ensure --replace."
+            f"Strava sends this application's webhooks to {shown_url(problem.existing.callback_url)} "
+            "and allows only one subscription. Nothing was changed. "
+            "To replace it: feedzone subscription ensure --replace."
         )
     if isinstance(problem, SubscriptionRefused):
         return f"Strava rejected the subscription. {problem.remedy}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -11,11 +12,11 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 from litestar.response import Redirect, Template
 
-from ..auth.session import is_signed, sign
+from ..auth.session import cookie_name, is_signed, own_cookie, sign
 from ..context import WebOptions
 
 COOKIE = "feedzone_notice"
-LIFETIME_S = 60
+LIFETIME = timedelta(seconds=60)
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -37,13 +38,16 @@ def respond(request: Request[Any, Any, Any], notice: Notice, back: str) -> Respo
     if is_fragment(request):
         return Template("notice.html", context={"notice": notice}, headers={"HX-Trigger": "changed"})
     options: WebOptions = request.app.state.options
-    return Redirect(back, status_code=303, cookies=[_cookie(options, _sealed(options, notice), LIFETIME_S)])
+    return Redirect(
+        back, status_code=303, cookies=[own_cookie(options, COOKIE, _sealed(options, notice), LIFETIME)]
+    )
 
 
 def pending_notice(request: Request[Any, Any, Any]) -> Notice | None:
     """Return the notice of the action that led to this page."""
-    text, _, signature = request.cookies.get(COOKIE, "").rpartition(".")
-    if not text or not is_signed(request.app.state.options, "notice", text, signature):
+    options: WebOptions = request.app.state.options
+    text, _, signature = request.cookies.get(cookie_name(options, COOKIE), "").rpartition(".")
+    if not text or not is_signed(options, "notice", text, signature):
         return None
     try:
         return msgspec.json.decode(base64.urlsafe_b64decode(text), type=Notice)
@@ -53,24 +57,12 @@ def pending_notice(request: Request[Any, Any, Any]) -> Notice | None:
 
 def expired_cookie(options: WebOptions) -> Cookie:
     """Return the cookie that removes a notice once a page has shown it."""
-    return _cookie(options, "", 0)
+    return own_cookie(options, COOKIE, "", timedelta())
 
 
 def _sealed(options: WebOptions, notice: Notice) -> str:
     text = base64.urlsafe_b64encode(msgspec.json.encode(notice)).decode()
     return f"{text}.{sign(options, 'notice', text)}"
-
-
-def _cookie(options: WebOptions, value: str, seconds: int) -> Cookie:
-    return Cookie(
-        COOKIE,
-        value=value,
-        path="/",
-        max_age=seconds,
-        httponly=True,
-        secure=options.is_https,
-        samesite="lax",
-    )
 
 
 def local_path(text: str | None, default: str = "/") -> str:
