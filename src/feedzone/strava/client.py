@@ -62,9 +62,7 @@ class StravaClient:
         call = f"GET activities/{activity_id}/streams"
         params = {"keys": STREAM_KEYS, "key_by_type": "true"}
         response = await self._get(athlete_id, f"/activities/{activity_id}/streams", params, call)
-        body = responses.check(response, call)
-        # Strava sends an empty set as [] or as {}.
-        return body if isinstance(responses.decode(body, response.status, call), dict) else b"{}"
+        return payloads.streams(responses.check(response, call), call)
 
     async def photos(self, athlete_id: int, activity_id: int) -> Sequence[Photo]:
         call = f"GET activities/{activity_id}/photos"
@@ -78,7 +76,7 @@ class StravaClient:
         params = {"page": str(page), "per_page": str(per_page)}
         params |= {name: str(at) for name, at in (("after", after), ("before", before)) if at is not None}
         response = await self._get(athlete_id, "/athlete/activities", params, call)
-        return payloads.activity_page(responses.check(response, call), call)
+        return payloads.activity_page(responses.check(response, call), call, athlete_id)
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         # This call works with the scopes that every consent grants.

@@ -9,11 +9,13 @@ from typing import Any
 
 import msgspec
 
+from ..domain import json_text
 from ..errors import (
     ApiError,
     AppInactive,
     ApplicationRefused,
     Fault,
+    InvalidInput,
     NeedsRefresh,
     NeedsScope,
     NotVisible,
@@ -47,11 +49,19 @@ def decode(response_body: bytes, status: int, call: str) -> Any:
     Raises TransientError for anything else: in outages Strava has sent HTML with status 200.
     """
     try:
-        return msgspec.json.decode(response_body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _value(response_body)
+    except InvalidInput:
         raise TransientError(
             status, "the response is not JSON", body=_excerpt(response_body), call=call
         ) from None
+
+
+def _value(body: bytes) -> Any:
+    """Return the value of a JSON text, repaired if necessary. Raises InvalidInput when it is not JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json_text.repair(body)
 
 
 def error_of(response: Response, call: str, *, token_endpoint: bool = False) -> ApiError:
@@ -90,8 +100,8 @@ def _kind(status: int, faults: tuple[Fault, ...], body: bytes, *, token_endpoint
 def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
     """Return `message` and `errors` of an error body, without the parts that are missing or malformed."""
     try:
-        parsed = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        parsed = _value(body)
+    except InvalidInput:
         return "", ()
     if not isinstance(parsed, dict):
         return "", ()
