@@ -15,6 +15,7 @@ from ..domain import json_text
 from ..domain.activity import ActivityRecord, Level
 from ..domain.athlete import AthleteProfile, TokenGrant
 from ..domain.gear import GearKind, GearListing, GearRecord
+from ..domain.instants import is_possible
 from ..domain.photos import Photo
 from ..errors import InvalidInput, TransientError
 
@@ -224,12 +225,18 @@ def _seconds(value: float) -> int:
 
 def _instant(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return _possible(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC))
 
 
 def _wall_time(text: str) -> datetime:
     # The Z of start_date_local is wrong: it is wall time (docs/strava-api.md#common-misbeliefs).
-    return datetime.fromisoformat(text).replace(tzinfo=None, microsecond=0)
+    return _possible(datetime.fromisoformat(text).replace(tzinfo=None, microsecond=0))
+
+
+def _possible(moment: datetime) -> datetime:
+    if not is_possible(moment):
+        raise ValueError(moment)
+    return moment
 
 
 def iana_name(text: str) -> str:
@@ -334,7 +341,7 @@ def _photo(entry: bytes) -> Photo:
 class _Grant(msgspec.Struct):
     access_token: str
     refresh_token: str
-    expires_at: int
+    expires_at: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 
 def grant(members: Any) -> TokenGrant:
