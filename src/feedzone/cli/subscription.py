@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
@@ -41,7 +40,7 @@ def show() -> None:
             whose = "ours" if existing.callback_url == parts.settings.callback_url else "not ours"
             console.say(f"{existing.id}  {existing.callback_url}  ({whose}, since {existing.created_at})")
         if not listed:
-            out.print("No subscription. Create it with `feedzone subscription ensure`.")
+            console.say("No subscription. Create it with `feedzone subscription ensure`.")
 
     console.run(command, strava=True)
 
@@ -52,6 +51,6 @@ def delete() -> None:
 
     async def command(parts: App) -> None:
         deleted = await parts.subscription.delete()
-        out.print(f"Subscription {deleted.id} is deleted." if deleted else "There was no subscription.")
+        console.say(f"Subscription {deleted.id} is deleted." if deleted else "There was no subscription.")
 
     console.run(command, strava=True)
