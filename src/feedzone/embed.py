@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -84,14 +84,19 @@ class Engine:
         after: datetime | None = None,
         before: datetime | None = None,
         sport_type: str | None = None,
+        visibility: str | None = None,
+        updated_since: datetime | None = None,
+        ids: Iterable[int] | None = None,
         limit: int = MAX_PAGE,
         cursor: str | None = None,
     ) -> ActivityPage:
         """Return one page of activities, latest start first, without those deleted at Strava.
 
         `after` (inclusive) and `before` (exclusive) limit the start. Pass `next_cursor` for the next page.
+        `updated_since` selects by the last change of the stored activity.
         """
-        selection = ActivityFilter(athlete_id, after, before, sport_type)
+        chosen = None if ids is None else tuple(ids)
+        selection = ActivityFilter(athlete_id, after, before, sport_type, visibility, updated_since, chosen)
         return await self._parts.queries.activities.page(selection, limit=_checked(limit), cursor=cursor)
 
     async def activity(self, activity_id: int) -> ActivityDetail:

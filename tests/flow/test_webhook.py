@@ -95,8 +95,10 @@ async def test_an_event_is_answered_200_once_it_is_stored(door, sqlite_database)
         (b"[]", "object"),
         (b"{", "not JSON"),
         (b"\xff", "UTF-8"),
-        (EVENT | {"object_type": "gear"}, "$.object_type"),
-        (EVENT | {"aspect_type": "renamed"}, "$.aspect_type"),
+        (EVENT | {"object_type": 5}, "$.object_type"),
+        (EVENT | {"aspect_type": "renamed" * 10}, "$.aspect_type"),
+        (EVENT | {"z": 10**4000}, "64 bits"),
+        (json.dumps(EVENT | {"z": 1}).encode().replace(b'"z": 1', b'"z": 1e999'), "double"),
         (EVENT | {"object_id": "one"}, "$.object_id"),
         (EVENT | {"event_time": True}, "$.event_time"),
         (EVENT | {"updates": ["title"]}, "$.updates"),
@@ -109,6 +111,14 @@ async def test_a_body_that_is_not_an_event_is_answered_400_with_the_reason(door,
     assert answer.headers["content-type"] == "application/problem+json"
     assert says in answer.json["detail"]
     assert stored(sqlite_database) == []
+
+
+@pytest.mark.parametrize("change", [{"object_type": "gear"}, {"aspect_type": "renamed"}])
+async def test_a_kind_of_event_that_strava_adds_is_stored_and_ignored(door, sqlite_database, change):
+    assert (await post(door(), EVENT | change)).status == 200
+    with sqlite3.connect(sqlite_database.path) as plain:
+        query = "SELECT status, ignored_because, job_id FROM webhook_events"
+        assert plain.execute(query).fetchall() == [("ignored", "unknown_kind", None)]
 
 
 async def test_a_body_of_32_kib_is_accepted_and_a_larger_one_is_refused(door):

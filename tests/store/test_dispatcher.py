@@ -56,7 +56,7 @@ async def rows(database: Database, table) -> list:
     return await database.read(body)
 
 
-async def test_an_event_is_stored_as_received_with_the_one_job_it_causes(connected, clock):
+async def test_an_event_is_stored_with_the_one_job_it_causes(connected, clock):
     raw = event(unknown_key={"kept": [1, 2.50]})
     assert await deliver(connected, clock, raw) == ["accepted"]
     (stored,) = await rows(connected, webhook_events)
@@ -169,6 +169,16 @@ async def test_no_title_is_stored_from_an_event_of_an_unconnected_athlete(connec
     assert "Canary" not in stored.event_data
     assert msgspec.json.decode(stored.event_data)["updates"] == {"title": None, "private": None}
     assert await deliver(connected, clock, late) == ["duplicate"]
+
+
+@pytest.mark.parametrize("change", [{"object_type": "club"}, {"aspect_type": "archive"}])
+async def test_an_unknown_kind_of_event_is_stored_without_its_values_and_ignored(connected, clock, change):
+    """Nothing would remove the values when the athlete deletes the object."""
+    assert await deliver(connected, clock, event(updates={"title": "Canary"}, **change)) == ["ignored"]
+    (stored,) = await rows(connected, webhook_events)
+    assert (stored.status, stored.ignored_because) == ("ignored", "unknown_kind")
+    assert msgspec.json.decode(stored.event_data)["updates"] == {"title": None}
+    assert await rows(connected, jobs) == []
 
 
 async def test_events_of_another_subscription_are_ignored_once_ours_is_known(connected, clock):

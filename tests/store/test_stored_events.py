@@ -85,9 +85,9 @@ async def test_the_largest_possible_numbers_are_stored(store):
 
 
 @pytest.mark.parametrize(
-    "title", ["a\x00b", "😀", "\u2028", "x" * 100_000], ids=["NUL", "emoji", "LS", "long"]
+    "title", ["a\x00b", "😀", "\u2028", "x" * 10_000], ids=["NUL", "emoji", "LS", "long"]
 )
-async def test_any_title_is_stored_as_received(store, title):
+async def test_any_title_is_stored(store, title):
     raw = retitled(title)
     await store.deliver(raw)
     assert (await store.row(webhook_events)).event_data == raw.raw
@@ -107,6 +107,15 @@ async def test_the_title_of_a_deleted_activity_is_removed_from_its_events(store)
         "event_time": EVENT_TIME + 1,
         "updates": {"title": None},
     }
+
+
+async def test_an_older_update_that_arrives_after_the_deletion_loses_its_title_too(store):
+    await store.deliver(event())
+    await store.apply(Tombstone(ACTIVITY, OWNER, "request"))
+    await store.deliver(retitled("Secret meeting"))
+    await store.apply(Tombstone(ACTIVITY, OWNER, "request"))
+    data = [msgspec.json.decode(row.event_data) for row in await store.rows(webhook_events)]
+    assert [payload["updates"] for payload in data] == [{}, {"title": None}]
 
 
 async def test_a_redacted_event_is_recognized_when_it_is_delivered_again(store):

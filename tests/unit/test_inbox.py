@@ -42,6 +42,9 @@ class FakeDatabase:
         await self.endings[-1]
         return receipts
 
+    async def write_at_once(self, body):
+        return body(self)
+
     def commit(self, group: int) -> None:
         self.endings[group].set_result(None)
 
@@ -124,9 +127,37 @@ async def test_a_group_has_a_limit(inbox, database, monkeypatch):
     assert database.groups == [[1, 2], [3, 4], [5]]
 
 
+async def test_a_delivery_that_cannot_be_stored_fails_alone(inbox, database, monkeypatch):
+    """Otherwise one event could refuse those of others."""
+
+    def poisoned(database: FakeDatabase, deliveries, now) -> list[AcceptResult]:
+        receipts = remember(database, deliveries, now)
+        if any(delivery.event.object_id == 5 for delivery in deliveries):
+            raise ValueError("a bug")
+        return receipts
+
+    monkeypatch.setattr(inbox_module, "accept", poisoned)
+    monkeypatch.setattr(database, "write", database.write_at_once)
+    tasks = deliver(inbox, *range(1, 9))
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [AcceptResult] * 4 + [StorageUnavailable] + [
+        AcceptResult
+    ] * 3
+    assert [answer.event_id for answer in answers[5:]] == ["e6", "e7", "e8"]
+    assert database.groups == [[*range(1, 9)], [1, 2, 3, 4], [5, 6, 7, 8], [5, 6], [5], [6], [7, 8]]
+
+
+async def test_a_failing_database_is_not_asked_again_for_each_delivery(inbox, database):
+    tasks = deliver(inbox, 1, 2, 3)
+    await settle()
+    database.fail(0, StorageUnavailable("disk full"))
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert database.groups == [[1, 2, 3]]
+
+
 @pytest.mark.parametrize("problem", [StorageUnavailable("disk full"), ValueError("a bug"), OSError("gone")])
 async def test_a_failing_commit_refuses_exactly_its_own_deliveries(inbox, database, bell, problem):
-    first = deliver(inbox, 1, 2)
+    first = deliver(inbox, 1)
     await settle()
     second = deliver(inbox, 3)
     database.fail(0, problem)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from ..domain.wording import count, duration
 from ..errors import InvalidInput, NotFound
@@ -48,9 +47,9 @@ def list_(
         if athletes:
             _show(athletes, parts.clock.now(), idle=idle is not None)
         elif idle is not None:
-            out.print(f"No athlete has been idle for {count(idle, 'day')}.")
+            console.say(f"No athlete has been idle for {count(idle, 'day')}.")
         else:
-            out.print(f"No athletes yet. Open {parts.settings.app_url}/connect")
+            console.say(f"No athletes yet. Open {parts.settings.app_url}/connect")
 
     console.run(command)
 
@@ -71,15 +70,13 @@ async def _all(parts: App, idle_days: int | None) -> list[Athlete]:
 
 def _show(athletes: list[Athlete], now: datetime, *, idle: bool) -> None:
     """Print a table that fits 80 columns: one date for idle athletes, else the age of the last events."""
-    table = Table("athlete", "name", "status", "backfill", "stored", box=None)
-    for column in (0, 2, 3, 4):
-        table.columns[column].no_wrap = True
-    for head in ["idle since"] if idle else ["last event", "last sync"]:
-        table.add_column(head, no_wrap=True)
+    dates = ["idle since"] if idle else ["last event", "last sync"]
+    whole = ["athlete", "status", "backfill", "stored", *dates]
+    rows = []
     for athlete in athletes:
         progress = athlete.progress
         ages = (_ago(athlete.last_event_at, now), _ago(athlete.last_synced_at, now))
-        table.add_row(
+        row = (
             str(athlete.id),
             athlete.name,
             f"{athlete.status}, quiet" if athlete.quiet else athlete.status,
@@ -87,12 +84,13 @@ def _show(athletes: list[Athlete], now: datetime, *, idle: bool) -> None:
             str(athlete.sync.activities_done),
             *([f"{athlete.idle_since:%Y-%m-%d}"] if idle else ages),
         )
-    out.print(table)
+        rows.append(row)
+    console.show_table(["athlete", "name", "status", "backfill", "stored", *dates], rows, whole=whole)
     for athlete in athletes:
         if athlete.sync.calls_needed:
-            out.print(f"{athlete.name}: {to_go(athlete.sync, now)}", soft_wrap=True)
+            console.say(f"{console.plain(athlete.name)}: {to_go(athlete.sync, now)}")
     if any(athlete.quiet for athlete in athletes):
-        out.print("quiet: activities arrive without events; connect again with all boxes ticked.")
+        console.say("quiet: activities arrive without events; connect again with all boxes ticked.")
 
 
 def _ago(at: datetime | None, now: datetime) -> str:
@@ -102,7 +100,7 @@ def _ago(at: datetime | None, now: datetime) -> str:
 @app.command("connect-url")
 def connect_url() -> None:
     """Print the link that connects an athlete."""
-    out.print(f"{console.settings(quiet=True, strava=True).app_url}/connect", soft_wrap=True)
+    console.say(f"{console.settings(quiet=True, strava=True).app_url}/connect")
 
 
 @app.command()
@@ -118,13 +116,13 @@ def disconnect(
         from ..app import working
 
         await parts.athletes.disconnect(athlete)
-        out.print(f"Athlete {athlete} is gone from this database.")
+        console.say(f"Athlete {athlete} is gone from this database.")
         async with working(parts):
             receipt = await _revoked(parts, athlete, patience_s=15)
         if receipt:
-            out.print(f"Strava: {receipt}.")
+            console.say(f"Strava: {receipt}.")
         else:
-            out.print("Access at Strava is not revoked yet; a running feedzone retries it.")
+            console.say("Access at Strava is not revoked yet; a running feedzone retries it.")
 
     console.run(command, strava=True)
 
@@ -154,7 +152,7 @@ def sports(
         if only is not None or everything:
             await parts.athletes.keep_sports(athlete, None if only is None else only.split(","))
         chosen = (await parts.queries.athletes.get(athlete)).wanted_sports
-        out.print("All sports." if chosen is None else f"Only {', '.join(chosen)}.")
+        console.say("All sports." if chosen is None else f"Only {', '.join(chosen)}.")
 
     console.run(command)
 
@@ -165,7 +163,7 @@ def verify(athlete: AthleteId) -> None:
 
     async def command(parts: App) -> None:
         await parts.reconciliation.reconcile(athlete)
-        out.print("Queued.")
+        console.say("Queued.")
 
     console.run(command)
 
@@ -185,9 +183,9 @@ def sync(
 
         await parts.athletes.sync(athlete, days=days, everything=everything)
         if no_wait:
-            out.print("Queued.")
+            console.say("Queued.")
             sync = (await parts.queries.athletes.get(athlete)).sync
-            out.print(f"{to_go(sync, parts.clock.now())}.")
+            console.say(f"{to_go(sync, parts.clock.now())}.")
             return
         async with working(parts):
             await _show_progress(parts, athlete)
@@ -216,7 +214,7 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
             )
             if wait is not None and wait.reason != last_reason:
                 last_reason = wait.reason
-                bar.console.print(f"Waiting: {last_reason}", markup=False, soft_wrap=True)
+                console.say(f"Waiting: {last_reason}")
             if athlete.status == "deauthorized":
                 raise NotFound(f"athlete {athlete_id} is no longer connected")
             progress = athlete.progress
@@ -232,7 +230,7 @@ async def _show_progress(parts: App, athlete_id: int) -> None:
                 break
             await asyncio.sleep(0.2)
     failed = f", {progress.failed} failed (see `feedzone events list --failed`)" if progress.failed else ""
-    out.print(f"{progress.done} of {total} activities are up to date{failed}.")
+    console.say(f"{progress.done} of {total} activities are up to date{failed}.")
     if athlete.status != "active":
-        out.print(f"The athlete's status is {athlete.status}: {athlete.status_reason}")
+        console.say(f"The athlete's status is {athlete.status}: {athlete.status_reason}")
         raise typer.Exit(1)

@@ -6,11 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from ..domain.wording import count
 from . import console
-from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
@@ -44,7 +42,7 @@ def budget(
         now = await quota.budget()
         _windows(now)
         _spent(now)
-        out.print(f"\nQueue: {_queue(now.queue, now.now)}.")
+        console.say(f"\nQueue: {_queue(now.queue, now.now)}.")
         if what_if_athletes:
             _print_what_if(await quota.what_if(what_if_athletes, what_if_activities), now.now)
         if what_if_all_of is not None:
@@ -55,23 +53,22 @@ def budget(
 
 def _windows(now: Budget) -> None:
     by_name = {window.window: window for window in now.windows}
-    table = Table("rate limit", "used", "of", "resets", "", box=None)
+    rows = []
     for name, label in WINDOWS.items():
         window = by_name[name]  # type: ignore[index]  # the names are those of WindowName
         closed = "closed by Strava (429)" if window.latched else ""
         resets = day_and_time(window.ends_at, now.now)
-        table.add_row(label, str(window.used), str(window.quota), resets, closed)
-    out.print(table)
+        rows.append((label, str(window.used), str(window.quota), resets, closed))
+    console.show_table(("rate limit", "used", "of", "resets", ""), rows)
 
 
 def _spent(now: Budget) -> None:
     spent = now.spent
-    out.print(f"\nRequests today: {spent.calls}")
+    console.say(f"\nRequests today: {spent.calls}")
     if spent.unexplained:
-        out.print(
+        console.say(
             f"Strava counts {spent.unexplained} more reads than feedzone made: does another program\n"
             "use this application?",
-            soft_wrap=True,
         )
     for title, counts in (
         ("lane", list(spent.by_lane.items())),
@@ -79,20 +76,18 @@ def _spent(now: Budget) -> None:
         ("hour (UTC)", [(f"{row.hour:%H}:00", row.calls) for row in spent.by_hour]),
     ):
         if counts:
-            out.print()
-            out.print(_bars(title, counts))
+            console.say("")
+            _show_bars(title, counts)
 
 
 def _name(athlete_id: int | None) -> str:
     return "none, or disconnected" if athlete_id is None else str(athlete_id)
 
 
-def _bars(title: str, counts: list[tuple[str, int]]) -> Table:
-    table = Table(title, "requests", "", box=None)
+def _show_bars(title: str, counts: list[tuple[str, int]]) -> None:
     most = max(calls for _, calls in counts)
-    for name, calls in counts:
-        table.add_row(name, str(calls), "#" * max(1, round(BAR * calls / most)))
-    return table
+    rows = [(name, str(calls), "#" * max(1, round(BAR * calls / most))) for name, calls in counts]
+    console.show_table((title, "requests", ""), rows)
 
 
 def _queue(queue: QueueOutlook, now: datetime) -> str:
@@ -102,19 +97,19 @@ def _queue(queue: QueueOutlook, now: datetime) -> str:
 
 
 def _print_what_if(forecast: WhatIf, now: datetime) -> None:
-    out.print(f"{forecast.athletes} more athletes with {forecast.activities} activities each:")
-    out.print(f"    {_after_queue(forecast, now)}")
+    console.say(f"{forecast.athletes} more athletes with {forecast.activities} activities each:")
+    console.say(f"    {_after_queue(forecast, now)}")
 
 
 def _print_full_history(forecast: WholeHistory, now: datetime) -> None:
     if not forecast.activities:
-        out.print(f"All {forecast.held} activities of athlete {forecast.athlete_id} are stored or queued.")
+        console.say(f"All {forecast.held} activities of athlete {forecast.athlete_id} are stored or queued.")
         return
-    out.print(
+    console.say(
         f"Full history of athlete {forecast.athlete_id}, {forecast.years:g} years: "
         f"about {forecast.activities} more activities,"
     )
-    out.print(f"    {_after_queue(forecast, now)}")
+    console.say(f"    {_after_queue(forecast, now)}")
 
 
 def _after_queue(forecast: WhatIf | WholeHistory, now: datetime) -> str:

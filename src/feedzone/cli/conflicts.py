@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
@@ -24,13 +23,13 @@ def list_() -> None:
     async def command(parts: App) -> None:
         conflicts = await parts.queries.conflicts.open()
         for conflict in conflicts:
-            out.print(f"[bold]{conflict.id}[/]  athlete {conflict.athlete_id}")
-            out.print(f"    Strava lists {len(conflict.missing)} of {conflict.held} activities no longer.")
+            console.say(f"  athlete {conflict.athlete_id}", lead=conflict.id)
+            console.say(f"    Strava lists {len(conflict.missing)} of {conflict.held} activities no longer.")
         if conflicts:
-            out.print("accept: check each at Strava, and delete those that are gone.")
-            out.print("dismiss: keep all for now.")
+            console.say("accept: check each at Strava, and delete those that are gone.")
+            console.say("dismiss: keep all for now.")
         else:
-            out.print("No open conflicts.")
+            console.say("No open conflicts.")
 
     console.run(command)
 
@@ -41,7 +40,7 @@ def accept(conflict: ConflictId) -> None:
 
     async def command(parts: App) -> None:
         count = await parts.reconciliation.resolve(conflict, accept=True)
-        out.print(f"{count} activities will be checked at Strava.")
+        console.say(f"{count} activities will be checked at Strava.")
 
     console.run(command)
 
@@ -52,6 +51,6 @@ def dismiss(conflict: ConflictId) -> None:
 
     async def command(parts: App) -> None:
         await parts.reconciliation.resolve(conflict, accept=False)
-        out.print("Kept.")
+        console.say("Kept.")
 
     console.run(command)

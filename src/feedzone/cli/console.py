@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from ..app import App
@@ -76,16 +78,39 @@ class _NoTransport:
     async def close(self) -> None: ...
 
 
-def say(message: str, *, markup: bool = True) -> None:
-    """Print one line, without secrets: the callback URL contains one."""
-    from ..telemetry import HIDDEN, Redactor
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that move the cursor, change colours, or change the direction of text."""
 
-    text = Redactor(_secrets).text(message)
-    out.print(text.replace(HIDDEN, escape(HIDDEN)) if markup else text, markup=markup, soft_wrap=True)
+
+def plain(text: str) -> str:
+    """Return a line of text without the characters that a terminal would obey."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def say(message: str, *, lead: str = "", style: str = "bold") -> None:
+    """Print lines, after a `lead` in its style. No value in them can use markup or control the terminal.
+
+    Secrets are hidden: the callback URL contains one.
+    """
+    out.print(Text.assemble((lead, style), _printable(message)), soft_wrap=True)
+
+
+def show_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Collection[str] = ()) -> None:
+    """Print a table, whose cells may have values from anywhere; the columns `whole` are not wrapped."""
+    table = Table(box=None)
+    for head in heads:
+        table.add_column(head, no_wrap=head in whole)
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    out.print(table)
+
+
+def _printable(message: str) -> str:
+    from ..telemetry import Redactor
+
+    return "\n".join(plain(line) for line in Redactor(_secrets).text(message).split("\n"))
 
 
 def complain(message: str) -> None:
-    """Print one line on standard error, without secrets."""
-    from ..telemetry import Redactor
-
-    err.print(f"feedzone: {Redactor(_secrets).text(message)}", markup=False, style="red", soft_wrap=True)
+    """Print a message on standard error, without secrets."""
+    err.print(Text(f"feedzone: {_printable(message)}", "red"), soft_wrap=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from ..domain.event import EventStatus
 from ..errors import InvalidInput
 from . import console
-from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
@@ -34,9 +32,8 @@ def list_(
 
 async def _list_events(parts: App, status: EventStatus | None, limit: int) -> None:
     page = await parts.queries.events.page(status=status, limit=limit)
-    table = Table("received", "event", "athlete", "status", "attempts", "note", box=None)
-    for event in page.items:
-        table.add_row(
+    rows = [
+        (
             f"{event.created_at:%Y-%m-%d %H:%M:%S}",
             f"{event.object_type} {event.object_id} {event.aspect_type}",
             str(event.owner_id),
@@ -44,7 +41,12 @@ async def _list_events(parts: App, status: EventStatus | None, limit: int) -> No
             str(event.attempts),
             event.error_message or "",
         )
-    out.print(table if page.items else "No such events.")
+        for event in page.items
+    ]
+    if rows:
+        console.show_table(("received", "event", "athlete", "status", "attempts", "note"), rows)
+    else:
+        console.say("No such events.")
 
 
 async def _list_dead(parts: App, limit: int) -> None:
@@ -52,11 +54,11 @@ async def _list_dead(parts: App, limit: int) -> None:
     page = await parts.queries.jobs.page(state="dead", limit=limit)
     for job in page.items:
         text = f"{job.kind} {job.key}, athlete {job.athlete_id}, {job.attempts} attempts"
-        out.print(f"[bold]{job.id}[/]  class {job.error_class or '-'}", soft_wrap=True)
-        out.print(f"    {text}", soft_wrap=True)
-        out.print(f"    {job.last_error or ''}", markup=False, soft_wrap=True)
+        console.say(f"  class {job.error_class or '-'}", lead=job.id)
+        console.say(f"    {text}")
+        console.say(f"    {job.last_error or ''}")
     if not page.items:
-        out.print("No dead letters.")
+        console.say("No dead letters.")
 
 
 @app.command()
@@ -73,10 +75,10 @@ def retry(
 
     async def command(parts: App) -> None:
         if job is None:
-            out.print(f"{await parts.dead_letters.retry_all(error_class)} jobs will run again.")
+            console.say(f"{await parts.dead_letters.retry_all(error_class)} jobs will run again.")
         else:
             await parts.dead_letters.retry(job)
-            out.print("The job will run again.")
+            console.say("The job will run again.")
 
     console.run(command)
 
@@ -87,13 +89,13 @@ def show(job: Annotated[str, typer.Argument(help="An id from `events list --fail
 
     async def command(parts: App) -> None:
         story = await parts.queries.jobs.get(job)
-        out.print(f"{story.job.kind} {story.job.key}, athlete {story.job.athlete_id}: {story.job.state}")
+        console.say(f"{story.job.kind} {story.job.key}, athlete {story.job.athlete_id}: {story.job.state}")
         for attempt in story.attempts:
             head = (
                 f"{attempt.ended_at:%Y-%m-%d %H:%M:%S} UTC  attempt {attempt.attempt}  {attempt.error_class}"
             )
-            out.print(head, soft_wrap=True)
-            out.print(f"    {attempt.error}", markup=False, soft_wrap=True)
+            console.say(head)
+            console.say(f"    {attempt.error}")
 
     console.run(command)
 
@@ -107,6 +109,6 @@ def discard(
 
     async def command(parts: App) -> None:
         await parts.dead_letters.discard(job, reason)
-        out.print("Discarded.")
+        console.say("Discarded.")
 
     console.run(command)

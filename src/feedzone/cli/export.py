@@ -9,7 +9,6 @@ import typer
 
 from . import console
 from .athletes import AthleteId
-from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
@@ -36,4 +35,4 @@ def export(
         return folders.count("activities"), folders.count("streams")
 
     activities, streams = console.run(command)
-    out.print(f"Wrote {activities} activities and {streams} streams to {to}/")
+    console.say(f"Wrote {activities} activities and {streams} streams to {to}/")

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import FeedzoneError, SettingsError
 from . import athletes, budget, conflicts, events, export, maintenance, serving, subscription
-from .console import complain, out
+from .console import complain, say
 
 app = typer.Typer(
     name="feedzone",
@@ -40,7 +40,7 @@ def version() -> None:
     """Print the version."""
     from .. import __version__
 
-    out.print(f"feedzone {__version__}")
+    say(f"feedzone {__version__}")
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ import typer
 
 from ..domain.wording import count
 from . import console
-from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
@@ -62,8 +61,8 @@ def init(
         raise typer.Exit(1) from None
     with os.fdopen(handle, "w", encoding="utf-8") as env:
         env.write(text)
-    out.print(f"Wrote {file}. Set STRAVA_CLIENT_ID, STRAVA_CLIENT_SECRET and APP_URL, then run:")
-    out.print(
+    console.say(f"Wrote {file}. Set STRAVA_CLIENT_ID, STRAVA_CLIENT_SECRET and APP_URL, then run:")
+    console.say(
         "  feedzone serve\n  feedzone subscription ensure      (in another terminal)\n  feedzone doctor"
     )
 
@@ -77,10 +76,12 @@ def doctor() -> None:
 
     findings = console.run(command, strava=True)
     for finding in findings:
-        mark = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "fail": "[red]FAIL[/]"}[finding.verdict]
-        console.say(f"{mark}  {finding.text}")
+        mark, colour = {"ok": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}[
+            finding.verdict
+        ]
+        console.say(f"  {finding.text}", lead=mark, style=colour)
         if finding.remedy:
-            console.say(f"      {finding.remedy}", markup=False)
+            console.say(f"      {finding.remedy}")
     if any(finding.verdict == "fail" for finding in findings):
         raise typer.Exit(1)
 
@@ -97,7 +98,7 @@ def upgrade() -> None:
     from ..store.schema import upgrade as schema
 
     before, after = schema.upgrade(_database())
-    out.print(
+    console.say(
         f"Schema {after}, was {before or 'empty'}." if before != after else f"Schema {after}: up to date."
     )
 
@@ -113,7 +114,7 @@ def check() -> None:
     if (path := missing_file(url)) is not None:
         raise SchemaMismatch(f"there is no {path}: is DATABASE_URL right? `feedzone db upgrade` creates it")
     schema.check(open_database(url))
-    out.print(f"Schema {schema.newest_revision()}: up to date.")
+    console.say(f"Schema {schema.newest_revision()}: up to date.")
 
 
 @keys.command("new")
@@ -121,7 +122,7 @@ def new() -> None:
     """Print a new key. Put it before the old keys in TOKEN_ENCRYPTION_KEYS, then run rotate."""
     from ..vault import new_key
 
-    out.print(new_key(), soft_wrap=True)
+    console.say(new_key())
 
 
 @keys.command("forget-lost")
@@ -154,4 +155,4 @@ def rotate() -> None:
     async def command(app: App) -> int:
         return await app.database.write(app.tokens.rotate_keys)
 
-    out.print(f"The tokens of {count(console.run(command), 'athlete')} use the newest key now.")
+    console.say(f"The tokens of {count(console.run(command), 'athlete')} use the newest key now.")

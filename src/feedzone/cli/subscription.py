@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .console import out
 
 if TYPE_CHECKING:
     from ..app import App
@@ -47,7 +46,7 @@ def show() -> None:
             url = shown_url(existing.callback_url)
             console.say(f"{existing.id}  {url}  ({whose}, since {existing.created_at})", markup=False)
         if not listed:
-            out.print("No subscription. Create it with `feedzone subscription ensure`.")
+            console.say("No subscription. Create it with `feedzone subscription ensure`.")
 
     console.run(command, strava=True)
 
@@ -58,6 +57,6 @@ def delete() -> None:
 
     async def command(parts: App) -> None:
         deleted = await parts.subscription.delete()
-        out.print(f"Subscription {deleted.id} is deleted." if deleted else "There was no subscription.")
+        console.say(f"Subscription {deleted.id} is deleted." if deleted else "There was no subscription.")
 
     console.run(command, strava=True)

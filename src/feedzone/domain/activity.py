@@ -29,7 +29,7 @@ class ActivityRecord(msgspec.Struct, frozen=True):
     level: Level
     columns: dict[str, Any]
     raw: str
-    """The JSON text as received."""
+    """The JSON text as received, repaired where some decoder could not read it."""
 
     @property
     def manual(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ..errors import InvalidInput
+from . import json_text
 from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
 
 DEBOUNCE = timedelta(seconds=3)
@@ -27,16 +28,24 @@ confirm a shown update go behind live work."""
 
 Signature = Literal["verified", "mismatch", "absent"]
 EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
-IgnoredBecause = Literal["foreign_subscription", "not_connected", "nothing_to_do"]
-"""Why an event causes no job: another subscription's, an unknown athlete's, or it changes nothing we keep."""
+IgnoredBecause = Literal["foreign_subscription", "unknown_kind", "not_connected", "nothing_to_do"]
+"""Why an event causes no job: another subscription's, of a kind we do not know, an unknown athlete's, or it
+changes nothing we keep."""
+
+KIND_LENGTH = 64
+"""Characters of an object type or aspect type, at most. Strava adds new ones."""
+
+UPDATES_LIMIT = 16 * 1024
+"""Bytes of `updates` in the stored text, at most. Strava sends a title of 255 characters at most."""
 
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Kind = Annotated[str, msgspec.Meta(min_length=1, max_length=KIND_LENGTH)]
 
 
 class _Payload(msgspec.Struct):
-    object_type: Literal["activity", "athlete"]
+    object_type: Kind
     object_id: Int64
-    aspect_type: Literal["create", "update", "delete"]
+    aspect_type: Kind
     owner_id: Int64
     subscription_id: Int64
     event_time: Int64
@@ -47,15 +56,24 @@ class _Payload(msgspec.Struct):
 class StravaEvent(msgspec.Struct, frozen=True):
     """One event, as Strava sent it. `event_time` is in epoch seconds, with one second resolution."""
 
-    object_type: Literal["activity", "athlete"]
+    object_type: str
     object_id: int
-    aspect_type: Literal["create", "update", "delete"]
+    aspect_type: str
     owner_id: int
     subscription_id: int
     event_time: int
     updates: dict[str, Any]
     raw: str
-    """The body as received."""
+    """The body, encoded again from its parsed value, so that every decoder can read it later."""
+
+    @property
+    def is_known_kind(self) -> bool:
+        """Whether we know what this event means."""
+        return self.object_type in ("activity", "athlete") and self.aspect_type in (
+            "create",
+            "update",
+            "delete",
+        )
 
     @property
     def dedup_key(self) -> str:
@@ -98,18 +116,18 @@ def redacted(raw: str) -> str:
 
 def parse_event(body: bytes) -> StravaEvent:
     """Read a delivery's body. Raises InvalidInput that names the field and what it takes."""
+    members = json_text.parse(body)
     try:
-        raw = body.decode("utf-8")
-        payload = msgspec.json.decode(body, type=_Payload)
-    except UnicodeDecodeError:
-        raise InvalidInput("the body is not UTF-8 encoded JSON") from None
+        payload = msgspec.convert(members, _Payload)
     except msgspec.ValidationError as problem:
         raise InvalidInput(f"not an event of Strava's: {problem}") from None
-    except (msgspec.DecodeError, RecursionError) as problem:
-        raise InvalidInput(f"the body is not JSON: {problem}") from None
     updates = payload.updates or {}
     if isinstance(updates, list):
         raise InvalidInput("not an event of Strava's: Expected `object` - at `$.updates`")
+    if len(msgspec.json.encode(updates)) > UPDATES_LIMIT:
+        raise InvalidInput(
+            f"not an event of Strava's: Expected at most {UPDATES_LIMIT} bytes - at `$.updates`"
+        )
     return StravaEvent(
         payload.object_type,
         payload.object_id,
@@ -118,7 +136,7 @@ def parse_event(body: bytes) -> StravaEvent:
         payload.subscription_id,
         payload.event_time,
         updates,
-        raw,
+        msgspec.json.encode(members).decode(),
     )
 
 
@@ -136,6 +154,8 @@ def job_for(
     `recently_refetched`: within MAX_DEBOUNCE the activity has been updated, and fetched after that.
     `in_bulk`: BULK updates of the athlete's activities wait already.
     """
+    if not event.is_known_kind:
+        return None
     if event.object_type == "activity":
         action: Action = "delete" if event.aspect_type == "delete" else "refresh"
         refresh = RefreshHint(action=action, verified=signature == "verified", cause=f"event:{event_id}")

@@ -26,7 +26,7 @@ class GearRecord(msgspec.Struct, frozen=True):
     distance: float | None
     """Metres."""
     raw: str
-    """The JSON text as received."""
+    """The JSON text as received, repaired where some decoder could not read it."""
 
 
 class GearListing(msgspec.Struct, frozen=True):

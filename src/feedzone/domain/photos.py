@@ -15,7 +15,7 @@ class Photo(msgspec.Struct, frozen=True):
     """One photo as Strava lists it."""
 
     raw: str
-    """The JSON text as received."""
+    """The JSON text as received, repaired where some decoder could not read it."""
     urls: tuple[str, ...]
     """Empty when the entry has none, or none that can be read."""
     flagged: bool = False

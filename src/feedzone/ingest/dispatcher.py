@@ -114,6 +114,8 @@ def _why_ignored(
     """Return why this event causes no job. None: it causes one."""
     if active_subscriptions and event.subscription_id not in active_subscriptions:
         return "foreign_subscription"
+    if not event.is_known_kind:
+        return "unknown_kind"
     if not connected:
         return "not_connected"
     return "nothing_to_do" if spec is None else None
@@ -126,6 +128,8 @@ def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | No
             return None
         case "foreign_subscription":
             return f"subscription {event.subscription_id} is not ours"
+        case "unknown_kind":
+            return f"{event.object_type} {event.aspect_type}: a kind of event that feedzone does not know"
         case "not_connected":
             return f"athlete {event.owner_id} is not connected"
         case "nothing_to_do":
@@ -135,10 +139,11 @@ def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | No
 def _row(judged: _Judged, now: datetime, *, connected: bool) -> dict[str, Any]:
     """Return the row of `webhook_events`.
 
-    If the athlete is not connected, the row leaves out the values of an update (guarantee 6).
+    If the athlete is not connected, the row leaves out the values of an update (guarantee 6). It also does so
+    for an unknown kind of event: nothing would remove the values when the object is deleted.
     """
     event, ignored = judged.delivery.event, judged.ignored
-    redact = event.object_type == "activity" and not connected
+    redact = not event.is_known_kind or (event.object_type == "activity" and not connected)
     return {
         "id": judged.event_id,
         "event_data": redacted(event.raw) if redact else event.raw,

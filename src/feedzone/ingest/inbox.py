@@ -58,10 +58,16 @@ class Inbox:
             self._committer = None
 
     async def _commit(self, deliveries: list[Delivery], waiting: list[asyncio.Future[AcceptResult]]) -> None:
+        """Commit a group. If a delivery is at fault, halve the group until that one fails alone."""
         now: datetime = self._clock.now()
         try:
             receipts = await self._database.write(lambda c: accept(c, deliveries, now))
         except Exception as problem:
+            if not isinstance(problem, StorageUnavailable) and len(deliveries) > 1:
+                half = len(deliveries) // 2
+                await self._commit(deliveries[:half], waiting[:half])
+                await self._commit(deliveries[half:], waiting[half:])
+                return
             failure = (
                 problem if isinstance(problem, StorageUnavailable) else StorageUnavailable(repr(problem))
             )

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from ..domain.effect import PhotoState, StreamState
+from ..domain.json_text import clean_text
 from ..errors import NotFound
 from ..ports import Clock
 from ..store import activities, photos, streams
@@ -18,7 +19,7 @@ from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activities as activity_lists
 from ..store.reads import export as export_reads
 from ..store.stream_codec import decode
-from .paging import Cursor, Int64, change_id, decode_cursor, first_id, id_cursor, page_of, settled
+from .paging import Cursor, Int64, bad_cursor, change_id, decode_cursor, first_id, id_cursor, page_of, settled
 from .rows import AsReceived, as_received, from_row, require
 
 SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
@@ -143,6 +144,10 @@ class ActivityFilter(Struct, frozen=True):
     after: datetime | None = None
     before: datetime | None = None
     sport_type: str | None = None
+    visibility: str | None = None
+    updated_since: datetime | None = None
+    """Only activities whose stored state changed then or later."""
+    ids: tuple[int, ...] | None = None
 
 
 class StoredTotals(Struct, frozen=True):
@@ -160,15 +165,19 @@ class ActivityQueries:
     async def page(self, where: ActivityFilter, cursor: str | None = None, limit: int = 50) -> ActivityPage:
         """Return activities, latest start first."""
         last = decode_cursor(cursor, tuple[datetime, Int64])
-        # PostgreSQL refuses U+0000 even in a query; no sport type has it.
-        sport = where.sport_type and where.sport_type.replace("\x00", "")
+        if last is not None and last[0].tzinfo is None:
+            raise bad_cursor()
         rows = await self._database.read(
             lambda c: activity_lists.listing(
                 c,
                 athlete_id=where.athlete_id,
                 after=where.after,
                 before=where.before,
-                sport_type=sport,
+                # PostgreSQL refuses U+0000 even in a query; no stored text has it.
+                sport_type=where.sport_type and clean_text(where.sport_type),
+                visibility=where.visibility and clean_text(where.visibility),
+                updated_since=where.updated_since,
+                ids=where.ids,
                 cursor=last,
                 limit=limit + 1,
             )

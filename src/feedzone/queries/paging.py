@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
+from ..domain.instants import is_possible
 from ..errors import InvalidInput
 from ..store.engine.database import Row
 
@@ -50,9 +51,13 @@ def decode_cursor(text: str | None, kind: Any) -> Any:
         return None
     try:
         plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(plain, type=kind)
+        place = msgspec.json.decode(plain, type=kind)
     except (binascii.Error, ValueError, msgspec.DecodeError):
         raise bad_cursor() from None
+    parts = place if isinstance(place, tuple) else ()
+    if not all(is_possible(part) for part in parts if isinstance(part, datetime)):
+        raise bad_cursor()
+    return place
 
 
 def bad_cursor() -> InvalidInput:

@@ -12,7 +12,7 @@ from ..store.engine.database import Row
 
 S = TypeVar("S", bound=Struct)
 
-AsReceived = Annotated[Raw, Meta(description="JSON as received from Strava, byte for byte")]
+AsReceived = Annotated[Raw, Meta(description="JSON as received; what some decoder cannot read is repaired")]
 
 
 def from_row(row: Row[Any], kind: type[S], **values: Any) -> S:

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, sele
 from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
+from ..domain.json_text import clean_text
 from . import events
 from .change_log import log_change, log_changes
 from .engine.dialect import insert_for, insert_into
-from .engine.types import clean_text
 from .schema.personal import ACTIVITY_TABLES
 from .schema.tables import activity_changes, activity_streams, strava_activities
 
@@ -291,7 +291,11 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
         insert_into(connection, _table).values(new).on_conflict_do_nothing(index_elements=["id"])
     )
     row = connection.execute(_LOCKED_ROW, {"activity": activity_id}).one()
-    if row.athlete_id != athlete_id or row.deleted_at is not None:
+    if row.athlete_id != athlete_id:
+        return
+    # Also when it is a tombstone already: an older update may have arrived since.
+    events.redact_activity(connection, activity_id)
+    if row.deleted_at is not None:
         return
     blank = {
         **dict.fromkeys((*STRAVA_COLUMNS, "summary", "detail", "last_sync_error")),
@@ -308,7 +312,6 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
             activity_changes.c.activity_id == activity_id, activity_changes.c.field != "sync_status"
         )
     )
-    events.redact_activity(connection, activity_id)
     before = row.sync_status if row.sync_status != "deleted" else None
     log_change(connection, activity_id, athlete_id, "sync_status", before, "deleted", cause, now)
 

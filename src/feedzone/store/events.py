@@ -235,11 +235,13 @@ def restore_failed(connection: Connection, job_id: str, error: str | None, faile
 
 
 def redact_activity(connection: Connection, activity_id: int) -> None:
-    """Remove the title of a deleted activity from the payloads of its update events."""
+    """Remove the title of a deleted activity from the payloads of its events."""
     of_activity = and_(_columns.object_type == "activity", _columns.object_id == activity_id)
-    query = select(_columns.id, _columns.event_data).where(of_activity, _columns.aspect_type == "update")
+    query = select(_columns.id, _columns.event_data).where(of_activity)
     for row in connection.execute(query).all():
         payload = redacted(row.event_data)
+        if payload == row.event_data:
+            continue
         connection.execute(update(webhook_events).where(_columns.id == row.id).values(event_data=payload))
 
 

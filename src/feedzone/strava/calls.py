@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ..domain import json_text
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenGrant
 from ..domain.gear import GearListing
@@ -48,9 +49,10 @@ def _streams(body: bytes) -> bytes:
     # Strava sends an empty set as [], as {} or as null.
     if body.strip() in (b"null", b"[]"):
         return b"{}"
-    if not all(bytes(channel.data)[:1] == b"[" for channel in _channels.decode(body).values()):
+    text = json_text.readable(body)
+    if not all(bytes(channel.data)[:1] == b"[" for channel in _channels.decode(text).values()):
         raise ValueError("a channel is no list")
-    return body
+    return text.encode()
 
 
 def photos(activity_id: int) -> Call[Sequence[Photo]]:
@@ -69,14 +71,14 @@ def _require_an_object(body: bytes) -> None:
         raise ValueError("no entry of the list is an object")
 
 
-def activity_page(page: int) -> Call[Sequence[ActivityRecord]]:
+def activity_page(page: int, athlete_id: int) -> Call[Sequence[ActivityRecord]]:
     name = f"GET athlete/activities page {page}"
-    return Call(name, lambda body: payloads.activity_page(body, name), frozenset({"Athlete"}))
+    return Call(name, lambda body: payloads.activity_page(body, name, athlete_id), frozenset({"Athlete"}))
 
 
 def athlete(athlete_id: int) -> Call[AthleteProfile]:
     def parse(body: bytes) -> AthleteProfile:
-        profile = payloads.athlete(msgspec.json.decode(body))
+        profile = payloads.athlete(json_text.repair(body))
         _require_athlete(profile.id, athlete_id)
         return profile
 
@@ -98,7 +100,7 @@ def _require_athlete(shown: int, requested: int) -> None:
 
 
 def _exchange(body: bytes) -> tuple[TokenGrant, AthleteProfile]:
-    members = msgspec.json.decode(body)
+    members = json_text.repair(body)
     return payloads.grant(members), payloads.athlete(members["athlete"])
 
 

@@ -73,7 +73,9 @@ class StravaClient:
     ) -> Sequence[ActivityRecord]:
         params = {"page": str(page), "per_page": str(per_page)}
         params |= {name: str(at) for name, at in (("after", after), ("before", before)) if at is not None}
-        return await self._get(athlete_id, "/athlete/activities", params, calls.activity_page(page))
+        return await self._get(
+            athlete_id, "/athlete/activities", params, calls.activity_page(page, athlete_id)
+        )
 
     async def athlete(self, athlete_id: int) -> AthleteProfile:
         # This call works with the scopes that every consent grants.

@@ -9,12 +9,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 
+from ..domain import json_text
 from ..domain.activity import ActivityRecord, Level
 from ..domain.athlete import AthleteProfile, TokenGrant
 from ..domain.gear import GearKind, GearListing, GearRecord
+from ..domain.instants import is_possible
 from ..domain.photos import Photo
-from ..errors import TransientError
+from ..errors import InvalidInput, TransientError
+
+log = structlog.get_logger("feedzone.strava")
 
 # Absent and null are not the same: a summary lacks members that only the detail has.
 Text = str | msgspec.UnsetType | None
@@ -25,8 +30,11 @@ Number = float | msgspec.UnsetType | None
 Flag = bool | msgspec.UnsetType | None
 
 
+Id = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+
+
 class _Ref(msgspec.Struct):
-    id: int
+    id: Id
 
 
 class _Map(msgspec.Struct):
@@ -36,7 +44,7 @@ class _Map(msgspec.Struct):
 class _Activity(msgspec.Struct):
     """The members of a summary or detailed activity that have typed columns; all others stay in `raw`."""
 
-    id: int
+    id: Id
     athlete: _Ref
     name: Text = msgspec.UNSET
     sport_type: Text = msgspec.UNSET
@@ -85,6 +93,7 @@ class _Activity(msgspec.Struct):
 
 _FIELDS = msgspec.structs.fields(_Activity)
 _decoder = msgspec.json.Decoder(_Activity, strict=False)
+_decoder_of_ids = msgspec.json.Decoder(_Ref)
 _pages = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -93,30 +102,65 @@ def activity(body: bytes, level: Level, call: str) -> ActivityRecord:
 
     A field of an unexpected type is no error: it has no column value, and `raw` keeps it.
     """
+    raw = _readable(body, "an activity", call)
     try:
-        raw = body.decode()
-    except UnicodeDecodeError:
-        raise TransientError(200, "the response is not UTF-8", body=_excerpt(body), call=call) from None
-    try:
-        parsed = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        parsed = _leniently(body, call)
+        parsed = _decoder.decode(raw)
+    except msgspec.MsgspecError:
+        parsed = _leniently(raw, call)
     return ActivityRecord(parsed.id, parsed.athlete.id, level, _columns(parsed), raw)
 
 
-def activity_page(body: bytes, call: str) -> list[ActivityRecord]:
-    """Read one page of `GET /athlete/activities`: every entry, or TransientError."""
+def activity_page(body: bytes, call: str, athlete_id: int) -> list[ActivityRecord]:
+    """Read one page of `GET /athlete/activities`. An entry that cannot be read costs only itself.
+
+    If it has an id, its activity is listed without values, so that it is fetched. Otherwise it is left out.
+    Raises TransientError when the response is no list, or has entries and none can be read.
+    """
+    entries = _entries(body, call)
+    records = [record for entry in entries if (record := _listed(entry, call, athlete_id)) is not None]
+    if entries and not records:
+        raise TransientError(200, "the response lists no activity", body=_excerpt(body), call=call)
+    return records
+
+
+def _listed(entry: bytes, call: str, athlete_id: int) -> ActivityRecord | None:
     try:
-        entries = _pages.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise TransientError(200, "the response is not a list", body=_excerpt(body), call=call) from None
-    return [activity(bytes(entry), "summary", call) for entry in entries]
+        return activity(entry, "summary", call)
+    except TransientError:
+        pass
+    try:
+        text = json_text.readable(entry)
+        return ActivityRecord(_decoder_of_ids.decode(text).id, athlete_id, "summary", {}, text)
+    except (InvalidInput, msgspec.MsgspecError):
+        log.warning("list_entry_unreadable", call=call, athlete_id=athlete_id, bytes=len(entry))
+        return None
 
 
-def _leniently(body: bytes, call: str) -> _Activity:
+def _entries(body: bytes, call: str) -> list[bytes]:
+    """Return the JSON text of each entry of a list. Raises TransientError when the response is no list."""
+    try:
+        return [bytes(entry) for entry in _pages.decode(body)]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    with contextlib.suppress(InvalidInput):
+        entries = json_text.repair(body)
+        if isinstance(entries, list):
+            return [msgspec.json.encode(entry) for entry in entries]
+    raise TransientError(200, "the response is not a list", body=_excerpt(body), call=call)
+
+
+def _readable(body: bytes, expected: str, call: str) -> str:
+    """Return text that every decoder reads; raise TransientError when the response is not JSON."""
+    try:
+        return json_text.readable(body)
+    except InvalidInput:
+        raise TransientError(200, f"the response is not {expected}", body=_excerpt(body), call=call) from None
+
+
+def _leniently(text: str, call: str) -> _Activity:
     """Read field by field; leave out optional fields of an unexpected type."""
     try:
-        members = msgspec.json.decode(body)
+        members = msgspec.json.decode(text)
         known: dict[str, Any] = {}
         for field in _FIELDS:
             if field.name not in members:
@@ -127,8 +171,8 @@ def _leniently(body: bytes, call: str) -> _Activity:
                 if field.required:
                     raise
         return _Activity(**known)
-    except (msgspec.MsgspecError, UnicodeDecodeError, TypeError):
-        raise TransientError(200, "the response is not an activity", body=_excerpt(body), call=call) from None
+    except (msgspec.MsgspecError, TypeError):
+        raise TransientError(200, "the response is not an activity", body=text[:500], call=call) from None
 
 
 _CONVERTED = {
@@ -181,12 +225,18 @@ def _seconds(value: float) -> int:
 
 def _instant(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return _possible(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC))
 
 
 def _wall_time(text: str) -> datetime:
     # The Z of start_date_local is wrong: it is wall time (docs/strava-api.md#common-misbeliefs).
-    return datetime.fromisoformat(text).replace(tzinfo=None, microsecond=0)
+    return _possible(datetime.fromisoformat(text).replace(tzinfo=None, microsecond=0))
+
+
+def _possible(moment: datetime) -> datetime:
+    if not is_possible(moment):
+        raise ValueError(moment)
+    return moment
 
 
 def iana_name(text: str) -> str:
@@ -195,8 +245,14 @@ def iana_name(text: str) -> str:
 
 
 def athlete(members: Any) -> AthleteProfile:
-    """Return the profile; raise msgspec.ValidationError when `members` is not one."""
-    return msgspec.convert(members, AthleteProfile, strict=False)
+    """Return the profile; raise msgspec.ValidationError when `members` is not one.
+
+    A name of an unexpected type is left out.
+    """
+    number = msgspec.convert(members, _Ref, strict=False).id
+    names = ((name, members.get(name)) for name in ("username", "firstname", "lastname"))
+    texts = {name: json_text.clean_text(text) for name, text in names if isinstance(text, str)}
+    return AthleteProfile(number, **texts)
 
 
 _profiles = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -210,9 +266,9 @@ def gear(body: bytes, call: str) -> GearListing:
     that cannot be read in full counts as unknown too: its unreadable entries were not deleted.
     """
     try:
-        members = _profiles.decode(body)
-        athlete_id = msgspec.json.decode(members["id"], type=int)
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        members = _profiles.decode(_readable(body, "an athlete", call))
+        athlete_id = msgspec.json.decode(members["id"], type=Id)
+    except (msgspec.MsgspecError, KeyError):
         raise TransientError(200, "the response is not an athlete", body=_excerpt(body), call=call) from None
     if bytes(members.get("resource_state", b"")) == _SUMMARY:
         return GearListing(athlete_id)
@@ -254,20 +310,19 @@ def _gear(entry: bytes, kind: GearKind) -> GearRecord:
 
 def photos(body: bytes, call: str) -> list[Photo]:
     """Return the photos of an activity. Raises TransientError when the response is not a list."""
-    try:
-        entries = _pages.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise TransientError(200, "the response is not a list", body=_excerpt(body), call=call) from None
-    return [_photo(bytes(entry)) for entry in entries]
+    return [_photo(entry) for entry in _entries(body, call)]
 
 
 def _photo(entry: bytes) -> Photo:
     """Return the photo. An unreadable entry has no URLs, and so counts as not processed yet."""
-    raw = entry.decode("utf-8", "replace")
     try:
-        members = msgspec.json.decode(entry, type=dict[str, Any])
+        raw = json_text.readable(entry)
+    except InvalidInput:
+        return Photo("null", ())
+    try:
+        members = msgspec.json.decode(raw, type=dict[str, Any])
         urls = msgspec.convert(members.get("urls"), dict[str, str])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except msgspec.MsgspecError:
         return Photo(raw, ())
     usable = tuple(urls.values()) if all(urls.values()) else ()
     return Photo(raw, usable, flagged=members.get("placeholder_image") is True)
@@ -276,7 +331,7 @@ def _photo(entry: bytes) -> Photo:
 class _Grant(msgspec.Struct):
     access_token: Annotated[str, msgspec.Meta(min_length=1)]
     refresh_token: Annotated[str, msgspec.Meta(min_length=1)]
-    expires_at: int
+    expires_at: Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 
 
 def grant(members: Any) -> TokenGrant:

@@ -14,11 +14,13 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from ..domain import json_text
 from ..errors import (
     ApiError,
     AppInactive,
     ApplicationRefused,
     Fault,
+    InvalidInput,
     NeedsRefresh,
     NeedsScope,
     NotVisible,
@@ -93,6 +95,7 @@ def read(response: Response, call: Call[T]) -> Answer[T]:
         ValueError,
         ArithmeticError,
         OSError,
+        InvalidInput,
     ) as e:
         reason = e.message if isinstance(e, ApiError) else f"not Strava's answer to this call: {e}"
     except RecursionError:
@@ -100,6 +103,14 @@ def read(response: Response, call: Call[T]) -> Answer[T]:
     # Without the body at the token address: a truncated one may contain a token pair.
     body = "" if call.token_endpoint else _excerpt(response.body)
     return Answer(response.status, error=TransientError(response.status, reason, body=body, call=call.name))
+
+
+def _value(body: bytes) -> Any:
+    """Return the value of a JSON text, repaired if necessary. Raises InvalidInput when it is not JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return json_text.repair(body)
 
 
 def _error(response: Response, call: Call[Any]) -> ApiError:
@@ -174,8 +185,8 @@ def _of_object(status: int, faults: tuple[Fault, ...], call: Call[Any]) -> type[
 def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
     """Return `message` and `errors` of an error body, without the parts that are missing or malformed."""
     try:
-        parsed = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        parsed = _value(body)
+    except InvalidInput:
         return "", ()
     if not isinstance(parsed, dict):
         return "", ()

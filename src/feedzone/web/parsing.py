@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from ..domain.instants import YEARS, is_possible
 from ..errors import InvalidInput
 
 _EPOCH = re.compile(r"-?\d{1,12}(\.\d+)?")
@@ -15,13 +16,20 @@ _LOST_PLUS = re.compile(r"(T\S+) (\d\d:?\d\d)$")
 def parse_instant(text: str, name: str) -> datetime:
     """Parse ISO 8601 (UTC unless it has an offset) or epoch seconds. Raises InvalidInput."""
     try:
-        if _EPOCH.fullmatch(text):
-            return datetime.fromtimestamp(float(text), UTC)
-        # An unescaped plus sign in a query arrives as a space.
-        instant = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text))
-        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+        instant = _instant(text)
     except (ValueError, OverflowError, OSError):
         raise InvalidInput(f"{name}: takes ISO 8601 (2026-11-01T08:00:00Z) or epoch seconds") from None
+    if not is_possible(instant):
+        raise InvalidInput(f"{name}: takes an instant between the years {YEARS[0]} and {YEARS[-1]}")
+    return instant
+
+
+def _instant(text: str) -> datetime:
+    if _EPOCH.fullmatch(text):
+        return datetime.fromtimestamp(float(text), UTC)
+    # An unescaped plus sign in a query arrives as a space.
+    instant = datetime.fromisoformat(_LOST_PLUS.sub(r"\1+\2", text))
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def schema_type(schema: dict[str, Any]) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import JSON, UUID, BigInteger, DateTime, Dialect, Integer, String, Text
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from ...domain.json_text import clean_text
+
 BigInt = BigInteger().with_variant(Integer, "sqlite")
 """A 64-bit integer. Differs because SQLite uses only INTEGER PRIMARY KEY as its row id."""
 
@@ -106,14 +108,6 @@ class PlainText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
         return None if value is None else clean_text(value)
-
-
-def clean_text(value: str) -> str:
-    """Return the text without the characters that a database rejects.
-
-    PostgreSQL cannot store U+0000, and no database can store half of a surrogate pair.
-    """
-    return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def pass_through(value: Any) -> Any:

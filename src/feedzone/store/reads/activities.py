@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,9 @@ def listing(
     after: datetime | None = None,
     before: datetime | None = None,
     sport_type: str | None = None,
+    visibility: str | None = None,
+    updated_since: datetime | None = None,
+    ids: Collection[int] | None = None,
     cursor: tuple[datetime, int] | None = None,
     limit: int,
 ) -> Sequence[Row[Any]]:
@@ -35,6 +38,12 @@ def listing(
         conditions.append(_columns.start_date < before)
     if sport_type is not None:
         conditions.append(_columns.sport_type == sport_type)
+    if visibility is not None:
+        conditions.append(_columns.visibility == visibility)
+    if updated_since is not None:
+        conditions.append(_columns.updated_at >= updated_since)
+    if ids is not None:
+        conditions.append(_columns.id.in_(sorted(ids)))
     if cursor is not None:
         at, last = cursor
         conditions.append(

@@ -30,15 +30,15 @@ webhook_events = Table(
     "webhook_events",
     metadata,
     Column("id", Identifier, primary_key=True),
-    Column("event_data", JsonText, nullable=False),
+    Column("event_data", JsonText, nullable=False, comment="the body, encoded again after parsing"),
     Column("status", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", Instant, nullable=False),
     Column("processed_at", Instant),
     Column("error_message", PlainText, comment="for people; ignored_because is the code"),
-    Column("object_type", String(16), nullable=False),
+    Column("object_type", String(64), nullable=False),
     Column("object_id", BigInt, nullable=False),
-    Column("aspect_type", String(16), nullable=False),
+    Column("aspect_type", String(64), nullable=False),
     Column("owner_id", BigInt, nullable=False),
     Column("subscription_id", BigInt, nullable=False),
     Column("event_time", BigInt, nullable=False, comment="epoch seconds, as Strava sent it"),
@@ -49,7 +49,7 @@ webhook_events = Table(
     Column("ignored_because", String(32), comment="why the event caused no job"),
     one_of("status", "pending", "processing", "completed", "failed", "ignored"),
     one_of("signature", "verified", "mismatch", "absent"),
-    one_of("ignored_because", "foreign_subscription", "not_connected", "nothing_to_do"),
+    one_of("ignored_because", "foreign_subscription", "unknown_kind", "not_connected", "nothing_to_do"),
 )
 Index("ix_webhook_events_created_at", webhook_events.c.created_at)
 Index("ix_webhook_events_object_id", webhook_events.c.object_id)

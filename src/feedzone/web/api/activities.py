@@ -18,6 +18,20 @@ AthleteFilterId = Annotated[
     int | None, QueryParameter(ge=0, le=LARGEST_ID, description="only this athlete's")
 ]
 SportType = Annotated[str | None, QueryParameter(max_length=100, description="only this sport_type")]
+Visibility = Annotated[
+    str | None,
+    QueryParameter(max_length=100, description="only this one: everyone, followers_only, only_me"),
+]
+UpdatedSince = Annotated[
+    str | None,
+    QueryParameter(max_length=64, description="ISO 8601 or epoch seconds: only what changed here since"),
+]
+Ids = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^\d{1,18}(,\d{1,18}){0,199}$", description="only these, separated by commas; at most 200"
+    ),
+]
 Since = Annotated[
     str | None, QueryParameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")
 ]
@@ -30,15 +44,21 @@ async def list_activities(
     after: Instant = None,
     before: Instant = None,
     sport_type: SportType = None,
+    visibility: Visibility = None,
+    updated_since: UpdatedSince = None,
+    ids: Ids = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ActivityPage:
-    """`start_date` is at or after `after`, and before `before`."""
+    """`start_date` is at or after `after`, and before `before`. All filters must fit."""
     where = ActivityFilter(
         athlete_id,
         None if after is None else parse_instant(after, "after"),
         None if before is None else parse_instant(before, "before"),
         sport_type,
+        visibility,
+        None if updated_since is None else parse_instant(updated_since, "updated_since"),
+        None if ids is None else tuple(map(int, ids.split(","))),
     )
     return await parts.queries.activities.page(where, cursor, limit)
 

@@ -650,7 +650,9 @@ def upgrade() -> None:
     op.create_table(
         "webhook_events",
         sa.Column("id", types.Identifier(), nullable=False),
-        sa.Column("event_data", types.JsonText(), nullable=False),
+        sa.Column(
+            "event_data", types.JsonText(), nullable=False, comment="the body, encoded again after parsing"
+        ),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", types.Instant(), nullable=False),
@@ -661,9 +663,9 @@ def upgrade() -> None:
             nullable=True,
             comment="for people; ignored_because is the code",
         ),
-        sa.Column("object_type", sa.String(length=16), nullable=False),
+        sa.Column("object_type", sa.String(length=64), nullable=False),
         sa.Column("object_id", types.BigInt, nullable=False),
-        sa.Column("aspect_type", sa.String(length=16), nullable=False),
+        sa.Column("aspect_type", sa.String(length=64), nullable=False),
         sa.Column("owner_id", types.BigInt, nullable=False),
         sa.Column("subscription_id", types.BigInt, nullable=False),
         sa.Column("event_time", types.BigInt, nullable=False, comment="epoch seconds, as Strava sent it"),
@@ -680,7 +682,7 @@ def upgrade() -> None:
             "ignored_because", sa.String(length=32), nullable=True, comment="why the event caused no job"
         ),
         sa.CheckConstraint(
-            "ignored_because IN ('foreign_subscription', 'not_connected', 'nothing_to_do')",
+            "ignored_because IN ('foreign_subscription', 'unknown_kind', 'not_connected', 'nothing_to_do')",
             name=op.f("ck_webhook_events_ignored_because"),
         ),
         sa.CheckConstraint(
