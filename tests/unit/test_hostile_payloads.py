@@ -13,8 +13,7 @@ from feedzone.domain import json_text
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.errors import TransientError
 from feedzone.store import stream_codec
-from feedzone.strava import payloads
-from feedzone.strava.responses import decode
+from feedzone.strava import calls, payloads
 
 CALL = "GET activities/7"
 
@@ -86,24 +85,24 @@ def test_a_name_that_no_database_can_store_is_repaired(odd, name):
         "name": name
     }
     profile = b'{"id":3,"firstname":%b,"lastname":5,"bikes":[{"id":"b1","name":%b}],"shoes":[]}' % (odd, odd)
-    assert payloads.athlete(decode(profile, 200, CALL)) == AthleteProfile(3, firstname=name)
+    assert payloads.athlete(json_text.repair(profile)) == AthleteProfile(3, firstname=name)
     (bike,) = payloads.gear(profile, CALL).bikes
     assert (bike.name, json.loads(bike.raw)["name"]) == (name, name)
     photo, unreadable = payloads.photos(b'[{"urls":{"5000":"u"},"caption":%b},{"urls":5}]' % odd, CALL)
     assert (photo.urls, json.loads(photo.raw)["caption"], unreadable.urls) == (("u",), name, ())
-    streams = payloads.streams(b'{"time":{"data":[0,1]},"note":{"data":[%b]}}' % odd, CALL)
+    streams = calls.streams(7).parse(b'{"time":{"data":[0,1]},"note":{"data":[%b]}}' % odd)
     assert stream_codec.decode(stream_codec.encode(streams).blob)["note"]["data"] == [name]
 
 
 def test_streams_keep_what_can_be_read_beside_numbers_that_cannot():
     body = b'{"time":{"data":[0,1]},"watts":{"data":[1e999,99999999999999999999,3]}}'
-    blob = stream_codec.encode(payloads.streams(body, CALL)).blob
+    blob = stream_codec.encode(calls.streams(7).parse(body)).blob
     assert stream_codec.decode(blob) == {"time": {"data": [0, 1]}, "watts": {"data": [None, 1e20, 3]}}
 
 
 @pytest.mark.parametrize("empty", [b"[]", b"{}", b"null"])
 def test_no_streams_are_an_empty_object(empty):
-    assert payloads.streams(empty, CALL) == b"{}"
+    assert calls.streams(7).parse(empty) == b"{}"
 
 
 @pytest.mark.parametrize("expires_at", [-1, 2**32, 10**18, None])

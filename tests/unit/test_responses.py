@@ -26,7 +26,7 @@ from feedzone.strava.responses import read, read_error
 
 SCOPE = ("AccessToken", "activity:read_permission", "missing")
 
-DETAIL, STREAMS, LIST = calls.activity(7), calls.streams(7), calls.activity_page(1)
+DETAIL, STREAMS, LIST = calls.activity(7), calls.streams(7), calls.activity_page(1, 2)
 ATHLETE = calls.athlete(134815)
 
 ROWS = [

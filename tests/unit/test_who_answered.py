@@ -18,7 +18,7 @@ CALLS: dict[str, Call] = {
     "activity": calls.activity(ACTIVITY),
     "streams": calls.streams(ACTIVITY),
     "photos": calls.photos(ACTIVITY),
-    "list": calls.activity_page(1),
+    "list": calls.activity_page(1, 2),
     "athlete": calls.athlete(ATHLETE),
     "gear": calls.gear(ATHLETE),
     "exchange": calls.EXCHANGE,

@@ -145,7 +145,7 @@ def forget_lost(
         raise typer.Exit(1)
     now = SystemClock().now()
     forgotten = database.run_sync(lambda c: token_keys.forget_other_keys(c, known, now))
-    out.print(f"Deleted the tokens of {count(forgotten, 'athlete')}. Send them the link to connect again.")
+    console.say(f"Deleted the tokens of {count(forgotten, 'athlete')}. Send them the link to connect again.")
 
 
 @keys.command("rotate")

@@ -27,9 +27,7 @@ def ensure(
     async def command(parts: App) -> None:
         subscription, created = await parts.subscription.ensure(replace=replace)
         verb = "created" if created else "kept"
-        console.say(
-            f"Subscription {subscription.id} {verb}: {shown_url(parts.settings.callback_url)}", markup=False
-        )
+        console.say(f"Subscription {subscription.id} {verb}: {shown_url(parts.settings.callback_url)}")
 
     console.run(command, strava=True)
 
@@ -44,7 +42,7 @@ def show() -> None:
         for existing in listed:
             whose = "ours" if existing.callback_url == parts.settings.callback_url else "not ours"
             url = shown_url(existing.callback_url)
-            console.say(f"{existing.id}  {url}  ({whose}, since {existing.created_at})", markup=False)
+            console.say(f"{existing.id}  {url}  ({whose}, since {existing.created_at})")
         if not listed:
             console.say("No subscription. Create it with `feedzone subscription ensure`.")
 

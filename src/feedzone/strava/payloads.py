@@ -93,6 +93,7 @@ class _Activity(msgspec.Struct):
 
 _FIELDS = msgspec.structs.fields(_Activity)
 _decoder = msgspec.json.Decoder(_Activity, strict=False)
+_ACTIVITY_MEMBERS = frozenset({"athlete", "start_date", "sport_type", "type", "distance"})
 _decoder_of_ids = msgspec.json.Decoder(_Ref)
 _pages = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -118,9 +119,14 @@ def activity_page(body: bytes, call: str, athlete_id: int) -> list[ActivityRecor
     """
     entries = _entries(body, call)
     records = [record for entry in entries if (record := _listed(entry, call, athlete_id)) is not None]
-    if entries and not records:
+    if entries and not any(_is_of_activity(record) for record in records):
         raise TransientError(200, "the response lists no activity", body=_excerpt(body), call=call)
     return records
+
+
+def _is_of_activity(record: ActivityRecord) -> bool:
+    """Return whether the entry has a member of an activity: the list of another call has none."""
+    return not _ACTIVITY_MEMBERS.isdisjoint(msgspec.json.decode(record.raw))
 
 
 def _listed(entry: bytes, call: str, athlete_id: int) -> ActivityRecord | None:
