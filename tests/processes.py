@@ -37,6 +37,7 @@ def environment(home: Path, database_url: str, strava_url: str, port: int, **mor
         "APP_URL": f"http://127.0.0.1:{port}",
         "API_KEY": API_KEY,
         "QUEUE_POLL_INTERVAL": "500",
+        "CONFIRM_DELETION_S": "0",
         "LOG_LEVEL": "WARNING",
         **more,
     }

@@ -12,6 +12,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
@@ -120,6 +121,7 @@ def build(
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
         enabled=enabled_kinds(settings),
+        second_look=timedelta(seconds=settings.confirm_deletion_s),
     )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(

@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     fetch_photos: bool = False
     max_sync_retries: int = Field(default=3, ge=1, le=100)
     sync_timeout_ms: int = Field(default=30_000, ge=100, le=600_000)
+    confirm_deletion_s: int = Field(default=180, ge=0, le=86_400)
     strava_api_base_url: BaseUrl = "https://www.strava.com/api/v3"
     strava_oauth_base_url: BaseUrl = "https://www.strava.com/oauth"
     retention_days: int | None = Field(default=None, ge=1)

@@ -86,6 +86,7 @@ async def test_one_reconciliation_makes_up_for_lost_events(engine):
     await engine.work()
     engine.clock.advance(minutes=1)
     await engine.reconcile(engine.athlete)
+    await engine.advance_and_work(minutes=3)
     assert await live_names(engine) == await truth(engine)
 
 
@@ -191,7 +192,10 @@ async def test_a_delete_does_not_wait_for_the_debounce_of_updates(engine):
     engine.world.rename(spec.id, "Not for long")
     engine.world.delete(spec.id)
     await engine.deliver_announced()
+    before = len(engine.calls)
     await engine.work()
+    assert engine.requests(before) == {DETAIL: 1}
+    await engine.advance_and_work(minutes=3)
     assert (await row_of(engine, spec.id)).sync_status == "deleted"
 
 
@@ -270,7 +274,7 @@ def enqueue_quick_look(connection, engine) -> None:
     lifecycle.enqueue(connection, [reconciliation_job(engine.athlete, 30, full=False)], now)
 
 
-async def test_a_delete_without_an_event_costs_one_more_call(engine):
+async def test_a_delete_without_an_event_costs_two_more_calls(engine):
     specs = [engine.world.record(engine.athlete, minutes=10, manual=True) for _ in range(25)]
     await engine.deliver_announced()
     await engine.work()
@@ -280,6 +284,10 @@ async def test_a_delete_without_an_event_costs_one_more_call(engine):
     engine.clock.advance(minutes=1)
     engine.world.delete(specs[4].id)
     assert await engine.reconcile(engine.athlete) - unchanged == {DETAIL: 1}
+    assert (await row_of(engine, specs[4].id)).sync_status != "deleted"
+    before = len(engine.calls)
+    await engine.advance_and_work(minutes=3)
+    assert engine.requests(before) == {DETAIL: 1}
     assert (await row_of(engine, specs[4].id)).sync_status == "deleted"
 
 
@@ -296,6 +304,7 @@ async def test_an_activity_hidden_and_shown_again_returns_and_its_history_shows_
     assert engine.announced[-1].aspect_type == "delete"
     await engine.deliver_announced()
     await engine.work()
+    await engine.advance_and_work(minutes=3)
     assert (await row_of(engine, spec.id)).sync_status == "deleted"
     engine.clock.advance(minutes=5)
     world.unhide(spec.id)

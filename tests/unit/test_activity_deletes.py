@@ -23,6 +23,7 @@ from activity_refresh import (
 )
 from fakes import ACTIVITY, ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, encode, job
 
+from feedzone.domain.absence import MANY_ATHLETES, OUTAGE_MOST, OUTAGE_PAUSE, SECOND_LOOK
 from feedzone.domain.activity import StoredActivity
 from feedzone.domain.effect import (
     NoteFailure,
@@ -78,10 +79,67 @@ async def test_a_delete_of_an_unknown_activity_costs_no_call_and_leaves_a_tombst
     assert api.calls == []
 
 
-async def test_an_unverified_delete_is_confirmed_by_a_404(clock):
+async def second_look(api: FakeApi, clock, hint: RefreshHint | None, stored: StoredActivity, **more):
+    """Return the outcome of the second look. The first one deletes nothing and costs no attempt."""
+    first = await run(api, clock, hint, stored, **more)
+    assert isinstance(first, Snooze)
+    assert first.effects == ()
+    assert first.until - clock.now() == SECOND_LOOK
+    clock.advance(seconds=SECOND_LOOK.total_seconds())
+    return await run(api, clock, first.hint, stored, **more)
+
+
+async def test_an_unverified_delete_is_confirmed_by_two_404s_minutes_apart(clock):
     api = FakeApi(activity=GONE)
-    assert await run(api, clock, DELETE, STORED) == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
-    assert api.call_names == ["activity"]
+    assert await second_look(api, clock, DELETE, STORED) == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
+    assert api.call_names == ["activity", "activity"]
+
+
+async def test_a_404_confirms_a_verified_delete_at_once(clock):
+    """Strava has said it twice: in a signed event, and in its answer."""
+    stored = msgspec.structs.replace(STORED, fetched=NOON + timedelta(seconds=5))
+    hint = RefreshHint("delete", verified=True, cause="event:e1")
+    outcome = await run(FakeApi(activity=GONE), clock, hint, stored, hint_time=SECOND)
+    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
+
+
+@pytest.mark.parametrize("cause", ["event:e1", "reconciliation", "recheck", "request"])
+async def test_one_404_about_a_stored_activity_deletes_nothing(clock, cause):
+    stored = msgspec.structs.replace(STORED, detailed=True)
+    api = FakeApi(activity=[GONE, record()], streams=STREAMS)
+    outcome = await second_look(api, clock, RefreshHint(cause=cause), stored)
+    assert isinstance(outcome.effects[0], StoreDetail)
+
+
+async def test_a_run_between_the_two_looks_waits_for_the_second(clock):
+    first = await run(FakeApi(activity=GONE), clock, DELETE, STORED)
+    clock.advance(seconds=60)
+    early = await run(FakeApi(activity=GONE), clock, first.hint, STORED)
+    assert (early.until, early.hint) == (first.until, first.hint)
+
+
+async def look(handler: RefreshActivity, athlete: int, hint: RefreshHint):
+    handler.records.stored = msgspec.structs.replace(STORED, athlete_id=athlete)
+    return await handler(msgspec.structs.replace(job("refresh_activity", hint), athlete_id=athlete))
+
+
+async def test_404s_of_many_athletes_in_a_row_are_an_outage_for_some_hours(clock):
+    handler = RefreshActivity(FakeApi(activity=GONE), FakeRecords(), clock, random.Random(1), encode)
+    hints = {athlete: (await look(handler, athlete, DELETE)).hint for athlete in range(MANY_ATHLETES)}
+    clock.advance(hours=1)
+    outcome = await look(handler, 0, hints[0])
+    assert (outcome.until - clock.now(), outcome.hint) == (OUTAGE_PAUSE, hints[0])
+    clock.advance(seconds=OUTAGE_MOST.total_seconds())
+    assert isinstance((await look(handler, 0, hints[0])).effects[0], Tombstone)
+
+
+async def test_an_activity_that_strava_shows_ends_the_outage(clock):
+    api = FakeApi(activity=[*[GONE] * MANY_ATHLETES, record(manual=True), GONE])
+    handler = RefreshActivity(api, FakeRecords(), clock, random.Random(1), encode)
+    hints = {athlete: (await look(handler, athlete, DELETE)).hint for athlete in range(MANY_ATHLETES)}
+    clock.advance(hours=1)
+    await look(handler, ATHLETE, RefreshHint(cause="event:e2"))
+    assert isinstance((await look(handler, 0, hints[0])).effects[0], Tombstone)
 
 
 async def test_a_forged_delete_leaves_the_activity_and_is_counted(clock):
@@ -161,9 +219,9 @@ async def test_an_activity_that_becomes_visible_is_stored(clock):
     assert isinstance((await run(api, clock)).effects[0], StoreDetail)
 
 
-async def test_a_404_for_a_stored_activity_deletes_it(clock):
+async def test_two_404s_for_a_stored_activity_delete_it(clock):
     stored = msgspec.structs.replace(STORED, detailed=True)
-    outcome = await run(FakeApi(activity=GONE), clock, stored=stored)
+    outcome = await second_look(FakeApi(activity=GONE), clock, None, stored)
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
 
 
@@ -185,12 +243,12 @@ async def test_an_activity_that_a_list_has_just_shown_may_not_be_ready(clock, ca
 
 async def test_an_activity_that_a_list_has_shown_is_deleted_after_an_hour_of_404(clock):
     clock.advance(seconds=3601)
-    outcome = await run(FakeApi(activity=GONE), clock, stored=LISTED)
+    outcome = await second_look(FakeApi(activity=GONE), clock, None, LISTED)
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
 
 
-async def test_an_activity_that_a_backfill_has_listed_is_deleted_at_its_first_404(clock):
-    outcome = await run(FakeApi(activity=GONE), clock, RefreshHint(cause="backfill"), stored=LISTED)
+async def test_an_activity_that_a_backfill_has_listed_is_deleted_at_its_second_404(clock):
+    outcome = await second_look(FakeApi(activity=GONE), clock, RefreshHint(cause="backfill"), LISTED)
     assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "backfill"),))
 
 

@@ -224,7 +224,7 @@ async def test_an_athlete_is_read(clock):
 
 async def test_the_recorded_athlete_is_read(clock, recorded):
     here = Connection(clock, answer(200, (recorded / "athlete.json").read_bytes()))
-    assert (await here.client.athlete(ATHLETE)).username == "dblockdotorg"
+    assert (await here.client.athlete(26462176)).username == "dblockdotorg"
 
 
 @pytest.mark.parametrize("body", [{}, [], {"id": None}, {"id": 2**63}])

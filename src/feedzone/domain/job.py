@@ -38,6 +38,8 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
     """Ask for the streams alone: the stored detail is fresh enough."""
     manual: bool = False
     """The list says that the activity was entered by hand: there are no streams to ask for."""
+    missing_since: int | None = None
+    """When Strava first answered 404 about the stored activity, epoch seconds."""
 
     @property
     def announced(self) -> bool:

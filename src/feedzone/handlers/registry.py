@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from datetime import timedelta
 
+from ..domain.absence import SECOND_LOOK
 from ..domain.job_kinds import JobKind
 from ..ports import Clock, Handler, HandlerReads, StravaApi
 from .backfill_athlete import BackfillAthlete
@@ -26,9 +28,10 @@ def handlers(
     unseal: Unseal,
     max_attempts: int,
     enabled: frozenset[JobKind],
+    second_look: timedelta = SECOND_LOOK,
 ) -> Mapping[JobKind, Handler]:
     return {
-        "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams, enabled),
+        "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams, enabled, second_look),
         "revoke_athlete": RevokeAthlete(api, records, clock, rng, unseal),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
