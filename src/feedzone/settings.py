@@ -5,16 +5,19 @@ Names in the environment are the field names in capitals. A time's name ends in 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import hmac
 import ipaddress
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
 
@@ -80,14 +83,30 @@ BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 SECRET_CHARACTERS = 16
 """The least length of a secret if other machines can reach APP_URL."""
 
+ALMOST = 0.85
+"""How similar a name must be to count as a misspelt setting (difflib): one or two wrong letters."""
+
+PREFIXES = ("STRAVA_", "FEEDZONE_", "WEBHOOK_", "SYNC_", "QUEUE_")
+"""A name in `.env` that begins so is meant for feedzone."""
+
 SignatureMode = Literal["auto", "off", "observe", "enforce"]
+
+
+OTHER_NAMES = {"next_public_app_url": "app_url"}
+"""Names in other projects' .env files that mean one of our settings. Where both are set, our own name counts;
+the environment goes before the file."""
 
 
 class Settings(BaseSettings):
     """All settings of one installation; `.env.template` explains each to operators."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, env_ignore_empty=True
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        populate_by_name=True,
     )
 
     strava_client_id: str = ""
@@ -99,7 +118,9 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr = SecretStr("")
     webhook_path_secret: SecretStr = SecretStr("")
     webhook_signature: SignatureMode = "auto"
-    app_url: BaseUrl = "http://127.0.0.1:8000"
+    app_url: BaseUrl = Field(
+        default="http://127.0.0.1:8000", validation_alias=AliasChoices("app_url", *OTHER_NAMES)
+    )
     trusted_proxies: Addresses = ("127.0.0.1", "::1")
     feedzone_home: Path = Path(".feedzone")
     database_url: SecretStr = SecretStr("")
@@ -243,6 +264,35 @@ def _require_long_secrets(settings: Settings) -> None:
                 f"{name.upper()} has {length} characters, but APP_URL is public: use at least "
                 f"{SECRET_CHARACTERS} (`feedzone init` generates such secrets)"
             )
+
+
+def unknown_settings() -> list[str]:
+    """Return a warning for each name in `.env` or the environment that is almost the name of a setting.
+
+    Names that resemble none belong to other programs, unless `.env` has them with a prefix of ours.
+    """
+    known = {name.upper() for name in (*Settings.model_fields, *OTHER_NAMES)}
+    in_file = {name.upper() for name in _names_in_file()}
+    warnings = []
+    for name in sorted(in_file | {name.upper() for name in os.environ}):
+        near = _nearest(name, known)
+        if name in known or not (near or (name in in_file and name.startswith(PREFIXES))):
+            continue
+        hint = f"did you mean {near}?" if near else "feedzone has no such setting"
+        warnings.append(f"{name} is set, but unknown: {hint}")
+    return warnings
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the setting whose name is almost `name`; None if there is none."""
+    return next(iter(difflib.get_close_matches(name, sorted(known), n=1, cutoff=ALMOST)), None)
+
+
+def _names_in_file() -> list[str]:
+    try:
+        return list(DotEnvSettingsSource(Settings).env_vars)
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def _first_problem(problem: ValidationError) -> str:

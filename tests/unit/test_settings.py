@@ -7,7 +7,7 @@ import traceback
 import pytest
 
 from feedzone.errors import SettingsError
-from feedzone.settings import Settings, load_settings
+from feedzone.settings import Settings, load_settings, unknown_settings
 
 SECRETS = {
     "STRAVA_CLIENT_SECRET": "canary-client-secret",
@@ -26,6 +26,7 @@ def nothing_is_set(monkeypatch, tmp_path):
     """Hide the settings of this machine, and work in an empty directory."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("NEXT_PUBLIC_APP_URL", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -273,3 +274,56 @@ def test_a_missing_strava_application_is_named_by_its_setting(load_with, values,
     with pytest.raises(SettingsError, match=f"^{missing} is not set"):
         load_with(**values).require_strava()
     load_with(STRAVA_CLIENT_ID="17", STRAVA_CLIENT_SECRET="s").require_strava()
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("RETENTION_DAY", "RETENTION_DAYS"),
+        ("STRAVA_CLIENTID", "STRAVA_CLIENT_ID"),
+        ("retention_dais", "RETENTION_DAYS"),
+        ("ADMIN_PASWORD", "ADMIN_PASSWORD"),
+        ("APP_URLS", "APP_URL"),
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_misspelt_setting_is_reported_with_the_nearest_one(monkeypatch, tmp_path, place, name, nearest):
+    """Swallowed, a misspelt RETENTION_DAYS would keep everything for good."""
+    if place == "file":
+        (tmp_path / ".env").write_text(f"{name}=canary\nLOG_LEVEL=INFO\n")
+    else:
+        monkeypatch.setenv(name, "canary")
+    assert unknown_settings() == [f"{name.upper()} is set, but unknown: did you mean {nearest}?"]
+
+
+def test_a_name_of_ours_that_resembles_no_setting_is_reported_from_the_file(tmp_path):
+    (tmp_path / ".env").write_text("STRAVA_MOOD=good\nPOSTGRES_USER=x\n")
+    assert unknown_settings() == ["STRAVA_MOOD is set, but unknown: feedzone has no such setting"]
+
+
+def test_the_names_of_other_programs_and_our_own_are_no_mistakes(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("".join(f"{name.upper()}=\n" for name in Settings.model_fields))
+    for name in ("HOME", "PATH", "DATABASE", "LOGLEVEL_X", "NEXT_PUBLIC_APP_URL", "STRAVA_THING"):
+        monkeypatch.setenv(name, "x")
+    assert unknown_settings() == []
+
+
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_next_public_app_url_is_accepted_for_app_url(monkeypatch, tmp_path, load_with, place):
+    if place == "file":
+        (tmp_path / ".env").write_text("NEXT_PUBLIC_APP_URL=https://a.example.org/\n")
+    else:
+        monkeypatch.setenv("NEXT_PUBLIC_APP_URL", "https://a.example.org/")
+    assert load_with().app_url == "https://a.example.org"
+    assert load_with(APP_URL="https://b.example.org").app_url == "https://b.example.org"
+    assert Settings(app_url="https://c.example.org").app_url == "https://c.example.org"
+
+
+def test_app_url_goes_before_the_other_name_in_the_same_file(tmp_path, load_with):
+    (tmp_path / ".env").write_text("NEXT_PUBLIC_APP_URL=https://b.example\nAPP_URL=https://a.example\n")
+    assert load_with().app_url == "https://a.example"
+
+
+def test_a_wrong_value_under_the_other_name_is_an_error_that_names_it(load_with):
+    with pytest.raises(SettingsError, match="APP_URL: set it to a URL"):
+        load_with(NEXT_PUBLIC_APP_URL="here")

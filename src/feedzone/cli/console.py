@@ -40,7 +40,7 @@ _secrets: list[str] = []
 
 def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
     """Read the settings and set up logging; `quiet`: log warnings only, for commands that print."""
-    from ..settings import load_settings
+    from ..settings import load_settings, unknown_settings
     from ..telemetry import configure_logging
 
     loaded = load_settings()
@@ -49,6 +49,8 @@ def settings(*, quiet: bool = False, strava: bool = False) -> Settings:
     level = "WARNING" if quiet and loaded.log_level == "INFO" else loaded.log_level
     _secrets[:] = loaded.secrets()
     configure_logging(level, loaded.log_format, _secrets)
+    for warning in unknown_settings():
+        complain(f"warning: {warning}")
     return loaded
 
 
