@@ -29,6 +29,7 @@ ABOUT = {
     "application_state": "The state of the circuit breaker; one row at most.",
     "reconciliations": "Reconciliations with Strava and their findings.",
     "conflicts": "Mass deletions that wait for a person's decision.",
+    "ended_sessions": "Browser sessions that ended at sign-out.",
     "oauth_states": "One-time state values of consents under way.",
     "rejected_claims": "Deletes and deauthorisations that Strava refuted, so probably forged.",
     "deletion_receipts": "Proof that the data of a disconnected athlete was deleted.",

@@ -10,6 +10,7 @@ import structlog
 
 from .app import App, build, keep_what_is_loaded, stop_signals, working
 from .ingest.webhook import Webhook, WebhookOptions
+from .services.sessions import SessionService
 from .settings import Settings
 from .web.app import create_litestar, end_streams
 from .web.context import WebOptions, WebParts
@@ -56,6 +57,7 @@ def front_door(app: App) -> FrontDoor:
         app.subscription,
         app.metrics,
         app.clock,
+        SessionService(app.database, app.clock),
     )
     return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https)
 

@@ -100,6 +100,13 @@ oauth_states = Table(
     ),
 )
 
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="the random id in the cookie of a browser session"),
+    Column("ended_at", Instant, nullable=False),
+)
+
 rejected_claims = Table(
     "rejected_claims",
     metadata,
