@@ -11,6 +11,7 @@ import structlog
 from .app import App, build, keep_what_is_loaded, stop_signals, working
 from .domain.job_kinds import enabled_kinds
 from .ingest.webhook import Webhook, WebhookOptions
+from .services.sessions import SessionService
 from .settings import Settings
 from .web.app import create_litestar, end_streams
 from .web.context import WebOptions, WebParts
@@ -57,6 +58,7 @@ def front_door(app: App) -> FrontDoor:
         app.subscription,
         app.metrics,
         app.clock,
+        SessionService(app.database, app.clock),
     )
     return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https)
 

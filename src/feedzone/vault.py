@@ -184,8 +184,8 @@ def load_vault(setting: str, home: Path) -> Vault:
 def require_keys(setting: str, home: Path, athletes_by_key: Mapping[str, int]) -> None:
     """Check that the keys decrypt all stored tokens, before anything creates a new key beside them.
 
-    `athletes_by_key`: the number of athletes by the id of the key of their tokens. Raises SettingsError,
-    whose message names the number of athletes who are concerned.
+    `athletes_by_key`: the number of athletes by the id of the key of their tokens.
+    Raises SettingsError, whose message names their number.
     """
     if not athletes_by_key:
         return

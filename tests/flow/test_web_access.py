@@ -30,6 +30,7 @@ OPEN = {
     "/connect",
     "/connect/callback",
     "/connect/done",
+    "/left",
     "/join",
     "/docs",
     "/docs/openapi.json",
@@ -118,6 +119,40 @@ async def test_signing_out_ends_the_session(public: World) -> None:
         assert (await browser.get("/")).status_code == 200
         await browser.post("/logout", headers=csrf(browser))
         assert (await browser.get("/")).status_code == 303
+
+
+async def test_a_copied_cookie_opens_nothing_after_sign_out(public: World) -> None:
+    async with public.browser() as browser, public.browser() as other:
+        await sign_in(other)
+        await connect(public, browser)
+        await sign_in(browser)
+        copies = [dict(browser.cookies)]
+        await browser.post("/logout", headers=csrf(browser))
+        for cookies in copies:
+            async with public.browser(cookies=cookies) as thief:
+                for path in ("/", "/me", "/metrics"):
+                    assert (await thief.get(path)).status_code in (303, 401), path
+        assert (await other.get("/")).status_code == 200  # another session goes on
+
+
+async def test_the_cookie_of_an_athlete_who_left_opens_nothing_even_after_they_return(public: World) -> None:
+    async with public.browser() as browser, public.browser() as returned:
+        await connect(public, browser)
+        assert (await browser.get("/me")).status_code == 200
+        await public.parts.athletes.disconnect(42)
+        assert (await browser.get("/me")).status_code == 303
+        await connect(public, returned)
+        assert (await returned.get("/me")).status_code == 200
+        assert (await browser.get("/me")).status_code == 303
+
+
+async def test_an_operator_stays_signed_in_when_their_athlete_leaves(public: World) -> None:
+    async with public.browser() as browser:
+        await sign_in(browser)
+        await connect(public, browser)
+        await public.parts.athletes.disconnect(42)
+        assert (await browser.get("/")).status_code == 200
+        assert (await browser.get("/me")).status_code == 303
 
 
 async def test_a_session_expires_and_cannot_be_forged(public: World) -> None:
@@ -311,11 +346,12 @@ async def test_an_athlete_sees_and_deletes_only_their_own_data(public: World) ->
             assert (await browser.post(path, headers=csrf(browser))).status_code == 401
         assert "Disconnect your account?" in (await browser.get("/me/disconnect")).text
         answer = await browser.post("/me/disconnect", headers=csrf(browser))
-        assert answer.headers["location"] == "/me"
-        page = (await browser.get("/me")).text
+        assert answer.headers["location"].startswith("/left?of=42.")
+        page = (await browser.get(answer.headers["location"])).text
         assert "You are not connected" in page
         assert "Receipt" in page
-        assert (await browser.get("/me/disconnect")).status_code == 404
+        for path in ("/me", "/me/disconnect", "/me/download"):
+            assert (await browser.get(path)).status_code == 303  # to the sign-in
     assert (await public.parts.queries.athletes.get(42)).status == "deauthorized"
     assert (await public.parts.queries.athletes.get(43)).status == "active"
 

@@ -26,6 +26,7 @@ from feedzone.queries.read_models import read_models
 from feedzone.services.athletes import AthleteService
 from feedzone.services.dead_letters import DeadLetterService
 from feedzone.services.reconciliation import ReconciliationService
+from feedzone.services.sessions import SessionService
 from feedzone.services.subscription import SubscriptionService
 from feedzone.store import activities, streams
 from feedzone.store.engine.database import Database
@@ -202,5 +203,6 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         SubscriptionService(database, clock, desk, f"{chosen.app_url}/api/webhooks/strava", "verify"),  # type: ignore[arg-type]
         Metrics(),
         clock,
+        SessionService(database, clock),
     )
     yield World(database, clock, desk, parts, create_litestar(parts))

@@ -47,7 +47,7 @@ CONTENT_POLICY = (
 
 def create_litestar(parts: WebParts) -> Litestar:
     """Build the application. Call `end_streams` before its server waits for connections to close."""
-    access = Access(parts.options, parts.clock)
+    access = Access(parts.options, parts.clock, parts.sessions)
     assets = Assets(HERE / "static")
     environment = _environment(access, assets)
     engine = JinjaTemplateEngine.from_environment(environment)

@@ -16,6 +16,7 @@ from ..queries.read_models import ReadModels
 from ..services.athletes import AthleteService
 from ..services.dead_letters import DeadLetterService
 from ..services.reconciliation import ReconciliationService
+from ..services.sessions import SessionService
 from ..services.subscription import SubscriptionService
 from ..telemetry import Metrics
 
@@ -82,6 +83,7 @@ class WebParts:
     subscription: SubscriptionService
     metrics: Metrics
     clock: Clock
+    sessions: SessionService
 
 
 Parts = NamedDependency[SkipValidation[WebParts]]

@@ -112,6 +112,14 @@ oauth_states = Table(
 )
 describe(oauth_states, "One-time state values of consents under way.")
 
+ended_sessions = Table(
+    "ended_sessions",
+    metadata,
+    Column("id", String(32), primary_key=True, comment="the random id in the cookie of a browser session"),
+    Column("ended_at", Instant, nullable=False),
+)
+describe(ended_sessions, "Browser sessions that ended at sign-out.")
+
 rejected_claims = Table(
     "rejected_claims",
     metadata,

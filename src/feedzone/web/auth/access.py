@@ -7,6 +7,7 @@ import binascii
 import hmac
 import ipaddress
 import secrets
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
@@ -17,9 +18,11 @@ from litestar.datastructures import Cookie
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException, TooManyRequestsException
 from litestar.handlers import BaseRouteHandler
 
+from ...errors import StorageUnavailable
 from ...ports import Clock
+from ...services.sessions import SessionService
 from ..context import WebOptions
-from .session import Session, cookie_name, is_signed, own_cookie, read_session, sign
+from .session import NOBODY, Session, cookie_name, is_signed, own_cookie, read_session, sign
 from .throttle import Throttle
 from .viewer import Viewer, viewer
 
@@ -28,6 +31,7 @@ log = structlog.get_logger("feedzone.access")
 Connection = ASGIConnection[Any, Any, Any, Any]
 Rule = Literal["anyone", "operator", "athlete", "member", "api", "metrics"]
 
+_SESSION = "feedzone_session"
 BROWSER_COOKIE = "feedzone_browser"
 BROWSER_LIFETIME = timedelta(days=365)
 
@@ -91,8 +95,9 @@ def can_view(options: WebOptions, viewer: Viewer, owned: Owned) -> bool:
 class Access:
     """The guard of one application. It also finds out who sends a request."""
 
-    def __init__(self, options: WebOptions, clock: Clock) -> None:
+    def __init__(self, options: WebOptions, clock: Clock, sessions: SessionService) -> None:
         self._options = options
+        self._sessions = sessions
         self._clock = clock
         self.throttle = Throttle(clock)
 
@@ -101,7 +106,14 @@ class Access:
         return self
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
-        match handler.opt.get("access"):
+        rule = handler.opt.get("access")
+        try:
+            connection.scope[_SESSION] = await self._current(connection)  # type: ignore[literal-required]
+        except StorageUnavailable:
+            if rule != "anyone":
+                raise
+            connection.scope[_SESSION] = NOBODY  # type: ignore[literal-required]
+        match rule:
             case "anyone":
                 return
             case "operator":
@@ -118,7 +130,7 @@ class Access:
                 raise PermissionDeniedException("this route has no access rule")
 
     def viewer(self, connection: Connection) -> Viewer:
-        session = self._session(connection)
+        session = self.session(connection)
         return viewer(
             connection.cookies,
             is_operator=session.is_operator or self.is_local_operator(connection),
@@ -172,16 +184,32 @@ class Access:
         browser, _, signature = value.partition(".")
         return browser if browser and is_signed(self._options, "browser", browser, signature) else ""
 
-    def _session(self, connection: Connection) -> Session:
+    async def _current(self, connection: Connection) -> Session:
+        """Return the session of a request, without the parts that ended."""
+        session = self._claimed(connection)
+        if not session.id:
+            return NOBODY
+        is_ended, departures = await self._sessions.state(session.id, session.athlete_id)
+        if is_ended:
+            return NOBODY
+        return session if departures == session.departures else replace(session, athlete_id=None)
+
+    def session(self, connection: Connection) -> Session:
+        """Return the session that the guard accepted; that of the cookie for a path without a route."""
+        accepted: Session | None = connection.scope.get(_SESSION)  # type: ignore[assignment]
+        return self._claimed(connection) if accepted is None else accepted
+
+    def _claimed(self, connection: Connection) -> Session:
         session = read_session(self._options, connection.cookies, self._clock.now())
         # Without a password or a client secret the key is predictable: such a session would be forged.
-        return Session(
-            session.is_operator and bool(self._options.admin_password),
-            session.athlete_id if self._options.strava_configured else None,
+        return replace(
+            session,
+            is_operator=session.is_operator and bool(self._options.admin_password),
+            athlete_id=session.athlete_id if self._options.strava_configured else None,
         )
 
     def _operator(self, connection: Connection) -> None:
-        if self._session(connection).is_operator or self.is_local_operator(connection):
+        if self.session(connection).is_operator or self.is_local_operator(connection):
             return
         if not self._options.admin_password:
             raise PermissionDeniedException(
@@ -191,11 +219,11 @@ class Access:
         raise SignInFirst("sign in with ADMIN_PASSWORD")
 
     def _athlete(self, connection: Connection) -> None:
-        if self._session(connection).athlete_id is None:
+        if self.session(connection).athlete_id is None:
             raise SignInFirst("sign in with Strava")
 
     def _member(self, connection: Connection) -> None:
-        if self._session(connection).athlete_id is None:
+        if self.session(connection).athlete_id is None:
             self._operator(connection)
 
     def _api(self, connection: Connection) -> None:
@@ -208,7 +236,7 @@ class Access:
     def _metrics(self, connection: Connection) -> None:
         if self._options.api_key and self._has_key(connection):
             return
-        if self._session(connection).is_operator or self.is_local_operator(connection):
+        if self.session(connection).is_operator or self.is_local_operator(connection):
             return
         if not self._options.admin_password:
             raise PermissionDeniedException(

@@ -1,32 +1,35 @@
 """The session: a signed cookie with the operator and athlete who signed in.
 
-Only sign-in and sign-out write the cookie, so that no late response of another request can restore an
-ended session. Its key derives from ADMIN_PASSWORD and the client secret: a change of either signs
-everybody out.
+The database knows the sessions that ended before their cookies expire (services/sessions.py). Only sign-in
+and sign-out write the cookie, so that no late response of another request can restore an ended session. Its
+key derives from ADMIN_PASSWORD and the client secret: a change of either signs everybody out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from litestar.datastructures import Cookie
 
+from ...services.sessions import LIFETIME
 from ..context import WebOptions
 
 COOKIE = "feedzone_session"
-LIFETIME = timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class Session:
-    """`athlete_id`: the athlete who signed in with Strava."""
+    """`athlete_id`: the athlete who signed in with Strava. `departures`: how often they had left before."""
 
     is_operator: bool = False
     athlete_id: int | None = None
+    departures: int = 0
+    id: str = ""
 
 
 NOBODY = Session()
@@ -42,10 +45,11 @@ def is_signed(options: WebOptions, purpose: str, text: str, signature: str) -> b
 
 def session_cookie(options: WebOptions, session: Session, now: datetime) -> Cookie:
     """Return the cookie that starts a session, or ends it (`NOBODY`)."""
-    if session == NOBODY:
+    if not session.is_operator and session.athlete_id is None:
         return own_cookie(options, COOKIE, "", timedelta())
     until = int((now + LIFETIME).timestamp())
-    claim = f"{int(session.is_operator)}.{session.athlete_id or ''}.{until}"
+    number = session.id or secrets.token_hex(16)
+    claim = f"{int(session.is_operator)}.{session.athlete_id or ''}.{session.departures}.{number}.{until}"
     return own_cookie(options, COOKIE, f"{claim}.{sign(options, 'session', claim)}", LIFETIME)
 
 
@@ -55,10 +59,10 @@ def read_session(options: WebOptions, cookies: Mapping[str, str], now: datetime)
     claim, _, signature = value.rpartition(".")
     if not claim or not is_signed(options, "session", claim, signature):
         return NOBODY
-    operator, athlete, until = claim.split(".")
+    operator, athlete, departures, number, until = claim.split(".")
     if int(until) <= now.timestamp():
         return NOBODY
-    return Session(operator == "1", int(athlete) if athlete else None)
+    return Session(operator == "1", int(athlete) if athlete else None, int(departures), number)
 
 
 def cookie_name(options: WebOptions, name: str) -> str:

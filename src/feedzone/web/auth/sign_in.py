@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from litestar import Response, Router, get, post
@@ -14,7 +15,7 @@ from msgspec import Meta, Struct
 from ..context import HttpRequest, Parts
 from ..rendering.flash import is_fragment, local_path
 from .access import Access, anyone
-from .session import NOBODY, Session, read_session, session_cookie
+from .session import NOBODY, session_cookie
 from .viewer import COOKIE_LIFETIME_S, THEME_COOKIE, THEMES, UNITS, UNITS_COOKIE, CurrentViewer
 
 Next = Annotated[str | None, QueryParameter(name="next", max_length=500)]
@@ -52,14 +53,16 @@ async def sign_in(request: HttpRequest, parts: Parts, data: Annotated[Password, 
     access: Access = request.app.state.access
     if not access.check_password(request, data.password):
         return _form(local_path(data.next), wrong=True, closed=not parts.options.admin_password)
-    current = read_session(parts.options, request.cookies, parts.clock.now())
-    session = Session(is_operator=True, athlete_id=current.athlete_id)
+    session = replace(access.session(request), is_operator=True)
     cookies = [session_cookie(parts.options, session, parts.clock.now()), access.browser_cookie(request)]
     return Redirect(local_path(data.next), status_code=303, cookies=cookies)
 
 
 @post("/logout", status_code=200)
-async def sign_out(parts: Parts) -> Response[Any]:
+async def sign_out(request: HttpRequest, parts: Parts) -> Response[Any]:
+    access: Access = request.app.state.access
+    if session_id := access.session(request).id:
+        await parts.sessions.end(session_id)
     cookie = session_cookie(parts.options, NOBODY, parts.clock.now())
     return Redirect("/login", status_code=303, cookies=[cookie])
 

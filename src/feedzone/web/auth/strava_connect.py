@@ -8,6 +8,7 @@ Protocol: docs/strava-api.md#authorize and docs/strava-api.md#token-exchange.
 from __future__ import annotations
 
 import hmac
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -20,9 +21,9 @@ from litestar.response import Redirect, Template
 from ...domain.athlete import Consent
 from ...errors import ApiError, AppInactive, PermanentError, SeatsFull, StorageUnavailable, StravaError
 from ..context import Parts, WebParts
-from ..pages.join import done, join, sign_progress
-from .access import anyone
-from .session import Session, cookie_name, own_cookie, read_session, session_cookie, sign
+from ..pages.join import done, join, left, sign_progress
+from .access import Access, anyone
+from .session import cookie_name, own_cookie, session_cookie, sign
 
 log = structlog.get_logger("feedzone.connect")
 
@@ -129,14 +130,16 @@ async def _exchange(
     return Redirect(
         f"/connect/done?of={address}",
         status_code=303,
-        cookies=[_signed_in(request, parts, connected.athlete.id)],
+        cookies=[await _signed_in(request, parts, connected.athlete.id)],
     )
 
 
-def _signed_in(request: Request[Any, Any, Any], parts: WebParts, athlete_id: int) -> Cookie:
+async def _signed_in(request: Request[Any, Any, Any], parts: WebParts, athlete_id: int) -> Cookie:
     """Return the session of the athlete; an operator stays signed in as operator, too."""
-    current = read_session(parts.options, request.cookies, parts.clock.now())
-    return session_cookie(parts.options, Session(current.is_operator, athlete_id), parts.clock.now())
+    access: Access = request.app.state.access
+    departures = await parts.sessions.departures(athlete_id)
+    session = replace(access.session(request), athlete_id=athlete_id, departures=departures)
+    return session_cookie(parts.options, session, parts.clock.now())
 
 
 def _failed(problem: StravaError) -> Response[Any]:
@@ -184,4 +187,6 @@ def _page(status: int, title: str, *lines: str) -> Response[Any]:
 
 
 def oauth_router() -> Router:
-    return Router("/", route_handlers=[join, connect, callback, done], opt=anyone(), include_in_schema=False)
+    return Router(
+        "/", route_handlers=[join, connect, callback, done, left], opt=anyone(), include_in_schema=False
+    )

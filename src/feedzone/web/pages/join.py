@@ -72,6 +72,22 @@ async def done(
     return await renderer.page(request, viewer, "connected", "Connected", load)
 
 
+@get("/left")
+async def left(
+    request: HttpRequest, parts: Parts, viewer: CurrentViewer, renderer: Renderer, of: Text = None
+) -> Response[Any]:
+    """Show the receipt to an athlete who has just left, and whose session has ended with that."""
+    athlete_id = read_progress(parts.options, parts.clock.now().timestamp(), of or "")
+
+    async def load() -> dict[str, Any]:
+        receipts = [] if athlete_id is None else await parts.queries.athletes.receipts(athlete_id)
+        if not receipts:
+            raise NotFound("this link has expired")
+        return {"receipts": receipts[:3]}
+
+    return await renderer.page(request, viewer, "left", "Disconnected", load)
+
+
 async def _connected(parts: WebParts, athlete_id: int | None) -> Athlete:
     athlete = None if athlete_id is None else await parts.queries.athletes.get(athlete_id)
     if athlete is None or athlete.status == "deauthorized":

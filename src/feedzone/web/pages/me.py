@@ -22,6 +22,7 @@ from ..context import HttpRequest, Parts
 from ..rendering.flash import Notice, is_fragment, local_path, respond
 from ..rendering.page_renderer import Renderer
 from .athlete import RequestedFilter, athlete_context, filter_dependency
+from .join import sign_progress
 
 FORM = Body(media_type=RequestEncodingType.URL_ENCODED)
 Short = Annotated[str, Meta(max_length=500)]
@@ -120,13 +121,15 @@ async def sharing(
 
 @post("/me/disconnect", status_code=200)
 async def disconnect(request: HttpRequest, parts: Parts, viewer: CurrentViewer) -> Response[Any]:
-    await parts.athletes.disconnect(own_id(viewer))
-    receipt = (await parts.queries.athletes.receipts(own_id(viewer)))[0]
+    athlete_id = own_id(viewer)
+    await parts.athletes.disconnect(athlete_id)
+    receipt = (await parts.queries.athletes.receipts(athlete_id))[0]
     rows = count(sum(receipt.counts.values()), "row")
     text = f"You are disconnected: {rows} deleted. Revoking access at Strava."
-    response = respond(request, Notice(text), "/me")
+    address = f"/left?of={sign_progress(parts, athlete_id)}"
+    response = respond(request, Notice(text), address)
     if is_fragment(request):
-        response.headers["HX-Redirect"] = "/me"
+        response.headers["HX-Redirect"] = address
     return response
 
 

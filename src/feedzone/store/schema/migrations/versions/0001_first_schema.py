@@ -234,6 +234,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_deletion_receipts_athlete_id", "deletion_receipts", ["athlete_id"], unique=False)
     op.create_table(
+        "ended_sessions",
+        sa.Column(
+            "id",
+            sa.String(length=32),
+            nullable=False,
+            comment="the random id in the cookie of a browser session",
+        ),
+        sa.Column("ended_at", types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ended_sessions")),
+    )
+    op.create_table(
         "job_attempts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("job_id", types.Identifier(), nullable=False),
