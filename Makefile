@@ -1,11 +1,11 @@
 # Every target works from a fresh clone: it needs Python 3.11 or newer and make, and installs the rest into .venv.
-# `make help` lists the targets. Variables: PYTHON=python3.12 picks the interpreter, WORKERS=4 the parallel tests.
+# `make help` lists the targets. Variables: PYTHON=python3.12 picks the interpreter, WORKERS=8 the parallel tests.
 
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= 2
+WORKERS ?= 4
 
 # The locked versions and their hashes; `make lock` writes both files.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
