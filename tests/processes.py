@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 FEEDZONE = str(Path(sys.executable).parent / "feedzone")
-API_KEY = "test-api-key"
+API_KEY = "test-api-key-0123456789"
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ IN_README = ("overview", "activity", "athlete")
 """The top of these pages is stored with the documents."""
 
 SIZES = {"desktop": DESKTOP, "phone": PHONE}
-PASSWORD = "screenshots"
+PASSWORD = "screenshots-password"
 
 
 def installation(home: Path, strava_url: str, **more: str) -> Installation:

@@ -33,7 +33,7 @@ async def agree(page: Page, address: str, *, share: bool | None = None) -> None:
 async def test_an_invited_athlete_connects_and_watches_the_activities_arrive(
     chromium, sandbox, install, viewport
 ):
-    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse")
+    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse battery")
     await feedzone.start()
     page, watch = await watched(await chromium.new_context(viewport=viewport), feedzone.url, sandbox.url)
     await page.goto(f"{feedzone.url}/join")
@@ -166,7 +166,7 @@ async def test_an_activity_is_found_by_day_name_sport_and_state(chromium, stage,
 async def test_an_athlete_downloads_shares_and_deletes_their_data(
     chromium, sandbox, install, eventually, viewport, tmp_path: Path
 ):
-    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse")
+    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse battery")
     await feedzone.start()
     context = await chromium.new_context(viewport=viewport, accept_downloads=True)
     page, watch = await watched(context, feedzone.url, sandbox.url)
@@ -215,7 +215,7 @@ async def test_an_athlete_downloads_shares_and_deletes_their_data(
 
 
 async def test_an_operator_sees_the_calendar_as_soon_as_the_athlete_shares_it(chromium, sandbox, install):
-    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse")
+    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse battery")
     process = await feedzone.start()
     athlete = next(iter(sandbox.world.athletes))
     await feedzone.connect(athlete)
@@ -224,7 +224,7 @@ async def test_an_operator_sees_the_calendar_as_soon_as_the_athlete_shares_it(ch
     await feedzone.start()
     page, watch = await watched(await chromium.new_context(viewport=PHONE), feedzone.url)
     await page.goto(f"{feedzone.url}/login?next=/athletes/{athlete}")
-    await page.get_by_label("Operator password").fill("correct horse")
+    await page.get_by_label("Operator password").fill("correct horse battery")
     await page.keyboard.press("Enter")
     await settled(page)
     await expect(page.get_by_text("has not shared activity names")).to_be_visible()

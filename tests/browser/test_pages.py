@@ -164,7 +164,7 @@ async def test_the_setup_checklist_updates_on_the_open_page(chromium, sandbox, i
 
 
 async def test_the_operator_signs_in_and_out_by_keyboard(chromium, sandbox, install):
-    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse")
+    feedzone = install(sandbox.url, ADMIN_PASSWORD="correct horse battery")
     await feedzone.start()
     page, watch = await watched(await chromium.new_context(viewport=PHONE), feedzone.url)
     await page.goto(f"{feedzone.url}/health")
@@ -175,7 +175,7 @@ async def test_the_operator_signs_in_and_out_by_keyboard(chromium, sandbox, inst
     await expect(page.get_by_text("Wrong password.")).to_be_visible()
     assert await violations(page) == []
     watch.complaints.clear()  # Chromium notes the 401
-    await page.keyboard.type("correct horse")
+    await page.keyboard.type("correct horse battery")
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(f"{feedzone.url}/health")
     await page.keyboard.press("Tab")

@@ -67,7 +67,8 @@ class StandIn:
         self.requested.append(request.path)
         body = self.streams.get(int(request.match_info["id"]))
         if body is None:
-            return web.Response(status=404)
+            fault = {"resource": "Activity", "field": "", "code": "not found"}
+            return web.json_response({"message": "Resource Not Found", "errors": [fault]}, status=404)
         return web.Response(body=body, content_type="application/json")
 
 
