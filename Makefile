@@ -39,6 +39,7 @@ test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both d
 # The tests of the sandbox and of eight processes take long, and few changes concern them.
 SLOW := --ignore tests/store/test_eight_processes.py --ignore-glob 'tests/unit/test_sandbox_*'
 
+quick: WORKERS = 2
 quick: check  ## run the checks and the fast tests on SQLite, in about a minute
 	$(BIN)/python -m pytest -n $(WORKERS) --database sqlite $(SLOW) tests/tidy tests/unit tests/store
 

@@ -113,6 +113,10 @@ def _repaired(value: Any, *, cut: bool, depth: int = 1) -> Any:
         raise _too_deep()
     if isinstance(value, list):
         return [_repaired(item, cut=cut, depth=depth + 1) for item in value]
+    if len(set(map(clean_text, value))) < len(value):
+        value = dict(
+            sorted(value.items())
+        )  # of keys that repair makes equal, the same one stays in any order
     return {clean_text(key): _repaired(item, cut=cut, depth=depth + 1) for key, item in value.items()}
 
 
