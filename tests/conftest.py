@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from clocks import ManualClock
+from feedzone.errors import FeedzoneError
 from feedzone.store.engine.database import Database
 from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.engine.sqlite import SqliteDatabase
@@ -154,3 +155,16 @@ def recorded() -> Path:
     if not folder:
         pytest.skip("FEEDZONE_RECORDED is not set: no recorded responses here")
     return Path(folder)
+
+
+def _error_classes(base: type[FeedzoneError] = FeedzoneError) -> Iterator[type[FeedzoneError]]:
+    yield base
+    for error in base.__subclasses__():
+        yield from _error_classes(error)
+
+
+@pytest.fixture
+def reworded_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every error the same text, to show that no text decides anything."""
+    for error in _error_classes():
+        monkeypatch.setattr(error, "__str__", lambda self: "reworded")

@@ -5,8 +5,6 @@ The cases of other files run again here, while all errors carry the same text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from test_breaker import (  # noqa: F401  (fixtures and cases that run again)
     breaker,
@@ -27,16 +25,4 @@ from test_deferral import (  # noqa: F401
     test_thousands_of_jobs_are_deferred,
 )
 
-from feedzone.errors import FeedzoneError
-
-
-def _every_error(base: type[FeedzoneError] = FeedzoneError) -> Iterator[type[FeedzoneError]]:
-    yield base
-    for error in base.__subclasses__():
-        yield from _every_error(error)
-
-
-@pytest.fixture(autouse=True)
-def _reworded(monkeypatch: pytest.MonkeyPatch) -> None:
-    for error in _every_error():
-        monkeypatch.setattr(error, "__str__", lambda self: "reworded")
+pytestmark = pytest.mark.usefixtures("reworded_errors")
