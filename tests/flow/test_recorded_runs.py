@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 import pytest
 from aiohttp import web
 
+from processes import API_KEY
+
 FILES = {
     "run": ("activity_run_detailed.json", "activity_run_streams_distance.json"),
     "ride": ("activity_ride_detailed.json", None),
@@ -122,7 +124,7 @@ async def test_a_recorded_run_ride_and_swim_are_served_as_strava_sent_them(strav
             return output if status == 200 and output["sync_status"] == "synced" else None
 
         output = await eventually(synced)
-        headers = {"Authorization": "Bearer test-api-key"}
+        headers = {"Authorization": f"Bearer {API_KEY}"}
         url = f"{feedzone.url}/api/v1/activities/{activity['id']}"
         async with feedzone.browser.get(url, headers=headers) as page:
             assert stand_in.bodies[activity["id"]] in await page.read()  # byte for byte
