@@ -39,6 +39,8 @@ def environment(home: Path, database_url: str, strava_url: str, port: int, **mor
         "QUEUE_POLL_INTERVAL": "500",
         "CONFIRM_DELETION_S": "0",
         "LOG_LEVEL": "WARNING",
+        # A checkout that is tested without being installed names its source folder here.
+        **({"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}),
         **more,
     }
 
