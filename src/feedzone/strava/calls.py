@@ -78,7 +78,7 @@ def activity_page(page: int, athlete_id: int) -> Call[Sequence[ActivityRecord]]:
 
 def athlete(athlete_id: int) -> Call[AthleteProfile]:
     def parse(body: bytes) -> AthleteProfile:
-        profile = payloads.athlete(json_text.repair(body))
+        profile = payloads.athlete(json_text.value(body))
         _require_athlete(profile.id, athlete_id)
         return profile
 
@@ -100,7 +100,7 @@ def _require_athlete(shown: int, requested: int) -> None:
 
 
 def _exchange(body: bytes) -> tuple[TokenGrant, AthleteProfile]:
-    members = json_text.repair(body)
+    members = json_text.value(body)
     return payloads.grant(members), payloads.athlete(members["athlete"])
 
 
@@ -123,7 +123,7 @@ EXCHANGE = Call(
 )
 REFRESH: Call[TokenGrant] = Call(
     "POST oauth/token",
-    lambda body: payloads.grant(msgspec.json.decode(body)),
+    lambda body: payloads.grant(json_text.value(body)),
     frozenset({"RefreshToken"}),
     token_endpoint=True,
 )
