@@ -197,6 +197,19 @@ class StravaFails(ApplicationPaused):
         self.until = until
 
 
+class RefreshPending(StravaError):
+    """No usable token now: a refresh is under way, or the token address does not answer.
+
+    `until` is the instant (UTC) at which the caller may try again.
+    """
+
+    error_class = "no_answer"
+
+    def __init__(self, until: object) -> None:
+        self.until = until
+        super().__init__(f"Strava's token address has not answered yet; next try {until}")
+
+
 class NotConnected(StravaError):
     """The athlete has no usable connection to Strava."""
 
