@@ -16,7 +16,7 @@ from ..domain.json_text import clean_text
 from . import events
 from .change_log import log_change, log_changes
 from .engine.dialect import insert_for, insert_into
-from .schema.personal import ACTIVITY_TABLES
+from .schema.personal import ACTIVITY_TABLES, words_of_activity
 from .schema.tables import activity_changes, activity_streams, strava_activities
 
 _table = strava_activities
@@ -66,6 +66,9 @@ _STORED = (
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
 )
+_TOMBSTONES = select(_columns.id).where(
+    _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
+)
 _MARK_ANNOUNCED = (
     update(_table)
     .where(
@@ -108,6 +111,11 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
         fetched=row.last_fetched_at,
         shape=(row.distance, row.moving_time, row.elapsed_time),
     )
+
+
+def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Return those of the activities that are deleted."""
+    return set(connection.execute(_TOMBSTONES, {"ids": sorted(ids)}).scalars())
 
 
 def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
@@ -320,7 +328,7 @@ def tombstone(
         connection.execute(_CHANGE, {"activity": activity_id, "last_event_time": newest})
         return
     blank = {
-        **dict.fromkeys((*STRAVA_COLUMNS, "summary", "detail", "last_sync_error")),
+        **dict.fromkeys((*words_of_activity(_table), "last_sync_error")),
         "sync_status": "deleted",
         "deleted_at": now,
         "updated_at": now,
