@@ -264,6 +264,7 @@ class FakeRecords:
         self.photos = photos
         self.window = list(window)
         self.count = len(self.window) if count is None else count
+        self.deleted = 0
         self.windows_read: list[tuple[int, datetime, datetime]] = []
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
@@ -284,6 +285,9 @@ class FakeRecords:
 
     async def stored_count(self, athlete_id: int) -> int:
         return self.count
+
+    async def found_deleted(self, athlete_id: int, since: datetime) -> int:
+        return self.deleted
 
 
 class Streams(NamedTuple):

@@ -15,7 +15,7 @@ from feedzone.strava.tokens import TokenKeeper
 
 HOUR = timedelta(hours=1)
 REVOKED = TokenRevoked(400, "Bad Request", (Fault("RefreshToken", "refresh_token", "invalid"),))
-OUTAGE = TransientError(503, "", body="<html>")
+OUTAGE = TransientError(503, "", shape="6 bytes, markup")
 
 
 class Strava:

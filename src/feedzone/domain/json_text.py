@@ -26,6 +26,19 @@ _ZERO_ESCAPE = b"\\u0000"
 _TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _TOO_MANY_DIGITS = b"0" * len(str(LARGEST))
 
+DESCRIBED = 256 * 1024
+"""Bytes of a body whose shape is described in detail, at most."""
+
+_TYPES = {dict: "object", list: "list", str: "string", bool: "boolean", NoneType: "null"}
+_POSITION = re.compile(
+    r"(?:Expected `[^`\n]{1,60}`(?: (?:of length )?(?:<=|>=|<|>) -?[\d.]+)?(?:, got `[^`\n]{1,30}`)?"
+    r"|Object missing required field `\w{1,60}`"
+    r"|Input data was truncated"
+    r"|JSON is malformed: [a-z :,'\"]{1,60}(?: \(byte \d+\))?)"
+    r"(?: - at `[\w.$\[\]]{1,80}`)?"
+)
+"""The texts of a decoder that name types and positions; others may quote a value."""
+
 
 def clean_text(value: str) -> str:
     """Return the text without the characters that a database rejects.
@@ -62,6 +75,35 @@ def value(body: bytes) -> Any:
     return repair(body) if decoded is None else decoded
 
 
+def shape(body: bytes) -> str:
+    """Describe a body without quoting it: its length, its type, and where it stops being JSON."""
+    size = f"{len(body):,} bytes"
+    if not body.strip():
+        return "an empty body" if not body else f"{size} of white space"
+    if len(body) > DESCRIBED:
+        return size
+    try:
+        value = json.loads(body, parse_int=_near_int)
+    except UnicodeDecodeError as problem:
+        return f"{size}, not UTF-8 at byte {problem.start}"
+    except json.JSONDecodeError as problem:
+        markup = "markup, " if body.lstrip()[:1] == b"<" else ""
+        return f"{size}, {markup}not JSON at character {problem.pos}"
+    except (ValueError, RecursionError):
+        return f"{size}, JSON that no decoder reads"
+    return f"{size}, JSON {_TYPES.get(type(value), 'number')}"
+
+
+def failure(problem: Exception) -> str:
+    """Say why a decoder refused a body: the expected type and the position, never a value."""
+    if isinstance(problem, UnicodeDecodeError):
+        return f"not UTF-8 at byte {problem.start}"
+    if isinstance(problem, json.JSONDecodeError):
+        return f"not JSON at character {problem.pos}"
+    match = _POSITION.fullmatch(str(problem)) if isinstance(problem, msgspec.MsgspecError) else None
+    return match[0] if match else type(problem).__name__
+
+
 def _load(body: bytes, parse_int: Any, parse_float: Any, parse_constant: Any) -> Any:
     """Decode with Python's decoder, because it leaves numbers and half pairs to us."""
     try:
@@ -71,8 +113,8 @@ def _load(body: bytes, parse_int: Any, parse_float: Any, parse_constant: Any) ->
         raise InvalidInput("the body is not UTF-8 encoded JSON") from None
     except RecursionError:
         raise _too_deep() from None
-    except ValueError as problem:
-        raise InvalidInput(f"the body is not JSON: {problem}") from None
+    except json.JSONDecodeError as problem:
+        raise InvalidInput(f"the body is {failure(problem)}") from None
 
 
 def _exact_int(digits: str) -> int:
