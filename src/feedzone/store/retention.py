@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete
 
 from ..ports import Clock
+from . import change_log
 from .engine.database import Database
 from .jobs import dead_letters
 from .quota import call_log
@@ -20,7 +21,10 @@ PRUNED_BY = (
 )
 """The tables that RETENTION_DAYS empties, each by the column that tells a row's age."""
 
-FINISHED = {webhook_events.name: (webhook_events.c.status.in_(("completed", "ignored")),)}
+FINISHED = {
+    webhook_events.name: (webhook_events.c.status.in_(("completed", "ignored")),),
+    activity_changes.name: (activity_changes.c.kind.not_in(change_log.DEPARTURES),),
+}
 
 
 class Retention:
@@ -44,6 +48,7 @@ class Retention:
                 delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
                 for aged_by in PRUNED_BY
             )
+            expired += change_log.prune_departures(connection, now, age)
             return expired + sum(connection.execute(statement).rowcount for statement in statements)
 
         removed = await self._database.write(body)
