@@ -1,0 +1,113 @@
+"""What the cookies of a sign-in hold, and what another site can do with a link."""
+
+from __future__ import annotations
+
+import re
+from http.cookies import SimpleCookie
+from typing import Any
+
+import httpx
+import pytest
+from browsing import connect, csrf, sign_in
+from web_world import World
+
+from feedzone.store import athletes
+from feedzone.web import connections, server
+
+DAY_S = 86_400
+
+
+def cookies_of(answer: httpx.Response) -> dict[str, Any]:
+    jar: SimpleCookie = SimpleCookie()
+    for header in answer.headers.get_list("set-cookie"):
+        jar.load(header)
+    return dict(jar)
+
+
+async def test_a_session_lasts_thirty_days_and_no_script_or_other_site_reads_it(public: World) -> None:
+    async with public.browser() as browser:
+        session = cookies_of(await sign_in(browser))["__Host-feedzone_session"]
+    assert session["max-age"] == str(30 * DAY_S)
+    assert session["path"] == "/"
+    assert session["samesite"].lower() == "lax"
+    assert session["httponly"]
+    assert session["secure"]
+
+
+async def test_the_display_preferences_last_a_year_and_only_known_ones_are_stored(public: World) -> None:
+    async with public.browser() as browser:
+        await browser.get("/login")
+        form = {"theme": "dark", "units": "furlongs", "back": "//elsewhere.test"}
+        answer = await browser.post("/preferences", data=form, headers=csrf(browser))
+    stored = cookies_of(answer)
+    assert stored["feedzone_theme"].value == "dark"
+    assert stored["feedzone_theme"]["max-age"] == str(365 * DAY_S)
+    assert "feedzone_units" not in stored
+    assert answer.headers["location"] == "/"
+
+
+async def test_an_athlete_who_signs_in_as_operator_stays_signed_in_as_athlete(public: World) -> None:
+    async with public.browser() as browser:
+        await connect(public, browser)
+        await sign_in(browser)
+        assert (await browser.get("/me")).status_code == 200
+        assert (await browser.get("/health")).status_code == 200
+
+
+async def test_a_wrong_password_is_logged_with_its_address_and_without_the_password(
+    public: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs such as fail2ban read it."""
+    logged: list[tuple[str, dict[str, Any]]] = []
+
+    class Recorder:
+        def warning(self, name: str, **values: Any) -> None:
+            logged.append((name, values))
+
+    monkeypatch.setattr("feedzone.web.auth.access.log", Recorder())
+    async with public.browser() as browser:
+        await sign_in(browser, "guess")
+    assert logged == [("wrong_admin_password", {"address": "127.0.0.1"})]
+
+
+@pytest.mark.parametrize(
+    ("site", "share", "allowed"),
+    [
+        ("same-origin", "yes", True),
+        ("none", "yes", True),
+        ("same-origin", "no", False),
+        ("cross-site", "yes", False),
+        ("same-site", "yes", False),
+    ],
+)
+async def test_only_this_sites_own_link_lets_the_operator_see_activities(
+    public: World, site: str, share: str, allowed: bool
+) -> None:
+    async with public.browser() as browser:
+        leaving = await browser.get("/connect", params={"share": share}, headers={"sec-fetch-site": site})
+        state = re.search(r"state=([^&]+)", leaving.headers["location"]).group(1)
+        returning = {"state": state, "code": "c", "scope": "read,activity:read_all"}
+        assert (await browser.get("/connect/callback", params=returning)).status_code == 303
+    row = await public.database.read(lambda c: athletes.get(c, 42))
+    assert bool(row.operator_may_see) is allowed
+
+
+@pytest.mark.parametrize(
+    ("query", "prompt"), [("", "auto"), ("?force=", "auto"), ("?force=0", "auto"), ("?force=1", "force")]
+)
+async def test_strava_asks_again_only_on_request(public: World, query: str, prompt: str) -> None:
+    async with public.browser() as browser:
+        leaving = await browser.get(f"/connect{query}")
+        assert f"approval_prompt={prompt}" in leaving.headers["location"]
+
+
+def test_the_limits_that_strangers_meet() -> None:
+    """A larger one lets few clients hold memory or connections that deliveries need."""
+    assert connections.HEAD_LIMIT <= 64 * 1024
+    assert connections.HEADERS_LIMIT <= 200
+    assert connections.URL_LIMIT <= 8 * 1024
+    assert connections.HEAD_WITHIN_S <= 10
+    assert connections.WRITE_WITHIN_S <= 30
+    assert server.SITE_BODY_LIMIT <= 64 * 1024
+    assert server.SITE_BODY_WITHIN_S <= 10
+    assert server.SITE_REQUESTS < connections.MAX_CONNECTIONS
