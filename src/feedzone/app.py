@@ -117,7 +117,7 @@ def build(
         SqlHandlerReads(database),
         clock,
         rng,
-        encode_streams=stream_codec.encode,
+        encode_streams=stream_codec.encoded,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
         enabled=enabled_kinds(settings),
