@@ -139,9 +139,11 @@ def build(
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log),
         inbox=Inbox(database, clock, wakeup),
         queries=_queries(settings, database, clock, budget),
-        athletes=AthleteService(database, clock, wakeup, tokens, application, redirect, days),
+        athletes=AthleteService(
+            database, clock, wakeup, tokens, application, redirect, days, settings.athlete_calls_per_hour
+        ),
         dead_letters=DeadLetterService(database, clock, wakeup),
-        reconciliation=ReconciliationService(database, clock, wakeup, days),
+        reconciliation=ReconciliationService(database, clock, wakeup, days, settings.athlete_calls_per_hour),
         subscription=SubscriptionService(
             database, clock, application, settings.callback_url, settings.verify_token
         ),

@@ -34,6 +34,7 @@ NOT_EXPORTED = {
     "reconciliations": "the log of our own checks",
     "conflicts": "decisions of the operator",
     "deletion_receipts": "written when the athlete has left",
+    "athlete_allowances": "a number that lasts an hour",
 }
 
 NOT_PRUNED = {
@@ -44,6 +45,7 @@ NOT_PRUNED = {
     "strava_gear": "what the athlete wants to keep",
     "conflicts": "few, and decided by people",
     "deletion_receipts": "proof that must last",
+    "athlete_allowances": "has a time of its own (allowances.prune)",
     "call_log": "has a time of its own (call_log.prune)",
 }
 

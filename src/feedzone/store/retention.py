@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete
 from ..ports import Clock
 from .engine.database import Database
 from .jobs import dead_letters
-from .quota import call_log
+from .quota import allowances, call_log
 from .schema.tables import activity_changes, reconciliations, token_uses, webhook_events
 
 PRUNED_BY = (
@@ -37,6 +37,7 @@ class Retention:
 
         def body(connection: Connection) -> int:
             expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
+            expired += allowances.prune(connection, now)
             if age is None:
                 return expired
             before = now - age

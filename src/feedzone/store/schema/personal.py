@@ -15,6 +15,7 @@ from .tables import job_attempts, jobs, metadata, strava_activities
 
 KEPT_OF_ATHLETE: Mapping[str, str] = {
     "deletion_receipts": "the proof that the rest is gone",
+    "athlete_allowances": "for at most an hour, so that to leave and come back does not refill it",
     "call_log": "the count of calls stays, but no longer says for which athlete (purge.purge)",
 }
 
