@@ -151,7 +151,7 @@ async def test_the_receipt_has_athlete_reason_confirmation_time_and_row_counts(f
     expected = {name: len(rows) for name, rows in before.items()}
     # The call log keeps its rows, without the athlete.
     del expected["strava_athletes"], expected["deletion_receipts"], expected["call_log"]
-        del expected["athlete_allowances"]
+    del expected["athlete_allowances"]
     assert msgspec.json.decode(receipt.counts) == expected
 
 
