@@ -117,7 +117,7 @@ def build(
         SqlHandlerReads(database),
         clock,
         rng,
-        encode_streams=stream_codec.encode,
+        encode_streams=stream_codec.encoded,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
         enabled=enabled_kinds(settings),
@@ -139,9 +139,11 @@ def build(
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log),
         inbox=Inbox(database, clock, wakeup),
         queries=_queries(settings, database, clock, budget),
-        athletes=AthleteService(database, clock, wakeup, tokens, application, redirect, days),
+        athletes=AthleteService(
+            database, clock, wakeup, tokens, application, redirect, days, settings.athlete_calls_per_hour
+        ),
         dead_letters=DeadLetterService(database, clock, wakeup),
-        reconciliation=ReconciliationService(database, clock, wakeup, days),
+        reconciliation=ReconciliationService(database, clock, wakeup, days, settings.athlete_calls_per_hour),
         subscription=SubscriptionService(
             database, clock, application, settings.callback_url, settings.verify_token
         ),

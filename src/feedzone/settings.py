@@ -130,6 +130,7 @@ class Settings(BaseSettings):
     queue_batch_size: int = Field(default=10, ge=1, le=1000)
     queue_poll_interval: int = Field(default=5000, ge=10, le=3_600_000)
     initial_sync_days: int = Field(default=30, ge=1, le=36_500)
+    athlete_calls_per_hour: int = Field(default=30, ge=1, le=100_000)
     fetch_photos: bool = False
     max_sync_retries: int = Field(default=3, ge=1, le=100)
     sync_timeout_ms: int = Field(default=30_000, ge=100, le=600_000)

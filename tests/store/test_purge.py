@@ -36,6 +36,7 @@ from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.store import athletes, events, purge
+from feedzone.store.quota import allowances
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.schema.personal import ACTIVITY_TABLES
 from feedzone.store.schema.tables import (
@@ -84,6 +85,7 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
         AskForPhotos(first, athlete_id, 1, Lane.RECHECK),
         StorePhotos(first, athlete_id, "present", '[{"caption":"Canary"}]'),
     )
+    await store.write(lambda c: allowances.charge(c, athlete_id, 1, now))
     await store.fill(ACTIVITY_TABLES, activity_id=first, athlete_id=athlete_id)
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
@@ -118,7 +120,11 @@ async def test_the_fixture_fills_every_table(full):
 async def test_a_disconnected_athlete_has_no_rows_in_any_table(full):
     await full.apply(LEFT)
     left = await everything(full, OWNER)
-    assert {name for name, rows in left.items() if rows} == {"strava_athletes", "deletion_receipts"}
+    assert {name for name, rows in left.items() if rows} == {
+        "strava_athletes",
+        "deletion_receipts",
+        "athlete_allowances",
+    }
     assert "anary" not in repr(left)
 
 
@@ -145,6 +151,7 @@ async def test_the_receipt_has_athlete_reason_confirmation_time_and_row_counts(f
     expected = {name: len(rows) for name, rows in before.items()}
     # The call log keeps its rows, without the athlete.
     del expected["strava_athletes"], expected["deletion_receipts"], expected["call_log"]
+    del expected["athlete_allowances"]
     assert msgspec.json.decode(receipt.counts) == expected
 
 

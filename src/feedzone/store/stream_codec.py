@@ -28,6 +28,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from .. import offload
+from ..domain import json_text
 from ..domain.json_text import failure
 from ..errors import InvalidInput
 from . import stream_columns
@@ -52,6 +54,10 @@ UNITS = {
     "grade_smooth": "percent",
 }
 """The units, for readers that open a blob without feedzone. Decoding does not need them."""
+
+
+BYTES_A_VALUE = 6
+"""Of JSON, on average."""
 
 
 class MalformedStreams(InvalidInput, ValueError):
@@ -81,6 +87,12 @@ class _Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     """Empty when there was no `data`; two columns for pairs."""
     length: int = 0
     unit: str | None = None
+
+
+class _Entry(msgspec.Struct):
+    """A channel as Strava sends it: `data` is never missing."""
+
+    data: msgspec.Raw
 
 
 class _Manifest(msgspec.Struct, frozen=True):
@@ -127,6 +139,34 @@ def decode(blob: bytes) -> dict[str, dict[str, Any]]:
             entry["data"] = [None if lat is None else [lat, lng] for lat, lng in zip(*columns, strict=True)]
         streams[channel.name] = entry
     return streams
+
+
+async def encoded(streams: bytes) -> StreamBlob:
+    """Encode Strava's response away from the event loop, with repaired text. Raises MalformedStreams."""
+    return await offload.compute(_encode_repaired, streams)
+
+
+def _encode_repaired(streams: bytes) -> StreamBlob:
+    try:
+        text = json_text.readable(streams).encode()
+        msgspec.json.decode(text, type=dict[str, _Entry])
+        return encode(text)
+    except MalformedStreams:
+        raise
+    except (InvalidInput, msgspec.ValidationError) as problem:
+        raise MalformedStreams(f"the answer does not have the shape of streams: {failure(problem)}") from None
+
+
+async def decoded_json(blob: bytes, values: int) -> bytes:
+    """Return the JSON of Strava's response, made away from the event loop. Raises MalformedStreams.
+
+    `values`: about how many the blob has. Compression may hide them: a million equal values take a few bytes.
+    """
+    return await offload.compute(_decode_to_json, blob, size=values * BYTES_A_VALUE)
+
+
+def _decode_to_json(blob: bytes) -> bytes:
+    return msgspec.json.encode(decode(blob))
 
 
 def _parse(streams: bytes) -> dict[str, dict[str, Any]]:

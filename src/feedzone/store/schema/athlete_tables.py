@@ -103,14 +103,9 @@ oauth_states = Table(
     "oauth_states",
     metadata,
     Column("digest", String(64), primary_key=True, comment="SHA-256 of the one-time state"),
-    Column("created_at", Instant, nullable=False),
-    Column(
-        "operator_may_see",
-        Boolean,
-        comment="whether the athlete agreed before going to Strava; null: not asked",
-    ),
+    Column("created_at", Instant, nullable=False, comment="when a browser brought it back"),
 )
-describe(oauth_states, "One-time state values of consents under way.")
+describe(oauth_states, "One-time state values of consents that were used in the last hour.")
 
 ended_sessions = Table(
     "ended_sessions",

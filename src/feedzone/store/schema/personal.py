@@ -160,12 +160,16 @@ HOLDINGS: Mapping[str, Holdings] = {
         ours="id sent_at lane athlete_id endpoint status ms usage counted calls activity_id",
         why="counts stay for eight days, after a departure without the athlete's id (purge.purge)",
     ),
+    "athlete_allowances": Holdings(
+        ours="athlete_id calls until",
+        why="counts of an hour, so that to leave and come back does not refill them (allowances.prune)",
+    ),
     "deletion_receipts": Holdings(
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
         why="the proof that the rest is gone",
     ),
     "rejected_claims": Holdings(ours="id claim cause noticed_at", age="noticed_at"),
-    "oauth_states": Holdings(ours="digest created_at operator_may_see", why="they expire by themselves"),
+    "oauth_states": Holdings(ours="digest created_at", why="they expire by themselves"),
     "ended_sessions": Holdings(ours="id ended_at", why="they expire by themselves"),
     "webhook_subscriptions": Holdings(ours="subscription_id callback_url created_at is_active", why="ours"),
     "api_budget": Holdings(

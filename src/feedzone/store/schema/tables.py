@@ -26,6 +26,7 @@ from .base import describe, one_of, partial_index
 from .base import metadata as metadata
 from .quota_tables import api_budget as api_budget
 from .quota_tables import application_state as application_state
+from .quota_tables import athlete_allowances as athlete_allowances
 from .quota_tables import call_log as call_log
 
 webhook_events = Table(

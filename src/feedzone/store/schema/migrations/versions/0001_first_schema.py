@@ -154,6 +154,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
     )
     op.create_table(
+        "athlete_allowances",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column(
+            "calls", sa.Integer(), nullable=False, comment="calls that the athlete's own clicks caused"
+        ),
+        sa.Column(
+            "until", types.Instant(), nullable=False, comment="when the hour ends in which they are counted"
+        ),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_athlete_allowances")),
+    )
+    op.create_table(
         "call_log",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("sent_at", types.Instant(), nullable=False),
@@ -374,13 +385,7 @@ def upgrade() -> None:
     op.create_table(
         "oauth_states",
         sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of the one-time state"),
-        sa.Column("created_at", types.Instant(), nullable=False),
-        sa.Column(
-            "operator_may_see",
-            sa.Boolean(),
-            nullable=True,
-            comment="whether the athlete agreed before going to Strava; null: not asked",
-        ),
+        sa.Column("created_at", types.Instant(), nullable=False, comment="when a browser brought it back"),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_states")),
     )
     op.create_table(
