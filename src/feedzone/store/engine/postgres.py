@@ -17,6 +17,7 @@ from .interface import Body, T
 from .last_step import run_body
 from .listener import JobListener
 from .types import pass_through
+from .vacuum import Vacuum
 
 TRIES = 5
 
@@ -34,6 +35,7 @@ class PostgresDatabase:
     def __init__(self, url: str, *, pool_size: int = 8, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.url = make_url(url).set(drivername="postgresql+asyncpg")
         self._settings = {"lock_timeout": str(round(lock_timeout_s * 1000))}
+        self._vacuum = Vacuum(self.url)
         self._engine = self._open(pool_size)
         # Two connections are enough: writes that do not wait for the disk wait for each other's row locks.
         self._fast_commit_engine = self._open(FAST_COMMIT_POOL_SIZE, ping=False, synchronous_commit="off")
@@ -64,7 +66,8 @@ class PostgresDatabase:
         return JobListener(self.url, wakeup)
 
     async def erase_deleted(self) -> None:
-        """Do nothing: the operator runs the server's vacuum and archive (docs/operating.md)."""
+        """Start a vacuum, and do not wait for it. WAL and backups are the operator's (docs/operating.md)."""
+        self._vacuum.start()
 
     async def _run(self, engine: AsyncEngine, body: Body[T]) -> T:
         for attempt in range(1, TRIES + 1):
@@ -101,6 +104,7 @@ class PostgresDatabase:
             return pool.submit(asyncio.run, once()).result()
 
     async def close(self) -> None:
+        await self._vacuum.finish()
         await self._engine.dispose()
         await self._fast_commit_engine.dispose()
 

@@ -208,6 +208,14 @@ ACTIVITY_TABLES = _removed_by("activity_id", "deletion")
 """Emptied of an activity's rows by its tombstone."""
 
 
+TOUCHED = tuple(
+    table
+    for table in metadata.sorted_tables
+    if (held := HOLDINGS.get(table.name)) is None or held.deletion != "stays" or held.leaving != "stays"
+)
+"""The tables whose rows a deletion or a departure removes or empties."""
+
+
 def _age(table: Table) -> Column[datetime] | None:
     held = HOLDINGS.get(table.name)
     return table.c[held.age] if held and held.age else None
