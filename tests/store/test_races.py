@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
-from store_makers import ACTIVITY, OWNER, Store, detail, event, fetched, spec, streams, summary
+from store_makers import ACTIVITY, OWNER, Store, connection_of, detail, event, fetched, spec, streams, summary
 
 from feedzone.domain.effect import PurgeAthlete, StorePage, Tombstone
 from feedzone.domain.outcome import Discard, Done
@@ -39,7 +39,7 @@ async def during_uncommitted(
 
     Leaving the block commits the other process and waits for the end of `work`.
     """
-    async with other_database._engine.connect() as connection:
+    async with connection_of(other_database) as connection:
         await connection.run_sync(body)
         task = asyncio.ensure_future(work)
         while not task.done() and not await here.read(lambda c: c.execute(WAITING).scalar()):

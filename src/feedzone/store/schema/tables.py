@@ -135,3 +135,11 @@ webhook_subscriptions = Table(
     Column("is_active", Boolean, nullable=False),
 )
 describe(webhook_subscriptions, "Our push subscriptions.")
+
+storage_probes = Table(
+    "storage_probes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("filling", PlainText, nullable=False, comment="random text of the size of an event and its job"),
+)
+describe(storage_probes, "Always empty: /readyz writes a row and deletes it, as proof that it can.")

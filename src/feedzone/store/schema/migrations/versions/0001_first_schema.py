@@ -416,6 +416,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_claims")),
     )
     op.create_table(
+        "storage_probes",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "filling",
+            types.PlainText(),
+            nullable=False,
+            comment="random text of the size of an event and its job",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_storage_probes")),
+    )
+    op.create_table(
         "strava_activities",
         sa.Column("id", types.BigInt, autoincrement=False, nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
