@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, select, update
 
-from ..domain.activity import ActivityRecord, StoredActivity
+from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
 from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
-from . import events
+from . import events, streams
 from .change_log import log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES
@@ -28,6 +28,9 @@ _BOOKKEEPING = frozenset(
         "sync_status",
         "sync_attempts",
         "last_sync_error",
+        "fingerprint",
+        "no_track",
+        "accepted_difference",
         "last_event_time",
         "webhook_received_at",
         "last_fetched_at",
@@ -40,6 +43,9 @@ STRAVA_COLUMNS = tuple(
     c.name for c in _columns if c.name not in _BOOKKEEPING and c.name not in ("summary", "detail")
 )
 """The typed columns whose values come from Strava."""
+
+TRACK_COLUMNS = ("summary_polyline", "start_lat", "start_lng")
+"""The columns that say where the athlete was."""
 
 # These statements run for every activity. They are built once, as building one takes longer than running it.
 _ROW = select(_table).where(_columns.id == bindparam("activity"))
@@ -58,10 +64,11 @@ _STORED = (
         _columns.webhook_received_at,
         _columns.last_event_time,
         _columns.last_fetched_at,
-        _columns.distance,
-        _columns.moving_time,
-        _columns.elapsed_time,
+        *(_columns[name] for name in EVIDENCE_COLUMNS),
         activity_streams.c.state.label("stream_state"),
+        _columns.fingerprint,
+        activity_streams.c.fingerprint.label("streams_fingerprint"),
+        activity_streams.c.streamless_since,
     )
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
@@ -74,6 +81,14 @@ _MARK_ANNOUNCED = (
         _columns.sync_status != "deleted",
     )
     .values(sync_status="pending", webhook_received_at=bindparam("now"), updated_at=bindparam("now"))
+)
+_FORGET_TRACK_CHANGES = (
+    update(activity_changes)
+    .where(
+        activity_changes.c.activity_id == bindparam("activity_number"),
+        activity_changes.c.field.in_(TRACK_COLUMNS),
+    )
+    .values(old_value="null", new_value="null")
 )
 _MARK_SYNCED = (
     update(_table)
@@ -106,7 +121,10 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
         announced=row.webhook_received_at is not None,
         last_event_time=row.last_event_time,
         fetched=row.last_fetched_at,
-        shape=(row.distance, row.moving_time, row.elapsed_time),
+        fingerprint=row.fingerprint,
+        streams_fingerprint=row.streams_fingerprint,
+        streamless_since=row.streamless_since,
+        recorded=should_have_streams(dict(row._mapping)),
     )
 
 
@@ -210,6 +228,10 @@ def store(
     changes: dict[str, Any] = {record.level: record.raw, "sync_status": status, "updated_at": now}
     if record.level == "detail":
         changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
+        changes["fingerprint"] = record.fingerprint
+    no_track = _shows_no_track(row, record)
+    if no_track is not None:
+        changes["no_track"] = no_track
     if received_at is not None:
         changes["webhook_received_at"] = received_at
     if event_time > (row.last_event_time or 0):
@@ -224,6 +246,29 @@ def store(
         log_changes(connection, row, values, cause, now)
     changes["athlete_id"] = record.athlete_id
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
+    if no_track and not row.no_track:
+        _forget_track(connection, row, record)
+
+
+def _shows_no_track(row: Row[Any], record: ActivityRecord) -> bool | None:
+    """Return whether the track is hidden or there is none. None: the response does not tell."""
+    if record.track:
+        return False
+    once_shown = bool(row.no_track or row.summary_polyline or row.start_lat is not None)
+    if record.columns.get("start_lat") is not None:
+        return True if once_shown and record.track is False else None
+    if record.track is None:
+        return True if once_shown and record.level == "detail" else None
+    # A map without a line is hidden if the start is, too; otherwise Strava may still draw the line.
+    return True if once_shown or "start_lat" in record.columns else None
+
+
+def _forget_track(connection: Connection, row: Row[Any], record: ActivityRecord) -> None:
+    """Delete every copy of a track that Strava showed once: in older JSON, audit trail and streams."""
+    if record.level == "detail" and row.summary is not None:
+        connection.execute(_CHANGE, {"activity": record.id, "summary": None})
+    connection.execute(_FORGET_TRACK_CHANGES, {"activity_number": record.id})
+    streams.forget_track(connection, record.id)
 
 
 def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
@@ -299,6 +344,7 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
         return
     blank = {
         **dict.fromkeys((*STRAVA_COLUMNS, "summary", "detail", "last_sync_error")),
+        **dict.fromkeys(("fingerprint", "no_track", "accepted_difference")),
         "sync_status": "deleted",
         "deleted_at": now,
         "updated_at": now,
