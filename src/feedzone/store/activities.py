@@ -7,16 +7,16 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, update
 
 from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
 from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
-from . import events, streams
+from . import events, hidden_tracks
 from .change_log import log_change, log_changes
 from .engine.dialect import insert_for, insert_into
-from .schema.personal import ACTIVITY_TABLES
+from .schema.personal import ACTIVITY_TABLES, words_of_activity
 from .schema.tables import activity_changes, activity_streams, strava_activities
 
 _table = strava_activities
@@ -44,9 +44,6 @@ STRAVA_COLUMNS = tuple(
 )
 """The typed columns whose values come from Strava."""
 
-TRACK_COLUMNS = ("summary_polyline", "start_lat", "start_lng")
-"""The columns that say where the athlete was."""
-
 # These statements run for every activity. They are built once, as building one takes longer than running it.
 _ROW = select(_table).where(_columns.id == bindparam("activity"))
 _LOCKED_ROW = _ROW.with_for_update()
@@ -73,6 +70,9 @@ _STORED = (
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
 )
+_TOMBSTONES = select(_columns.id).where(
+    _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
+)
 _MARK_ANNOUNCED = (
     update(_table)
     .where(
@@ -81,14 +81,6 @@ _MARK_ANNOUNCED = (
         _columns.sync_status != "deleted",
     )
     .values(sync_status="pending", webhook_received_at=bindparam("now"), updated_at=bindparam("now"))
-)
-_FORGET_TRACK_CHANGES = (
-    update(activity_changes)
-    .where(
-        activity_changes.c.activity_id == bindparam("activity_number"),
-        activity_changes.c.field.in_(TRACK_COLUMNS),
-    )
-    .values(old_value="null", new_value="null")
 )
 _MARK_SYNCED = (
     update(_table)
@@ -128,6 +120,11 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
     )
 
 
+def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Return those of the activities that are deleted."""
+    return set(connection.execute(_TOMBSTONES, {"ids": sorted(ids)}).scalars())
+
+
 def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
     """Return the ids of the athlete's existing activities that started from `after` until before `before`."""
     query = select(_columns.id).where(
@@ -144,6 +141,21 @@ def stored_count(connection: Connection, athlete_id: int, *, since: datetime | N
     query = select(func.count()).where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
     if since is not None:
         query = query.where(_columns.start_date >= since)
+    return connection.execute(query).scalar_one()
+
+
+def found_deleted(connection: Connection, athlete_id: int, since: datetime) -> int:
+    """Count the activities that became tombstones since then without an event that says so."""
+    changes = activity_changes.c
+    buried = exists().where(
+        changes.activity_id == _columns.id,
+        changes.field == "sync_status",
+        changes.cause == "reconciliation",
+        changes.changed_at >= since,
+    )
+    query = select(func.count()).where(
+        _columns.athlete_id == athlete_id, _columns.deleted_at >= since, buried
+    )
     return connection.execute(query).scalar_one()
 
 
@@ -229,7 +241,7 @@ def store(
     if record.level == "detail":
         changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
         changes["fingerprint"] = record.fingerprint
-    no_track = _shows_no_track(row, record)
+    no_track = hidden_tracks.shows_no_track(row, record)
     if no_track is not None:
         changes["no_track"] = no_track
     if received_at is not None:
@@ -247,28 +259,7 @@ def store(
     changes["athlete_id"] = record.athlete_id
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
     if no_track and not row.no_track:
-        _forget_track(connection, row, record)
-
-
-def _shows_no_track(row: Row[Any], record: ActivityRecord) -> bool | None:
-    """Return whether the track is hidden or there is none. None: the response does not tell."""
-    if record.track:
-        return False
-    once_shown = bool(row.no_track or row.summary_polyline or row.start_lat is not None)
-    if record.columns.get("start_lat") is not None:
-        return True if once_shown and record.track is False else None
-    if record.track is None:
-        return True if once_shown and record.level == "detail" else None
-    # A map without a line is hidden if the start is, too; otherwise Strava may still draw the line.
-    return True if once_shown or "start_lat" in record.columns else None
-
-
-def _forget_track(connection: Connection, row: Row[Any], record: ActivityRecord) -> None:
-    """Delete every copy of a track that Strava showed once: in older JSON, audit trail and streams."""
-    if record.level == "detail" and row.summary is not None:
-        connection.execute(_CHANGE, {"activity": record.id, "summary": None})
-    connection.execute(_FORGET_TRACK_CHANGES, {"activity_number": record.id})
-    streams.forget_track(connection, record.id)
+        hidden_tracks.forget(connection, row, record)
 
 
 def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
@@ -323,8 +314,13 @@ def keep_summary(connection: Connection, activity_id: int, now: datetime) -> Non
     )
 
 
-def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
-    """Replace the activity by a tombstone, which keeps only the id so that it is never taken for new."""
+def tombstone(
+    connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime, event_time: int = 0
+) -> None:
+    """Replace the activity by a tombstone, which keeps only the id so that it is never taken for new.
+
+    `event_time` is that of the event that announced it, epoch seconds: an older create changes nothing.
+    """
     new = {
         "id": activity_id,
         "athlete_id": athlete_id,
@@ -340,14 +336,16 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
         return
     # Also when it is a tombstone already: an older update may have arrived since.
     events.redact_activity(connection, activity_id)
+    newest = max(event_time, row.last_event_time or 0) or None
     if row.deleted_at is not None:
+        connection.execute(_CHANGE, {"activity": activity_id, "last_event_time": newest})
         return
     blank = {
-        **dict.fromkeys((*STRAVA_COLUMNS, "summary", "detail", "last_sync_error")),
-        **dict.fromkeys(("fingerprint", "no_track", "accepted_difference")),
+        **dict.fromkeys((*words_of_activity(_table), "last_sync_error")),
         "sync_status": "deleted",
         "deleted_at": now,
         "updated_at": now,
+        "last_event_time": newest,
     }
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
     for table in ACTIVITY_TABLES:
