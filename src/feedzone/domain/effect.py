@@ -173,9 +173,11 @@ class PurgeAthlete(msgspec.Struct, frozen=True):
     """The athlete has disconnected: delete all their data and keep only a receipt."""
 
     athlete_id: int
-    reason: Literal["deauthorized", "disconnected"]
+    reason: Literal["deauthorized", "disconnected", "expired"]
     cause: str
     confirmed_by: str
+    consent: datetime | None = None
+    """When the consent was given that has ended: a newer one survives. None: any consent ends."""
 
 
 class ConfirmRevoke(msgspec.Struct, frozen=True):

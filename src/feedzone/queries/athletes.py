@@ -117,7 +117,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     id: str
     athlete_id: int
-    reason: Literal["deauthorized", "disconnected"]
+    reason: Literal["deauthorized", "disconnected", "expired"]
     cause: str
     confirmed_by: str
     purged_at: datetime

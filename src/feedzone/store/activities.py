@@ -14,7 +14,7 @@ from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
 from . import events, hidden_tracks
-from .change_log import log_change, log_changes
+from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES, words_of_activity
 from .schema.tables import activity_changes, activity_streams, strava_activities
@@ -350,14 +350,9 @@ def tombstone(
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
     for table in ACTIVITY_TABLES:
         connection.execute(delete(table).where(table.c.activity_id == activity_id))
-    # The audit trail keeps only that the activity was deleted and restored, not its content.
-    connection.execute(
-        delete(activity_changes).where(
-            activity_changes.c.activity_id == activity_id, activity_changes.c.field != "sync_status"
-        )
-    )
-    before = row.sync_status if row.sync_status != "deleted" else None
-    log_change(connection, activity_id, athlete_id, "sync_status", before, "deleted", cause, now)
+    forget_values(connection, activity_id)
+    if row.sync_status != "deleted":  # otherwise it was never stored, and no reader of the feed knows it
+        log_change(connection, activity_id, athlete_id, "sync_status", row.sync_status, "deleted", cause, now)
 
 
 def mark_pending(connection: Connection, ids: Iterable[int], now: datetime) -> None:

@@ -8,21 +8,14 @@ from sqlalchemy import Connection, Row, bindparam, update
 
 from ..domain.activity import ActivityRecord
 from . import streams
-from .schema.tables import activity_changes, strava_activities
+from .change_log import blank_values
+from .schema.tables import strava_activities
 
 TRACK_COLUMNS = ("summary_polyline", "start_lat", "start_lng")
 """The columns that say where the athlete was."""
 
 _FORGET_SUMMARY = (
     update(strava_activities).where(strava_activities.c.id == bindparam("activity")).values(summary=None)
-)
-_FORGET_CHANGES = (
-    update(activity_changes)
-    .where(
-        activity_changes.c.activity_id == bindparam("activity"),
-        activity_changes.c.field.in_(TRACK_COLUMNS),
-    )
-    .values(old_value="null", new_value="null")
 )
 
 
@@ -43,5 +36,5 @@ def forget(connection: Connection, row: Row[Any], record: ActivityRecord) -> Non
     """Delete every copy of a track that Strava showed once: in older JSON, audit trail and streams."""
     if record.level == "detail" and row.summary is not None:
         connection.execute(_FORGET_SUMMARY, {"activity": record.id})
-    connection.execute(_FORGET_CHANGES, {"activity": record.id})
+    blank_values(connection, record.id, TRACK_COLUMNS)
     streams.forget_track(connection, record.id)

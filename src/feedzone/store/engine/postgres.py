@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from ...errors import StorageUnavailable
 from ...ports import Wakeup
 from .interface import Body, T
+from .last_step import run_body
 from .listener import JobListener
 from .types import pass_through
 
@@ -69,7 +70,7 @@ class PostgresDatabase:
         for attempt in range(1, TRIES + 1):
             try:
                 async with engine.begin() as connection:
-                    return await connection.run_sync(body)
+                    return await connection.run_sync(run_body, body)
             except DBAPIError as problem:
                 # Without a ping, the first statement is the one that notices a restarted server.
                 stale = engine is not self._engine and problem.connection_invalidated
@@ -89,7 +90,7 @@ class PostgresDatabase:
             )
             try:
                 async with engine.begin() as connection:
-                    return await connection.run_sync(body)
+                    return await connection.run_sync(run_body, body)
             except OSError as problem:
                 raise StorageUnavailable(f"PostgreSQL cannot be reached: {problem}") from problem
             finally:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from ...errors import SettingsError, StorageUnavailable
 from ...ports import Wakeup
 from .interface import Body, T
+from .last_step import run_body
 from .types import pass_through
 
 BUSY_MS = 5000
@@ -153,6 +154,6 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _transaction(engine: Engine, body: Body[T]) -> T:
     try:
         with engine.begin() as connection:
-            return body(connection)
+            return run_body(connection, body)
     except OperationalError as problem:
         raise StorageUnavailable(f"SQLite: {problem.orig}") from problem

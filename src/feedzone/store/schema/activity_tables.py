@@ -152,10 +152,11 @@ describe(
 activity_changes = Table(
     "activity_changes",
     metadata,
-    Column("id", Identifier, primary_key=True),
-    Column("activity_id", BigInt, nullable=False),
+    Column("id", Identifier, primary_key=True, comment="rises in the order of commits"),
+    Column("activity_id", BigInt, comment="null: the athlete left"),
     Column("athlete_id", BigInt, nullable=False),
-    Column("field", String(64), nullable=False, comment="column of strava_activities"),
+    Column("kind", String(16), nullable=False, server_default="changed"),
+    Column("field", String(64), nullable=False, comment="column of strava_activities; status: the athlete's"),
     Column("old_value", JsonText, comment="JSON of the value before"),
     Column("new_value", JsonText, comment="JSON of the value after"),
     Column("changed_at", Instant, nullable=False),
@@ -163,13 +164,23 @@ activity_changes = Table(
         "cause",
         String(64),
         nullable=False,
-        comment="event:<id>, backfill, reconciliation, recheck or request",
+        comment="event:<id>, backfill, reconciliation, recheck, request or refused",
     ),
+    one_of("kind", "new", "changed", "deleted", "restored", "left"),
 )
 Index("ix_activity_changes_activity_id", activity_changes.c.activity_id)
 Index("ix_activity_changes_athlete_id", activity_changes.c.athlete_id, activity_changes.c.id)
 describe(
     activity_changes,
-    "The audit trail: each changed field with its old and new value, time and cause.",
+    "The audit trail and change feed: each changed field with its old and new value, time and cause; each "
+    "deleted activity; each athlete who left.",
     label="change history entries",
 )
+
+change_feed = Table(
+    "change_feed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last_stamp", BigInt, nullable=False, comment="time and counter of the newest id"),
+)
+describe(change_feed, "One row: where the ids of `activity_changes` go on.")

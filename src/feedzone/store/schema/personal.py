@@ -79,7 +79,7 @@ HOLDINGS: Mapping[str, Holdings] = {
         why="as old as the activity",
     ),
     "activity_changes": Holdings(
-        ours="id activity_id athlete_id field changed_at cause",
+        ours="id activity_id athlete_id kind field changed_at cause",
         activity="old_value new_value",
         deletion="emptied",
         leaving="removed",
@@ -87,6 +87,7 @@ HOLDINGS: Mapping[str, Holdings] = {
         file="changes.jsonl",
         why="the change feed says when the activity was deleted",
     ),
+    "change_feed": Holdings(ours="id last_stamp", why="ours"),
     "webhook_events": Holdings(
         ours=(
             "id status attempts created_at processed_at error_message object_type object_id aspect_type "

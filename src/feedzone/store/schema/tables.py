@@ -11,6 +11,7 @@ from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
 from .activity_tables import activity_changes as activity_changes
 from .activity_tables import activity_photos as activity_photos
 from .activity_tables import activity_streams as activity_streams
+from .activity_tables import change_feed as change_feed
 from .activity_tables import strava_activities as strava_activities
 from .athlete_tables import conflicts as conflicts
 from .athlete_tables import deletion_receipts as deletion_receipts

@@ -14,10 +14,16 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "activity_changes",
-        sa.Column("id", types.Identifier(), nullable=False),
-        sa.Column("activity_id", types.BigInt, nullable=False),
+        sa.Column("id", types.Identifier(), nullable=False, comment="rises in the order of commits"),
+        sa.Column("activity_id", types.BigInt, nullable=True, comment="null: the athlete left"),
         sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("field", sa.String(length=64), nullable=False, comment="column of strava_activities"),
+        sa.Column("kind", sa.String(length=16), server_default="changed", nullable=False),
+        sa.Column(
+            "field",
+            sa.String(length=64),
+            nullable=False,
+            comment="column of strava_activities; status: the athlete's",
+        ),
         sa.Column("old_value", types.JsonText(), nullable=True, comment="JSON of the value before"),
         sa.Column("new_value", types.JsonText(), nullable=True, comment="JSON of the value after"),
         sa.Column("changed_at", types.Instant(), nullable=False),
@@ -25,7 +31,10 @@ def upgrade() -> None:
             "cause",
             sa.String(length=64),
             nullable=False,
-            comment="event:<id>, backfill, reconciliation, recheck or request",
+            comment="event:<id>, backfill, reconciliation, recheck, request or refused",
+        ),
+        sa.CheckConstraint(
+            "kind IN ('new', 'changed', 'deleted', 'restored', 'left')", name=op.f("ck_activity_changes_kind")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_changes")),
     )
@@ -207,6 +216,12 @@ def upgrade() -> None:
     op.create_index("ix_call_log_activity_id", "call_log", ["activity_id"], unique=False)
     op.create_index("ix_call_log_athlete_id", "call_log", ["athlete_id"], unique=False)
     op.create_index("ix_call_log_sent_at", "call_log", ["sent_at"], unique=False)
+    op.create_table(
+        "change_feed",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("last_stamp", types.BigInt, nullable=False, comment="time and counter of the newest id"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_change_feed")),
+    )
     op.create_table(
         "conflicts",
         sa.Column("id", types.Identifier(), nullable=False),
