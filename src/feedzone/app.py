@@ -32,6 +32,7 @@ from .settings import Settings
 from .store import stream_codec, token_keys
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
+from .store.jobs.idle import IdleSchedule
 from .store.jobs.queue import JobTable, worker_name
 from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, ReconciliationSchedule
 from .store.quota.breaker import Breaker
@@ -48,6 +49,7 @@ from .strava.tokens import TokenKeeper
 from .telemetry import Metrics
 from .vault import load_vault, require_keys
 from .worker.loop import Loop
+from .worker.scheduler import SCHEDULE_EVERY_S
 from .worker.service import WorkerService
 from .worker.wakeup import LocalWakeup
 
@@ -136,7 +138,7 @@ def build(
         application=application,
         api=api,
         queue=queue,
-        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log),
+        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log, budget),
         inbox=Inbox(database, clock, wakeup),
         queries=_queries(settings, database, clock, budget),
         athletes=AthleteService(
@@ -207,10 +209,14 @@ def _worker(
     rng: random.Random,
     name: str,
     call_log: CallLog,
+    budget: BudgetTable,
 ) -> WorkerService:
     days = settings.retention_days
     reconciliation = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     gear = GearSchedule(database, clock, wakeup, rng)
+    idle = IdleSchedule(
+        database, clock, wakeup, budget, rng, days=settings.initial_sync_days, every_s=SCHEDULE_EVERY_S
+    )
     return WorkerService(
         queue,
         registry,
@@ -223,6 +229,7 @@ def _worker(
         schedules={
             "reconciliations": reconciliation.run,
             "gear": gear.run,
+            "idle_calls": idle.run,
             "automatic_retries": AutoRetrySchedule(
                 database, clock, wakeup, days=settings.initial_sync_days
             ).run,

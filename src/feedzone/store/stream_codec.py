@@ -169,6 +169,21 @@ def _decode_to_json(blob: bytes) -> bytes:
     return msgspec.json.encode(decode(blob))
 
 
+def without(blob: bytes, channel: str) -> bytes:
+    """Return the blob without one channel. Raises MalformedStreams as `decode` does."""
+    manifest, table = _read(blob)
+    kept = tuple(entry for entry in manifest.channels if entry.name != channel)
+    columns = {
+        column.name: pa_column.combine_chunks()
+        for entry in kept
+        for column in entry.columns
+        for pa_column in (table.column(column.name),)
+    }
+    samples = max((entry.length for entry in kept), default=0)
+    cut = {name: column.slice(0, samples) for name, column in columns.items()}
+    return _write(cut, samples, _Manifest(FORMAT, kept))
+
+
 def _parse(streams: bytes) -> dict[str, dict[str, Any]]:
     try:
         response = msgspec.json.decode(streams)

@@ -55,7 +55,7 @@ HOLDINGS: Mapping[str, Holdings] = {
             "max_watts weighted_average_watts device_watts kilojoules calories average_temp "
             "suffer_score perceived_exertion trainer commute manual private visibility flagged "
             "hide_from_home gear_id device_name description upload_id external_id summary_polyline "
-            "start_lat start_lng total_photo_count summary detail"
+            "start_lat start_lng total_photo_count summary detail fingerprint no_track accepted_difference"
         ),
         deletion="emptied",
         leaving="removed",
@@ -63,7 +63,7 @@ HOLDINGS: Mapping[str, Holdings] = {
         why="a tombstone keeps the id; athletes want to keep activities",
     ),
     "activity_streams": Holdings(
-        ours="activity_id athlete_id state samples fetched_at",
+        ours="activity_id athlete_id state samples fetched_at fingerprint asked_at streamless_since",
         activity="channels blob",
         deletion="removed",
         leaving="removed",
@@ -106,7 +106,8 @@ HOLDINGS: Mapping[str, Holdings] = {
             "refresh_lease_until refresh_uncertain_at initial_sync_started_at initial_sync_completed "
             "initial_sync_completed_at initial_sync_after initial_sync_cursor initial_sync_listed "
             "initial_sync_found webhook_subscription_active last_event_at last_synced_at last_verified_at "
-            "reconcile_due_at connected_at updated_at gear_due_at operator_may_see"
+            "comparison_queued_at streams_doubted_at reconcile_due_at connected_at updated_at gear_due_at "
+            "operator_may_see"
         ),
         athlete="username firstname lastname wanted_sports",
         keys="access_token_encrypted refresh_token_encrypted",

@@ -86,6 +86,19 @@ def upgrade() -> None:
             "blob", sa.LargeBinary(), nullable=True, comment="one Parquet file with a column per channel"
         ),
         sa.Column("fetched_at", types.Instant(), nullable=False),
+        sa.Column(
+            "fingerprint",
+            sa.String(length=64),
+            nullable=True,
+            comment="strava_activities.fingerprint when they were fetched",
+        ),
+        sa.Column("asked_at", types.Instant(), nullable=True, comment="when Strava was last asked"),
+        sa.Column(
+            "streamless_since",
+            types.Instant(),
+            nullable=True,
+            comment="when Strava was first asked and had none; null: it had them",
+        ),
         sa.CheckConstraint(
             "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_streams_state")
         ),
@@ -501,6 +514,24 @@ def upgrade() -> None:
         sa.Column("sync_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_sync_error", types.PlainText(), nullable=True),
         sa.Column(
+            "fingerprint",
+            sa.String(length=64),
+            nullable=True,
+            comment="hash of what the samples determine, in the stored detail",
+        ),
+        sa.Column(
+            "no_track",
+            sa.Boolean(),
+            nullable=True,
+            comment="Strava shows no track: there is none, or the athlete hides the map",
+        ),
+        sa.Column(
+            "accepted_difference",
+            sa.String(length=64),
+            nullable=True,
+            comment="hash of a difference between list and detail that a fetch did not remove",
+        ),
+        sa.Column(
             "last_event_time",
             types.BigInt,
             nullable=True,
@@ -621,6 +652,18 @@ def upgrade() -> None:
             types.Instant(),
             nullable=True,
             comment="end of the last full reconciliation with Strava",
+        ),
+        sa.Column(
+            "comparison_queued_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the last reconciliation was enqueued",
+        ),
+        sa.Column(
+            "streams_doubted_at",
+            types.Instant(),
+            nullable=True,
+            comment="idle calls fetch streams again that are older; null: none",
         ),
         sa.Column(
             "reconcile_due_at", types.Instant(), nullable=True, comment="when the next reconciliation is due"
