@@ -118,7 +118,12 @@ async def test_the_fixture_fills_every_table(full):
 async def test_a_disconnected_athlete_has_no_rows_in_any_table(full):
     await full.apply(LEFT)
     left = await everything(full, OWNER)
-    assert {name for name, rows in left.items() if rows} == {"strava_athletes", "deletion_receipts"}
+    assert {name for name, rows in left.items() if rows} == {
+        "strava_athletes",
+        "deletion_receipts",
+        "activity_changes",
+    }
+    assert [change.kind for change in left["activity_changes"]] == ["left"]  # for readers of the feed
     assert "anary" not in repr(left)
 
 
