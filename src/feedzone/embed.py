@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from .app import App, build, prepare_database, stop_signals, working
-from .errors import FeedzoneError, InvalidInput
+from .errors import FeedzoneError, InvalidInput, reason_of
 from .queries.activities import ActivityDetail, ActivityFilter, ActivityPage
 from .queries.athletes import Athlete, AthletePage
 from .settings import Settings
@@ -173,7 +173,7 @@ class Application:
         except Exception as problem:
             # Sent rather than raised: a server may take an exception for "has no lifespan", and go on.
             log.error("application_failed", phase=phase, exc_info=not isinstance(problem, FeedzoneError))
-            await send({"type": f"lifespan.{phase}.failed", "message": str(problem)})
+            await send({"type": f"lifespan.{phase}.failed", "message": reason_of(problem)})
             return
         await send({"type": "lifespan.shutdown.complete"})
 

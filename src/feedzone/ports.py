@@ -194,6 +194,10 @@ class HandlerReads(Protocol):
         """Return how many live activities of the athlete are stored."""
         ...
 
+    async def found_deleted(self, athlete_id: int, since: datetime) -> int:
+        """Return how many activities were found to be missing at Strava and buried since then."""
+        ...
+
 
 class JobQueue(Protocol):
     """The part of the job queue that the worker needs."""

@@ -205,7 +205,7 @@ async def test_a_name_cannot_carry_markup(world: World) -> None:
 @pytest.mark.parametrize(
     ("refusal", "status", "says"),
     [
-        (SeatsFull(403, "Forbidden", body="Limit of connected athletes exceeded"), 403, "seat"),
+        (SeatsFull(403, "Forbidden", shape="120 bytes, JSON object"), 403, "seat"),
         (
             PermanentError(400, "Bad Request", (Fault("AuthorizationCode", "code", "invalid"),)),
             400,

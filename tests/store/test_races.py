@@ -15,14 +15,14 @@ from store_makers import ACTIVITY, OWNER, Store, deauthorized, detail, event, fe
 
 from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.domain.effect import PurgeAthlete, StorePage, Tombstone
-from feedzone.domain.outcome import Done
+from feedzone.domain.outcome import Discard, Done
 from feedzone.errors import NotFound
 from feedzone.ingest import dispatcher
 from feedzone.ingest.dispatcher import Delivery
 from feedzone.services.athletes import AthleteService
 from feedzone.store import effects
 from feedzone.store.engine.last_step import run_body
-from feedzone.store.jobs import lifecycle
+from feedzone.store.jobs import dead_letters, lifecycle
 from feedzone.store.schema.tables import (
     deletion_receipts,
     jobs,
@@ -274,3 +274,61 @@ async def test_after_a_deadlock_both_writes_succeed(here, second_postgres):
     assert len(tries) == 3
     names = {row.name for row in await here.rows(strava_activities)}
     assert len(names) == 1
+
+
+@pytest.mark.parametrize("retry", ["one", "automatic", "reconnect"])
+async def test_a_dead_letter_retried_while_an_event_of_its_object_commits(
+    here, second_postgres, clock, retry
+):
+    """One job of an object is live: the new event's job runs, and resolves the dead letter."""
+    for kind, object_id in (("strava_error", ACTIVITY), ("revoked", ACTIVITY + 1)):
+        await here.deliver(event(object_id=object_id))
+        letter = await here.run(Discard("failed", kind=kind))
+        if retry != "reconnect":
+            break
+    clock.advance(hours=1)
+    now = clock.now()
+    retries = {
+        "one": lambda c: dead_letters.requeue(c, letter.id, now),
+        "automatic": lambda c: dead_letters.auto_retry_due(c, now, 9),
+        "reconnect": lambda c: dead_letters.requeue_denied(c, OWNER, now),
+    }
+    newer = [Delivery(event(object_id=letter.object_id, aspect_type="update"), "absent")]
+    retried = here.write(retries[retry])
+    async with during_uncommitted(here, second_postgres, lambda c: dispatcher.accept(c, newer, now), retried):
+        pass
+    states = sorted(row.state for row in await here.rows(jobs, key=letter.key))
+    assert states == ["dead", "queued"]
+    job = await here.lease_one()
+    await here.queue.finish(job, Done((fetched(detail()),)))
+    assert await here.rows(jobs, key=letter.key) == []
+
+
+async def test_a_dead_letter_that_two_processes_retry_runs_once(here, second_postgres, clock):
+    await here.deliver(event())
+    letter = await here.run(Discard("failed"))
+    now = clock.now()
+
+    def retry(connection):
+        return dead_letters.requeue(connection, letter.id, now)
+
+    async with during_uncommitted(here, second_postgres, retry, here.write(retry)):
+        pass
+    (row,) = await here.rows(jobs)
+    assert (row.state, row.attempts) == ("queued", 0)
+
+
+async def test_a_discarded_dead_letter_is_not_retried_by_a_process_that_saw_it_before(
+    here, second_postgres, clock
+):
+    await here.deliver(event())
+    letter = await here.run(Discard("failed"))
+    now = clock.now()
+    async with during_uncommitted(
+        here,
+        second_postgres,
+        lambda c: dead_letters.discard(c, letter.id, "nobody needs it", now),
+        here.write(lambda c: dead_letters.requeue(c, letter.id, now)),
+    ):
+        pass
+    assert [row.state for row in await here.rows(jobs)] == ["discarded"]

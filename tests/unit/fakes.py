@@ -135,10 +135,10 @@ def grant(name: str, expires_at: datetime) -> TokenGrant:
 class FakeTokenRows:
     """One athlete's token columns, with the guards that store/tokens.py has."""
 
-    def __init__(self, clock: Clock, *, left: timedelta) -> None:
+    def __init__(self, clock: Clock, *, left: timedelta, athlete_id: int = ATHLETE) -> None:
         self.clock = clock
         self.row: TokenRow | None = TokenRow(
-            ATHLETE, "access-1", "refresh-1", clock.now() + left, 1, "active", None, None
+            athlete_id, "access-1", "refresh-1", clock.now() + left, 1, "active", None, None
         )
         self.holder: str | None = None
         self.reason: str | None = None
@@ -159,7 +159,7 @@ class FakeTokenRows:
         """Make another pair the current one, as a rotation or a new consent does."""
         assert self.row is not None
         self.row = TokenRow(
-            ATHLETE,
+            self.row.athlete_id,
             grant.access_token,
             grant.refresh_token,
             grant.expires_at,
@@ -265,6 +265,7 @@ class FakeRecords:
         self.photos = photos
         self.window = list(window)
         self.count = len(self.window) if count is None else count
+        self.deleted = 0
         self.windows_read: list[tuple[int, datetime, datetime]] = []
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
@@ -285,6 +286,9 @@ class FakeRecords:
 
     async def stored_count(self, athlete_id: int) -> int:
         return self.count
+
+    async def found_deleted(self, athlete_id: int, since: datetime) -> int:
+        return self.deleted
 
 
 class Streams(NamedTuple):

@@ -224,7 +224,7 @@ async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
     [
         RateLimited(429),
         ApplicationRefused(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),)),
-        PermanentError(403, body="<html>Attention Required! | Cloudflare"),
+        PermanentError(403, shape="39 bytes, markup"),
         NeedsRefresh(401),
         NotVisible(404),
         PermanentError(302),

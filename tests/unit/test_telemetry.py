@@ -94,7 +94,7 @@ def test_a_known_secret_is_hidden_in_messages_and_values(logged):
         {CANARY},
         CANARY.encode(),
         ValueError(CANARY),
-        TransientError(502, body=CANARY),
+        TransientError(502, CANARY),
         Request("GET", "https://api.test", {"Authorization": f"Bearer {CANARY}"}),
     ],
     ids=lambda value: type(value).__name__,

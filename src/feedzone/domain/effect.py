@@ -68,6 +68,8 @@ class Tombstone(msgspec.Struct, frozen=True):
     activity_id: int
     athlete_id: int
     cause: str
+    event_time: int = 0
+    """The `event_time` of the delete event, epoch seconds; 0: no event says so."""
 
 
 class NoteFailure(msgspec.Struct, frozen=True):

@@ -73,7 +73,10 @@ def refresh(athlete_id: int, activity_id: int, *, manual: bool = False) -> JobSp
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
 
 
-def confirm_deletion(athlete_id: int, activity_id: int) -> JobSpec:
-    """Ask Strava for an activity that the list lacks: only its own answer means that it is gone."""
-    hint = RefreshHint(action="delete", cause="reconciliation")
+def confirm_deletion(athlete_id: int, activity_id: int, *, accepted: bool = False) -> JobSpec:
+    """Ask Strava for an activity that the list lacks: only its own answer means that it is gone.
+
+    With `accepted` a person has decided that many missing activities are gone.
+    """
+    hint = RefreshHint(action="delete", cause="request" if accepted else "reconciliation")
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
-from ..domain.absence import SECOND_LOOK, AbsenceTracker, next_look
+from ..domain.absence import SECOND_LOOK
 from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.athlete import wants_details
 from ..domain.availability import SHOWN_AFTER, STREAMED_WITHIN, AvailabilityTracker
-from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
     AskForPhotos,
     Effect,
@@ -33,6 +32,7 @@ from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from ..errors import InvalidInput, NotVisible, StravaError, TransientError
 from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
+from .missing_activity import MissingActivity
 
 
 class EncodedStreams(Protocol):
@@ -65,7 +65,14 @@ class RefreshActivity:
     second_look: timedelta = SECOND_LOOK
     shown: AvailabilityTracker = field(default_factory=AvailabilityTracker)
     streamed: AvailabilityTracker = field(default_factory=AvailabilityTracker)
-    absences: AbsenceTracker = field(default_factory=AbsenceTracker)
+
+    missing: MissingActivity = field(init=False)
+
+    def __post_init__(self) -> None:
+        missing = MissingActivity(
+            self.api, self.records, self.clock, self.rng, self.second_look, shown=self.shown
+        )
+        object.__setattr__(self, "missing", missing)
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -89,7 +96,7 @@ class RefreshActivity:
                 about="delete",
             )
         if stored is None or not stored.live or (hint.verified and not _seen_since(stored, job.hint_time)):
-            return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
+            return Done((Tombstone(job.object_id, job.athlete_id, hint.cause, job.hint_time),))
         return await self._refresh(job, hint)
 
     async def _refresh(self, job: Job, hint: RefreshHint) -> Outcome:
@@ -103,10 +110,10 @@ class RefreshActivity:
         try:
             record = await self.api.activity(job.athlete_id, job.object_id)
         except NotVisible as absent:
-            return await self._not_visible(job, hint, absent)
+            return await self.missing.judge(job, hint, absent)
         except StravaError as error:
             return self._failed(job, error)
-        self.absences.note_shown()
+        self.missing.absences.note_shown()
         if record.athlete_id != job.athlete_id:
             return Discard(
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
@@ -137,40 +144,6 @@ class RefreshActivity:
         if stored is None or not stored.live or stored.detailed or stored.first_seen is None:
             return False
         return stored.first_seen >= job.first_received_at and not wants_details(sports, stored.sport_type)
-
-    async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
-        """Judge a 404.
-
-        The activity is gone if we had it, or if a delete was announced, and a second look confirms it. It is
-        not ready yet if an event has just announced it, or a list has just shown it.
-        """
-        stored, now = await self.records.stored_activity(job.object_id), self.clock.now()
-        live = stored if stored is not None and stored.live else None
-        listed = live if live and not live.detailed and hint.cause != "backfill" else None
-        since = listed.first_seen if listed and listed.first_seen else job.first_received_at
-        delay = not_ready_delay_s((now - since).total_seconds())
-        if hint.action == "delete" or (live and not (listed and delay)):
-            return self._missing(job, hint)
-        if not (hint.announced or listed):
-            return Done(note="not_visible")
-        if self._is_news(job, hint, SHOWN_AFTER):
-            self.shown.note(ready=False)
-        if delay is None:
-            return Done(note="not_visible: Strava does not show us this activity")
-        return Snooze(now + timedelta(seconds=delay), f"not ready: {absent}")
-
-    def _missing(self, job: Job, hint: RefreshHint) -> Outcome:
-        """Bury the activity after a second 404; a verified delete event needs only one."""
-        now, tombstone = self.clock.now(), Tombstone(job.object_id, job.athlete_id, hint.cause)
-        if hint.action == "delete" and hint.verified:
-            return Done((tombstone,))
-        self.absences.note_missing(job.athlete_id)
-        since = None if hint.missing_since is None else datetime.fromtimestamp(hint.missing_since, UTC)
-        again = next_look(since, now, self.second_look, outage=self.absences.outage)
-        if again is None:
-            return Done((tombstone,))
-        looked = hint if since else msgspec.structs.replace(hint, missing_since=int(now.timestamp()))
-        return Snooze(again, "Strava does not show the activity any more: a second look decides", hint=looked)
 
     async def _with_streams(
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]

@@ -55,9 +55,8 @@ class ReconciliationService:
             if row is None:
                 return None
             missing = msgspec.json.decode(row.detail)["missing"] if accept else []
-            lifecycle.enqueue(
-                connection, [confirm_deletion(row.athlete_id, activity_id) for activity_id in missing], now
-            )
+            jobs = [confirm_deletion(row.athlete_id, number, accepted=True) for number in missing]
+            lifecycle.enqueue(connection, jobs, now)
             return len(missing)
 
         confirmations = await self.database.write(body)

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, update
 
 from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.event import VisibleUpdate
@@ -16,8 +16,8 @@ from ..domain.json_text import clean_text
 from . import events
 from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
-from .schema.personal import ACTIVITY_TABLES
-from .schema.tables import activity_streams, strava_activities
+from .schema.personal import ACTIVITY_TABLES, words_of_activity
+from .schema.tables import activity_changes, activity_streams, strava_activities
 
 _table = strava_activities
 _columns = _table.c
@@ -66,6 +66,9 @@ _STORED = (
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
 )
+_TOMBSTONES = select(_columns.id).where(
+    _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
+)
 _MARK_ANNOUNCED = (
     update(_table)
     .where(
@@ -110,6 +113,11 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
     )
 
 
+def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Return those of the activities that are deleted."""
+    return set(connection.execute(_TOMBSTONES, {"ids": sorted(ids)}).scalars())
+
+
 def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
     """Return the ids of the athlete's existing activities that started from `after` until before `before`."""
     query = select(_columns.id).where(
@@ -126,6 +134,21 @@ def stored_count(connection: Connection, athlete_id: int, *, since: datetime | N
     query = select(func.count()).where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
     if since is not None:
         query = query.where(_columns.start_date >= since)
+    return connection.execute(query).scalar_one()
+
+
+def found_deleted(connection: Connection, athlete_id: int, since: datetime) -> int:
+    """Count the activities that became tombstones since then without an event that says so."""
+    changes = activity_changes.c
+    buried = exists().where(
+        changes.activity_id == _columns.id,
+        changes.field == "sync_status",
+        changes.cause == "reconciliation",
+        changes.changed_at >= since,
+    )
+    query = select(func.count()).where(
+        _columns.athlete_id == athlete_id, _columns.deleted_at >= since, buried
+    )
     return connection.execute(query).scalar_one()
 
 
@@ -278,8 +301,13 @@ def keep_summary(connection: Connection, activity_id: int, now: datetime) -> Non
     )
 
 
-def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime) -> None:
-    """Replace the activity by a tombstone, which keeps only the id so that it is never taken for new."""
+def tombstone(
+    connection: Connection, activity_id: int, athlete_id: int, cause: str, now: datetime, event_time: int = 0
+) -> None:
+    """Replace the activity by a tombstone, which keeps only the id so that it is never taken for new.
+
+    `event_time` is that of the event that announced it, epoch seconds: an older create changes nothing.
+    """
     new = {
         "id": activity_id,
         "athlete_id": athlete_id,
@@ -295,13 +323,16 @@ def tombstone(connection: Connection, activity_id: int, athlete_id: int, cause: 
         return
     # Also when it is a tombstone already: an older update may have arrived since.
     events.redact_activity(connection, activity_id)
+    newest = max(event_time, row.last_event_time or 0) or None
     if row.deleted_at is not None:
+        connection.execute(_CHANGE, {"activity": activity_id, "last_event_time": newest})
         return
     blank = {
-        **dict.fromkeys((*STRAVA_COLUMNS, "summary", "detail", "last_sync_error")),
+        **dict.fromkeys((*words_of_activity(_table), "last_sync_error")),
         "sync_status": "deleted",
         "deleted_at": now,
         "updated_at": now,
+        "last_event_time": newest,
     }
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
     for table in ACTIVITY_TABLES:

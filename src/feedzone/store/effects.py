@@ -55,8 +55,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             photos.request(connection, effect, now)
         case StorePhotos():
             photos.store(connection, effect, now)
-        case Tombstone(activity_id=activity_id, athlete_id=athlete_id, cause=cause):
-            activities.tombstone(connection, activity_id, athlete_id, cause, now)
+        case Tombstone(activity_id=activity_id, athlete_id=athlete_id, cause=cause, event_time=at):
+            activities.tombstone(connection, activity_id, athlete_id, cause, now, at)
             athletes.complete_sync(connection, athlete_id, now)
         case NoteFailure(activity_id=activity_id, athlete_id=athlete_id, error=error, final=final):
             activities.note_failure(connection, activity_id, error, final=final, now=now)

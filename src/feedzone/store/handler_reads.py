@@ -38,3 +38,6 @@ class SqlHandlerReads:
 
     async def stored_count(self, athlete_id: int) -> int:
         return await self._database.read(lambda c: activities.stored_count(c, athlete_id))
+
+    async def found_deleted(self, athlete_id: int, since: datetime) -> int:
+        return await self._database.read(lambda c: activities.found_deleted(c, athlete_id, since))

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from ..domain.json_text import failure
 from ..errors import InvalidInput
 from . import stream_columns
 
@@ -132,14 +133,14 @@ def _parse(streams: bytes) -> dict[str, dict[str, Any]]:
     try:
         response = msgspec.json.decode(streams)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise MalformedStreams(f"the streams answer is not JSON: {problem}") from None
+        raise MalformedStreams(f"the streams answer is not JSON: {failure(problem)}") from None
     if not isinstance(response, dict):
         raise MalformedStreams("the streams answer is not an object of channels (key_by_type=true)")
-    for name, entry in response.items():
+    for number, entry in enumerate(response.values(), 1):
         if not isinstance(entry, dict):
-            raise MalformedStreams(f"stream {name!r} is not an object")
+            raise MalformedStreams(f"stream {number} is not an object")
         if not isinstance(entry.get("data"), list | None):
-            raise MalformedStreams(f"the data of stream {name!r} is not a list")
+            raise MalformedStreams(f"the data of stream {number} is not a list")
     return response
 
 
@@ -215,14 +216,14 @@ def _read(blob: bytes) -> tuple[_Manifest, pa.Table]:
             raise MalformedStreams(f"the blob has format {manifest.format}; this version reads {FORMAT}")
         return manifest, file.read(use_threads=False)
     except (pa.ArrowException, msgspec.DecodeError, OSError) as problem:
-        raise MalformedStreams(f"the blob cannot be read: {problem}") from None
+        raise MalformedStreams(f"the blob cannot be read: {failure(problem)}") from None
 
 
 def _values(table: pa.Table, column: _Column, length: int) -> list[Any]:
     try:
         array = table.column(column.name).combine_chunks().slice(0, length)
     except KeyError:
-        raise MalformedStreams(f"the blob lacks its column {column.name!r}") from None
+        raise MalformedStreams("the blob lacks one of its columns") from None
     values = stream_columns.unpack(array, column.kind)
     for index in column.negative_zeros:
         values[index] = -0.0

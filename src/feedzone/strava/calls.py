@@ -15,6 +15,7 @@ from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenGrant
 from ..domain.gear import GearListing
 from ..domain.photos import Photo
+from ..errors import InvalidInput
 from . import payloads
 from .payloads import Subscription
 from .responses import Call
@@ -34,7 +35,7 @@ def activity(activity_id: int) -> Call[ActivityRecord]:
     def parse(body: bytes) -> ActivityRecord:
         record = payloads.activity(body, "detail", name)
         if record.id != activity_id:
-            raise ValueError(f"it shows activity {record.id}")
+            raise InvalidInput(f"it shows activity {record.id}")
         return record
 
     return Call(name, parse, frozenset({"Activity"}))
@@ -51,7 +52,7 @@ def _streams(body: bytes) -> bytes:
         return b"{}"
     text = json_text.readable(body)
     if not all(bytes(channel.data)[:1] == b"[" for channel in _channels.decode(text).values()):
-        raise ValueError("a channel is no list")
+        raise InvalidInput("a channel is no list")
     return text.encode()
 
 
@@ -68,7 +69,7 @@ def photos(activity_id: int) -> Call[Sequence[Photo]]:
 def _require_an_object(body: bytes) -> None:
     entries = _list.decode(body)
     if entries and not any(bytes(entry)[:1] == b"{" for entry in entries):
-        raise ValueError("no entry of the list is an object")
+        raise InvalidInput("no entry of the list is an object")
 
 
 def activity_page(page: int, athlete_id: int) -> Call[Sequence[ActivityRecord]]:
@@ -78,7 +79,7 @@ def activity_page(page: int, athlete_id: int) -> Call[Sequence[ActivityRecord]]:
 
 def athlete(athlete_id: int) -> Call[AthleteProfile]:
     def parse(body: bytes) -> AthleteProfile:
-        profile = payloads.athlete(json_text.repair(body))
+        profile = payloads.athlete(json_text.value(body))
         _require_athlete(profile.id, athlete_id)
         return profile
 
@@ -96,11 +97,11 @@ def gear(athlete_id: int) -> Call[GearListing]:
 
 def _require_athlete(shown: int, requested: int) -> None:
     if shown != requested:
-        raise ValueError(f"it shows athlete {shown}")
+        raise InvalidInput(f"it shows athlete {shown}")
 
 
 def _exchange(body: bytes) -> tuple[TokenGrant, AthleteProfile]:
-    members = json_text.repair(body)
+    members = json_text.value(body)
     return payloads.grant(members), payloads.athlete(members["athlete"])
 
 
@@ -110,12 +111,12 @@ def _revoked(body: bytes) -> None:
         return
     members = msgspec.json.decode(body, type=dict[str, Any])
     if members.keys() & {"message", "error", "errors", "id", "refresh_token"}:
-        raise ValueError("it is an error, or the answer to another call")
+        raise InvalidInput("it is an error, or the answer to another call")
 
 
 def _nothing(body: bytes) -> None:
     if body.strip():
-        raise ValueError("it has a body")
+        raise InvalidInput("it has a body")
 
 
 EXCHANGE = Call(
@@ -123,7 +124,7 @@ EXCHANGE = Call(
 )
 REFRESH: Call[TokenGrant] = Call(
     "POST oauth/token",
-    lambda body: payloads.grant(msgspec.json.decode(body)),
+    lambda body: payloads.grant(json_text.value(body)),
     frozenset({"RefreshToken"}),
     token_endpoint=True,
 )

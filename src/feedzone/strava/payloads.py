@@ -120,7 +120,7 @@ def activity_page(body: bytes, call: str, athlete_id: int) -> list[ActivityRecor
     entries = _entries(body, call)
     records = [record for entry in entries if (record := _listed(entry, call, athlete_id)) is not None]
     if entries and not any(_is_of_activity(record) for record in records):
-        raise TransientError(200, "the response lists no activity", body=_excerpt(body), call=call)
+        raise TransientError(200, "the response lists no activity", call=call)
     return records
 
 
@@ -152,7 +152,7 @@ def _entries(body: bytes, call: str) -> list[bytes]:
         entries = json_text.repair(body)
         if isinstance(entries, list):
             return [msgspec.json.encode(entry) for entry in entries]
-    raise TransientError(200, "the response is not a list", body=_excerpt(body), call=call)
+    raise TransientError(200, "the response is not a list", call=call)
 
 
 def _readable(body: bytes, expected: str, call: str) -> str:
@@ -160,7 +160,7 @@ def _readable(body: bytes, expected: str, call: str) -> str:
     try:
         return json_text.readable(body)
     except InvalidInput:
-        raise TransientError(200, f"the response is not {expected}", body=_excerpt(body), call=call) from None
+        raise TransientError(200, f"the response is not {expected}", call=call) from None
 
 
 def _leniently(text: str, call: str) -> _Activity:
@@ -178,7 +178,7 @@ def _leniently(text: str, call: str) -> _Activity:
                     raise
         return _Activity(**known)
     except (msgspec.MsgspecError, TypeError):
-        raise TransientError(200, "the response is not an activity", body=text[:500], call=call) from None
+        raise TransientError(200, "the response is not an activity", call=call) from None
 
 
 _CONVERTED = {
@@ -275,7 +275,7 @@ def gear(body: bytes, call: str) -> GearListing:
         members = _profiles.decode(_readable(body, "an athlete", call))
         athlete_id = msgspec.json.decode(members["id"], type=Id)
     except (msgspec.MsgspecError, KeyError):
-        raise TransientError(200, "the response is not an athlete", body=_excerpt(body), call=call) from None
+        raise TransientError(200, "the response is not an athlete", call=call) from None
     if bytes(members.get("resource_state", b"")) == _SUMMARY:
         return GearListing(athlete_id)
     return GearListing(
@@ -357,7 +357,3 @@ class Subscription(msgspec.Struct, frozen=True):
     id: int
     callback_url: str = ""
     created_at: str = ""
-
-
-def _excerpt(body: bytes) -> str:
-    return body[:500].decode("utf-8", "replace")
