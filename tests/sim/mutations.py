@@ -162,7 +162,7 @@ MUTATIONS = (
         "deauthorization believed",
         "an unsigned event purges a connected athlete",
         "handlers/revoke_athlete.py",
-        "if hint.verified and await self._is_still_true(job):",
+        "if hint.verified and is_news:",
         "if True:",
         guarantee=3,
     ),

@@ -23,7 +23,9 @@ CREATE TEMP TABLE seen_completions (
 CREATE TEMP TABLE seen_absent_streams (activity_id INTEGER);
 CREATE TEMP TABLE seen_dead_letters (key TEXT, error TEXT);
 CREATE TEMP TABLE seen_refusals (athlete_id INTEGER PRIMARY KEY, at REAL);
-CREATE TEMP TABLE seen_departures (athlete_id INTEGER, at REAL, status TEXT, refused REAL, heard REAL, reason TEXT);
+CREATE TEMP TABLE seen_departures (
+    athlete_id INTEGER, at REAL, status TEXT, refused REAL, heard REAL, reason TEXT
+);
 
 CREATE TEMP TRIGGER see_job_deleted AFTER DELETE ON main.jobs
 WHEN OLD.state <> 'dead' AND holds(OLD.lease_owner) = 0 BEGIN
