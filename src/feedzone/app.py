@@ -33,6 +33,7 @@ from .store import stream_codec, token_keys
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
 from .store.jobs.idle import IdleSchedule
+from .store.jobs.leaving_schedule import LeavingSchedule
 from .store.jobs.queue import JobTable, worker_name
 from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, ReconciliationSchedule
 from .store.quota.breaker import Breaker
@@ -123,6 +124,7 @@ def build(
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
         enabled=enabled_kinds(settings),
+        notice=timedelta(days=settings.leaving_days),
         second_look=timedelta(seconds=settings.confirm_deletion_s),
     )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
@@ -233,6 +235,7 @@ def _worker(
             "automatic_retries": AutoRetrySchedule(
                 database, clock, wakeup, days=settings.initial_sync_days
             ).run,
+            "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
         },
         prune=Retention(database, clock, days).prune,
         call_buffer=call_log,

@@ -127,8 +127,10 @@ async def test_a_disconnected_athlete_has_no_rows_in_any_table(full):
     assert {name for name, rows in left.items() if rows} == {
         "strava_athletes",
         "deletion_receipts",
+        "activity_changes",
         "athlete_allowances",
     }
+    assert [change.kind for change in left["activity_changes"]] == ["left"]  # for readers of the feed
     assert "anary" not in repr(left)
 
 

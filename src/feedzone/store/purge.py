@@ -33,7 +33,11 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
         .where(strava_athletes.c.id == athlete_id)
         .with_for_update()
     ).first()
-    if current is None or current.status == "deauthorized" or not _ends(effect, current.connected_at):
+    if (
+        current is None
+        or current.status == "deauthorized"
+        or not _has_ended(effect, current.status, current.connected_at)
+    ):
         return False
     counts = {
         table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
@@ -65,8 +69,10 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
     return True
 
 
-def _ends(effect: PurgeAthlete, connected_at: datetime) -> bool:
+def _has_ended(effect: PurgeAthlete, status: str, connected_at: datetime) -> bool:
     """Return whether the present consent is the one that has ended."""
+    if effect.reason == "expired" and status != "leaving":
+        return False  # Strava has accepted the tokens again
     return effect.consent is None or connected_at <= effect.consent
 
 

@@ -257,7 +257,9 @@ def upgrade() -> None:
         "deletion_receipts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected"),
+        sa.Column(
+            "reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected, expired"
+        ),
         sa.Column("cause", sa.String(length=64), nullable=False),
         sa.Column("confirmed_by", types.PlainText(), nullable=False),
         sa.Column("purged_at", types.Instant(), nullable=False),
@@ -686,11 +688,37 @@ def upgrade() -> None:
             nullable=False,
             comment="the athlete agreed that the operator sees their activities on the pages",
         ),
+        sa.Column(
+            "refused_at",
+            types.Instant(),
+            nullable=True,
+            comment="since when Strava refuses the tokens; null: it does not",
+        ),
+        sa.Column(
+            "leaves_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the data is deleted unless the athlete connects again",
+        ),
+        sa.Column(
+            "leaving_cause",
+            sa.String(length=64),
+            nullable=True,
+            comment="event:<id> (unproven), or refused: the tokens do not work",
+        ),
         sa.CheckConstraint(
-            "status IN ('active', 'needs_reauth', 'needs_scope', 'deauthorized')",
+            "status IN ('active', 'needs_reauth', 'needs_scope', 'leaving', 'deauthorized')",
             name=op.f("ck_strava_athletes_status"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_strava_athletes")),
+    )
+    op.create_index(
+        "ix_strava_athletes_leaves_at",
+        "strava_athletes",
+        ["leaves_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'leaving'"),
+        postgresql_where=sa.text("status = 'leaving'"),
     )
     op.create_table(
         "strava_gear",
