@@ -130,12 +130,14 @@ class Settings(BaseSettings):
     queue_batch_size: int = Field(default=10, ge=1, le=1000)
     queue_poll_interval: int = Field(default=5000, ge=10, le=3_600_000)
     initial_sync_days: int = Field(default=30, ge=1, le=36_500)
+    athlete_calls_per_hour: int = Field(default=30, ge=1, le=100_000)
     fetch_photos: bool = False
     max_sync_retries: int = Field(default=3, ge=1, le=100)
     sync_timeout_ms: int = Field(default=30_000, ge=100, le=600_000)
     confirm_deletion_s: int = Field(default=180, ge=0, le=86_400)
     strava_api_base_url: BaseUrl = "https://www.strava.com/api/v3"
     strava_oauth_base_url: BaseUrl = "https://www.strava.com/oauth"
+    leaving_days: int = Field(default=7, ge=1, le=30)
     retention_days: int | None = Field(default=None, ge=1)
     map_tile_url: Annotated[str, BeforeValidator(_tile_url)] = ""
     map_tile_attribution: str = ""
