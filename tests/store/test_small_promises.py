@@ -11,25 +11,14 @@ from feedzone.clock import StravaClock
 from feedzone.domain.effect import PurgeAthlete, StorePage
 from feedzone.domain.job import BackfillHint, Lane
 from feedzone.domain.outcome import Discard, Retry, Snooze
-from feedzone.domain.quota.windows import ApiCall, Reading, Reservation
-from feedzone.store import athletes, oauth_states
-from feedzone.store.jobs import cost
+from feedzone.domain.quota.windows import ApiCall, Reading, Reservation, Window
+from feedzone.store import athletes
+from feedzone.store.jobs import attempts, cost
 from feedzone.store.quota import call_log
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.retention import Retention
 from feedzone.store.schema.tables import jobs, strava_athletes, token_uses, webhook_events
-
-
-async def test_two_athletes_who_connect_at_the_same_time_both_come_back(store, clock):
-    """The second one's state must not remove the first one's."""
-    for state in ("first", "second"):
-        now = clock.now()
-        await store.write(lambda c, state=state, now=now: oauth_states.issue(c, state, now))
-        clock.advance(minutes=20)
-    now = clock.now()
-    for state in ("first", "second"):
-        assert await store.write(lambda c, state=state: oauth_states.redeem(c, state, now)), state
 
 
 async def test_the_uses_of_tokens_are_deleted_after_the_retention_time(store, clock):
@@ -131,9 +120,9 @@ async def test_a_leased_job_waits_for_nothing_and_its_events_are_processing(stor
 
 async def test_failures_are_counted_and_each_delays_the_next_run_longer(store, clock):
     await store.enqueue(spec())
-    for attempts, least, most in ((0, 1, 2), (1, 4, 8)):
+    for failed, least, most in ((0, 1, 2), (1, 4, 8)):
         job = await store.lease_one()
-        assert job.attempts == attempts
+        assert job.attempts == failed
         await store.queue.finish(job, Retry("502"))
         delay = ((await store.row(jobs)).due_at - clock.now()).total_seconds()
         assert least <= delay <= most
@@ -200,3 +189,19 @@ async def test_a_raised_limit_lets_waiting_jobs_run_at_once(store, clock):
     assert await store.lease() == []
     await budget.answered(Reservation(), {"read_day": Reading(1000, 100)})
     assert (await store.row(jobs)).due_at <= clock.now()
+
+
+async def test_a_dead_letter_shows_the_attempts_of_the_earlier_one_too(store, clock):
+    await store.deliver(event())
+    await store.run(Discard("first"))
+    clock.advance(minutes=1)
+    await store.deliver(event(aspect_type="update", event_time=1516126099))
+    letter = await store.run(Discard("second"))
+    errors = [row.error for row in await store.read(lambda c: attempts.of_job(c, letter.id))]
+    assert errors == ["first", "second"]
+
+
+def test_a_window_does_not_hold_the_instant_of_its_end(clock):
+    now = clock.now()
+    window = Window("read_15min", now, now + timedelta(minutes=15), 100, 0)
+    assert [window.holds(now + timedelta(minutes=m)) for m in (-1, 0, 14, 15)] == [False, True, True, False]
