@@ -24,7 +24,7 @@ SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:se
 ASSETS := src/feedzone/web/static/manifest.json
 FRONTEND := frontend/package.json frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
 
-.PHONY: help demo test quick check format lock migration docs bench limiters sim quota mutants clean chromium screenshots
+.PHONY: help demo test quick check format lock migration docs bench limiters sim quota mutants clean chromium nginx screenshots
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -33,7 +33,7 @@ help:  ## list the targets
 demo: $(VENV)/.run $(ASSETS)  ## start feedzone beside a sandbox Strava, and print the link to open
 	@$(BIN)/feedzone demo
 
-test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both databases, a real browser
+test: $(VENV)/.dev $(ASSETS) chromium nginx check  ## run all checks and tests: both databases, a real browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The tests of the sandbox and of eight processes take long, and few changes concern them.
@@ -99,6 +99,15 @@ chromium:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	  else \
 	    echo "chromium is missing: install it (Debian: apt-get install chromium), or the browser tests are skipped"; \
+	  fi
+
+nginx:
+	@command -v nginx >/dev/null 2>&1 || test -x /usr/sbin/nginx || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    echo "Installing nginx for the tests of APP_URL with a path"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx-light >/dev/null; \
+	  else \
+	    echo "nginx is missing: install it (Debian: apt-get install nginx-light), or its tests are skipped"; \
 	  fi
 
 $(VENV)/bin/python:
