@@ -169,6 +169,7 @@ HOLDINGS: Mapping[str, Holdings] = {
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
         why="the proof that the rest is gone",
     ),
+    "database_identity": Holdings(ours="id database_id generation", why="ours"),
     "rejected_claims": Holdings(ours="id claim cause noticed_at", age="noticed_at"),
     "oauth_states": Holdings(ours="digest created_at", why="they expire by themselves"),
     "ended_sessions": Holdings(ours="id ended_at", why="they expire by themselves"),

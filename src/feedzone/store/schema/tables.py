@@ -14,6 +14,7 @@ from .activity_tables import activity_streams as activity_streams
 from .activity_tables import change_feed as change_feed
 from .activity_tables import strava_activities as strava_activities
 from .athlete_tables import conflicts as conflicts
+from .athlete_tables import database_identity as database_identity
 from .athlete_tables import deletion_receipts as deletion_receipts
 from .athlete_tables import ended_sessions as ended_sessions
 from .athlete_tables import oauth_states as oauth_states

@@ -254,6 +254,20 @@ def upgrade() -> None:
     )
     op.create_index("ix_conflicts_athlete_id", "conflicts", ["athlete_id"], unique=False)
     op.create_table(
+        "database_identity",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "database_id", types.Identifier(), nullable=False, comment="names the database in the erasure log"
+        ),
+        sa.Column(
+            "generation",
+            types.BigInt,
+            nullable=False,
+            comment="only rises; less than in the log: it was restored",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_database_identity")),
+    )
+    op.create_table(
         "deletion_receipts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
