@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -190,6 +191,19 @@ class QuotaSpent(StravaError):
         super().__init__(f"no quota left in window {window} before {until}")
 
 
+class AllowanceSpent(FeedzoneError):
+    """An athlete has caused as many calls to Strava as ATHLETE_CALLS_PER_HOUR allows.
+
+    `until` is the instant (UTC) at which they may cause calls again.
+    """
+
+    def __init__(self, spent: int, limit: int, until: datetime) -> None:
+        self.spent = spent
+        self.limit = limit
+        self.until = until
+        super().__init__(f"{spent} of {limit} requests to Strava of this hour are used")
+
+
 class ApplicationPaused(StravaError):
     """Strava has switched the application off; all calls wait.
 
@@ -212,6 +226,19 @@ class StravaFails(ApplicationPaused):
             self, f"Strava fails; next try {until}" + (f"; last: {reason}" if reason else "")
         )
         self.until = until
+
+
+class RefreshPending(StravaError):
+    """No usable token now: a refresh is under way, or the token address does not answer.
+
+    `until` is the instant (UTC) at which the caller may try again.
+    """
+
+    error_class = "no_answer"
+
+    def __init__(self, until: object) -> None:
+        self.until = until
+        super().__init__(f"Strava's token address has not answered yet; next try {until}")
 
 
 class NotConnected(StravaError):

@@ -39,6 +39,7 @@ from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.store import athletes, events, purge
 from feedzone.store.engine.postgres import PostgresDatabase
+from feedzone.store.quota import allowances
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.schema import personal, upgrade
 from feedzone.store.schema.personal import ACTIVITY_TABLES, TOUCHED
@@ -88,6 +89,7 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
         AskForPhotos(first, athlete_id, 1, Lane.RECHECK),
         StorePhotos(first, athlete_id, "present", '[{"caption":"Canary"}]'),
     )
+    await store.write(lambda c: allowances.charge(c, athlete_id, 1, now))
     await store.fill(ACTIVITY_TABLES, activity_id=first, athlete_id=athlete_id)
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
@@ -122,7 +124,13 @@ async def test_the_fixture_fills_every_table(full):
 async def test_a_disconnected_athlete_has_no_rows_in_any_table(full):
     await full.apply(LEFT)
     left = await everything(full, OWNER)
-    assert {name for name, rows in left.items() if rows} == {"strava_athletes", "deletion_receipts"}
+    assert {name for name, rows in left.items() if rows} == {
+        "strava_athletes",
+        "deletion_receipts",
+        "activity_changes",
+        "athlete_allowances",
+    }
+    assert [change.kind for change in left["activity_changes"]] == ["left"]  # for readers of the feed
     assert "anary" not in repr(left)
 
 
@@ -149,6 +157,7 @@ async def test_the_receipt_has_athlete_reason_confirmation_time_and_row_counts(f
     expected = {name: len(rows) for name, rows in before.items()}
     # The call log keeps its rows, without the athlete.
     del expected["strava_athletes"], expected["deletion_receipts"], expected["call_log"]
+    del expected["athlete_allowances"]
     assert msgspec.json.decode(receipt.counts) == expected
 
 
@@ -291,7 +300,8 @@ VACUUMED = text("SELECT relname FROM pg_stat_user_tables WHERE vacuum_count > 0"
 
 
 async def test_after_a_purge_postgresql_vacuums_the_touched_tables(new_postgres, clock):
-    database = PostgresDatabase(new_postgres())
+    url = new_postgres()
+    database = PostgresDatabase(url)
     upgrade.prepare(database)
     store = Store.over(database, clock)
     await store.connect(OWNER)
@@ -299,7 +309,7 @@ async def test_after_a_purge_postgresql_vacuums_the_touched_tables(new_postgres,
     (job, *_) = await store.lease()
     assert await store.queue.finish(job, Done((LEFT,)))
     await database.close()
-    reopened = PostgresDatabase(database.url.render_as_string(hide_password=False))
+    reopened = PostgresDatabase(url)
     vacuumed = set(await reopened.read(lambda c: c.execute(VACUUMED).scalars().all()))
     await reopened.close()
     assert vacuumed == {table.name for table in TOUCHED}

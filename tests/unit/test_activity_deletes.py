@@ -27,15 +27,14 @@ from feedzone.domain.absence import MANY_ATHLETES, OUTAGE_MOST, OUTAGE_PAUSE, SE
 from feedzone.domain.activity import StoredActivity
 from feedzone.domain.effect import (
     NoteFailure,
+    OpenConflict,
     RecordRejectedClaim,
     StoreDetail,
     Tombstone,
 )
 from feedzone.domain.job import RefreshHint
 from feedzone.domain.outcome import Done, Retry, Snooze
-from feedzone.errors import (
-    TransientError,
-)
+from feedzone.errors import QuotaSpent, StravaFails, TransientError
 from feedzone.handlers.refresh_activity import RefreshActivity
 
 # Deletes
@@ -80,19 +79,100 @@ async def test_a_delete_of_an_unknown_activity_costs_no_call_and_leaves_a_tombst
 
 
 async def second_look(api: FakeApi, clock, hint: RefreshHint | None, stored: StoredActivity, **more):
-    """Return the outcome of the second look. The first one deletes nothing and costs no attempt."""
-    first = await run(api, clock, hint, stored, **more)
-    assert isinstance(first, Snooze)
-    assert first.effects == ()
-    assert first.until - clock.now() == SECOND_LOOK
-    clock.advance(seconds=SECOND_LOOK.total_seconds())
-    return await run(api, clock, first.hint, stored, **more)
+    """Return the outcome of the look that decides. Those before delete nothing and cost no attempt."""
+    began, decides = clock.now(), clock.now() + SECOND_LOOK
+    while True:
+        outcome = await run(api, clock, hint, stored, **more)
+        if clock.now() >= decides or not isinstance(outcome, Snooze):
+            return outcome
+        assert outcome.effects == ()
+        assert clock.now() < outcome.until <= decides
+        if hint is not None and hint.action == "delete":
+            assert (clock.now(), outcome.until) == (began, decides)
+        clock.advance(seconds=(outcome.until - clock.now()).total_seconds())
+        hint = outcome.hint
 
 
-async def test_an_unverified_delete_is_confirmed_by_two_404s_minutes_apart(clock):
-    api = FakeApi(activity=GONE)
+async def test_an_unverified_delete_is_confirmed_by_two_404s_minutes_apart_and_a_list(clock):
+    api = FakeApi(activity=GONE, activities=[[]])
     assert await second_look(api, clock, DELETE, STORED) == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
-    assert api.call_names == ["activity", "activity"]
+    assert api.call_names == ["activity", "activity", "activities"]
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        None,
+        DELETE,
+        RefreshHint("delete", cause="request"),
+        *(RefreshHint(cause=cause) for cause in ("recheck", "reconciliation", "backfill", "request")),
+    ],
+)
+async def test_a_list_that_shows_an_activity_outweighs_its_404s(clock, hint):
+    """It is fetched again, at most an hour apart, until Strava shows it or the list lacks it."""
+    stored = msgspec.structs.replace(STORED, detailed=True, started=NOON - timedelta(days=3))
+    api, waits = FakeApi(activity=GONE, activities=[[record()]]), []
+    outcome = await second_look(api, clock, hint, stored)
+    for _ in range(10):
+        assert isinstance(outcome, Snooze)
+        waits.append(outcome.until - clock.now())
+        clock.advance(seconds=waits[-1].total_seconds())
+        outcome = await run(api, clock, outcome.hint, stored)
+    assert waits[0] <= SECOND_LOOK
+    assert (waits, waits[-1]) == (sorted(waits), timedelta(hours=1))
+    shown = FakeApi(activity=record(manual=True))
+    assert isinstance((await run(shown, clock, outcome.hint, stored)).effects[0], StoreDetail)
+    gone = FakeApi(activity=GONE, activities=[[]])
+    assert isinstance((await run(gone, clock, outcome.hint, stored)).effects[0], Tombstone)
+
+
+async def test_the_list_around_the_start_is_read_to_its_end(clock):
+    """Only an empty page is the end. Without a start, the newest page must do."""
+    stored = msgspec.structs.replace(STORED, detailed=True, started=NOON - timedelta(days=3))
+    other = msgspec.structs.replace(record(), id=ACTIVITY + 1)
+    api = FakeApi(activity=GONE, activities=[[other], [other], [record()]])
+    assert isinstance(await second_look(api, clock, DELETE, stored), Snooze)
+    pages = [call[1:] for call in api.calls if call[0] == "activities"]
+    start = int(stored.started.timestamp())
+    assert pages == [(ATHLETE, start - 3600, start + 3600, page, 200) for page in (1, 2, 3)]
+    api = FakeApi(activity=GONE, activities=[[other]])
+    assert isinstance((await second_look(api, clock, DELETE, STORED)).effects[0], Tombstone)
+    assert api.call_names.count("activities") == 1
+
+
+@pytest.mark.parametrize("failure", [*TRANSIENT, QuotaSpent("read_day", NOON), StravaFails(NOON)])
+async def test_without_the_list_nothing_is_deleted(clock, failure):
+    api = FakeApi(activity=GONE, activities=failure)
+    outcome = await second_look(api, clock, DELETE, STORED)
+    assert isinstance(outcome, (Snooze, Retry))
+    assert not any(isinstance(effect, Tombstone) for effect in outcome.effects)
+
+
+async def bury(clock, hint: RefreshHint, *, deleted: int, count: int):
+    records = FakeRecords(msgspec.structs.replace(STORED, detailed=True), count=count)
+    records.deleted = deleted
+    api = FakeApi(activity=GONE, activities=[[]])
+    handler = RefreshActivity(api, records, clock, random.Random(1), encode)
+    looked = msgspec.structs.replace(hint, missing_since=int((NOON - SECOND_LOOK).timestamp()))
+    return await handler(job("refresh_activity", looked))
+
+
+@pytest.mark.parametrize(
+    ("deleted", "count", "decides"), [(2, 3, False), (3, 1, True), (4, 200, False), (11, 189, True)]
+)
+@pytest.mark.parametrize("cause", ["event:e1", "recheck", "backfill", "reconciliation"])
+async def test_a_person_decides_about_many_activities_that_are_missing_without_a_delete_event(
+    clock, deleted, count, decides, cause
+):
+    outcome = await bury(clock, RefreshHint(cause=cause), deleted=deleted, count=count)
+    conflict = OpenConflict(ATHLETE, (ACTIVITY,), count)
+    assert outcome.effects == ((conflict if decides else Tombstone(ACTIVITY, ATHLETE, "reconciliation")),)
+
+
+@pytest.mark.parametrize("cause", ["event:e1", "request"])
+async def test_a_delete_event_and_a_decision_need_no_other_person(clock, cause):
+    outcome = await bury(clock, RefreshHint("delete", cause=cause), deleted=99, count=1)
+    assert outcome.effects == (Tombstone(ACTIVITY, ATHLETE, cause),)
 
 
 async def test_a_404_confirms_a_verified_delete_at_once(clock):
@@ -100,7 +180,7 @@ async def test_a_404_confirms_a_verified_delete_at_once(clock):
     stored = msgspec.structs.replace(STORED, fetched=NOON + timedelta(seconds=5))
     hint = RefreshHint("delete", verified=True, cause="event:e1")
     outcome = await run(FakeApi(activity=GONE), clock, hint, stored, hint_time=SECOND)
-    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
+    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1", SECOND),))
 
 
 @pytest.mark.parametrize("cause", ["event:e1", "reconciliation", "recheck", "request"])
@@ -124,7 +204,9 @@ async def look(handler: RefreshActivity, athlete: int, hint: RefreshHint):
 
 
 async def test_404s_of_many_athletes_in_a_row_are_an_outage_for_some_hours(clock):
-    handler = RefreshActivity(FakeApi(activity=GONE), FakeRecords(), clock, random.Random(1), encode)
+    handler = RefreshActivity(
+        FakeApi(activity=GONE, activities=[[]]), FakeRecords(), clock, random.Random(1), encode
+    )
     hints = {athlete: (await look(handler, athlete, DELETE)).hint for athlete in range(MANY_ATHLETES)}
     clock.advance(hours=1)
     outcome = await look(handler, 0, hints[0])
@@ -134,7 +216,7 @@ async def test_404s_of_many_athletes_in_a_row_are_an_outage_for_some_hours(clock
 
 
 async def test_an_activity_that_strava_shows_ends_the_outage(clock):
-    api = FakeApi(activity=[*[GONE] * MANY_ATHLETES, record(manual=True), GONE])
+    api = FakeApi(activity=[*[GONE] * MANY_ATHLETES, record(manual=True), GONE], activities=[[]])
     handler = RefreshActivity(api, FakeRecords(), clock, random.Random(1), encode)
     hints = {athlete: (await look(handler, athlete, DELETE)).hint for athlete in range(MANY_ATHLETES)}
     clock.advance(hours=1)
@@ -199,17 +281,50 @@ async def test_a_delete_that_cannot_be_confirmed_deletes_nothing(clock, failure)
 # Not visible
 
 
-async def test_a_404_after_a_create_is_tried_again_at_growing_intervals_for_an_hour(clock):
-    api, waits = FakeApi(activity=GONE), []
-    while isinstance(outcome := await run(api, clock), Snooze):
+async def until_it_ends(api: FakeApi, clock, stored=None, **changes) -> tuple[Done, list[float]]:
+    """Return the last outcome and the seconds of each wait before it."""
+    hint, waits = None, []
+    while isinstance(outcome := await run(api, clock, hint, stored, **changes), Snooze):
         assert outcome.effects == ()
         waits.append((outcome.until - clock.now()).total_seconds())
         clock.advance(seconds=waits[-1])
+        hint = outcome.hint
+    return outcome, waits
+
+
+async def test_a_404_after_a_create_is_tried_again_at_growing_intervals_for_an_hour(clock):
+    outcome, waits = await until_it_ends(FakeApi(activity=GONE, activities=[[]]), clock)
     assert outcome == Done(note="not_visible: Strava does not show us this activity")
     assert waits == sorted(waits)
     assert waits[0] == 5
     assert 5 < len(waits) < 15
     assert sum(waits) >= 3600
+
+
+async def test_an_announced_activity_in_the_list_is_not_given_up(clock):
+    api = FakeApi(activity=[*[GONE] * 20, record()], activities=[[record()]], streams=STREAMS)
+    outcome, waits = await until_it_ends(api, clock)
+    assert isinstance(outcome.effects[0], StoreDetail)
+    assert max(waits) <= 3600
+
+
+async def test_a_first_404_long_after_the_announcement_is_followed_by_a_second_look_soon(clock):
+    """The job waited for quota: the age of the event says nothing about the 404."""
+    clock.advance(minutes=50)
+    outcome = await run(FakeApi(activity=GONE), clock)
+    assert outcome.until - clock.now() == timedelta(seconds=5)
+
+
+DELETED = msgspec.structs.replace(TOMBSTONED, last_event_time=SECOND)
+
+
+@pytest.mark.parametrize(("hint_time", "ends"), [(SECOND - 1, True), (SECOND, False), (SECOND + 1, False)])
+async def test_a_create_older_than_the_delete_ends_at_its_404(clock, hint_time, ends):
+    outcome = await run(FakeApi(activity=GONE), clock, stored=DELETED, hint_time=hint_time)
+    assert isinstance(outcome, Done if ends else Snooze)
+    shown = FakeApi(activity=record(manual=True))
+    outcome = await run(shown, clock, stored=DELETED, hint_time=hint_time)
+    assert isinstance(outcome.effects[0], StoreDetail)
 
 
 async def test_an_activity_that_becomes_visible_is_stored(clock):
@@ -221,8 +336,19 @@ async def test_an_activity_that_becomes_visible_is_stored(clock):
 
 async def test_two_404s_for_a_stored_activity_delete_it(clock):
     stored = msgspec.structs.replace(STORED, detailed=True)
-    outcome = await second_look(FakeApi(activity=GONE), clock, None, stored)
-    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
+    outcome = await second_look(FakeApi(activity=GONE, activities=[[]]), clock, None, stored)
+    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "reconciliation"),))
+
+
+async def test_a_404_that_lasts_seconds_is_made_good_within_a_minute(clock):
+    began, hint = clock.now(), RefreshHint(cause="recheck")
+    stored = msgspec.structs.replace(STORED, detailed=True)
+    api = FakeApi(activity=[GONE, GONE, record(manual=True)])
+    while isinstance(outcome := await run(api, clock, hint, stored), Snooze):
+        clock.advance(seconds=(outcome.until - clock.now()).total_seconds())
+        hint = outcome.hint
+    assert isinstance(outcome.effects[0], StoreDetail)
+    assert clock.now() - began <= timedelta(minutes=1)
 
 
 LISTED = StoredActivity(ACTIVITY, ATHLETE, "pending", first_seen=NOON)
@@ -243,16 +369,26 @@ async def test_an_activity_that_a_list_has_just_shown_may_not_be_ready(clock, ca
 
 async def test_an_activity_that_a_list_has_shown_is_deleted_after_an_hour_of_404(clock):
     clock.advance(seconds=3601)
-    outcome = await second_look(FakeApi(activity=GONE), clock, None, LISTED)
-    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "event:e1"),))
+    outcome = await second_look(FakeApi(activity=GONE, activities=[[]]), clock, None, LISTED)
+    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "reconciliation"),))
 
 
 async def test_an_activity_that_a_backfill_has_listed_is_deleted_at_its_second_404(clock):
-    outcome = await second_look(FakeApi(activity=GONE), clock, RefreshHint(cause="backfill"), LISTED)
-    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "backfill"),))
+    api = FakeApi(activity=GONE, activities=[[]])
+    outcome = await second_look(api, clock, RefreshHint(cause="backfill"), LISTED)
+    assert outcome == Done((Tombstone(ACTIVITY, ATHLETE, "reconciliation"),))
 
 
-@pytest.mark.parametrize("cause", ["reconciliation", "backfill", "recheck", "request"])
+@pytest.mark.parametrize("cause", ["reconciliation", "backfill"])
+@pytest.mark.parametrize("stored", [None, TOMBSTONED])
+async def test_what_a_list_has_shown_is_asked_for_until_the_list_lacks_it(clock, cause, stored):
+    hint, api = RefreshHint(cause=cause), FakeApi(activity=GONE, activities=[[record()], []])
+    waiting = await second_look(api, clock, hint, stored)
+    assert isinstance(waiting, Snooze)
+    assert await run(api, clock, waiting.hint, stored) == Done(note="not_visible")
+
+
+@pytest.mark.parametrize("cause", ["recheck", "request"])
 async def test_a_404_that_no_event_announced_ends_the_job(clock, cause):
     """Only an activity that an event has just announced may become visible soon."""
     outcome = await run(FakeApi(activity=GONE), clock, RefreshHint(cause=cause))

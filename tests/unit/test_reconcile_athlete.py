@@ -11,12 +11,13 @@ from fakes import ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, job, unanswered
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feedzone.domain.absence import FEW, SHARE
 from feedzone.domain.activity import PER_PAGE, ActivityRecord
 from feedzone.domain.effect import MarkAthlete, OpenConflict, StoreReconciliation
 from feedzone.domain.job import JobSpec, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.errors import ApplicationPaused, NeedsScope, NotConnected, QuotaSpent, TransientError
-from feedzone.handlers.reconcile_athlete import EDGE, FEW, SHARE, ReconcileAthlete
+from feedzone.handlers.reconcile_athlete import EDGE, ReconcileAthlete
 
 FULL, QUICK = ReconcileHint(days=30), ReconcileHint(days=30, full=False)
 SHORT = ReconcileHint(days=30, to_end=False)
@@ -279,6 +280,9 @@ class Years:
 
     async def stored_count(self, athlete_id: int) -> int:
         return len(self.starts)
+
+    async def found_deleted(self, athlete_id: int, since) -> int:
+        return 0
 
     async def activities(self, athlete_id: int, *, after, before, page: int, per_page: int):
         if page == 1:

@@ -1,4 +1,4 @@
-"""When a 404 means that an activity is gone: after a second one, unless many athletes miss some.
+"""When a 404 means that an activity is gone: after a second one, if no list shows it.
 
 Strava itself sometimes answers 404 for a while about activities that exist.
 """
@@ -8,7 +8,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 SECOND_LOOK = timedelta(minutes=3)
-"""How long after a first 404 the second look comes, which decides (CONFIRM_DELETION_S)."""
+"""How long after a first 404 the look comes that decides (CONFIRM_DELETION_S)."""
+
+LOOK_SOON = timedelta(seconds=10)
+"""The first look after a 404 that no event announced: most of them pass at once."""
+
+LISTED_MOST = timedelta(hours=1)
+"""The longest pause between looks at an activity that a list shows and that answers 404."""
 
 MANY_ATHLETES = 5
 """The number of athletes in a row whose activities are missing that counts as an outage."""
@@ -16,6 +22,13 @@ MANY_ATHLETES = 5
 OUTAGE_PAUSE = timedelta(minutes=15)
 OUTAGE_MOST = timedelta(hours=6)
 """How long such 404s may last until they are believed all the same: people do delete activities."""
+
+FEW = 3
+SHARE = 0.05
+"""A person decides about more than FEW missing activities, if they are a larger share of all than this."""
+
+MASS_WITHIN = timedelta(hours=6)
+"""Missing activities count together within this time."""
 
 
 class AbsenceTracker:
@@ -38,13 +51,28 @@ class AbsenceTracker:
 
 
 def next_look(
-    missing_since: datetime | None, now: datetime, wait: timedelta, *, outage: bool
+    missing_since: datetime | None, now: datetime, wait: timedelta, *, outage: bool, claimed: bool
 ) -> datetime | None:
-    """Return when to fetch a missing activity again; None when it is gone."""
-    if missing_since is None:
-        return now + wait
-    if now < missing_since + wait:
-        return missing_since + wait
-    if outage and now < missing_since + OUTAGE_MOST:
+    """Return when to fetch a missing activity again; None when the list decides.
+
+    With `claimed` an event or a list says, too, that it is gone, so one more look is enough. Otherwise
+    looks come sooner, so that an activity that was only missing for seconds is not out of date for minutes.
+    """
+    since = missing_since or now
+    decides, age = since + wait, now - since
+    if missing_since is None or now < decides:
+        soon = now + max(LOOK_SOON, 3 * age)
+        return decides if claimed or outage or decides - soon < soon - now else soon
+    if outage and now < since + OUTAGE_MOST:
         return now + OUTAGE_PAUSE
     return None
+
+
+def next_look_at_listed(missing_since: datetime, now: datetime) -> datetime:
+    """Return when to fetch an activity again that a list shows and that answers 404: less and less often."""
+    return now + min(LISTED_MOST, max(LOOK_SOON, now - missing_since))
+
+
+def is_mass_deletion(missing: int, stored: int) -> bool:
+    """Return whether so many activities are missing that a person must decide; `stored` counts them all."""
+    return missing > FEW and missing > SHARE * stored

@@ -19,6 +19,7 @@ from ..errors import (
     NeedsScope,
     QuotaSpent,
     RateLimited,
+    RefreshPending,
     StravaError,
     TransientError,
     TransportFailure,
@@ -42,6 +43,8 @@ def ending(
             jitter = timedelta(seconds=after_window_s(job, rng.random()))
             wait_reason: WaitReason = "quota" if isinstance(error, QuotaSpent) else "breaker"
             return Snooze(max(until, now) + jitter, str(error), effects, wait_reason=wait_reason)
+        case RefreshPending(until=datetime() as until):
+            return Snooze(max(until, now) + timedelta(seconds=rng.random()), str(error), effects)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
             mark = MarkAthlete(job.athlete_id, "needs_scope", reason)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from ..domain.absence import MASS_WITHIN, is_mass_deletion
 from ..domain.activity import LIST_AHEAD, PER_PAGE, ActivityRecord
 from ..domain.effect import Effect, OpenConflict, StoreReconciliation
 from ..domain.job import Job, ReconcileHint
@@ -19,10 +20,6 @@ from .failures import ending
 
 EDGE = timedelta(hours=1)
 """Activities this close to the window's start may leave the list while it is read."""
-
-FEW = 3
-SHARE = 0.05
-"""A person decides about more than FEW missing activities, if they are a larger share of all than this."""
 
 SLICE = 3 * PER_PAGE
 """Stored activities compared in one run, at most: its calls must fit into a window."""
@@ -113,9 +110,11 @@ class ReconcileAthlete:
     ) -> tuple[Effect, ...]:
         conflicts: tuple[Effect, ...] = ()
         missed = hint.missing + len(missing)
-        if missing and missed > FEW:
+        if missing:
+            # Missing activities that a fetch has confirmed lately count, too.
+            deleted = await self.records.found_deleted(athlete_id, self.clock.now() - MASS_WITHIN)
             count = await self.records.stored_count(athlete_id)
-            if missed > SHARE * count:
+            if is_mass_deletion(missed + deleted, count + deleted):
                 conflicts, missing = (OpenConflict(athlete_id, tuple(missing), count),), []
         reconciliation = StoreReconciliation(
             athlete_id,
@@ -126,6 +125,7 @@ class ReconcileAthlete:
             calls,
             last=last,
             latest=hint.before is None,
+            everything=hint.everything,
         )
         return (reconciliation, *conflicts)
 

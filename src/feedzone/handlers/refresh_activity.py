@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from ..domain.absence import SECOND_LOOK, AbsenceTracker, next_look
+from ..domain.absence import SECOND_LOOK
 from ..domain.activity import ActivityRecord, StoredActivity
 from ..domain.athlete import wants_details
 from ..domain.availability import SHOWN_AFTER, STREAMED_WITHIN, AvailabilityTracker
-from ..domain.backoff import not_ready_delay_s
 from ..domain.effect import (
     AskForPhotos,
     Effect,
@@ -26,13 +25,14 @@ from ..domain.effect import (
     StreamState,
     Tombstone,
 )
-from ..domain.freshness import is_fresh, next_recheck
+from ..domain.freshness import AFTER_CHANGE, Recheck, is_fresh, next_recheck, sooner, streams_may_come
 from ..domain.job import Job, JobSpec, Lane, RefreshHint
 from ..domain.job_kinds import JobKind
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from ..errors import InvalidInput, NotVisible, StravaError, TransientError
 from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
+from .missing_activity import MissingActivity
 
 
 class EncodedStreams(Protocol):
@@ -46,7 +46,19 @@ class EncodedStreams(Protocol):
     def samples(self) -> int: ...
 
 
-Encode = Callable[[bytes], EncodedStreams]
+Encode = Callable[[bytes], Awaitable[EncodedStreams]]
+
+
+class _Look(NamedTuple):
+    """What is known before the streams are asked for."""
+
+    since: datetime
+    """When they were first asked for, as the activity is now, and were not there; else now."""
+    expected: bool
+    """Whether there should be some: the activity is fresh, or a device recorded it."""
+    replaces: bool = False
+    """Whether stored streams are of an earlier state of the activity."""
+
 
 FORGED = "forged: the activity is alive at Strava; nothing was deleted"
 
@@ -65,7 +77,14 @@ class RefreshActivity:
     second_look: timedelta = SECOND_LOOK
     shown: AvailabilityTracker = field(default_factory=AvailabilityTracker)
     streamed: AvailabilityTracker = field(default_factory=AvailabilityTracker)
-    absences: AbsenceTracker = field(default_factory=AbsenceTracker)
+
+    missing: MissingActivity = field(init=False)
+
+    def __post_init__(self) -> None:
+        missing = MissingActivity(
+            self.api, self.records, self.clock, self.rng, self.second_look, shown=self.shown
+        )
+        object.__setattr__(self, "missing", missing)
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -89,7 +108,7 @@ class RefreshActivity:
                 about="delete",
             )
         if stored is None or not stored.live or (hint.verified and not _seen_since(stored, job.hint_time)):
-            return Done((Tombstone(job.object_id, job.athlete_id, hint.cause),))
+            return Done((Tombstone(job.object_id, job.athlete_id, hint.cause, job.hint_time),))
         return await self._refresh(job, hint)
 
     async def _refresh(self, job: Job, hint: RefreshHint) -> Outcome:
@@ -103,10 +122,10 @@ class RefreshActivity:
         try:
             record = await self.api.activity(job.athlete_id, job.object_id)
         except NotVisible as absent:
-            return await self._not_visible(job, hint, absent)
+            return await self.missing.judge(job, hint, absent)
         except StravaError as error:
             return self._failed(job, error)
-        self.absences.note_shown()
+        self.missing.absences.note_shown()
         if record.athlete_id != job.athlete_id:
             return Discard(
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
@@ -138,40 +157,6 @@ class RefreshActivity:
             return False
         return stored.first_seen >= job.first_received_at and not wants_details(sports, stored.sport_type)
 
-    async def _not_visible(self, job: Job, hint: RefreshHint, absent: NotVisible) -> Outcome:
-        """Judge a 404.
-
-        The activity is gone if we had it, or if a delete was announced, and a second look confirms it. It is
-        not ready yet if an event has just announced it, or a list has just shown it.
-        """
-        stored, now = await self.records.stored_activity(job.object_id), self.clock.now()
-        live = stored if stored is not None and stored.live else None
-        listed = live if live and not live.detailed and hint.cause != "backfill" else None
-        since = listed.first_seen if listed and listed.first_seen else job.first_received_at
-        delay = not_ready_delay_s((now - since).total_seconds())
-        if hint.action == "delete" or (live and not (listed and delay)):
-            return self._missing(job, hint)
-        if not (hint.announced or listed):
-            return Done(note="not_visible")
-        if self._is_news(job, hint, SHOWN_AFTER):
-            self.shown.note(ready=False)
-        if delay is None:
-            return Done(note="not_visible: Strava does not show us this activity")
-        return Snooze(now + timedelta(seconds=delay), f"not ready: {absent}")
-
-    def _missing(self, job: Job, hint: RefreshHint) -> Outcome:
-        """Bury the activity after a second 404; a verified delete event needs only one."""
-        now, tombstone = self.clock.now(), Tombstone(job.object_id, job.athlete_id, hint.cause)
-        if hint.action == "delete" and hint.verified:
-            return Done((tombstone,))
-        self.absences.note_missing(job.athlete_id)
-        since = None if hint.missing_since is None else datetime.fromtimestamp(hint.missing_since, UTC)
-        again = next_look(since, now, self.second_look, outage=self.absences.outage)
-        if again is None:
-            return Done((tombstone,))
-        looked = hint if since else msgspec.structs.replace(hint, missing_since=int(now.timestamp()))
-        return Snooze(again, "Strava does not show the activity any more: a second look decides", hint=looked)
-
     async def _with_streams(
         self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
     ) -> Outcome:
@@ -180,37 +165,47 @@ class RefreshActivity:
         if not _is_detailed(stored) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
         photos = self._photos(job, record)
-        if record.manual or _has_streams(stored, record):
+        if record.manual or (_has_streams(stored, record) and hint.cause != "request"):
             detail = self._detail(job, hint, record, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
-            return _done(
-                claim, detail, *none, *photos, then=self._later(job, first_seen, streams_pending=False)
-            )
+            return _done(claim, detail, *none, *photos, then=self._later(job, first_seen))
         detail = self._detail(job, hint, record, complete=False)
+        look = self._look(stored, record, first_seen)
         try:
-            streams = await self._streams_of(job, hint, stored, first_seen)
+            streams = await self._streams_of(job, hint, stored, look)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
             rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
             return _going_on(self._failed(job, error, (detail, *claim, *photos)), rest)
-        pending = streams.state == "pending"
-        return _done(
-            claim, detail, streams, *photos, then=self._later(job, first_seen, streams_pending=pending)
-        )
+        return _done(claim, detail, streams, *photos, then=self._later(job, first_seen, streams, look))
+
+    def _look(
+        self, stored: StoredActivity | None, record: ActivityRecord | None, first_seen: datetime | None
+    ) -> _Look:
+        """Return what is known before the streams are asked for. `record`: the detail of this run."""
+        now = self.clock.now()
+        if stored is None:
+            return _Look(now, first_seen is not None or (record is not None and record.recorded))
+        current = stored.fingerprint if record is None else record.fingerprint
+        # A changed activity gets all retries again.
+        since = stored.streamless_since if current == stored.fingerprint else None
+        recorded = stored.recorded if record is None else record.recorded
+        old = stored.streams_fingerprint is not None and stored.streams_fingerprint != current
+        return _Look(since or now, first_seen is not None or recorded, replaces=old)
 
     def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
         received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)
         return StoreDetail(record, hint.cause, received, complete, happened)
 
     async def _streams_of(
-        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, first_seen: datetime | None
+        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, look: _Look
     ) -> StoreStreams:
         """Fetch the streams, or leave the call for later where new activities never have streams yet."""
         never_asked = stored is None or stored.stream_state is None
-        first = never_asked and first_seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
+        first = never_asked and look.expected and self._is_news(job, hint, STREAMED_WITHIN)
         if first and not self.streamed.ask_at_once():
-            return StoreStreams(job.object_id, job.athlete_id, "pending")
-        streams = await self._fetch_streams(job, first_seen)
+            return StoreStreams(job.object_id, job.athlete_id, "pending", streamless_since=look.since)
+        streams = await self._fetch_streams(job, look)
         if first:
             self.streamed.note(ready=streams.state != "pending")
         return streams
@@ -227,12 +222,12 @@ class RefreshActivity:
         if stored is None or not stored.live:
             return Done()
         first_seen = self._first_seen(stored, stored.started, new=hint.of_something_new)
+        look = self._look(stored, None, first_seen)
         try:
-            streams = await self._fetch_streams(job, first_seen)
+            streams = await self._fetch_streams(job, look)
         except StravaError as error:
             return _going_on(self._failed(job, error), hint)
-        pending = streams.state == "pending"
-        return Done((streams,), then=self._later(job, first_seen, streams_pending=pending))
+        return Done((streams,), then=self._later(job, first_seen, streams, look))
 
     def _first_seen(
         self, stored: StoredActivity | None, started: datetime | None, *, new: bool
@@ -243,13 +238,19 @@ class RefreshActivity:
         new = new or (stored is not None and stored.announced)
         return first_seen if is_fresh(first_seen, started, new=new, now=now) else None
 
-    def _later(self, job: Job, first_seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
-        """Return the next recheck of a fresh activity."""
-        recheck = (
-            next_recheck(first_seen, self.clock.now(), streams_pending=streams_pending)
-            if first_seen
-            else None
-        )
+    def _later(
+        self,
+        job: Job,
+        first_seen: datetime | None,
+        streams: StoreStreams | None = None,
+        look: _Look | None = None,
+    ) -> tuple[JobSpec, ...]:
+        """Return the next recheck: of a fresh activity, of pending streams, or of streams that changed."""
+        now = self.clock.now()
+        pending = look is not None and streams is not None and streams.state == "pending"
+        recheck = next_recheck(first_seen, now, streamless_since=look.since if look and pending else None)
+        if look is not None and look.replaces and not pending:
+            recheck = sooner(recheck, Recheck(now + AFTER_CHANGE, streams_only=True, prompt=False))
         if recheck is None:
             return ()
         again = JobSpec(
@@ -263,22 +264,20 @@ class RefreshActivity:
         )
         return (again,)
 
-    async def _fetch_streams(self, job: Job, first_seen: datetime | None) -> StoreStreams:
-        """Fetch the streams. Without any, they are pending while the activity is fresh, and absent later."""
+    async def _fetch_streams(self, job: Job, look: _Look) -> StoreStreams:
+        """Fetch the streams. Without any, they are pending while some may come, and absent later."""
         try:
             body = await self.api.streams(job.athlete_id, job.object_id)
         except NotVisible:
             body = b"{}"
         try:
-            encoded = self.encode_streams(body)
+            encoded = await self.encode_streams(body)
         except InvalidInput as problem:
             raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:
-            may_come = first_seen is not None and next_recheck(
-                first_seen, self.clock.now(), streams_pending=True
-            )
+            may_come = look.expected and streams_may_come(look.since, self.clock.now())
             state: StreamState = "pending" if may_come else "absent"
-            return StoreStreams(job.object_id, job.athlete_id, state)
+            return StoreStreams(job.object_id, job.athlete_id, state, streamless_since=look.since)
         return StoreStreams(
             job.object_id,
             job.athlete_id,
@@ -318,8 +317,9 @@ def _is_detailed(stored: StoredActivity | None) -> bool:
 
 
 def _has_streams(stored: StoredActivity | None, record: ActivityRecord) -> bool:
-    """Whether the stored streams are still right: the activity was not cropped."""
-    return stored is not None and stored.stream_state == "present" and stored.shape == record.shape
+    """Whether the stored streams are still right: nothing has changed that follows from the samples."""
+    present = stored is not None and stored.stream_state == "present"
+    return present and stored is not None and stored.streams_fingerprint == record.fingerprint
 
 
 def _done(claim: tuple[Effect, ...], *written: Effect, then: tuple[JobSpec, ...] = ()) -> Done:

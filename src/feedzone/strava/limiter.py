@@ -9,15 +9,27 @@ import re
 from datetime import datetime
 from typing import TypeVar
 
+import structlog
+
 from ..clock import StravaClock
 from ..domain.job import Lane, running_job
 from ..domain.quota.demand import OTHERS
 from ..domain.quota.windows import ApiCall, Reservation, Usage, parse_usage
-from ..errors import AppInactive, NotVisible, QuotaSpent, RateLimited, TransientError, TransportFailure
+from ..errors import (
+    AppInactive,
+    NotVisible,
+    QuotaSpent,
+    RateLimited,
+    StorageUnavailable,
+    TransientError,
+    TransportFailure,
+)
 from ..ports import BreakerRows, BudgetRows, CallSink, Request, Transport
 from .responses import Answer, Call, read
 
 T = TypeVar("T")
+
+log = structlog.get_logger("feedzone.strava")
 
 FAILURES, CALLS = 9, 3
 """The failures in a row, and the number of different calls among them, that open the circuit breaker.
@@ -57,10 +69,7 @@ class Limiter:
         try:
             answer, usage, read_at = await self._send(request, timeout, call)
         except TransportFailure as failure:
-            if failure.acted is False:
-                await self._budget.release(reservation)
-            elif reservation.alone:
-                await self._budget.answered(reservation, {})
+            await self._note_unanswered(reservation, failure)
             await self._count_failure(reservation, call.name, str(failure))
             raise
         error = answer.error
@@ -78,6 +87,18 @@ class Limiter:
         if reservation.probe and (error is None or isinstance(error, NotVisible)):
             await self._breaker.close()  # an application that is switched off gets 403 for everything
         return answer
+
+    async def _note_unanswered(self, reservation: Reservation, failure: TransportFailure) -> None:
+        """Give back a call that was never sent; let others go on after a call that went alone."""
+        try:
+            if failure.acted is False:
+                await self._budget.release(reservation)
+            elif reservation.alone:
+                await self._budget.answered(reservation, {})
+        except StorageUnavailable as problem:
+            # The job ends with its own failure. One call too many stays counted, and a call that went alone
+            # delays the others for a few seconds.
+            log.warning("reservation_not_released", error=str(problem))
 
     async def _count_failure(self, reservation: Reservation, call: str, reason: str) -> None:
         """Count a failed call; open the breaker when enough different calls fail in a row."""

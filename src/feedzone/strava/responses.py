@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-import msgspec
-
 from ..domain import json_text
 from ..errors import (
     ApiError,
@@ -146,14 +144,6 @@ def read(response: Response, call: Call[T]) -> Answer[T]:
     return Answer(response.status, error=TransientError(response.status, reason, shape=shape, call=call.name))
 
 
-def _value(body: bytes) -> Any:
-    """Return the value of a JSON text, repaired if necessary. Raises InvalidInput when it is not JSON."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return json_text.repair(body)
-
-
 def _error(response: Response, call: Call[Any]) -> ApiError:
     message, faults = read_error(response.body)
     kind = _kind(response, message, faults, call)
@@ -237,7 +227,7 @@ def _of_object(status: int, faults: tuple[Fault, ...], call: Call[Any]) -> type[
 def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
     """Return `message` and `errors` of an error body, without the parts that are missing or malformed."""
     try:
-        parsed = _value(body)
+        parsed = json_text.value(body)
     except InvalidInput:
         return "", ()
     if not isinstance(parsed, dict):

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
+import asyncpg
 import structlog
-from sqlalchemy import text
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+
+from ...errors import StorageUnavailable
+from .opener import Opener
+from .pool import discard
+from .server_url import ServerUrl
 
 log = structlog.get_logger("feedzone.store")
 
 LIMIT_S = 120.0
 """How long one round may take. What it leaves, the next round and PostgreSQL's autovacuum do."""
+
+STOP_S = 5.0
+"""How long a stop waits for a round."""
+
+SETTINGS = {"statement_timeout": str(round(LIMIT_S * 1000)), "lock_timeout": "10000"}
 
 
 class Vacuum:
@@ -23,7 +29,7 @@ class Vacuum:
     A purge must not wait for it: a vacuum reads whole tables. It blocks neither readers nor writers.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: ServerUrl) -> None:
         self._url = url
         self._task: asyncio.Task[None] | None = None
         self._is_wanted = False
@@ -35,9 +41,10 @@ class Vacuum:
             self._task = asyncio.create_task(self._run(), name="vacuum")
 
     async def finish(self) -> None:
-        """Wait until no round runs."""
+        """Wait for the running round, but not for long: the next start of a round repeats it."""
         if self._task is not None:
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=STOP_S)
+            self._task.cancel()
 
     async def _run(self) -> None:
         while self._is_wanted:
@@ -45,28 +52,16 @@ class Vacuum:
             try:
                 async with asyncio.timeout(LIMIT_S):
                     await self._round()
-            except (SQLAlchemyError, OSError, TimeoutError) as problem:
+            except (asyncpg.PostgresError, StorageUnavailable, OSError, TimeoutError) as problem:
                 log.warning("vacuum_failed", error=type(problem).__name__)
 
     async def _round(self) -> None:
         from ..schema.personal import TOUCHED
 
         # A vacuum runs outside of transactions, on a connection of its own with a limit of its own.
-        engine = create_async_engine(
-            self._url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={
-                "timeout": 10,
-                "server_settings": {
-                    "statement_timeout": str(round(LIMIT_S * 1000)),
-                    "lock_timeout": "10000",
-                },
-            },
-        )
+        pooled = await Opener(self._url, SETTINGS).open(LIMIT_S)
         try:
-            async with engine.connect() as connection:
-                for table in TOUCHED:
-                    await connection.execute(text(f"VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) {table.name}"))
+            for table in TOUCHED:
+                await pooled.raw.execute(f"VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON) {table.name}")
         finally:
-            await engine.dispose()
+            await discard(pooled)

@@ -124,7 +124,7 @@ async def refresh(
     if file.athlete_status != "active":
         text = f"Cannot fetch: {file.athlete} must reconnect first. Nothing was changed."
         return respond(request, Notice(text, "warn"), back)
-    await parts.athletes.refresh_activity(activity_id)
+    await parts.athletes.refresh_activity(activity_id, by_athlete=not viewer.is_operator)
     text = "Fetching from Strava. The page updates automatically."
     if spent_windows(await parts.queries.quota.windows()):
         text = "Queued: the rate limit is reached. The fetch starts automatically when the limit resets."
