@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from store_makers import (
     ACTIVITY,
     OTHER,
@@ -172,6 +173,22 @@ async def test_an_unproven_departure_of_the_backups_time_is_dropped(full):
     assert await full.rows(jobs, kind="revoke_athlete", athlete_id=OWNER) == []
     assert (await full.row(strava_athletes, id=OWNER)).status == "active"
     assert {row.status for row in await full.rows(webhook_events, object_type="athlete")} == {"completed"}
+
+
+async def test_deadlines_of_the_backups_time_begin_again(full, clock):
+    """Who was about to leave may have connected again since; who left is in the log."""
+    long_ago = clock.now() - timedelta(days=40)
+    states = {
+        OWNER: {"status": "leaving", "leaves_at": long_ago, "leaving_cause": "refused"},
+        OTHER: {"status": "needs_reauth", "refused_at": long_ago},
+    }
+    for athlete, values in states.items():
+        change = update(strava_athletes).where(strava_athletes.c.id == athlete).values(values)
+        await full.write(lambda c, change=change: c.execute(change))
+    assert applied(full, force=True).athletes_removed == 0
+    owner, other = [await full.row(strava_athletes, id=athlete) for athlete in (OWNER, OTHER)]
+    assert (owner.status, owner.leaves_at) == ("active", None)
+    assert (other.status, other.refused_at) == ("needs_reauth", clock.now())
 
 
 async def test_a_restore_under_a_running_process_is_noticed_by_its_next_entry(full):

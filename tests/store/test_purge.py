@@ -300,7 +300,8 @@ VACUUMED = text("SELECT relname FROM pg_stat_user_tables WHERE vacuum_count > 0"
 
 
 async def test_after_a_purge_postgresql_vacuums_the_touched_tables(new_postgres, clock):
-    database = PostgresDatabase(new_postgres())
+    url = new_postgres()
+    database = PostgresDatabase(url)
     upgrade.prepare(database)
     store = Store.over(database, clock)
     await store.connect(OWNER)
@@ -308,7 +309,7 @@ async def test_after_a_purge_postgresql_vacuums_the_touched_tables(new_postgres,
     (job, *_) = await store.lease()
     assert await store.queue.finish(job, Done((LEFT,)))
     await database.close()
-    reopened = PostgresDatabase(database.url.render_as_string(hide_password=False))
+    reopened = PostgresDatabase(url)
     vacuumed = set(await reopened.read(lambda c: c.execute(VACUUMED).scalars().all()))
     await reopened.close()
     assert vacuumed == {table.name for table in TOUCHED}

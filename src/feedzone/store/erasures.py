@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, String, bindparam, cast, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from ..domain.effect import PurgeAthlete
 from ..domain.job import RevokeHint, athlete_key, decode_hint, revoke_job
@@ -34,8 +34,7 @@ _DELETED = (
     select(_changes.id, _changes.activity_id, _changes.athlete_id, _changes.changed_at)
     .where(
         _changes.id > bindparam("after"),
-        _changes.field == "sync_status",
-        cast(_changes.new_value, String) == '"deleted"',
+        _changes.kind == "deleted",
     )
     .order_by(_changes.id)
     .limit(bindparam("most"))
@@ -115,12 +114,30 @@ def apply(connection: Connection, erasures: Sequence[Erasure], days: int, now: d
     _drop_old_claims(connection, now)
     left = sum(_leave(connection, erasure, now) for erasure in erasures if erasure.activity is None)
     gone = _delete_again(connection, [erasure for erasure in erasures if erasure.activity is not None], now)
+    _restart_clocks(connection, now)
+    return Restored(left, gone, _compare_everyone(connection, days, now))
+
+
+def _restart_clocks(connection: Connection, now: datetime) -> None:
+    """Let every athlete's tokens be refreshed before their next use, and every deadline begin again.
+
+    An athlete who was about to leave may have connected again since: the log knows who left.
+    """
+    columns = strava_athletes.c
     connection.execute(
         update(strava_athletes)
-        .where(strava_athletes.c.refresh_token_encrypted.is_not(None))
+        .where(columns.refresh_token_encrypted.is_not(None))
         .values(token_expires_at=now, refresh_lease_owner=None, refresh_lease_until=None)
     )
-    return Restored(left, gone, _compare_everyone(connection, days, now))
+    no_deadline = {"leaves_at": None, "leaving_cause": None, "updated_at": now}
+    connection.execute(
+        update(strava_athletes)
+        .where(columns.status == "leaving")
+        .values(status="active", status_reason=None, refused_at=None, **no_deadline)
+    )
+    connection.execute(
+        update(strava_athletes).where(columns.status == "needs_reauth").values(refused_at=now, **no_deadline)
+    )
 
 
 def _drop_old_claims(connection: Connection, now: datetime) -> None:
@@ -144,13 +161,10 @@ def _leave(connection: Connection, erasure: Erasure, now: datetime) -> bool:
     if row is None or row.status == "deauthorized" or row.connected_at > erasure.at:
         removed = False
     else:
-        reason: Any = erasure.reason
         confirmed = "the erasure log: a restored backup had brought the athlete back"
-        purge.purge(connection, PurgeAthlete(erasure.athlete, reason, CAUSE, confirmed), now)
-        if reason == "disconnected":
-            spec = revoke_job(erasure.athlete, row.refresh_token_encrypted, None)
-            lifecycle.enqueue(connection, [spec], now)
-        removed = True
+        again = PurgeAthlete(erasure.athlete, "disconnected", CAUSE, confirmed)
+        removed = purge.purge(connection, again, now)
+        lifecycle.enqueue(connection, [revoke_job(erasure.athlete, row.refresh_token_encrypted, None)], now)
     if known is None:
         connection.execute(
             deletion_receipts.insert().values(
