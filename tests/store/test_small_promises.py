@@ -247,3 +247,14 @@ async def test_a_seat_is_free_once_the_revocation_has_reached_strava(store, cloc
     assert await store.read(athletes.seats_used) == before
     await store.run(Done())
     assert await store.read(athletes.seats_used) == before - 1
+
+
+async def test_the_lane_that_spent_most_is_shown_first(store, clock):
+    calls = CallLog(store.database, clock)
+    for lane, count in (("backfill", 2), ("live", 3), ("recheck", 1)):
+        for _ in range(count):
+            calls.note(ApiCall(clock.now(), lane, OWNER, "GET athlete", 200, 1, {}, counted=True))
+    await calls.flush()
+    since = clock.now() - timedelta(hours=1)
+    rows = await store.read(lambda c: call_log.spent(c, since, by="lane"))
+    assert [(row.what, row.calls) for row in rows] == [("live", 3), ("backfill", 2), ("recheck", 1)]

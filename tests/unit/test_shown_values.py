@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from markupsafe import Markup
 
+from feedzone.domain.job import Lane
 from feedzone.domain.quota.demand import NOTHING
+from feedzone.domain.quota.reserve import allowance
 from feedzone.domain.quota.windows import Window
 from feedzone.store.schema.personal import ATHLETE_TABLES
 from feedzone.web.auth.viewer import Viewer
@@ -86,3 +88,11 @@ def test_a_demand_is_of_the_day_on_which_it_was_learned():
 def test_a_purge_locks_jobs_before_activities_before_all_others():
     """Every other transaction does, and two orders would deadlock."""
     assert [table.name for table in ATHLETE_TABLES][:3] == ["jobs", "job_attempts", "strava_activities"]
+
+
+def test_of_two_spent_windows_the_one_that_opens_last_is_named():
+    quarter = Window("read_15min", NOW, NOW + timedelta(minutes=15), 100, 100)
+    midnight = datetime(2026, 11, 26, tzinfo=UTC)
+    day = Window("read_day", midnight, midnight + timedelta(days=1), 1000, 1000)
+    for windows in ([quarter, day], [day, quarter]):
+        assert allowance(windows, NOTHING, Lane.LIVE, NOW).window == "read_day"
