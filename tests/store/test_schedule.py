@@ -10,7 +10,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 from sqlalchemy import text
-from store_makers import OTHER, OWNER, Store, detail, fetched
+from store_makers import OTHER, OWNER, Store, connection_of, detail, fetched
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StoreReconciliation
@@ -342,7 +342,7 @@ async def test_a_scheduler_and_an_ending_reconciliation_do_not_deadlock(
     scheduler = schedule(postgres_store)
     enqueue = scheduler._enqueue
     scheduler._enqueue = lambda *arguments, **named: (tries.append(1), enqueue(*arguments, **named))[1]
-    async with second_postgres._engine.connect() as connection:
+    async with connection_of(second_postgres) as connection:
         await connection.run_sync(lambda c: c.execute(jobs.update().values(updated_at=ends)))
         running = asyncio.ensure_future(scheduler.run())
         while not running.done() and not await postgres_store.read(lambda c: c.execute(WAITING).scalar()):

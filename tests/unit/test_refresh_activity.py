@@ -127,7 +127,7 @@ async def test_streams_that_fail_again_do_not_fetch_the_detail_again(clock):
 async def test_streams_that_cannot_be_read_do_not_prevent_the_detail(clock):
     """One poison activity is isolated, and its detail is shown."""
 
-    def malformed(_body: bytes):
+    async def malformed(_body: bytes):
         raise InvalidInput("the streams answer is not an object of channels")
 
     outcome = await run(FakeApi(activity=record(), streams=b'{"time":5}'), clock, encoding=malformed)

@@ -171,6 +171,17 @@ class RecordRejectedClaim(msgspec.Struct, frozen=True):
     claim: Literal["delete", "deauthorization"]
 
 
+class BeginLeaving(msgspec.Struct, frozen=True):
+    """An athlete with doubtful access may have left: delete the data on `until` unless they connect again."""
+
+    athlete_id: int
+    cause: str
+    """`event:<id>`: an unproven deauthorization; `refused`: the tokens have not worked for long."""
+    until: datetime
+    consent: datetime
+    """When the consent was given that may have ended: a newer one survives."""
+
+
 class PurgeAthlete(msgspec.Struct, frozen=True):
     """The athlete has disconnected: delete all their data and keep only a receipt."""
 
@@ -209,6 +220,7 @@ Effect = (
     | StoreGear
     | MarkAthlete
     | RecordRejectedClaim
+    | BeginLeaving
     | PurgeAthlete
     | ConfirmRevoke
 )

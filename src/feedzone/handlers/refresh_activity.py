@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
@@ -46,7 +46,7 @@ class EncodedStreams(Protocol):
     def samples(self) -> int: ...
 
 
-Encode = Callable[[bytes], EncodedStreams]
+Encode = Callable[[bytes], Awaitable[EncodedStreams]]
 
 
 class _Look(NamedTuple):
@@ -271,7 +271,7 @@ class RefreshActivity:
         except NotVisible:
             body = b"{}"
         try:
-            encoded = self.encode_streams(body)
+            encoded = await self.encode_streams(body)
         except InvalidInput as problem:
             raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:

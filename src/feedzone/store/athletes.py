@@ -123,6 +123,9 @@ def connect(
         "status_reason": reason,
         "webhook_subscription_active": subscribed is not None,
         "connected_at": now,
+        "refused_at": None,
+        "leaves_at": None,
+        "leaving_cause": None,
         "reconcile_due_at": now + FIRST_RECONCILIATION,
         "gear_due_at": now,
         "updated_at": now,
@@ -173,10 +176,10 @@ def set_subscription(connection: Connection, *, active: bool) -> None:
 
 
 def mark(connection: Connection, athlete_id: int, status: str, reason: str | None, now: datetime) -> None:
-    """Set the status of the connection, except for a disconnected athlete."""
+    """Set the status of the connection, unless the athlete has left or leaves."""
     connection.execute(
         update(strava_athletes)
-        .where(_columns.id == athlete_id, _columns.status != "deauthorized")
+        .where(_columns.id == athlete_id, _columns.status.not_in(("deauthorized", "leaving")))
         .values(status=status, status_reason=reason, updated_at=now)
     )
 

@@ -13,6 +13,7 @@ from ..domain.activity import ActivityRecord
 from ..domain.athlete import wants_details
 from ..domain.effect import (
     AskForPhotos,
+    BeginLeaving,
     ConfirmRevoke,
     Effect,
     FinishListing,
@@ -33,7 +34,7 @@ from ..domain.effect import (
 )
 from ..domain.job import JobSpec, Lane, activity_key
 from ..domain.reconciliation import ask_for_streams
-from . import activities, athletes, gear, list_diff, photos, purge, reconciliations, streams
+from . import activities, athletes, gear, leaving, list_diff, photos, purge, reconciliations, streams
 from .jobs import deferral, lifecycle
 
 
@@ -80,6 +81,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             athletes.mark(connection, athlete_id, status, reason, now)
         case RecordRejectedClaim():
             purge.record_rejected_claim(connection, effect, now)
+        case BeginLeaving():
+            leaving.begin(connection, effect, now)
         case PurgeAthlete():
             purge.purge(connection, effect, now)
         case ConfirmRevoke(athlete_id=athlete_id, detail=detail, revoked=revoked):

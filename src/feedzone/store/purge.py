@@ -15,6 +15,7 @@ from ..domain.job import RevokeHint, decode_hint
 from . import events
 from .change_log import log_left
 from .jobs import attempts
+from .quota import allowances
 from .schema.personal import ATHLETE_TABLES
 from .schema.tables import call_log, deletion_receipts, jobs, rejected_claims, strava_athletes
 
@@ -32,7 +33,11 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
         .where(strava_athletes.c.id == athlete_id)
         .with_for_update()
     ).first()
-    if current is None or current.status == "deauthorized" or not _ends(effect, current.connected_at):
+    if (
+        current is None
+        or current.status == "deauthorized"
+        or not _has_ended(effect, current.status, current.connected_at)
+    ):
         return False
     counts = {
         table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
@@ -42,6 +47,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, proof)
     if proof:
         events.complete_event(connection, proof, now)
+    allowances.charge_departure(connection, athlete_id, now)
     # The calls still count, but no longer say for which athlete and activity.
     anonymous = {"athlete_id": None, "activity_id": None}
     connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(anonymous))
@@ -63,8 +69,10 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
     return True
 
 
-def _ends(effect: PurgeAthlete, connected_at: datetime) -> bool:
+def _has_ended(effect: PurgeAthlete, status: str, connected_at: datetime) -> bool:
     """Return whether the present consent is the one that has ended."""
+    if effect.reason == "expired" and status != "leaving":
+        return False  # Strava has accepted the tokens again
     return effect.consent is None or connected_at <= effect.consent
 
 

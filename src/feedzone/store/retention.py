@@ -10,7 +10,7 @@ from ..ports import Clock
 from . import change_log, events
 from .engine.database import Database
 from .jobs import dead_letters
-from .quota import call_log
+from .quota import allowances, call_log
 from .schema.personal import PRUNED_BY
 from .schema.tables import activity_changes, jobs, webhook_events
 
@@ -39,6 +39,7 @@ class Retention:
 
         def body(connection: Connection) -> int:
             expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
+            expired += allowances.prune(connection, now)
             if age is None:
                 return expired
             before = now - age

@@ -85,7 +85,7 @@ HOLDINGS: Mapping[str, Holdings] = {
         leaving="removed",
         age="changed_at",
         file="changes.jsonl",
-        why="the change feed says when the activity was deleted",
+        why="the change feed says when the activity was deleted, and that the athlete left (change_log.py)",
     ),
     "change_feed": Holdings(ours="id last_stamp", why="ours"),
     "webhook_events": Holdings(
@@ -107,7 +107,7 @@ HOLDINGS: Mapping[str, Holdings] = {
             "initial_sync_completed_at initial_sync_after initial_sync_cursor initial_sync_listed "
             "initial_sync_found webhook_subscription_active last_event_at last_synced_at last_verified_at "
             "comparison_queued_at streams_doubted_at reconcile_due_at connected_at updated_at gear_due_at "
-            "operator_may_see"
+            "operator_may_see refused_at leaves_at leaving_cause"
         ),
         athlete="username firstname lastname wanted_sports",
         keys="access_token_encrypted refresh_token_encrypted",
@@ -161,13 +161,19 @@ HOLDINGS: Mapping[str, Holdings] = {
         ours="id sent_at lane athlete_id endpoint status ms usage counted calls activity_id",
         why="counts stay for eight days, after a departure without the athlete's id (purge.purge)",
     ),
+    "athlete_allowances": Holdings(
+        ours="athlete_id calls until",
+        why="counts of an hour, so that to leave and come back does not refill them (allowances.prune)",
+    ),
     "deletion_receipts": Holdings(
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
         why="the proof that the rest is gone",
     ),
+    "database_identity": Holdings(ours="id database_id generation", why="ours"),
     "rejected_claims": Holdings(ours="id claim cause noticed_at", age="noticed_at"),
-    "oauth_states": Holdings(ours="digest created_at operator_may_see", why="they expire by themselves"),
+    "oauth_states": Holdings(ours="digest created_at", why="they expire by themselves"),
     "ended_sessions": Holdings(ours="id ended_at", why="they expire by themselves"),
+    "storage_probes": Holdings(ours="id filling", why="empty: a row lasts as long as a check of readiness"),
     "webhook_subscriptions": Holdings(ours="subscription_id callback_url created_at is_active", why="ours"),
     "api_budget": Holdings(
         ours="window starts_at quota used latched_until updated_at others alone_until history", why="ours"
@@ -203,6 +209,14 @@ ATHLETE_TABLES = _removed_by("athlete_id", "leaving")
 
 ACTIVITY_TABLES = _removed_by("activity_id", "deletion")
 """Emptied of an activity's rows by its tombstone."""
+
+
+TOUCHED = tuple(
+    table
+    for table in metadata.sorted_tables
+    if (held := HOLDINGS.get(table.name)) is None or held.deletion != "stays" or held.leaving != "stays"
+)
+"""The tables whose rows a deletion or a departure removes or empties."""
 
 
 def _age(table: Table) -> Column[datetime] | None:

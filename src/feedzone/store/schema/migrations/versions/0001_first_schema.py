@@ -167,6 +167,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
     )
     op.create_table(
+        "athlete_allowances",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column(
+            "calls", sa.Integer(), nullable=False, comment="calls that the athlete's own clicks caused"
+        ),
+        sa.Column(
+            "until", types.Instant(), nullable=False, comment="when the hour ends in which they are counted"
+        ),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_athlete_allowances")),
+    )
+    op.create_table(
         "call_log",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("sent_at", types.Instant(), nullable=False),
@@ -243,10 +254,26 @@ def upgrade() -> None:
     )
     op.create_index("ix_conflicts_athlete_id", "conflicts", ["athlete_id"], unique=False)
     op.create_table(
+        "database_identity",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "database_id", types.Identifier(), nullable=False, comment="names the database in the erasure log"
+        ),
+        sa.Column(
+            "generation",
+            types.BigInt,
+            nullable=False,
+            comment="only rises; less than in the log: it was restored",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_database_identity")),
+    )
+    op.create_table(
         "deletion_receipts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected"),
+        sa.Column(
+            "reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected, expired"
+        ),
         sa.Column("cause", sa.String(length=64), nullable=False),
         sa.Column("confirmed_by", types.PlainText(), nullable=False),
         sa.Column("purged_at", types.Instant(), nullable=False),
@@ -387,13 +414,7 @@ def upgrade() -> None:
     op.create_table(
         "oauth_states",
         sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of the one-time state"),
-        sa.Column("created_at", types.Instant(), nullable=False),
-        sa.Column(
-            "operator_may_see",
-            sa.Boolean(),
-            nullable=True,
-            comment="whether the athlete agreed before going to Strava; null: not asked",
-        ),
+        sa.Column("created_at", types.Instant(), nullable=False, comment="when a browser brought it back"),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_states")),
     )
     op.create_table(
@@ -422,6 +443,17 @@ def upgrade() -> None:
         sa.Column("cause", sa.String(length=64), nullable=False),
         sa.Column("noticed_at", types.Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_claims")),
+    )
+    op.create_table(
+        "storage_probes",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "filling",
+            types.PlainText(),
+            nullable=False,
+            comment="random text of the size of an event and its job",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_storage_probes")),
     )
     op.create_table(
         "strava_activities",
@@ -670,11 +702,37 @@ def upgrade() -> None:
             nullable=False,
             comment="the athlete agreed that the operator sees their activities on the pages",
         ),
+        sa.Column(
+            "refused_at",
+            types.Instant(),
+            nullable=True,
+            comment="since when Strava refuses the tokens; null: it does not",
+        ),
+        sa.Column(
+            "leaves_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the data is deleted unless the athlete connects again",
+        ),
+        sa.Column(
+            "leaving_cause",
+            sa.String(length=64),
+            nullable=True,
+            comment="event:<id> (unproven), or refused: the tokens do not work",
+        ),
         sa.CheckConstraint(
-            "status IN ('active', 'needs_reauth', 'needs_scope', 'deauthorized')",
+            "status IN ('active', 'needs_reauth', 'needs_scope', 'leaving', 'deauthorized')",
             name=op.f("ck_strava_athletes_status"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_strava_athletes")),
+    )
+    op.create_index(
+        "ix_strava_athletes_leaves_at",
+        "strava_athletes",
+        ["leaves_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'leaving'"),
+        postgresql_where=sa.text("status = 'leaving'"),
     )
     op.create_table(
         "strava_gear",
