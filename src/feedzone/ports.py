@@ -195,6 +195,13 @@ class HandlerReads(Protocol):
         """Return the ids of the athlete's live activities that started in between."""
         ...
 
+    async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+        """Return ids of the athlete's live activities that no comparison lists, longest unfetched first.
+
+        They have no start, or one before the synced range.
+        """
+        ...
+
     async def stored_count(self, athlete_id: int) -> int:
         """Return how many live activities of the athlete are stored."""
         ...

@@ -289,6 +289,9 @@ class FakeRecords:
         self.windows_read.append((athlete_id, after, before))
         return self.window
 
+    async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+        return []
+
     async def stored_count(self, athlete_id: int) -> int:
         return self.count
 

@@ -130,6 +130,8 @@ class StoreReconciliation(msgspec.Struct, frozen=True):
     """Whether this part completes the window of the reconciliation."""
     everything: bool = False
     """Whether the reconciliation covers all stored activities, and so doubts their streams, too."""
+    looks: tuple[JobSpec, ...] = ()
+    """Fetches of stored activities that no list covers."""
 
 
 class OpenConflict(msgspec.Struct, frozen=True):

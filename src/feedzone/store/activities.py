@@ -17,7 +17,7 @@ from . import events, hidden_tracks
 from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES, words_of_activity
-from .schema.tables import activity_changes, activity_streams, strava_activities
+from .schema.tables import activity_changes, activity_streams, strava_activities, strava_athletes
 
 _table = strava_activities
 _columns = _table.c
@@ -140,6 +140,23 @@ def stored_between(connection: Connection, athlete_id: int, after: datetime, bef
         _columns.sync_status != "deleted",
     )
     return sorted(connection.execute(query).scalars())
+
+
+def stored_outside(connection: Connection, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+    """Return existing activities without a start or from before the synced range, longest unfetched first."""
+    since = select(strava_athletes.c.initial_sync_after).where(strava_athletes.c.id == athlete_id)
+    query = (
+        select(_columns.id)
+        .where(
+            _columns.athlete_id == athlete_id,
+            _columns.sync_status != "deleted",
+            or_(_columns.start_date.is_(None), _columns.start_date < since.scalar_subquery()),
+            or_(_columns.last_fetched_at.is_(None), _columns.last_fetched_at < fetched_before),
+        )
+        .order_by(_columns.last_fetched_at, _columns.id)
+        .limit(most)
+    )
+    return list(connection.execute(query).scalars())
 
 
 def stored_count(connection: Connection, athlete_id: int, *, since: datetime | None = None) -> int:

@@ -166,6 +166,7 @@ def _store_reconciliation(connection: Connection, result: StoreReconciliation, n
         thorough=result.everything,
     )
     lifecycle.enqueue(connection, result.missing, now)
+    lifecycle.enqueue(connection, result.looks, now, unless_live=True)
     if result.full:
         in_doubt = streams.in_doubt(connection, (record.id for record in result.records), now)
         asks = (ask_for_streams(row.athlete_id, row.activity_id) for row in in_doubt)

@@ -40,6 +40,11 @@ class SqlHandlerReads:
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         return await self._database.read(lambda c: activities.stored_between(c, athlete_id, after, before))
 
+    async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+        return await self._database.read(
+            lambda c: activities.stored_outside(c, athlete_id, fetched_before, most)
+        )
+
     async def stored_count(self, athlete_id: int) -> int:
         return await self._database.read(lambda c: activities.stored_count(c, athlete_id))
 
