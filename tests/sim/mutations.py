@@ -282,7 +282,7 @@ MUTATIONS = (
         "early streams are final",
         "streams that Strava is still processing are marked absent",
         "handlers/refresh_activity.py",
-        "may_come = first_seen is not None and",
+        "may_come = look.expected and",
         "may_come = False and",
     ),
     mutation(

@@ -11,7 +11,19 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
-from store_makers import ACTIVITY, OWNER, Store, deauthorized, detail, event, fetched, spec, streams, summary
+from store_makers import (
+    ACTIVITY,
+    OWNER,
+    Store,
+    connection_of,
+    deauthorized,
+    detail,
+    event,
+    fetched,
+    spec,
+    streams,
+    summary,
+)
 
 from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.domain.effect import PurgeAthlete, StorePage, Tombstone
@@ -53,7 +65,7 @@ async def during_uncommitted(
 
     Leaving the block commits the other process and waits for the end of `work`.
     """
-    async with other_database._engine.connect() as connection:
+    async with connection_of(other_database) as connection:
         await connection.run_sync(run_body, body)
         task = asyncio.ensure_future(work)
         while not task.done() and not await here.read(lambda c: c.execute(WAITING).scalar()):

@@ -297,7 +297,7 @@ class Streams(NamedTuple):
     samples: int
 
 
-def encode(body: bytes) -> Streams:
+async def encode(body: bytes) -> Streams:
     """Stand in for store/stream_codec.py: the blob is the body."""
     channels = msgspec.json.decode(body)
     longest = max((len(channel["data"]) for channel in channels.values()), default=0)

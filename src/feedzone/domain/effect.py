@@ -41,6 +41,8 @@ class StoreStreams(msgspec.Struct, frozen=True):
     blob: bytes | None = None
     channels: tuple[str, ...] = ()
     samples: int = 0
+    streamless_since: datetime | None = None
+    """Without streams: when Strava was first asked for those of the activity as it is now."""
 
 
 class AskForPhotos(msgspec.Struct, frozen=True):
@@ -124,6 +126,8 @@ class StoreReconciliation(msgspec.Struct, frozen=True):
     having been lost: feedzone may not have been connected then."""
     last: bool = True
     """Whether this part completes the window of the reconciliation."""
+    everything: bool = False
+    """Whether the reconciliation covers all stored activities, and so doubts their streams, too."""
 
 
 class OpenConflict(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from ..store.change_log import ChangeKind
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activities as activity_lists
 from ..store.reads import export as export_reads
-from ..store.stream_codec import decode
+from ..store.stream_codec import decode, decoded_json
 from .paging import Cursor, Int64, bad_cursor, change_id, decode_cursor, first_id, id_cursor, page_of
 from .rows import AsReceived, as_received, from_row, require
 
@@ -219,6 +219,15 @@ class ActivityQueries:
 
     async def streams(self, activity_id: int) -> Streams:
         """Return an activity's streams. Raises NotFound that says whether they are pending or absent."""
+        row = await self._stored_streams(activity_id)
+        return await asyncio.to_thread(decode, row.blob)
+
+    async def streams_json(self, activity_id: int) -> bytes:
+        """Return the JSON of what `streams` returns, made away from the event loop."""
+        row = await self._stored_streams(activity_id)
+        return await decoded_json(row.blob, row.samples * (row.channels.count(",") + 1))
+
+    async def _stored_streams(self, activity_id: int) -> Row[Any]:
 
         def body(connection: Connection) -> Row[Any] | None:
             _existing(connection, activity_id)
@@ -231,8 +240,7 @@ class ActivityQueries:
             raise NotFound(
                 f"the streams of activity {activity_id} are pending: they have not been fetched yet"
             )
-        # Tens of milliseconds for a long ride: not on the event loop.
-        return await asyncio.to_thread(decode, row.blob)
+        return row
 
     async def changes(
         self, since: datetime | str | None = None, cursor: str | None = None, limit: int = 50

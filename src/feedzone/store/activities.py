@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, select, update
 
-from ..domain.activity import ActivityRecord, StoredActivity
+from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
 from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
-from . import events, shown_updates
+from . import events, hidden_tracks, shown_updates
 from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES, words_of_activity
@@ -27,6 +27,9 @@ _BOOKKEEPING = frozenset(
         "sync_status",
         "sync_attempts",
         "last_sync_error",
+        "fingerprint",
+        "no_track",
+        "accepted_difference",
         "last_event_time",
         "unconfirmed",
         "unconfirmed_until",
@@ -59,10 +62,11 @@ _STORED = (
         _columns.webhook_received_at,
         _columns.last_event_time,
         _columns.last_fetched_at,
-        _columns.distance,
-        _columns.moving_time,
-        _columns.elapsed_time,
+        *(_columns[name] for name in EVIDENCE_COLUMNS),
         activity_streams.c.state.label("stream_state"),
+        _columns.fingerprint,
+        activity_streams.c.fingerprint.label("streams_fingerprint"),
+        activity_streams.c.streamless_since,
     )
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
@@ -110,7 +114,10 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
         announced=row.webhook_received_at is not None,
         last_event_time=row.last_event_time,
         fetched=row.last_fetched_at,
-        shape=(row.distance, row.moving_time, row.elapsed_time),
+        fingerprint=row.fingerprint,
+        streams_fingerprint=row.streams_fingerprint,
+        streamless_since=row.streamless_since,
+        recorded=should_have_streams(dict(row._mapping)),
     )
 
 
@@ -201,6 +208,10 @@ def store(
     changes: dict[str, Any] = {record.level: record.raw, "sync_status": status, "updated_at": now}
     if record.level == "detail":
         changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
+        changes["fingerprint"] = record.fingerprint
+    no_track = hidden_tracks.shows_no_track(row, record)
+    if no_track is not None:
+        changes["no_track"] = no_track
     if received_at is not None:
         changes["webhook_received_at"] = received_at
     if event_time > (row.last_event_time or 0):
@@ -216,6 +227,8 @@ def store(
     changes |= shown_updates.forget(row, values)
     changes["athlete_id"] = record.athlete_id
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
+    if no_track and not row.no_track:
+        hidden_tracks.forget(connection, row, record)
 
 
 def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:

@@ -130,10 +130,12 @@ def connect(
         "gear_due_at": now,
         "updated_at": now,
     }
+    # Other scopes may show other samples, for example those in a privacy zone.
+    doubted = case((_columns.scopes != scopes, literal(now, Instant)), else_=_columns.streams_doubted_at)
     connection.execute(
         insert_into(connection, strava_athletes)
         .values(id=profile.id, **values)
-        .on_conflict_do_update(index_elements=["id"], set_=values)
+        .on_conflict_do_update(index_elements=["id"], set_=values | {"streams_doubted_at": doubted})
     )
 
 
@@ -243,9 +245,18 @@ def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
     complete_sync(connection, athlete_id, now)
 
 
-def note_verified(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Record that the rows were compared with everything that Strava lists in the window."""
-    connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now})
+def note_verified(connection: Connection, athlete_id: int, now: datetime, *, everything: bool) -> None:
+    """Record that the rows were compared with everything that Strava lists in the window.
+
+    With `everything` that was all that we store, and idle calls fetch all streams again.
+    """
+    doubted = {"streams_doubted_at": now} if everything else {}
+    connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now, **doubted})
+
+
+def note_comparison(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """Record that a full reconciliation was enqueued."""
+    connection.execute(_CHANGE, {"athlete": athlete_id, "comparison_queued_at": now})
 
 
 def synced_range(row: Row[Any] | None) -> SyncedRange:

@@ -6,13 +6,13 @@ remembers the last id misses no change (docs/decisions/0018-change-feed.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, delete
+from sqlalchemy import Connection, bindparam, case, delete, update
 
 from ..domain.ids import stamp_at, uuid7_at
 from .engine.dialect import insert_for
@@ -31,6 +31,15 @@ _columns = activity_changes.c
 _INSERT = activity_changes.insert()
 _FORGET_VALUES = delete(activity_changes).where(
     _columns.activity_id == bindparam("activity"), _columns.field != "sync_status"
+)
+
+_BLANK_VALUES = (
+    update(activity_changes)
+    .where(
+        _columns.activity_id == bindparam("activity"),
+        _columns.field.in_(bindparam("fields", expanding=True)),
+    )
+    .values(old_value="null", new_value="null")
 )
 
 
@@ -97,6 +106,14 @@ def forget_values(connection: Connection, activity_id: int) -> None:
     rows = collected(connection, _write)
     rows[:] = [row for row in rows if row["activity_id"] != activity_id or row["field"] == "sync_status"]
     connection.execute(_FORGET_VALUES, {"activity": activity_id})
+
+
+def blank_values(connection: Connection, activity_id: int, fields: Collection[str]) -> None:
+    """Delete the values of these fields. That they changed stays."""
+    for row in collected(connection, _write):
+        if row["activity_id"] == activity_id and row["field"] in fields:
+            row["old_value"] = row["new_value"] = "null"
+    connection.execute(_BLANK_VALUES, {"activity": activity_id, "fields": list(fields)})
 
 
 def prune_departures(connection: Connection, now: datetime, age: timedelta) -> int:

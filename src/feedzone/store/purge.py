@@ -15,6 +15,7 @@ from ..domain.job import RevokeHint, decode_hint
 from . import events
 from .change_log import log_left
 from .jobs import attempts
+from .quota import allowances
 from .schema.personal import ATHLETE_TABLES
 from .schema.tables import call_log, deletion_receipts, jobs, rejected_claims, strava_athletes
 
@@ -46,6 +47,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, proof)
     if proof:
         events.complete_event(connection, proof, now)
+    allowances.charge_departure(connection, athlete_id, now)
     # The calls still count, but no longer say for which athlete and activity.
     anonymous = {"athlete_id": None, "activity_id": None}
     connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(anonymous))

@@ -10,7 +10,7 @@ from ..ports import Clock
 from . import change_log, events
 from .engine.database import Database
 from .jobs import dead_letters
-from .quota import call_log
+from .quota import allowances, call_log
 from .schema.personal import PRUNED_BY
 from .schema.tables import activity_changes, jobs, webhook_events
 
@@ -19,7 +19,7 @@ FINISHED = {
     jobs.name: (jobs.c.state == "dead",),
     activity_changes.name: (activity_changes.c.kind.not_in(change_log.DEPARTURES),),
 }
-"""The conditions besides age: work that is still to be done stays."""
+"""The conditions besides age: work that is still to be done stays, and departures stay longer."""
 
 
 class Retention:
@@ -39,6 +39,7 @@ class Retention:
 
         def body(connection: Connection) -> int:
             expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
+            expired += allowances.prune(connection, now)
             if age is None:
                 return expired
             before = now - age

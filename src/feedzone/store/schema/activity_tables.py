@@ -62,6 +62,13 @@ strava_activities = Table(
     Column("sync_status", String(16), nullable=False),
     Column("sync_attempts", Integer, nullable=False, server_default="0"),
     Column("last_sync_error", PlainText),
+    Column("fingerprint", String(64), comment="hash of what the samples determine, in the stored detail"),
+    Column("no_track", Boolean, comment="Strava shows no track: there is none, or the athlete hides the map"),
+    Column(
+        "accepted_difference",
+        String(64),
+        comment="hash of a difference between list and detail that a fetch did not remove",
+    ),
     Column("last_event_time", BigInt, comment="event_time of the newest applied event, epoch seconds"),
     Column(
         "unconfirmed",
@@ -120,6 +127,11 @@ activity_streams = Table(
     Column("samples", Integer, nullable=False, server_default="0", comment="samples in the longest channel"),
     Column("blob", LargeBinary, comment="one Parquet file with a column per channel"),
     Column("fetched_at", Instant, nullable=False),
+    Column("fingerprint", String(64), comment="strava_activities.fingerprint when they were fetched"),
+    Column("asked_at", Instant, comment="when Strava was last asked"),
+    Column(
+        "streamless_since", Instant, comment="when Strava was first asked and had none; null: it had them"
+    ),
     one_of("state", "pending", "present", "absent"),
 )
 Index("ix_activity_streams_athlete_id", activity_streams.c.athlete_id)

@@ -39,6 +39,10 @@ strava_athletes = Table(
     Column("last_event_at", Instant, comment="when the last event was received"),
     Column("last_synced_at", Instant, comment="when an activity was last stored"),
     Column("last_verified_at", Instant, comment="end of the last full reconciliation with Strava"),
+    Column("comparison_queued_at", Instant, comment="when the last reconciliation was enqueued"),
+    Column(
+        "streams_doubted_at", Instant, comment="idle calls fetch streams again that are older; null: none"
+    ),
     Column("reconcile_due_at", Instant, comment="when the next reconciliation is due"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
@@ -107,14 +111,9 @@ oauth_states = Table(
     "oauth_states",
     metadata,
     Column("digest", String(64), primary_key=True, comment="SHA-256 of the one-time state"),
-    Column("created_at", Instant, nullable=False),
-    Column(
-        "operator_may_see",
-        Boolean,
-        comment="whether the athlete agreed before going to Strava; null: not asked",
-    ),
+    Column("created_at", Instant, nullable=False, comment="when a browser brought it back"),
 )
-describe(oauth_states, "One-time state values of consents under way.")
+describe(oauth_states, "One-time state values of consents that were used in the last hour.")
 
 ended_sessions = Table(
     "ended_sessions",
@@ -149,6 +148,15 @@ deletion_receipts = Table(
 )
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
 describe(deletion_receipts, "Proof that the data of a disconnected athlete was deleted.")
+
+database_identity = Table(
+    "database_identity",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("database_id", Identifier, nullable=False, comment="names the database in the erasure log"),
+    Column("generation", BigInt, nullable=False, comment="only rises; less than in the log: it was restored"),
+)
+describe(database_identity, "One row, by which a restored backup is recognized.")
 
 reconciliations = Table(
     "reconciliations",

@@ -31,7 +31,7 @@ PROGRESS_LIFETIME = timedelta(hours=1)
 
 
 @get("/join")
-async def join(parts: Parts, viewer: CurrentViewer) -> Response[Any]:
+async def join(parts: Parts, viewer: CurrentViewer, force: Text = None) -> Response[Any]:
     """Explain what connecting means. Open to everyone; stores nothing."""
     options = parts.options
     context = {
@@ -41,6 +41,7 @@ async def join(parts: Parts, viewer: CurrentViewer) -> Response[Any]:
         "scopes": scopes(()),
         # An operator may see their own account anyway.
         "shares": viewer.is_operator,
+        "force": "&force=1" if force == "1" else "",
         "is_connected": viewer.athlete_id is not None,
         "leaving": await _leaving(parts, viewer.athlete_id),
         "viewer": viewer,

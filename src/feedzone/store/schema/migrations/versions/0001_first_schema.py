@@ -86,6 +86,19 @@ def upgrade() -> None:
             "blob", sa.LargeBinary(), nullable=True, comment="one Parquet file with a column per channel"
         ),
         sa.Column("fetched_at", types.Instant(), nullable=False),
+        sa.Column(
+            "fingerprint",
+            sa.String(length=64),
+            nullable=True,
+            comment="strava_activities.fingerprint when they were fetched",
+        ),
+        sa.Column("asked_at", types.Instant(), nullable=True, comment="when Strava was last asked"),
+        sa.Column(
+            "streamless_since",
+            types.Instant(),
+            nullable=True,
+            comment="when Strava was first asked and had none; null: it had them",
+        ),
         sa.CheckConstraint(
             "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_streams_state")
         ),
@@ -152,6 +165,17 @@ def upgrade() -> None:
             comment="since when all calls to Strava have failed",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
+    )
+    op.create_table(
+        "athlete_allowances",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column(
+            "calls", sa.Integer(), nullable=False, comment="calls that the athlete's own clicks caused"
+        ),
+        sa.Column(
+            "until", types.Instant(), nullable=False, comment="when the hour ends in which they are counted"
+        ),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_athlete_allowances")),
     )
     op.create_table(
         "call_log",
@@ -229,6 +253,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
     )
     op.create_index("ix_conflicts_athlete_id", "conflicts", ["athlete_id"], unique=False)
+    op.create_table(
+        "database_identity",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "database_id", types.Identifier(), nullable=False, comment="names the database in the erasure log"
+        ),
+        sa.Column(
+            "generation",
+            types.BigInt,
+            nullable=False,
+            comment="only rises; less than in the log: it was restored",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_database_identity")),
+    )
     op.create_table(
         "deletion_receipts",
         sa.Column("id", types.Identifier(), nullable=False),
@@ -376,13 +414,7 @@ def upgrade() -> None:
     op.create_table(
         "oauth_states",
         sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of the one-time state"),
-        sa.Column("created_at", types.Instant(), nullable=False),
-        sa.Column(
-            "operator_may_see",
-            sa.Boolean(),
-            nullable=True,
-            comment="whether the athlete agreed before going to Strava; null: not asked",
-        ),
+        sa.Column("created_at", types.Instant(), nullable=False, comment="when a browser brought it back"),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_states")),
     )
     op.create_table(
@@ -411,6 +443,17 @@ def upgrade() -> None:
         sa.Column("cause", sa.String(length=64), nullable=False),
         sa.Column("noticed_at", types.Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_claims")),
+    )
+    op.create_table(
+        "storage_probes",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "filling",
+            types.PlainText(),
+            nullable=False,
+            comment="random text of the size of an event and its job",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_storage_probes")),
     )
     op.create_table(
         "strava_activities",
@@ -486,6 +529,24 @@ def upgrade() -> None:
         sa.Column("sync_status", sa.String(length=16), nullable=False),
         sa.Column("sync_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_sync_error", types.PlainText(), nullable=True),
+        sa.Column(
+            "fingerprint",
+            sa.String(length=64),
+            nullable=True,
+            comment="hash of what the samples determine, in the stored detail",
+        ),
+        sa.Column(
+            "no_track",
+            sa.Boolean(),
+            nullable=True,
+            comment="Strava shows no track: there is none, or the athlete hides the map",
+        ),
+        sa.Column(
+            "accepted_difference",
+            sa.String(length=64),
+            nullable=True,
+            comment="hash of a difference between list and detail that a fetch did not remove",
+        ),
         sa.Column(
             "last_event_time",
             types.BigInt,
@@ -627,6 +688,18 @@ def upgrade() -> None:
             types.Instant(),
             nullable=True,
             comment="end of the last full reconciliation with Strava",
+        ),
+        sa.Column(
+            "comparison_queued_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the last reconciliation was enqueued",
+        ),
+        sa.Column(
+            "streams_doubted_at",
+            types.Instant(),
+            nullable=True,
+            comment="idle calls fetch streams again that are older; null: none",
         ),
         sa.Column(
             "reconcile_due_at", types.Instant(), nullable=True, comment="when the next reconciliation is due"
