@@ -19,9 +19,6 @@ Changes that the update itself does not carry are fetched after this delay at th
 MAX_DEBOUNCE = timedelta(seconds=30)
 """The longest delay of a fetch by further updates, where the stored activity is right already."""
 
-AHEAD = timedelta(hours=1)
-"""The largest believed lead of an event's time over our clock. A later time would outrank all true events."""
-
 BULK = 10
 """Updates of one athlete that wait. From this number on (people edit hundreds at once), the fetches that only
 confirm a shown update go behind live work."""
@@ -95,8 +92,8 @@ class StravaEvent(msgspec.Struct, frozen=True):
         return digest.hexdigest()
 
     def happened(self, received: datetime) -> int:
-        """Return `event_time`, limited to a time that is possible for an event `received` then."""
-        return min(self.event_time, int((received + AHEAD).timestamp()))
+        """Return `event_time`, but no later than the event was received: it would outrank all true events."""
+        return min(self.event_time, int(received.timestamp()))
 
     @property
     def is_deauthorization(self) -> bool:

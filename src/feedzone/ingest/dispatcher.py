@@ -20,9 +20,10 @@ from ..domain.event import (
 )
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, PlainHint, athlete_key
-from ..store import activities, athletes, events, subscriptions, unknown_owners
+from ..store import activities, athletes, events, shown_updates, subscriptions, unknown_owners
 from ..store.engine.database import Connection
 from ..store.jobs import deferral, lifecycle
+from ..store.shown_updates import Claim
 
 LIST_FIRST_FROM = 6
 """New activities of one athlete that wait for their first fetch. From this number on, one list call goes
@@ -200,12 +201,19 @@ def _enqueue(connection: Connection, judgements: Sequence[_Judged], now: datetim
     activities.mark_announced(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )
-    for delivery, event_id, *_ in judgements:
-        believed = delivery.signature != "mismatch"
-        shown = visible_update(delivery.event, event_id, now) if believed else None
-        if shown is not None:
-            activities.apply_visible_update(connection, shown, now)
+    claims = [claim for judged in judgements if (claim := _claim(judged, now)) is not None]
+    if claims:
+        shown_updates.show(connection, claims, now)
     athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)
+
+
+def _claim(judged: _Judged, now: datetime) -> Claim | None:
+    """Return the values that an update event carries, unless its signature is wrong."""
+    event, signature = judged.delivery
+    if judged.spec is None or signature == "mismatch":
+        return None
+    shown = visible_update(event, judged.event_id, now)
+    return None if shown is None else Claim(shown, signature == "verified", judged.spec.lane)
 
 
 def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:

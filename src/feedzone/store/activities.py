@@ -7,13 +7,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, select, update
 
 from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
-from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
-from . import events, hidden_tracks
+from . import events, hidden_tracks, shown_updates
 from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES, words_of_activity
@@ -32,6 +31,8 @@ _BOOKKEEPING = frozenset(
         "no_track",
         "accepted_difference",
         "last_event_time",
+        "unconfirmed",
+        "unconfirmed_until",
         "webhook_received_at",
         "last_fetched_at",
         "deleted_at",
@@ -208,39 +209,6 @@ def mark_announced(connection: Connection, specs: Sequence[JobSpec], now: dateti
         connection.execute(_MARK_ANNOUNCED, rows)
 
 
-def apply_visible_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:
-    """Write the new title, type or privacy of an update event at once, unless a newer event was applied.
-
-    An event can make an activity private. Only a fetch makes it visible again, because anybody can forge an
-    event (guarantee 3).
-    """
-    row = connection.execute(
-        select(_table).where(
-            _columns.id == shown.activity_id,
-            _columns.athlete_id == shown.athlete_id,
-            _columns.sync_status != "deleted",
-            or_(_columns.last_event_time.is_(None), _columns.last_event_time <= shown.event_time),
-        )
-    ).first()
-    if row is None:
-        return
-    values: dict[str, Any] = {}
-    if shown.name is not None:
-        values["name"] = clean_text(shown.name)
-    if shown.type is not None:
-        values["type"] = values["sport_type"] = clean_text(shown.type)
-        if row.type == shown.type:
-            del values["sport_type"]  # the event has only the coarse type, which still includes the finer one
-    if shown.private:
-        values |= {"private": True, "visibility": "only_me"}
-    log_changes(connection, row, values, f"event:{shown.event_id}", now)
-    connection.execute(
-        update(_table)
-        .where(_columns.id == shown.activity_id)
-        .values(**values, last_event_time=shown.event_time, updated_at=now)
-    )
-
-
 def store(
     connection: Connection,
     record: ActivityRecord,
@@ -278,7 +246,8 @@ def store(
         # The readers of the change feed see that it is new.
         log_change(connection, record.id, record.athlete_id, "sync_status", None, status, cause, now)
     elif row.detail is not None or (record.level == "summary" and row.summary is not None):
-        log_changes(connection, row, values, cause, now)
+        log_changes(connection, shown_updates.confirmed_values(row), values, cause, now)
+    changes |= shown_updates.forget(row, values)
     changes["athlete_id"] = record.athlete_id
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
     if no_track and not row.no_track:
@@ -319,6 +288,7 @@ def note_failure(connection: Connection, activity_id: int, error: str, *, final:
     }
     if final:
         values["sync_status"] = "failed"
+        shown_updates.take_back_activity(connection, activity_id, now)
     connection.execute(
         update(_table).where(_columns.id == activity_id, _columns.sync_status != "deleted").values(values)
     )

@@ -46,6 +46,7 @@ from . import (
     photos,
     purge,
     reconciliations,
+    shown_updates,
     streams,
 )
 from .jobs import deferral, lifecycle
@@ -91,6 +92,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case StoreGear(gear=profile_gear):
             gear.store(connection, profile_gear, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
+            if status != "active":
+                shown_updates.take_back_athlete(connection, athlete_id, now)
             athletes.mark(connection, athlete_id, status, reason, now)
         case RecordRejectedClaim():
             purge.record_rejected_claim(connection, effect, now)

@@ -55,7 +55,8 @@ HOLDINGS: Mapping[str, Holdings] = {
             "max_watts weighted_average_watts device_watts kilojoules calories average_temp "
             "suffer_score perceived_exertion trainer commute manual private visibility flagged "
             "hide_from_home gear_id device_name description upload_id external_id summary_polyline "
-            "start_lat start_lng total_photo_count summary detail fingerprint no_track accepted_difference"
+            "start_lat start_lng total_photo_count summary detail fingerprint no_track accepted_difference "
+            "unconfirmed unconfirmed_until"
         ),
         deletion="emptied",
         leaving="removed",

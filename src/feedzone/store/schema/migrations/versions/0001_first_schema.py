@@ -575,6 +575,18 @@ def upgrade() -> None:
             comment="event_time of the newest applied event, epoch seconds",
         ),
         sa.Column(
+            "unconfirmed",
+            types.JsonText(),
+            nullable=True,
+            comment="JSON: fields that an event changed and no fetch has confirmed, each with its last value",
+        ),
+        sa.Column(
+            "unconfirmed_until",
+            types.Instant(),
+            nullable=True,
+            comment="when the first of these values comes back",
+        ),
+        sa.Column(
             "webhook_received_at",
             types.Instant(),
             nullable=True,
@@ -621,6 +633,14 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_strava_activities_start_date_id", "strava_activities", ["start_date", "id"], unique=False
+    )
+    op.create_index(
+        "ix_strava_activities_unconfirmed",
+        "strava_activities",
+        ["unconfirmed_until"],
+        unique=False,
+        sqlite_where=sa.text("unconfirmed_until IS NOT NULL"),
+        postgresql_where=sa.text("unconfirmed_until IS NOT NULL"),
     )
     op.create_index(
         "ix_strava_activities_unfinished",
