@@ -154,6 +154,7 @@ class Settings(BaseSettings):
     confirm_deletion_s: int = Field(default=180, ge=0, le=86_400)
     strava_api_base_url: BaseUrl = "https://www.strava.com/api/v3"
     strava_oauth_base_url: BaseUrl = "https://www.strava.com/oauth"
+    leaving_days: int = Field(default=7, ge=1, le=30)
     retention_days: int | None = Field(default=None, ge=1)
     map_tile_url: Annotated[str, BeforeValidator(_tile_url)] = ""
     map_tile_attribution: str = ""

@@ -142,7 +142,8 @@ async def test_an_old_activity_without_streams_has_none_also_after_a_second_run(
     api = FakeApi(activity=record(days_ago=400), streams=[TransientError(503), nothing])
     first = await run(api, clock, RefreshHint(cause="backfill"))
     stored = StoredActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON)
-    assert await run(api, clock, first.hint, stored) == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
+    absent = StoreStreams(ACTIVITY, ATHLETE, "absent", streamless_since=NOON)
+    assert await run(api, clock, first.hint, stored) == Done((absent,))
 
 
 async def test_streams_of_a_deleted_activity_are_not_fetched(clock):

@@ -250,7 +250,10 @@ class AthleteService:
             if row is None or row.status == "deauthorized":
                 return False
             sealed, refreshed_by = row.refresh_token_encrypted, row.refresh_lease_until
-            purge.purge(connection, PurgeAthlete(athlete_id, "disconnected", "request", "the operator"), now)
+            # A consent that is given at the same moment is a later wish.
+            wish = PurgeAthlete(athlete_id, "disconnected", "request", "the operator", row.connected_at)
+            if not purge.purge(connection, wish, now):
+                return False
             # If a refresh is running, its new token pair is the one to revoke (save_rotated).
             due = refreshed_by if refreshed_by is not None and refreshed_by > now else None
             lifecycle.enqueue(connection, [revoke_job(athlete_id, sealed, due)], now)

@@ -7,18 +7,19 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete
 
 from ..ports import Clock
-from . import events
+from . import change_log, events
 from .engine.database import Database
 from .jobs import dead_letters
 from .quota import allowances, call_log
 from .schema.personal import PRUNED_BY
-from .schema.tables import jobs, webhook_events
+from .schema.tables import activity_changes, jobs, webhook_events
 
 FINISHED = {
     webhook_events.name: (webhook_events.c.status.not_in(events.OPEN),),
     jobs.name: (jobs.c.state == "dead",),
+    activity_changes.name: (activity_changes.c.kind.not_in(change_log.DEPARTURES),),
 }
-"""The conditions besides age: work that is still to be done stays."""
+"""The conditions besides age: work that is still to be done stays, and departures stay longer."""
 
 
 class Retention:
@@ -47,6 +48,7 @@ class Retention:
                 delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
                 for aged_by in PRUNED_BY
             )
+            expired += change_log.prune_departures(connection, now, age)
             return expired + sum(connection.execute(statement).rowcount for statement in statements)
 
         removed = await self._database.write(body)

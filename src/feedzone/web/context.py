@@ -15,6 +15,7 @@ from ..ports import Clock
 from ..queries.read_models import ReadModels
 from ..services.athletes import AthleteService
 from ..services.dead_letters import DeadLetterService
+from ..services.readiness import ReadinessService
 from ..services.reconciliation import ReconciliationService
 from ..services.sessions import SessionService
 from ..services.subscription import SubscriptionService
@@ -89,6 +90,7 @@ class WebParts:
     metrics: Metrics
     clock: Clock
     sessions: SessionService
+    readiness: ReadinessService
 
 
 Parts = NamedDependency[SkipValidation[WebParts]]

@@ -105,11 +105,18 @@ async def sync_activity(parts: Parts, activity_id: ActivityId) -> Accepted:
     return Accepted()
 
 
-@get("/changes", responses=LIST, summary="The change feed: changed fields of activities, oldest first")
+@get(
+    "/changes",
+    responses=LIST,
+    summary="The change feed: changed, new and deleted activities, and athletes who left, in order",
+)
 async def list_changes(
     parts: Parts, since: Since = None, limit: Limit = 50, cursor: Cursor = None
 ) -> ChangePage:
-    """To follow the feed, ask again with `since` set to the id of the last change you have."""
+    """To follow the feed, ask again with `since` set to the id of the last change you have.
+
+    It carries new, changed, deleted and restored activities, and departed athletes.
+    """
     return await parts.queries.activities.changes(None if since is None else _since(since), cursor, limit)
 
 
