@@ -86,8 +86,9 @@ quota: $(VENV)/.dev  ## simulate days with more work than the rate limit allows,
 	@PYTHONPATH=tests $(BIN)/python -m sim.quota --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
 
 mutants: SEEDS = 0-19
-mutants: $(VENV)/.dev  ## plant mistakes in the engine, and list the worlds that find them: docs/mutations.md
+mutants: $(VENV)/.dev  ## plant mistakes, and list the simulated worlds and the tests that find them: docs/mutations.md
 	@PYTHONPATH=tests $(BIN)/python -m sim.mutants --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
+	@PYTHONPATH=tests $(BIN)/python -m planted
 
 screenshots: $(VENV)/.dev $(ASSETS) programs  ## save a picture of every page into screenshots/: desktop and phone, light and dark
 	@PYTHONPATH=tests $(BIN)/python tools/screenshots.py

@@ -33,6 +33,9 @@ CPU_LIMIT_S = 40
 WALL_LIMIT_S = 600
 """So does a seed that takes more wall time."""
 
+NEXT_SECTION = "## Small mistakes everywhere"
+"""The table of tests/planted, in the same document."""
+
 CRASHED = "the world crashed or hung"
 
 USED = sorted({scenario for mutation in MUTATIONS for scenario in mutation.scenarios})
@@ -193,7 +196,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(problem)
         return 2
     if not chosen.only:
-        TABLE.write_text(table(verdicts, seeds))
+        rest = TABLE.read_text().partition(NEXT_SECTION)
+        TABLE.write_text("\n".join((table(verdicts, seeds), *filter(None, ["".join(rest[1:])]))))
     return verdict_of(verdicts)
 
 
