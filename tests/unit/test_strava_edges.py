@@ -84,7 +84,9 @@ async def test_a_refused_connection_proves_that_nothing_was_sent_and_names_no_se
 
 
 async def revoked(clock, api: FakeApi, hint: RevokeHint, event_time: int):
-    handler = RevokeAthlete(api, FakeRecords(), clock, random.Random(1), lambda sealed, _: sealed)
+    handler = RevokeAthlete(
+        api, FakeRecords(), clock, random.Random(1), lambda sealed, _: sealed, timedelta(days=7)
+    )
     return await handler(job("revoke_athlete", hint, hint_time=event_time))
 
 
