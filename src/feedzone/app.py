@@ -22,6 +22,7 @@ from .domain.job_kinds import JobKind, enabled_kinds
 from .domain.quota.windows import limits_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox
+from .ingest.spool import Spool
 from .ports import Clock, Handler, Transport, Wakeup
 from .queries.read_models import ReadModels, read_models
 from .services.athletes import AthleteService
@@ -123,6 +124,7 @@ def build(
         enabled=enabled_kinds(settings),
         second_look=timedelta(seconds=settings.confirm_deletion_s),
     )
+    spool = Spool(settings.feedzone_home)
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
     return App(
         settings=settings,
@@ -137,9 +139,11 @@ def build(
         api=api,
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log),
-        inbox=Inbox(database, clock, wakeup),
-        queries=_queries(settings, database, clock, budget),
-        athletes=AthleteService(database, clock, wakeup, tokens, application, redirect, days),
+        inbox=Inbox(database, clock, wakeup, spool),
+        queries=_queries(settings, database, clock, budget, spool),
+        athletes=AthleteService(
+            database, clock, wakeup, tokens, application, redirect, days, spool.forget_athlete
+        ),
         dead_letters=DeadLetterService(database, clock, wakeup),
         reconciliation=ReconciliationService(database, clock, wakeup, days),
         subscription=SubscriptionService(
@@ -155,13 +159,16 @@ def _http() -> Transport:
     return HttpTransport(f"feedzone/{__version__}")
 
 
-def _queries(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> ReadModels:
+def _queries(
+    settings: Settings, database: Database, clock: Clock, budget: BudgetTable, spool: Spool
+) -> ReadModels:
     return read_models(
         database,
         clock,
         budget,
         seats=settings.strava_seats,
         batch_size=settings.queue_batch_size,
+        refusals=spool.refusals,
     )
 
 

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Collection
+from types import NoneType
 from typing import Any, NoReturn
 
 import msgspec

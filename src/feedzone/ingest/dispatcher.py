@@ -77,6 +77,13 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     ]
 
 
+def replay(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[AcceptResult]:
+    """Store deliveries that were refused, except those of athletes who have left since."""
+    status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
+    remaining = [each for each in deliveries if status.get(each.event.owner_id) != "deauthorized"]
+    return accept(connection, remaining, now) if remaining else []
+
+
 def _judge(
     connection: Connection, deliveries: Sequence[Delivery], status: Mapping[int, str], now: datetime
 ) -> list[_Judged]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,6 +51,8 @@ class AthleteService:
     application: StravaApplication
     redirect_uri: str
     initial_sync_days: int
+    forget_refused: Callable[[int], None] = lambda _: None
+    """Forgets the refused deliveries of an athlete, outside of the database."""
 
     async def begin_consent(
         self, *, force: bool = False, operator_may_see: bool | None = None
@@ -229,5 +232,6 @@ class AthleteService:
 
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
+        await asyncio.to_thread(self.forget_refused, athlete_id)
         await self.database.erase_deleted()
         self.wakeup.notify()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import and_
 
 from ..ports import Clock
 from . import events
+from .batches import change_in_batches, delete_in_batches
 from .engine.database import Database
 from .jobs import dead_letters
 from .quota import call_log
 from .schema.personal import PRUNED_BY
-from .schema.tables import jobs, webhook_events
+from .schema.tables import call_log as calls
+from .schema.tables import jobs, metadata, webhook_events
 
 FINISHED = {
     webhook_events.name: (webhook_events.c.status.not_in(events.OPEN),),
@@ -30,24 +32,19 @@ class Retention:
         self._age = None if days is None else timedelta(days=days)
 
     async def prune(self) -> int:
-        """Delete older rows and return their number.
+        """Delete older rows, a few per transaction, and return their number.
 
         An event that still waits for its fetch stays, but loses its words: the fetch tells the current ones.
         """
-        now, age = self._clock.now(), self._age
-
-        def body(connection: Connection) -> int:
-            expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
-            if age is None:
-                return expired
-            before = now - age
-            events.redact_open(connection, before)
-            statements = (
-                delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
-                for aged_by in PRUNED_BY
-            )
-            return expired + sum(connection.execute(statement).rowcount for statement in statements)
-
-        removed = await self._database.write(body)
-        await self._database.erase_deleted()
+        now, database = self._clock.now(), self._database
+        removed = await delete_in_batches(database, calls, call_log.is_old(now))
+        discarded = dead_letters.discarded_long_ago(now)
+        removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
+        if self._age is not None:
+            before = now - self._age
+            await database.write(lambda c: events.redact_open(c, before))
+            for aged_by in PRUNED_BY:
+                old = and_(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
+                removed += await delete_in_batches(database, metadata.tables[aged_by.table.name], old)
+        await database.erase_deleted()
         return removed

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-import msgspec
-
 from ..domain import json_text
 from ..errors import (
     ApiError,

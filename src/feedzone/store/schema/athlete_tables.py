@@ -39,6 +39,11 @@ strava_athletes = Table(
     Column("last_event_at", Instant, comment="when the last event was received"),
     Column("last_synced_at", Instant, comment="when an activity was last stored"),
     Column("last_verified_at", Instant, comment="end of the last full reconciliation with Strava"),
+    Column(
+        "deliveries_lost_at",
+        Instant,
+        comment="when refused deliveries were lost, perhaps of this athlete; a comparison heals it",
+    ),
     Column("reconcile_due_at", Instant, comment="when the next reconciliation is due"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
