@@ -33,6 +33,8 @@ from .settings import Settings
 from .store import stream_codec, token_keys
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
+from .store.jobs.idle import IdleSchedule
+from .store.jobs.leaving_schedule import LeavingSchedule
 from .store.jobs.queue import JobTable, worker_name
 from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, ReconciliationSchedule
 from .store.quota.breaker import Breaker
@@ -49,6 +51,7 @@ from .strava.tokens import TokenKeeper
 from .telemetry import Metrics
 from .vault import load_vault, require_keys
 from .worker.loop import Loop
+from .worker.scheduler import SCHEDULE_EVERY_S
 from .worker.service import WorkerService
 from .worker.wakeup import LocalWakeup
 
@@ -118,14 +121,15 @@ def build(
         SqlHandlerReads(database),
         clock,
         rng,
-        encode_streams=stream_codec.encode,
+        encode_streams=stream_codec.encoded,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
         enabled=enabled_kinds(settings),
+        notice=timedelta(days=settings.leaving_days),
         second_look=timedelta(seconds=settings.confirm_deletion_s),
     )
     spool = Spool(settings.feedzone_home)
-    redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
+    days = settings.initial_sync_days
     return App(
         settings=settings,
         clock=clock,
@@ -138,14 +142,12 @@ def build(
         application=application,
         api=api,
         queue=queue,
-        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log),
+        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log, budget),
         inbox=Inbox(database, clock, wakeup, spool),
         queries=_queries(settings, database, clock, budget, spool),
-        athletes=AthleteService(
-            database, clock, wakeup, tokens, application, redirect, days, spool.forget_athlete
-        ),
+        athletes=_athletes(settings, database, clock, wakeup, tokens, application, spool),
         dead_letters=DeadLetterService(database, clock, wakeup),
-        reconciliation=ReconciliationService(database, clock, wakeup, days),
+        reconciliation=ReconciliationService(database, clock, wakeup, days, settings.athlete_calls_per_hour),
         subscription=SubscriptionService(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
@@ -169,6 +171,28 @@ def _queries(
         seats=settings.strava_seats,
         batch_size=settings.queue_batch_size,
         refusals=spool.refusals,
+    )
+
+
+def _athletes(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    wakeup: Wakeup,
+    tokens: TokenTable,
+    application: StravaApplication,
+    spool: Spool,
+) -> AthleteService:
+    return AthleteService(
+        database,
+        clock,
+        wakeup,
+        tokens,
+        application,
+        f"{settings.app_url}/connect/callback",
+        settings.initial_sync_days,
+        settings.athlete_calls_per_hour,
+        spool.forget_athlete,
     )
 
 
@@ -212,10 +236,14 @@ def _worker(
     rng: random.Random,
     name: str,
     call_log: CallLog,
+    budget: BudgetTable,
 ) -> WorkerService:
     days = settings.retention_days
     reconciliation = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     gear = GearSchedule(database, clock, wakeup, rng)
+    idle = IdleSchedule(
+        database, clock, wakeup, budget, rng, days=settings.initial_sync_days, every_s=SCHEDULE_EVERY_S
+    )
     return WorkerService(
         queue,
         registry,
@@ -228,9 +256,11 @@ def _worker(
         schedules={
             "reconciliations": reconciliation.run,
             "gear": gear.run,
+            "idle_calls": idle.run,
             "automatic_retries": AutoRetrySchedule(
                 database, clock, wakeup, days=settings.initial_sync_days
             ).run,
+            "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
         },
         prune=Retention(database, clock, days).prune,
         call_buffer=call_log,
@@ -286,7 +316,10 @@ def stop_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # loops on Windows have no signal handlers
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     return stop
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
@@ -188,6 +189,19 @@ class QuotaSpent(StravaError):
         self.window = window
         self.until = until
         super().__init__(f"no quota left in window {window} before {until}")
+
+
+class AllowanceSpent(FeedzoneError):
+    """An athlete has caused as many calls to Strava as ATHLETE_CALLS_PER_HOUR allows.
+
+    `until` is the instant (UTC) at which they may cause calls again.
+    """
+
+    def __init__(self, spent: int, limit: int, until: datetime) -> None:
+        self.spent = spent
+        self.limit = limit
+        self.until = until
+        super().__init__(f"{spent} of {limit} requests to Strava of this hour are used")
 
 
 class ApplicationPaused(StravaError):

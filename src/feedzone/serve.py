@@ -62,7 +62,7 @@ def front_door(app: App) -> FrontDoor:
         SessionService(app.database, app.clock),
         ReadinessService(app.database),
     )
-    return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https)
+    return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https, base_path=options.base_path)
 
 
 async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:

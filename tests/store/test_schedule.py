@@ -173,7 +173,8 @@ async def test_after_a_long_absence_a_reconciliation_begins_at_the_last_one(webh
     await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
     seen = clock.now()
     clock.advance(days=40)
-    assert await plan(webhook) == ReconcileHint(days=30, since=int((seen - 24 * HOUR).timestamp()))
+    since = int((seen - 24 * HOUR).timestamp())
+    assert await plan(webhook) == ReconcileHint(days=30, since=since, everything=True)
     await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
     clock.advance(hours=6)
     assert (await plan(webhook)).since is None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from feedzone.domain.activity import ActivityRecord, StoredActivity
-from feedzone.domain.athlete import TokenGrant, TokenRow
+from feedzone.domain.athlete import Access, TokenGrant, TokenRow
 from feedzone.domain.job import Hint, Job, Lane, RefreshHint
 from feedzone.domain.job_kinds import ACTIVITY_KINDS, JobKind, job_key
 from feedzone.domain.outcome import Outcome, Retry, Snooze
@@ -260,6 +260,7 @@ class FakeRecords:
         sports: frozenset[str] | None = None,
     ) -> None:
         self.stored = stored
+        self.connection: Access | None = Access("active", NOON - timedelta(days=9))
         self.sports = sports
         self.photos = photos
         self.window = list(window)
@@ -273,8 +274,8 @@ class FakeRecords:
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return self.photos
 
-    async def connected_at(self, athlete_id: int) -> datetime | None:
-        return NOON - timedelta(days=9)
+    async def access(self, athlete_id: int) -> Access | None:
+        return self.connection
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return self.sports
@@ -296,7 +297,7 @@ class Streams(NamedTuple):
     samples: int
 
 
-def encode(body: bytes) -> Streams:
+async def encode(body: bytes) -> Streams:
     """Stand in for store/stream_codec.py: the blob is the body."""
     channels = msgspec.json.decode(body)
     longest = max((len(channel["data"]) for channel in channels.values()), default=0)

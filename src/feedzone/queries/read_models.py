@@ -57,7 +57,7 @@ def read_models(
     status = StatusQueries(database, clock, quota, seats=seats, refusals=refusals)
     return ReadModels(
         athletes=athletes,
-        activities=ActivityQueries(database, clock),
+        activities=ActivityQueries(database),
         activity_history=ActivityHistoryQueries(database),
         calendar=CalendarQueries(database),
         events=EventQueries(database),

@@ -63,6 +63,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     quiet_sweeps: Annotated[int, Meta(description="reconciliations that found such activities")]
     quiet_athletes: Annotated[int, Meta(description="athletes who upload without events")]
     open_conflicts: int
+    leaves_at: Annotated[datetime | None, Meta(description="the next deadline of an athlete who leaves")]
     refusals: Annotated[Refusals | None, Meta(description="deliveries answered 503 and not stored yet")]
     lost_deliveries: Annotated[int, Meta(description="athletes to compare because their events were lost")]
     lost_since: datetime | None
@@ -89,6 +90,7 @@ class DisconnectedAthlete(Struct, frozen=True):
     name: str
     status: str
     reason: str | None
+    leaves_at: datetime | None
 
 
 class LaneDepth(Struct, frozen=True):
@@ -205,4 +207,4 @@ def _subscription(connection: Connection) -> Subscription | None:
 
 
 def _disconnected(row: Row[Any]) -> DisconnectedAthlete:
-    return DisconnectedAthlete(row.id, full_name(row), row.status, row.status_reason)
+    return DisconnectedAthlete(row.id, full_name(row), row.status, row.status_reason, row.leaves_at)

@@ -93,7 +93,8 @@ class Api:
             return not_found("Activity")
         by_type = request.query.get("key_by_type", "").lower() == "true"
         # Strava answers an empty set while it processes an upload (docs/strava-api.md#streams).
-        if self._age(spec) < self._world.faults.stream_delay_s:
+        since = max(spec.created_at, spec.streams_since)
+        if self._world.clock() - since < self._world.faults.stream_delay_s:
             return json_response({} if by_type else [])
         keys = {k.strip() for k in request.query.get("keys", "").split(",")}
         size = streams.sample_count(motion, stride)

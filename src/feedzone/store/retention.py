@@ -7,20 +7,21 @@ from datetime import timedelta
 from sqlalchemy import and_
 
 from ..ports import Clock
-from . import events
+from . import change_log, events
 from .batches import change_in_batches, delete_in_batches
 from .engine.database import Database
 from .jobs import dead_letters
-from .quota import call_log
+from .quota import allowances, call_log
 from .schema.personal import PRUNED_BY
+from .schema.tables import activity_changes, jobs, metadata, webhook_events
 from .schema.tables import call_log as calls
-from .schema.tables import jobs, metadata, webhook_events
 
 FINISHED = {
     webhook_events.name: (webhook_events.c.status.not_in(events.OPEN),),
     jobs.name: (jobs.c.state == "dead",),
+    activity_changes.name: (activity_changes.c.kind.not_in(change_log.DEPARTURES),),
 }
-"""The conditions besides age: work that is still to be done stays."""
+"""The conditions besides age: work that is still to be done stays, and departures stay longer."""
 
 
 class Retention:
@@ -40,11 +41,14 @@ class Retention:
         removed = await delete_in_batches(database, calls, call_log.is_old(now))
         discarded = dead_letters.discarded_long_ago(now)
         removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
+        removed += await database.write(lambda c: allowances.prune(c, now))
         if self._age is not None:
             before = now - self._age
             await database.write(lambda c: events.redact_open(c, before))
             for aged_by in PRUNED_BY:
                 old = and_(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
                 removed += await delete_in_batches(database, metadata.tables[aged_by.table.name], old)
+            departures = change_log.old_departures(now, self._age)
+            removed += await delete_in_batches(database, activity_changes, departures)
         await database.erase_deleted()
         return removed

@@ -38,7 +38,9 @@ class _Ref(msgspec.Struct):
 
 
 class _Map(msgspec.Struct):
+    id: Any = None
     summary_polyline: str | None = None
+    polyline: str | None = None
 
 
 class _Activity(msgspec.Struct):
@@ -89,6 +91,8 @@ class _Activity(msgspec.Struct):
     total_photo_count: Whole = msgspec.UNSET
     map: _Map | msgspec.UnsetType | None = msgspec.UNSET
     start_latlng: list[float] | msgspec.UnsetType | None = msgspec.UNSET
+    end_latlng: list[float] | msgspec.UnsetType | None = msgspec.UNSET
+    has_heartrate: Flag = msgspec.UNSET
 
 
 _FIELDS = msgspec.structs.fields(_Activity)
@@ -108,7 +112,9 @@ def activity(body: bytes, level: Level, call: str) -> ActivityRecord:
         parsed = _decoder.decode(raw)
     except msgspec.MsgspecError:
         parsed = _leniently(raw, call)
-    return ActivityRecord(parsed.id, parsed.athlete.id, level, _columns(parsed), raw)
+    return ActivityRecord(
+        parsed.id, parsed.athlete.id, level, _columns(parsed), raw, _traits(parsed), _shows_track(parsed)
+    )
 
 
 def activity_page(body: bytes, call: str, athlete_id: int) -> list[ActivityRecord]:
@@ -190,6 +196,8 @@ _CONVERTED = {
     "utc_offset",
     "map",
     "start_latlng",
+    "end_latlng",
+    "has_heartrate",
 }
 
 
@@ -207,12 +215,26 @@ def _columns(parsed: _Activity) -> dict[str, Any]:
     if local is not None:
         # Strava shows a hidden start time as 00:00:01 (docs/strava-api.md#resources).
         columns["start_hidden"] = (local.hour, local.minute, local.second) == (0, 0, 1)
-    if isinstance(parsed.map, _Map):
-        columns["summary_polyline"] = parsed.map.summary_polyline or None
+    if parsed.map is not msgspec.UNSET:
+        columns["summary_polyline"] = (parsed.map and parsed.map.summary_polyline) or None
+    if parsed.has_heartrate is False:
+        # A list leaves the members of a lost channel out, and an absent member says nothing.
+        columns = {"average_heartrate": None, "max_heartrate": None, **columns}
     if parsed.start_latlng is not msgspec.UNSET:
         at = parsed.start_latlng or []
         columns["start_lat"], columns["start_lng"] = (at[0], at[1]) if len(at) == 2 else (None, None)
     return columns
+
+
+def _traits(parsed: _Activity) -> tuple[Any, ...]:
+    track = parsed.map if isinstance(parsed.map, _Map) else _Map()
+    return track.id, track.polyline or None, parsed.end_latlng or None, parsed.has_heartrate or None
+
+
+def _shows_track(parsed: _Activity) -> bool | None:
+    if parsed.map is msgspec.UNSET:
+        return None
+    return parsed.map is not None and bool(parsed.map.summary_polyline or parsed.map.polyline)
 
 
 def _convert(columns: dict[str, Any], name: str, value: Any, convert: Callable[[Any], Any]) -> None:

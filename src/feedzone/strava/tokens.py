@@ -88,7 +88,7 @@ class TokenKeeper:
         row = await self._rows.load(athlete_id)
         if row is None or row.status == "deauthorized":
             raise NotConnected(f"athlete {athlete_id} is not connected")
-        if row.status == "needs_reauth":
+        if row.status in ("needs_reauth", "leaving"):
             raise NotConnected(f"athlete {athlete_id} has to connect again: Strava revoked our access")
         return row
 

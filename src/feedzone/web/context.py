@@ -53,6 +53,11 @@ class WebOptions:
         return self.app_url.startswith("https://")
 
     @property
+    def base_path(self) -> str:
+        """The path of `app_url`; empty at the root of a host."""
+        return urlsplit(self.app_url).path.rstrip("/")
+
+    @property
     def tile_host(self) -> str:
         """The only other host that pages may load from."""
         parts = urlsplit(self.tiles)

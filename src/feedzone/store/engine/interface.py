@@ -61,7 +61,10 @@ class Database(Protocol):
         ...
 
     async def erase_deleted(self) -> None:
-        """Make sure that no database file still contains deleted rows (guarantee 6)."""
+        """See to it that no file of the database keeps the content of deleted rows (guarantee 6).
+
+        On PostgreSQL this goes on in the background, until `close`.
+        """
         ...
 
     def run_sync(self, body: Body[T], *, answer_s: float | None = ANSWER_S) -> T:

@@ -15,11 +15,13 @@ from sqlalchemy.exc import DBAPIError
 from ...errors import StorageUnavailable
 from ...ports import Wakeup
 from .interface import ANSWER_S, Body, T
+from .last_step import run_body
 from .listener import JobListener
 from .opener import Opener
 from .pool import ConnectionPool, Pooled, discard
 from .postgres_failures import FAILED_OVER, UNPREPARED, explained, is_outage, is_retryable, state_of
 from .server_url import parse_server_url
+from .vacuum import Vacuum
 
 TRIES = 5
 
@@ -45,10 +47,13 @@ class PostgresDatabase:
         self._settings = {
             "lock_timeout": str(round(lock_timeout_s * 1000)),
             "statement_timeout": str(round(STATEMENT_S * 1000)),
+            # The server ends a transaction whose client fell silent: it may hold locks that all need.
+            "idle_in_transaction_session_timeout": str(round(STATEMENT_S * 1000)),
         }
         self._opener = Opener(self.url, self._settings)
         self._pool = ConnectionPool(self._open, self._opener.is_scarce, pool_size)
         self._running: set[asyncio.Task[Any]] = set()
+        self._vacuum = Vacuum(self.url)
 
     async def read(self, body: Body[T]) -> T:
         return await self._run(body, {}, reading=True)
@@ -66,7 +71,8 @@ class PostgresDatabase:
         return JobListener(self.url, wakeup)
 
     async def erase_deleted(self) -> None:
-        """Do nothing: the operator runs the server's vacuum and archive (docs/operating.md)."""
+        """Start a vacuum, and do not wait for it. WAL and backups are the operator's (docs/operating.md)."""
+        self._vacuum.start()
 
     async def _run(
         self,
@@ -138,7 +144,7 @@ class PostgresDatabase:
         def transaction(connection: Connection) -> T:
             if settings:
                 connection.execute(_SET[tuple(settings)], dict(settings))
-            result = body(connection)
+            result = run_body(connection, body)
             run.is_committing = True
             connection.commit()
             return result
@@ -189,6 +195,7 @@ class PostgresDatabase:
             return pool.submit(asyncio.run, once()).result()
 
     async def close(self) -> None:
+        await self._vacuum.finish()
         if self._running:
             await asyncio.wait(list(self._running), timeout=ANSWER_S)
         await self._pool.close()
@@ -217,6 +224,6 @@ _SET = _Setters()
 
 
 def _committed(connection: Connection, body: Body[T]) -> T:
-    result = body(connection)
+    result = run_body(connection, body)
     connection.commit()
     return result

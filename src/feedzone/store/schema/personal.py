@@ -55,7 +55,7 @@ HOLDINGS: Mapping[str, Holdings] = {
             "max_watts weighted_average_watts device_watts kilojoules calories average_temp "
             "suffer_score perceived_exertion trainer commute manual private visibility flagged "
             "hide_from_home gear_id device_name description upload_id external_id summary_polyline "
-            "start_lat start_lng total_photo_count summary detail"
+            "start_lat start_lng total_photo_count summary detail fingerprint no_track accepted_difference"
         ),
         deletion="emptied",
         leaving="removed",
@@ -63,7 +63,7 @@ HOLDINGS: Mapping[str, Holdings] = {
         why="a tombstone keeps the id; athletes want to keep activities",
     ),
     "activity_streams": Holdings(
-        ours="activity_id athlete_id state samples fetched_at",
+        ours="activity_id athlete_id state samples fetched_at fingerprint asked_at streamless_since",
         activity="channels blob",
         deletion="removed",
         leaving="removed",
@@ -79,14 +79,15 @@ HOLDINGS: Mapping[str, Holdings] = {
         why="as old as the activity",
     ),
     "activity_changes": Holdings(
-        ours="id activity_id athlete_id field changed_at cause",
+        ours="id activity_id athlete_id kind field changed_at cause",
         activity="old_value new_value",
         deletion="emptied",
         leaving="removed",
         age="changed_at",
         file="changes.jsonl",
-        why="the change feed says when the activity was deleted",
+        why="the change feed says when the activity was deleted, and that the athlete left (change_log.py)",
     ),
+    "change_feed": Holdings(ours="id last_stamp", why="ours"),
     "webhook_events": Holdings(
         ours=(
             "id status attempts created_at processed_at error_message object_type object_id aspect_type "
@@ -105,7 +106,8 @@ HOLDINGS: Mapping[str, Holdings] = {
             "refresh_lease_until refresh_uncertain_at initial_sync_started_at initial_sync_completed "
             "initial_sync_completed_at initial_sync_after initial_sync_cursor initial_sync_listed "
             "initial_sync_found webhook_subscription_active last_event_at last_synced_at last_verified_at "
-            "reconcile_due_at connected_at updated_at gear_due_at operator_may_see"
+            "comparison_queued_at streams_doubted_at reconcile_due_at connected_at updated_at gear_due_at "
+            "operator_may_see refused_at leaves_at leaving_cause"
         ),
         athlete="username firstname lastname wanted_sports",
         keys="access_token_encrypted refresh_token_encrypted",
@@ -159,12 +161,16 @@ HOLDINGS: Mapping[str, Holdings] = {
         ours="id sent_at lane athlete_id endpoint status ms usage counted calls activity_id",
         why="counts stay for eight days, after a departure without the athlete's id (purge.purge)",
     ),
+    "athlete_allowances": Holdings(
+        ours="athlete_id calls until",
+        why="counts of an hour, so that to leave and come back does not refill them (allowances.prune)",
+    ),
     "deletion_receipts": Holdings(
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
         why="the proof that the rest is gone",
     ),
     "rejected_claims": Holdings(ours="id claim cause noticed_at", age="noticed_at"),
-    "oauth_states": Holdings(ours="digest created_at operator_may_see", why="they expire by themselves"),
+    "oauth_states": Holdings(ours="digest created_at", why="they expire by themselves"),
     "ended_sessions": Holdings(ours="id ended_at", why="they expire by themselves"),
     "webhook_subscriptions": Holdings(ours="subscription_id callback_url created_at is_active", why="ours"),
     "api_budget": Holdings(
@@ -201,6 +207,14 @@ ATHLETE_TABLES = _removed_by("athlete_id", "leaving")
 
 ACTIVITY_TABLES = _removed_by("activity_id", "deletion")
 """Emptied of an activity's rows by its tombstone."""
+
+
+TOUCHED = tuple(
+    table
+    for table in metadata.sorted_tables
+    if (held := HOLDINGS.get(table.name)) is None or held.deletion != "stays" or held.leaving != "stays"
+)
+"""The tables whose rows a deletion or a departure removes or empties."""
 
 
 def _age(table: Table) -> Column[datetime] | None:

@@ -11,6 +11,7 @@ from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
 from .activity_tables import activity_changes as activity_changes
 from .activity_tables import activity_photos as activity_photos
 from .activity_tables import activity_streams as activity_streams
+from .activity_tables import change_feed as change_feed
 from .activity_tables import strava_activities as strava_activities
 from .athlete_tables import conflicts as conflicts
 from .athlete_tables import deletion_receipts as deletion_receipts
@@ -25,6 +26,7 @@ from .base import describe, one_of, partial_index
 from .base import metadata as metadata
 from .quota_tables import api_budget as api_budget
 from .quota_tables import application_state as application_state
+from .quota_tables import athlete_allowances as athlete_allowances
 from .quota_tables import call_log as call_log
 
 webhook_events = Table(
