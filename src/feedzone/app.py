@@ -20,6 +20,7 @@ from . import __version__
 from .clock import StravaClock, SystemClock
 from .domain.job_kinds import JobKind, enabled_kinds
 from .domain.quota.windows import limits_of
+from .errors import StorageUnavailable, reason_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox
 from .ingest.spool import Spool
@@ -27,6 +28,7 @@ from .ports import Clock, Handler, Transport, Wakeup
 from .queries.read_models import ReadModels, read_models
 from .services.athletes import AthleteService
 from .services.dead_letters import DeadLetterService
+from .services.erasures import RECORD_EVERY_S, ErasureService, apply_if_restored
 from .services.reconciliation import ReconciliationService
 from .services.subscription import SubscriptionService
 from .settings import Settings
@@ -43,6 +45,7 @@ from .store.quota.call_log import CallLog
 from .store.quota.windows import begin
 from .store.retention import Retention
 from .store.schema import upgrade
+from .store.shown_updates import ShownUpdatesSchedule
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
@@ -86,6 +89,7 @@ class App:
     dead_letters: DeadLetterService
     reconciliation: ReconciliationService
     subscription: SubscriptionService
+    erasures: ErasureService
 
     async def close(self) -> None:
         """Stop all parts in order: first take no new work, then finish the accepted work or give it back."""
@@ -151,6 +155,7 @@ def build(
         subscription=SubscriptionService(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
+        erasures=ErasureService(database, settings.feedzone_home, clock, days),
     )
 
 
@@ -260,6 +265,7 @@ def _worker(
             "automatic_retries": AutoRetrySchedule(
                 database, clock, wakeup, days=settings.initial_sync_days
             ).run,
+            "unconfirmed_values": ShownUpdatesSchedule(database, clock).run,
             "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
         },
         prune=Retention(database, clock, days).prune,
@@ -270,6 +276,8 @@ def _worker(
 def prepare_database(settings: Settings) -> None:
     """Create the schema of an empty database, and check that the keys fit the stored tokens.
 
+    If a backup was restored, delete again what it brought back.
+
     Raises SchemaMismatch for a database of another version, and SettingsError for missing keys.
     """
     database = open_database(settings.database)
@@ -277,9 +285,11 @@ def prepare_database(settings: Settings) -> None:
     try:
         if upgrade.prepare(database):
             log.info("database_created")
-        database.run_sync(lambda connection: begin(connection, limits, SystemClock().now()))
+        now = SystemClock().now()
+        database.run_sync(lambda connection: begin(connection, limits, now))
         keys = settings.token_encryption_keys.get_secret_value()
         require_keys(keys, settings.feedzone_home, database.run_sync(token_keys.athletes_by_key))
+        apply_if_restored(database, settings.feedzone_home, settings.initial_sync_days, now)
     finally:
         asyncio.run(database.close())
 
@@ -291,8 +301,10 @@ async def working(app: App) -> AsyncIterator[None]:
     # The first encoding loads pyarrow, which takes 0.1 s. No delivery should wait for that.
     await asyncio.to_thread(stream_codec.encode, b"{}")
     guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
+    recorder = Loop("erasure log", app.erasures.record, lambda: app.clock.sleep(RECORD_EVERY_S))
     await app.worker.start()
     guard.start()
+    recorder.start()
     if listener is not None:
         await listener.start()
     try:
@@ -302,6 +314,16 @@ async def working(app: App) -> AsyncIterator[None]:
         if listener is not None:
             await listener.stop()
         await app.worker.stop()
+        await recorder.stop()
+        await _record_last(app.erasures)
+
+
+async def _record_last(erasures: ErasureService) -> None:
+    """Write the erasures of the last seconds to the log."""
+    try:
+        await erasures.record()
+    except (StorageUnavailable, OSError) as problem:
+        log.warning("erasures_not_recorded", error=reason_of(problem))
 
 
 def keep_what_is_loaded() -> None:

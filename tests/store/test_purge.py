@@ -25,6 +25,7 @@ from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
+    CountFruitless,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
@@ -37,7 +38,7 @@ from feedzone.domain.gear import GearListing, GearRecord
 from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
-from feedzone.store import athletes, events, purge
+from feedzone.store import athletes, events, purge, unknown_owners
 from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.quota import allowances
 from feedzone.store.quota.call_log import CallLog
@@ -91,6 +92,8 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
     )
     await store.write(lambda c: allowances.charge(c, athlete_id, 1, now))
     await store.fill(ACTIVITY_TABLES, activity_id=first, athlete_id=athlete_id)
+    await store.apply(CountFruitless(athlete_id))
+    await store.write(lambda c: unknown_owners.add(c, {athlete_id: 1}, now))
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
 
@@ -225,7 +228,8 @@ async def test_a_running_job_cannot_restore_data(full):
 async def test_events_of_a_disconnected_athlete_are_ignored(full):
     await full.apply(LEFT)
     (receipt,) = await full.deliver(event(object_id=777))
-    assert receipt.verdict == "ignored"
+    assert receipt.verdict == "unknown_owner"
+    assert await full.rows(webhook_events, owner_id=OWNER) == []
     assert await full.rows(jobs, athlete_id=OWNER) == []
 
 
@@ -300,7 +304,8 @@ VACUUMED = text("SELECT relname FROM pg_stat_user_tables WHERE vacuum_count > 0"
 
 
 async def test_after_a_purge_postgresql_vacuums_the_touched_tables(new_postgres, clock):
-    database = PostgresDatabase(new_postgres())
+    url = new_postgres()
+    database = PostgresDatabase(url)
     upgrade.prepare(database)
     store = Store.over(database, clock)
     await store.connect(OWNER)
@@ -308,7 +313,7 @@ async def test_after_a_purge_postgresql_vacuums_the_touched_tables(new_postgres,
     (job, *_) = await store.lease()
     assert await store.queue.finish(job, Done((LEFT,)))
     await database.close()
-    reopened = PostgresDatabase(database.url.render_as_string(hide_password=False))
+    reopened = PostgresDatabase(url)
     vacuumed = set(await reopened.read(lambda c: c.execute(VACUUMED).scalars().all()))
     await reopened.close()
     assert vacuumed == {table.name for table in TOUCHED}

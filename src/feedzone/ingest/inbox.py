@@ -12,7 +12,7 @@ from ..errors import StorageUnavailable, reason_of
 from ..ports import Clock, Wakeup
 from ..store import athletes
 from ..store.engine.database import Database
-from .dispatcher import AcceptResult, Delivery, accept, replay
+from .dispatcher import NOT_CONNECTED, AcceptResult, Delivery, accept
 from .spool import Losses, Spool
 
 log = structlog.get_logger("feedzone.inbox")
@@ -45,14 +45,21 @@ class Inbox:
         self._waiting: list[tuple[Delivery, asyncio.Future[AcceptResult]]] = []
         self._committer: asyncio.Task[None] | None = None
 
-    async def accept(self, event: StravaEvent, signature: Signature) -> AcceptResult:
+    async def is_connected(self, athlete_id: int) -> bool:
+        """Return whether events of this athlete are stored. Raises StorageUnavailable."""
+        row = await self._database.read(lambda c: athletes.get(c, athlete_id))
+        return row is not None and row.status not in NOT_CONNECTED
+
+    async def accept(
+        self, event: StravaEvent, signature: Signature, *, crowded: bool = False
+    ) -> AcceptResult:
         """Store the event and the job it causes; returns when both are durable.
 
         Raises StorageUnavailable when that is not so within COMMIT_WITHIN_S. It may still become
         durable later; the repeated delivery is then a duplicate. The refused delivery is kept, and
         stored when the database takes it.
         """
-        delivery = Delivery(event, signature)
+        delivery = Delivery(event, signature, crowded)
         try:
             return await self._accept(delivery)
         except StorageUnavailable:
@@ -137,7 +144,7 @@ class Inbox:
     async def _replay_some(self, deliveries: list[Delivery]) -> None:
         now = self._clock.now()
         try:
-            await self._database.write(lambda c: replay(c, deliveries, now), within_s=REPLAY_WITHIN_S)
+            await self._database.write(lambda c: accept(c, deliveries, now), within_s=REPLAY_WITHIN_S)
         except StorageUnavailable:
             raise
         except Exception:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import and_
 
 from ..ports import Clock
-from . import change_log, events
+from . import change_log, events, fruitless, unknown_owners
 from .batches import change_in_batches, delete_in_batches
 from .engine.database import Database
 from .jobs import dead_letters
@@ -41,7 +42,8 @@ class Retention:
         removed = await delete_in_batches(database, calls, call_log.is_old(now))
         discarded = dead_letters.discarded_long_ago(now)
         removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
-        removed += await database.write(lambda c: allowances.prune(c, now))
+        for prune in (allowances.prune, fruitless.prune, unknown_owners.prune):
+            removed += await database.write(partial(prune, now=now))
         if self._age is not None:
             before = now - self._age
             await database.write(lambda c: events.redact_open(c, before))

@@ -154,6 +154,15 @@ deletion_receipts = Table(
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
 describe(deletion_receipts, "Proof that the data of a disconnected athlete was deleted.")
 
+database_identity = Table(
+    "database_identity",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("database_id", Identifier, nullable=False, comment="names the database in the erasure log"),
+    Column("generation", BigInt, nullable=False, comment="only rises; less than in the log: it was restored"),
+)
+describe(database_identity, "One row, by which a restored backup is recognized.")
+
 reconciliations = Table(
     "reconciliations",
     metadata,

@@ -55,7 +55,8 @@ HOLDINGS: Mapping[str, Holdings] = {
             "max_watts weighted_average_watts device_watts kilojoules calories average_temp "
             "suffer_score perceived_exertion trainer commute manual private visibility flagged "
             "hide_from_home gear_id device_name description upload_id external_id summary_polyline "
-            "start_lat start_lng total_photo_count summary detail fingerprint no_track accepted_difference"
+            "start_lat start_lng total_photo_count summary detail fingerprint no_track accepted_difference "
+            "unconfirmed unconfirmed_until"
         ),
         deletion="emptied",
         leaving="removed",
@@ -165,13 +166,25 @@ HOLDINGS: Mapping[str, Holdings] = {
         ours="athlete_id calls until",
         why="counts of an hour, so that to leave and come back does not refill them (allowances.prune)",
     ),
+    "fruitless_calls": Holdings(
+        ours="athlete_id level updated_at listed_at",
+        leaving="removed",
+        why="calls of ours; forgotten after two days (fruitless.prune)",
+    ),
+    "unknown_owners": Holdings(
+        ours="athlete_id events first_at last_at",
+        leaving="removed",
+        why="counts; forgotten a month after the last event (unknown_owners.prune)",
+    ),
     "deletion_receipts": Holdings(
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
         why="the proof that the rest is gone",
     ),
+    "database_identity": Holdings(ours="id database_id generation", why="ours"),
     "rejected_claims": Holdings(ours="id claim cause noticed_at", age="noticed_at"),
     "oauth_states": Holdings(ours="digest created_at", why="they expire by themselves"),
     "ended_sessions": Holdings(ours="id ended_at", why="they expire by themselves"),
+    "storage_probes": Holdings(ours="id filling", why="empty: a row lasts as long as a check of readiness"),
     "webhook_subscriptions": Holdings(ours="subscription_id callback_url created_at is_active", why="ours"),
     "api_budget": Holdings(
         ours="window starts_at quota used latched_until updated_at others alone_until history", why="ours"
