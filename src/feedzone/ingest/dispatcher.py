@@ -209,7 +209,7 @@ def _enqueue(connection: Connection, judgements: Sequence[_Judged], now: datetim
 
 def _claim(judged: _Judged, now: datetime) -> Claim | None:
     """Return the values that an update event carries, unless its signature is wrong."""
-    event, signature = judged.delivery
+    event, signature, _ = judged.delivery
     if judged.spec is None or signature == "mismatch":
         return None
     shown = visible_update(event, judged.event_id, now)

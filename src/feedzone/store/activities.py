@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, update
 
 from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
 from ..domain.job import JobSpec
