@@ -75,6 +75,13 @@ def test_what_is_nested_deeper_than_every_decoder_reads_is_cut(body):
     assert json_text.value(body) == json_text.repair(body)
 
 
+def test_a_repair_keeps_every_level_that_decoders_read():
+    nested = json_text.repair(b"[" * json_text.DEPTH + b"1e999" + b"]" * json_text.DEPTH)
+    for _ in range(json_text.DEPTH):
+        (nested,) = nested
+    assert nested is None
+
+
 def test_null_is_a_value():
     assert json_text.value(b"null") is None
     assert json_text.readable(b"null") == "null"

@@ -8,8 +8,8 @@ large, the older half of the deleted activities goes, but no departure of an ath
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -126,10 +126,22 @@ class ErasureLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            _wait_for_lock(handle)
             yield
         finally:
             os.close(handle)
+
+
+def _wait_for_lock(handle: int) -> None:
+    """Take the lock of an open file; closing the file ends it. Windows has another call for this."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _decoded(line: bytes) -> Erasure | Mark | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, String, bindparam, cast, delete, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from ..domain.effect import PurgeAthlete
 from ..domain.job import RevokeHint, athlete_key, decode_hint, revoke_job
@@ -34,8 +34,7 @@ _DELETED = (
     select(_changes.id, _changes.activity_id, _changes.athlete_id, _changes.changed_at)
     .where(
         _changes.id > bindparam("after"),
-        _changes.field == "sync_status",
-        cast(_changes.new_value, String) == '"deleted"',
+        _changes.kind == "deleted",
     )
     .order_by(_changes.id)
     .limit(bindparam("most"))
