@@ -80,6 +80,7 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
     door = front_door(app)
     server = Server(door, settings.trusted_proxies)
     try:
+        await app.inbox.start()
         async with working(app) if worker else contextlib.nullcontext():
             keep_what_is_loaded()
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")

@@ -43,6 +43,14 @@ Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Kind = Annotated[str, msgspec.Meta(min_length=1, max_length=KIND_LENGTH)]
 
 
+class Refusals(msgspec.Struct, frozen=True):
+    """The deliveries that were answered 503 and are not stored yet."""
+
+    since: datetime
+    events: int
+    athletes: int
+
+
 class _Payload(msgspec.Struct):
     object_type: Kind
     object_id: Int64

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, delete, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, update
 
 from ..domain.ids import stamp_at, uuid7_at
 from .engine.dialect import insert_for
@@ -116,11 +116,10 @@ def blank_values(connection: Connection, activity_id: int, fields: Collection[st
     connection.execute(_BLANK_VALUES, {"activity": activity_id, "fields": list(fields)})
 
 
-def prune_departures(connection: Connection, now: datetime, age: timedelta) -> int:
-    """Delete old departures: those older than `age`, but none before DEPARTURES_STAY has passed."""
+def old_departures(now: datetime, age: timedelta) -> ColumnElement[bool]:
+    """Match old departures: those older than `age`, but none before DEPARTURES_STAY has passed."""
     before = now - max(age, DEPARTURES_STAY)
-    old = delete(activity_changes).where(_columns.kind.in_(DEPARTURES), _columns.changed_at < before)
-    return connection.execute(old).rowcount
+    return and_(_columns.kind.in_(DEPARTURES), _columns.changed_at < before)
 
 
 def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:

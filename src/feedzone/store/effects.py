@@ -138,13 +138,14 @@ def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
 def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime) -> None:
     lifecycle.lock(connection, (spec.key for spec in page.jobs))
     diff = list_diff.compare(connection, page.records, now)
-    keys = _store_new(connection, page.athlete_id, diff.new, "event", now)
+    keys = _selected(connection, page.athlete_id, diff.new)
     # An activity that an event announced already has its job.
     lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in keys), now, unless_live=True)
     differing = {record.id for record in diff.changed}
     # Strava shows the activity of a tombstone again.
     back = {activity_key(number) for number in differing - activities.existing(connection, differing)}
     lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in back), now)
+    _store_new(connection, diff.new, keys, "event", now)
     deferral.resume_after_list(connection, page.athlete_id, now)
     fruitless.note_list(connection, page.athlete_id, now, fruitless=not (diff.new or back))
 
@@ -199,28 +200,32 @@ def _store_list(
     """
     lanes = lifecycle.lock(connection, (spec.key for spec in specs))
     diff = list_diff.compare(connection, records, now, retry_failed=retry_failed, thorough=thorough)
-    list_diff.accept(connection, diff)
-    keys = _store_new(connection, athlete_id, diff.new, cause, now)
-    activities.mark_pending(connection, (record.id for record in diff.changed), now)
-    keys |= {activity_key(record.id) for record in diff.changed}
+    selected = _selected(connection, athlete_id, diff.new)
+    keys = selected | {activity_key(record.id) for record in diff.changed}
     in_backfill = {key for key, lane in lanes.items() if lane is Lane.BACKFILL}
     placed = (
         structs.replace(spec, lane=Lane.BACKFILL) if spec.key in in_backfill else spec for spec in specs
     )
+    # Jobs before activities, as an event does: the other way round, the two would deadlock over a new one.
     lifecycle.enqueue(connection, (spec for spec in placed if spec.key in keys), now)
+    list_diff.accept(connection, diff)
+    _store_new(connection, diff.new, selected, cause, now)
+    activities.mark_pending(connection, (record.id for record in diff.changed), now)
     return diff
 
 
-def _store_new(
-    connection: Connection, athlete_id: int, new: Sequence[ActivityRecord], cause: str, now: datetime
-) -> set[str]:
-    """Store rows from summaries; return the job keys of those whose details are selected."""
+def _selected(connection: Connection, athlete_id: int, new: Sequence[ActivityRecord]) -> set[str]:
+    """Return the job keys of the new activities whose details the athlete selected."""
     sports = athletes.wanted_sports(connection, athlete_id) if new else None
-    keys = set()
+    return {
+        activity_key(record.id) for record in new if wants_details(sports, record.columns.get("sport_type"))
+    }
+
+
+def _store_new(
+    connection: Connection, new: Sequence[ActivityRecord], selected: set[str], cause: str, now: datetime
+) -> None:
+    """Store rows from summaries; those of `selected` wait for their details."""
     for record in new:
-        selected = wants_details(sports, record.columns.get("sport_type"))
-        status = "pending" if selected else "synced"
+        status = "pending" if activity_key(record.id) in selected else "synced"
         activities.store(connection, record, cause=cause, received_at=None, status=status, now=now)
-        if selected:
-            keys.add(activity_key(record.id))
-    return keys

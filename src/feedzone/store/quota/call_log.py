@@ -9,7 +9,18 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+)
 
 from ...domain.ids import uuid7
 from ...domain.quota.demand import IN_VAIN, Counted
@@ -27,7 +38,6 @@ MOST_NOTED = 10_000
 """Calls in memory while the database does not answer. Beyond that the oldest are dropped."""
 
 # Frequent statements are built once: building one takes longer than running it.
-_OLD = delete(call_log).where(call_log.c.sent_at < bindparam("before"))
 _FIRST = select(func.min(call_log.c.sent_at)).where(call_log.c.sent_at >= bindparam("since"))
 
 
@@ -116,9 +126,9 @@ def _row(name: str, call: ApiCall, *, named: bool) -> dict[str, Any]:
     }
 
 
-def prune(connection: Connection, now: datetime) -> int:
-    """Remove calls older than MAX_AGE; return how many."""
-    return connection.execute(_OLD, {"before": now - MAX_AGE}).rowcount
+def is_old(now: datetime) -> ColumnElement[bool]:
+    """Match the calls older than MAX_AGE."""
+    return call_log.c.sent_at < now - MAX_AGE
 
 
 class Seen(NamedTuple):

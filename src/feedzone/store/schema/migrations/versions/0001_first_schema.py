@@ -711,6 +711,12 @@ def upgrade() -> None:
             comment="end of the last full reconciliation with Strava",
         ),
         sa.Column(
+            "deliveries_lost_at",
+            types.Instant(),
+            nullable=True,
+            comment="when refused deliveries were lost, perhaps of this athlete; a comparison heals it",
+        ),
+        sa.Column(
             "comparison_queued_at",
             types.Instant(),
             nullable=True,
