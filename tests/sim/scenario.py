@@ -56,6 +56,11 @@ class Scenario:
     api_errors: float = 0.0
     token_faults: bool = True
     refreshes_lost: float = 0.0
+    stray_404: float = 0.02
+    """How often Strava answers 404 about a fresh activity."""
+    impostors_a_day: float = 3.0
+    """How often somebody else answers instead of Strava for a while, at some calls."""
+    impostor_most_s: float = 900.0
     inactive_hours: float = 0.0
     outage_hours: float = 0.0
     """The hours during which every call fails."""
@@ -91,6 +96,7 @@ class Scenario:
             stream_delay_s=self.stream_delay_s,
             photo_delay_s=self.photo_delay_s,
             visible_delay_s=self.visible_delay_s,
+            stray_404=self.stray_404,
         )
 
     def calm_faults(self) -> Faults:
@@ -159,6 +165,17 @@ SHARED = replace(
 SHAKY = replace(CALM, name="shaky", processes=2, database_busy=0.15, api_errors=0.2)
 """No process is killed, but the database and Strava often fail."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
+IMPOSTOR = replace(
+    CALM,
+    name="impostor",
+    processes=2,
+    acts_a_day=16.0,
+    stray_404=0.1,
+    impostors_a_day=40.0,
+    impostor_most_s=3 * 3600.0,
+    kills_an_hour=0.1,
+)
+"""Answers that are not Strava's, for minutes to hours, at any call."""
 
 SCENARIOS = {
     scenario.name: scenario
@@ -174,6 +191,7 @@ SCENARIOS = {
         SHARED,
         SHAKY,
         LOST_REFRESH,
+        IMPOSTOR,
     )
 }
 

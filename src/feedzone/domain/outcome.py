@@ -10,11 +10,11 @@ import msgspec
 from .effect import Effect
 from .job import Hint, JobSpec, Lane
 
-WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry"]
+WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry", "no_answer"]
 """Why a job is put off: the rate limit is spent, the circuit breaker is open, more updates may come, one list
-call goes first, or the last run got no result."""
+call goes first, the last run got no result, or nobody at Strava answers."""
 
-LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry")
+LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry", "no_answer")
 """The reasons that may last. The others put a job off for seconds."""
 
 FAILURES = (
@@ -31,6 +31,9 @@ FAILURES = (
     "other",
 )
 """Classes of failure. People find dead letters by them; each error has one (errors.py)."""
+
+PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
+"""Classes of failure that pass without a decision about each: by themselves, or after a setting is fixed."""
 
 
 class Done(msgspec.Struct, frozen=True):

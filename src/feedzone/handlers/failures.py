@@ -42,6 +42,10 @@ def ending(
             jitter = timedelta(seconds=after_window_s(job, rng.random()))
             wait_reason: WaitReason = "quota" if isinstance(error, QuotaSpent) else "breaker"
             return Snooze(max(until, now) + jitter, str(error), effects, wait_reason=wait_reason)
+        case StravaError(again_after_s=pause_s) if pause_s is not None:
+            # Half of the jobs earlier, half later: those that failed together do not return together.
+            until = now + timedelta(seconds=pause_s * (0.75 + rng.random() / 2))
+            return Snooze(until, str(error), effects, wait_reason="no_answer")
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
             mark = MarkAthlete(job.athlete_id, "needs_scope", reason)

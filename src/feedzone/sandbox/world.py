@@ -17,6 +17,7 @@ from .athletes import Athlete, Gear, make_athlete, new_gear
 from .faults import Faults
 from .grants import SCOPES, Grant, Grants, Rotation
 from .history import VISIBILITIES, ActivitySpec
+from .impostor import Impostors
 from .limits import Limits, Meter
 from .motion import KNOT_S, Motion, Terrain, simulate
 from .places import City
@@ -74,6 +75,7 @@ class World:
         self.application = application or Application()
         self.behaviour = behaviour or Behaviour()
         self.faults = faults or Faults()
+        self.impostors = Impostors()
         # Two generators: the number of requests must not decide which events are lost.
         self.fault_rng = seeded_random(seed, "faults")
         self.delivery_rng = seeded_random(seed, "deliveries")

@@ -93,7 +93,7 @@ jobs = Table(
     ),
     Column("discarded_at", Instant, comment="when a person discarded the dead letter"),
     one_of("state", "queued", "running", "dead", "discarded"),
-    one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry"),
+    one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry", "no_answer"),
 )
 LIVE = text("state IN ('queued', 'running')")
 IS_LIVE = jobs.c.state.in_(("queued", "running"))

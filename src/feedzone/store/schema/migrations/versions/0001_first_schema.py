@@ -317,7 +317,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead', 'discarded')", name=op.f("ck_jobs_state")),
         sa.CheckConstraint(
-            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry')",
+            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry', 'no_answer')",
             name=op.f("ck_jobs_wait_reason"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
