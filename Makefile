@@ -24,7 +24,7 @@ SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:se
 ASSETS := src/feedzone/web/static/manifest.json
 FRONTEND := frontend/package.json frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
 
-.PHONY: help demo test quick check format lock migration docs bench limiters sim quota mutants clean chromium screenshots
+.PHONY: help demo test quick check format lock migration docs bench limiters sim quota mutants clean programs screenshots
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -33,7 +33,7 @@ help:  ## list the targets
 demo: $(VENV)/.run $(ASSETS)  ## start feedzone beside a sandbox Strava, and print the link to open
 	@$(BIN)/feedzone demo
 
-test: $(VENV)/.dev $(ASSETS) chromium check  ## run all checks and tests: both databases, a real browser
+test: $(VENV)/.dev $(ASSETS) programs check  ## run all checks and tests: both databases, a real browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The tests of the sandbox and of eight processes take long, and few changes concern them.
@@ -89,16 +89,23 @@ mutants: SEEDS = 0-19
 mutants: $(VENV)/.dev  ## plant mistakes in the engine, and list the worlds that find them: docs/mutations.md
 	@PYTHONPATH=tests $(BIN)/python -m sim.mutants --seeds $(SEEDS) --jobs $(WORKERS) $(MORE)
 
-screenshots: $(VENV)/.dev $(ASSETS) chromium  ## save a picture of every page into screenshots/: desktop and phone, light and dark
+screenshots: $(VENV)/.dev $(ASSETS) programs  ## save a picture of every page into screenshots/: desktop and phone, light and dark
 	@PYTHONPATH=tests $(BIN)/python tools/screenshots.py
 
-chromium:
-	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || \
+# The tests drive a real browser, a real proxy and a real connection pooler. Each entry is program:Debian package.
+programs:
+	@PATH="$$PATH:/usr/sbin"; missing=""; \
+	  for entry in chromium:chromium nginx:nginx-light pgbouncer:pgbouncer; do \
+	    command -v "$${entry%%:*}" >/dev/null 2>&1 || missing="$$missing $${entry#*:}"; \
+	  done; \
+	  if [ -z "$$missing" ]; then exit 0; fi; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-	    echo "Installing chromium for the browser tests"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	    echo "Installing$$missing for the tests"; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } || \
+	      echo "$$missing could not be installed: their tests are skipped"; \
 	  else \
-	    echo "chromium is missing: install it (Debian: apt-get install chromium), or the browser tests are skipped"; \
+	    echo "missing:$$missing. Install them (Debian: apt-get install$$missing), or their tests are skipped"; \
 	  fi
 
 $(VENV)/bin/python:

@@ -81,7 +81,7 @@ async def activities(full: Installation, strava: RunningSandbox) -> dict[str, st
 async def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        sys.exit("chromium is missing: `make chromium` says how")
+        sys.exit("chromium is missing: `make programs` says how")
     OUT.mkdir(exist_ok=True)
     IMAGES.mkdir(exist_ok=True)
     room = Limits(100_000, 1_000_000, 100_000, 1_000_000)

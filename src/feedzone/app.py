@@ -20,18 +20,22 @@ from . import __version__
 from .clock import StravaClock, SystemClock
 from .domain.job_kinds import JobKind, enabled_kinds
 from .domain.quota.windows import limits_of
+from .errors import StorageUnavailable, reason_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox
 from .ports import Clock, Handler, Transport, Wakeup
 from .queries.read_models import ReadModels, read_models
 from .services.athletes import AthleteService
 from .services.dead_letters import DeadLetterService
+from .services.erasures import RECORD_EVERY_S, ErasureService, apply_if_restored
 from .services.reconciliation import ReconciliationService
 from .services.subscription import SubscriptionService
 from .settings import Settings
 from .store import stream_codec, token_keys
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
+from .store.jobs.idle import IdleSchedule
+from .store.jobs.leaving_schedule import LeavingSchedule
 from .store.jobs.queue import JobTable, worker_name
 from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, ReconciliationSchedule
 from .store.quota.breaker import Breaker
@@ -49,6 +53,7 @@ from .strava.tokens import TokenKeeper
 from .telemetry import Metrics
 from .vault import load_vault, require_keys
 from .worker.loop import Loop
+from .worker.scheduler import SCHEDULE_EVERY_S
 from .worker.service import WorkerService
 from .worker.wakeup import LocalWakeup
 
@@ -83,6 +88,7 @@ class App:
     dead_letters: DeadLetterService
     reconciliation: ReconciliationService
     subscription: SubscriptionService
+    erasures: ErasureService
 
     async def close(self) -> None:
         """Stop all parts in order: first take no new work, then finish the accepted work or give it back."""
@@ -119,10 +125,11 @@ def build(
         SqlHandlerReads(database),
         clock,
         rng,
-        encode_streams=stream_codec.encode,
+        encode_streams=stream_codec.encoded,
         unseal=lambda sealed, athlete_id: vault.open(sealed, owner=owner_of(athlete_id)),
         max_attempts=settings.max_sync_retries,
         enabled=enabled_kinds(settings),
+        notice=timedelta(days=settings.leaving_days),
         second_look=timedelta(seconds=settings.confirm_deletion_s),
     )
     redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
@@ -138,15 +145,18 @@ def build(
         application=application,
         api=api,
         queue=queue,
-        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log),
+        worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log, budget),
         inbox=Inbox(database, clock, wakeup),
         queries=_queries(settings, database, clock, budget),
-        athletes=AthleteService(database, clock, wakeup, tokens, application, redirect, days),
+        athletes=AthleteService(
+            database, clock, wakeup, tokens, application, redirect, days, settings.athlete_calls_per_hour
+        ),
         dead_letters=DeadLetterService(database, clock, wakeup),
-        reconciliation=ReconciliationService(database, clock, wakeup, days),
+        reconciliation=ReconciliationService(database, clock, wakeup, days, settings.athlete_calls_per_hour),
         subscription=SubscriptionService(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
+        erasures=ErasureService(database, settings.feedzone_home, clock, days),
     )
 
 
@@ -211,10 +221,14 @@ def _worker(
     rng: random.Random,
     name: str,
     call_log: CallLog,
+    budget: BudgetTable,
 ) -> WorkerService:
     days = settings.retention_days
     reconciliation = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     gear = GearSchedule(database, clock, wakeup, rng)
+    idle = IdleSchedule(
+        database, clock, wakeup, budget, rng, days=settings.initial_sync_days, every_s=SCHEDULE_EVERY_S
+    )
     return WorkerService(
         queue,
         registry,
@@ -227,9 +241,11 @@ def _worker(
         schedules={
             "reconciliations": reconciliation.run,
             "gear": gear.run,
+            "idle_calls": idle.run,
             "automatic_retries": AutoRetrySchedule(
                 database, clock, wakeup, days=settings.initial_sync_days
             ).run,
+            "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
         },
         prune=Retention(database, clock, days).prune,
         call_buffer=call_log,
@@ -239,6 +255,8 @@ def _worker(
 def prepare_database(settings: Settings) -> None:
     """Create the schema of an empty database, and check that the keys fit the stored tokens.
 
+    If a backup was restored, delete again what it brought back.
+
     Raises SchemaMismatch for a database of another version, and SettingsError for missing keys.
     """
     database = open_database(settings.database)
@@ -246,9 +264,11 @@ def prepare_database(settings: Settings) -> None:
     try:
         if upgrade.prepare(database):
             log.info("database_created")
-        database.run_sync(lambda connection: begin(connection, limits, SystemClock().now()))
+        now = SystemClock().now()
+        database.run_sync(lambda connection: begin(connection, limits, now))
         keys = settings.token_encryption_keys.get_secret_value()
         require_keys(keys, settings.feedzone_home, database.run_sync(token_keys.athletes_by_key))
+        apply_if_restored(database, settings.feedzone_home, settings.initial_sync_days, now)
     finally:
         asyncio.run(database.close())
 
@@ -260,8 +280,10 @@ async def working(app: App) -> AsyncIterator[None]:
     # The first encoding loads pyarrow, which takes 0.1 s. No delivery should wait for that.
     await asyncio.to_thread(stream_codec.encode, b"{}")
     guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
+    recorder = Loop("erasure log", app.erasures.record, lambda: app.clock.sleep(RECORD_EVERY_S))
     await app.worker.start()
     guard.start()
+    recorder.start()
     if listener is not None:
         await listener.start()
     try:
@@ -271,6 +293,16 @@ async def working(app: App) -> AsyncIterator[None]:
         if listener is not None:
             await listener.stop()
         await app.worker.stop()
+        await recorder.stop()
+        await _record_last(app.erasures)
+
+
+async def _record_last(erasures: ErasureService) -> None:
+    """Write the erasures of the last seconds to the log."""
+    try:
+        await erasures.record()
+    except (StorageUnavailable, OSError) as problem:
+        log.warning("erasures_not_recorded", error=reason_of(problem))
 
 
 def keep_what_is_loaded() -> None:
@@ -285,7 +317,10 @@ def stop_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # loops on Windows have no signal handlers
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     return stop
 
 

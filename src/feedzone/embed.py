@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import signal
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import msgspec
 import structlog
 
 from .app import App, build, prepare_database, stop_signals, working
-from .errors import FeedzoneError, InvalidInput
+from .errors import FeedzoneError, InvalidInput, reason_of
 from .queries.activities import ActivityDetail, ActivityFilter, ActivityPage
 from .queries.athletes import Athlete, AthletePage
 from .settings import Settings
@@ -159,8 +157,7 @@ class Application:
         elif self._door is None:
             raise NotRunning
         else:
-            prefix = _mounted_at(scope)
-            await self._door(_without(prefix, scope), receive, _sending_within(prefix, send))
+            await self._door(scope, receive, send)
 
     async def _serve_lifespan(self, receive: Any, send: Any) -> None:
         phase = "startup"
@@ -173,7 +170,7 @@ class Application:
         except Exception as problem:
             # Sent rather than raised: a server may take an exception for "has no lifespan", and go on.
             log.error("application_failed", phase=phase, exc_info=not isinstance(problem, FeedzoneError))
-            await send({"type": f"lifespan.{phase}.failed", "message": str(problem)})
+            await send({"type": f"lifespan.{phase}.failed", "message": reason_of(problem)})
             return
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -206,51 +203,14 @@ def _signalled() -> Iterator[asyncio.Event]:
         yield stop
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().remove_signal_handler(number)
+            with contextlib.suppress(NotImplementedError):
+                asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def _checked(limit: int) -> int:
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidInput(f"limit must be from 1 to {MAX_PAGE}, not {limit}")
     return limit
-
-
-def _mounted_at(scope: Mapping[str, Any]) -> str:
-    """Return the path that the application is mounted at; empty at the root of a host."""
-    return str(scope.get("root_path", "")).rstrip("/")
-
-
-def _without(prefix: str, scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scope as if the application stood at the root of the host, as its routes assume.
-
-    `path` should include `root_path` (so the ASGI specification), but not all frameworks do that.
-    """
-    path = str(scope["path"])
-    if prefix and (path == prefix or path.startswith(f"{prefix}/")):
-        path = path[len(prefix) :] or "/"
-    return {**scope, "path": path, "root_path": "", "raw_path": quote(path).encode()}
-
-
-def _sending_within(prefix: str, send: Any) -> Any:
-    """Return a `send` that puts the prefix before the paths of redirects and cookies."""
-    if not prefix:
-        return send
-    start = quote(prefix).encode()
-
-    def moved(name: bytes, value: bytes) -> bytes:
-        if name.lower() == b"location" and value.startswith(b"/") and not value.startswith(b"//"):
-            return start + value
-        if name.lower() == b"set-cookie":
-            return re.sub(rb"(?i)(;\s*path=)(?=/)", lambda match: match.group(1) + start, value, count=1)
-        return value
-
-    async def sending(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            headers = [(name, moved(name, value)) for name, value in message.get("headers", ())]
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return sending
 
 
 def _arrays(streams: Mapping[str, Mapping[str, Any]]) -> dict[str, pa.Array[Any]]:

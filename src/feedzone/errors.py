@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import ClassVar
+
+_OURS = Path(__file__).parent
 
 
 class FeedzoneError(Exception):
@@ -11,6 +16,16 @@ class FeedzoneError(Exception):
 
     def __str__(self) -> str:
         return super().__str__() or (self.__doc__ or "").strip().splitlines()[0]
+
+
+def reason_of(problem: BaseException) -> str:
+    """Return the text of an error of ours; of any other its type and place, because it may quote a value."""
+    if isinstance(problem, FeedzoneError):
+        return str(problem)
+    frames = traceback.extract_tb(problem.__traceback__)
+    ours = [frame for frame in frames if _OURS in Path(frame.filename).parents] or frames
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return f"{type(problem).__name__}{place}"
 
 
 class SettingsError(FeedzoneError):
@@ -78,7 +93,11 @@ class Fault:
 
 
 class ApiError(StravaError):
-    """Strava answered with an error; status, message and faults are from the answer."""
+    """Strava answered with an error; status, message and faults are from the answer.
+
+    Its text goes into tables, logs and pages, so it never quotes the body, which may hold an athlete's data.
+    `shape` describes the body instead: its length, its type, and where it stops being JSON.
+    """
 
     def __init__(
         self,
@@ -86,15 +105,14 @@ class ApiError(StravaError):
         message: str = "",
         faults: tuple[Fault, ...] = (),
         *,
-        body: str = "",
+        shape: str = "",
         call: str = "",
     ) -> None:
         self.status = status
         self.message = message
         self.faults = faults
-        self.body = body
         self.call = call
-        details = "; ".join(str(fault) for fault in faults) or body[:200]
+        details = "; ".join(str(fault) for fault in faults) or shape
         super().__init__(
             " ".join(part for part in (call, str(status), message, f"({details})" if details else "") if part)
         )
@@ -176,6 +194,19 @@ class QuotaSpent(StravaError):
         super().__init__(f"no quota left in window {window} before {until}")
 
 
+class AllowanceSpent(FeedzoneError):
+    """An athlete has caused as many calls to Strava as ATHLETE_CALLS_PER_HOUR allows.
+
+    `until` is the instant (UTC) at which they may cause calls again.
+    """
+
+    def __init__(self, spent: int, limit: int, until: datetime) -> None:
+        self.spent = spent
+        self.limit = limit
+        self.until = until
+        super().__init__(f"{spent} of {limit} requests to Strava of this hour are used")
+
+
 class ApplicationPaused(StravaError):
     """Strava has switched the application off; all calls wait.
 
@@ -198,6 +229,19 @@ class StravaFails(ApplicationPaused):
             self, f"Strava fails; next try {until}" + (f"; last: {reason}" if reason else "")
         )
         self.until = until
+
+
+class RefreshPending(StravaError):
+    """No usable token now: a refresh is under way, or the token address does not answer.
+
+    `until` is the instant (UTC) at which the caller may try again.
+    """
+
+    error_class = "no_answer"
+
+    def __init__(self, until: object) -> None:
+        self.until = until
+        super().__init__(f"Strava's token address has not answered yet; next try {until}")
 
 
 class NotConnected(StravaError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, StoredActivity
-    from .domain.athlete import AthleteProfile, TokenGrant, TokenRow
+    from .domain.athlete import Access, AthleteProfile, TokenGrant, TokenRow
     from .domain.gear import GearListing
     from .domain.job import Job, Lane
     from .domain.outcome import Outcome
@@ -176,8 +176,8 @@ class HandlerReads(Protocol):
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None: ...
 
-    async def connected_at(self, athlete_id: int) -> datetime | None:
-        """Return when the athlete last consented; None: never."""
+    async def access(self, athlete_id: int) -> Access | None:
+        """Return the state of the athlete's connection; None: there is no such athlete."""
         ...
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:

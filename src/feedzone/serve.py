@@ -11,6 +11,7 @@ import structlog
 from .app import App, build, keep_what_is_loaded, stop_signals, working
 from .domain.job_kinds import enabled_kinds
 from .ingest.webhook import Webhook, WebhookOptions
+from .services.readiness import ReadinessService
 from .services.sessions import SessionService
 from .settings import Settings
 from .web.app import create_litestar, end_streams
@@ -59,8 +60,9 @@ def front_door(app: App) -> FrontDoor:
         app.metrics,
         app.clock,
         SessionService(app.database, app.clock),
+        ReadinessService(app.database),
     )
-    return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https)
+    return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https, base_path=options.base_path)
 
 
 async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:

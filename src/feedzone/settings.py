@@ -13,10 +13,10 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 from .errors import SettingsError
@@ -34,6 +34,23 @@ def _base_url(value: object) -> object:
     if not fits or parts.query or parts.fragment:
         raise ValueError("set it to a URL such as https://feedzone.example.org")
     return value.strip().rstrip("/")
+
+
+def _bare(value: object) -> object:
+    """Remove quotes and blanks around a value that Strava's page shows: people copy them along."""
+    return value.strip().strip("\"'").strip() if isinstance(value, str) else value
+
+
+def _client_id(value: object) -> object:
+    """Check that it is a number, as on Strava's page; quotes and blanks around it are removed."""
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str):
+        return value
+    text = str(_bare(value))
+    if text and not re.fullmatch(r"[0-9]{1,20}", text):
+        raise ValueError("set it to the number that https://www.strava.com/settings/api shows as Client ID")
+    return text
 
 
 def _upper(value: object) -> object:
@@ -109,8 +126,8 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    strava_client_id: str = ""
-    strava_client_secret: SecretStr = SecretStr("")
+    strava_client_id: Annotated[str, BeforeValidator(_client_id)] = ""
+    strava_client_secret: Annotated[SecretStr, BeforeValidator(_bare)] = SecretStr("")
     strava_verify_token: SecretStr = SecretStr("")
     strava_seats: int | None = Field(default=None, ge=1)
     strava_rate_limit: RateLimit = (200, 2000)
@@ -130,17 +147,29 @@ class Settings(BaseSettings):
     queue_batch_size: int = Field(default=10, ge=1, le=1000)
     queue_poll_interval: int = Field(default=5000, ge=10, le=3_600_000)
     initial_sync_days: int = Field(default=30, ge=1, le=36_500)
+    athlete_calls_per_hour: int = Field(default=30, ge=1, le=100_000)
     fetch_photos: bool = False
     max_sync_retries: int = Field(default=3, ge=1, le=100)
     sync_timeout_ms: int = Field(default=30_000, ge=100, le=600_000)
     confirm_deletion_s: int = Field(default=180, ge=0, le=86_400)
     strava_api_base_url: BaseUrl = "https://www.strava.com/api/v3"
     strava_oauth_base_url: BaseUrl = "https://www.strava.com/oauth"
+    leaving_days: int = Field(default=7, ge=1, le=30)
     retention_days: int | None = Field(default=None, ge=1)
     map_tile_url: Annotated[str, BeforeValidator(_tile_url)] = ""
     map_tile_attribution: str = ""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
     log_format: Literal["console", "json"] = "console"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_line_ends(cls, values: Any) -> Any:
+        """Remove the carriage returns that a file with Windows line ends leaves at the end of values."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: value.rstrip("\r\n") if isinstance(value, str) else value for name, value in values.items()
+        }
 
     @property
     def database(self) -> str:

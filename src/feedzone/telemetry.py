@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from .errors import FeedzoneError, reason_of
 
 _BEARER = re.compile(r"\b((?i:Bearer)|Basic) [A-Za-z0-9._~+/=-]+")
 _NAMES = "access_token|refresh_token|client_secret|verify_token"
@@ -39,7 +42,7 @@ class Redactor:
             return [self._value(item) for item in value]
         if value is None or isinstance(value, (bool, int, float)):
             return value
-        return self.text(repr(value))
+        return self.text(reason_of(value) if isinstance(value, BaseException) else repr(value))
 
     def _member(self, key: Any, value: Any) -> Any:
         return HIDDEN if value and re.fullmatch(_NAMES, str(key)) else self._value(value)
@@ -51,6 +54,32 @@ class Redactor:
         }
 
 
+def describe_crash(exc_info: structlog.typing.ExcInfo) -> str:
+    """Return the traceback of an exception and its causes, without texts that may quote an athlete's data.
+
+    Only errors of ours show their text (errors.reason_of).
+    """
+    parts: list[str] = []
+    seen: set[int] = set()
+    problem: BaseException | None = exc_info[1]
+    while problem is not None and id(problem) not in seen:
+        seen.add(id(problem))
+        frames = "".join(traceback.format_tb(problem.__traceback__))
+        text = str(problem) if isinstance(problem, FeedzoneError) else "its text is not logged"
+        parts.append(f"Traceback (most recent call last):\n{frames}{type(problem).__name__}: {text}")
+        problem = problem.__cause__ or (None if problem.__suppress_context__ else problem.__context__)
+    return "\nwhile or because of:\n".join(reversed(parts))
+
+
+def _first_line_of_asyncio(
+    _logger: Any, _method: str, entry: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Cut the lines in which asyncio shows a failed task, because they quote its exception."""
+    if entry["_record"].name == "asyncio":
+        entry["event"] = str(entry["event"]).partition("\n")[0]
+    return entry
+
+
 def configure_logging(level: str, form: str, secrets: Sequence[str]) -> None:
     """Send structured events to standard error, as plain lines or as JSON."""
     shared: list[structlog.typing.Processor] = [
@@ -59,7 +88,7 @@ def configure_logging(level: str, form: str, secrets: Sequence[str]) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         # Tracebacks become text before redaction, so that they are redacted too.
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(describe_crash),
         Redactor(secrets),
     ]
     renderer: structlog.typing.Processor = (
@@ -80,7 +109,7 @@ def configure_logging(level: str, form: str, secrets: Sequence[str]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[_first_line_of_asyncio, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )

@@ -209,7 +209,7 @@ def _key_file(path: Path) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _create(path)
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="ascii")
     except UnicodeDecodeError:
         raise SettingsError(f"{path} does not contain keys in base64 or hex") from None
     except OSError as problem:

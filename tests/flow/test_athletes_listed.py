@@ -16,8 +16,8 @@ from feedzone.cli import console
 from feedzone.cli.main import app
 from feedzone.domain.activity import ActivityRecord
 from feedzone.domain.athlete import AthleteProfile
-from feedzone.domain.effect import StoreReconciliation
-from feedzone.store import athletes, effects, subscriptions
+from feedzone.domain.effect import BeginLeaving, StoreReconciliation
+from feedzone.store import athletes, effects, leaving, subscriptions
 from feedzone.store.engine.database import open_database
 from feedzone.store.schema import upgrade
 
@@ -113,3 +113,18 @@ def test_quiet_athletes_are_marked(fill: Fill) -> None:
     assert "active, quiet" in first
     assert "quiet" not in second
     assert "connect again with all boxes ticked" in listed().output
+
+
+def test_the_deadline_of_a_leaving_athlete_is_named(fill: Fill) -> None:
+    def leave(connection: Connection) -> None:
+        connect(connection, 1, 40)
+        athletes.mark(connection, 1, "needs_reauth", "Strava refuses the token", NOW)
+        leaving.begin(connection, BeginLeaving(1, "event:x", NOW + timedelta(days=7), NOW), NOW)
+
+    fill(leave)
+    deadline = f"deleted at {NOW + timedelta(days=7):%Y-%m-%d %H:%M} UTC"
+    shown = CliRunner().invoke(app, ["athletes", "show", "1"])
+    for result in (listed(), shown):
+        assert "leaving" in result.output
+        assert deadline in result.output
+    assert "Strava refuses the token" in shown.output

@@ -19,8 +19,9 @@ from web_world import (
     web_world,
 )
 
+from feedzone.domain.effect import PurgeAthlete, Tombstone
 from feedzone.errors import StorageUnavailable
-from feedzone.store import activities
+from feedzone.store import activities, effects
 from feedzone.store.engine.database import Database
 
 
@@ -293,7 +294,6 @@ async def test_the_change_feed_can_be_followed_without_missing_a_change(world: W
     for number in range(5):
         world.clock.pass_by(minutes=1)
         await world.store(RIDE, name=f"Ride {number}")
-    world.clock.pass_by(seconds=4)
     everything = (await get(world, "changes"))["items"]
     values = [(change["old_value"], change["new_value"]) for change in everything]
     assert values[:2] == [(None, "synced"), ("Morning Ride", "Ride 0")]  # that it is new, and its first edit
@@ -307,17 +307,18 @@ async def test_the_change_feed_can_be_followed_without_missing_a_change(world: W
     assert (await get(world, "changes", since=BEGIN.timestamp() + 240))["items"] == everything[4:]
 
 
-async def test_with_several_writers_young_changes_are_held_back(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(world.database, "shares_work", True)
+async def test_the_change_feed_says_what_was_deleted_and_who_left(world: World) -> None:
     await world.store(RIDE)
-    await world.store(RIDE, name="Old")
-    world.clock.pass_by(seconds=4)
-    await world.store(RIDE, name="Young")
-    assert [change["new_value"] for change in (await get(world, "changes"))["items"]][1:] == ["Old"]
-    world.clock.pass_by(seconds=4)
-    assert [change["new_value"] for change in (await get(world, "changes"))["items"]][1:] == ["Old", "Young"]
+    await world.store(7)
+    (*_, seen) = (await get(world, "changes"))["items"]
+    gone, left = Tombstone(RIDE, 42, "event:x"), PurgeAthlete(42, "disconnected", "request", "the operator")
+    await world.database.write(lambda c: effects.apply(c, [gone], world.clock.now()))
+    (deleted,) = (await get(world, "changes", since=seen["id"]))["items"]
+    assert (deleted["kind"], deleted["activity_id"], deleted["athlete_id"]) == ("deleted", RIDE, 42)
+    await world.database.write(lambda c: effects.apply(c, [left], world.clock.now()))
+    (last,) = (await get(world, "changes", since=deleted["id"]))["items"]
+    assert (last["kind"], last["activity_id"], last["athlete_id"]) == ("left", None, 42)
+    assert (last["field"], last["new_value"]) == ("status", "deauthorized")
 
 
 async def test_the_status_shows_the_queue_and_its_age(world: World) -> None:

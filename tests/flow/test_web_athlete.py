@@ -295,7 +295,7 @@ async def test_the_consent_page_names_data_storage_period_and_withdrawal(sqlite_
     [
         ("?share=yes", {}, True),
         ("?share=yes", {"Sec-Fetch-Site": "same-origin"}, True),
-        ("?share=yes", {"Sec-Fetch-Site": "cross-site"}, False),
+        ("?share=yes", {"Sec-Fetch-Site": "none"}, True),
         ("?share=no", {}, False),
         ("?share=odd", {}, False),
         ("", {}, False),

@@ -8,6 +8,8 @@ import pytest
 from web_world import API_KEY, PASSWORD, World
 
 from feedzone.errors import StorageUnavailable
+from feedzone.services import readiness
+from feedzone.store import probe
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -50,6 +52,25 @@ async def test_without_a_database_the_server_is_not_ready(
         assert answer.status_code == 503
         assert answer.json()["status"] == "not ready"
         assert "internal" not in answer.text
+
+
+async def test_a_full_disk_is_not_ready(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "VALID_S", 0.0)
+    pages = await world.database.read(lambda c: c.exec_driver_sql("PRAGMA page_count").scalar_one())
+    await world.database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar_one())
+    async with world.browser() as browser:
+        assert (await browser.get("/readyz")).status_code == 503
+        await world.database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count=1000000").scalar_one())
+        assert (await browser.get("/readyz")).status_code == 200
+
+
+async def test_many_probes_cost_one_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    monkeypatch.setattr(probe, "write", lambda _: written.append(1))
+    monkeypatch.setattr(readiness, "VALID_S", 3600.0)
+    async with world.browser() as browser:
+        await asyncio.gather(*(browser.get("/readyz") for _ in range(8)))
+    assert written == [1]
 
 
 async def test_metrics_have_counters_and_gauges_from_the_database(public: World) -> None:

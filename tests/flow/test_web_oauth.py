@@ -205,7 +205,7 @@ async def test_a_name_cannot_carry_markup(world: World) -> None:
 @pytest.mark.parametrize(
     ("refusal", "status", "says"),
     [
-        (SeatsFull(403, "Forbidden", body="Limit of connected athletes exceeded"), 403, "seat"),
+        (SeatsFull(403, "Forbidden", shape="120 bytes, JSON object"), 403, "seat"),
         (
             PermanentError(400, "Bad Request", (Fault("AuthorizationCode", "code", "invalid"),)),
             400,
@@ -240,3 +240,59 @@ async def test_every_page_is_private_to_this_browser_and_loads_only_from_here(wo
             assert headers["referrer-policy"] == "no-referrer"
             assert headers["cache-control"] == "no-store"
             assert headers["content-security-policy"].startswith("default-src 'self'")
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(
+    ("path", "to"), [("/connect?share=yes", "/join"), ("/connect?force=1", "/join?force=1")]
+)
+async def test_a_link_of_another_site_leads_to_our_button_first(
+    world: World, site: str, path: str, to: str
+) -> None:
+    """Strava skips its page for athletes who agreed before: such a link would connect them unasked."""
+    async with world.browser() as browser:
+        answer = await browser.get(path, headers={"Sec-Fetch-Site": site})
+        assert (answer.status_code, answer.headers["location"]) == (303, to)
+        assert not any("feedzone_connect" in name for name in browser.cookies)
+        page = (await browser.get(to)).text
+        button = page.replace("&amp;", "&").split('class="strava unless-shared" href="')[1].split('"')[0]
+        leaving = await browser.get(button, headers={"Sec-Fetch-Site": "same-origin"})
+        assert leaving.headers["location"].startswith("https://strava.test/")
+        assert ("approval_prompt=force" in leaving.headers["location"]) == (to != "/join")
+
+
+async def test_a_visit_of_connect_writes_nothing(world: World) -> None:
+    before = await world.parts.queries.status.stamp()
+    async with world.browser() as browser:
+        for _ in range(20):
+            await leave(browser)
+            await come_back(browser, state="forged", code=CODE)
+            await come_back(browser, code=CODE)
+    assert await world.parts.queries.status.stamp() == before
+    assert world.desk.codes == []
+
+
+async def test_a_state_cannot_be_altered(world: World) -> None:
+    async with world.browser() as browser:
+        state = (await leave(browser, "/connect?share=no"))["state"]
+        parts = state.split(".")
+        for altered in (
+            ".".join([parts[0], "yes", *parts[2:]]),
+            ".".join([*parts[:2], str(int(parts[2]) + 60), parts[3]]),
+            f"{state}0",
+            "a.b.c",
+            "..",
+            ".",
+        ):
+            assert (await come_back(browser, state=altered, code=CODE, scope=ALL)).status_code == 400
+            await leave(browser)
+    assert world.desk.codes == []
+
+
+async def test_invented_codes_are_refused_after_a_while_without_asking_strava(world: World) -> None:
+    world.desk.refuses = PermanentError(400, "Bad Request", (Fault("AuthorizationCode", "code", "invalid"),))
+    for _ in range(10):
+        assert (await consent(world, code="invented", scope=ALL))[0].status_code == 400
+    page, _ = await consent(world, code="invented", scope=ALL)
+    assert page.status_code == 429
+    assert len(world.desk.codes) == 10

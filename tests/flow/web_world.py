@@ -25,6 +25,7 @@ from feedzone.ingest.dispatcher import Delivery, accept
 from feedzone.queries.read_models import read_models
 from feedzone.services.athletes import AthleteService
 from feedzone.services.dead_letters import DeadLetterService
+from feedzone.services.readiness import ReadinessService
 from feedzone.services.reconciliation import ReconciliationService
 from feedzone.services.sessions import SessionService
 from feedzone.services.subscription import SubscriptionService
@@ -204,5 +205,6 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         Metrics(),
         clock,
         SessionService(database, clock),
+        ReadinessService(database),
     )
     yield World(database, clock, desk, parts, create_litestar(parts))

@@ -43,6 +43,7 @@ ACTS = {
     "describe": 8,
     "regear": 5,
     "race": 4,
+    "alter": 8,
     "gear": 2,
 }
 """The athletes' actions with their weights. A scenario adds the weight of `delete`."""
@@ -157,7 +158,7 @@ class Life:
             done = self._world.unhide(self._rng.choice(hidden).id)
         elif act == "delete" and len(recent) > 1:
             done = self._world.delete(self._touch(self._rng.choice(recent).id))
-        elif act in ("rename", "retype", "describe", "regear", "race") and recent:
+        elif act in ("rename", "retype", "describe", "regear", "race", "alter") and recent:
             done = self._edit(act, recent)
             if self._rng.random() < self._scenario.together:
                 for _ in range(3):
@@ -250,6 +251,8 @@ class Life:
         if act == "regear":
             gear = [gear.id for gear in world.athletes[spec.athlete_id].gear]
             return world.edit_silently(spec.id, gear_id=rng.choice([None, *gear]))
+        if act == "alter":
+            return self._alter(spec)
         if act == "race":
             return world.edit_silently(spec.id, workout_type=rng.choice((None, 1, 2, 3)))
         now = world.clock()
@@ -257,6 +260,17 @@ class Life:
         if not fresh:
             return None
         return world.edit_silently(rng.choice(fresh).id, description=rng.choice(WORDS))
+
+    def _alter(self, spec: Any) -> Any:
+        """Correct the elevation, crop, remove a channel, or hide or show the map: no event announces it."""
+        rng = self._rng
+        changes = (
+            {"climb": rng.choice((0.5, 1.2))},
+            {"minutes": max(2, spec.elapsed // 60 - 3)},
+            {"lost": [rng.choice(("heartrate", "temp", "cadence"))]},
+            {"map_hidden": not spec.map_hidden},
+        )
+        return self._world.alter(spec.id, **rng.choice(changes))
 
     # -- disconnecting --------------------------------------------------------------------------------------
 

@@ -169,7 +169,7 @@ class Simulation:
         disconnected = []
         for athlete_id, status in rows:
             live = athlete_id in self.world.grants.live
-            if status == "needs_reauth" and live:
+            if status in ("needs_reauth", "leaving") and live:
                 if athlete_id not in self.ledger.lost_pairs and athlete_id not in self.ledger.ever_left:
                     self.ledger.needless_reconnects.add(athlete_id)
                 disconnected.append(athlete_id)
@@ -226,6 +226,7 @@ def settings_for(scenario: Scenario, folder: Path, poll_ms: int) -> Settings:
         token_encryption_keys=KEY,
         initial_sync_days=scenario.sync_days,
         fetch_photos=scenario.fetch_photos,
+        leaving_days=1,
         queue_batch_size=scenario.batch,
         queue_poll_interval=poll_ms,
     )

@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from feedzone.errors import StorageUnavailable
 from feedzone.ports import Wakeup
 from feedzone.store.engine.database import Body, T
+from feedzone.store.engine.last_step import run_body
 from feedzone.store.engine.sqlite import SqliteDatabase
 from feedzone.store.quota.call_log import MAX_AGE
 from feedzone.store.schema import upgrade
@@ -90,7 +91,7 @@ class File:
         self.transactions += 1
         self._raw.execute("BEGIN IMMEDIATE")
         try:
-            result = body(self._connection)
+            result = run_body(self._connection, body)
             self._raw.commit()
         except OperationalError as problem:
             raise StorageUnavailable(f"SQLite: {problem.orig}") from problem
@@ -117,10 +118,11 @@ class File:
             await waiter
 
     def next_due(self) -> datetime | None:
-        """Return when the next reconciliation, gear refresh or automatic retry is due."""
+        """Return when the next reconciliation, gear refresh, deadline or automatic retry is due."""
         query = (
             "SELECT min(due) FROM (SELECT min(min(reconcile_due_at, iif(scopes LIKE '%profile:read_all%', "
             "gear_due_at, reconcile_due_at))) AS due FROM strava_athletes WHERE status = 'active' "
+            "UNION ALL SELECT min(leaves_at) FROM strava_athletes WHERE status = 'leaving' "
             "UNION ALL SELECT min(due_at) FROM jobs WHERE state = 'dead' "
             "AND error_class IN ('no_answer', 'strava_error', 'rate_limited'))"
         )

@@ -23,6 +23,10 @@ CREATE TEMP TABLE seen_completions (
 CREATE TEMP TABLE seen_absent_streams (activity_id INTEGER);
 CREATE TEMP TABLE seen_dead_letters (key TEXT, error TEXT);
 CREATE TEMP TABLE seen_burials (at REAL, activity_id INTEGER);
+CREATE TEMP TABLE seen_refusals (athlete_id INTEGER PRIMARY KEY, at REAL);
+CREATE TEMP TABLE seen_departures (
+    athlete_id INTEGER, at REAL, status TEXT, refused REAL, heard REAL, reason TEXT
+);
 
 CREATE TEMP TRIGGER see_burial AFTER UPDATE OF sync_status ON main.strava_activities
 WHEN NEW.sync_status = 'deleted' AND OLD.deleted_at IS NULL AND OLD.created_at <> NEW.updated_at BEGIN
@@ -44,6 +48,21 @@ WHEN OLD.state = 'running' AND NEW.state = 'queued' AND NEW.due_at = OLD.due_at 
 END;
 CREATE TEMP TRIGGER see_job_dead AFTER UPDATE OF state ON main.jobs WHEN NEW.state = 'dead' BEGIN
     INSERT INTO seen_dead_letters VALUES (NEW.key, NEW.last_error);
+END;
+CREATE TEMP TRIGGER see_refusal AFTER UPDATE OF status ON main.strava_athletes
+WHEN NEW.status = 'needs_reauth' AND OLD.status <> 'needs_reauth' BEGIN
+    INSERT OR REPLACE INTO seen_refusals VALUES (NEW.id, instant());
+END;
+CREATE TEMP TRIGGER see_departure AFTER UPDATE OF status ON main.strava_athletes
+WHEN NEW.status = 'deauthorized' BEGIN
+    INSERT INTO seen_departures SELECT NEW.id, instant(), OLD.status,
+        (SELECT at FROM seen_refusals WHERE athlete_id = NEW.id),
+        (SELECT min(r.at) FROM main.webhook_events e JOIN seen_arrivals r ON r.event_id = e.id
+         WHERE e.owner_id = NEW.id AND e.object_type = 'athlete'), NULL;
+END;
+CREATE TEMP TRIGGER see_receipt AFTER INSERT ON main.deletion_receipts BEGIN
+    UPDATE seen_departures SET reason = NEW.reason
+    WHERE rowid = (SELECT max(rowid) FROM seen_departures WHERE athlete_id = NEW.athlete_id);
 END;
 CREATE TEMP TRIGGER see_event AFTER INSERT ON main.webhook_events BEGIN
     INSERT INTO seen_arrivals VALUES (NEW.id, instant());
@@ -90,6 +109,20 @@ class CompletedEvent(NamedTuple):
     """Whether a row of the activity existed at that time, other than a tombstone."""
 
 
+class Departure(NamedTuple):
+    """A purge of an athlete. Times are virtual seconds."""
+
+    athlete_id: int
+    at: float
+    status: str
+    """The status before."""
+    refused: float | None
+    """When Strava last refused the tokens, so that the status became `needs_reauth`."""
+    heard: float | None
+    """When the first event about the athlete arrived that was still stored."""
+    reason: str
+
+
 class Observations(NamedTuple):
     """All records of the witness."""
 
@@ -104,6 +137,7 @@ class Observations(NamedTuple):
     """Key and last error of each job that became a dead letter."""
     burials: tuple[tuple[float, int], ...] = ()
     """When each activity with data became a tombstone, in virtual seconds; also if it was restored later."""
+    departures: tuple[Departure, ...] = ()
 
 
 class Witness:
@@ -132,6 +166,7 @@ class Witness:
             frozenset(row[0] for row in rows("seen_absent_streams")),
             tuple(rows("seen_dead_letters")),
             tuple(rows("seen_burials")),
+            tuple(Departure(*row) for row in rows("seen_departures")),
         )
 
 

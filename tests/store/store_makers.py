@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import CheckConstraint, Column, Connection, Row, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from feedzone.clock import StravaClock
 from feedzone.domain.activity import ActivityRecord
@@ -27,6 +29,7 @@ from feedzone.ingest.dispatcher import AcceptResult, Delivery
 from feedzone.ports import Clock
 from feedzone.store import athletes, effects
 from feedzone.store.engine.database import Database
+from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.engine.types import Identifier, Instant, JsonText
 from feedzone.store.jobs import lifecycle
 from feedzone.store.jobs.queue import JobTable
@@ -152,6 +155,14 @@ def _some_value(column: Column[Any], now: datetime) -> Any:
         case JsonText():
             return '["Canary"]'
     return column.type.python_type(1)
+
+
+@asynccontextmanager
+async def connection_of(database: PostgresDatabase) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection for a transaction that stays open over several steps."""
+    pooled = await database._pool.take()
+    yield pooled.connection
+    await database._pool.give_back(pooled)
 
 
 @dataclass

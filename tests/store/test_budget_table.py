@@ -63,9 +63,44 @@ async def test_a_read_counts_in_all_four_windows(budget):
 
 
 async def test_a_call_that_was_never_sent_is_released(budget):
-    await spend(budget, 2)
-    await budget.release(Reservation())
+    await spend(budget, 1)
+    await budget.release(await call(budget))
     assert await used(budget) == dict.fromkeys(WINDOWS, 1)
+
+
+@pytest.mark.parametrize(
+    ("reserved", "minutes"),
+    [
+        (datetime(2026, 11, 3, 12, 14, tzinfo=UTC), 2),
+        (datetime(2026, 11, 3, 12, 14, tzinfo=UTC), 16),
+        (datetime(2026, 11, 3, 23, 59, tzinfo=UTC), 2),
+        (datetime(2026, 11, 4, 0, 14, tzinfo=UTC), 2),
+        (datetime(2026, 11, 4, 0, 0, tzinfo=UTC), 14),
+    ],
+    ids=["a quarter", "two quarters", "midnight", "the first quarter of the day", "within the quarter"],
+)
+async def test_a_call_given_back_comes_off_the_windows_that_counted_it(budget, clock, reserved, minutes):
+    """Even if they have ended: the next quarter must not make one call too many."""
+    clock.advance(seconds=(reserved - clock.now()).total_seconds())
+    late = await call(budget)
+    clock.advance(minutes=minutes)
+    await spend(budget, 3)
+    counted = await used(budget)
+    await budget.release(late)
+    left = {name: count - counted[name] for name, count in (await used(budget)).items()}
+    same_quarter = minutes < 15 - reserved.minute % 15
+    same_day = reserved.day == clock.now().day
+    assert left == {name: -int(same_day if name.endswith("_day") else same_quarter) for name in WINDOWS}
+
+
+async def test_a_call_of_a_backfill_given_back_after_the_quarter_stays_counted_for_the_next(budget, clock):
+    clock.advance(minutes=14)
+    late = await call(budget, Lane.BACKFILL)
+    clock.advance(minutes=2)
+    await spend(budget, 2, Lane.BACKFILL)
+    await budget.release(late)
+    windows = {window.name: window.backfill_calls for window in await budget.windows()}
+    assert windows == {"overall_15min": 2, "overall_day": 2, "read_15min": 2, "read_day": 2}
 
 
 async def test_releasing_more_calls_than_were_reserved_makes_no_credit(budget):

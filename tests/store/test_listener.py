@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -57,12 +58,15 @@ async def test_the_wakeup_comes_after_the_commit_and_not_after_a_rollback(
     bell, postgres_store, second_postgres, clock
 ):
     now = clock.now()
-    async with second_postgres._engine.connect() as connection:
-        await connection.run_sync(lambda c: lifecycle.enqueue(c, [spec(1)], now))
-        await connection.rollback()
-        await connection.run_sync(lambda c: lifecycle.enqueue(c, [spec(2)], now))
+
+    def enqueue(connection):
+        lifecycle.enqueue(connection, [spec(1)], now)
+        connection.rollback()
+        lifecycle.enqueue(connection, [spec(2)], now)
+        connection.exec_driver_sql("SELECT pg_sleep(0.1)")
         assert bell.rung.empty()
-        await connection.commit()
+
+    await second_postgres.write(enqueue)
     assert await bell.wait()
     assert [job.object_id for job in await postgres_store.lease()] == [2]
     assert bell.rung.empty()
@@ -89,7 +93,7 @@ async def test_a_listener_that_was_never_started_can_be_stopped(postgres_databas
 async def test_a_listener_survives_a_missing_database(postgres_database, monkeypatch):
     monkeypatch.setattr(listener, "RECONNECT_S", 0.001)
     bell = Bell()
-    listening = JobListener(postgres_database.url.set(database="not_there"), bell)
+    listening = JobListener(replace(postgres_database.url, database="not_there"), bell)
     await listening.start()
     assert not await bell.wait(0.05)
     await listening.stop()

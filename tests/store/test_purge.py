@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from sqlalchemy import MetaData, Table, text
 from store_makers import (
     OTHER,
     OWNER,
@@ -18,6 +19,7 @@ from store_makers import (
     spec,
     streams,
 )
+from structlog.testing import capture_logs
 
 from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
@@ -36,8 +38,11 @@ from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.store import athletes, events, purge
+from feedzone.store.engine.postgres import PostgresDatabase
+from feedzone.store.quota import allowances
 from feedzone.store.quota.call_log import CallLog
-from feedzone.store.schema.personal import ACTIVITY_TABLES
+from feedzone.store.schema import personal, upgrade
+from feedzone.store.schema.personal import ACTIVITY_TABLES, TOUCHED
 from feedzone.store.schema.tables import (
     deletion_receipts,
     jobs,
@@ -84,6 +89,7 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
         AskForPhotos(first, athlete_id, 1, Lane.RECHECK),
         StorePhotos(first, athlete_id, "present", '[{"caption":"Canary"}]'),
     )
+    await store.write(lambda c: allowances.charge(c, athlete_id, 1, now))
     await store.fill(ACTIVITY_TABLES, activity_id=first, athlete_id=athlete_id)
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
@@ -118,7 +124,13 @@ async def test_the_fixture_fills_every_table(full):
 async def test_a_disconnected_athlete_has_no_rows_in_any_table(full):
     await full.apply(LEFT)
     left = await everything(full, OWNER)
-    assert {name for name, rows in left.items() if rows} == {"strava_athletes", "deletion_receipts"}
+    assert {name for name, rows in left.items() if rows} == {
+        "strava_athletes",
+        "deletion_receipts",
+        "activity_changes",
+        "athlete_allowances",
+    }
+    assert [change.kind for change in left["activity_changes"]] == ["left"]  # for readers of the feed
     assert "anary" not in repr(left)
 
 
@@ -145,6 +157,7 @@ async def test_the_receipt_has_athlete_reason_confirmation_time_and_row_counts(f
     expected = {name: len(rows) for name, rows in before.items()}
     # The call log keeps its rows, without the athlete.
     del expected["strava_athletes"], expected["deletion_receipts"], expected["call_log"]
+    del expected["athlete_allowances"]
     assert msgspec.json.decode(receipt.counts) == expected
 
 
@@ -281,6 +294,34 @@ async def test_a_purge_also_removes_the_data_from_the_sqlite_files_of_a_running_
     assert b"deletion_receipts" in written
     for canary in (b"Canary", b"Lovelace", sealed.encode()):
         assert canary not in written
+
+
+VACUUMED = text("SELECT relname FROM pg_stat_user_tables WHERE vacuum_count > 0")
+
+
+async def test_after_a_purge_postgresql_vacuums_the_touched_tables(new_postgres, clock):
+    url = new_postgres()
+    database = PostgresDatabase(url)
+    upgrade.prepare(database)
+    store = Store.over(database, clock)
+    await store.connect(OWNER)
+    await fill(store, TokenTable(database, Vault([b"k" * 32]), clock), OWNER, 100)
+    (job, *_) = await store.lease()
+    assert await store.queue.finish(job, Done((LEFT,)))
+    await database.close()
+    reopened = PostgresDatabase(url)
+    vacuumed = set(await reopened.read(lambda c: c.execute(VACUUMED).scalars().all()))
+    await reopened.close()
+    assert vacuumed == {table.name for table in TOUCHED}
+    assert {"strava_activities", "activity_streams", "webhook_events", "strava_athletes"} <= vacuumed
+
+
+async def test_a_vacuum_that_fails_is_a_log_line_and_no_failure(postgres_store, monkeypatch):
+    monkeypatch.setattr(personal, "TOUCHED", (Table("no_such_table", MetaData()),))
+    with capture_logs() as lines:
+        await postgres_store.database.erase_deleted()
+        await postgres_store.database._vacuum.finish()
+    assert [(line["event"], line["log_level"]) for line in lines] == [("vacuum_failed", "warning")]
 
 
 async def test_a_forged_claim_is_counted_and_changes_nothing_else(full, clock):

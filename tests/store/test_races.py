@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
-from store_makers import ACTIVITY, OWNER, Store, detail, event, fetched, spec, streams, summary
+from store_makers import (
+    ACTIVITY,
+    OWNER,
+    Store,
+    connection_of,
+    deauthorized,
+    detail,
+    event,
+    fetched,
+    spec,
+    streams,
+    summary,
+)
 
+from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.domain.effect import PurgeAthlete, StorePage, Tombstone
-from feedzone.domain.outcome import Done
+from feedzone.domain.outcome import Discard, Done
+from feedzone.errors import NotFound
 from feedzone.ingest import dispatcher
 from feedzone.ingest.dispatcher import Delivery
+from feedzone.services.athletes import AthleteService
 from feedzone.store import effects
-from feedzone.store.jobs import lifecycle
-from feedzone.store.schema.tables import jobs, strava_activities, webhook_events
+from feedzone.store.engine.last_step import run_body
+from feedzone.store.jobs import dead_letters, lifecycle
+from feedzone.store.schema.tables import (
+    deletion_receipts,
+    jobs,
+    strava_activities,
+    strava_athletes,
+    webhook_events,
+)
+from feedzone.store.tokens import TokenTable
+from feedzone.vault import Vault
+from feedzone.worker.wakeup import LocalWakeup
 
 PURGE = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 WAITING = text(
@@ -39,8 +65,8 @@ async def during_uncommitted(
 
     Leaving the block commits the other process and waits for the end of `work`.
     """
-    async with other_database._engine.connect() as connection:
-        await connection.run_sync(body)
+    async with connection_of(other_database) as connection:
+        await connection.run_sync(run_body, body)
         task = asyncio.ensure_future(work)
         while not task.done() and not await here.read(lambda c: c.execute(WAITING).scalar()):
             await asyncio.sleep(0.005)
@@ -145,6 +171,101 @@ async def test_an_event_that_is_delivered_during_the_purge_causes_no_job(here, s
     assert await here.rows(jobs, athlete_id=OWNER) == []
 
 
+class Desk:
+    """Stands in for Strava's token endpoint."""
+
+    async def exchange(self, _code: str) -> Any:
+        until = datetime(2026, 11, 3, 18, tzinfo=UTC)
+        return TokenGrant("access", "refresh", until), AthleteProfile(OWNER, "ada", "Ada", "Lovelace")
+
+
+class NotYetCommitted:
+    """Takes the transaction that a service would run."""
+
+    async def write(self, body: Callable[[Connection], Any]) -> None:
+        self.body = body
+
+
+def service(database: Any, clock: Any) -> AthleteService:
+    tokens = TokenTable(database, Vault([b"k" * 32]), clock)
+    return AthleteService(database, clock, LocalWakeup(), tokens, Desk(), "http://x/", 30)  # type: ignore[arg-type]
+
+
+async def consenting(clock: Any) -> Callable[[Connection], Any]:
+    """The transaction of a new consent of OWNER."""
+    taken = NotYetCommitted()
+    await service(taken, clock).connect("code", "read,activity:read")
+    return taken.body
+
+
+async def refusal(here: Store) -> Any:
+    """The end of the job that Strava's refusal of the old pair confirms."""
+    consent = (await here.row(strava_athletes, id=OWNER)).connected_at
+    await here.deliver(deauthorized())
+    job = await here.lease_one()
+    purge = PurgeAthlete(OWNER, "deauthorized", job.hint.cause, "Strava refuses the tokens", consent)
+    return here.queue.finish(job, Done((purge,)))
+
+
+async def assert_connected(here: Store, receipts: int) -> None:
+    row = await here.row(strava_athletes, id=OWNER)
+    assert (row.status, row.refresh_token_encrypted is not None) == ("active", True)
+    assert len(await here.rows(deletion_receipts)) == receipts
+    assert [job.kind for job in await here.rows(jobs, athlete_id=OWNER)] == ["backfill_athlete"]
+
+
+async def test_a_consent_that_commits_just_before_the_purge_survives(here, second_postgres, clock):
+    """Strava refused the old pair; the athlete came back before the purge."""
+    ended = await refusal(here)
+    clock.advance(seconds=1)
+    async with during_uncommitted(here, second_postgres, await consenting(clock), ended):
+        pass
+    await assert_connected(here, receipts=0)
+
+
+async def test_a_consent_during_the_purge_waits_and_wins(here, second_postgres, clock):
+    await here.apply(fetched(detail()))
+    consent = (await here.row(strava_athletes, id=OWNER)).connected_at
+    clock.advance(seconds=1)
+    ended = PurgeAthlete(OWNER, "deauthorized", "event:x", "Strava refuses the tokens", consent)
+    connecting = service(here.database, clock).connect("code", "read,activity:read")
+    async with during_uncommitted(here, second_postgres, storing(clock, ended), connecting):
+        pass
+    await assert_connected(here, receipts=1)
+    assert await here.rows(strava_activities) == []
+
+
+@pytest.mark.parametrize("second", ["the event", "the operator"])
+async def test_a_consent_between_two_purges_survives(here, second_postgres, clock, second):
+    """The athlete leaves, and comes back while another purge waits for the first one."""
+    consent = (await here.row(strava_athletes, id=OWNER)).connected_at
+    first = PurgeAthlete(OWNER, "disconnected", "request", "the operator", consent)
+    clock.advance(seconds=1)
+    work = await refusal(here) if second == "the event" else service(here.database, clock).disconnect(OWNER)
+    both = lambda c: (storing(clock, first)(c), connect_again(c))  # noqa: E731
+    connect_again = await consenting(clock)
+    async with during_uncommitted(here, second_postgres, both, swallowing(work)):
+        pass
+    await assert_connected(here, receipts=1)
+
+
+async def swallowing(work: Any) -> None:
+    """Wait for work that may find that there is nothing to do any more."""
+    with contextlib.suppress(NotFound):
+        await work
+
+
+async def test_two_purges_at_once_leave_one_receipt(here, second_postgres, clock):
+    async with during_uncommitted(
+        here,
+        second_postgres,
+        storing(clock, PURGE),
+        swallowing(service(here.database, clock).disconnect(OWNER)),
+    ):
+        pass
+    assert len(await here.rows(deletion_receipts)) == 1
+
+
 async def test_after_a_deadlock_both_writes_succeed(here, second_postgres):
     await here.apply(fetched(detail(1)), fetched(detail(2)))
     tries = []
@@ -165,3 +286,61 @@ async def test_after_a_deadlock_both_writes_succeed(here, second_postgres):
     assert len(tries) == 3
     names = {row.name for row in await here.rows(strava_activities)}
     assert len(names) == 1
+
+
+@pytest.mark.parametrize("retry", ["one", "automatic", "reconnect"])
+async def test_a_dead_letter_retried_while_an_event_of_its_object_commits(
+    here, second_postgres, clock, retry
+):
+    """One job of an object is live: the new event's job runs, and resolves the dead letter."""
+    for kind, object_id in (("strava_error", ACTIVITY), ("revoked", ACTIVITY + 1)):
+        await here.deliver(event(object_id=object_id))
+        letter = await here.run(Discard("failed", kind=kind))
+        if retry != "reconnect":
+            break
+    clock.advance(hours=1)
+    now = clock.now()
+    retries = {
+        "one": lambda c: dead_letters.requeue(c, letter.id, now),
+        "automatic": lambda c: dead_letters.auto_retry_due(c, now, 9),
+        "reconnect": lambda c: dead_letters.requeue_denied(c, OWNER, now),
+    }
+    newer = [Delivery(event(object_id=letter.object_id, aspect_type="update"), "absent")]
+    retried = here.write(retries[retry])
+    async with during_uncommitted(here, second_postgres, lambda c: dispatcher.accept(c, newer, now), retried):
+        pass
+    states = sorted(row.state for row in await here.rows(jobs, key=letter.key))
+    assert states == ["dead", "queued"]
+    job = await here.lease_one()
+    await here.queue.finish(job, Done((fetched(detail()),)))
+    assert await here.rows(jobs, key=letter.key) == []
+
+
+async def test_a_dead_letter_that_two_processes_retry_runs_once(here, second_postgres, clock):
+    await here.deliver(event())
+    letter = await here.run(Discard("failed"))
+    now = clock.now()
+
+    def retry(connection):
+        return dead_letters.requeue(connection, letter.id, now)
+
+    async with during_uncommitted(here, second_postgres, retry, here.write(retry)):
+        pass
+    (row,) = await here.rows(jobs)
+    assert (row.state, row.attempts) == ("queued", 0)
+
+
+async def test_a_discarded_dead_letter_is_not_retried_by_a_process_that_saw_it_before(
+    here, second_postgres, clock
+):
+    await here.deliver(event())
+    letter = await here.run(Discard("failed"))
+    now = clock.now()
+    async with during_uncommitted(
+        here,
+        second_postgres,
+        lambda c: dead_letters.discard(c, letter.id, "nobody needs it", now),
+        here.write(lambda c: dead_letters.requeue(c, letter.id, now)),
+    ):
+        pass
+    assert [row.state for row in await here.rows(jobs)] == ["discarded"]

@@ -1,16 +1,20 @@
-"""RETENTION_DAYS deletes old finished rows; pending and failed ones and deletion receipts stay."""
+"""RETENTION_DAYS deletes old finished rows; waiting work and deletion receipts stay."""
 
 from __future__ import annotations
 
 from store_makers import ACTIVITY, OTHER, OWNER, detail, event, fetched
 
-from feedzone.domain.effect import PurgeAthlete, StoreReconciliation
+from feedzone.domain.effect import OpenConflict, PurgeAthlete, RecordRejectedClaim, StoreReconciliation
 from feedzone.domain.outcome import Discard, Done
+from feedzone.store.reconciliations import resolve
 from feedzone.store.retention import Retention
 from feedzone.store.schema.tables import (
+    conflicts,
     deletion_receipts,
+    job_attempts,
     jobs,
     reconciliations,
+    rejected_claims,
     strava_activities,
     webhook_events,
 )
@@ -30,14 +34,32 @@ async def test_finished_events_are_deleted_after_the_retention_time_and_not_befo
     assert await store.rows(webhook_events) == []
 
 
-async def test_pending_and_failed_events_are_never_deleted(store, clock):
+async def test_failed_events_and_dead_letters_are_deleted_and_waiting_work_stays(store, clock):
     await store.deliver(event())
     await store.run(Discard("500"))
+    clock.advance(days=20)
     await store.deliver(event(object_id=5))
+    clock.advance(days=10)
+    assert await prune(store) == 0
+    clock.advance(seconds=1)
+    assert await prune(store) == 3  # the event, its job, and the attempt
+    assert await store.rows(job_attempts) == []
     clock.advance(days=3000)
     assert await prune(store) == 0
-    assert {row.status for row in await store.rows(webhook_events)} == {"failed", "pending"}
-    assert len(await store.rows(jobs)) == 2
+    assert [row.status for row in await store.rows(webhook_events)] == ["pending"]
+    assert [row.state for row in await store.rows(jobs)] == ["queued"]
+
+
+async def test_rejected_claims_and_decided_conflicts_are_deleted(store, clock):
+    await store.apply(RecordRejectedClaim("event:x", "delete"), OpenConflict(OWNER, (1, 2), 9))
+    clock.advance(days=31)
+    await prune(store)
+    assert await store.rows(rejected_claims) == []
+    (conflict,) = await store.rows(conflicts)
+    await store.write(lambda c: resolve(c, conflict.id, "dismissed", clock.now()))
+    clock.advance(days=31)
+    await prune(store)
+    assert await store.rows(conflicts) == []
 
 
 async def test_the_audit_trail_is_deleted_and_the_activity_stays(store, clock):

@@ -10,7 +10,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 from sqlalchemy import text
-from store_makers import OTHER, OWNER, Store, detail, fetched
+from store_makers import OTHER, OWNER, Store, connection_of, detail, fetched
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import FinishListing, MarkAthlete, PurgeAthlete, StoreReconciliation
@@ -173,7 +173,8 @@ async def test_after_a_long_absence_a_reconciliation_begins_at_the_last_one(webh
     await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
     seen = clock.now()
     clock.advance(days=40)
-    assert await plan(webhook) == ReconcileHint(days=30, since=int((seen - 24 * HOUR).timestamp()))
+    since = int((seen - 24 * HOUR).timestamp())
+    assert await plan(webhook) == ReconcileHint(days=30, since=since, everything=True)
     await webhook.apply(StoreReconciliation(OWNER, True, (), ()))
     clock.advance(hours=6)
     assert (await plan(webhook)).since is None
@@ -341,7 +342,7 @@ async def test_a_scheduler_and_an_ending_reconciliation_do_not_deadlock(
     scheduler = schedule(postgres_store)
     enqueue = scheduler._enqueue
     scheduler._enqueue = lambda *arguments, **named: (tries.append(1), enqueue(*arguments, **named))[1]
-    async with second_postgres._engine.connect() as connection:
+    async with connection_of(second_postgres) as connection:
         await connection.run_sync(lambda c: c.execute(jobs.update().values(updated_at=ends)))
         running = asyncio.ensure_future(scheduler.run())
         while not running.done() and not await postgres_store.read(lambda c: c.execute(WAITING).scalar()):

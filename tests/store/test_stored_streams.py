@@ -39,12 +39,15 @@ async def test_the_streams_of_strava_can_be_read_from_the_database(store):
     assert stream_codec.decode(bytes((await stored_streams(store)).blob)) == sent
 
 
-async def test_a_response_without_streams_does_not_replace_stored_ones(store, clock):
+@pytest.mark.parametrize("state", ["pending", "absent"])
+async def test_a_response_without_streams_does_not_replace_stored_ones(store, clock, state):
     await store.apply(streams(blob=b"curve"))
     first = await stored_streams(store)
     clock.advance(hours=1)
-    await store.apply(streams("pending"))
-    assert await stored_streams(store) == first
+    await store.apply(streams(state))
+    row = await stored_streams(store)
+    kept = {"state": "present" if state == "absent" else "pending", "asked_at": clock.now()}
+    assert row._asdict() == first._asdict() | kept | {"streamless_since": clock.now()}
 
 
 @pytest.mark.parametrize("state", ["pending", "absent"])

@@ -23,9 +23,10 @@ STREAMS = b'{"time":{"data":[0,1,2]},"heartrate":{"data":[90,91,92]}}'
 PRESENT = StoreStreams(ACTIVITY, ATHLETE, "present", STREAMS, ("time", "heartrate"), 3)
 GONE = NotVisible(404, call="GET activities/7")
 DELETE = RefreshHint("delete", cause="event:e1")
-STORED = StoredActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", first_seen=NOON, announced=True)
 WITHOUT_STREAMS = StoredActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON, announced=True)
-CROPPED = StoredActivity(ACTIVITY, ATHLETE, "synced", stream_state="present", shape=(9000.0, 1800, 1900))
+CROPPED = StoredActivity(
+    ACTIVITY, ATHLETE, "synced", stream_state="present", fingerprint="before", streams_fingerprint="before"
+)
 TOMBSTONED = StoredActivity(ACTIVITY, ATHLETE, "deleted", first_seen=NOON - timedelta(days=9))
 TRANSIENT = [TransientError(500, "error"), unanswered()]
 
@@ -33,6 +34,18 @@ TRANSIENT = [TransientError(500, "error"), unanswered()]
 def record(athlete: int = ATHLETE, *, manual: bool = False, days_ago: float = 0) -> ActivityRecord:
     columns = {"manual": manual, "start_date": NOON - timedelta(days=days_ago), "name": "Ride"}
     return ActivityRecord(ACTIVITY, athlete, "detail", columns, "{}")
+
+
+STORED = StoredActivity(
+    ACTIVITY,
+    ATHLETE,
+    "synced",
+    stream_state="present",
+    first_seen=NOON,
+    announced=True,
+    fingerprint=record().fingerprint,
+    streams_fingerprint=record().fingerprint,
+)
 
 
 async def run(api: FakeApi, clock, hint: RefreshHint | None = None, stored=None, encoding=encode, **changes):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from feedzone.domain.activity import ActivityRecord, StoredActivity
-from feedzone.domain.athlete import TokenGrant, TokenRow
+from feedzone.domain.athlete import Access, TokenGrant, TokenRow
 from feedzone.domain.job import Hint, Job, Lane, RefreshHint
 from feedzone.domain.job_kinds import ACTIVITY_KINDS, JobKind, job_key
 from feedzone.domain.outcome import Outcome, Retry, Snooze
@@ -138,10 +138,10 @@ def grant(name: str, expires_at: datetime) -> TokenGrant:
 class FakeTokenRows:
     """One athlete's token columns, with the guards that store/tokens.py has."""
 
-    def __init__(self, clock: Clock, *, left: timedelta) -> None:
+    def __init__(self, clock: Clock, *, left: timedelta, athlete_id: int = ATHLETE) -> None:
         self.clock = clock
         self.row: TokenRow | None = TokenRow(
-            ATHLETE, "access-1", "refresh-1", clock.now() + left, 1, "active", None, None
+            athlete_id, "access-1", "refresh-1", clock.now() + left, 1, "active", None, None
         )
         self.holder: str | None = None
         self.reason: str | None = None
@@ -162,7 +162,7 @@ class FakeTokenRows:
         """Make another pair the current one, as a rotation or a new consent does."""
         assert self.row is not None
         self.row = TokenRow(
-            ATHLETE,
+            self.row.athlete_id,
             grant.access_token,
             grant.refresh_token,
             grant.expires_at,
@@ -263,6 +263,7 @@ class FakeRecords:
         sports: frozenset[str] | None = None,
     ) -> None:
         self.stored = stored
+        self.connection: Access | None = Access("active", NOON - timedelta(days=9))
         self.sports = sports
         self.photos = photos
         self.window = list(window)
@@ -276,8 +277,8 @@ class FakeRecords:
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return self.photos
 
-    async def connected_at(self, athlete_id: int) -> datetime | None:
-        return NOON - timedelta(days=9)
+    async def access(self, athlete_id: int) -> Access | None:
+        return self.connection
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return self.sports
@@ -299,7 +300,7 @@ class Streams(NamedTuple):
     samples: int
 
 
-def encode(body: bytes) -> Streams:
+async def encode(body: bytes) -> Streams:
     """Stand in for store/stream_codec.py: the blob is the body."""
     channels = msgspec.json.decode(body)
     longest = max((len(channel["data"]) for channel in channels.values()), default=0)

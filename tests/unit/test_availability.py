@@ -83,7 +83,14 @@ async def test_an_edit_of_a_stored_activity_is_never_delayed(clock):
     api = FakeApi(activity=EARLY)
     refresh = handler(clock, api)
     await announced(refresh, ENOUGH)
-    stored = StoredActivity(ACTIVITY, ATHLETE, "synced", detailed=True, stream_state="present")
+    stored = StoredActivity(
+        ACTIVITY,
+        ATHLETE,
+        "synced",
+        detailed=True,
+        stream_state="present",
+        streams_fingerprint=record().fingerprint,
+    )
     known = RefreshActivity(
         FakeApi(activity=record()), FakeRecords(stored), clock, random.Random(1), encode, shown=refresh.shown
     )

@@ -23,6 +23,7 @@ from fakes import (
 from feedzone.clock import StravaClock
 from feedzone.domain.athlete import TokenGrant
 from feedzone.errors import (
+    AnswerTooLarge,
     ApplicationPaused,
     CallOverdue,
     Fault,
@@ -210,6 +211,7 @@ async def test_a_short_failure_costs_a_second_try_and_no_attempt_of_the_job(cloc
         (answer(500, {"message": "error"}), TransientError, 3),
         (unanswered(), TransportFailure, 3),
         (CallOverdue("no answer within 3 s"), CallOverdue, 2),  # a run has no time for a third
+        (AnswerTooLarge("more than 64 MB"), AnswerTooLarge, 1),  # the same answer would be read again
         (GONE, NotVisible, 1),
         (answer(429, b""), QuotaSpent, 1),
         (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), ApplicationPaused, 1),
@@ -253,6 +255,21 @@ async def test_an_athlete_whose_profile_can_be_read_is_not_deauthorized(clock):
 async def test_an_athlete_whose_tokens_strava_refuses_is_deauthorized(clock):
     assert await Connection(clock, UNAUTHORIZED).client.is_deauthorized(ATHLETE) is True
     assert await Connection(clock, UNAUTHORIZED, refused=REVOKED).client.is_deauthorized(ATHLETE) is True
+
+
+async def test_an_athlete_without_a_connection_is_deauthorized(clock):
+    here = Connection(clock, answer(200, {"id": ATHLETE}))
+    here.rows.purge()
+    assert await here.client.is_deauthorized(ATHLETE) is True
+    assert here.transport.requests == []
+
+
+async def test_photos_are_requested_in_full_size_and_from_every_source(clock):
+    here = Connection(clock, answer(200, b"[]"))
+    assert await here.client.photos(ATHLETE, 7) == []
+    (sent,) = here.transport.requests
+    assert sent.url == f"{BASE}/activities/7/photos"
+    assert sent.params == {"size": "5000", "photo_sources": "true"}
 
 
 async def test_an_athlete_who_reconnects_during_the_check_is_not_deauthorized(clock):

@@ -153,7 +153,7 @@ def test_a_job_that_cannot_succeed_becomes_a_dead_letter_with_its_reason(error):
 @pytest.mark.parametrize(
     "error",
     [
-        TransientError(500, "error", body='{"message":"error"}'),
+        TransientError(500, "error", shape="19 bytes, JSON object"),
         TransientError(597),
         unanswered(),
         unanswered(acted=False),

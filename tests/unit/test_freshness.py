@@ -51,7 +51,7 @@ def test_an_activity_is_fresh_for_a_day_if_it_was_new_or_started_that_day(age, s
 def rechecks_of(*, streams_pending: bool) -> list[tuple[timedelta, bool]]:
     """Return all rechecks of an activity that arrived at noon: the delay, and whether for streams only."""
     now, rechecks = NOON, []
-    while recheck := next_recheck(NOON, now, streams_pending=streams_pending):
+    while recheck := next_recheck(NOON, now, streamless_since=NOON if streams_pending else None):
         rechecks.append((recheck.at - NOON, recheck.streams_only))
         now = recheck.at
     return rechecks
@@ -80,7 +80,7 @@ def test_the_delays_of_missing_streams_grow_up_to_a_day():
 
 @given(ages, st.booleans())
 def test_a_recheck_lies_ahead_and_within_the_day(age, pending):
-    recheck = next_recheck(NOON, NOON + age, streams_pending=pending)
+    recheck = next_recheck(NOON, NOON + age, streamless_since=NOON if pending else None)
     assert (recheck is None) == (age >= DAY)
     if recheck is not None:
         assert NOON + age < recheck.at <= NOON + DAY
@@ -89,7 +89,7 @@ def test_a_recheck_lies_ahead_and_within_the_day(age, pending):
 @given(ages)
 def test_a_late_worker_skips_missed_rechecks(age):
     """After a night without quota there is one recheck, not five."""
-    recheck = next_recheck(NOON, NOON + age, streams_pending=True)
+    recheck = next_recheck(NOON, NOON + age, streamless_since=NOON)
     later = [step for step in (*RECHECKS, *STREAM_RETRIES) if NOON + step > NOON + age]
     assert (recheck and recheck.at) == (NOON + min(later) if later else None)
 
@@ -104,8 +104,17 @@ def record(*, manual: bool = False, ago: timedelta = timedelta(hours=1), **colum
 
 def stored(*, ago: timedelta = timedelta(0), announced: bool = True, **changes) -> StoredActivity:
     """An activity that arrived `ago` before noon, and is stored with its streams."""
+    state = changes.get("stream_state", "present")
     activity = StoredActivity(
-        ACTIVITY, ATHLETE, "synced", stream_state="present", first_seen=NOON - ago, announced=announced
+        ACTIVITY,
+        ATHLETE,
+        "synced",
+        stream_state="present",
+        first_seen=NOON - ago,
+        announced=announced,
+        fingerprint=record().fingerprint,
+        streams_fingerprint=record().fingerprint,
+        streamless_since=NOON - ago if state == "pending" else None,
     )
     return msgspec.structs.replace(activity, **changes)
 
@@ -228,7 +237,7 @@ async def test_a_recheck_after_the_day_is_the_last_and_marks_missing_streams_abs
     outcome = await run(
         FakeApi(streams=b"{}"), clock, stored(stream_state="pending"), "recheck", streams_only=True
     )
-    assert outcome == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
+    assert outcome == Done((StoreStreams(ACTIVITY, ATHLETE, "absent", streamless_since=NOON),))
 
 
 async def test_streams_of_a_late_upload_without_an_event_are_still_expected(clock):
@@ -236,7 +245,7 @@ async def test_streams_of_a_late_upload_without_an_event_are_still_expected(cloc
     api = FakeApi(activity=record(ago=10 * DAY), streams=[b"{}", STREAMS])
     rechecks = await run(api, clock, None, "reconciliation")
     (recheck,) = rechecks.then
-    assert rechecks.effects[1] == StoreStreams(ACTIVITY, ATHLETE, "pending")
+    assert rechecks.effects[1] == StoreStreams(ACTIVITY, ATHLETE, "pending", streamless_since=NOON)
     late = msgspec.structs.replace(
         stored(stream_state="pending"), started=NOON - 10 * DAY, announced=False, first_seen=NOON
     )
@@ -254,7 +263,7 @@ async def test_streams_are_still_expected_after_the_first_request_failed(clock, 
     part = stored(stream_state=None, sync_status="syncing", announced=cause.startswith("event:"))
     part = msgspec.structs.replace(part, started=NOON - timedelta(hours=1))
     outcome = await run(api, clock, part, cause, detail_version=first.hint.detail_version)
-    assert outcome.effects == (StoreStreams(ACTIVITY, ATHLETE, "pending"),)
+    assert outcome.effects == (StoreStreams(ACTIVITY, ATHLETE, "pending", streamless_since=NOON),)
     assert outcome.then
 
 

@@ -261,3 +261,8 @@ async def test_closing_waits_for_the_running_commit(inbox, database):
 async def test_an_idle_inbox_closes_at_once(inbox):
     await inbox.close()
     await inbox.close()
+
+
+def test_a_refusal_reaches_strava_within_its_two_seconds():
+    """Later, Strava has given up, and the answer says nothing to it."""
+    assert inbox_module.COMMIT_WITHIN_S <= 1.5

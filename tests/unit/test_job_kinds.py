@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import get_args
 
 import pytest
@@ -48,7 +49,8 @@ class Failing(FakeApi):
 def registry(api: FakeApi):
     records = FakeRecords(photos=StoredPhotos("pending", NOON, stored=False))
     return handlers(
-        api, records, _Clock(), random.Random(1), encode_streams=stream_codec.encode,
+        api, records, _Clock(), random.Random(1), encode_streams=stream_codec.encoded,
+        notice=timedelta(days=7),
         unseal=lambda sealed, athlete_id: sealed, max_attempts=3, enabled=frozenset(KINDS),
     )  # fmt: skip
 

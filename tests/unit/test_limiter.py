@@ -24,7 +24,7 @@ from fakes import (
 from feedzone.clock import StravaClock, SystemClock
 from feedzone.domain.job import Lane, running_job
 from feedzone.domain.quota.windows import ApiCall, Reading
-from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, TransportFailure
+from feedzone.errors import ApplicationPaused, CallOverdue, QuotaSpent, StorageUnavailable, TransportFailure
 from feedzone.ports import Request
 from feedzone.strava import calls
 from feedzone.strava.limiter import FAILURES, Limiter, activity_of, endpoint_of
@@ -97,6 +97,25 @@ async def test_only_a_call_that_was_certainly_not_sent_is_given_back(failure, gi
         await send(FakeTransport(failure), budget)
     assert caught.value is failure
     assert budget.log == [("reserve", Lane.INTERACTIVE)] + [("release", None)] * given_back
+
+
+@pytest.mark.parametrize("method", ["release", "answered"])
+async def test_a_database_that_fails_after_a_failed_call_does_not_hide_the_failure(method):
+    """Otherwise the call would cost no attempt, and count for no breaker."""
+    budget, failure = FakeBudget(alone=True), unanswered(acted=False if method == "release" else None)
+
+    async def fails(*_arguments):
+        raise StorageUnavailable("disk full")
+
+    setattr(budget, method, fails)
+    breaker, limiter_failures = FakeBreaker(), []
+    limiter = Limiter(FakeTransport(failure), budget, breaker, FakeCallLog(), StravaClock(SystemClock()))
+    for number in range(FAILURES):
+        with pytest.raises(TransportFailure) as caught:
+            await limiter.send(REQUEST, 3, calls.activity(number))
+        limiter_failures.append(caught.value)
+    assert limiter_failures == [failure] * FAILURES
+    assert breaker.log == ["fail: no answer"]
 
 
 @pytest.mark.parametrize(
@@ -254,9 +273,9 @@ async def test_stravas_clock_follows_the_date_of_answers(clock, skew):
 
 
 async def test_calls_of_other_programs_are_logged_as_others(clock):
-    own, others = await logged(clock, answer(200, DETAIL, **HEADERS), budget=FakeBudget(others=12))
+    own, others = await logged(clock, answer(200, DETAIL, **HEADERS), budget=FakeBudget(others=1))
     assert (own.lane, own.calls) == ("none", 1)
-    assert (others.lane, others.calls, others.athlete_id, others.counted) == ("others", 12, None, True)
+    assert (others.lane, others.calls, others.athlete_id, others.counted) == ("others", 1, None, True)
 
 
 async def logged(clock, *answers, budget: FakeBudget | None = None):
@@ -366,3 +385,12 @@ def test_an_endpoint_contains_no_ids(call, endpoint):
 )
 def test_the_call_log_names_the_requested_activity(call, activity):
     assert activity_of(call) == activity
+
+
+async def test_the_date_of_an_answer_that_is_not_stravas_does_not_move_our_clock(clock):
+    """A proxy or a maintenance page may have any clock."""
+    strava_clock = StravaClock(clock)
+    page = answer(502, b"<html>", date=format_datetime(clock.now() + timedelta(hours=2), usegmt=True))
+    limiter = Limiter(FakeTransport(page), FakeBudget(), FakeBreaker(), FakeCallLog(), strava_clock)
+    await limiter.send(REQUEST, 3, calls.activity(7))
+    assert strava_clock.skew == timedelta(0)

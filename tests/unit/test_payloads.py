@@ -206,7 +206,7 @@ def test_an_activity_that_starts_in_a_privacy_zone_keeps_its_visible_parts(hidde
         ({"workout_type": None}, {"workout_type": None}),
         ({"trainer": 1, "manual": "true"}, {"trainer": True, "manual": True}),
         ({"start_date": None, "timezone": None}, {"start_date": None, "timezone": None}),
-        ({"map": None}, {}),
+        ({"map": None}, {"summary_polyline": None}),
         ({"map": {"id": "a7"}}, {"summary_polyline": None}),
         ({"map": {"summary_polyline": ""}}, {"summary_polyline": None}),
     ],

@@ -127,7 +127,7 @@ async def test_streams_that_fail_again_do_not_fetch_the_detail_again(clock):
 async def test_streams_that_cannot_be_read_do_not_prevent_the_detail(clock):
     """One poison activity is isolated, and its detail is shown."""
 
-    def malformed(_body: bytes):
+    async def malformed(_body: bytes):
         raise InvalidInput("the streams answer is not an object of channels")
 
     outcome = await run(FakeApi(activity=record(), streams=b'{"time":5}'), clock, encoding=malformed)
@@ -142,7 +142,8 @@ async def test_an_old_activity_without_streams_has_none_also_after_a_second_run(
     api = FakeApi(activity=record(days_ago=400), streams=[TransientError(503), nothing])
     first = await run(api, clock, RefreshHint(cause="backfill"))
     stored = StoredActivity(ACTIVITY, ATHLETE, "syncing", first_seen=NOON)
-    assert await run(api, clock, first.hint, stored) == Done((StoreStreams(ACTIVITY, ATHLETE, "absent"),))
+    absent = StoreStreams(ACTIVITY, ATHLETE, "absent", streamless_since=NOON)
+    assert await run(api, clock, first.hint, stored) == Done((absent,))
 
 
 async def test_streams_of_a_deleted_activity_are_not_fetched(clock):

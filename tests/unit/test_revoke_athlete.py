@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from fakes import ATHLETE, NOON, FakeApi, FakeRecords, job, unanswered
 
-from feedzone.domain.effect import ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
+from feedzone.domain.athlete import Access
+from feedzone.domain.effect import BeginLeaving, ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
 from feedzone.domain.job import RevokeHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (
@@ -32,7 +33,9 @@ DISCONNECT = RevokeHint("revoke", sealed_token="sealed")
 
 
 VERIFIED = RevokeHint("confirm", verified=True, cause="event:e1")
-CONNECTED = int((NOON - timedelta(days=9)).timestamp())
+CONSENT, NOTICE = NOON - timedelta(days=9), timedelta(days=7)
+CONNECTED = int(CONSENT.timestamp())
+CONNECTION = Access("active", CONSENT)
 
 
 async def run(
@@ -41,15 +44,18 @@ async def run(
     hint: RevokeHint,
     unseal=lambda sealed, athlete: f"open-{sealed}-{athlete}",
     event_time: int = int(NOON.timestamp()),
+    access: Access | None = CONNECTION,
 ):
-    handler = RevokeAthlete(api, FakeRecords(), clock, random.Random(1), unseal)
+    records = FakeRecords()
+    records.connection = access
+    handler = RevokeAthlete(api, records, clock, random.Random(1), unseal, NOTICE)
     return await handler(job("revoke_athlete", hint, hint_time=event_time))
 
 
 async def test_a_verified_deauthorization_is_believed_without_a_call(clock):
     api = FakeApi()
     outcome = await run(api, clock, VERIFIED)
-    assert outcome == Done((PurgeAthlete(ATHLETE, "deauthorized", "event:e1", "signature"),))
+    assert outcome == Done((PurgeAthlete(ATHLETE, "deauthorized", "event:e1", "signature", CONSENT),))
     assert api.calls == []
 
 
@@ -69,6 +75,57 @@ async def test_an_unverified_deauthorization_is_confirmed_when_strava_refuses_ou
     assert (purge.athlete_id, purge.reason, purge.cause) == (ATHLETE, "deauthorized", "event:e1")
     assert purge.confirmed_by.startswith("Strava")
     assert api.calls == [("is_deauthorized", ATHLETE)]
+
+
+DEADLINE = BeginLeaving(ATHLETE, "event:e1", NOON + NOTICE, CONSENT)
+LONG_AGO = NOON - timedelta(days=2)
+
+
+@pytest.mark.parametrize("status", ["needs_reauth", "leaving"])
+@pytest.mark.parametrize("refused_at", [None, LONG_AGO, NOON - timedelta(seconds=1)])
+async def test_without_usable_tokens_an_unproven_event_only_begins_a_deadline(clock, status, refused_at):
+    """The refusal was there before the event: anybody could have sent such an event."""
+    api = FakeApi(is_deauthorized=True)
+    outcome = await run(api, clock, UNVERIFIED, access=Access(status, CONSENT, refused_at))
+    assert outcome.effects == (DEADLINE,)
+    assert outcome.note.startswith("unproven")
+    assert api.calls == []
+
+
+async def test_a_refusal_since_the_event_was_received_confirms_it(clock):
+    """The process died between the refusal and the purge, or another job met the refusal first."""
+    outcome = await run(FakeApi(), clock, UNVERIFIED, access=Access("needs_reauth", CONSENT, NOON))
+    (purge,) = outcome.effects
+    assert (type(purge), purge.consent) == (PurgeAthlete, CONSENT)
+
+
+@pytest.mark.parametrize("status", ["active", "needs_scope", "needs_reauth", "leaving"])
+async def test_a_refusal_of_a_pair_that_may_have_been_replaced_confirms_nothing(clock, status):
+    """A refresh without an answer may have rotated the pair: then Strava refuses it to anybody."""
+    lost = Access(status, CONSENT, NOON, uncertain=True)
+    outcome = await run(FakeApi(is_deauthorized=True), clock, UNVERIFIED, access=lost)
+    assert outcome.effects == (DEADLINE,)
+
+
+@pytest.mark.parametrize("status", ["needs_reauth", "leaving"])
+async def test_a_signature_proves_the_departure_in_any_state(clock, status):
+    outcome = await run(FakeApi(), clock, VERIFIED, access=Access(status, CONSENT, LONG_AGO))
+    assert [type(effect) for effect in outcome.effects] == [PurgeAthlete]
+
+
+async def test_an_event_from_before_the_last_consent_begins_no_deadline(clock):
+    outcome = await run(
+        FakeApi(), clock, UNVERIFIED, event_time=CONNECTED - 1, access=Access("needs_reauth", CONSENT)
+    )
+    assert outcome.effects == ()
+
+
+@pytest.mark.parametrize("hint", [UNVERIFIED, VERIFIED])
+@pytest.mark.parametrize("access", [None, Access("deauthorized", CONSENT)])
+async def test_nobody_leaves_twice(clock, hint, access):
+    api = FakeApi()
+    assert await run(api, clock, hint, access=access) == Done()
+    assert api.calls == []
 
 
 async def test_a_forged_deauthorization_is_counted_and_deletes_nothing(clock):
@@ -167,7 +224,7 @@ async def test_an_outage_is_waited_out_at_no_cost(clock, failure):
     [
         RateLimited(429),
         ApplicationRefused(400, "Bad Request", (Fault("Application", "client_secret", "invalid"),)),
-        PermanentError(403, body="<html>Attention Required! | Cloudflare"),
+        PermanentError(403, shape="39 bytes, markup"),
         NeedsRefresh(401),
         NotVisible(404),
         PermanentError(302),

@@ -327,3 +327,36 @@ def test_app_url_goes_before_the_other_name_in_the_same_file(tmp_path, load_with
 def test_a_wrong_value_under_the_other_name_is_an_error_that_names_it(load_with):
     with pytest.raises(SettingsError, match="APP_URL: set it to a URL"):
         load_with(NEXT_PUBLIC_APP_URL="here")
+
+
+@pytest.mark.parametrize(
+    "value", ["12345", " 12345 ", "'12345'", '"12345"', "12345\r", ' " 12345 "\r\n', "12345\t"]
+)
+def test_quotes_blanks_and_line_ends_around_client_id_and_secret_are_removed(load_with, value):
+    settings = load_with(
+        STRAVA_CLIENT_ID=value,
+        STRAVA_CLIENT_SECRET=value.replace("12345", "0a1b2c"),
+        ADMIN_PASSWORD="pass word\r",
+    )
+    assert settings.strava_client_id == "12345"
+    assert settings.strava_client_secret.get_secret_value() == "0a1b2c"
+    assert settings.admin_password.get_secret_value() == "pass word"
+
+
+@pytest.mark.parametrize("value", ["my-app", "12 345", "12345,6", "٣٤", "1e5", "-1", "0x1f", "1" * 21])
+def test_a_client_id_that_is_no_number_is_refused_in_one_line(load_with, value):
+    with pytest.raises(SettingsError, match="STRAVA_CLIENT_ID: set it to the number") as problem:
+        load_with(STRAVA_CLIENT_ID=value)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["QUEUE_BATCH_SIZE", "LOG_LEVEL", "APP_URL", "STRAVA_RATE_LIMIT", "FETCH_PHOTOS"]
+)
+def test_windows_line_ends_in_a_file_of_settings_do_no_harm(load_with, name):
+    values = {
+        "QUEUE_BATCH_SIZE": "7", "LOG_LEVEL": "DEBUG", "APP_URL": "https://a.example.org",
+        "STRAVA_RATE_LIMIT": "400,4000", "FETCH_PHOTOS": "true",
+    }  # fmt: skip
+    clean = load_with(**{name: values[name]})
+    assert load_with(**{name: f"{values[name]}\r"}) == clean

@@ -94,7 +94,7 @@ def test_a_known_secret_is_hidden_in_messages_and_values(logged):
         {CANARY},
         CANARY.encode(),
         ValueError(CANARY),
-        TransientError(502, body=CANARY),
+        TransientError(502, CANARY),
         Request("GET", "https://api.test", {"Authorization": f"Bearer {CANARY}"}),
     ],
     ids=lambda value: type(value).__name__,
@@ -187,3 +187,12 @@ def test_metrics_are_counted_per_process_part():
     assert 'feedzone_webhook_deliveries_total{answer="200"} 1.0' in shown
     assert 'feedzone_webhook_acceptance_seconds_bucket{le="0.005"} 1.0' in shown
     assert 'deliveries_total{answer="200"}' not in generate_latest(other.registry).decode()
+
+
+def test_log_level_hides_what_is_less_important(configured):
+    output = configured("json", "WARNING")
+    logger().info("quiet")
+    logging.getLogger("another.library").info("quiet")
+    logger().warning("loud")
+    assert "loud" in output()
+    assert "quiet" not in output()

@@ -217,3 +217,10 @@ def test_the_error_for_an_unwritable_home_names_it(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"TOKEN_ENCRYPTION_KEYS is not set and .*file"):
         load_vault("", tmp_path / "file" / "home")
+
+
+def test_keys_of_the_setting_go_before_a_key_file(tmp_path):
+    """A leftover file must not be used once TOKEN_ENCRYPTION_KEYS is set."""
+    from_file = load_vault("", tmp_path)
+    from_setting = load_vault(new_key(), tmp_path)
+    assert from_file.key_ids.isdisjoint(from_setting.key_ids)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from fakes import answer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from feedzone.errors import RateLimited, TransientError
 from feedzone.ports import Response
@@ -135,4 +139,53 @@ def test_a_429_makes_every_call_wait_whoever_sent_it(name):
 @pytest.mark.parametrize("name", ["exchange", "refresh"])
 def test_no_token_is_stored_with_an_error(name):
     cut = Response(200, {}, SUCCESSES[name].body[:-1])
-    assert read(cut, CALLS[name]).error.body == ""
+    error = read(cut, CALLS[name]).error
+    values = re.findall(rb'"([^"]{6,})"', SUCCESSES[name].body)
+    assert not [value for value in values if value.decode() in f"{error} {vars(error)}"]
+
+
+WORD = "CANARY-7f3a Ride"
+PERSONAL = {"id": ACTIVITY, "athlete": {"id": ATHLETE, "firstname": WORD}, "name": WORD, "map": {WORD: WORD}}
+SHAPES = [
+    PERSONAL,
+    [PERSONAL, WORD],
+    WORD,
+    {"id": WORD, "athlete": WORD},
+    {WORD: {"data": WORD}, "time": {"data": [WORD]}},
+    PAIR | {"expires_at": WORD, "athlete": PERSONAL},
+    {"message": WORD, "errors": [{"resource": WORD, "field": WORD, "code": WORD}]},
+    {"message": WORD, "errors": [{"resource": "Activity", "field": WORD, "code": "not found"}]},
+    {"message": "Bad Request", "errors": [{"resource": "Application", "field": "client_id", "code": WORD}]},
+    {"message": "error", "errors": WORD},
+    {"message": {WORD: WORD}, "errors": [WORD, [WORD], {"code": [WORD]}]},
+]
+STATUSES = [200, 201, 204, 206, 302, 400, 401, 402, 403, 404, 410, 422, 429, 500, 503, 999]
+
+
+@settings(max_examples=400, deadline=None, database=None)
+@given(
+    name=st.sampled_from(sorted(CALLS)),
+    status=st.sampled_from(STATUSES),
+    shape=st.sampled_from(SHAPES),
+    cut=st.integers(0, 400),
+    wrapping=st.sampled_from(
+        [(b"", b""), (b"<html><title>", b"</title>"), (b"\xef\xbb\xbf", b""), (b"", b"\xff"), (b"", b" x")]
+    ),
+)
+def test_no_word_of_a_body_is_in_the_text_of_an_error(name, status, shape, cut, wrapping):
+    body = wrapping[0] + msgspec.json.encode(shape) + wrapping[1]
+    error = read(Response(status, {}, body[: len(body) - cut] if cut else body), CALLS[name]).error
+    if error is not None:
+        assert not re.search("CANARY|7f3a", f"{error} {vars(error)} {error.args}")
+
+
+def test_the_text_of_an_error_says_length_type_and_position():
+    cut = read(Response(200, {}, b'{"id": 7, "name": "Canary ri'), CALLS["activity"]).error
+    assert str(cut) == (
+        "GET activities/7 200 the response is not an activity (28 bytes, not JSON at character 18)"
+    )
+    typed = read(Response(200, {}, b'{"access_token": 5}'), CALLS["refresh"]).error
+    assert str(typed) == (
+        "POST oauth/token 200 not Strava's answer to this call: Expected `str`, got `int` "
+        "- at `$.access_token` (19 bytes, JSON object)"
+    )

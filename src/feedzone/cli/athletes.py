@@ -1,4 +1,4 @@
-"""athletes list|connect-url|disconnect|sports|verify, and sync."""
+"""athletes list|show|connect-url|disconnect|sports|verify, and sync."""
 
 from __future__ import annotations
 
@@ -54,6 +54,19 @@ def list_(
     console.run(command)
 
 
+@app.command()
+def show(athlete: AthleteId) -> None:
+    """Show one athlete: the state of the connection, the sync, and the deadline of one who leaves."""
+
+    async def command(parts: App) -> None:
+        one = await parts.queries.athletes.get(athlete)
+        _show([one], parts.clock.now(), idle=False)
+        if one.status_reason:
+            console.say(f"{one.status}: {one.status_reason}")
+
+    console.run(command)
+
+
 async def _all(parts: App, idle_days: int | None) -> list[Athlete]:
     """Return all athletes, read page by page."""
     from ..queries.athletes import AthleteFilter
@@ -89,6 +102,11 @@ def _show(athletes: list[Athlete], now: datetime, *, idle: bool) -> None:
     for athlete in athletes:
         if athlete.sync.calls_needed:
             console.say(f"{console.plain(athlete.name)}: {to_go(athlete.sync, now)}")
+        if athlete.leaves_at is not None:
+            console.say(
+                f"{console.plain(athlete.name)}: all data is deleted at {athlete.leaves_at:%Y-%m-%d %H:%M} "
+                "UTC unless the athlete connects again."
+            )
     if any(athlete.quiet for athlete in athletes):
         console.say("quiet: activities arrive without events; connect again with all boxes ticked.")
 

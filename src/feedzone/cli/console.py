@@ -6,6 +6,7 @@ Command modules import at the top only modules that `--help` needs, and the othe
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import sys
@@ -30,6 +31,15 @@ PIPE_WIDTH = 250
 def _width(stream: TextIO) -> int | None:
     return None if stream.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
 
+
+def _write_anything(stream: TextIO) -> None:
+    """Print a question mark for a character that the terminal's encoding lacks, instead of failing."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="replace")
+
+
+for _stream in (sys.stdout, sys.stderr):
+    _write_anything(_stream)
 
 out = Console(highlight=False, width=_width(sys.stdout))
 err = Console(stderr=True, highlight=False, width=_width(sys.stderr))

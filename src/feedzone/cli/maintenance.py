@@ -1,7 +1,8 @@
-"""init, doctor, db upgrade|check, keys new|rotate."""
+"""init, doctor, db upgrade|check|restored, keys new|rotate."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 from pathlib import Path
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from ..services.doctor import Finding
     from ..store.engine.database import Database
 
-db = typer.Typer(help="Upgrade and check the database schema.", no_args_is_help=True)
+REFRESHES_WITHIN_S = 60.0
+"""How long `db restored` waits for the comparisons, each of which refreshes its athlete's tokens."""
+PAUSE_S = 0.2
+
+db = typer.Typer(help="Upgrade and check the database; act on a restored backup.", no_args_is_help=True)
 keys = typer.Typer(help="Create and rotate the keys that encrypt tokens.", no_args_is_help=True)
 
 ENV_FILE = """\
@@ -115,6 +120,39 @@ def check() -> None:
         raise SchemaMismatch(f"there is no {path}: is DATABASE_URL right? `feedzone db upgrade` creates it")
     schema.check(open_database(url))
     console.say(f"Schema {schema.newest_revision()}: up to date.")
+
+
+@db.command("restored")
+def restored() -> None:
+    """After a backup was restored: delete again what it brought back, and compare everybody with Strava."""
+    from ..clock import SystemClock
+    from ..services.erasures import apply_if_restored
+    from ..store.schema import upgrade as schema
+
+    settings, database, now = console.settings(quiet=True, strava=True), _database(), SystemClock().now()
+    schema.check(database)
+    home, days = settings.feedzone_home, settings.initial_sync_days
+    done = apply_if_restored(database, home, days, now, force=True)
+    assert done is not None
+    activities = count(done.activities_removed, "activity", "activities")
+    console.say(f"Deleted again: {count(done.athletes_removed, 'athlete')} and {activities}.")
+    console.say(f"Comparing {count(done.athletes_to_compare, 'athlete')} with Strava.")
+    if refused := console.run(_refused, strava=True):
+        console.say(f"Strava no longer accepts the tokens of {', '.join(refused)}. Send them this link:")
+        console.say(f"  {settings.app_url}/connect?force=1")
+    console.say("A running feedzone does the rest.")
+
+
+async def _refused(app: App) -> list[str]:
+    """Refresh the tokens of all athletes by their comparisons; return the names of those refused."""
+    from ..app import working
+
+    async with working(app):
+        for _ in range(round(REFRESHES_WITHIN_S / PAUSE_S)):
+            if not await app.queries.jobs.any_due_reconciliation():
+                break
+            await asyncio.sleep(PAUSE_S)
+    return [athlete.name for athlete in (await app.queries.status.health_report()).lost]
 
 
 @keys.command("new")

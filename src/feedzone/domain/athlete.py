@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
-AthleteStatus = Literal["active", "needs_reauth", "needs_scope", "deauthorized"]
+AthleteStatus = Literal["active", "needs_reauth", "needs_scope", "leaving", "deauthorized"]
+
+DEPARTED = timedelta(days=30)
+"""How long data is kept of an athlete whose tokens do not work: Strava's own limit after a departure."""
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Our access to an athlete's data, as far as the database knows it."""
+
+    status: AthleteStatus
+    connected_at: datetime
+    """When the athlete consented last."""
+    refused_at: datetime | None = None
+    """Since when no token works; None: the tokens work, or their key was lost."""
+    uncertain: bool = False
+    """Whether a refresh got no response: Strava may have replaced the pair, and refuse it for that reason."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether Strava cannot be asked with the stored tokens."""
+        return self.status in ("needs_reauth", "leaving")
+
+    def refused_since(self, instant: datetime) -> bool:
+        """Return whether Strava itself has refused our access since then."""
+        if self.uncertain:
+            return False
+        return not self.is_doubtful or (self.refused_at is not None and self.refused_at >= instant)
+
 
 REQUESTED_SCOPES = ("read", "activity:read", "activity:read_all", "profile:read_all")
 """Requesting `activity:read_all` alone can yield no webhooks at all (docs/strava-api.md#authorize)."""

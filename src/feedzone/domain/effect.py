@@ -41,6 +41,8 @@ class StoreStreams(msgspec.Struct, frozen=True):
     blob: bytes | None = None
     channels: tuple[str, ...] = ()
     samples: int = 0
+    streamless_since: datetime | None = None
+    """Without streams: when Strava was first asked for those of the activity as it is now."""
 
 
 class AskForPhotos(msgspec.Struct, frozen=True):
@@ -124,6 +126,8 @@ class StoreReconciliation(msgspec.Struct, frozen=True):
     having been lost: feedzone may not have been connected then."""
     last: bool = True
     """Whether this part completes the window of the reconciliation."""
+    everything: bool = False
+    """Whether the reconciliation covers all stored activities, and so doubts their streams, too."""
 
 
 class OpenConflict(msgspec.Struct, frozen=True):
@@ -165,13 +169,26 @@ class RecordRejectedClaim(msgspec.Struct, frozen=True):
     claim: Literal["delete", "deauthorization"]
 
 
+class BeginLeaving(msgspec.Struct, frozen=True):
+    """An athlete with doubtful access may have left: delete the data on `until` unless they connect again."""
+
+    athlete_id: int
+    cause: str
+    """`event:<id>`: an unproven deauthorization; `refused`: the tokens have not worked for long."""
+    until: datetime
+    consent: datetime
+    """When the consent was given that may have ended: a newer one survives."""
+
+
 class PurgeAthlete(msgspec.Struct, frozen=True):
     """The athlete has disconnected: delete all their data and keep only a receipt."""
 
     athlete_id: int
-    reason: Literal["deauthorized", "disconnected"]
+    reason: Literal["deauthorized", "disconnected", "expired"]
     cause: str
     confirmed_by: str
+    consent: datetime | None = None
+    """When the consent was given that has ended: a newer one survives. None: any consent ends."""
 
 
 class ConfirmRevoke(msgspec.Struct, frozen=True):
@@ -201,6 +218,7 @@ Effect = (
     | StoreGear
     | MarkAthlete
     | RecordRejectedClaim
+    | BeginLeaving
     | PurgeAthlete
     | ConfirmRevoke
 )

@@ -38,6 +38,10 @@ KIND_LENGTH = 64
 UPDATES_LIMIT = 16 * 1024
 """Bytes of `updates` in the stored text, at most. Strava sends a title of 255 characters at most."""
 
+FACTS = ("object_type", "object_id", "aspect_type", "owner_id", "subscription_id", "event_time")
+UPDATES = ("title", "type", "private", "visibility", "authorized")
+"""The members of an event and of its `updates` that Strava documents."""
+
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Kind = Annotated[str, msgspec.Meta(min_length=1, max_length=KIND_LENGTH)]
 
@@ -106,12 +110,22 @@ class StravaEvent(msgspec.Struct, frozen=True):
 
 
 def redacted(raw: str) -> str:
-    """The event without the values of its updates: titles are the athlete's own words."""
+    """The event without words: titles are the athlete's own, and members that we do not know may be.
+
+    Whether an athlete is `authorized` stays, because it proves a departure.
+    """
     payload = msgspec.json.decode(raw)
+    bare = {name: payload[name] for name in FACTS if name in payload}
     updates = payload.get("updates")
-    if not isinstance(updates, dict) or not updates:
-        return raw
-    return msgspec.json.encode(payload | {"updates": dict.fromkeys(updates)}).decode()
+    if isinstance(updates, dict):
+        bare["updates"] = {name: _fact(name, updates[name]) for name in UPDATES if name in updates}
+    elif "updates" in payload:
+        bare["updates"] = None if updates is None else []
+    return raw if bare == payload else msgspec.json.encode(bare).decode()
+
+
+def _fact(name: str, value: Any) -> Any:
+    return value if name == "authorized" and _flag(value) is not None else None
 
 
 def parse_event(body: bytes) -> StravaEvent:
@@ -120,7 +134,7 @@ def parse_event(body: bytes) -> StravaEvent:
     try:
         payload = msgspec.convert(members, _Payload)
     except msgspec.ValidationError as problem:
-        raise InvalidInput(f"not an event of Strava's: {problem}") from None
+        raise InvalidInput(f"not an event of Strava's: {json_text.failure(problem)}") from None
     updates = payload.updates or {}
     if isinstance(updates, list):
         raise InvalidInput("not an event of Strava's: Expected `object` - at `$.updates`")

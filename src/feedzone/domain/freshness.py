@@ -19,7 +19,18 @@ STREAM_RETRIES = (
     timedelta(hours=12),
     timedelta(hours=24),
 )
-"""The create event precedes the processing of the streams. If there are none after a day, none come."""
+"""When to ask again for streams, counted from the first look that found none.
+
+The create event precedes the processing of the streams, and Strava makes them anew after a crop or a
+correction. When the activity started says nothing about that: old ones are uploaded, too. If there are none
+after a day, only comparisons ask again (`asks_again`).
+"""
+
+CERTAINLY = timedelta(hours=1)
+"""The last retry has ended this long after it was due."""
+
+AFTER_CHANGE = timedelta(minutes=15)
+"""When changed streams are fetched once more: Strava may still have had the old ones."""
 
 PHOTO_RETRIES = STREAM_RETRIES
 """Photos are placeholders until Strava has processed them, which takes about as long."""
@@ -50,13 +61,40 @@ class Recheck(NamedTuple):
     """Whether a person may be waiting for the result."""
 
 
-def next_recheck(first_seen: datetime, now: datetime, *, streams_pending: bool) -> Recheck | None:
-    """Return the next recheck of a fresh activity; None once a day has passed."""
-    steps = {*RECHECKS, *(STREAM_RETRIES if streams_pending else ())}
-    ahead = min((step for step in steps if first_seen + step > now), default=None)
+def next_recheck(
+    first_seen: datetime | None, now: datetime, *, streamless_since: datetime | None
+) -> Recheck | None:
+    """Return the next recheck; None when there is none.
+
+    `first_seen`: when a fresh activity was first seen; None: it is not fresh. `streamless_since`: when the
+    streams were first asked for; None: they are there, or none are expected.
+    """
+    steps = [(first_seen + step, False) for step in RECHECKS] if first_seen else []
+    steps += [(streamless_since + step, True) for step in STREAM_RETRIES] if streamless_since else []
+    ahead = min((step for step in steps if step[0] > now), default=None)
     if ahead is None:
         return None
-    return Recheck(first_seen + ahead, ahead not in RECHECKS, streams_pending and ahead <= PROMPT)
+    at, streams_only = ahead
+    prompt = first_seen is not None and streamless_since is not None and at <= first_seen + PROMPT
+    return Recheck(at, streams_only, prompt)
+
+
+def sooner(recheck: Recheck | None, other: Recheck) -> Recheck:
+    """Return the earlier of two rechecks. The first one counts if they are equally early."""
+    return recheck if recheck is not None and recheck.at <= other.at else other
+
+
+def streams_may_come(streamless_since: datetime, now: datetime) -> bool:
+    """Return whether to ask again for streams that were first asked for at that time."""
+    return now < streamless_since + STREAM_RETRIES[-1]
+
+
+def asks_again(streamless_since: datetime, asked: datetime, now: datetime) -> bool:
+    """Return whether a comparison asks again for streams that an activity should have and lacks.
+
+    It asks after 1, 2, 4, 8 ... days, so that an activity without any costs few calls.
+    """
+    return now - streamless_since >= max(2 * (asked - streamless_since), STREAM_RETRIES[-1]) + CERTAINLY
 
 
 def next_photo_recheck(first_asked: datetime, now: datetime) -> datetime | None:

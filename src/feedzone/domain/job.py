@@ -95,6 +95,8 @@ class ReconcileHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="
     """Activities that began before this instant remain to be compared, epoch seconds. None: all of them."""
     missing: int = 0
     """How many stored activities the earlier runs did not find at Strava."""
+    everything: bool = False
+    """Doubt all that is stored: fetch again what once differed for good, and later all streams."""
 
 
 class PlainHint(msgspec.Struct, frozen=True, tag_field="do", tag="plain"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Collection
 from types import NoneType
 from typing import Any, NoReturn
 
@@ -22,7 +23,23 @@ DEPTH = 64
 LEAST, LARGEST = -(2**63), 2**63 - 1
 _STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
-_ALWAYS_PLAIN = {float, bool, NoneType}
+_CONTAINERS = {list, dict}
+_ZERO_ESCAPE = b"\\u0000"
+_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_TOO_MANY_DIGITS = b"0" * len(str(LARGEST))
+
+DESCRIBED = 256 * 1024
+"""Bytes of a body whose shape is described in detail, at most."""
+
+_TYPES = {dict: "object", list: "list", str: "string", bool: "boolean", NoneType: "null"}
+_POSITION = re.compile(
+    r"(?:Expected `[^`\n]{1,60}`(?: (?:of length )?(?:<=|>=|<|>) -?[\d.]+)?(?:, got `[^`\n]{1,30}`)?"
+    r"|Object missing required field `\w{1,60}`"
+    r"|Input data was truncated"
+    r"|JSON is malformed: [a-z :,'\"]{1,60}(?: \(byte \d+\))?)"
+    r"(?: - at `[\w.$\[\]]{1,80}`)?"
+)
+"""The texts of a decoder that name types and positions; others may quote a value."""
 
 
 def clean_text(value: str) -> str:
@@ -51,12 +68,42 @@ def repair(body: bytes) -> Any:
 
 def readable(body: bytes) -> str:
     """Return the JSON text as received if every decoder reads it, otherwise with the repairs of `repair`."""
+    return body.decode() if _decode_plain(body) is not None else msgspec.json.encode(repair(body)).decode()
+
+
+def value(body: bytes) -> Any:
+    """Return the value of a JSON text, with the repairs of `repair`, but fast if it needs none."""
+    decoded = _decode_plain(body)
+    return repair(body) if decoded is None else decoded
+
+
+def shape(body: bytes) -> str:
+    """Describe a body without quoting it: its length, its type, and where it stops being JSON."""
+    size = f"{len(body):,} bytes"
+    if not body.strip():
+        return "an empty body" if not body else f"{size} of white space"
+    if len(body) > DESCRIBED:
+        return size
     try:
-        if _is_plain(msgspec.json.decode(body)):
-            return body.decode()
+        value = json.loads(body, parse_int=_near_int)
+    except UnicodeDecodeError as problem:
+        return f"{size}, not UTF-8 at byte {problem.start}"
+    except json.JSONDecodeError as problem:
+        markup = "markup, " if body.lstrip()[:1] == b"<" else ""
+        return f"{size}, {markup}not JSON at character {problem.pos}"
     except (ValueError, RecursionError):
-        pass  # repair says whether it is JSON at all
-    return msgspec.json.encode(repair(body)).decode()
+        return f"{size}, JSON that no decoder reads"
+    return f"{size}, JSON {_TYPES.get(type(value), 'number')}"
+
+
+def failure(problem: Exception) -> str:
+    """Say why a decoder refused a body: the expected type and the position, never a value."""
+    if isinstance(problem, UnicodeDecodeError):
+        return f"not UTF-8 at byte {problem.start}"
+    if isinstance(problem, json.JSONDecodeError):
+        return f"not JSON at character {problem.pos}"
+    match = _POSITION.fullmatch(str(problem)) if isinstance(problem, msgspec.MsgspecError) else None
+    return match[0] if match else type(problem).__name__
 
 
 def split_list(body: bytes) -> list[bytes]:
@@ -94,8 +141,8 @@ def _load(body: bytes, parse_int: Any, parse_float: Any, parse_constant: Any) ->
         raise InvalidInput("the body is not UTF-8 encoded JSON") from None
     except RecursionError:
         raise _too_deep() from None
-    except ValueError as problem:
-        raise InvalidInput(f"the body is not JSON: {problem}") from None
+    except json.JSONDecodeError as problem:
+        raise InvalidInput(f"the body is {failure(problem)}") from None
 
 
 def _exact_int(digits: str) -> int:
@@ -147,20 +194,36 @@ def _repaired(value: Any, *, cut: bool, depth: int = 1) -> Any:
     return {clean_text(key): _repaired(item, cut=cut, depth=depth + 1) for key, item in value.items()}
 
 
-def _is_plain(value: Any, depth: int = 1) -> bool:
-    """Whether every decoder reads a value that msgspec has decoded."""
-    if isinstance(value, str):
-        return "\x00" not in value
-    if isinstance(value, int):
-        return LEAST <= value <= LARGEST
-    if not isinstance(value, list | dict):
-        return True
-    if depth > DEPTH:
-        return False
-    if isinstance(value, list):
-        # Streams have thousands of numbers.
-        return set(map(type, value)) <= _ALWAYS_PLAIN or all(_is_plain(item, depth + 1) for item in value)
-    return all("\x00" not in key and _is_plain(item, depth + 1) for key, item in value.items())
+def _decode_plain(body: bytes) -> Any:
+    """Return the value of a JSON text; None if a decoder may refuse it, or read something else."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return None
+    # Streams have thousands of numbers, so a search for suspicious bytes comes before a look at each.
+    suspicious = _ZERO_ESCAPE in body or _TOO_MANY_DIGITS in body.translate(_TO_ZEROS)
+    return decoded if _is_plain(decoded, suspicious=suspicious) else None
+
+
+def _is_plain(decoded: Any, *, suspicious: bool) -> bool:
+    """Whether every decoder reads the value: its depth, and if it is suspicious its texts and numbers."""
+    parts: list[Collection[Any]] = [[decoded]]
+    for _ in range(DEPTH + 1):
+        if suspicious and not all(_is_plain_item(item) for part in parts for item in part):
+            return False
+        inner = [part for part in parts if not _CONTAINERS.isdisjoint(map(type, part))]
+        containers = [item for part in inner for item in part if type(item) in _CONTAINERS]
+        if not containers:
+            return True
+        parts = [item.values() if type(item) is dict else item for item in containers]
+        parts += [item.keys() for item in containers if type(item) is dict]
+    return False
+
+
+def _is_plain_item(item: Any) -> bool:
+    if isinstance(item, str):
+        return "\x00" not in item
+    return not isinstance(item, int) or LEAST <= item <= LARGEST
 
 
 def _too_deep() -> InvalidInput:

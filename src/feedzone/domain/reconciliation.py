@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,6 +14,15 @@ FULL_EVERY_DAYS = 28
 
 OVERLAP = timedelta(days=1)
 """How much of the time before the last check is checked again: uploads can come late."""
+
+COMPARED_EVERY = timedelta(hours=6)
+"""The longest pause between two comparisons of an athlete, however few calls are left."""
+
+SHORTEST_PAUSE = timedelta(minutes=10)
+"""The pause for athletes who were active lately, when calls are idle."""
+
+QUIET_TIMES = 4
+"""How many times longer the pause is for athletes who were not."""
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,6 +39,24 @@ class SyncedRange(msgspec.Struct, frozen=True):
     """The start of the synced range. None with `listed` set means: from the first activity on."""
     seen: datetime | None = None
     """When we last had everything that Strava lists: after a full reconciliation or the backfill."""
+
+
+class Pauses(NamedTuple):
+    """How long to wait after a comparison before the next one, for active athletes and for quiet ones."""
+
+    active: timedelta
+    quiet: timedelta
+
+
+def pauses(calls_an_hour: float, active: int, quiet: int) -> Pauses:
+    """Return the pauses that spend `calls_an_hour` on all athletes, at one call a comparison."""
+    if calls_an_hour <= 0:
+        return Pauses(COMPARED_EVERY, COMPARED_EVERY)
+    even = timedelta(
+        hours=min(COMPARED_EVERY / timedelta(hours=1), (active + quiet / QUIET_TIMES) / calls_an_hour)
+    )
+    pause = min(max(even, SHORTEST_PAUSE), COMPARED_EVERY)
+    return Pauses(pause, min(QUIET_TIMES * pause, COMPARED_EVERY))
 
 
 def list_from(synced: SyncedRange, days: int, now: datetime, *, everything: bool = False) -> datetime | None:
@@ -58,19 +86,36 @@ def full_reconciliation_is_due(athlete_id: int, verified: datetime, now: datetim
 
 
 def reconciliation_job(
-    athlete_id: int, days: int, *, full: bool = True, to_end: bool = True, since: datetime | None = None
+    athlete_id: int,
+    days: int,
+    *,
+    full: bool = True,
+    to_end: bool = True,
+    since: datetime | None = None,
+    everything: bool = False,
+    lane: Lane = Lane.RECONCILE,
 ) -> JobSpec:
     """Compare the athlete's last `days`, and anything from `since` to then, with Strava."""
     hint = ReconcileHint(
-        days=days, full=full, to_end=to_end, since=None if since is None else int(since.timestamp())
+        days=days,
+        full=full,
+        to_end=to_end,
+        since=None if since is None else int(since.timestamp()),
+        everything=everything,
     )
-    return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, Lane.RECONCILE)
+    return job_now("reconcile_athlete", athlete_key(athlete_id), athlete_id, hint, lane)
 
 
 def refresh(athlete_id: int, activity_id: int, *, manual: bool = False) -> JobSpec:
     """Fetch an activity that the list shows and that we do not have in this form."""
     hint = RefreshHint(cause="reconciliation", manual=manual)
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
+
+
+def ask_for_streams(athlete_id: int, activity_id: int, lane: Lane = Lane.RECHECK) -> JobSpec:
+    """Fetch the streams alone: an activity should have some, or its stored ones may be old."""
+    hint = RefreshHint(cause="reconciliation", streams_only=True)
+    return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, lane)
 
 
 def confirm_deletion(athlete_id: int, activity_id: int, *, accepted: bool = False) -> JobSpec:

@@ -35,7 +35,7 @@ class BackfillAthlete:
         hint = job.hint
         assert isinstance(hint, BackfillHint)
         now = int(self.clock.now().timestamp())
-        again = hint.listed_at is not None and now - hint.listed_at > FRESH_S and hint.page > 1
+        again = hint.listed_at is not None and now - hint.listed_at > FRESH_S
         page_number = hint.page - 1 if again else hint.page
         try:
             records = await self.api.activities(

@@ -19,6 +19,7 @@ from ..errors import (
     NeedsScope,
     QuotaSpent,
     RateLimited,
+    RefreshPending,
     StravaError,
     TransientError,
     TransportFailure,
@@ -42,6 +43,8 @@ def ending(
             jitter = timedelta(seconds=after_window_s(job, rng.random()))
             wait_reason: WaitReason = "quota" if isinstance(error, QuotaSpent) else "breaker"
             return Snooze(max(until, now) + jitter, str(error), effects, wait_reason=wait_reason)
+        case RefreshPending(until=datetime() as until):
+            return Snooze(max(until, now) + timedelta(seconds=rng.random()), str(error), effects)
         case StravaError(again_after_s=pause_s) if pause_s is not None:
             # Half of the jobs earlier, half later: those that failed together do not return together.
             until = now + timedelta(seconds=pause_s * (0.75 + rng.random() / 2))

@@ -125,6 +125,7 @@ class ReconcileAthlete:
             calls,
             last=last,
             latest=hint.before is None,
+            everything=hint.everything,
         )
         return (reconciliation, *conflicts)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ from ..domain.effect import (
     StreamState,
     Tombstone,
 )
-from ..domain.freshness import is_fresh, next_recheck
+from ..domain.freshness import AFTER_CHANGE, Recheck, is_fresh, next_recheck, sooner, streams_may_come
 from ..domain.job import Job, JobSpec, Lane, RefreshHint
 from ..domain.job_kinds import JobKind
 from ..domain.outcome import Discard, Done, Outcome, Retry, Snooze
@@ -46,7 +46,19 @@ class EncodedStreams(Protocol):
     def samples(self) -> int: ...
 
 
-Encode = Callable[[bytes], EncodedStreams]
+Encode = Callable[[bytes], Awaitable[EncodedStreams]]
+
+
+class _Look(NamedTuple):
+    """What is known before the streams are asked for."""
+
+    since: datetime
+    """When they were first asked for, as the activity is now, and were not there; else now."""
+    expected: bool
+    """Whether there should be some: the activity is fresh, or a device recorded it."""
+    replaces: bool = False
+    """Whether stored streams are of an earlier state of the activity."""
+
 
 FORGED = "forged: the activity is alive at Strava; nothing was deleted"
 
@@ -153,37 +165,47 @@ class RefreshActivity:
         if not _is_detailed(stored) and self._is_news(job, hint, SHOWN_AFTER):
             self.shown.note(ready=True)
         photos = self._photos(job, record)
-        if record.manual or _has_streams(stored, record):
+        if record.manual or (_has_streams(stored, record) and hint.cause != "request"):
             detail = self._detail(job, hint, record, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
-            return _done(
-                claim, detail, *none, *photos, then=self._later(job, first_seen, streams_pending=False)
-            )
+            return _done(claim, detail, *none, *photos, then=self._later(job, first_seen))
         detail = self._detail(job, hint, record, complete=False)
+        look = self._look(stored, record, first_seen)
         try:
-            streams = await self._streams_of(job, hint, stored, first_seen)
+            streams = await self._streams_of(job, hint, stored, look)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
             rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
             return _going_on(self._failed(job, error, (detail, *claim, *photos)), rest)
-        pending = streams.state == "pending"
-        return _done(
-            claim, detail, streams, *photos, then=self._later(job, first_seen, streams_pending=pending)
-        )
+        return _done(claim, detail, streams, *photos, then=self._later(job, first_seen, streams, look))
+
+    def _look(
+        self, stored: StoredActivity | None, record: ActivityRecord | None, first_seen: datetime | None
+    ) -> _Look:
+        """Return what is known before the streams are asked for. `record`: the detail of this run."""
+        now = self.clock.now()
+        if stored is None:
+            return _Look(now, first_seen is not None or (record is not None and record.recorded))
+        current = stored.fingerprint if record is None else record.fingerprint
+        # A changed activity gets all retries again.
+        since = stored.streamless_since if current == stored.fingerprint else None
+        recorded = stored.recorded if record is None else record.recorded
+        old = stored.streams_fingerprint is not None and stored.streams_fingerprint != current
+        return _Look(since or now, first_seen is not None or recorded, replaces=old)
 
     def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
         received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)
         return StoreDetail(record, hint.cause, received, complete, happened)
 
     async def _streams_of(
-        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, first_seen: datetime | None
+        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, look: _Look
     ) -> StoreStreams:
         """Fetch the streams, or leave the call for later where new activities never have streams yet."""
         never_asked = stored is None or stored.stream_state is None
-        first = never_asked and first_seen is not None and self._is_news(job, hint, STREAMED_WITHIN)
+        first = never_asked and look.expected and self._is_news(job, hint, STREAMED_WITHIN)
         if first and not self.streamed.ask_at_once():
-            return StoreStreams(job.object_id, job.athlete_id, "pending")
-        streams = await self._fetch_streams(job, first_seen)
+            return StoreStreams(job.object_id, job.athlete_id, "pending", streamless_since=look.since)
+        streams = await self._fetch_streams(job, look)
         if first:
             self.streamed.note(ready=streams.state != "pending")
         return streams
@@ -200,12 +222,12 @@ class RefreshActivity:
         if stored is None or not stored.live:
             return Done()
         first_seen = self._first_seen(stored, stored.started, new=hint.of_something_new)
+        look = self._look(stored, None, first_seen)
         try:
-            streams = await self._fetch_streams(job, first_seen)
+            streams = await self._fetch_streams(job, look)
         except StravaError as error:
             return _going_on(self._failed(job, error), hint)
-        pending = streams.state == "pending"
-        return Done((streams,), then=self._later(job, first_seen, streams_pending=pending))
+        return Done((streams,), then=self._later(job, first_seen, streams, look))
 
     def _first_seen(
         self, stored: StoredActivity | None, started: datetime | None, *, new: bool
@@ -216,13 +238,19 @@ class RefreshActivity:
         new = new or (stored is not None and stored.announced)
         return first_seen if is_fresh(first_seen, started, new=new, now=now) else None
 
-    def _later(self, job: Job, first_seen: datetime | None, *, streams_pending: bool) -> tuple[JobSpec, ...]:
-        """Return the next recheck of a fresh activity."""
-        recheck = (
-            next_recheck(first_seen, self.clock.now(), streams_pending=streams_pending)
-            if first_seen
-            else None
-        )
+    def _later(
+        self,
+        job: Job,
+        first_seen: datetime | None,
+        streams: StoreStreams | None = None,
+        look: _Look | None = None,
+    ) -> tuple[JobSpec, ...]:
+        """Return the next recheck: of a fresh activity, of pending streams, or of streams that changed."""
+        now = self.clock.now()
+        pending = look is not None and streams is not None and streams.state == "pending"
+        recheck = next_recheck(first_seen, now, streamless_since=look.since if look and pending else None)
+        if look is not None and look.replaces and not pending:
+            recheck = sooner(recheck, Recheck(now + AFTER_CHANGE, streams_only=True, prompt=False))
         if recheck is None:
             return ()
         again = JobSpec(
@@ -236,22 +264,20 @@ class RefreshActivity:
         )
         return (again,)
 
-    async def _fetch_streams(self, job: Job, first_seen: datetime | None) -> StoreStreams:
-        """Fetch the streams. Without any, they are pending while the activity is fresh, and absent later."""
+    async def _fetch_streams(self, job: Job, look: _Look) -> StoreStreams:
+        """Fetch the streams. Without any, they are pending while some may come, and absent later."""
         try:
             body = await self.api.streams(job.athlete_id, job.object_id)
         except NotVisible:
             body = b"{}"
         try:
-            encoded = self.encode_streams(body)
+            encoded = await self.encode_streams(body)
         except InvalidInput as problem:
             raise TransientError(200, str(problem), call=f"GET activities/{job.object_id}/streams") from None
         if not encoded.channels:
-            may_come = first_seen is not None and next_recheck(
-                first_seen, self.clock.now(), streams_pending=True
-            )
+            may_come = look.expected and streams_may_come(look.since, self.clock.now())
             state: StreamState = "pending" if may_come else "absent"
-            return StoreStreams(job.object_id, job.athlete_id, state)
+            return StoreStreams(job.object_id, job.athlete_id, state, streamless_since=look.since)
         return StoreStreams(
             job.object_id,
             job.athlete_id,
@@ -291,8 +317,9 @@ def _is_detailed(stored: StoredActivity | None) -> bool:
 
 
 def _has_streams(stored: StoredActivity | None, record: ActivityRecord) -> bool:
-    """Whether the stored streams are still right: the activity was not cropped."""
-    return stored is not None and stored.stream_state == "present" and stored.shape == record.shape
+    """Whether the stored streams are still right: nothing has changed that follows from the samples."""
+    present = stored is not None and stored.stream_state == "present"
+    return present and stored is not None and stored.streams_fingerprint == record.fingerprint
 
 
 def _done(claim: tuple[Effect, ...], *written: Effect, then: tuple[JobSpec, ...] = ()) -> Done:

@@ -28,11 +28,12 @@ def handlers(
     unseal: Unseal,
     max_attempts: int,
     enabled: frozenset[JobKind],
+    notice: timedelta,
     second_look: timedelta = SECOND_LOOK,
 ) -> Mapping[JobKind, Handler]:
     return {
         "refresh_activity": RefreshActivity(api, records, clock, rng, encode_streams, enabled, second_look),
-        "revoke_athlete": RevokeAthlete(api, records, clock, rng, unseal),
+        "revoke_athlete": RevokeAthlete(api, records, clock, rng, unseal, notice),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
         "list_activities": ListActivities(api, clock, rng),

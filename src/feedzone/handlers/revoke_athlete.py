@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..domain.effect import ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
+from ..domain.athlete import Access
+from ..domain.effect import BeginLeaving, ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
 from ..domain.job import Job, RevokeHint
 from ..domain.outcome import Done, Outcome, Snooze
 from ..errors import (
@@ -43,6 +44,8 @@ class RevokeAthlete:
     clock: Clock
     rng: random.Random
     unseal: Unseal
+    notice: timedelta
+    """How long an athlete whose departure is unproven can connect again."""
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -50,12 +53,19 @@ class RevokeAthlete:
         return await (self._confirm(job, hint) if hint.action == "confirm" else self._revoke(job, hint))
 
     async def _confirm(self, job: Job, hint: RevokeHint) -> Outcome:
-        """Remove tokens and data only if Strava refuses our access, or the signature proves the event.
+        """Remove tokens and data only if the signature proves the event, or Strava refuses our access now.
 
-        A late delivery may be older than a new consent of the athlete.
+        A late delivery may be older than a new consent of the athlete. If Strava cannot be asked, an unproven
+        event begins a deadline and deletes nothing.
         """
-        if hint.verified and await self._is_still_true(job):
-            return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, "signature"),))
+        access = await self.records.access(job.athlete_id)
+        if access is None or access.status == "deauthorized":
+            return Done()
+        is_news = job.hint_time + 1 > access.connected_at.timestamp()
+        if hint.verified and is_news:
+            return _purge(job, hint, access, "signature")
+        if access.is_doubtful:
+            return self._doubt(job, hint, access, is_news=is_news)
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
         except (TransientError, TransportFailure, ApplicationRefused, RateLimited) as failure:
@@ -69,8 +79,9 @@ class RevokeAthlete:
         except StravaError as error:
             return ending(error, job, self.clock.now(), self.rng)
         if gone:
-            confirmed = "Strava no longer accepts the athlete's tokens"
-            return Done((PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, confirmed),))
+            # The refusal itself may have changed the status, and found out that the pair was lost.
+            now_known = await self.records.access(job.athlete_id)
+            return self._doubt(job, hint, now_known or access, is_news=is_news)
         if hint.verified:
             return Done(note="the athlete has connected again since; nothing was deleted")
         return Done(
@@ -78,10 +89,23 @@ class RevokeAthlete:
             "forged: the athlete is still connected at Strava; nothing was deleted",
         )
 
-    async def _is_still_true(self, job: Job) -> bool:
-        """Whether the athlete has not consented again since the second of the event."""
-        connected = await self.records.connected_at(job.athlete_id)
-        return connected is None or job.hint_time + 1 > connected.timestamp()
+    def _doubt(self, job: Job, hint: RevokeHint, access: Access, *, is_news: bool) -> Outcome:
+        """Judge an event about an athlete whose tokens do not work.
+
+        Only a refusal since the event was received confirms it. An older one was there before: anybody
+        could send such an event.
+        """
+        if access.status == "deauthorized":
+            return Done()
+        if access.refused_since(job.first_received_at):
+            return _purge(job, hint, access, "Strava no longer accepts the athlete's tokens")
+        if not is_news:
+            return Done(note="the athlete has connected again since; nothing was deleted")
+        until = self.clock.now() + self.notice
+        return Done(
+            (BeginLeaving(job.athlete_id, hint.cause, until, access.connected_at),),
+            "unproven: Strava cannot be asked; without a new consent the data is deleted at the deadline",
+        )
 
     def _age(self, job: Job) -> timedelta:
         return self.clock.now() - job.first_received_at
@@ -110,6 +134,11 @@ class RevokeAthlete:
             return Done((ConfirmRevoke(job.athlete_id, detail, revoked=False),))
         wait = max(_pause(age), min(AT_LEAST_EVERY, age / 24))
         return Snooze(self.clock.now() + wait, f"Strava cannot be told: {failure}")
+
+
+def _purge(job: Job, hint: RevokeHint, access: Access, confirmed_by: str) -> Done:
+    purge = PurgeAthlete(job.athlete_id, "deauthorized", hint.cause, confirmed_by, access.connected_at)
+    return Done((purge,))
 
 
 def _pause(age: timedelta) -> timedelta:

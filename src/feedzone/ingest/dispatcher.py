@@ -61,8 +61,9 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200."""
     status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
     judgements = _judge(connection, deliveries, status, now)
+    gone = activities.tombstones(connection, {delivery.event.object_id for delivery in deliveries})
     rows = [
-        _row(judged, now, connected=_is_connected(judged.delivery.event, status)) for judged in judgements
+        _row(judged, now, bare=_must_be_bare(judged.delivery.event, status, gone)) for judged in judgements
     ]
     new = events.insert_new(connection, rows)
     accepted = [judged for judged in judgements if judged.spec is not None and judged.event_id in new]
@@ -136,17 +137,22 @@ def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | No
             return "nothing to do"
 
 
-def _row(judged: _Judged, now: datetime, *, connected: bool) -> dict[str, Any]:
-    """Return the row of `webhook_events`.
+def _must_be_bare(event: StravaEvent, status: Mapping[int, str], gone: Collection[int]) -> bool:
+    """Return whether the event is stored without words (guarantee 6).
 
-    If the athlete is not connected, the row leaves out the values of an update (guarantee 6). It also does so
-    for an unknown kind of event: nothing would remove the values when the object is deleted.
+    Its athlete is not connected or its activity is deleted; or nothing would remove the words when the object
+    is deleted, because we do not know the kind of event.
     """
+    is_of_gone = event.object_type == "activity" and event.object_id in gone
+    return is_of_gone or not event.is_known_kind or not _is_connected(event, status)
+
+
+def _row(judged: _Judged, now: datetime, *, bare: bool) -> dict[str, Any]:
+    """Return the row of `webhook_events`; `bare`: without the words of the event."""
     event, ignored = judged.delivery.event, judged.ignored
-    redact = not event.is_known_kind or (event.object_type == "activity" and not connected)
     return {
         "id": judged.event_id,
-        "event_data": redacted(event.raw) if redact else event.raw,
+        "event_data": redacted(event.raw) if bare else event.raw,
         "status": "ignored" if ignored else "pending",
         "attempts": 0,
         "created_at": now,

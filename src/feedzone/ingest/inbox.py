@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 
 from ..domain.event import Signature, StravaEvent
-from ..errors import StorageUnavailable
+from ..errors import StorageUnavailable, reason_of
 from ..ports import Clock, Wakeup
 from ..store.engine.database import Database
 from .dispatcher import AcceptResult, Delivery, accept
@@ -69,7 +69,7 @@ class Inbox:
                 await self._commit(deliveries[half:], waiting[half:])
                 return
             failure = (
-                problem if isinstance(problem, StorageUnavailable) else StorageUnavailable(repr(problem))
+                problem if isinstance(problem, StorageUnavailable) else StorageUnavailable(reason_of(problem))
             )
             for done in waiting:
                 if not done.done():

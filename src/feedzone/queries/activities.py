@@ -13,13 +13,13 @@ from msgspec import Meta, Raw, Struct
 from ..domain.effect import PhotoState, StreamState
 from ..domain.json_text import clean_text
 from ..errors import NotFound
-from ..ports import Clock
 from ..store import activities, photos, streams
+from ..store.change_log import ChangeKind
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activities as activity_lists
 from ..store.reads import export as export_reads
-from ..store.stream_codec import decode
-from .paging import Cursor, Int64, bad_cursor, change_id, decode_cursor, first_id, id_cursor, page_of, settled
+from ..store.stream_codec import decode, decoded_json
+from .paging import Cursor, Int64, bad_cursor, change_id, decode_cursor, first_id, id_cursor, page_of
 from .rows import AsReceived, as_received, from_row, require
 
 SyncStatus = Literal["pending", "syncing", "synced", "failed", "deleted"]
@@ -118,16 +118,22 @@ class Photos(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One field of one activity changed."""
+    """One field of one activity changed, an activity was deleted, or an athlete left."""
 
     id: str
-    activity_id: int
+    kind: Annotated[
+        ChangeKind,
+        Meta(description="deleted, left: delete what you copied of the activity, or of the athlete"),
+    ]
+    activity_id: Annotated[int | None, Meta(description="null: the athlete left")]
     athlete_id: int
     field: str
     old_value: Raw | None
     new_value: Raw | None
     changed_at: datetime
-    cause: Annotated[str, Meta(description="event:<id>, backfill, request")]
+    cause: Annotated[
+        str, Meta(description="event:<id>, backfill, reconciliation, recheck, request or refused")
+    ]
 
 
 class ChangePage(Struct, frozen=True):
@@ -158,9 +164,8 @@ class StoredTotals(Struct, frozen=True):
 
 
 class ActivityQueries:
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
 
     async def page(self, where: ActivityFilter, cursor: str | None = None, limit: int = 50) -> ActivityPage:
         """Return activities, latest start first."""
@@ -214,6 +219,15 @@ class ActivityQueries:
 
     async def streams(self, activity_id: int) -> Streams:
         """Return an activity's streams. Raises NotFound that says whether they are pending or absent."""
+        row = await self._stored_streams(activity_id)
+        return await asyncio.to_thread(decode, row.blob)
+
+    async def streams_json(self, activity_id: int) -> bytes:
+        """Return the JSON of what `streams` returns, made away from the event loop."""
+        row = await self._stored_streams(activity_id)
+        return await decoded_json(row.blob, row.samples * (row.channels.count(",") + 1))
+
+    async def _stored_streams(self, activity_id: int) -> Row[Any]:
 
         def body(connection: Connection) -> Row[Any] | None:
             _existing(connection, activity_id)
@@ -226,23 +240,20 @@ class ActivityQueries:
             raise NotFound(
                 f"the streams of activity {activity_id} are pending: they have not been fetched yet"
             )
-        # Tens of milliseconds for a long ride: not on the event loop.
-        return await asyncio.to_thread(decode, row.blob)
+        return row
 
     async def changes(
         self, since: datetime | str | None = None, cursor: str | None = None, limit: int = 50
     ) -> ChangePage:
-        """Return the audit trail, oldest first: after an instant, or after the change with the id `since`.
+        """Return the change feed in the order of commits, after an instant or after a change.
 
-        Raises InvalidInput for a `since` that is neither.
+        `since` is the instant, or the id of the change. Raises InvalidInput for a `since` that is neither.
         """
         first = first_id(since) if isinstance(since, datetime) else change_id(since)
         last = id_cursor(cursor) or first
         instant = since if isinstance(since, datetime) else None
         query = partial(activity_lists.changes, since_id=last, limit=limit + 1, since=instant)
         rows = await self._database.read(query)
-        if self._database.shares_work:
-            rows = settled(rows, self._clock.now())
         return page_of(ChangePage, rows, limit, change_from, lambda row: row.id)
 
     async def counts_by_status(self, athlete_id: int) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,13 +9,14 @@ from typing import Any
 
 from msgspec import Struct
 
+from .. import offload
 from ..domain.activity_details import ActivityDetails
 from ..domain.curves import Curves, downsample
 from ..domain.effect import StreamState
 from ..store import activities, streams
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activity_history as reads
-from ..store.stream_codec import decode
+from ..store.stream_codec import BYTES_A_VALUE, decode
 from ..strava import details
 from .activities import Activity, Change, activity_from, change_from
 from .athletes import full_name
@@ -116,7 +116,8 @@ class ActivityHistoryQueries:
         row = await self._database.read(lambda c: streams.get(c, activity_id))
         if row is None or row.blob is None:
             return None
-        drawn = await asyncio.to_thread(_draw, row.blob)
+        size = row.samples * (row.channels.count(",") + 1) * BYTES_A_VALUE
+        drawn = await offload.compute(_draw, row.blob, size=size)
         latest = stream_info(row)
         self._curves[activity_id] = (latest.version if latest else "", drawn)
         while len(self._curves) > MAX_CURVES:

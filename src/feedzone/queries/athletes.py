@@ -49,6 +49,13 @@ class Athlete(Struct, frozen=True):
     lastname: str | None
     status: AthleteStatus
     status_reason: str | None
+    refused_at: Annotated[datetime | None, Meta(description="since when Strava refuses the tokens")]
+    leaves_at: Annotated[
+        datetime | None, Meta(description="when all data is deleted unless the athlete connects again")
+    ]
+    leaving_cause: Annotated[
+        str | None, Meta(description="event:<id>: an unproven deauthorization; refused: the tokens")
+    ]
     scopes: list[str]
     token_expires_at: datetime | None
     webhook_subscription_active: bool
@@ -117,7 +124,7 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
     id: str
     athlete_id: int
-    reason: Literal["deauthorized", "disconnected"]
+    reason: Literal["deauthorized", "disconnected", "expired"]
     cause: str
     confirmed_by: str
     purged_at: datetime

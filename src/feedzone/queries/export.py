@@ -27,10 +27,13 @@ _LISTS = "\n".join(f"{listed.file:17} {listed.about}: one line per activity" for
 
 ABOUT = f"""\
 athlete.json      your profile and the state of your connection, without tokens
+activities.jsonl  your activities as stored, in columns: one line per activity
 <id>.json         an activity, as received from Strava
+summaries/        the same from Strava's lists, where <id>.json has the detail
 <id>.parquet      its streams, one column per channel: DuckDB, pandas and polars read it
 {_LISTS}
 gear.json         bikes and shoes
+events.jsonl      Strava's messages about you: one line per message
 changes.jsonl     changes to your activities, with old and new value, time and cause: one line per change
 
 Distances are in metres, times in seconds. Instants are UTC.
@@ -52,6 +55,10 @@ class ExportQueries:
         yield "about.txt", ABOUT.encode()
         yield "athlete.json", msgspec.json.encode(athlete)
         yield "gear.json", msgspec.json.encode(await database.read(lambda c: gear_of(c, athlete_id)))
+        for file, contents in (("activities.jsonl", _stored), ("events.jsonl", _events)):
+            yield file, b""  # the file exists even if it is empty
+            async for part in contents(database, athlete_id):
+                yield file, part
         async for piece in _activities(database, athlete_id):
             yield piece
         for stored in export.JSON_LISTS:
@@ -69,8 +76,32 @@ async def _activities(database: Database, athlete_id: int) -> AsyncIterator[Piec
     ):
         for row in rows:
             yield f"activities/{row.id}.json", (row.detail or row.summary or "{}").encode()
+            if row.detail and row.summary:
+                yield f"summaries/{row.id}.json", row.summary.encode()
             if row.blob is not None:
                 yield f"streams/{row.id}.parquet", row.blob
+        last = rows[-1].id
+
+
+async def _stored(database: Database, athlete_id: int) -> AsyncIterator[bytes]:
+    last = 0
+    while rows := await database.read(
+        lambda c, last=last: export.stored_columns(c, athlete_id, after_id=last, limit=CHANGES)  # type: ignore[misc]
+    ):
+        yield msgspec.json.Encoder().encode_lines([dict(row._mapping) for row in rows])
+        last = rows[-1].id
+
+
+async def _events(database: Database, athlete_id: int) -> AsyncIterator[bytes]:
+    last: str | None = None
+    while rows := await database.read(
+        lambda c, last=last: export.received_events(c, athlete_id, after_id=last, limit=CHANGES)  # type: ignore[misc]
+    ):
+        lines = [
+            {"id": row.id, "received_at": row.created_at, "event": msgspec.Raw(row.event_data.encode())}
+            for row in rows
+        ]
+        yield msgspec.json.Encoder().encode_lines(lines)
         last = rows[-1].id
 
 

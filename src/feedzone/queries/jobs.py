@@ -121,6 +121,10 @@ class JobQueries:
         row = await self._database.read(lambda c: job_lists.next_wait(c, athlete_id, now))
         return None if row is None else Wait(row.due_at, row.last_error)
 
+    async def any_due_reconciliation(self) -> bool:
+        now = self._clock.now()
+        return await self._database.read(lambda c: job_lists.any_due_reconciliation(c, now))
+
     async def failure_groups(self) -> list[FailureGroup]:
         """Return dead letters by error class, the largest group first."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
@@ -20,10 +20,6 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 Cursor = Annotated[str, Meta(description="fetches the next page; null: this was the last")]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-
-SETTLED = timedelta(seconds=3)
-"""Where several processes write, a change may commit after one with a later id. Younger changes are held
-back, so that a client that follows the feed by id misses none."""
 
 
 def page_of(
@@ -82,10 +78,3 @@ def first_id(instant: datetime) -> str:
     """Return the smallest UUID v7 of that millisecond (domain.ids)."""
     milliseconds = min(max(0, int(instant.astimezone(UTC).timestamp() * 1000)), 2**48 - 1)
     return str(UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62))
-
-
-def settled(rows: Sequence[Row[Any]], now: datetime) -> Sequence[Row[Any]]:
-    """Return the changes before the first one that is younger than SETTLED."""
-    until = now - SETTLED
-    end = next((place for place, row in enumerate(rows) if row.changed_at > until), len(rows))
-    return rows[:end]

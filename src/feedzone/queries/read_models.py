@@ -54,7 +54,7 @@ def read_models(
     status = StatusQueries(database, clock, quota, seats=seats)
     return ReadModels(
         athletes=athletes,
-        activities=ActivityQueries(database, clock),
+        activities=ActivityQueries(database),
         activity_history=ActivityHistoryQueries(database),
         calendar=CalendarQueries(database),
         events=EventQueries(database),

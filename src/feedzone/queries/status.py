@@ -61,6 +61,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     quiet_sweeps: Annotated[int, Meta(description="reconciliations that found such activities")]
     quiet_athletes: Annotated[int, Meta(description="athletes who upload without events")]
     open_conflicts: int
+    leaves_at: Annotated[datetime | None, Meta(description="the next deadline of an athlete who leaves")]
     seats_used: Annotated[int, Meta(description="athletes that Strava counts as connected")]
     seats: Annotated[int | None, Meta(description="the number that Strava allows; null: not known")]
 
@@ -84,6 +85,7 @@ class DisconnectedAthlete(Struct, frozen=True):
     name: str
     status: str
     reason: str | None
+    leaves_at: datetime | None
 
 
 class LaneDepth(Struct, frozen=True):
@@ -192,4 +194,4 @@ def _subscription(connection: Connection) -> Subscription | None:
 
 
 def _disconnected(row: Row[Any]) -> DisconnectedAthlete:
-    return DisconnectedAthlete(row.id, full_name(row), row.status, row.status_reason)
+    return DisconnectedAthlete(row.id, full_name(row), row.status, row.status_reason, row.leaves_at)

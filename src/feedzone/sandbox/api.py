@@ -95,7 +95,8 @@ class Api:
             return not_found("Activity")
         by_type = request.query.get("key_by_type", "").lower() == "true"
         # Strava answers an empty set while it processes an upload (docs/strava-api.md#streams).
-        if self._age(spec) < self._world.faults.stream_delay_s:
+        since = max(spec.created_at, spec.streams_since)
+        if self._world.clock() - since < self._world.faults.stream_delay_s:
             return json_response({} if by_type else [])
         keys = {k.strip() for k in request.query.get("keys", "").split(",")}
         size = streams.sample_count(motion, stride)
@@ -173,7 +174,7 @@ def endpoint_of(method: str, parts: list[str]) -> str | None:
 
 
 def template_of(endpoint: str) -> str:
-    """Return the path of a data call with a placeholder for its id, for the journal."""
+    """Return the path of a data call with a placeholder for its id, for the record of calls."""
     templates = {
         "athlete": "/athlete", "list_activities": "/athlete/activities", "activity": "/activities/{id}",
         "gear": "/gear/{id}", "upload": "/uploads/{id}",

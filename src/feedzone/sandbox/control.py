@@ -181,6 +181,7 @@ class Control:
             "rename": lambda: world.rename(activity_id, _text(body, "name")),
             "type": lambda: world.change_type(activity_id, _text(body, "sport_type")),
             "edit": lambda: world.edit_silently(activity_id, **body),
+            "alter": lambda: world.alter(activity_id, **body),
             "visibility": lambda: world.set_visibility(activity_id, _text(body, "visibility")),
             "hide": lambda: world.hide(activity_id),
             "unhide": lambda: world.unhide(activity_id),

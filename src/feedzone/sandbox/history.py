@@ -51,6 +51,13 @@ class ActivitySpec:
     deleted: bool = False
     photos: list[float] | None = None
     """When each photo was added. If None, the id decides the number of photos, added with the upload."""
+    climb: float = 1.0
+    """The factor by which a correction changed all heights above the start."""
+    lost: tuple[str, ...] = ()
+    """The channels that the athlete removed."""
+    map_hidden: bool = False
+    streams_since: float = 0.0
+    """When Strava began to make the streams anew."""
 
     @property
     def private(self) -> bool:

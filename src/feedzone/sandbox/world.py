@@ -21,6 +21,7 @@ from .impostor import Impostors
 from .limits import Limits, Meter
 from .motion import KNOT_S, Motion, Terrain, simulate
 from .places import City
+from .recording import alter, as_altered
 from .records import Event, Journal
 from .seeded_random import seeded_random
 from .totals import Totals
@@ -178,6 +179,14 @@ class World:
             setattr(spec, field, value)
         return spec
 
+    def alter(self, activity_id: int, **changes: Any) -> ActivitySpec:
+        """Change the recording (recording.py); Strava sends no event for it."""
+        spec = self.activity(activity_id)
+        alter(spec, changes, self.clock())
+        self._motions.pop(spec.id, None)
+        self._totals.pop(spec.id, None)
+        return spec
+
     def set_photos(self, activity_id: int, count: int) -> ActivitySpec:
         """Add photos or remove the last ones to reach this count; Strava sends no event for it."""
         if not 0 <= count <= 100:
@@ -270,7 +279,7 @@ class World:
         if motion is None:
             athlete = self.athletes[spec.athlete_id]
             terrain = self._terrain(athlete.city)
-            motion = simulate(self.seed, athlete, spec, terrain, self.behaviour.knot_s)
+            motion = as_altered(simulate(self.seed, athlete, spec, terrain, self.behaviour.knot_s), spec)
             while len(self._motions) >= _CACHED_MOTIONS:
                 del self._motions[next(iter(self._motions))]
             self._motions[spec.id] = motion
@@ -327,7 +336,7 @@ class World:
         self.meter.spend(self.clock(), read=read, calls=calls)
 
     def emit(self, event: Event) -> int:
-        """Send an event, true or forged; return its number in the journal."""
+        """Send an event, true or forged; return its number among the recorded events."""
         number = self.journal.add_event(event)
         if self.on_event is not None:
             self.on_event(number, event)

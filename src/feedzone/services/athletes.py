@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from ..domain.athlete import AthleteProfile, Consent, TokenGrant, can_read_activ
 from ..domain.backfill import merge_backfills
 from ..domain.effect import PurgeAthlete
 from ..domain.job import (
+    CALLS_AN_ACTIVITY,
     BackfillHint,
     Lane,
     RefreshHint,
@@ -29,6 +29,7 @@ from ..ports import Clock, Wakeup
 from ..store import activities, athletes, oauth_states, purge
 from ..store.engine.database import Connection, Database
 from ..store.jobs import dead_letters, deferral, lifecycle
+from ..store.quota import allowances
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
 
@@ -50,26 +51,25 @@ class AthleteService:
     application: StravaApplication
     redirect_uri: str
     initial_sync_days: int
+    calls_per_hour: int = 30
+    """The calls that one athlete may cause within an hour (ATHLETE_CALLS_PER_HOUR)."""
 
-    async def begin_consent(
-        self, *, force: bool = False, operator_may_see: bool | None = None
-    ) -> tuple[str, str]:
-        """Return Strava's consent URL, and the one-time state in it that the browser must send back."""
-        state = secrets.token_urlsafe(24)
+    def consent_url(self, state: str, *, force: bool = False) -> str:
+        """Return Strava's consent URL, with the one-time state that the browser must send back."""
+        return self.application.consent_url(self.redirect_uri, state, force=force)
+
+    async def use_state(self, state: str) -> bool:
+        """Return whether a state is used for the first time."""
         now = self.clock.now()
-        await self.database.write(lambda c: oauth_states.issue(c, state, now, operator_may_see))
-        return self.application.consent_url(self.redirect_uri, state, force=force), state
+        return await self.database.write(lambda c: oauth_states.use(c, state, now))
 
-    async def redeem_state(self, state: str) -> Consent | None:
-        """Return the consent that belongs to an issued state, once; else None."""
-        now = self.clock.now()
-        return await self.database.write(lambda c: oauth_states.redeem(c, state, now))
-
-    async def connect(self, code: str, scope: str | None, consent: Consent | None = None) -> Connected:
+    async def connect(
+        self, code: str, scope: str | None, consent: Consent | None = None, *, by_athlete: bool = False
+    ) -> Connected:
         """Exchange the code; store athlete and tokens and start the backfill, in one transaction.
 
         A returning athlete also gets the activities since the disconnect, if that is longer than
-        INITIAL_SYNC_DAYS.
+        INITIAL_SYNC_DAYS. If the athlete's allowance is spent, the backfill begins when it is renewed.
         Raises SeatsFull, PermanentError (a code that was used before), TransientError, TransportFailure.
         """
         grant, profile = await self.application.exchange(code)
@@ -84,17 +84,29 @@ class AthleteService:
             if consent is not None and consent.operator_may_see is not None:
                 athletes.set_operator_access(connection, profile.id, consent.operator_may_see, now)
             if readable:
-                dead_letters.requeue_denied(connection, profile.id, now)
-                known = athletes.synced_range(athletes.get(connection, profile.id))
-                after = list_from(known, self.initial_sync_days, now)
-                self._enqueue_sync(
-                    connection, profile.id, after or now - timedelta(days=self.initial_sync_days), now
-                )
+                self._sync_connected(connection, profile.id, now, by_athlete=by_athlete)
 
         await self.database.write(body)
         self.wakeup.notify()
         missing = (scope for scope in ("activity:read", "activity:read_all") if scope not in granted)
         return Connected(profile, status, tuple(missing))
+
+    def _sync_connected(
+        self, connection: Connection, athlete_id: int, now: datetime, *, by_athlete: bool
+    ) -> None:
+        known = athletes.synced_range(athletes.get(connection, athlete_id))
+        default = now - timedelta(days=self.initial_sync_days)
+        after = list_from(known, self.initial_sync_days, now) or default
+        later = None
+        if by_athlete:
+            later = allowances.spent_until(connection, athlete_id, self.calls_per_hour, now)
+            calls = allowances.cost_of_list(connection, athlete_id, after)
+            allowances.charge(connection, athlete_id, calls, now)
+        if later is None:
+            retried = dead_letters.requeue_denied(connection, athlete_id, now)
+            if by_athlete and retried:
+                allowances.charge(connection, athlete_id, retried * CALLS_AN_ACTIVITY, now)
+        self._enqueue_sync(connection, athlete_id, after, now, due_at=later)
 
     def _store(
         self,
@@ -110,7 +122,12 @@ class AthleteService:
         self.tokens.save_exchanged(connection, profile.id, grant, now)
 
     def _enqueue_sync(
-        self, connection: Connection, athlete_id: int, after: datetime | None, now: datetime
+        self,
+        connection: Connection,
+        athlete_id: int,
+        after: datetime | None,
+        now: datetime,
+        due_at: datetime | None = None,
     ) -> None:
         """List activities that started since `after` (None: all), and those of a running list.
 
@@ -129,15 +146,22 @@ class AthleteService:
             athletes.begin_sync(connection, athlete_id, after, now)
         elif live.running:
             return  # a newer version would make it fetch the same page again
-        lifecycle.enqueue(
-            connection, [job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE)], now
-        )
+        spec = job_now("backfill_athlete", key, athlete_id, hint, Lane.INTERACTIVE)
+        lifecycle.enqueue(connection, [msgspec.structs.replace(spec, due_at=due_at)], now)
 
-    async def sync(self, athlete_id: int, *, days: int | None = None, everything: bool = False) -> None:
+    async def sync(
+        self,
+        athlete_id: int,
+        *,
+        days: int | None = None,
+        everything: bool = False,
+        by_athlete: bool = False,
+    ) -> None:
         """List the activities of the last `days` (None: INITIAL_SYNC_DAYS), or all; fetch those that differ.
 
         A longer backfill that is running continues; a shorter one becomes part of this.
-        Raises NotFound unless the athlete is connected.
+        `by_athlete`: the athlete asks for it, so their allowance pays.
+        Raises NotFound unless the athlete is connected, and AllowanceSpent.
         """
         if days is not None and days < 1:
             raise InvalidInput("days takes a whole number from 1")
@@ -149,6 +173,9 @@ class AthleteService:
             status = athletes.statuses(connection, [athlete_id]).get(athlete_id)
             if status in (None, "deauthorized"):
                 return False
+            if by_athlete:
+                calls = allowances.cost_of_list(connection, athlete_id, after)
+                allowances.spend(connection, athlete_id, calls, self.calls_per_hour, now)
             self._enqueue_sync(connection, athlete_id, after, now)
             return True
 
@@ -156,14 +183,16 @@ class AthleteService:
             raise NotFound(f"athlete {athlete_id} is not connected")
         self.wakeup.notify()
 
-    async def refresh_activity(self, activity_id: int) -> None:
-        """Fetch one activity again now. Raises NotFound if it is not stored."""
+    async def refresh_activity(self, activity_id: int, *, by_athlete: bool = False) -> None:
+        """Fetch one activity again now. Raises NotFound if it is not stored, and AllowanceSpent (`sync`)."""
         now = self.clock.now()
 
         def body(connection: Connection) -> bool:
             stored = activities.load(connection, activity_id)
             if stored is None:
                 return False
+            if by_athlete:
+                allowances.spend(connection, stored.athlete_id, CALLS_AN_ACTIVITY, self.calls_per_hour, now)
             hint, key = RefreshHint(cause="request"), activity_key(activity_id)
             spec = job_now("refresh_activity", key, stored.athlete_id, hint, Lane.INTERACTIVE)
             lifecycle.enqueue(connection, [spec], now)
@@ -221,7 +250,10 @@ class AthleteService:
             if row is None or row.status == "deauthorized":
                 return False
             sealed, refreshed_by = row.refresh_token_encrypted, row.refresh_lease_until
-            purge.purge(connection, PurgeAthlete(athlete_id, "disconnected", "request", "the operator"), now)
+            # A consent that is given at the same moment is a later wish.
+            wish = PurgeAthlete(athlete_id, "disconnected", "request", "the operator", row.connected_at)
+            if not purge.purge(connection, wish, now):
+                return False
             # If a refresh is running, its new token pair is the one to revoke (save_rotated).
             due = refreshed_by if refreshed_by is not None and refreshed_by > now else None
             lifecycle.enqueue(connection, [revoke_job(athlete_id, sealed, due)], now)

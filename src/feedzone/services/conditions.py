@@ -71,6 +71,7 @@ def conditions(pulse: Pulse, *, strava_configured: bool) -> list[Condition]:
         _dead_letters(pulse),
         _conflicts(pulse),
         _tokens(pulse),
+        _departures(pulse),
         _seats(pulse),
         _rate_limit(pulse),
     ]
@@ -194,6 +195,18 @@ def _tokens(pulse: Pulse) -> Condition:
         return Condition("Tokens", "good", "Every athlete's connection works.")
     remedy = Remedy("See athletes", "/health#tokens")
     return Condition("Tokens", "warn", " ".join(sentences), remedy, "feedzone athletes list")
+
+
+def _departures(pulse: Pulse) -> Condition:
+    leaving = pulse.athletes.get("leaving", 0)
+    if not leaving or pulse.leaves_at is None:
+        return Condition("Departures", "good", "No athlete leaves.")
+    text = (
+        f"{count(leaving, 'athlete')} may have left: Strava refuses their tokens. Their data is deleted "
+        f"unless they connect again; the first deadline is {pulse.leaves_at:%Y-%m-%d %H:%M} UTC."
+    )
+    remedy = Remedy("See athletes", "/health#tokens")
+    return Condition("Departures", "warn", text, remedy, "feedzone athletes list")
 
 
 def _seats(pulse: Pulse) -> Condition:

@@ -13,6 +13,7 @@ from ..ports import Clock, Wakeup
 from ..store import athletes, reconciliations
 from ..store.engine.database import Connection, Database
 from ..store.jobs import lifecycle
+from ..store.quota import allowances
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,24 @@ class ReconciliationService:
     clock: Clock
     wakeup: Wakeup
     days: int
+    calls_per_hour: int = 30
+    """The calls that one athlete may cause within an hour (ATHLETE_CALLS_PER_HOUR)."""
 
-    async def reconcile(self, athlete_id: int) -> None:
-        """Reconcile all stored activities of the athlete now. Raises NotFound unless connected."""
+    async def reconcile(self, athlete_id: int, *, by_athlete: bool = False) -> None:
+        """Reconcile all stored activities of the athlete now.
+
+        `by_athlete`: the athlete asks for it, so their allowance pays.
+        Raises NotFound unless connected, and AllowanceSpent.
+        """
         now = self.clock.now()
 
         def body(connection: Connection) -> bool:
             lifecycle.lock(connection, [athlete_key(athlete_id)])
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
+            if by_athlete:
+                calls = allowances.cost_of_list(connection, athlete_id, None)
+                allowances.spend(connection, athlete_id, calls, self.calls_per_hour, now)
             since = list_from(
                 athletes.synced_range(athletes.get(connection, athlete_id)),
                 self.days,

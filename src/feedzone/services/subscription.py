@@ -171,7 +171,7 @@ REMEDIES = (
 
 def remedy_for(refusal: ApiError, url: str) -> str:
     """Return what to do about a refusal, most likely cause first."""
-    text = " ".join((refusal.message, refusal.body, *(fault.code for fault in refusal.faults))).lower()
+    text = " ".join((refusal.message, *(fault.code for fault in refusal.faults))).lower()
     for sign, remedy in REMEDIES:
         if sign in text:
             return remedy.format(url=shown_url(url))

@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, update
 
-from ..domain.activity import ActivityRecord, StoredActivity
+from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
 from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
-from . import events
-from .change_log import log_change, log_changes
+from . import events, hidden_tracks
+from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
-from .schema.personal import ACTIVITY_TABLES
+from .schema.personal import ACTIVITY_TABLES, words_of_activity
 from .schema.tables import activity_changes, activity_streams, strava_activities
 
 _table = strava_activities
@@ -28,6 +28,9 @@ _BOOKKEEPING = frozenset(
         "sync_status",
         "sync_attempts",
         "last_sync_error",
+        "fingerprint",
+        "no_track",
+        "accepted_difference",
         "last_event_time",
         "webhook_received_at",
         "last_fetched_at",
@@ -58,13 +61,17 @@ _STORED = (
         _columns.webhook_received_at,
         _columns.last_event_time,
         _columns.last_fetched_at,
-        _columns.distance,
-        _columns.moving_time,
-        _columns.elapsed_time,
+        *(_columns[name] for name in EVIDENCE_COLUMNS),
         activity_streams.c.state.label("stream_state"),
+        _columns.fingerprint,
+        activity_streams.c.fingerprint.label("streams_fingerprint"),
+        activity_streams.c.streamless_since,
     )
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
     .where(_columns.id == bindparam("activity"))
+)
+_TOMBSTONES = select(_columns.id).where(
+    _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
 )
 _MARK_ANNOUNCED = (
     update(_table)
@@ -106,8 +113,16 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
         announced=row.webhook_received_at is not None,
         last_event_time=row.last_event_time,
         fetched=row.last_fetched_at,
-        shape=(row.distance, row.moving_time, row.elapsed_time),
+        fingerprint=row.fingerprint,
+        streams_fingerprint=row.streams_fingerprint,
+        streamless_since=row.streamless_since,
+        recorded=should_have_streams(dict(row._mapping)),
     )
+
+
+def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Return those of the activities that are deleted."""
+    return set(connection.execute(_TOMBSTONES, {"ids": sorted(ids)}).scalars())
 
 
 def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
@@ -225,6 +240,10 @@ def store(
     changes: dict[str, Any] = {record.level: record.raw, "sync_status": status, "updated_at": now}
     if record.level == "detail":
         changes |= {"last_fetched_at": now, "last_sync_error": None, "sync_attempts": 0}
+        changes["fingerprint"] = record.fingerprint
+    no_track = hidden_tracks.shows_no_track(row, record)
+    if no_track is not None:
+        changes["no_track"] = no_track
     if received_at is not None:
         changes["webhook_received_at"] = received_at
     if event_time > (row.last_event_time or 0):
@@ -239,6 +258,8 @@ def store(
         log_changes(connection, row, values, cause, now)
     changes["athlete_id"] = record.athlete_id
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
+    if no_track and not row.no_track:
+        hidden_tracks.forget(connection, row, record)
 
 
 def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
@@ -320,7 +341,7 @@ def tombstone(
         connection.execute(_CHANGE, {"activity": activity_id, "last_event_time": newest})
         return
     blank = {
-        **dict.fromkeys((*STRAVA_COLUMNS, "summary", "detail", "last_sync_error")),
+        **dict.fromkeys((*words_of_activity(_table), "last_sync_error")),
         "sync_status": "deleted",
         "deleted_at": now,
         "updated_at": now,
@@ -329,14 +350,9 @@ def tombstone(
     connection.execute(_CHANGE, {"activity": activity_id, **blank})
     for table in ACTIVITY_TABLES:
         connection.execute(delete(table).where(table.c.activity_id == activity_id))
-    # The audit trail keeps only that the activity was deleted and restored, not its content.
-    connection.execute(
-        delete(activity_changes).where(
-            activity_changes.c.activity_id == activity_id, activity_changes.c.field != "sync_status"
-        )
-    )
-    before = row.sync_status if row.sync_status != "deleted" else None
-    log_change(connection, activity_id, athlete_id, "sync_status", before, "deleted", cause, now)
+    forget_values(connection, activity_id)
+    if row.sync_status != "deleted":  # otherwise it was never stored, and no reader of the feed knows it
+        log_change(connection, activity_id, athlete_id, "sync_status", row.sync_status, "deleted", cause, now)
 
 
 def mark_pending(connection: Connection, ids: Iterable[int], now: datetime) -> None:

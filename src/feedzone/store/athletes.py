@@ -123,14 +123,19 @@ def connect(
         "status_reason": reason,
         "webhook_subscription_active": subscribed is not None,
         "connected_at": now,
+        "refused_at": None,
+        "leaves_at": None,
+        "leaving_cause": None,
         "reconcile_due_at": now + FIRST_RECONCILIATION,
         "gear_due_at": now,
         "updated_at": now,
     }
+    # Other scopes may show other samples, for example those in a privacy zone.
+    doubted = case((_columns.scopes != scopes, literal(now, Instant)), else_=_columns.streams_doubted_at)
     connection.execute(
         insert_into(connection, strava_athletes)
         .values(id=profile.id, **values)
-        .on_conflict_do_update(index_elements=["id"], set_=values)
+        .on_conflict_do_update(index_elements=["id"], set_=values | {"streams_doubted_at": doubted})
     )
 
 
@@ -171,10 +176,10 @@ def set_subscription(connection: Connection, *, active: bool) -> None:
 
 
 def mark(connection: Connection, athlete_id: int, status: str, reason: str | None, now: datetime) -> None:
-    """Set the status of the connection, except for a disconnected athlete."""
+    """Set the status of the connection, unless the athlete has left or leaves."""
     connection.execute(
         update(strava_athletes)
-        .where(_columns.id == athlete_id, _columns.status != "deauthorized")
+        .where(_columns.id == athlete_id, _columns.status.not_in(("deauthorized", "leaving")))
         .values(status=status, status_reason=reason, updated_at=now)
     )
 
@@ -240,9 +245,18 @@ def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
     complete_sync(connection, athlete_id, now)
 
 
-def note_verified(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Record that the rows were compared with everything that Strava lists in the window."""
-    connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now})
+def note_verified(connection: Connection, athlete_id: int, now: datetime, *, everything: bool) -> None:
+    """Record that the rows were compared with everything that Strava lists in the window.
+
+    With `everything` that was all that we store, and idle calls fetch all streams again.
+    """
+    doubted = {"streams_doubted_at": now} if everything else {}
+    connection.execute(_CHANGE, {"athlete": athlete_id, "last_verified_at": now, **doubted})
+
+
+def note_comparison(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """Record that a full reconciliation was enqueued."""
+    connection.execute(_CHANGE, {"athlete": athlete_id, "comparison_queued_at": now})
 
 
 def synced_range(row: Row[Any] | None) -> SyncedRange:

@@ -13,6 +13,7 @@ from ..domain.activity import ActivityRecord
 from ..domain.athlete import wants_details
 from ..domain.effect import (
     AskForPhotos,
+    BeginLeaving,
     ConfirmRevoke,
     Effect,
     FinishListing,
@@ -32,7 +33,8 @@ from ..domain.effect import (
     Tombstone,
 )
 from ..domain.job import JobSpec, Lane, activity_key
-from . import activities, athletes, gear, list_diff, photos, purge, reconciliations, streams
+from ..domain.reconciliation import ask_for_streams
+from . import activities, athletes, gear, leaving, list_diff, photos, purge, reconciliations, streams
 from .jobs import deferral, lifecycle
 
 
@@ -79,6 +81,8 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             athletes.mark(connection, athlete_id, status, reason, now)
         case RecordRejectedClaim():
             purge.record_rejected_claim(connection, effect, now)
+        case BeginLeaving():
+            leaving.begin(connection, effect, now)
         case PurgeAthlete():
             purge.purge(connection, effect, now)
         case ConfirmRevoke(athlete_id=athlete_id, detail=detail, revoked=revoked):
@@ -121,14 +125,25 @@ def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime
 def _store_reconciliation(connection: Connection, result: StoreReconciliation, now: datetime) -> None:
     specs = (*result.jobs, *result.missing)
     diff = _store_list(
-        connection, result.athlete_id, result.records, specs, "reconciliation", now, retry_failed=result.full
+        connection,
+        result.athlete_id,
+        result.records,
+        specs,
+        "reconciliation",
+        now,
+        retry_failed=result.full,
+        thorough=result.everything,
     )
     lifecycle.enqueue(connection, result.missing, now)
+    if result.full:
+        in_doubt = streams.in_doubt(connection, (record.id for record in result.records), now)
+        asks = (ask_for_streams(row.athlete_id, row.activity_id) for row in in_doubt)
+        lifecycle.enqueue(connection, asks, now, unless_live=True)
     reconciliations.record(connection, result, diff, now)
     if result.full:
         reconciliations.settle(connection, result, now)
     if result.full and result.last:
-        athletes.note_verified(connection, result.athlete_id, now)
+        athletes.note_verified(connection, result.athlete_id, now, everything=result.everything)
 
 
 def _store_list(
@@ -140,6 +155,7 @@ def _store_list(
     now: datetime,
     *,
     retry_failed: bool = True,
+    thorough: bool = False,
 ) -> list_diff.ListDiff:
     """Store new activities from their summaries, and enqueue fetches of new and changed ones.
 
@@ -147,7 +163,8 @@ def _store_list(
     waits in a backfill keeps its place: a reconciliation that lists its activity has learned nothing new.
     """
     lanes = lifecycle.lock(connection, (spec.key for spec in specs))
-    diff = list_diff.compare(connection, records, now, retry_failed=retry_failed)
+    diff = list_diff.compare(connection, records, now, retry_failed=retry_failed, thorough=thorough)
+    list_diff.accept(connection, diff)
     keys = _store_new(connection, athlete_id, diff.new, cause, now)
     activities.mark_pending(connection, (record.id for record in diff.changed), now)
     keys |= {activity_key(record.id) for record in diff.changed}

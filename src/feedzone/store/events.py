@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Row,
+    Select,
     String,
     and_,
     bindparam,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -96,6 +98,14 @@ _COMPLETE = (
 _COMPLETE_UPTO = _COMPLETE.where(_columns.job_version <= bindparam("upto"))
 
 
+_PAYLOADS: Select[Any] = select(_columns.id, _columns.event_data)
+_WORDS_WITHOUT_ACTIVITY = _PAYLOADS.outerjoin(
+    strava_activities, strava_activities.c.id == _columns.object_id
+).where(
+    _columns.object_id == bindparam("activity"),
+    _columns.object_type == "activity",
+    or_(strava_activities.c.id.is_(None), strava_activities.c.sync_status == "deleted"),
+)
 _LINK = (
     update(webhook_events)
     .where(_columns.id == bindparam("event"))
@@ -235,10 +245,26 @@ def restore_failed(connection: Connection, job_id: str, error: str | None, faile
 
 
 def redact_activity(connection: Connection, activity_id: int) -> None:
-    """Remove the title of a deleted activity from the payloads of its events."""
+    """Remove the words of a deleted activity from the payloads of its events."""
     of_activity = and_(_columns.object_type == "activity", _columns.object_id == activity_id)
-    query = select(_columns.id, _columns.event_data).where(of_activity)
-    for row in connection.execute(query).all():
+    _redact(connection, _PAYLOADS.where(of_activity))
+
+
+def redact_unless_stored(connection: Connection, activity_id: int) -> None:
+    """Remove the words of an activity that is deleted, or was never stored, from its events.
+
+    An event that comes after the deletion carries a title, too.
+    """
+    _redact(connection, _WORDS_WITHOUT_ACTIVITY, {"activity": activity_id})
+
+
+def redact_open(connection: Connection, before: datetime) -> None:
+    """Remove the words from older events that still wait for their fetch."""
+    _redact(connection, _PAYLOADS.where(_columns.created_at < before, _columns.status.in_(OPEN)))
+
+
+def _redact(connection: Connection, query: Select[Any], parameters: Mapping[str, Any] | None = None) -> None:
+    for row in connection.execute(query, parameters or {}).all():
         payload = redacted(row.event_data)
         if payload == row.event_data:
             continue
@@ -246,10 +272,11 @@ def redact_activity(connection: Connection, activity_id: int) -> None:
 
 
 def purge_athlete(connection: Connection, athlete_id: int, keep_event: str | None) -> int:
-    """Delete the athlete's events, except the one that proves the deauthorization."""
+    """Delete the athlete's events; the one that proves the deauthorization stays without words."""
     conditions = [_columns.owner_id == athlete_id]
     if keep_event:
         conditions.append(_columns.id != keep_event)
+        _redact(connection, _PAYLOADS.where(_columns.id == keep_event))
     return connection.execute(delete(webhook_events).where(*conditions)).rowcount
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..domain.activity import StoredActivity
+from ..domain.athlete import Access
 from ..domain.photos import StoredPhotos
 from . import activities, athletes, photos
 from .engine.database import Database
@@ -19,9 +20,12 @@ class SqlHandlerReads:
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
         return await self._database.read(lambda c: activities.load(c, activity_id))
 
-    async def connected_at(self, athlete_id: int) -> datetime | None:
+    async def access(self, athlete_id: int) -> Access | None:
         row = await self._database.read(lambda c: athletes.get(c, athlete_id))
-        return None if row is None else row.connected_at
+        if row is None:
+            return None
+        uncertain = row.refresh_uncertain_at is not None
+        return Access(row.status, row.connected_at, row.refused_at, uncertain)
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
         return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))

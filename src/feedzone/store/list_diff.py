@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select
+import msgspec
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ..domain.activity import ActivityRecord
 from .activities import STRAVA_COLUMNS, ensure_rows, storable
 from .change_log import same_value
 from .schema.tables import strava_activities
+
+OPTIONAL_COLUMNS = (
+    "elev_high",
+    "elev_low",
+    "average_heartrate",
+    "max_heartrate",
+    "average_cadence",
+    "average_temp",
+    "average_watts",
+    "max_watts",
+    "weighted_average_watts",
+    "kilojoules",
+    "start_lat",
+    "summary_polyline",
+)
+"""The columns whose members Strava leaves out of an activity without the channel."""
+
+_ACCEPT = (
+    update(strava_activities)
+    .where(strava_activities.c.id == bindparam("activity"))
+    .values(accepted_difference=bindparam("difference"))
+)
 
 
 class ListDiff(NamedTuple):
@@ -19,18 +43,27 @@ class ListDiff(NamedTuple):
 
     new: list[ActivityRecord]
     changed: list[ActivityRecord]
+    differences: dict[int, str | None]
+    """What to remember, by id: a hash of how the summary of a stored activity differs from its row."""
 
 
 def compare(
-    connection: Connection, records: Sequence[ActivityRecord], now: datetime, *, retry_failed: bool = True
+    connection: Connection,
+    records: Sequence[ActivityRecord],
+    now: datetime,
+    *,
+    retry_failed: bool = True,
+    thorough: bool = False,
 ) -> ListDiff:
     """Return which summaries are new and which differ from their rows.
 
-    An unfinished activity counts as changed, and a failed one does with `retry_failed`. Afterwards every
-    row exists and is locked, so that nothing changes between the comparison and the writes that follow.
+    An unfinished activity counts as changed, and a failed one does with `retry_failed`. A difference that
+    stayed after a fetch counts only if the comparison is `thorough`: list and detail disagree for good.
+    Afterwards every row exists and is locked, so that nothing changes between the comparison and the writes
+    that follow.
     """
     if not records:
-        return ListDiff([], [])
+        return ListDiff([], [], {})
     created = ensure_rows(connection, records, now)
     listed = {record.id: record for record in records}
     query = (
@@ -39,21 +72,46 @@ def compare(
         .order_by(strava_activities.c.id)
         .with_for_update()
     )
-    rows = {row.id: row for row in connection.execute(query).all()}
-    changed = [
-        record
-        for record in listed.values()
-        if record.id not in created and _differs(rows[record.id], record, retry_failed)
+    rows = {row.id: row for row in connection.execute(query).all() if row.id not in created}
+    usual = {name for record in records for name in OPTIONAL_COLUMNS if record.columns.get(name) is not None}
+    changed: list[ActivityRecord] = []
+    differences: dict[int, str | None] = {}
+    for number, row in rows.items():
+        difference = _difference(row, listed[number], usual)
+        if difference != row.accepted_difference:
+            differences[number] = difference
+        accepted = difference is None or (difference == row.accepted_difference and not thorough)
+        unfinished = row.sync_status != "synced" and (retry_failed or row.sync_status != "failed")
+        if unfinished or not accepted:
+            changed.append(listed[number])
+    new = [record for number, record in listed.items() if number in created]
+    return ListDiff(new, changed, differences)
+
+
+def accept(connection: Connection, diff: ListDiff) -> None:
+    """Remember the differences: the fetch that follows removes each, or else it stays for good."""
+    rows = [
+        {"activity": number, "difference": difference}
+        for number, difference in sorted(diff.differences.items())
     ]
-    return ListDiff([record for number, record in listed.items() if number in created], changed)
+    if rows:
+        connection.execute(_ACCEPT, rows)
 
 
-def _differs(row: Row[Any], record: ActivityRecord, retry_failed: bool) -> bool:
-    if row.sync_status != "synced" and (retry_failed or row.sync_status != "failed"):
-        return True
+def _difference(row: Row[Any], record: ActivityRecord, usual: set[str]) -> str | None:
+    """Return a hash of the columns that differ, with both values; None when none does.
+
+    A summary may lack a member because its activity has lost the channel, or because lists never have it.
+    Members that the older summary or another entry of this list has (`usual`) are not of the latter kind.
+    """
     stored = row._mapping
-    return any(
-        not same_value(stored[field], storable(value))
-        for field, value in record.columns.items()
-        if field in STRAVA_COLUMNS
-    )
+    listed = {name: storable(value) for name, value in record.columns.items() if name in STRAVA_COLUMNS}
+    for name in OPTIONAL_COLUMNS:
+        if name not in listed and (name in usual or f'"{name}"' in (row.summary or "")):
+            listed[name] = None
+    differing = {
+        name: (stored[name], value) for name, value in listed.items() if not same_value(stored[name], value)
+    }
+    if not differing:
+        return None
+    return sha256(msgspec.json.encode(sorted(differing.items()))).hexdigest()

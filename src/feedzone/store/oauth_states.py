@@ -1,4 +1,7 @@
-"""Store one-time OAuth states: only a browser that feedzone sent to Strava brings one back."""
+"""Accept each OAuth state once. A state is signed, so only its use is stored, not its issue.
+
+Otherwise, every anonymous visit of `/connect` would write a row.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete
 
-from ..domain.athlete import Consent
+from .engine.dialect import insert_into
 from .schema.tables import oauth_states
 
 LIFETIME = timedelta(hours=1)
+"""How long a state is valid, and therefore remembered after its use."""
 
 
-def issue(connection: Connection, state: str, now: datetime, operator_may_see: bool | None = None) -> None:
-    """Store a new state with the athlete's choice, and delete expired states."""
+def use(connection: Connection, state: str, now: datetime) -> bool:
+    """Return whether this is the first use of a state; delete what has expired."""
     connection.execute(delete(oauth_states).where(oauth_states.c.created_at < now - LIFETIME))
-    values = {"digest": _digest(state), "created_at": now, "operator_may_see": operator_may_see}
-    connection.execute(oauth_states.insert().values(values))
-
-
-def redeem(connection: Connection, state: str, now: datetime) -> Consent | None:
-    """Return the consent of a state that was issued within LIFETIME, once; else None."""
-    statement = (
-        delete(oauth_states)
-        .where(oauth_states.c.digest == _digest(state), oauth_states.c.created_at >= now - LIFETIME)
-        .returning(oauth_states.c.operator_may_see)
-    )
-    row = connection.execute(statement).first()
-    return None if row is None else Consent(row.operator_may_see)
-
-
-def _digest(state: str) -> str:
-    return hashlib.sha256(state.encode()).hexdigest()
+    values = {"digest": hashlib.sha256(state.encode()).hexdigest(), "created_at": now}
+    statement = insert_into(connection, oauth_states).values(values).on_conflict_do_nothing()
+    return bool(connection.execute(statement).rowcount)

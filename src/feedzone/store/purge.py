@@ -13,18 +13,32 @@ from ..domain.effect import PurgeAthlete, RecordRejectedClaim
 from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint
 from . import events
+from .change_log import log_left
 from .jobs import attempts
+from .quota import allowances
 from .schema.personal import ATHLETE_TABLES
 from .schema.tables import call_log, deletion_receipts, jobs, rejected_claims, strava_athletes
 
 
-def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
-    """Delete tokens, activities, streams, raw payloads and queue rows, and write the receipt."""
+def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
+    """Delete tokens, activities, streams, raw payloads and queue rows, and write the receipt.
+
+    Return False, and change nothing, if the consent that `effect` is about has ended already: another purge
+    was first, or the athlete has connected again since.
+    """
     athlete_id = effect.athlete_id
     # Wait for events that are just being accepted, and block new ones (athletes.statuses).
-    connection.execute(
-        select(strava_athletes.c.id).where(strava_athletes.c.id == athlete_id).with_for_update()
-    )
+    current = connection.execute(
+        select(strava_athletes.c.status, strava_athletes.c.connected_at)
+        .where(strava_athletes.c.id == athlete_id)
+        .with_for_update()
+    ).first()
+    if (
+        current is None
+        or current.status == "deauthorized"
+        or not _has_ended(effect, current.status, current.connected_at)
+    ):
+        return False
     counts = {
         table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
         for table in ATHLETE_TABLES
@@ -33,6 +47,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
     counts["webhook_events"] = events.purge_athlete(connection, athlete_id, proof)
     if proof:
         events.complete_event(connection, proof, now)
+    allowances.charge_departure(connection, athlete_id, now)
     # The calls still count, but no longer say for which athlete and activity.
     anonymous = {"athlete_id": None, "activity_id": None}
     connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(anonymous))
@@ -50,6 +65,15 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> None:
             revoke_detail=effect.confirmed_by if effect.reason == "deauthorized" else None,
         )
     )
+    log_left(connection, athlete_id, current.status, effect.cause, now)
+    return True
+
+
+def _has_ended(effect: PurgeAthlete, status: str, connected_at: datetime) -> bool:
+    """Return whether the present consent is the one that has ended."""
+    if effect.reason == "expired" and status != "leaving":
+        return False  # Strava has accepted the tokens again
+    return effect.consent is None or connected_at <= effect.consent
 
 
 def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) -> None:

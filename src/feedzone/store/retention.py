@@ -1,4 +1,4 @@
-"""Delete finished rows that are older than RETENTION_DAYS, and old rows of the call log."""
+"""Delete rows that are older than RETENTION_DAYS (schema/personal.py), and old rows of the call log."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete
 
 from ..ports import Clock
+from . import change_log, events
 from .engine.database import Database
 from .jobs import dead_letters
-from .quota import call_log
-from .schema.tables import activity_changes, reconciliations, token_uses, webhook_events
+from .quota import allowances, call_log
+from .schema.personal import PRUNED_BY
+from .schema.tables import activity_changes, jobs, webhook_events
 
-PRUNED_BY = (
-    webhook_events.c.processed_at,
-    activity_changes.c.changed_at,
-    token_uses.c.used_at,
-    reconciliations.c.ended_at,
-)
-"""The tables that RETENTION_DAYS empties, each by the column that tells a row's age."""
-
-FINISHED = {webhook_events.name: (webhook_events.c.status.in_(("completed", "ignored")),)}
+FINISHED = {
+    webhook_events.name: (webhook_events.c.status.not_in(events.OPEN),),
+    jobs.name: (jobs.c.state == "dead",),
+    activity_changes.name: (activity_changes.c.kind.not_in(change_log.DEPARTURES),),
+}
+"""The conditions besides age: work that is still to be done stays, and departures stay longer."""
 
 
 class Retention:
-    """Keep finished events, the audit trail, reconciliations and token uses for `days`; None: forever."""
+    """Keep events, the audit trail, dead letters and logs of our own for `days`; None: forever."""
 
     def __init__(self, database: Database, clock: Clock, days: int | None) -> None:
         self._database = database
@@ -32,18 +31,24 @@ class Retention:
         self._age = None if days is None else timedelta(days=days)
 
     async def prune(self) -> int:
-        """Delete older rows and return their number. Pending and failed events stay, however old."""
+        """Delete older rows and return their number.
+
+        An event that still waits for its fetch stays, but loses its words: the fetch tells the current ones.
+        """
         now, age = self._clock.now(), self._age
 
         def body(connection: Connection) -> int:
             expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
+            expired += allowances.prune(connection, now)
             if age is None:
                 return expired
             before = now - age
+            events.redact_open(connection, before)
             statements = (
                 delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
                 for aged_by in PRUNED_BY
             )
+            expired += change_log.prune_departures(connection, now, age)
             return expired + sum(connection.execute(statement).rowcount for statement in statements)
 
         removed = await self._database.write(body)

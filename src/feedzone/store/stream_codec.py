@@ -22,12 +22,15 @@ cannot express (`_Manifest`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import chain
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from .. import offload
+from ..domain import json_text
+from ..domain.json_text import failure
 from ..errors import InvalidInput
 from . import stream_columns
 
@@ -51,6 +54,14 @@ UNITS = {
     "grade_smooth": "percent",
 }
 """The units, for readers that open a blob without feedzone. Decoding does not need them."""
+
+
+BYTES_A_VALUE = 6
+"""Of JSON, on average."""
+
+NULL = b"null"
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class MalformedStreams(InvalidInput, ValueError):
@@ -92,19 +103,28 @@ def encode(streams: bytes) -> StreamBlob:
 
     Raises MalformedStreams when it is not JSON, or not an object of channels whose `data` are lists.
     """
+    try:
+        return _encode(_parse(streams))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise MalformedStreams(f"the streams answer is not JSON: {failure(problem)}") from None
+
+
+def _encode(entries: dict[str, dict[str, bytes]]) -> StreamBlob:
     channels: list[_Channel] = []
     arrays: dict[str, pa.Array[Any]] = {}
     used_names: set[str] = set()
-    for name, entry in _parse(streams).items():
-        data = entry.get("data")
-        fields = {key: value for key, value in entry.items() if key != "data" or value is None}
+    for name, entry in entries.items():
+        data = entry.get("data", NULL)
+        fields = {
+            key: msgspec.json.decode(text) for key, text in entry.items() if key != "data" or text == NULL
+        }
         columns = []
-        for column_name, values in _split(name, data):
-            kind, array, zeros = stream_columns.pack(values)
+        for column_name, (kind, array, zeros) in _split(name, data):
             column = _Column(_unused_name(column_name, used_names), kind, zeros)
             columns.append(column)
             arrays[column.name] = array
-        channels.append(_Channel(name, fields, tuple(columns), len(data or ()), UNITS.get(name)))
+        length = max((len(arrays[column.name]) for column in columns), default=0)
+        channels.append(_Channel(name, fields, tuple(columns), length, UNITS.get(name)))
     samples = max((channel.length for channel in channels), default=0)
     blob = _write(arrays, samples, _Manifest(FORMAT, tuple(channels)))
     return StreamBlob(blob, tuple(channel.name for channel in channels), samples)
@@ -128,39 +148,76 @@ def decode(blob: bytes) -> dict[str, dict[str, Any]]:
     return streams
 
 
-def _parse(streams: bytes) -> dict[str, dict[str, Any]]:
+async def encoded(streams: bytes) -> StreamBlob:
+    """Encode Strava's response away from the event loop, with repaired text. Raises MalformedStreams."""
+    return await offload.compute(_encode_repaired, streams)
+
+
+def _encode_repaired(streams: bytes) -> StreamBlob:
     try:
-        response = msgspec.json.decode(streams)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise MalformedStreams(f"the streams answer is not JSON: {problem}") from None
-    if not isinstance(response, dict):
+        entries = _parse(json_text.readable(streams).encode())
+        if not all("data" in entry for entry in entries.values()):
+            raise MalformedStreams("a stream lacks its data")
+        return _encode(entries)
+    except (InvalidInput, msgspec.DecodeError) as problem:
+        if isinstance(problem, MalformedStreams):
+            raise
+        raise MalformedStreams(f"the answer does not have the shape of streams: {failure(problem)}") from None
+
+
+async def decoded_json(blob: bytes, values: int) -> bytes:
+    """Return the JSON of Strava's response, made away from the event loop. Raises MalformedStreams.
+
+    `values`: about how many the blob has. Compression may hide them: a million equal values take a few bytes.
+    """
+    return await offload.compute(_decode_to_json, blob, size=values * BYTES_A_VALUE)
+
+
+def _decode_to_json(blob: bytes) -> bytes:
+    return msgspec.json.encode(decode(blob))
+
+
+def without(blob: bytes, channel: str) -> bytes:
+    """Return the blob without one channel. Raises MalformedStreams as `decode` does."""
+    manifest, table = _read(blob)
+    kept = tuple(entry for entry in manifest.channels if entry.name != channel)
+    columns = {
+        column.name: pa_column.combine_chunks()
+        for entry in kept
+        for column in entry.columns
+        for pa_column in (table.column(column.name),)
+    }
+    samples = max((entry.length for entry in kept), default=0)
+    cut = {name: column.slice(0, samples) for name, column in columns.items()}
+    return _write(cut, samples, _Manifest(FORMAT, kept))
+
+
+def _parse(streams: bytes) -> dict[str, dict[str, bytes]]:
+    """Return the members of each channel as JSON text: most data become columns without Python values."""
+    if re.match(rb"\s*[\[\"tfn\-0-9]", streams):
         raise MalformedStreams("the streams answer is not an object of channels (key_by_type=true)")
-    for name, entry in response.items():
-        if not isinstance(entry, dict):
-            raise MalformedStreams(f"stream {name!r} is not an object")
-        if not isinstance(entry.get("data"), list | None):
-            raise MalformedStreams(f"the data of stream {name!r} is not a list")
-    return response
+    entries = {}
+    for number, (name, text) in enumerate(_members(streams).items(), 1):
+        if not text.startswith(b"{"):
+            raise MalformedStreams(f"stream {number} is not an object")
+        entries[name] = _members(text)
+        data = entries[name].get("data", NULL)
+        if not data.startswith(b"[") and data != NULL:
+            raise MalformedStreams(f"the data of stream {number} is not a list")
+    return entries
 
 
-def _split(name: str, data: list[Any] | None) -> Iterable[tuple[str, Sequence[Any]]]:
-    """Return the columns of a channel, each with its name and values."""
-    if data is None:
+def _members(text: bytes) -> dict[str, bytes]:
+    return {name: bytes(value) for name, value in _object.decode(text).items()}
+
+
+def _split(name: str, data: bytes) -> Iterable[tuple[str, stream_columns.Packed]]:
+    """Return the columns of a channel, each with its name."""
+    if data == NULL:
         return ()
-    if name == "latlng" and (coordinates := _coordinates(data)) is not None:
+    if name == "latlng" and (coordinates := stream_columns.pack_pairs(data)) is not None:
         return zip(("lat", "lng"), coordinates, strict=True)
-    return ((name, data),)
-
-
-def _coordinates(data: list[Any]) -> tuple[Sequence[Any], Sequence[Any]] | None:
-    """Return both coordinates separately; None unless all data are pairs or nulls."""
-    nulls = data.count(None)
-    points = [(None, None) if point is None else point for point in data] if nulls else data
-    if not set(map(type, points)) <= {list, tuple} or not set(map(len, points)) <= {2}:
-        return None
-    flat = list(chain.from_iterable(points))
-    # After decoding, a null inside a pair would look like a null instead of the pair.
-    return (flat[0::2], flat[1::2]) if not nulls + nulls - flat.count(None) else None
+    return ((name, stream_columns.pack_text(data)),)
 
 
 def _unused_name(name: str, used: set[str]) -> str:
@@ -215,14 +272,14 @@ def _read(blob: bytes) -> tuple[_Manifest, pa.Table]:
             raise MalformedStreams(f"the blob has format {manifest.format}; this version reads {FORMAT}")
         return manifest, file.read(use_threads=False)
     except (pa.ArrowException, msgspec.DecodeError, OSError) as problem:
-        raise MalformedStreams(f"the blob cannot be read: {problem}") from None
+        raise MalformedStreams(f"the blob cannot be read: {failure(problem)}") from None
 
 
 def _values(table: pa.Table, column: _Column, length: int) -> list[Any]:
     try:
         array = table.column(column.name).combine_chunks().slice(0, length)
     except KeyError:
-        raise MalformedStreams(f"the blob lacks its column {column.name!r}") from None
+        raise MalformedStreams("the blob lacks one of its columns") from None
     values = stream_columns.unpack(array, column.kind)
     for index in column.negative_zeros:
         values[index] = -0.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from itertools import compress
+from itertools import chain, compress
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,17 +22,84 @@ Kind = Literal["int", "float", "number", "bool", "text", "json"]
 """The type of the values. `number`: floats whose whole values came as integers (1.0 printed as 1)."""
 
 
-def pack(values: Sequence[Any]) -> tuple[Kind, pa.Array[Any], tuple[int, ...]]:
-    """Return the kind of the values, their column, and the indexes of negative zeros."""
+Packed = tuple[Kind, "pa.Array[Any]", tuple[int, ...]]
+"""The kind of the values, their column, and the indexes of negative zeros."""
+
+NUMBER_CHARACTERS = b"0123456789+-.eE"
+SPACE = b" \t\r\n"
+
+
+def pack_text(text: bytes) -> Packed:
+    """Pack a JSON list. Its commas and points say whether all values are integers, or all floats."""
+    size = text.count(b",") + 1
+    if text.translate(None, NUMBER_CHARACTERS + SPACE) == b"[" + b"," * (size - 1) + b"]":
+        packed = _pack_numbers(text, size)
+        if packed is not None:
+            return packed[0]
+    return pack(msgspec.json.decode(text))
+
+
+def pack_pairs(text: bytes) -> tuple[Packed, Packed] | None:
+    """Pack a JSON list of pairs as two columns; None unless all items are pairs or nulls."""
+    size = (text.count(b",") + 1) // 2
+    if text.translate(None, NUMBER_CHARACTERS + SPACE) == b"[" + b"[,]," * (size - 1) + b"[,]]":
+        flat = b"[" + text.translate(None, b"[]") + b"]"
+        packed = _pack_numbers(flat, 2 * size, columns=2)
+        if packed is not None:
+            return packed[0], packed[1]
+    coordinates = _coordinates(msgspec.json.decode(text))
+    return None if coordinates is None else (pack(coordinates[0]), pack(coordinates[1]))
+
+
+def _pack_numbers(text: bytes, size: int, columns: int = 1) -> list[Packed] | None:
+    """Pack a flat JSON list of numbers; None if it holds integers beside floats, or exponents."""
+    points = text.count(b".")
+    if b"e" in text or b"E" in text or points not in (0, size):
+        return None
+    try:
+        if points:
+            floats = array("d", msgspec.json.decode(text, type=list[float]))
+            return [("float", *_decimals(_typed(floats[column::columns]))) for column in range(columns)]
+        integers = array("q", msgspec.json.decode(text))
+        return [("int", _narrow(_typed(integers[column::columns])), ()) for column in range(columns)]
+    except (msgspec.DecodeError, OverflowError, TypeError):
+        return None  # an empty list, an integer beyond 64 bits, or a float beyond the largest
+
+
+def _typed(numbers: array[Any]) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    kind = pa.float64() if numbers.typecode == "d" else pa.int64()
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _narrow(integers: pa.Array[Any]) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    return integers.cast(pa.int32()) if _fits(integers, 2**31) else integers
+
+
+def _coordinates(data: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]] | None:
+    nulls = data.count(None)
+    points = [(None, None) if point is None else point for point in data] if nulls else data
+    if not set(map(type, points)) <= {list, tuple} or not set(map(len, points)) <= {2}:
+        return None
+    flat = list(chain.from_iterable(points))
+    # After decoding, a null inside a pair would look like a null instead of the pair.
+    return (flat[0::2], flat[1::2]) if not nulls + nulls - flat.count(None) else None
+
+
+def pack(values: Sequence[Any]) -> Packed:
+    """Pack values of any types, nulls among them."""
     import pyarrow as pa
 
     types = set(map(type, values)) - {NoneType}
     if types == {float}:
-        return "float", *_decimals(values)
+        return "float", *_decimals(pa.array(values, pa.float64()))
     if types <= {int} and (integers := _integers(values)) is not None:
         return "int", integers, ()
     if types == {int, float} and _whole_numbers_are_ints(values):
-        return "number", *_decimals(values)
+        return "number", *_decimals(pa.array(values, pa.float64()))
     if types == {bool}:
         return "bool", pa.array(values, pa.bool_()), ()
     if types == {str}:
@@ -59,14 +127,13 @@ def _whole_numbers_are_ints(values: Sequence[Any]) -> bool:
     )
 
 
-def _decimals(values: Sequence[Any]) -> tuple[pa.Array[Any], tuple[int, ...]]:
+def _decimals(floats: pa.Array[Any]) -> tuple[pa.Array[Any], tuple[int, ...]]:
     """Return the floats as decimals if only the sign of zeros is lost, else as floats."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    floats = pa.array(values, pa.float64())
     unsigned = pc.add(floats, 0.0)
-    for decimals in range(_fewest_decimals(values), MAX_DECIMALS + 1):
+    for decimals in range(_fewest_decimals(floats), MAX_DECIMALS + 1):
         scaled = _scale(unsigned, decimals)
         if scaled is not None:
             digits = 9 if _fits(scaled, 10**9) else 18
@@ -77,9 +144,10 @@ def _decimals(values: Sequence[Any]) -> tuple[pa.Array[Any], tuple[int, ...]]:
     return floats, ()
 
 
-def _fewest_decimals(values: Sequence[Any]) -> int:
+def _fewest_decimals(floats: pa.Array[Any]) -> int:
     """Return how many decimals a few samples have as text, where the search starts."""
-    texts = map(repr, values[:: len(values) // PROBES + 1])
+    step = len(floats) // PROBES + 1
+    texts = [repr(floats[index].as_py()) for index in range(0, len(floats), step)]
     return max(len(text.removesuffix(".0").partition(".")[2]) for text in texts)
 
 

@@ -2,49 +2,130 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
-
-from ..domain.effect import StoreStreams
-from .engine.dialect import insert_for
-from .schema.tables import activity_streams
-
-_ROW = select(activity_streams).where(activity_streams.c.activity_id == bindparam("activity"))
-_STATE = select(activity_streams.c.state, activity_streams.c.blob.is_not(None).label("has_blob")).where(
-    activity_streams.c.activity_id == bindparam("activity")
+from sqlalchemy import (
+    Connection,
+    Row,
+    String,
+    bindparam,
+    case,
+    cast,
+    exists,
+    literal,
+    or_,
+    select,
+    update,
 )
+
+from ..domain.activity import EVIDENCE_COLUMNS, should_have_streams
+from ..domain.effect import StoreStreams
+from ..domain.freshness import STREAM_RETRIES, asks_again
+from . import stream_codec
+from .engine.dialect import insert_for
+from .schema.tables import activity_streams, jobs, strava_activities
+from .stream_codec import MalformedStreams
+
+TRACK = "latlng"
+"""The channel that says where the athlete was."""
+
+_columns, _activity = activity_streams.c, strava_activities.c
+_ROW = select(activity_streams).where(_columns.activity_id == bindparam("activity"))
+_CHANGE = update(activity_streams).where(_columns.activity_id == bindparam("activity"))
+_STORED = select(
+    _columns.state, _columns.streamless_since, _columns.blob.is_not(None).label("has_blob")
+).where(_columns.activity_id == bindparam("activity"))
+_DETAIL = select(_activity.fingerprint, _activity.no_track).where(_activity.id == bindparam("activity"))
 _STALE = (
     update(activity_streams)
-    .where(activity_streams.c.activity_id == bindparam("activity"), activity_streams.c.state == "present")
+    .where(_columns.activity_id == bindparam("activity"), _columns.state == "present")
     .values(state="pending")
+)
+_WITH_TRACK = select(_columns.blob, _columns.channels).where(
+    _columns.activity_id == bindparam("activity"),
+    _columns.blob.is_not(None),
+    _columns.channels.contains(TRACK),
+)
+_IN_DOUBT = (
+    select(
+        _columns.activity_id,
+        _columns.athlete_id,
+        _columns.asked_at,
+        case(
+            (_columns.streamless_since.is_(None), _columns.fetched_at), else_=_columns.streamless_since
+        ).label("since"),
+        *(_activity[name] for name in (*EVIDENCE_COLUMNS, "manual")),
+    )
+    .join(strava_activities, _activity.id == _columns.activity_id)
+    .where(
+        _columns.activity_id.in_(bindparam("ids", expanding=True)),
+        _activity.sync_status == "synced",
+        or_(_columns.state != "present", _columns.fingerprint != _activity.fingerprint),
+        _columns.asked_at < bindparam("before"),
+    )
+    .order_by(_columns.activity_id)
+)
+
+_OLDER = (
+    select(_columns.activity_id)
+    .join(strava_activities, _activity.id == _columns.activity_id)
+    .where(
+        _columns.athlete_id == bindparam("athlete"),
+        _columns.asked_at < bindparam("before"),
+        _activity.sync_status == "synced",
+        _activity.manual.is_not(True),
+        or_(_columns.state == "present", *(_activity[name].is_not(None) for name in EVIDENCE_COLUMNS)),
+        ~exists().where(
+            jobs.c.kind == "refresh_activity",
+            jobs.c.key == literal("activity:") + cast(_columns.activity_id, String),
+            jobs.c.state.in_(("queued", "running", "dead")),
+        ),
+    )
+    .order_by(_activity.start_date.desc(), _columns.activity_id)
+    .limit(bindparam("most"))
 )
 
 
 @cache
 def _upsert(dialect: str) -> Any:
     statement = insert_for(dialect, activity_streams)
-    names = ("athlete_id", "state", "channels", "samples", "blob", "fetched_at")
     return statement.on_conflict_do_update(
-        index_elements=["activity_id"], set_={name: statement.excluded[name] for name in names}
+        index_elements=["activity_id"],
+        set_={c.name: statement.excluded[c.name] for c in _columns if c is not _columns.activity_id},
     )
 
 
 def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
-    """Write the streams. A response without streams does not replace stored ones."""
-    stored = connection.execute(_STATE, {"activity": streams.activity_id}).first()
-    if stored is not None and stored.has_blob and streams.state == "pending":
-        return
+    """Write the streams. A response without streams does not replace stored ones, whatever it means."""
+    key = {"activity": streams.activity_id}
+    stored = connection.execute(_STORED, key).first()
+    detail = connection.execute(_DETAIL, key).first()
+    blob: bytes | None = streams.blob
+    channels = streams.channels
+    streamless_since = None
+    if streams.state != "present":
+        streamless_since = streams.streamless_since or (stored and stored.streamless_since) or now
+        if stored is not None and stored.has_blob:
+            state = "pending" if streams.state == "pending" else "present"
+            changes = {"state": state, "asked_at": now, "streamless_since": streamless_since}
+            connection.execute(_CHANGE, {**key, **changes})
+            return
+    elif detail is not None and detail.no_track and TRACK in channels and blob is not None:
+        blob, channels = _without_track(blob, channels)
     row = {
         "activity_id": streams.activity_id,
         "athlete_id": streams.athlete_id,
         "state": streams.state,
-        "channels": ",".join(streams.channels),
+        "channels": ",".join(channels),
         "samples": streams.samples,
-        "blob": streams.blob,
+        "blob": blob,
         "fetched_at": now,
+        "fingerprint": detail.fingerprint if detail is not None else None,
+        "asked_at": now,
+        "streamless_since": streamless_since,
     }
     connection.execute(_upsert(connection.dialect.name), row)
 
@@ -52,6 +133,41 @@ def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
 def mark_stale(connection: Connection, activity_id: int) -> None:
     """Mark the streams as pending: the detail is newer. They stay visible until new ones are fetched."""
     connection.execute(_STALE, {"activity": activity_id})
+
+
+def forget_track(connection: Connection, activity_id: int) -> None:
+    """Remove the positions from the stored streams; the other channels stay."""
+    row = connection.execute(_WITH_TRACK, {"activity": activity_id}).first()
+    if row is None or TRACK not in row.channels.split(","):
+        return
+    blob, channels = _without_track(bytes(row.blob), tuple(row.channels.split(",")))
+    connection.execute(_CHANGE, {"activity": activity_id, "blob": blob, "channels": ",".join(channels)})
+
+
+def _without_track(blob: bytes, channels: tuple[str, ...]) -> tuple[bytes | None, tuple[str, ...]]:
+    try:
+        return stream_codec.without(blob, TRACK), tuple(name for name in channels if name != TRACK)
+    except MalformedStreams:
+        return None, ()  # better no streams than a track that the athlete hides
+
+
+def in_doubt(connection: Connection, ids: Iterable[int], now: datetime) -> list[Row[Any]]:
+    """Return those of the activities that should have streams, have none or old ones, and wait for none."""
+    asked = {"ids": sorted(ids), "before": now - STREAM_RETRIES[-1]}
+    return [
+        row
+        for row in connection.execute(_IN_DOUBT, asked).all()
+        if should_have_streams(dict(row._mapping)) and asks_again(row.since, row.asked_at, now)
+    ]
+
+
+def older_than(connection: Connection, athlete_id: int, instant: datetime, most: int) -> list[int]:
+    """Return activities of the athlete whose streams were last asked for before that, newest first.
+
+    Those with a job or a dead letter are left out, and those that never had streams and should have none.
+    """
+    asked = {"athlete": athlete_id, "before": instant, "most": most}
+    return list(connection.execute(_OLDER, asked).scalars())
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, case, func, or_, select, update
+from sqlalchemy import Connection, bindparam, case, func, literal, or_, select, update
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..domain.ids import uuid7
@@ -15,6 +15,7 @@ from ..ports import Clock
 from ..vault import Vault
 from . import athletes
 from .engine.database import Database
+from .engine.types import Instant
 from .jobs.lifecycle import enqueue
 from .schema.tables import jobs, strava_athletes, token_uses
 
@@ -45,12 +46,17 @@ _CLAIM = (
     )
 )
 _INSERT_USE = token_uses.insert()
-_REJECTED = _columns.status == "needs_reauth"
+_REJECTED = _columns.status.in_(("needs_reauth", "leaving"))
 _ACTIVE_AGAIN = {
+    "refused_at": None,
+    "leaves_at": None,
+    "leaving_cause": None,
     "status": case((_REJECTED, "active"), else_=_columns.status),
     "status_reason": case((_REJECTED, None), else_=_columns.status_reason),
 }
-"""Undo `needs_reauth`: a process with a fast clock may have used the same refresh token without success."""
+"""Undo `needs_reauth`: a process with a fast clock may have used the same refresh token without success.
+
+Tokens that Strava accepts prove that the athlete is still connected."""
 
 
 class TokenTable:
@@ -161,14 +167,16 @@ class TokenTable:
         await self._database.write(body)
 
     async def mark(self, athlete_id: int, generation: int, status: str, reason: str) -> bool:
+        now = self._clock.now()
+        refused_at = func.coalesce(_columns.refused_at, literal(now, Instant))
         statement = (
             update(strava_athletes)
             .where(
                 _columns.id == athlete_id,
                 _columns.token_generation == generation,
-                _columns.status != "deauthorized",
+                _columns.status.not_in(("deauthorized", "leaving")),
             )
-            .values(status=status, status_reason=reason, updated_at=self._clock.now())
+            .values(status=status, status_reason=reason, refused_at=refused_at, updated_at=now)
         )
         return await self._database.write(lambda c: c.execute(statement).rowcount == 1)
 

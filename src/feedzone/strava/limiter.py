@@ -9,6 +9,8 @@ import re
 from datetime import datetime
 from typing import TypeVar
 
+import structlog
+
 from ..clock import StravaClock
 from ..domain.job import Lane, running_job
 from ..domain.quota.demand import OTHERS
@@ -19,6 +21,7 @@ from ..errors import (
     NotVisible,
     QuotaSpent,
     RateLimited,
+    StorageUnavailable,
     StravaError,
     TransientError,
     TransportFailure,
@@ -28,6 +31,8 @@ from .health import EndpointHealth
 from .responses import Answer, Call, read
 
 T = TypeVar("T")
+
+log = structlog.get_logger("feedzone.strava")
 
 FAILURES, CALLS = 9, 3
 """The failures in a row, and the number of different calls among them, that open the circuit breaker.
@@ -72,10 +77,7 @@ class Limiter:
         try:
             answer, usage, read_at = await self._send(request, timeout, call)
         except TransportFailure as failure:
-            if failure.acted is False:
-                await self._budget.release(reservation)
-            elif reservation.alone:
-                await self._budget.answered(reservation, {})
+            await self._note_unanswered(reservation, failure)
             await self._count_failure(reservation, call.name, failure)
             raise
         error = answer.error
@@ -96,6 +98,18 @@ class Limiter:
         if reservation.probe and (error is None or isinstance(error, NotVisible)):
             await self._breaker.close()  # an application that is switched off gets 403 for everything
         return answer
+
+    async def _note_unanswered(self, reservation: Reservation, failure: TransportFailure) -> None:
+        """Give back a call that was never sent; let others go on after a call that went alone."""
+        try:
+            if failure.acted is False:
+                await self._budget.release(reservation)
+            elif reservation.alone:
+                await self._budget.answered(reservation, {})
+        except StorageUnavailable as problem:
+            # The job ends with its own failure. One call too many stays counted, and a call that went alone
+            # delays the others for a few seconds.
+            log.warning("reservation_not_released", error=str(problem))
 
     def in_doubt(self, error: TransientError) -> bool:
         """Return whether only another call can tell if Strava fails, or cannot show this one object."""

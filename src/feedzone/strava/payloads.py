@@ -38,7 +38,9 @@ class _Ref(msgspec.Struct):
 
 
 class _Map(msgspec.Struct):
+    id: Any = None
     summary_polyline: str | None = None
+    polyline: str | None = None
 
 
 class _Activity(msgspec.Struct):
@@ -89,6 +91,8 @@ class _Activity(msgspec.Struct):
     total_photo_count: Whole = msgspec.UNSET
     map: _Map | msgspec.UnsetType | None = msgspec.UNSET
     start_latlng: list[float] | msgspec.UnsetType | None = msgspec.UNSET
+    end_latlng: list[float] | msgspec.UnsetType | None = msgspec.UNSET
+    has_heartrate: Flag = msgspec.UNSET
 
 
 _FIELDS = msgspec.structs.fields(_Activity)
@@ -108,7 +112,9 @@ def activity(body: bytes, level: Level, call: str) -> ActivityRecord:
         parsed = _decoder.decode(raw)
     except msgspec.MsgspecError:
         parsed = _leniently(raw, call)
-    return ActivityRecord(parsed.id, parsed.athlete.id, level, _columns(parsed), raw)
+    return ActivityRecord(
+        parsed.id, parsed.athlete.id, level, _columns(parsed), raw, _traits(parsed), _shows_track(parsed)
+    )
 
 
 NOBODYS = ActivityRecord(0, 0, "summary", {}, "null")
@@ -126,7 +132,7 @@ def activity_page(body: bytes, call: str, athlete_id: int, *, first: bool = True
     # A later page may consist of a single damaged entry. The list of another call has objects.
     foreign = first or any(entry.lstrip()[:1] == b"{" for entry in entries)
     if entries and foreign and not any(_is_of_activity(entry) for entry in entries):
-        raise TransientError(200, "the response lists no activity", body=_excerpt(body), call=call)
+        raise TransientError(200, "the response lists no activity", call=call)
     return records
 
 
@@ -163,18 +169,8 @@ def _entries(body: bytes, call: str) -> list[bytes]:
         if isinstance(entries, list):
             return [msgspec.json.encode(entry) for entry in entries]
     with contextlib.suppress(InvalidInput):
-        split = json_text.split_list(body)
-        if any(_is_json(entry) for entry in split):
-            return split
-    raise TransientError(200, "the response is not a list", body=_excerpt(body), call=call)
-
-
-def _is_json(text: bytes) -> bool:
-    try:
-        json_text.repair(text)
-    except InvalidInput:
-        return False
-    return True
+        return json_text.split_list(body)
+    raise TransientError(200, "the response is not a list", call=call)
 
 
 def _readable(body: bytes, expected: str, call: str) -> str:
@@ -182,7 +178,7 @@ def _readable(body: bytes, expected: str, call: str) -> str:
     try:
         return json_text.readable(body)
     except InvalidInput:
-        raise TransientError(200, f"the response is not {expected}", body=_excerpt(body), call=call) from None
+        raise TransientError(200, f"the response is not {expected}", call=call) from None
 
 
 def _leniently(text: str, call: str) -> _Activity:
@@ -200,7 +196,7 @@ def _leniently(text: str, call: str) -> _Activity:
                     raise
         return _Activity(**known)
     except (msgspec.MsgspecError, TypeError):
-        raise TransientError(200, "the response is not an activity", body=text[:500], call=call) from None
+        raise TransientError(200, "the response is not an activity", call=call) from None
 
 
 _CONVERTED = {
@@ -212,6 +208,8 @@ _CONVERTED = {
     "utc_offset",
     "map",
     "start_latlng",
+    "end_latlng",
+    "has_heartrate",
 }
 
 
@@ -229,12 +227,26 @@ def _columns(parsed: _Activity) -> dict[str, Any]:
     if local is not None:
         # Strava shows a hidden start time as 00:00:01 (docs/strava-api.md#resources).
         columns["start_hidden"] = (local.hour, local.minute, local.second) == (0, 0, 1)
-    if isinstance(parsed.map, _Map):
-        columns["summary_polyline"] = parsed.map.summary_polyline or None
+    if parsed.map is not msgspec.UNSET:
+        columns["summary_polyline"] = (parsed.map and parsed.map.summary_polyline) or None
+    if parsed.has_heartrate is False:
+        # A list leaves the members of a lost channel out, and an absent member says nothing.
+        columns = {"average_heartrate": None, "max_heartrate": None, **columns}
     if parsed.start_latlng is not msgspec.UNSET:
         at = parsed.start_latlng or []
         columns["start_lat"], columns["start_lng"] = (at[0], at[1]) if len(at) == 2 else (None, None)
     return columns
+
+
+def _traits(parsed: _Activity) -> tuple[Any, ...]:
+    track = parsed.map if isinstance(parsed.map, _Map) else _Map()
+    return track.id, track.polyline or None, parsed.end_latlng or None, parsed.has_heartrate or None
+
+
+def _shows_track(parsed: _Activity) -> bool | None:
+    if parsed.map is msgspec.UNSET:
+        return None
+    return parsed.map is not None and bool(parsed.map.summary_polyline or parsed.map.polyline)
 
 
 def _convert(columns: dict[str, Any], name: str, value: Any, convert: Callable[[Any], Any]) -> None:
@@ -297,7 +309,7 @@ def gear(body: bytes, call: str) -> GearListing:
         members = _profiles.decode(_readable(body, "an athlete", call))
         athlete_id = msgspec.json.decode(members["id"], type=Id)
     except (msgspec.MsgspecError, KeyError):
-        raise TransientError(200, "the response is not an athlete", body=_excerpt(body), call=call) from None
+        raise TransientError(200, "the response is not an athlete", call=call) from None
     if bytes(members.get("resource_state", b"")) == _SUMMARY:
         return GearListing(athlete_id)
     return GearListing(
@@ -379,7 +391,3 @@ class Subscription(msgspec.Struct, frozen=True):
     id: int
     callback_url: str = ""
     created_at: str = ""
-
-
-def _excerpt(body: bytes) -> str:
-    return body[:500].decode("utf-8", "replace")

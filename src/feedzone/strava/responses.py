@@ -8,11 +8,10 @@ nothing is deleted, refused or revoked on the word of somebody else. See docs/st
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
-
-import msgspec
 
 from ..domain import json_text
 from ..errors import (
@@ -34,9 +33,6 @@ from ..ports import Response
 
 T = TypeVar("T")
 
-EXCERPT = 2000
-"""The number of bytes of an error's body that are stored with it."""
-
 CREDENTIALS = ("client_id", "client_secret")
 BEARERS = ("Athlete", "Application", "AccessToken")
 """The resources that Strava names when it does not accept an access token."""
@@ -46,7 +42,56 @@ REFUSALS = (400, 402, 403, 409, 422)
 CODE = "AuthorizationCode"
 """The resource of a new consent: only that needs a seat."""
 
-SEATS_TEXT = "limit of connected athletes exceeded"
+SEATS_TEXT = b"limit of connected athletes exceeded"
+SEARCHED = 2000
+"""The number of bytes of a body in which SEATS_TEXT is looked for."""
+
+MESSAGES = frozenset(
+    {
+        "bad request",
+        "unauthorized",
+        "authorization error",
+        "payment required",
+        "forbidden",
+        "not found",
+        "record not found",
+        "resource not found",
+        "too many requests",
+        "rate limit exceeded",
+        "error",
+        "internal server error",
+        "bad gateway",
+        "service unavailable",
+        "gateway timeout",
+    }
+)
+"""The messages of Strava's errors, in lower case (docs/strava-api.md#errors)."""
+
+RESOURCES = frozenset(
+    {
+        "",
+        "AccessToken",
+        "Activity",
+        "Application",
+        "Athlete",
+        "AuthorizationCode",
+        "Gear",
+        "Photo",
+        "PushSubscription",
+        "RefreshToken",
+        "RequestToken",
+        "Stream",
+        "StreamSet",
+        "Streams",
+        "Token",
+    }
+)
+"""The resources that Strava's errors name."""
+
+_WORDS = re.compile(r"(?:[A-Za-z_:.]{1,32}(?: [A-Za-z_:.]{1,32}){0,7}(?: \d{3})?)?")
+UNKNOWN = "?"
+MOST_FAULTS = 5
+"""The faults that an error's text shows at most."""
 
 PAUSES_S = (0.5, 1.5)
 """Pauses between the tries of one call: most 5xx and broken connections do not last."""
@@ -89,36 +134,33 @@ def read(response: Response, call: Call[T]) -> Answer[T]:
         return Answer(response.status, error=_error(response, call))
     try:
         return Answer(response.status, call.parse(response.body))
-    except (
-        ApiError,
-        msgspec.MsgspecError,
-        LookupError,
-        TypeError,
-        ValueError,
-        ArithmeticError,
-        OSError,
-        InvalidInput,
-    ) as e:
-        reason = e.message if isinstance(e, ApiError) else f"not Strava's answer to this call: {e}"
+    except ApiError as e:
+        reason = e.message
+    except InvalidInput as e:
+        reason = f"not Strava's answer to this call: {e}"
+    except (LookupError, TypeError, ValueError, ArithmeticError, OSError) as e:
+        reason = f"not Strava's answer to this call: {json_text.failure(e)}"
     except RecursionError:
         reason = "not Strava's answer to this call: it is nested too deep"
-    # Without the body at the token address: a truncated one may contain a token pair.
-    body = "" if call.token_endpoint else _excerpt(response.body)
-    return Answer(response.status, error=TransientError(response.status, reason, body=body, call=call.name))
-
-
-def _value(body: bytes) -> Any:
-    """Return the value of a JSON text, repaired if necessary. Raises InvalidInput when it is not JSON."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return json_text.repair(body)
+    shape = json_text.shape(response.body)
+    return Answer(response.status, error=TransientError(response.status, reason, shape=shape, call=call.name))
 
 
 def _error(response: Response, call: Call[Any]) -> ApiError:
     message, faults = read_error(response.body)
     kind = _kind(response, message, faults, call)
-    return kind(response.status, message, faults, body=_excerpt(response.body), call=call.name)
+    # Only Strava's known words: anything else in the body may be an athlete's.
+    message = message if message.lower() in MESSAGES else ""
+    faults = tuple(_known_words(fault) for fault in faults[:MOST_FAULTS])
+    return kind(response.status, message, faults, shape=json_text.shape(response.body), call=call.name)
+
+
+def _known_words(fault: Fault) -> Fault:
+    """Return the fault without words that Strava's errors do not use: foreign JSON may quote an athlete."""
+    if fault.resource not in RESOURCES:
+        return Fault(UNKNOWN, UNKNOWN, UNKNOWN)
+    field, code = (word if _WORDS.fullmatch(word) else UNKNOWN for word in (fault.field, fault.code))
+    return Fault(fault.resource, field, code)
 
 
 def _kind(response: Response, message: str, faults: tuple[Fault, ...], call: Call[Any]) -> type[ApiError]:
@@ -128,7 +170,7 @@ def _kind(response: Response, message: str, faults: tuple[Fault, ...], call: Cal
         return RateLimited
     if not 400 <= status < 500:
         return TransientError
-    if CODE in call.resources and status in (400, 403) and SEATS_TEXT in _excerpt(response.body).lower():
+    if CODE in call.resources and status in (400, 403) and SEATS_TEXT in response.body[:SEARCHED].lower():
         return SeatsFull
     if not message or not faults:
         return TransientError
@@ -187,7 +229,7 @@ def _of_object(status: int, faults: tuple[Fault, ...], call: Call[Any]) -> type[
 def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
     """Return `message` and `errors` of an error body, without the parts that are missing or malformed."""
     try:
-        parsed = _value(body)
+        parsed = json_text.value(body)
     except InvalidInput:
         return "", ()
     if not isinstance(parsed, dict):
@@ -202,7 +244,3 @@ def read_error(body: bytes) -> tuple[str, tuple[Fault, ...]]:
         if isinstance(entry, dict)
     )
     return message if isinstance(message, str) else "", faults
-
-
-def _excerpt(body: bytes) -> str:
-    return body[:EXCERPT].decode("utf-8", "replace")

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from weakref import WeakValueDictionary
 
 from ..domain.athlete import TokenGrant, TokenRow
 from ..errors import (
     NotConnected,
+    RefreshPending,
     StorageUnavailable,
     StravaError,
     TokenRevoked,
@@ -27,8 +27,22 @@ REFRESH_BEFORE = timedelta(hours=1)
 
 POLL_S = 0.05
 POLL_MOST_S = 0.8
-"""A refresh by another process usually takes less than a second; the pauses between polls double, up to
+"""A refresh by another caller usually takes less than a second; the pauses between looks double, up to
 this."""
+
+PATIENCE_S = 2.0
+"""How long a caller without a working token waits for a refresh that is under way. Then its job leaves the
+slot to other athletes' jobs."""
+
+AGAIN_S = 10.0
+"""After which such a job looks again, and after which a silent address is tried again."""
+
+SILENCE_S = 60.0
+"""The pause after a request without a response, until the same refresh token is sent again."""
+
+AT_ONCE = 4
+"""The most refreshes of this process at a time; one while the address is silent. Each may hold a slot for
+SYNC_TIMEOUT_MS."""
 
 CLAIM_SLACK_S = 5.0
 """Seconds by which a claim outlasts the longest possible refresh."""
@@ -49,15 +63,20 @@ class TokenKeeper:
         self._refresh = refresh
         self._owner = owner
         self._patience_s = patience_s
-        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._under_way: set[int] = set()
+        """The athletes whose pair this process refreshes now."""
+        self._silent_until: datetime | None = None
+        """When the token address may be tried again; None: it has answered the last request."""
 
     async def usable(self, athlete_id: int) -> TokenRow:
         """Return a token pair with an hour left if Strava answers; else one that has not expired."""
         row = await self._row(athlete_id)
-        left = row.expires_at - self._clock.now()
-        # After a refresh without a response the refresh token may be dead: do not try it while the
-        # access token works.
-        if left > REFRESH_BEFORE or (row.uncertain_at is not None and left > timedelta(0)):
+        if row.expires_at - self._clock.now() > REFRESH_BEFORE:
+            return row
+        # While another caller refreshes, and after a refresh without a response, the refresh token may be
+        # dead: do not try it while the access token works.
+        uncertain = row.uncertain_at is not None or row.refreshing_until is not None
+        if uncertain and self._works(row):
             return row
         return await self._renewed(row)
 
@@ -69,32 +88,60 @@ class TokenKeeper:
         row = await self._rows.load(athlete_id)
         if row is None or row.status == "deauthorized":
             raise NotConnected(f"athlete {athlete_id} is not connected")
-        if row.status == "needs_reauth":
+        if row.status in ("needs_reauth", "leaving"):
             raise NotConnected(f"athlete {athlete_id} has to connect again: Strava revoked our access")
         return row
 
+    def _works(self, row: TokenRow) -> bool:
+        return row.expires_at > self._clock.now()
+
     async def _renewed(self, stale: TokenRow, *, rejected: bool = False) -> TokenRow:
-        # The claim alone decides. The lock only keeps this process's tasks from polling the database.
-        lock = self._locks.setdefault(stale.athlete_id, asyncio.Lock())
-        async with lock:
-            deadline = self._clock.now() + timedelta(seconds=self._patience_s * 2)
-            pause = POLL_S
-            while True:
-                row = await self._row(stale.athlete_id)
-                if row.generation != stale.generation:
-                    return row
-                claiming_at = self._clock.now()
-                claimed = await self._rows.claim_refresh(
-                    row.athlete_id, row.generation, self._owner, self._patience_s + CLAIM_SLACK_S
-                )
-                # If the process was suspended meanwhile, another one may have taken the claim over.
-                prompt = self._clock.now() - claiming_at < timedelta(seconds=CLAIM_SLACK_S)
-                if claimed and prompt:
-                    return await self._refresh_claimed(row, rejected=rejected)
-                if not claimed and self._clock.now() >= deadline:
-                    raise TransportFailure("another process holds the token refresh and does not finish it")
-                await self._clock.sleep(pause)
-                pause = min(POLL_MOST_S, pause * 2)
+        """Return a newer pair than `stale`, or the stale one while it works and no refresh is possible.
+
+        Raises RefreshPending when a refresh must wait.
+        """
+        pause, waited = POLL_S, 0.0
+        while True:
+            row = await self._row(stale.athlete_id)
+            if row.generation != stale.generation:
+                return row
+            not_before = self._not_before(row)
+            if not_before is None and not self._is_busy(row.athlete_id):
+                renewed = await self._claim_and_refresh(row, rejected=rejected)
+                if renewed is not None:
+                    return renewed
+            if not rejected and self._works(row):
+                return row
+            if not_before is not None or self._silent_until is not None or waited >= PATIENCE_S:
+                raise RefreshPending(not_before or self._clock.now() + timedelta(seconds=AGAIN_S))
+            await self._clock.sleep(pause)
+            pause, waited = min(POLL_MOST_S, pause * 2), waited + pause
+
+    def _is_busy(self, athlete_id: int) -> bool:
+        most = AT_ONCE if self._silent_until is None else 1
+        return athlete_id in self._under_way or len(self._under_way) >= most
+
+    def _not_before(self, row: TokenRow) -> datetime | None:
+        """Return until when the refresh token must not be sent; None: it may be sent now."""
+        silences = [self._silent_until] if self._silent_until is not None else []
+        if row.uncertain_at is not None:
+            silences.append(row.uncertain_at + timedelta(seconds=SILENCE_S))
+        longest = max(silences, default=self._clock.now())
+        return longest if longest > self._clock.now() else None
+
+    async def _claim_and_refresh(self, row: TokenRow, *, rejected: bool) -> TokenRow | None:
+        """Return the new pair; None if another process refreshes it."""
+        self._under_way.add(row.athlete_id)
+        try:
+            claiming_at = self._clock.now()
+            claimed = await self._rows.claim_refresh(
+                row.athlete_id, row.generation, self._owner, self._patience_s + CLAIM_SLACK_S
+            )
+            # If the process was suspended meanwhile, another one may have taken the claim over.
+            prompt = self._clock.now() - claiming_at < timedelta(seconds=CLAIM_SLACK_S)
+            return await self._refresh_claimed(row, rejected=rejected) if claimed and prompt else None
+        finally:
+            self._under_way.discard(row.athlete_id)
 
     async def _refresh_claimed(self, row: TokenRow, *, rejected: bool) -> TokenRow:
         try:
@@ -105,8 +152,11 @@ class TokenKeeper:
         except StravaError as failure:
             uncertain = isinstance(failure, TransportFailure) and failure.acted is not False
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=uncertain)
-            if not rejected and row.expires_at > self._clock.now():
+            if not rejected and self._works(row):
                 return row  # the access token still works, so Strava's outage need not stop us
+            if isinstance(failure, TransportFailure):
+                silence = SILENCE_S if uncertain else AGAIN_S
+                raise RefreshPending(self._clock.now() + timedelta(seconds=silence)) from failure
             raise
         except asyncio.CancelledError:
             await self._rows.release_refresh(row.athlete_id, self._owner, uncertain=True)
@@ -125,12 +175,25 @@ class TokenKeeper:
         began = self._clock.now()
         for pause in PAUSES_S:
             try:
-                return await self._refresh(refresh_token)
+                return await self._request(refresh_token)
             except TransientError:
                 if self._clock.now() - began > timedelta(seconds=CLAIM_SLACK_S / 2):
                     raise  # the last try must end before the claim does
                 await self._clock.sleep(pause)
-        return await self._refresh(refresh_token)
+        return await self._request(refresh_token)
+
+    async def _request(self, refresh_token: str) -> TokenGrant:
+        """Request a new pair once, and note whether the address answers at all."""
+        try:
+            grant = await self._refresh(refresh_token)
+        except TransportFailure:
+            self._silent_until = self._clock.now() + timedelta(seconds=AGAIN_S)
+            raise
+        except StravaError:
+            self._silent_until = None
+            raise
+        self._silent_until = None
+        return grant
 
     async def _save(self, row: TokenRow, grant: TokenGrant) -> bool:
         """Store the new pair, and retry while the database is busy.

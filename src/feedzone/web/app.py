@@ -12,7 +12,7 @@ from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, SecurityScheme, Server
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
@@ -80,7 +80,7 @@ def create_litestar(parts: WebParts) -> Litestar:
         on_shutdown=[live.close],
         template_config=TemplateConfig(instance=engine),
         middleware=[DefineMiddleware(Csrf, options=parts.options)],
-        openapi_config=_openapi(environment),
+        openapi_config=_openapi(environment, parts.options.base_path),
         # telemetry.py configures logging; Litestar would install handlers of its own.
         logging_config=None,
         debug=False,
@@ -137,10 +137,11 @@ class DocsPage(OpenAPIRenderPlugin):
         return self._environment.get_template("docs.html").render(context).encode()
 
 
-def _openapi(environment: Environment) -> OpenAPIConfig:
+def _openapi(environment: Environment, base_path: str) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="feedzone",
         version=__version__,
+        servers=[Server(url=base_path or "/")],
         description="Every connected athlete's Strava activities, from your own database.",
         openapi_router=Router("/docs", route_handlers=[], opt=anyone(), include_in_schema=False),
         render_plugins=[DocsPage(environment), JsonRenderPlugin()],

@@ -15,6 +15,7 @@ from ..ports import Clock
 from ..queries.read_models import ReadModels
 from ..services.athletes import AthleteService
 from ..services.dead_letters import DeadLetterService
+from ..services.readiness import ReadinessService
 from ..services.reconciliation import ReconciliationService
 from ..services.sessions import SessionService
 from ..services.subscription import SubscriptionService
@@ -52,6 +53,11 @@ class WebOptions:
         return self.app_url.startswith("https://")
 
     @property
+    def base_path(self) -> str:
+        """The path of `app_url`; empty at the root of a host."""
+        return urlsplit(self.app_url).path.rstrip("/")
+
+    @property
     def tile_host(self) -> str:
         """The only other host that pages may load from."""
         parts = urlsplit(self.tiles)
@@ -84,6 +90,7 @@ class WebParts:
     metrics: Metrics
     clock: Clock
     sessions: SessionService
+    readiness: ReadinessService
 
 
 Parts = NamedDependency[SkipValidation[WebParts]]

@@ -46,8 +46,9 @@ async def healthz() -> Alive:
 
 @route("/readyz", http_method=["GET", "HEAD"])
 async def readyz(parts: Parts) -> Response[Ready]:
-    """Return 503 only when events cannot be stored: a slow worker is no reason to refuse them."""
+    """Return 503 only when events cannot be stored, which a write proves; a slow worker is no reason."""
     try:
+        await parts.readiness.require_storage()
         async with asyncio.timeout(ANSWERS_WITHIN_S):
             pulse = await parts.queries.status.pulse()
     except TimeoutError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +16,7 @@ from litestar.response import Redirect, Template
 from litestar.types import ExceptionHandlersMap
 from msgspec import Struct
 
-from ..errors import FeedzoneError, InvalidInput, NotFound, StorageUnavailable, StravaError
+from ..errors import AllowanceSpent, FeedzoneError, InvalidInput, NotFound, StorageUnavailable, StravaError
 from .auth.access import SignInFirst
 from .auth.csrf import FAILED
 from .rendering.flash import Notice, is_fragment
@@ -103,6 +105,8 @@ def _detail(problem: HTTPException) -> str:
 
 
 def _feedzone(request: Request[Any, Any, Any], problem: FeedzoneError) -> Response[Any]:
+    if isinstance(problem, AllowanceSpent):
+        return _spent(request, problem)
     status = next((status for kind, status in STATUS_OF if isinstance(problem, kind)), None)
     if status is None:
         return _surprise(request, problem)
@@ -114,6 +118,17 @@ def _feedzone(request: Request[Any, Any, Any], problem: FeedzoneError) -> Respon
         detail = "the database does not answer in time; try again"
         return answer(request, status, detail, {"Retry-After": RETRY_AFTER_S})
     return answer(request, status, "Strava did not fulfil this request; try again later")
+
+
+def _spent(request: Request[Any, Any, Any], problem: AllowanceSpent) -> Response[Any]:
+    state = request.app.state
+    again = problem.until + timedelta(seconds=59)  # pages show whole minutes
+    detail = (
+        f"You have used {problem.spent} of your {problem.limit} requests to Strava of this hour: "
+        f"try again at {again.astimezone(state.access.viewer(request).tz):%H:%M}"
+    )
+    wait_s = math.ceil((problem.until - state.access.now()).total_seconds())
+    return answer(request, 429, detail, {"Retry-After": str(max(1, wait_s))})
 
 
 def _surprise(request: Request[Any, Any, Any], problem: Exception) -> Response[Any]:

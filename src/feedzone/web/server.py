@@ -12,6 +12,7 @@ import uvicorn
 from ..errors import SettingsError
 from ..ingest.plain_http import Refusal, read_body, refuse
 from ..ingest.webhook import Webhook, not_found
+from .base_path import mounted_at, sending_within, without
 from .connections import Connection
 
 WEBHOOK_PREFIX = "/api/webhooks/strava"
@@ -33,16 +34,21 @@ class FrontDoor:
     before any of its guards runs.
     """
 
-    def __init__(self, webhook: Webhook, site: Any, *, is_https: bool = False) -> None:
+    def __init__(self, webhook: Webhook, site: Any, *, is_https: bool = False, base_path: str = "") -> None:
+        """`base_path`: the path of APP_URL, without a slash at its end."""
         self._webhook = webhook
         self.site = site
         self.headers = security_headers(is_https=is_https)
+        self._base_path = base_path
         self._running = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.site(scope, receive, send)
             return
+
+        if prefix := mounted_at(scope) or self._base_path:
+            scope, send = without(prefix, scope), sending_within(prefix, send)
 
         async def protected(message: Any) -> None:
             if message["type"] == "http.response.start":

@@ -12,7 +12,7 @@ import structlog
 from ..domain.job import Job, running_job
 from ..domain.job_kinds import JobKind
 from ..domain.outcome import Outcome, Retry, Snooze
-from ..errors import StorageUnavailable
+from ..errors import StorageUnavailable, reason_of
 from ..ports import Clock, Handler, JobQueue
 
 DATABASE_PAUSE_S = 2.0
@@ -61,7 +61,7 @@ class Executor:
             return Snooze(retry_at, f"database unavailable: {problem}")
         except Exception as bug:
             log.exception("job_crashed", kind=job.kind, key=job.key)
-            return Retry(f"a bug in feedzone: {type(bug).__name__}: {bug}")
+            return Retry(f"a bug in feedzone: {reason_of(bug)}")
 
     async def _finish(self, job: Job, outcome: Outcome) -> bool:
         """Write the outcome; retry until the database accepts it, while the rescuer renews the lease."""
@@ -76,7 +76,7 @@ class Executor:
                 log.exception("job_finish_crashed", kind=job.kind, key=job.key)
                 if isinstance(outcome, Retry) and not (outcome.effects or outcome.if_last):
                     raise
-                outcome = Retry(f"a bug in feedzone, while writing: {type(bug).__name__}: {bug}")
+                outcome = Retry(f"a bug in feedzone, while writing: {reason_of(bug)}")
         raise AssertionError("unreachable")
 
 

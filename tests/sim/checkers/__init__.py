@@ -21,6 +21,7 @@ from . import (
     invariants,
     limits,
     photos,
+    samples,
     tokens,
     waiting,
 )
@@ -28,6 +29,7 @@ from .evidence import Evidence
 
 CHECKERS = (
     equality.check,
+    samples.check,
     gear.check,
     photos.check,
     acknowledged.check,

@@ -67,6 +67,8 @@ class Reservation(msgspec.Struct, frozen=True):
     alone: bool = False
     """Whether no other call is sent before this one is answered."""
     for_backfill: bool = False
+    counted_since: tuple[datetime, ...] = ()
+    """The starts of the windows that count it, by Strava's clock."""
 
 
 class Reading(msgspec.Struct, frozen=True):

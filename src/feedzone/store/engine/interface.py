@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Body", "Connection", "Database", "Row", "T"]
 
 T = TypeVar("T")
+
+ANSWER_S = 12.0
+"""The database must answer each statement within this; else its connection is silent, and is dropped."""
+
 Body = Callable[[Connection], T]
 
 
@@ -34,8 +38,10 @@ class Database(Protocol):
         """Run `body` in one transaction that only reads. Raises StorageUnavailable."""
         ...
 
-    async def write(self, body: Body[T], *, durable: bool = True) -> T:
+    async def write(self, body: Body[T], *, durable: bool = True, within_s: float | None = None) -> T:
         """Run `body` in one transaction; it is durable when this returns. Raises StorageUnavailable.
+
+        `within_s` limits the time of the whole transaction; without it, each of its statements has a limit.
 
         With `durable=False` the call does not wait for the disk and is several times faster. Only a power
         failure can undo the transaction, so use it where such a loss does no harm.
@@ -55,11 +61,17 @@ class Database(Protocol):
         ...
 
     async def erase_deleted(self) -> None:
-        """Make sure that no database file still contains deleted rows (guarantee 6)."""
+        """See to it that no file of the database keeps the content of deleted rows (guarantee 6).
+
+        On PostgreSQL this goes on in the background, until `close`.
+        """
         ...
 
-    def run_sync(self, body: Body[T]) -> T:
-        """Run `body` in one transaction from synchronous code (migrations, command line)."""
+    def run_sync(self, body: Body[T], *, answer_s: float | None = ANSWER_S) -> T:
+        """Run `body` in one transaction from synchronous code (migrations, command line).
+
+        `answer_s` limits the time of each statement.
+        """
         ...
 
     async def close(self) -> None:

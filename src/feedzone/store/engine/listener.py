@@ -1,6 +1,7 @@
 """Listen for the NOTIFY of other processes, so that their jobs start here immediately.
 
-A notification may be lost, so workers also poll.
+A notification may be lost, so workers also poll. Behind a connection pooler they only poll: LISTEN needs a
+connection of its own.
 """
 
 from __future__ import annotations
@@ -10,26 +11,40 @@ import contextlib
 
 import asyncpg
 import structlog
-from sqlalchemy.engine import URL
 
+from ...errors import StorageUnavailable
 from ...ports import Wakeup
+from .connecting import PoolerBetween, connect
+from .server_url import ServerUrl
 
 log = structlog.get_logger("feedzone.store")
 
 CHANNEL = "feedzone_jobs"
 RECONNECT_S = 5.0
 
+CHECK_S = 10.0
+"""How often the listener checks that its connection still carries answers: silence looks like no jobs."""
+
+ANSWER_S = 5.0
+
+PROOF = {"lock_timeout": "1000"}
+"""A setting that a server accepts and a connection pooler refuses."""
+
+
+LOST = (OSError, TimeoutError, StorageUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
+
 
 class JobListener:
     """Keep one connection that listens, and reconnect when it breaks. Only PostgreSQL supports this."""
 
-    def __init__(self, url: URL, wakeup: Wakeup) -> None:
-        self._dsn = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    def __init__(self, url: ServerUrl, wakeup: Wakeup) -> None:
+        self._url = url
         self._wakeup = wakeup
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="job listener")
+        if not self._url.has_pooler:
+            self._task = asyncio.create_task(self._run(), name="job listener")
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -41,18 +56,32 @@ class JobListener:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as problem:
-                log.warning("listener_lost", error=type(problem).__name__)
+            except PoolerBetween:
+                log.warning("listener_off", reason="behind a connection pooler, jobs are found by polling")
+                return
+            except (
+                OSError,
+                TimeoutError,
+                StorageUnavailable,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+            ) as p:
+                log.warning("listener_lost", error=type(p).__name__)
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=10)
+        connection = await connect(self._url, PROOF, command_s=ANSWER_S)
         closed = asyncio.Event()
         try:
+            if await connection.fetchval("SHOW lock_timeout") != "1s":
+                raise PoolerBetween
             connection.add_termination_listener(lambda _connection: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self._wakeup.notify())
             self._wakeup.notify()  # for jobs that were enqueued while nobody listened
-            await closed.wait()
+            while not closed.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(closed.wait(), CHECK_S)
+                if not closed.is_set():
+                    await asyncio.wait_for(connection.execute("SELECT 1"), ANSWER_S)
         finally:
-            with contextlib.suppress(Exception):
-                await connection.close(timeout=2)
+            connection.terminate()

@@ -16,7 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from ...errors import SettingsError, StorageUnavailable
 from ...ports import Wakeup
-from .interface import Body, T
+from .interface import ANSWER_S, Body, T
+from .last_step import run_body
 from .types import pass_through
 
 BUSY_MS = 5000
@@ -85,9 +86,13 @@ class SqliteDatabase:
     async def read(self, body: Body[T]) -> T:
         return await self._run(self._readers, self._read_engine, body)
 
-    async def write(self, body: Body[T], *, durable: bool = True) -> T:
+    async def write(self, body: Body[T], *, durable: bool = True, within_s: float | None = None) -> T:
         engine = self._write_engine if durable else self._fast_commit_engine
-        return await self._run(self._writer, engine, body)
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._run(self._writer, engine, body)
+        except TimeoutError:
+            raise StorageUnavailable(f"SQLite: not committed within {within_s:g} s") from None
 
     async def _run(self, pool: ThreadPoolExecutor, engine: Engine, body: Body[T]) -> T:
         # A transaction that has begun runs to its end even if the caller is cancelled.
@@ -125,7 +130,7 @@ class SqliteDatabase:
         ):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
-    def run_sync(self, body: Body[T]) -> T:
+    def run_sync(self, body: Body[T], *, answer_s: float | None = ANSWER_S) -> T:  # noqa: ARG002  (BUSY_MS)
         return self._writer.submit(_transaction, self._write_engine, body).result()
 
     async def close(self) -> None:
@@ -153,6 +158,6 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 def _transaction(engine: Engine, body: Body[T]) -> T:
     try:
         with engine.begin() as connection:
-            return body(connection)
+            return run_body(connection, body)
     except OperationalError as problem:
         raise StorageUnavailable(f"SQLite: {problem.orig}") from problem

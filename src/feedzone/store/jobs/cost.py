@@ -18,7 +18,21 @@ _OLDEST_BACKFILL = select(func.min(_columns.first_received_at)).where(
     _columns.state.in_(("queued", "running")),
     _columns.priority == int(Lane.BACKFILL),
     _columns.attempts == 0,
+    _columns.kind != "reconcile_athlete",
 )
+
+
+_BACKFILL_WAITS = (
+    select(_columns.id)
+    .where(
+        _columns.state.in_(("queued", "running")),
+        or_(_columns.priority == int(Lane.BACKFILL), _columns.kind == "backfill_athlete"),
+        _columns.kind != "reconcile_athlete",
+        or_(_columns.due_at <= bindparam("soon"), _columns.wait_reason == "quota"),
+    )
+    .limit(1)
+)
+SOON = timedelta(minutes=15)
 
 
 class Waiting(NamedTuple):
@@ -50,6 +64,11 @@ def oldest_backfill_since(connection: Connection) -> datetime | None:
     """Return when the oldest backfill job was enqueued that only the rate limit delays."""
     since: datetime | None = connection.execute(_OLDEST_BACKFILL).scalar()
     return since
+
+
+def backfill_waits(connection: Connection, now: datetime) -> bool:
+    """Return whether a backfill has work now, or would have if the rate limit allowed it."""
+    return connection.execute(_BACKFILL_WAITS, {"soon": now + SOON}).first() is not None
 
 
 class Pace(NamedTuple):

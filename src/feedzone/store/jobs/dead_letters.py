@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, select, update
+from sqlalchemy.exc import IntegrityError
 
 from ...domain.job import Job, Lane
 from ...domain.outcome import PASSING
@@ -29,6 +30,9 @@ AUTO_RETRY_FIRST, AUTO_RETRY_MAX = timedelta(minutes=5), timedelta(hours=6)
 
 KEEP_DISCARDED = timedelta(days=1)
 """How long a discarded dead letter stays in the table."""
+
+TRIES = 3
+"""How often `requeue` looks again for a job that another process enqueues for the same object."""
 
 _TWINS = select(_columns.id).where(
     _columns.kind == bindparam("kind"),
@@ -122,26 +126,45 @@ def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool 
     row = connection.execute(select(jobs).where(_columns.id == job_id, _columns.state == "dead")).first()
     if row is None:
         return False
+    for attempt in range(1, TRIES + 1):
+        if _hurry_live(connection, row, now):
+            # The object has a live job, which resolves this dead letter when it succeeds.
+            return True
+        try:
+            with connection.begin_nested():
+                revived = _revive(connection, job_id, now, sooner=sooner)
+        except IntegrityError:
+            # Another process has just enqueued a job of the same object.
+            if attempt == TRIES:
+                raise
+        else:
+            break
+    if revived:
+        events.reopen(connection, job_id)
+    return revived
+
+
+def _hurry_live(connection: Connection, letter: Row[Any], now: datetime) -> bool:
+    """Make the live job of a dead letter's object run now, or once more. Return False if there is none."""
     live = (
         update(jobs)
         .where(
-            _columns.kind == row.kind,
-            _columns.key == row.key,
-            _columns.athlete_id == row.athlete_id,
+            _columns.kind == letter.kind,
+            _columns.key == letter.key,
+            _columns.athlete_id == letter.athlete_id,
             IS_LIVE,
         )
         .values(version=_columns.version + 1, due_at=now)
     )
-    if connection.execute(live).rowcount:
-        # The object has a live job, which resolves this dead letter when it succeeds.
-        return True
+    return connection.execute(live).rowcount > 0
+
+
+def _revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool) -> bool:
+    """Queue the dead letter again. Return False if it is none any more."""
     lane = case((_columns.priority > Lane.INTERACTIVE, int(Lane.INTERACTIVE)), else_=_columns.priority)
     values = {"state": "queued", "attempts": 0, "due_at": now, "updated_at": now}
-    connection.execute(
-        update(jobs).where(_columns.id == job_id).values(values | ({"priority": lane} if sooner else {}))
-    )
-    events.reopen(connection, job_id)
-    return True
+    dead = update(jobs).where(_columns.id == job_id, _columns.state == "dead")
+    return connection.execute(dead.values(values | ({"priority": lane} if sooner else {}))).rowcount == 1
 
 
 def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:

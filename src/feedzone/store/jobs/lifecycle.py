@@ -248,6 +248,7 @@ def _complete(connection: Connection, job: Job, done: Done, *, again: datetime |
         connection.execute(_DELETE, {"job": job.id})
         attempts.forget(connection, job.id)
     events.complete(connection, job.id, job.version, done.note, now, about=done.about)
+    _forget_words(connection, job)
     dead_letters.resolve(connection, job, now)
 
 
@@ -273,12 +274,19 @@ def _failed(
         auto_retry_at = dead_letters.merge_earlier(connection, job, outcome.kind, now)
         changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
         connection.execute(_CHANGE, {"job": job.id, "due_at": auto_retry_at, **changes})
+        _forget_words(connection, job)
     else:
         # Events that came during the run get all attempts.
         changes |= {"attempts": 0} if dead else {}
         changes |= {} if overtaken else {"wait_reason": "retry"}
         _requeue(connection, job, due, now, changes)
     events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
+
+
+def _forget_words(connection: Connection, job: Job) -> None:
+    """Leave no words of an activity in its events if it is not stored, or not any more."""
+    if job.kind == "refresh_activity":
+        events.redact_unless_stored(connection, job.object_id)
 
 
 def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, changes: dict[str, Any]) -> None:

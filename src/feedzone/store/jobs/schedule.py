@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row
 
 from ...domain.gear import gear_refresh
-from ...domain.job import JobSpec, ReconcileHint, athlete_key
-from ...domain.reconciliation import full_reconciliation_is_due, list_from, reconciliation_job
+from ...domain.job import JobSpec, Lane, ReconcileHint, athlete_key
+from ...domain.reconciliation import (
+    COMPARED_EVERY,
+    full_reconciliation_is_due,
+    list_from,
+    reconciliation_job,
+)
 from ...ports import Clock, Wakeup
 from .. import activities, athletes, subscriptions
 from ..engine.database import Database
@@ -24,7 +30,6 @@ from ..quota import breaker
 from . import dead_letters, deferral, leases, lifecycle
 from .deferral import Live
 
-FULL_EVERY = timedelta(hours=6)
 POLL_ACTIVE_EVERY = timedelta(minutes=15)
 POLL_QUIET_EVERY = timedelta(hours=1)
 ACTIVE_WITHIN = timedelta(days=7)
@@ -71,17 +76,17 @@ class ReconciliationSchedule:
         specs: list[JobSpec] = []
         for row, share in zip(rows, spread, strict=False):
             verified = max(row.last_verified_at or row.connected_at, row.connected_at)
-            full = verified + FULL_EVERY * (1 - SPREAD) <= now
+            full = verified + COMPARED_EVERY * (1 - SPREAD) <= now
             if full or polling:
-                specs += self._reconciliation(row, live_jobs.get(row.id), now, full=full)
-            pause = self._pause(connection, row, now) if polling else FULL_EVERY
+                specs += self._reconciliation(connection, row, live_jobs.get(row.id), now, full=full)
+            pause = self._pause(connection, row, now) if polling else COMPARED_EVERY
             begin = now if polling or full else verified
             athletes.schedule_reconciliation(connection, row.id, begin + pause * share)
         lifecycle.enqueue(connection, specs, now)
         return len(rows), len(specs)
 
     def _reconciliation(
-        self, row: Row[Any], live: Live | None, now: datetime, *, full: bool
+        self, connection: Connection, row: Row[Any], live: Live | None, now: datetime, *, full: bool
     ) -> list[JobSpec]:
         """Return the due reconciliation; none while one of more than the usual days is under way."""
         # A waiting full reconciliation must not shrink to a quick one, nor to fewer days.
@@ -89,25 +94,52 @@ class ReconciliationSchedule:
         waiting = hint if isinstance(hint, ReconcileHint) and hint.full else None
         if waiting is not None and waiting.before is not None:
             return []
-        since = None
-        if full:
-            all_days = full_reconciliation_is_due(row.id, row.last_verified_at or row.connected_at, now)
-            since = list_from(athletes.synced_range(row), self._days, now, everything=all_days)
-        if waiting is not None and waiting.since is not None:
-            requested = datetime.fromtimestamp(waiting.since, UTC)
-            since = requested if since is None else min(since, requested)
-        to_end = _must_see_end(row.last_verified_at, now) or (waiting is not None and waiting.to_end)
-        full = full or waiting is not None
-        return [reconciliation_job(row.id, self._days, full=full, to_end=to_end, since=since)]
+        spec = comparison(connection, row, self._days, now, full=full or waiting is not None)
+        if waiting is not None:
+            spec = _with_waiting(spec, waiting)
+        return [spec]
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
         active = activities.stored_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
         return POLL_ACTIVE_EVERY if active else POLL_QUIET_EVERY
 
 
+def comparison(
+    connection: Connection,
+    row: Row[Any],
+    days: int,
+    now: datetime,
+    *,
+    full: bool = True,
+    lane: Lane = Lane.RECONCILE,
+) -> JobSpec:
+    """Return the reconciliation that is due for the athlete in this row, and note that it is enqueued."""
+    if not full:
+        return reconciliation_job(row.id, days, full=False, to_end=_must_see_end(row.last_verified_at, now))
+    everything = full_reconciliation_is_due(row.id, row.last_verified_at or row.connected_at, now)
+    since = list_from(athletes.synced_range(row), days, now, everything=everything)
+    athletes.note_comparison(connection, row.id, now)
+    to_end = everything or _must_see_end(row.last_verified_at, now)
+    return reconciliation_job(row.id, days, to_end=to_end, since=since, everything=everything, lane=lane)
+
+
+def _with_waiting(spec: JobSpec, waiting: ReconcileHint) -> JobSpec:
+    """Return the job, extended by what the waiting reconciliation covers."""
+    hint = spec.hint
+    assert isinstance(hint, ReconcileHint)
+    since = min((at for at in (hint.since, waiting.since) if at is not None), default=None)
+    merged = msgspec.structs.replace(
+        hint,
+        since=since,
+        to_end=hint.to_end or waiting.to_end,
+        everything=hint.everything or waiting.everything,
+    )
+    return msgspec.structs.replace(spec, hint=merged)
+
+
 def _must_see_end(verified: datetime | None, now: datetime) -> bool:
     """Return whether a reconciliation must read the whole list: the first of a day (UTC), or a late one."""
-    return verified is None or verified.date() < now.date() or verified + FULL_EVERY * (1 + SPREAD) <= now
+    return verified is None or verified.date() < now.date() or verified + COMPARED_EVERY * (1 + SPREAD) <= now
 
 
 class GearSchedule:

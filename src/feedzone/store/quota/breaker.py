@@ -71,6 +71,11 @@ def is_failing(connection: Connection) -> bool:
     return isinstance(_paused(connection.execute(_STATE).first()), StravaFails)
 
 
+def is_open(connection: Connection) -> bool:
+    """Return whether all calls wait, for either reason."""
+    return _paused(connection.execute(_STATE).first()) is not None
+
+
 def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outcome:
     """Let a job that waits for the breaker run at once if the breaker has closed since it was refused.
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, bindparam, case, update
 
 from ...clock import StravaClock, TimedCache
@@ -16,7 +17,7 @@ from ...domain.job import Lane
 from ...domain.quota import reserve as lanes
 from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
 from ...domain.quota.reserve import Allowance
-from ...domain.quota.windows import WINDOWS, Reservation, Usage, Window, WindowName, window_start
+from ...domain.quota.windows import Reservation, Usage, Window, WindowName
 from ...errors import QuotaSpent
 from ..engine.database import Database
 from ..jobs import cost
@@ -64,6 +65,8 @@ _LATCH = (
 )
 _ALONE = update(api_budget).values(alone_until=bindparam("until"))
 
+
+log = structlog.get_logger("feedzone.budget")
 
 Answer = Reservation | Allowance | Exception
 """A reservation, or when more calls will be allowed, or an error."""
@@ -145,7 +148,7 @@ class BudgetTable:
                 if not request.answered.done():
                     request.answered.set_exception(problem)
             return []
-        waiting = []
+        waiting, unclaimed = [], []
         for request, answer in zip(group, answers, strict=True):
             if answer is None and now - request.since < PATIENCE:
                 waiting.append(request)
@@ -154,15 +157,25 @@ class BudgetTable:
                     answer or Allowance(0, "read_15min", now + timedelta(seconds=ALONE_S))
                 )
             elif isinstance(answer, Reservation):
-                await self.release(answer)  # the caller was cancelled
+                unclaimed.append(answer)  # the caller was cancelled
+        for reservation in unclaimed:
+            await self._give_back(reservation)
         return waiting
+
+    async def _give_back(self, reservation: Reservation) -> None:
+        """Release a reservation for other callers' sake: without success, one call too many stays counted."""
+        try:
+            await self.release(reservation)
+        except Exception as problem:
+            log.warning("reservation_not_released", error=str(problem))
 
     async def release(self, reservation: Reservation) -> None:
         now = self._clock.now()
 
         def body(connection: Connection) -> None:
             windows.locked(connection, now)
-            for start in {window_start(name, now) for name in WINDOWS}:
+            # Not the windows of now: the quarter may have turned since the call was counted.
+            for start in reservation.counted_since:
                 connection.execute(
                     _ONE_LESS, {"since": start, "for_backfills": int(reservation.for_backfill)}
                 )
@@ -326,7 +339,10 @@ def _answer_for(
     if permission.paused is not None:
         return permission.paused
     return Reservation(
-        permission.probe, _goes_alone(rows, current, now, shared=shared), lane is Lane.BACKFILL
+        permission.probe,
+        _goes_alone(rows, current, now, shared=shared),
+        lane is Lane.BACKFILL,
+        tuple({window.starts_at for window in every}),
     )
 
 

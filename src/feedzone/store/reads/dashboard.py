@@ -57,7 +57,7 @@ def without_access(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Return athletes that must connect again."""
     query = (
         select(strava_athletes)
-        .where(_athlete.status.in_(("needs_reauth", "needs_scope")))
+        .where(_athlete.status.in_(("needs_reauth", "needs_scope", "leaving")))
         .order_by(_athlete.id)
         .limit(limit)
     )

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Row, func, select
+from sqlalchemy import Column, Connection, Row, Select, func, select
 
-from ..schema.tables import activity_changes, activity_photos, activity_streams, strava_activities
+from ..schema.tables import (
+    activity_changes,
+    activity_photos,
+    activity_streams,
+    strava_activities,
+    webhook_events,
+)
 
 _columns = strava_activities.c
+_TYPED: list[Any] = [column for column in _columns if column.name not in ("summary", "detail")]
 
 
 class JsonList(NamedTuple):
@@ -65,6 +72,35 @@ def lists(
     )
     if "state" in columns:
         query = query.where(columns.state == "present")
+    return connection.execute(query).all()
+
+
+def stored_columns(
+    connection: Connection, athlete_id: int, *, after_id: int, limit: int
+) -> Sequence[Row[Any]]:
+    """Return the typed columns of the athlete's activities that are not deleted, by id."""
+    query: Select[Any] = (
+        select(*_TYPED)
+        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
+        .order_by(_columns.id)
+        .limit(limit)
+    )
+    return connection.execute(query).all()
+
+
+def received_events(
+    connection: Connection, athlete_id: int, *, after_id: str | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Return `id created_at event_data` of the athlete's events, oldest first."""
+    events = webhook_events.c
+    query: Select[Any] = (
+        select(events.id, events.created_at, events.event_data)
+        .where(events.owner_id == athlete_id)
+        .order_by(events.id)
+        .limit(limit)
+    )
+    if after_id is not None:
+        query = query.where(events.id > after_id)
     return connection.execute(query).all()
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from .. import reconciliations, subscriptions
+from .. import leaving, reconciliations, subscriptions
 from ..schema.tables import application_state, conflicts
 
 QUIET_WITHIN = timedelta(hours=24)
@@ -24,6 +24,7 @@ class HealthSigns(NamedTuple):
     unannounced: int
     quiet_sweeps: int
     open_conflicts: int
+    leaves_at: datetime | None
 
 
 def signs(connection: Connection, now: datetime) -> HealthSigns:
@@ -41,4 +42,5 @@ def signs(connection: Connection, now: datetime) -> HealthSigns:
         0 if polling else unannounced,
         0 if polling else quiet,
         connection.execute(still_open).scalar_one(),
+        leaving.next_deadline(connection),
     )

@@ -30,6 +30,14 @@ def counts(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def any_due_reconciliation(connection: Connection, now: datetime) -> bool:
+    """Return whether the reconciliation of an athlete is due or runs."""
+    due = select(jobs.c.id).where(
+        jobs.c.kind == "reconcile_athlete", jobs.c.state.in_(("queued", "running")), jobs.c.due_at <= now
+    )
+    return connection.execute(due.limit(1)).first() is not None
+
+
 def next_wait(connection: Connection, athlete_id: int, now: datetime) -> Row[Any] | None:
     """Return `due_at last_error` of the athlete's next job; None while a job is due or runs."""
     query: Any = (

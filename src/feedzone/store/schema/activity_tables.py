@@ -62,6 +62,13 @@ strava_activities = Table(
     Column("sync_status", String(16), nullable=False),
     Column("sync_attempts", Integer, nullable=False, server_default="0"),
     Column("last_sync_error", PlainText),
+    Column("fingerprint", String(64), comment="hash of what the samples determine, in the stored detail"),
+    Column("no_track", Boolean, comment="Strava shows no track: there is none, or the athlete hides the map"),
+    Column(
+        "accepted_difference",
+        String(64),
+        comment="hash of a difference between list and detail that a fetch did not remove",
+    ),
     Column("last_event_time", BigInt, comment="event_time of the newest applied event, epoch seconds"),
     Column("webhook_received_at", Instant, comment="when the last event about it was received"),
     Column("last_fetched_at", Instant, comment="when the detail was last fetched"),
@@ -109,6 +116,11 @@ activity_streams = Table(
     Column("samples", Integer, nullable=False, server_default="0", comment="samples in the longest channel"),
     Column("blob", LargeBinary, comment="one Parquet file with a column per channel"),
     Column("fetched_at", Instant, nullable=False),
+    Column("fingerprint", String(64), comment="strava_activities.fingerprint when they were fetched"),
+    Column("asked_at", Instant, comment="when Strava was last asked"),
+    Column(
+        "streamless_since", Instant, comment="when Strava was first asked and had none; null: it had them"
+    ),
     one_of("state", "pending", "present", "absent"),
 )
 Index("ix_activity_streams_athlete_id", activity_streams.c.athlete_id)
@@ -140,10 +152,11 @@ describe(
 activity_changes = Table(
     "activity_changes",
     metadata,
-    Column("id", Identifier, primary_key=True),
-    Column("activity_id", BigInt, nullable=False),
+    Column("id", Identifier, primary_key=True, comment="rises in the order of commits"),
+    Column("activity_id", BigInt, comment="null: the athlete left"),
     Column("athlete_id", BigInt, nullable=False),
-    Column("field", String(64), nullable=False, comment="column of strava_activities"),
+    Column("kind", String(16), nullable=False, server_default="changed"),
+    Column("field", String(64), nullable=False, comment="column of strava_activities; status: the athlete's"),
     Column("old_value", JsonText, comment="JSON of the value before"),
     Column("new_value", JsonText, comment="JSON of the value after"),
     Column("changed_at", Instant, nullable=False),
@@ -151,13 +164,23 @@ activity_changes = Table(
         "cause",
         String(64),
         nullable=False,
-        comment="event:<id>, backfill, reconciliation, recheck or request",
+        comment="event:<id>, backfill, reconciliation, recheck, request or refused",
     ),
+    one_of("kind", "new", "changed", "deleted", "restored", "left"),
 )
 Index("ix_activity_changes_activity_id", activity_changes.c.activity_id)
 Index("ix_activity_changes_athlete_id", activity_changes.c.athlete_id, activity_changes.c.id)
 describe(
     activity_changes,
-    "The audit trail: each changed field with its old and new value, time and cause.",
+    "The audit trail and change feed: each changed field with its old and new value, time and cause; each "
+    "deleted activity; each athlete who left.",
     label="change history entries",
 )
+
+change_feed = Table(
+    "change_feed",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("last_stamp", BigInt, nullable=False, comment="time and counter of the newest id"),
+)
+describe(change_feed, "One row: where the ids of `activity_changes` go on.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table, text
 
 from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
-from .base import describe, metadata, one_of
+from .base import describe, metadata, one_of, partial_index
 
 strava_athletes = Table(
     "strava_athletes",
@@ -39,6 +39,10 @@ strava_athletes = Table(
     Column("last_event_at", Instant, comment="when the last event was received"),
     Column("last_synced_at", Instant, comment="when an activity was last stored"),
     Column("last_verified_at", Instant, comment="end of the last full reconciliation with Strava"),
+    Column("comparison_queued_at", Instant, comment="when the last reconciliation was enqueued"),
+    Column(
+        "streams_doubted_at", Instant, comment="idle calls fetch streams again that are older; null: none"
+    ),
     Column("reconcile_due_at", Instant, comment="when the next reconciliation is due"),
     Column("connected_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
@@ -55,8 +59,12 @@ strava_athletes = Table(
         server_default=text("false"),
         comment="the athlete agreed that the operator sees their activities on the pages",
     ),
-    one_of("status", "active", "needs_reauth", "needs_scope", "deauthorized"),
+    Column("refused_at", Instant, comment="since when Strava refuses the tokens; null: it does not"),
+    Column("leaves_at", Instant, comment="when the data is deleted unless the athlete connects again"),
+    Column("leaving_cause", String(64), comment="event:<id> (unproven), or refused: the tokens do not work"),
+    one_of("status", "active", "needs_reauth", "needs_scope", "leaving", "deauthorized"),
 )
+partial_index("ix_strava_athletes_leaves_at", strava_athletes.c.leaves_at, where=text("status = 'leaving'"))
 describe(strava_athletes, "Connected athletes. Of a disconnected athlete only the id stays.")
 
 strava_gear = Table(
@@ -103,14 +111,9 @@ oauth_states = Table(
     "oauth_states",
     metadata,
     Column("digest", String(64), primary_key=True, comment="SHA-256 of the one-time state"),
-    Column("created_at", Instant, nullable=False),
-    Column(
-        "operator_may_see",
-        Boolean,
-        comment="whether the athlete agreed before going to Strava; null: not asked",
-    ),
+    Column("created_at", Instant, nullable=False, comment="when a browser brought it back"),
 )
-describe(oauth_states, "One-time state values of consents under way.")
+describe(oauth_states, "One-time state values of consents that were used in the last hour.")
 
 ended_sessions = Table(
     "ended_sessions",
@@ -135,7 +138,7 @@ deletion_receipts = Table(
     metadata,
     Column("id", Identifier, primary_key=True),
     Column("athlete_id", BigInt, nullable=False),
-    Column("reason", String(16), nullable=False, comment="deauthorized, disconnected"),
+    Column("reason", String(16), nullable=False, comment="deauthorized, disconnected, expired"),
     Column("cause", String(64), nullable=False),
     Column("confirmed_by", PlainText, nullable=False),
     Column("purged_at", Instant, nullable=False),
@@ -145,6 +148,15 @@ deletion_receipts = Table(
 )
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
 describe(deletion_receipts, "Proof that the data of a disconnected athlete was deleted.")
+
+database_identity = Table(
+    "database_identity",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("database_id", Identifier, nullable=False, comment="names the database in the erasure log"),
+    Column("generation", BigInt, nullable=False, comment="only rises; less than in the log: it was restored"),
+)
+describe(database_identity, "One row, by which a restored backup is recognized.")
 
 reconciliations = Table(
     "reconciliations",

@@ -69,6 +69,15 @@ Index("ix_call_log_athlete_id", call_log.c.athlete_id)
 Index("ix_call_log_activity_id", call_log.c.activity_id)
 describe(call_log, "Every call of the last eight days, with the job that made it.")
 
+athlete_allowances = Table(
+    "athlete_allowances",
+    metadata,
+    Column("athlete_id", BigInt, primary_key=True, autoincrement=False),
+    Column("calls", Integer, nullable=False, comment="calls that the athlete's own clicks caused"),
+    Column("until", Instant, nullable=False, comment="when the hour ends in which they are counted"),
+)
+describe(athlete_allowances, "What athletes spent of ATHLETE_CALLS_PER_HOUR in an hour that is not over.")
+
 application_state = Table(
     "application_state",
     metadata,

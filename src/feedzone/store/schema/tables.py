@@ -11,8 +11,10 @@ from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
 from .activity_tables import activity_changes as activity_changes
 from .activity_tables import activity_photos as activity_photos
 from .activity_tables import activity_streams as activity_streams
+from .activity_tables import change_feed as change_feed
 from .activity_tables import strava_activities as strava_activities
 from .athlete_tables import conflicts as conflicts
+from .athlete_tables import database_identity as database_identity
 from .athlete_tables import deletion_receipts as deletion_receipts
 from .athlete_tables import ended_sessions as ended_sessions
 from .athlete_tables import oauth_states as oauth_states
@@ -25,6 +27,7 @@ from .base import describe, one_of, partial_index
 from .base import metadata as metadata
 from .quota_tables import api_budget as api_budget
 from .quota_tables import application_state as application_state
+from .quota_tables import athlete_allowances as athlete_allowances
 from .quota_tables import call_log as call_log
 
 webhook_events = Table(
@@ -133,3 +136,11 @@ webhook_subscriptions = Table(
     Column("is_active", Boolean, nullable=False),
 )
 describe(webhook_subscriptions, "Our push subscriptions.")
+
+storage_probes = Table(
+    "storage_probes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("filling", PlainText, nullable=False, comment="random text of the size of an event and its job"),
+)
+describe(storage_probes, "Always empty: /readyz writes a row and deletes it, as proof that it can.")

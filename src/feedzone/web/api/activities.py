@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import get, post
+from litestar import MediaType, Response, get, post
 from litestar.params import QueryParameter
+from litestar.response import Stream
 
 from ...queries.activities import ActivityDetail, ActivityFilter, ActivityPage, ChangePage, Photos, Streams
 from ..context import LARGEST_ID, ActivityId, Parts
@@ -32,6 +34,9 @@ Ids = Annotated[
         pattern=r"^\d{1,18}(,\d{1,18}){0,199}$", description="only these, separated by commas; at most 200"
     ),
 ]
+PIECE = 128 * 1024
+"""Bytes."""
+
 Since = Annotated[
     str | None, QueryParameter(max_length=64, description="ISO 8601, epoch seconds, or the id of a change")
 ]
@@ -73,9 +78,17 @@ async def get_activity(parts: Parts, activity_id: ActivityId) -> ActivityDetail:
     responses=ONE,
     summary="The streams of an activity, in the shape Strava sends them (key_by_type)",
 )
-async def get_streams(parts: Parts, activity_id: ActivityId) -> Streams:
+async def get_streams(parts: Parts, activity_id: ActivityId) -> Response[Streams]:
     """A 404 says whether they are pending (not fetched yet) or absent (Strava has none)."""
-    return await parts.queries.activities.streams(activity_id)
+    encoded = await parts.queries.activities.streams_json(activity_id)
+    response: Response[Any] = Stream(_pieces(encoded), media_type=MediaType.JSON)
+    return response
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """Yield the parts of a body: to hand the server tens of megabytes at once would stop it."""
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]
 
 
 @get("/activities/{activity_id:int}/photos", responses=ONE, summary="The photos of an activity")
@@ -92,11 +105,18 @@ async def sync_activity(parts: Parts, activity_id: ActivityId) -> Accepted:
     return Accepted()
 
 
-@get("/changes", responses=LIST, summary="The change feed: changed fields of activities, oldest first")
+@get(
+    "/changes",
+    responses=LIST,
+    summary="The change feed: changed, new and deleted activities, and athletes who left, in order",
+)
 async def list_changes(
     parts: Parts, since: Since = None, limit: Limit = 50, cursor: Cursor = None
 ) -> ChangePage:
-    """To follow the feed, ask again with `since` set to the id of the last change you have."""
+    """To follow the feed, ask again with `since` set to the id of the last change you have.
+
+    It carries new, changed, deleted and restored activities, and departed athletes.
+    """
     return await parts.queries.activities.changes(None if since is None else _since(since), cursor, limit)
 
 

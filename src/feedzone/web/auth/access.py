@@ -8,7 +8,7 @@ import hmac
 import ipaddress
 import secrets
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -100,6 +100,8 @@ class Access:
         self._sessions = sessions
         self._clock = clock
         self.throttle = Throttle(clock)
+        self.consents = Throttle(clock)
+        """Counts codes that Strava rejected: each cost it a request."""
 
     def __deepcopy__(self, _: dict[int, Any]) -> Access:
         # Litestar copies guards with each handler, but the throttle must count for all of them.
@@ -129,6 +131,9 @@ class Access:
             case _:
                 raise PermissionDeniedException("this route has no access rule")
 
+    def now(self) -> datetime:
+        return self._clock.now()
+
     def viewer(self, connection: Connection) -> Viewer:
         session = self.session(connection)
         return viewer(
@@ -147,7 +152,7 @@ class Access:
         return (
             not self._options.admin_password
             and self._options.is_local
-            and _is_loopback(_address(connection))
+            and _is_loopback(client_address(connection))
             and _host(connection) in LOCAL_NAMES
         )
 
@@ -155,12 +160,12 @@ class Access:
         """Return whether this is ADMIN_PASSWORD. Raises TooManyRequestsException."""
         is_right = self._check(connection, password, self._options.admin_password, self._browser(connection))
         if not is_right:
-            log.warning("wrong_admin_password", address=_address(connection))
+            log.warning("wrong_admin_password", address=client_address(connection))
         return is_right
 
     def _check(self, connection: Connection, secret: str, expected: str, browser: str = "") -> bool:
         """Return whether a secret is right, and count it if not. Raises TooManyRequestsException."""
-        address = _address(connection)
+        address = client_address(connection)
         if wait := self.throttle.wait_s(address, browser):
             headers = {"Retry-After": str(wait)}
             raise TooManyRequestsException(
@@ -254,7 +259,7 @@ class Access:
         return scheme.lower() == "bearer" and self._check(connection, key.strip(), self._options.api_key)
 
 
-def _address(connection: Connection) -> str:
+def client_address(connection: Connection) -> str:
     return connection.client.host if connection.client else ""
 
 

@@ -66,8 +66,14 @@ def read_session(options: WebOptions, cookies: Mapping[str, str], now: datetime)
 
 
 def cookie_name(options: WebOptions, name: str) -> str:
-    """Return the name in browsers. Only this host can set a cookie with `__Host-`, and only over https."""
-    return f"__Host-{name}" if options.is_https else name
+    """Return the name in browsers. Only this host can set a cookie with `__Host-`, and only over https.
+
+    Such a cookie belongs to all paths of the host. Under a path of its own, feedzone uses `__Secure-`
+    instead, so that browsers do not send its cookies to the host's other programs.
+    """
+    if not options.is_https:
+        return name
+    return f"__Secure-{name}" if options.base_path else f"__Host-{name}"
 
 
 def own_cookie(options: WebOptions, name: str, value: str, lifetime: timedelta) -> Cookie:

@@ -1,5 +1,9 @@
 """Connect an athlete: to Strava's consent page with a one-time state, and back.
 
+A visit of `/connect` writes nothing and calls nobody. The state is signed and carries the athlete's choice. A
+link on another site leads to our page with the button first: Strava skips its consent page for athletes who
+agreed before, so such a site could connect visitors again and again, and make each of them spend calls.
+
 A cookie binds the state to the browser, so that nobody can make another person's browser connect an
 account. After success the browser is redirected, so that the code does not stay in the address bar.
 Protocol: docs/strava-api.md#authorize and docs/strava-api.md#token-exchange.
@@ -7,7 +11,7 @@ Protocol: docs/strava-api.md#authorize and docs/strava-api.md#token-exchange.
 
 from __future__ import annotations
 
-import hmac
+import secrets
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -22,8 +26,8 @@ from ...domain.athlete import Consent
 from ...errors import ApiError, AppInactive, PermanentError, SeatsFull, StorageUnavailable, StravaError
 from ..context import Parts, WebParts
 from ..pages.join import done, join, left, sign_progress
-from .access import Access, anyone
-from .session import cookie_name, own_cookie, session_cookie, sign
+from .access import Access, anyone, client_address
+from .session import cookie_name, is_signed, own_cookie, session_cookie, sign
 
 log = structlog.get_logger("feedzone.connect")
 
@@ -44,9 +48,7 @@ async def connect(
 ) -> Response[Any]:
     """Redirect to Strava; `?force=1` makes Strava ask again for scopes that were not granted.
 
-    `?share=yes` or `no`: whether the operator may view the activities. Without it the choice stays as it
-    is. It also stays when another site links here: Strava skips its consent page for athletes who agreed
-    before, so that site would decide for them.
+    `?share=yes` or `no`: whether the operator may view the activities. Without it the choice stays as it is.
     """
     if not parts.options.strava_configured:
         return _page(
@@ -55,12 +57,19 @@ async def connect(
             "STRAVA_CLIENT_ID and STRAVA_CLIENT_SECRET are not set.",
             "Operators: copy both from https://www.strava.com/settings/api to .env and restart.",
         )
-    url, state = await parts.athletes.begin_consent(
-        force=force not in (None, "", "0"),
-        operator_may_see=None if _is_cross_site(request) else SHARES.get(share or ""),
-    )
+    is_forced = force not in (None, "", "0")
+    if _is_cross_site(request):
+        return Redirect("/join?force=1" if is_forced else "/join", status_code=303)
+    state = _new_state(parts, share if share in SHARES else "")
+    url = parts.athletes.consent_url(state, force=is_forced)
     cookie = own_cookie(parts.options, COOKIE, sign(parts.options, "consent", state), CONSENT_WITHIN)
     return Redirect(url, status_code=303, cookies=[cookie])
+
+
+def _new_state(parts: WebParts, share: str) -> str:
+    """Return a state that proves its age and carries the choice."""
+    claim = f"{secrets.token_urlsafe(24)}.{share}.{int(parts.clock.now().timestamp())}"
+    return f"{claim}.{sign(parts.options, 'state', claim)}"
 
 
 def _is_cross_site(request: Request[Any, Any, Any]) -> bool:
@@ -102,10 +111,17 @@ async def callback(
 
 
 async def _redeemed(parts: WebParts, state: str, bound: str) -> Consent | None:
-    expected = sign(parts.options, "consent", state)
-    if not hmac.compare_digest(bound.encode(), expected.encode()):
+    """Return the consent that belongs to a state of this browser, once; else None."""
+    claim, _, signature = state.rpartition(".")
+    if not is_signed(parts.options, "consent", state, bound) or not is_signed(
+        parts.options, "state", claim, signature
+    ):
         return None
-    return await parts.athletes.redeem_state(state)
+    _, share, issued = claim.rsplit(".", 2)
+    age_s = parts.clock.now().timestamp() - int(issued)
+    if age_s > CONSENT_WITHIN.total_seconds() or not await parts.athletes.use_state(state):
+        return None
+    return Consent(SHARES.get(share))
 
 
 def _refused(error: str) -> Response[Any]:
@@ -121,14 +137,23 @@ def _refused(error: str) -> Response[Any]:
 async def _exchange(
     request: Request[Any, Any, Any], parts: WebParts, code: str, scope: str | None, consent: Consent
 ) -> Response[Any]:
+    access: Access = request.app.state.access
+    address = client_address(request)
+    if wait_s := access.consents.wait_s(address):
+        response = _page(429, "Too many attempts", f"Nothing was stored. Try again in {wait_s} s.")
+        response.headers["Retry-After"] = str(wait_s)
+        return response
+    by_athlete = not access.viewer(request).is_operator
     try:
-        connected = await parts.athletes.connect(code, scope, consent)
+        connected = await parts.athletes.connect(code, scope, consent, by_athlete=by_athlete)
     except StravaError as problem:
+        if isinstance(problem, PermanentError):
+            access.consents.failed(address)
         log.warning("connect_failed", reason=type(problem).__name__)
         return _failed(problem)
-    address = sign_progress(parts, connected.athlete.id)
+    progress = sign_progress(parts, connected.athlete.id)
     return Redirect(
-        f"/connect/done?of={address}",
+        f"/connect/done?of={progress}",
         status_code=303,
         cookies=[await _signed_in(request, parts, connected.athlete.id)],
     )

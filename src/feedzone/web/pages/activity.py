@@ -6,6 +6,7 @@ Operators always see the sync status of an activity; its contents only with the 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from litestar import Response, Router, get, post
@@ -16,6 +17,7 @@ from ...errors import InvalidInput, NotFound
 from ...queries.activity_history import ActivityHistory
 from ...services.conditions import spent_windows
 from ..auth.access import can_view, member
+from ..auth.disclosure import disclosed
 from ..auth.viewer import CurrentViewer, Viewer
 from ..context import ActivityId, HttpRequest, Parts, WebParts
 from ..rendering import activity_stats
@@ -47,7 +49,12 @@ async def activity(
             "file": file,
             "is_visible": is_visible,
             "is_own": viewer.athlete_id == file.athlete_id,
-            "timeline": timeline(file, units, parts.clock.now(), show_values=is_visible),
+            "timeline": timeline(
+                disclosed(file, partial(can_view, parts.options, viewer)),
+                units,
+                parts.clock.now(),
+                show_values=is_visible,
+            ),
             "next_fetch": min((job.due_at for job in file.jobs if job.state == "queued"), default=None),
         }
         if activity is None or not is_visible or file.is_deleted:
@@ -117,7 +124,7 @@ async def refresh(
     if file.athlete_status != "active":
         text = f"Cannot fetch: {file.athlete} must reconnect first. Nothing was changed."
         return respond(request, Notice(text, "warn"), back)
-    await parts.athletes.refresh_activity(activity_id)
+    await parts.athletes.refresh_activity(activity_id, by_athlete=not viewer.is_operator)
     text = "Fetching from Strava. The page updates automatically."
     if spent_windows(await parts.queries.quota.windows()):
         text = "Queued: the rate limit is reached. The fetch starts automatically when the limit resets."

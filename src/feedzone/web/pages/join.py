@@ -31,7 +31,7 @@ PROGRESS_LIFETIME = timedelta(hours=1)
 
 
 @get("/join")
-async def join(parts: Parts, viewer: CurrentViewer) -> Response[Any]:
+async def join(parts: Parts, viewer: CurrentViewer, force: Text = None) -> Response[Any]:
     """Explain what connecting means. Open to everyone; stores nothing."""
     options = parts.options
     context = {
@@ -41,9 +41,24 @@ async def join(parts: Parts, viewer: CurrentViewer) -> Response[Any]:
         "scopes": scopes(()),
         # An operator may see their own account anyway.
         "shares": viewer.is_operator,
+        "force": "&force=1" if force == "1" else "",
         "is_connected": viewer.athlete_id is not None,
+        "leaving": await _leaving(parts, viewer.athlete_id),
+        "viewer": viewer,
+        "now": parts.clock.now(),
     }
     return Template("join.html", context=context)
+
+
+async def _leaving(parts: WebParts, athlete_id: int | None) -> Athlete | None:
+    """Return the signed-in athlete if their data has a deadline."""
+    if athlete_id is None:
+        return None
+    try:
+        athlete = await parts.queries.athletes.get(athlete_id)
+    except NotFound:
+        return None
+    return athlete if athlete.status == "leaving" else None
 
 
 @get("/connect/done")

@@ -95,7 +95,7 @@ async def sync(
     request: HttpRequest, parts: Parts, viewer: CurrentViewer, data: Annotated[SyncForm, FORM]
 ) -> Response[Any]:
     everything = data.history == "all"
-    await parts.athletes.sync(own_id(viewer), everything=everything)
+    await parts.athletes.sync(own_id(viewer), everything=everything, by_athlete=not viewer.is_operator)
     days = parts.athletes.initial_sync_days
     sync_range = "your full history" if everything else f"your last {days} days"
     return respond(request, Notice(f"Syncing {sync_range}."), local_path(data.back, "/me"))
@@ -103,7 +103,7 @@ async def sync(
 
 @post("/me/verify", status_code=200)
 async def verify(request: HttpRequest, parts: Parts, viewer: CurrentViewer) -> Response[Any]:
-    await parts.reconciliation.reconcile(own_id(viewer))
+    await parts.reconciliation.reconcile(own_id(viewer), by_athlete=not viewer.is_operator)
     return respond(request, Notice("Check queued."), "/me")
 
 

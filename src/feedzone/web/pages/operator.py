@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
-import msgspec
 import segno
 from litestar import Response, Router, get
 from litestar.di import NamedDependency
@@ -17,7 +16,7 @@ from litestar.response import ServerSentEvent
 
 from ... import __version__
 from ...domain.athlete import REQUESTED_SCOPES
-from ...domain.event import EventStatus, redacted
+from ...domain.event import EventStatus
 from ...domain.wording import count
 from ...errors import NotFound
 from ...queries.athletes import AthleteFilter
@@ -32,6 +31,7 @@ from ...services.conditions import (
     spent_windows,
 )
 from ..auth.access import can_view, member, operator
+from ..auth.disclosure import disclosed, may_view_event, raw_text
 from ..auth.viewer import CurrentViewer
 from ..context import AthleteId, HttpRequest, Parts, WebOptions
 from ..rendering.live import Live
@@ -237,22 +237,14 @@ async def event(
         summary = await parts.queries.events.summary(str(event_id))
         if summary is None:
             raise NotFound(f"event {event_id} does not exist")
-        raw = bytes(summary.event.event_data).decode()
-        is_own = parts.options.is_local or viewer.athlete_id == summary.event.owner_id
-        is_visible = is_own or (
-            summary.activity is not None and can_view(parts.options, viewer, summary.activity)
-        )
+        may_view = partial(can_view, parts.options, viewer)
         return {
             "summary": summary,
-            "raw": pretty(raw if is_visible else redacted(raw)),
-            "is_redacted": not is_visible,
+            "raw": raw_text(disclosed(summary, may_view).event),
+            "is_redacted": not may_view_event(summary, may_view),
         }
 
     return await renderer.page(request, viewer, "event", "Event", load)
-
-
-def pretty(text: str) -> str:
-    return msgspec.json.format(text, indent=2)
 
 
 @get("/failures")

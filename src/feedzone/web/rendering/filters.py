@@ -67,6 +67,7 @@ STATES: Mapping[str, tuple[str, str]] = {
     "active": ("connected", "good"),
     "needs_reauth": ("must reconnect", "bad"),
     "needs_scope": ("missing permission", "warn"),
+    "leaving": ("leaving", "bad"),
     "deauthorized": ("disconnected", "idle"),
     "quiet": ("no webhooks", "warn"),
     "pending": ("waiting", "idle"),

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
 import structlog
 from litestar.response.sse import ServerSentEventMessage
 
+from ...errors import reason_of
 from ...ports import Clock
 
 log = structlog.get_logger("feedzone.live")
@@ -97,7 +98,7 @@ class Live:
                 stamp = await self._stamp()
             except Exception as problem:
                 # Pages stay as they are: an error must not end the viewers' streams.
-                log.warning("database_poll_failed", error=repr(problem))
+                log.warning("database_poll_failed", error=reason_of(problem))
             pause = POLL_S
             if stamp != last or quiet_s >= TICK_S:
                 if last is not None:

@@ -15,6 +15,7 @@ from litestar.response import Template
 
 from ...ports import Clock
 from ..auth.access import Owned, can_view
+from ..auth.disclosure import disclosed
 from ..auth.viewer import Viewer
 from ..context import WebOptions
 from .flash import expired_cookie, is_fragment, pending_notice
@@ -78,7 +79,10 @@ class PageRenderer:
         return Template("page.html", context=context | {"notice": notice}, cookies=cookies)
 
     def render(self, template: str, viewer: Viewer, context: dict[str, Any]) -> str:
-        """Render a template for a viewer, but without the viewer's secrets: others share the result."""
+        """Render a template for a viewer, but without the viewer's secrets: others share the result.
+
+        The template gets only what the viewer may learn.
+        """
 
         def may_view(owned: Owned) -> bool:
             return can_view(self._options, viewer, owned)
@@ -90,7 +94,7 @@ class PageRenderer:
             "can_view": may_view,
             "csrf": CSRF,
         }
-        return self._environment.get_template(template).render(common | context)
+        return self._environment.get_template(template).render(common | disclosed(context, may_view))
 
 
 Renderer = NamedDependency[SkipValidation[PageRenderer]]

@@ -14,10 +14,16 @@ depends_on = None
 def upgrade() -> None:
     op.create_table(
         "activity_changes",
-        sa.Column("id", types.Identifier(), nullable=False),
-        sa.Column("activity_id", types.BigInt, nullable=False),
+        sa.Column("id", types.Identifier(), nullable=False, comment="rises in the order of commits"),
+        sa.Column("activity_id", types.BigInt, nullable=True, comment="null: the athlete left"),
         sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("field", sa.String(length=64), nullable=False, comment="column of strava_activities"),
+        sa.Column("kind", sa.String(length=16), server_default="changed", nullable=False),
+        sa.Column(
+            "field",
+            sa.String(length=64),
+            nullable=False,
+            comment="column of strava_activities; status: the athlete's",
+        ),
         sa.Column("old_value", types.JsonText(), nullable=True, comment="JSON of the value before"),
         sa.Column("new_value", types.JsonText(), nullable=True, comment="JSON of the value after"),
         sa.Column("changed_at", types.Instant(), nullable=False),
@@ -25,7 +31,10 @@ def upgrade() -> None:
             "cause",
             sa.String(length=64),
             nullable=False,
-            comment="event:<id>, backfill, reconciliation, recheck or request",
+            comment="event:<id>, backfill, reconciliation, recheck, request or refused",
+        ),
+        sa.CheckConstraint(
+            "kind IN ('new', 'changed', 'deleted', 'restored', 'left')", name=op.f("ck_activity_changes_kind")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_activity_changes")),
     )
@@ -77,6 +86,19 @@ def upgrade() -> None:
             "blob", sa.LargeBinary(), nullable=True, comment="one Parquet file with a column per channel"
         ),
         sa.Column("fetched_at", types.Instant(), nullable=False),
+        sa.Column(
+            "fingerprint",
+            sa.String(length=64),
+            nullable=True,
+            comment="strava_activities.fingerprint when they were fetched",
+        ),
+        sa.Column("asked_at", types.Instant(), nullable=True, comment="when Strava was last asked"),
+        sa.Column(
+            "streamless_since",
+            types.Instant(),
+            nullable=True,
+            comment="when Strava was first asked and had none; null: it had them",
+        ),
         sa.CheckConstraint(
             "state IN ('pending', 'present', 'absent')", name=op.f("ck_activity_streams_state")
         ),
@@ -145,6 +167,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_application_state")),
     )
     op.create_table(
+        "athlete_allowances",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column(
+            "calls", sa.Integer(), nullable=False, comment="calls that the athlete's own clicks caused"
+        ),
+        sa.Column(
+            "until", types.Instant(), nullable=False, comment="when the hour ends in which they are counted"
+        ),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_athlete_allowances")),
+    )
+    op.create_table(
         "call_log",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("sent_at", types.Instant(), nullable=False),
@@ -195,6 +228,12 @@ def upgrade() -> None:
     op.create_index("ix_call_log_athlete_id", "call_log", ["athlete_id"], unique=False)
     op.create_index("ix_call_log_sent_at", "call_log", ["sent_at"], unique=False)
     op.create_table(
+        "change_feed",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("last_stamp", types.BigInt, nullable=False, comment="time and counter of the newest id"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_change_feed")),
+    )
+    op.create_table(
         "conflicts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
@@ -215,10 +254,26 @@ def upgrade() -> None:
     )
     op.create_index("ix_conflicts_athlete_id", "conflicts", ["athlete_id"], unique=False)
     op.create_table(
+        "database_identity",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column(
+            "database_id", types.Identifier(), nullable=False, comment="names the database in the erasure log"
+        ),
+        sa.Column(
+            "generation",
+            types.BigInt,
+            nullable=False,
+            comment="only rises; less than in the log: it was restored",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_database_identity")),
+    )
+    op.create_table(
         "deletion_receipts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("athlete_id", types.BigInt, nullable=False),
-        sa.Column("reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected"),
+        sa.Column(
+            "reason", sa.String(length=16), nullable=False, comment="deauthorized, disconnected, expired"
+        ),
         sa.Column("cause", sa.String(length=64), nullable=False),
         sa.Column("confirmed_by", types.PlainText(), nullable=False),
         sa.Column("purged_at", types.Instant(), nullable=False),
@@ -359,13 +414,7 @@ def upgrade() -> None:
     op.create_table(
         "oauth_states",
         sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of the one-time state"),
-        sa.Column("created_at", types.Instant(), nullable=False),
-        sa.Column(
-            "operator_may_see",
-            sa.Boolean(),
-            nullable=True,
-            comment="whether the athlete agreed before going to Strava; null: not asked",
-        ),
+        sa.Column("created_at", types.Instant(), nullable=False, comment="when a browser brought it back"),
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_oauth_states")),
     )
     op.create_table(
@@ -394,6 +443,17 @@ def upgrade() -> None:
         sa.Column("cause", sa.String(length=64), nullable=False),
         sa.Column("noticed_at", types.Instant(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_claims")),
+    )
+    op.create_table(
+        "storage_probes",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "filling",
+            types.PlainText(),
+            nullable=False,
+            comment="random text of the size of an event and its job",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_storage_probes")),
     )
     op.create_table(
         "strava_activities",
@@ -469,6 +529,24 @@ def upgrade() -> None:
         sa.Column("sync_status", sa.String(length=16), nullable=False),
         sa.Column("sync_attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("last_sync_error", types.PlainText(), nullable=True),
+        sa.Column(
+            "fingerprint",
+            sa.String(length=64),
+            nullable=True,
+            comment="hash of what the samples determine, in the stored detail",
+        ),
+        sa.Column(
+            "no_track",
+            sa.Boolean(),
+            nullable=True,
+            comment="Strava shows no track: there is none, or the athlete hides the map",
+        ),
+        sa.Column(
+            "accepted_difference",
+            sa.String(length=64),
+            nullable=True,
+            comment="hash of a difference between list and detail that a fetch did not remove",
+        ),
         sa.Column(
             "last_event_time",
             types.BigInt,
@@ -592,6 +670,18 @@ def upgrade() -> None:
             comment="end of the last full reconciliation with Strava",
         ),
         sa.Column(
+            "comparison_queued_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the last reconciliation was enqueued",
+        ),
+        sa.Column(
+            "streams_doubted_at",
+            types.Instant(),
+            nullable=True,
+            comment="idle calls fetch streams again that are older; null: none",
+        ),
+        sa.Column(
             "reconcile_due_at", types.Instant(), nullable=True, comment="when the next reconciliation is due"
         ),
         sa.Column("connected_at", types.Instant(), nullable=False),
@@ -612,11 +702,37 @@ def upgrade() -> None:
             nullable=False,
             comment="the athlete agreed that the operator sees their activities on the pages",
         ),
+        sa.Column(
+            "refused_at",
+            types.Instant(),
+            nullable=True,
+            comment="since when Strava refuses the tokens; null: it does not",
+        ),
+        sa.Column(
+            "leaves_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the data is deleted unless the athlete connects again",
+        ),
+        sa.Column(
+            "leaving_cause",
+            sa.String(length=64),
+            nullable=True,
+            comment="event:<id> (unproven), or refused: the tokens do not work",
+        ),
         sa.CheckConstraint(
-            "status IN ('active', 'needs_reauth', 'needs_scope', 'deauthorized')",
+            "status IN ('active', 'needs_reauth', 'needs_scope', 'leaving', 'deauthorized')",
             name=op.f("ck_strava_athletes_status"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_strava_athletes")),
+    )
+    op.create_index(
+        "ix_strava_athletes_leaves_at",
+        "strava_athletes",
+        ["leaves_at"],
+        unique=False,
+        sqlite_where=sa.text("status = 'leaving'"),
+        postgresql_where=sa.text("status = 'leaving'"),
     )
     op.create_table(
         "strava_gear",

@@ -1,0 +1,175 @@
+"""Open connections to PostgreSQL: to a server that accepts writes, each wait bounded.
+
+A server that cannot be used is one line that says what to do (StorageUnavailable), in every command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from ...errors import StorageUnavailable
+from .server_url import ServerUrl
+
+Raw: TypeAlias = Any
+"""A connection of asyncpg, which has no types."""
+
+PROTOCOL_VIOLATION = "08P01"
+"""The SQLSTATE by which pgbouncer refuses the settings of a session."""
+
+
+class PoolerBetween(Exception):
+    """A connection pooler stands in between, and takes no settings of a session."""
+
+
+class NoConnectionFree(StorageUnavailable):
+    """The PostgreSQL server has no connection left for feedzone."""
+
+
+async def connect(
+    url: ServerUrl, settings: Mapping[str, str], *, command_s: float | None, name_statements: bool = True
+) -> Raw:
+    """Return a connection to the first host that accepts writes. Raises StorageUnavailable.
+
+    `settings` apply to the session. A command that gets no answer within `command_s` fails.
+
+    Raises PoolerBetween if a connection pooler refuses the settings.
+    """
+    problems = []
+    for host in url.candidates():
+        try:
+            raw = await _open(url, host, settings, command_s, name_statements)
+        except Exception as problem:
+            if settings and getattr(problem, "sqlstate", None) == PROTOCOL_VIOLATION:
+                raise PoolerBetween from problem
+            problems.append(_explained(problem, url, host))
+            continue
+        refusal = unusable(raw)
+        if refusal is None:
+            _notice_silence(raw, url)
+            return raw
+        raw.terminate()
+        problems.append(StorageUnavailable(f"{refusal} ({_place(host)})"))
+    raise next((p for p in problems if isinstance(p, NoConnectionFree)), problems[-1])
+
+
+async def _open(
+    url: ServerUrl,
+    host: tuple[str, int] | None,
+    settings: Mapping[str, str],
+    command_s: float | None,
+    name_statements: bool,
+) -> Raw:
+    async with asyncio.timeout(url.connect_s):
+        return await asyncpg.connect(
+            url.tls_dsn,
+            host=host and host[0],
+            port=host and host[1],
+            user=url.user,
+            password=url.password,
+            database=url.database,
+            passfile=url.passfile,
+            server_settings={**settings, **url.session},
+            timeout=url.connect_s,
+            command_timeout=command_s,
+            statement_cache_size=100 if name_statements else 0,
+            **_system_certificates(url),
+        )
+
+
+def _system_certificates(url: ServerUrl) -> dict[str, Any]:
+    """Return the TLS settings for `sslrootcert=system`, which the driver does not know; all is verified."""
+    if url.tls.get("sslrootcert") != "system":
+        return {}
+    context = ssl.create_default_context()
+    if certificate := url.tls.get("sslcert"):
+        context.load_cert_chain(certificate, url.tls.get("sslkey"), url.tls.get("sslpassword"))
+    return {"ssl": context}
+
+
+def unusable(raw: Raw) -> str | None:
+    """Return why feedzone cannot work with this server; None: it can.
+
+    The server reports these settings by itself, also when they change later.
+    """
+    reported = raw.get_settings()
+    encoding = getattr(reported, "server_encoding", "UTF8")
+    if encoding != "UTF8":
+        return (
+            f"the database has the encoding {encoding}, which cannot hold all names and titles: create one "
+            "with `createdb --encoding=UTF8 --template=template0`, and name it in DATABASE_URL"
+        )
+    if getattr(reported, "in_hot_standby", "off") == "on":
+        return "PostgreSQL is a standby, which accepts no writes: name the primary in DATABASE_URL"
+    if getattr(reported, "default_transaction_read_only", "off") == "on":
+        return "PostgreSQL accepts no writes now (default_transaction_read_only is on)"
+    return None
+
+
+def _notice_silence(raw: Raw, url: ServerUrl) -> None:
+    """Let the operating system notice a peer that is gone."""
+    transport = getattr(raw, "_transport", None)
+    sock = transport and transport.get_extra_info("socket")
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    keep = url.keepalive
+    options = {
+        "TCP_KEEPIDLE": keep["keepalives_idle"],
+        "TCP_KEEPINTVL": keep["keepalives_interval"],
+        "TCP_KEEPCNT": keep["keepalives_count"],
+        "TCP_USER_TIMEOUT": keep["tcp_user_timeout"],
+    }
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(bool(keep["keepalives"])))
+    for name, value in options.items():
+        # Systems differ in what they offer, and 0 means the system's own value.
+        if value and (option := getattr(socket, name, None)) is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _place(host: tuple[str, int] | None) -> str:
+    if host is None:
+        return "the local server"
+    return f"{host[0]}:{host[1]}"
+
+
+def _explained(problem: Exception, url: ServerUrl, host: tuple[str, int] | None) -> StorageUnavailable:
+    """Say in one line why there is no connection, and what to do."""
+    place, state = _place(host), getattr(problem, "sqlstate", None)
+    text = one_line(problem)
+    match problem:
+        case TimeoutError():
+            what = f"{place} cannot be reached: no answer within {url.connect_s:g} s"
+        case socket.gaierror():
+            what = f"{place} cannot be reached: unknown host; correct DATABASE_URL"
+        case ConnectionRefusedError() | FileNotFoundError():
+            what = f"{place} cannot be reached: nothing listens there; start it, or correct DATABASE_URL"
+        case ssl.SSLError():
+            what = f"the TLS of {place} is refused: {text}; see sslmode and sslrootcert in docs/operating.md"
+        case OSError():
+            what = f"{place} cannot be reached: {text}"
+        case _ if state in ("53300", "53200") or "too many" in text:
+            return NoConnectionFree(
+                f"PostgreSQL: {place} has no connection free ({text}); raise its limit, "
+                "or run fewer processes"
+            )
+        case _ if state in ("28P01", "28000"):
+            what = f"{text} ({place}); correct user and password in DATABASE_URL, or pg_hba.conf"
+        case _ if state == "3D000":
+            what = f"{text} at {place}; create it with `createdb`, or correct DATABASE_URL"
+        case _ if state == PROTOCOL_VIOLATION and "startup parameter" in text:
+            what = f"{text} ({place}); name it in the pooler's ignore_startup_parameters"
+        case _ if state == "42501":
+            what = f"{text} ({place}); an administrator must GRANT CONNECT on the database to this user"
+        case _:
+            what = f"{place} refuses the connection: {text}"
+    return StorageUnavailable(f"PostgreSQL: {what}")
+
+
+def one_line(problem: BaseException) -> str:
+    """Return an error's text as one line."""
+    return " ".join(str(problem).split()) or type(problem).__name__
