@@ -1,7 +1,7 @@
 """Show the values of update events before a fetch confirms them, and take them back if none does.
 
-`strava_activities.unconfirmed` keeps the value of the last fetch for each shown field. The change feed is written
-when a fetch confirms the value (docs/decisions/0013-shown-updates.md).
+`strava_activities.unconfirmed` keeps the value of the last fetch for each shown field. The change feed is
+written when a fetch confirms the value (docs/decisions/0013-shown-updates.md).
 """
 
 from __future__ import annotations
