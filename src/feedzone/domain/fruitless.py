@@ -29,7 +29,7 @@ REST = timedelta(days=1)
 """While the bucket of all athletes is full, an athlete beyond FEW waits for at most this time."""
 
 LISTED_AFTER = timedelta(seconds=30)
-"""A list shows an activity that was announced so long before: an event can precede its object."""
+"""How long after the announcement a list shows an activity: an event can precede its object."""
 
 LOOKS = 2
 """Calls for an announced activity that such a list does not show."""

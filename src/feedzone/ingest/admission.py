@@ -1,8 +1,8 @@
 """How many deliveries the webhook takes.
 
 Strava delivers from few addresses, perhaps all through one proxy, so no address is refused as such. Only
-worthless deliveries are refused: bodies that are no event, and events of unknown athletes. An event of a
-connected athlete is always stored. Past the athlete's limit it costs no call of its own (dispatcher.py).
+worthless deliveries are refused: junk, and events of unknown athletes. An event of a connected athlete is
+always stored. Past the athlete's limit it costs no call of its own (dispatcher.py).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Limits:
     """Deliveries in a minute, counted by each process alone."""
 
     junk: int = 60
-    """Of one address: what is no event, and wrong handshakes."""
+    """Of one address: bodies without an event, and wrong handshakes."""
     unknown: int = 600
-    """Of one address: events of athletes who are not connected."""
+    """Of one address: events of unknown athletes."""
     athlete: int = 120
     """Of one athlete: events without a verified signature. Further ones share one list call."""
 
@@ -54,7 +54,7 @@ class Admission:
         return 0 if self._limiter.hit(self._junk, key) else self._wait_s(self._junk, key)
 
     def count_unknown(self, address: str) -> None:
-        """Count an event of an athlete who is not connected."""
+        """Count an event of an unknown athlete."""
         self._limiter.hit(self._unknown, network_of(address))
 
     def unknown_wait_s(self, address: str) -> int:

@@ -30,7 +30,7 @@ LIST_FIRST_FROM = 6
 first: it shows up to 200 of them."""
 
 NOT_CONNECTED = (None, "deauthorized")
-"""The status of athletes whose events are only counted: unknown ones, and those who have left."""
+"""The status of athletes whose events are only counted: unknown ones, and former ones."""
 
 LIST_HEAD_START = timedelta(seconds=2)
 """How long the fetches wait for the list."""
@@ -68,7 +68,7 @@ class _Judged(NamedTuple):
 def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[AcceptResult]:
     """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200.
 
-    Events of athletes who are not connected are only counted.
+    Events of unknown athletes are only counted.
     """
     status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
     known = [delivery for delivery in deliveries if status.get(delivery.event.owner_id) not in NOT_CONNECTED]

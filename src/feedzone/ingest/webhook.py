@@ -34,7 +34,7 @@ BODY_LIMIT = 32 * 1024
 BODY_WITHIN_S = 5.0
 
 ACCEPTED = b'{"status":"accepted"}'
-"""The answer to every event that was taken. Another answer would say who is connected."""
+"""The answer to every event that was taken. Another answer would name connected athletes."""
 
 Scope = dict[str, Any]
 Receive = Any

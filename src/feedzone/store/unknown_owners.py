@@ -1,4 +1,4 @@
-"""Count the events of athletes who are not connected. Their events themselves are not stored."""
+"""Count the events of unknown athletes. Their events themselves are not stored."""
 
 from __future__ import annotations
 
