@@ -12,12 +12,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 
+from feedzone.domain.athlete import AthleteProfile
+from feedzone.store import athletes
+from feedzone.store.engine.database import open_database
+from feedzone.store.schema import upgrade
+
 CONNECTIONS, EVENTS, ROUNDS = 64, 1000, 5
 GOAL_P99_MS = 100.0
+ATHLETES = 500
 LOCKED_GOAL_S = 2.0
 """Strava waits this long for a response."""
 
@@ -27,7 +34,7 @@ def event(number: int) -> dict[str, object]:
         "object_type": "activity",
         "object_id": 10_000_000_000 + number,
         "aspect_type": "create",
-        "owner_id": 1,
+        "owner_id": 1 + number % ATHLETES,
         "subscription_id": 1,
         "event_time": 1_700_000_000 + number,
         "updates": {},
@@ -98,6 +105,18 @@ async def measure(url: str, database: Path) -> None:
         print(f"locked database: {status} after {elapsed_ms:.0f} ms (goal: 503 within 2 s, {verdict})")
 
 
+def connect_athletes(url: str) -> None:
+    """Events of unknown athletes are not stored."""
+    database, now = open_database(url), datetime.now(UTC)
+    upgrade.prepare(database)
+    for number in range(1, ATHLETES + 1):
+        profile = AthleteProfile(number)
+        database.run_sync(
+            lambda c, profile=profile: athletes.connect(c, profile, "activity:read", "active", None, now)
+        )
+    asyncio.run(database.close())
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,6 +130,7 @@ def main() -> None:
             "APP_URL": f"http://127.0.0.1:{port}",
             "LOG_LEVEL": "WARNING",
         }
+        connect_athletes(f"sqlite:///{database}")
         program = str(Path(sys.executable).parent / "feedzone")
         command = [program, "serve", "--port", str(port), "--no-worker"]
         server = subprocess.Popen(command, env=settings, cwd=folder)

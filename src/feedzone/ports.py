@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, StoredActivity
     from .domain.athlete import Access, AthleteProfile, TokenGrant, TokenRow
+    from .domain.fruitless import FruitlessCalls
     from .domain.gear import GearListing
     from .domain.job import Job, Lane
     from .domain.outcome import Outcome
@@ -173,6 +174,10 @@ class HandlerReads(Protocol):
     """The database reads that handlers need for their decisions."""
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None: ...
+
+    async def fruitless_calls(self, athlete_id: int) -> FruitlessCalls:
+        """Return what unproven events of the athlete have cost lately."""
+        ...
 
     async def access(self, athlete_id: int) -> Access | None:
         """Return the state of the athlete's connection; None: there is no such athlete."""

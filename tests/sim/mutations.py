@@ -308,4 +308,13 @@ MUTATIONS = (
         "if recheck is None:",
         "if True:",
     ),
+    mutation(
+        "unproven events cost any number of calls",
+        "invented events spend the rate limit",
+        "handlers/refresh_activity.py",
+        "if waits is not None:",
+        "if False:",
+        guarantee=4,
+        scenarios=("forged",),
+    ),
 )

@@ -30,6 +30,8 @@ class StoreDetail(msgspec.Struct, frozen=True):
     """False while the streams are still missing: the row says `syncing`."""
     event_time: int = 0
     """The `event_time` of that event, epoch seconds."""
+    unproven: bool = False
+    """Whether only an unproven event caused the fetch: an unchanged detail means a fruitless call."""
 
 
 class StoreStreams(msgspec.Struct, frozen=True):
@@ -169,6 +171,20 @@ class RecordRejectedClaim(msgspec.Struct, frozen=True):
     claim: Literal["delete", "deauthorization"]
 
 
+class CountFruitless(msgspec.Struct, frozen=True):
+    """Calls for an unproven event found nothing. Negative: earlier ones were not fruitless after all."""
+
+    athlete_id: int
+    calls: int = 1
+
+
+class AskForList(msgspec.Struct, frozen=True):
+    """One list call shows which announced activities exist, when unproven events may cost a call again."""
+
+    athlete_id: int
+    at: datetime
+
+
 class BeginLeaving(msgspec.Struct, frozen=True):
     """An athlete with doubtful access may have left: delete the data on `until` unless they connect again."""
 
@@ -218,6 +234,8 @@ Effect = (
     | StoreGear
     | MarkAthlete
     | RecordRejectedClaim
+    | CountFruitless
+    | AskForList
     | BeginLeaving
     | PurgeAthlete
     | ConfirmRevoke

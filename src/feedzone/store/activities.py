@@ -120,6 +120,12 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
     )
 
 
+def existing(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Return which of these activities are stored and not deleted."""
+    query = select(_columns.id).where(_columns.id.in_(sorted(ids)), _columns.sync_status != "deleted")
+    return set(connection.execute(query).scalars())
+
+
 def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
     """Return those of the activities that are deleted."""
     return set(connection.execute(_TOMBSTONES, {"ids": sorted(ids)}).scalars())
@@ -227,8 +233,8 @@ def store(
     status: str,
     now: datetime,
     event_time: int = 0,
-) -> None:
-    """Write the state that Strava shows now.
+) -> bool:
+    """Write the state that Strava shows now. Return whether it differs from what Strava showed before.
 
     A summary changes only the columns that it has. A detail is complete, so it clears the others.
     """
@@ -260,6 +266,7 @@ def store(
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
     if no_track and not row.no_track:
         hidden_tracks.forget(connection, row, record)
+    return bool(row.sync_status == "deleted" or row._mapping[record.level] != record.raw)
 
 
 def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:

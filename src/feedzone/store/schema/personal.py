@@ -165,6 +165,16 @@ HOLDINGS: Mapping[str, Holdings] = {
         ours="athlete_id calls until",
         why="counts of an hour, so that to leave and come back does not refill them (allowances.prune)",
     ),
+    "fruitless_calls": Holdings(
+        ours="athlete_id level updated_at listed_at",
+        leaving="removed",
+        why="calls of ours; forgotten after two days (fruitless.prune)",
+    ),
+    "unknown_owners": Holdings(
+        ours="athlete_id events first_at last_at",
+        leaving="removed",
+        why="counts; forgotten a month after the last event (unknown_owners.prune)",
+    ),
     "deletion_receipts": Holdings(
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
         why="the proof that the rest is gone",

@@ -300,6 +300,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ended_sessions")),
     )
     op.create_table(
+        "fruitless_calls",
+        sa.Column(
+            "athlete_id",
+            types.BigInt,
+            autoincrement=False,
+            nullable=False,
+            comment="0: all athletes together",
+        ),
+        sa.Column(
+            "level", sa.Float(precision=53), nullable=False, comment="how full the bucket was at updated_at"
+        ),
+        sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.Column(
+            "listed_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the athlete's list was last read because of events",
+        ),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_fruitless_calls")),
+    )
+    op.create_table(
         "job_attempts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("job_id", types.Identifier(), nullable=False),
@@ -372,7 +393,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead', 'discarded')", name=op.f("ck_jobs_state")),
         sa.CheckConstraint(
-            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry')",
+            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry', 'unproven')",
             name=op.f("ck_jobs_wait_reason"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
@@ -775,6 +796,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_token_uses_athlete_id", "token_uses", ["athlete_id"], unique=False)
     op.create_table(
+        "unknown_owners",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("events", types.BigInt, nullable=False),
+        sa.Column("first_at", types.Instant(), nullable=False),
+        sa.Column("last_at", types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_unknown_owners")),
+    )
+    op.create_index("ix_unknown_owners_last_at", "unknown_owners", ["last_at"], unique=False)
+    op.create_table(
         "webhook_events",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column(
@@ -809,7 +839,7 @@ def upgrade() -> None:
             "ignored_because", sa.String(length=32), nullable=True, comment="why the event caused no job"
         ),
         sa.CheckConstraint(
-            "ignored_because IN ('foreign_subscription', 'unknown_kind', 'not_connected', 'nothing_to_do')",
+            "ignored_because IN ('foreign_subscription', 'unknown_kind', 'nothing_to_do')",
             name=op.f("ck_webhook_events_ignored_because"),
         ),
         sa.CheckConstraint(
