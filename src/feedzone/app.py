@@ -145,7 +145,7 @@ def build(
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log, budget),
         inbox=Inbox(database, clock, wakeup),
-        queries=_queries(settings, database, clock, budget),
+        queries=_queries(settings, database, clock, budget, vault.key_ids),
         athletes=AthleteService(
             database, clock, wakeup, tokens, application, redirect, days, settings.athlete_calls_per_hour
         ),
@@ -165,13 +165,16 @@ def _http() -> Transport:
     return HttpTransport(f"feedzone/{__version__}")
 
 
-def _queries(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> ReadModels:
+def _queries(
+    settings: Settings, database: Database, clock: Clock, budget: BudgetTable, key_ids: frozenset[str]
+) -> ReadModels:
     return read_models(
         database,
         clock,
         budget,
         seats=settings.strava_seats,
         batch_size=settings.queue_batch_size,
+        key_ids=key_ids,
     )
 
 
