@@ -12,7 +12,6 @@ from fakes import NOON, FakeQueue, Parked, job, settle
 from feedzone.domain.job import Job
 from feedzone.domain.outcome import Discard, Done, Outcome, Retry, Snooze
 from feedzone.errors import StorageUnavailable
-from feedzone.vault import UnknownKey
 from feedzone.worker import loop
 from feedzone.worker import service as service_module
 from feedzone.worker.executor import Executor
@@ -99,14 +98,6 @@ async def test_our_own_database_trouble_costs_the_job_no_attempt(clock):
     (leased,) = await (queue := FakeQueue(clock, job())).lease(1, "w/1", 30)
     outcome = await executor(queue, ends(DOWN), clock).run(leased)
     assert (type(outcome), outcome.reason) == (Snooze, "database unavailable: locked")
-
-
-async def test_a_missing_key_costs_no_attempt_and_the_job_tries_again(clock):
-    (leased,) = await (queue := FakeQueue(clock, job())).lease(1, "w/1", 30)
-    outcome = await executor(queue, ends(UnknownKey("0123abcd")), clock).run(leased)
-    assert isinstance(outcome, Snooze)
-    assert outcome.until == clock.now() + timedelta(minutes=5)
-    assert "0123abcd" not in outcome.reason
 
 
 async def test_a_kind_without_a_handler_is_tried_again(clock):
