@@ -44,6 +44,7 @@ from .store.quota.call_log import CallLog
 from .store.quota.windows import begin
 from .store.retention import Retention
 from .store.schema import upgrade
+from .store.shown_updates import ShownUpdatesSchedule
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
@@ -242,6 +243,7 @@ def _worker(
             "automatic_retries": AutoRetrySchedule(
                 database, clock, wakeup, days=settings.initial_sync_days
             ).run,
+            "unconfirmed_values": ShownUpdatesSchedule(database, clock).run,
             "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
         },
         prune=Retention(database, clock, days).prune,

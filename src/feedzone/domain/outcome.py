@@ -10,11 +10,11 @@ import msgspec
 from .effect import Effect
 from .job import Hint, JobSpec, Lane
 
-WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry"]
+WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry", "unproven"]
 """Why a job is put off: the rate limit is spent, the circuit breaker is open, more updates may come, one list
-call goes first, or the last run got no result."""
+call goes first, the last run got no result, or unproven events have had their share of calls."""
 
-LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry")
+LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry", "unproven")
 """The reasons that may last. The others put a job off for seconds."""
 
 FAILURES = (

@@ -8,8 +8,9 @@ from datetime import datetime
 from ..domain.event import Signature, StravaEvent
 from ..errors import StorageUnavailable, reason_of
 from ..ports import Clock, Wakeup
+from ..store import athletes
 from ..store.engine.database import Database
-from .dispatcher import AcceptResult, Delivery, accept
+from .dispatcher import NOT_CONNECTED, AcceptResult, Delivery, accept
 
 COMMIT_WITHIN_S = 1.5
 """Strava waits 2 s. A later delivery is refused, so that Strava delivers it again."""
@@ -31,7 +32,14 @@ class Inbox:
         self._waiting: list[tuple[Delivery, asyncio.Future[AcceptResult]]] = []
         self._committer: asyncio.Task[None] | None = None
 
-    async def accept(self, event: StravaEvent, signature: Signature) -> AcceptResult:
+    async def is_connected(self, athlete_id: int) -> bool:
+        """Return whether events of this athlete are stored. Raises StorageUnavailable."""
+        row = await self._database.read(lambda c: athletes.get(c, athlete_id))
+        return row is not None and row.status not in NOT_CONNECTED
+
+    async def accept(
+        self, event: StravaEvent, signature: Signature, *, crowded: bool = False
+    ) -> AcceptResult:
         """Store the event and the job it causes; returns when both are durable.
 
         Raises StorageUnavailable when that is not so within COMMIT_WITHIN_S. It may still become
@@ -40,7 +48,7 @@ class Inbox:
         if len(self._waiting) >= BACKLOG:
             raise StorageUnavailable("too many deliveries are waiting for the database")
         done: asyncio.Future[AcceptResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((Delivery(event, signature), done))
+        self._waiting.append((Delivery(event, signature, crowded), done))
         if self._committer is None:
             self._committer = asyncio.create_task(self._commit_groups(), name="inbox committer")
         try:

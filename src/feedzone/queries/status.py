@@ -12,7 +12,7 @@ from ..clock import TimedCache
 from ..domain.athlete import seats_of
 from ..domain.job import Lane
 from ..ports import Clock
-from ..store import athletes, events, subscriptions, token_keys
+from ..store import athletes, events, subscriptions, token_keys, unknown_owners
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import dashboard, health, inactivity
 from ..store.reads import jobs as job_lists
@@ -144,13 +144,13 @@ class StatusQueries:
         forecast = await self._quota.forecast_input()
 
         def body(connection: Connection) -> Status:
-            unknown = events.unknown_owners(connection, UNKNOWN_OWNERS)
+            unknown = unknown_owners.listing(connection, UNKNOWN_OWNERS)
             return Status(
                 **self._pulse(connection, now, windows),
                 events=events.counts(connection),
                 queue_lag_s=age_s(events.oldest_open(connection), now),
                 queue=self._quota.queue(connection, forecast).total,
-                unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
+                unknown_owners=[UnknownOwner(row.athlete_id, row.events, row.last_at) for row in unknown],
                 forged_suspects=events.rejected_count(connection),
             )
 

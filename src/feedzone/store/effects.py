@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import wants_details
 from ..domain.effect import (
+    AskForList,
     AskForPhotos,
     BeginLeaving,
     ConfirmRevoke,
+    CountFruitless,
     Effect,
     FinishListing,
     KeepSummary,
@@ -32,9 +34,21 @@ from ..domain.effect import (
     StoreStreams,
     Tombstone,
 )
-from ..domain.job import JobSpec, Lane, activity_key
+from ..domain.job import JobSpec, Lane, PlainHint, activity_key, athlete_key
 from ..domain.reconciliation import ask_for_streams
-from . import activities, athletes, gear, leaving, list_diff, photos, purge, reconciliations, streams
+from . import (
+    activities,
+    athletes,
+    fruitless,
+    gear,
+    leaving,
+    list_diff,
+    photos,
+    purge,
+    reconciliations,
+    shown_updates,
+    streams,
+)
 from .jobs import deferral, lifecycle
 
 
@@ -78,9 +92,15 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case StoreGear(gear=profile_gear):
             gear.store(connection, profile_gear, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
+            if status != "active":
+                shown_updates.take_back_athlete(connection, athlete_id, now)
             athletes.mark(connection, athlete_id, status, reason, now)
         case RecordRejectedClaim():
             purge.record_rejected_claim(connection, effect, now)
+        case CountFruitless(athlete_id=athlete_id, calls=calls):
+            fruitless.count(connection, athlete_id, calls, now)
+        case AskForList(athlete_id=athlete_id, at=at):
+            _ask_for_list(connection, athlete_id, at, now)
         case BeginLeaving():
             leaving.begin(connection, effect, now)
         case PurgeAthlete():
@@ -92,7 +112,7 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
 
 
 def _store_detail(connection: Connection, effect: StoreDetail, now: datetime) -> None:
-    activities.store(
+    changed = activities.store(
         connection,
         effect.record,
         cause=effect.cause,
@@ -105,6 +125,8 @@ def _store_detail(connection: Connection, effect: StoreDetail, now: datetime) ->
         athletes.note_synced(connection, effect.record.athlete_id, now)
     else:
         streams.mark_stale(connection, effect.record.id)
+    if effect.unproven and not changed:
+        fruitless.count(connection, effect.record.athlete_id, 1, now)
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
@@ -115,11 +137,23 @@ def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
 
 def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime) -> None:
     lifecycle.lock(connection, (spec.key for spec in page.jobs))
-    new = list_diff.compare(connection, page.records, now).new
-    keys = _store_new(connection, page.athlete_id, new, "event", now)
+    diff = list_diff.compare(connection, page.records, now)
+    keys = _store_new(connection, page.athlete_id, diff.new, "event", now)
     # An activity that an event announced already has its job.
     lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in keys), now, unless_live=True)
+    differing = {record.id for record in diff.changed}
+    # Strava shows the activity of a tombstone again.
+    back = {activity_key(number) for number in differing - activities.existing(connection, differing)}
+    lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in back), now)
     deferral.resume_after_list(connection, page.athlete_id, now)
+    fruitless.note_list(connection, page.athlete_id, now, fruitless=not (diff.new or back))
+
+
+def _ask_for_list(connection: Connection, athlete_id: int, at: datetime, now: datetime) -> None:
+    """Enqueue one list call for all announced activities of the athlete that wait for it."""
+    key = athlete_key(athlete_id)
+    spec = JobSpec("list_activities", key, athlete_id, PlainHint(), 0, Lane.LIVE, due_at=at, first=True)
+    lifecycle.enqueue(connection, [spec], now, unless_live=True)
 
 
 def _store_reconciliation(connection: Connection, result: StoreReconciliation, now: datetime) -> None:
@@ -135,6 +169,7 @@ def _store_reconciliation(connection: Connection, result: StoreReconciliation, n
         thorough=result.everything,
     )
     lifecycle.enqueue(connection, result.missing, now)
+    lifecycle.enqueue(connection, result.looks, now, unless_live=True)
     if result.full:
         in_doubt = streams.in_doubt(connection, (record.id for record in result.records), now)
         asks = (ask_for_streams(row.athlete_id, row.activity_id) for row in in_doubt)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, delete
 
 from ..ports import Clock
-from . import change_log, events
+from . import change_log, events, fruitless, unknown_owners
 from .engine.database import Database
 from .jobs import dead_letters
 from .quota import allowances, call_log
@@ -40,6 +40,7 @@ class Retention:
         def body(connection: Connection) -> int:
             expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
             expired += allowances.prune(connection, now)
+            expired += fruitless.prune(connection, now) + unknown_owners.prune(connection, now)
             if age is None:
                 return expired
             before = now - age

@@ -13,7 +13,7 @@ from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint, encode_hint, revoke_job
 from ..ports import Clock
 from ..vault import Vault
-from . import athletes
+from . import athletes, shown_updates
 from .engine.database import Database
 from .engine.types import Instant
 from .jobs.lifecycle import enqueue
@@ -178,7 +178,13 @@ class TokenTable:
             )
             .values(status=status, status_reason=reason, refused_at=refused_at, updated_at=now)
         )
-        return await self._database.write(lambda c: c.execute(statement).rowcount == 1)
+
+        def body(connection: Connection) -> bool:
+            # Nothing can confirm them any more.
+            shown_updates.take_back_athlete(connection, athlete_id, now)
+            return connection.execute(statement).rowcount == 1
+
+        return await self._database.write(body)
 
     def rotate_keys(self, connection: Connection) -> int:
         """Encrypt every stored token with the newest key; return the number of changed athletes.

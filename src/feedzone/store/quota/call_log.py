@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, literal_column, select
 
 from ...domain.ids import uuid7
-from ...domain.quota.demand import Counted
+from ...domain.quota.demand import IN_VAIN, Counted
 from ...domain.quota.windows import ApiCall
 from ...ports import Clock
 from .. import athletes
@@ -40,10 +40,13 @@ def _insert_new(dialect: str) -> Any:
 def _by_quarter(dialect: str) -> Select[Any]:
     calls = call_log.c
     quarter = quarter_of(dialect, calls.sent_at).label("quarter")
+    # Anybody can announce activities that do not exist: such calls are no demand.
+    in_vain = and_(calls.status == literal_column("404"), calls.lane == literal_column("'live'"))
+    lane = case((in_vain, literal_column(f"'{IN_VAIN}'")), else_=calls.lane).label("lane")
     return (
-        select(quarter, calls.lane, func.sum(calls.calls).label("calls"))
+        select(quarter, lane, func.sum(calls.calls).label("calls"))
         .where(calls.sent_at >= bindparam("since"), calls.counted)
-        .group_by(quarter, calls.lane)
+        .group_by(quarter, lane)
     )
 
 
