@@ -150,7 +150,7 @@ def build(
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log, budget),
         inbox=Inbox(database, clock, wakeup, spool),
-        queries=_queries(settings, database, clock, budget, spool),
+        queries=_queries(settings, database, clock, budget, spool, vault.key_ids),
         athletes=_athletes(settings, database, clock, wakeup, tokens, application, spool),
         dead_letters=DeadLetterService(database, clock, wakeup),
         reconciliation=ReconciliationService(database, clock, wakeup, days, settings.athlete_calls_per_hour),
@@ -169,7 +169,12 @@ def _http() -> Transport:
 
 
 def _queries(
-    settings: Settings, database: Database, clock: Clock, budget: BudgetTable, spool: Spool
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    budget: BudgetTable,
+    spool: Spool,
+    key_ids: frozenset[str],
 ) -> ReadModels:
     return read_models(
         database,
@@ -178,6 +183,7 @@ def _queries(
         seats=settings.strava_seats,
         batch_size=settings.queue_batch_size,
         refusals=spool.refusals,
+        key_ids=key_ids,
     )
 
 

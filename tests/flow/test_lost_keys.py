@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,11 +12,14 @@ from typer.testing import CliRunner
 
 from feedzone.app import prepare_database
 from feedzone.cli.main import app as cli
+from feedzone.clock import StravaClock, SystemClock
 from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.errors import SettingsError
+from feedzone.queries.read_models import read_models
 from feedzone.settings import Settings
 from feedzone.store import athletes
 from feedzone.store.engine.database import Database, open_database
+from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.schema.tables import strava_athletes
 from feedzone.store.tokens import TokenTable
 from feedzone.vault import KEY_FILE, load_vault, new_key
@@ -94,3 +98,14 @@ def test_doctor_names_the_lost_key_and_a_command_forgets_its_tokens(
     rows = database.run_sync(lambda c: c.execute(select(strava_athletes)).all())
     assert {(row.status, row.refresh_token_encrypted) for row in rows} == {("needs_reauth", None)}
     prepare_database(settings(tmp_path, new_key()))
+
+
+async def test_a_running_process_counts_the_athletes_whose_key_it_lacks(tmp_path: Path) -> None:
+    key = new_key()
+    database = await asyncio.to_thread(start, tmp_path, key)
+    clock = SystemClock()
+    for keys, concerned in ((key, 0), (new_key(), 2)):
+        ids = load_vault(keys, tmp_path).key_ids
+        queries = read_models(database, clock, BudgetTable(database, StravaClock(clock)), key_ids=ids)
+        assert (await queries.status.pulse()).unreadable_athletes == concerned
+    await database.close()

@@ -129,3 +129,13 @@ def test_work_goes_on_when_the_last_spent_window_opens():
 
 def test_the_worker_is_behind_once_a_job_is_a_minute_late():
     assert [is_behind(pulse(oldest_due_s=age)) for age in (None, 0, 60, 61)] == [False, False, False, True]
+
+
+def test_tokens_without_their_key_are_named_with_their_number():
+    assert level("Keys") == "good"
+    assert level("Keys", unreadable_athletes=2) == "bad"
+    found = [
+        each for each in conditions(pulse(unreadable_athletes=2), strava_configured=True) if each.is_problem
+    ]
+    assert [each.name for each in found] == ["Keys"]
+    assert "2 athletes" in found[0].text

@@ -51,10 +51,11 @@ def read_models(
     seats: int | None = None,
     batch_size: int = 10,
     refusals: Callable[[], Refusals | None] = lambda: None,
+    key_ids: frozenset[str] | None = None,
 ) -> ReadModels:
     quota = QuotaForecast(database, clock, budget, batch_size=batch_size)
     athletes = AthleteQueries(database, clock, quota)
-    status = StatusQueries(database, clock, quota, seats=seats, refusals=refusals)
+    status = StatusQueries(database, clock, quota, seats=seats, refusals=refusals, key_ids=key_ids)
     return ReadModels(
         athletes=athletes,
         activities=ActivityQueries(database),

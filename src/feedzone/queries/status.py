@@ -14,7 +14,7 @@ from ..domain.athlete import seats_of
 from ..domain.event import Refusals
 from ..domain.job import Lane
 from ..ports import Clock
-from ..store import athletes, events, subscriptions, unknown_owners
+from ..store import athletes, events, subscriptions, token_keys, unknown_owners
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import dashboard, health, inactivity
 from ..store.reads import jobs as job_lists
@@ -62,6 +62,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     unannounced: Annotated[int, Meta(description="activities of the last 24 hours without an event")]
     quiet_sweeps: Annotated[int, Meta(description="reconciliations that found such activities")]
     quiet_athletes: Annotated[int, Meta(description="athletes who upload without events")]
+    unreadable_athletes: Annotated[int, Meta(description="athletes whose tokens lack their key")]
     open_conflicts: int
     leaves_at: Annotated[datetime | None, Meta(description="the next deadline of an athlete who leaves")]
     refusals: Annotated[Refusals | None, Meta(description="deliveries answered 503 and not stored yet")]
@@ -112,7 +113,10 @@ class HealthReport(Struct, frozen=True):
 
 
 class StatusQueries:
-    """`seats`: the athletes that Strava allows the application; None: not configured."""
+    """`seats`: the athletes that Strava allows the application; None: not configured.
+
+    `key_ids`: the keys of this process, by which it knows which tokens it cannot decrypt; None: not known.
+    """
 
     def __init__(
         self,
@@ -122,14 +126,17 @@ class StatusQueries:
         *,
         seats: int | None = None,
         refusals: Callable[[], Refusals | None] = lambda: None,
+        key_ids: frozenset[str] | None = None,
     ) -> None:
         self._refusals = refusals
         self._database = database
         self._clock = clock
         self._quota = quota
         self._seats = seats
+        self._key_ids = key_ids
         # Athletes stay quiet for days, and counting them reads all athletes.
         self._quiet_athletes: TimedCache[int] = TimedCache(timedelta(minutes=1))
+        self._unreadable: TimedCache[int] = TimedCache(timedelta(minutes=1))
 
     async def stamp(self) -> str:
         """Return a value that differs when something was committed meanwhile."""
@@ -179,6 +186,12 @@ class StatusQueries:
         off_s = None if its_time is None else (its_time - self._clock.now()).total_seconds()
         return HealthReport(pulse, lost, lanes, name, elapsed_ms, off_s)
 
+    def _count_unreadable(self, connection: Connection) -> int:
+        if self._key_ids is None:
+            return 0
+        by_key = token_keys.athletes_by_key(connection)
+        return sum(number for key_id, number in by_key.items() if key_id not in self._key_ids)
+
     def _pulse(self, connection: Connection, now: datetime, windows: list[QuotaWindow]) -> dict[str, Any]:
         used = athletes.seats_used(connection)
         by_state = job_lists.counts(connection)
@@ -194,6 +207,7 @@ class StatusQueries:
             "quota": windows,
             "seats_used": used,
             "seats": seats_of(self._seats, used),
+            "unreadable_athletes": self._unreadable.get(now, lambda: self._count_unreadable(connection)),
             "quiet_athletes": self._quiet_athletes.get(now, lambda: inactivity.quiet_count(connection, now)),
             **health.signs(connection, now)._asdict(),
         }

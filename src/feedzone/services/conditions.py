@@ -72,6 +72,7 @@ def conditions(pulse: Pulse, *, strava_configured: bool) -> list[Condition]:
         _dead_letters(pulse),
         _conflicts(pulse),
         _tokens(pulse),
+        _keys(pulse),
         _departures(pulse),
         _seats(pulse),
         _rate_limit(pulse),
@@ -211,6 +212,16 @@ def _conflicts(pulse: Pulse) -> Condition:
     return Condition(
         "Conflicts", "bad", text, Remedy("Decide", "/failures#questions"), "feedzone conflicts list"
     )
+
+
+def _keys(pulse: Pulse) -> Condition:
+    if not pulse.unreadable_athletes:
+        return Condition("Keys", "good", "The keys decrypt all stored tokens.")
+    text = (
+        f"The tokens of {count(pulse.unreadable_athletes, 'athlete')} cannot be decrypted: "
+        "their key is missing. Their jobs wait, and go on when feedzone runs with the key again."
+    )
+    return Condition("Keys", "bad", text, command="feedzone keys forget-lost")
 
 
 def _tokens(pulse: Pulse) -> Condition:

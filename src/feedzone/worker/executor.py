@@ -14,8 +14,12 @@ from ..domain.job_kinds import JobKind
 from ..domain.outcome import Outcome, Retry, Snooze
 from ..errors import StorageUnavailable, reason_of
 from ..ports import Clock, Handler, JobQueue
+from ..vault import UnknownKey
 
 DATABASE_PAUSE_S = 2.0
+
+KEY_PAUSE = timedelta(minutes=5)
+"""The time until a job that lacks the key of its tokens tries again. Only a restart brings keys back."""
 
 log = structlog.get_logger("feedzone.worker")
 
@@ -59,6 +63,10 @@ class Executor:
             # Our own database fails: that is not the job's fault, and costs no attempt.
             retry_at = self._clock.now() + timedelta(seconds=DATABASE_PAUSE_S)
             return Snooze(retry_at, f"database unavailable: {problem}")
+        except UnknownKey as problem:
+            # Jobs go on by themselves when feedzone runs with the key again; a condition names it meanwhile.
+            log.error("key_missing", kind=job.kind, key=job.key, key_id=problem.key_id)
+            return Snooze(self._clock.now() + KEY_PAUSE, "the key of the athlete's tokens is missing")
         except Exception as bug:
             log.exception("job_crashed", kind=job.kind, key=job.key)
             return Retry(f"a bug in feedzone: {reason_of(bug)}")
