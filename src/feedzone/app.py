@@ -23,6 +23,7 @@ from .domain.quota.windows import limits_of
 from .errors import StorageUnavailable, reason_of
 from .handlers.registry import handlers
 from .ingest.inbox import Inbox
+from .ingest.spool import Spool
 from .ports import Clock, Handler, Transport, Wakeup
 from .queries.read_models import ReadModels, read_models
 from .services.athletes import AthleteService
@@ -44,6 +45,7 @@ from .store.quota.call_log import CallLog
 from .store.quota.windows import begin
 from .store.retention import Retention
 from .store.schema import upgrade
+from .store.shown_updates import ShownUpdatesSchedule
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
@@ -132,7 +134,8 @@ def build(
         notice=timedelta(days=settings.leaving_days),
         second_look=timedelta(seconds=settings.confirm_deletion_s),
     )
-    redirect, days = f"{settings.app_url}/connect/callback", settings.initial_sync_days
+    spool = Spool(settings.feedzone_home)
+    days = settings.initial_sync_days
     return App(
         settings=settings,
         clock=clock,
@@ -146,11 +149,9 @@ def build(
         api=api,
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log, budget),
-        inbox=Inbox(database, clock, wakeup),
-        queries=_queries(settings, database, clock, budget),
-        athletes=AthleteService(
-            database, clock, wakeup, tokens, application, redirect, days, settings.athlete_calls_per_hour
-        ),
+        inbox=Inbox(database, clock, wakeup, spool),
+        queries=_queries(settings, database, clock, budget, spool),
+        athletes=_athletes(settings, database, clock, wakeup, tokens, application, spool),
         dead_letters=DeadLetterService(database, clock, wakeup),
         reconciliation=ReconciliationService(database, clock, wakeup, days, settings.athlete_calls_per_hour),
         subscription=SubscriptionService(
@@ -167,13 +168,38 @@ def _http() -> Transport:
     return HttpTransport(f"feedzone/{__version__}")
 
 
-def _queries(settings: Settings, database: Database, clock: Clock, budget: BudgetTable) -> ReadModels:
+def _queries(
+    settings: Settings, database: Database, clock: Clock, budget: BudgetTable, spool: Spool
+) -> ReadModels:
     return read_models(
         database,
         clock,
         budget,
         seats=settings.strava_seats,
         batch_size=settings.queue_batch_size,
+        refusals=spool.refusals,
+    )
+
+
+def _athletes(
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    wakeup: Wakeup,
+    tokens: TokenTable,
+    application: StravaApplication,
+    spool: Spool,
+) -> AthleteService:
+    return AthleteService(
+        database,
+        clock,
+        wakeup,
+        tokens,
+        application,
+        f"{settings.app_url}/connect/callback",
+        settings.initial_sync_days,
+        settings.athlete_calls_per_hour,
+        spool.forget_athlete,
     )
 
 
@@ -245,6 +271,7 @@ def _worker(
             "automatic_retries": AutoRetrySchedule(
                 database, clock, wakeup, days=settings.initial_sync_days
             ).run,
+            "unconfirmed_values": ShownUpdatesSchedule(database, clock).run,
             "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
         },
         prune=Retention(database, clock, days).prune,

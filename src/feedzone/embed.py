@@ -142,6 +142,7 @@ class Application:
         async with self.engine:
             parts = self.engine._parts
             door = front_door(parts)
+            await parts.inbox.start()
             work = working(parts) if self._worker else contextlib.nullcontext()
             async with door.site.lifespan(), work:
                 self._door = door

@@ -23,8 +23,8 @@ T = TypeVar("T")
 THREAD_FROM = 64 * 1024
 """Bytes of JSON. Less takes a few milliseconds, so it is not worth a thread."""
 
-PROCESS_FROM = 4 * 1024 * 1024
-"""Bytes of JSON. The streams of 16 hours, recorded every second, have about as many."""
+PROCESS_FROM = 1024 * 1024
+"""Bytes of JSON. All streams of five hours, recorded every second, have about as many."""
 
 _turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, StoredActivity
     from .domain.athlete import Access, AthleteProfile, TokenGrant, TokenRow
+    from .domain.fruitless import FruitlessCalls
     from .domain.gear import GearListing
     from .domain.job import Job, Lane
     from .domain.outcome import Outcome
@@ -176,6 +177,10 @@ class HandlerReads(Protocol):
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None: ...
 
+    async def fruitless_calls(self, athlete_id: int) -> FruitlessCalls:
+        """Return what unproven events of the athlete have cost lately."""
+        ...
+
     async def access(self, athlete_id: int) -> Access | None:
         """Return the state of the athlete's connection; None: there is no such athlete."""
         ...
@@ -190,6 +195,13 @@ class HandlerReads(Protocol):
 
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         """Return the ids of the athlete's live activities that started in between."""
+        ...
+
+    async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+        """Return ids of the athlete's live activities that no comparison lists, longest unfetched first.
+
+        They have no start, or one before the synced range.
+        """
         ...
 
     async def stored_count(self, athlete_id: int) -> int:

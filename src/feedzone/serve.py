@@ -10,6 +10,7 @@ import structlog
 
 from .app import App, build, keep_what_is_loaded, stop_signals, working
 from .domain.job_kinds import enabled_kinds
+from .ingest.admission import Admission, Limits
 from .ingest.webhook import Webhook, WebhookOptions
 from .services.readiness import ReadinessService
 from .services.sessions import SessionService
@@ -34,6 +35,12 @@ def front_door(app: App) -> FrontDoor:
         ),
         app.metrics,
         app.clock,
+        Admission(
+            app.clock,
+            Limits(
+                settings.webhook_junk_limit, settings.webhook_unknown_limit, settings.webhook_athlete_limit
+            ),
+        ),
     )
     password = settings.admin_password.get_secret_value()
     secret = settings.strava_client_secret.get_secret_value()
@@ -73,6 +80,7 @@ async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> No
     door = front_door(app)
     server = Server(door, settings.trusted_proxies)
     try:
+        await app.inbox.start()
         async with working(app) if worker else contextlib.nullcontext():
             keep_what_is_loaded()
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")

@@ -138,6 +138,11 @@ class Metrics:
             ["status", "key"],
             registry=self.registry,
         )
+        self.unknown_owners = Counter(
+            "feedzone_webhook_unknown_owner_events_total",
+            "Events of athletes who are not connected",
+            registry=self.registry,
+        )
         self.acceptance = Histogram(
             "feedzone_webhook_acceptance_seconds",
             "Time from a delivery's last byte to its durable commit",

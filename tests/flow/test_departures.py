@@ -138,6 +138,31 @@ async def test_a_second_claim_after_the_departure_purges_nothing_again(engine):
     assert len(await engine.rows(deletion_receipts)) == 1
 
 
+async def test_a_forged_update_of_an_athlete_who_must_reconnect_shows_and_hides_nothing(engine):
+    await refuse_tokens(engine)
+    before = {row.id: (row.name, row.type, row.private) for row in await engine.rows(strava_activities)}
+    seen = len(await engine.rows(activity_changes))
+    forged = {"title": "Forged", "type": "Swim", "private": "true"}
+    for activity_id in before:
+        changes = {"object_type": "activity", "object_id": activity_id, "updates": forged}
+        assert await engine.deliver(claim(engine, **changes)) == [200]
+        await engine.advance_and_work(minutes=1)
+    after = {row.id: (row.name, row.type, row.private) for row in await engine.rows(strava_activities)}
+    assert after == before
+    assert len(await engine.rows(activity_changes)) == seen
+
+
+async def test_a_forged_title_is_gone_after_the_fetch_and_never_in_the_feed(engine):
+    (first, *_) = await engine.rows(strava_activities)
+    seen = len(await engine.rows(activity_changes))
+    changes = {"object_type": "activity", "object_id": first.id, "updates": {"title": "Forged"}}
+    await engine.deliver(claim(engine, **changes))
+    assert [row.name for row in await engine.rows(strava_activities, id=first.id)] == ["Forged"]
+    await engine.advance_and_work(seconds=40)
+    assert [row.name for row in await engine.rows(strava_activities, id=first.id)] == [first.name]
+    assert len(await engine.rows(activity_changes)) == seen
+
+
 # -- what people see ----------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from http.cookies import SimpleCookie
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,7 +16,8 @@ from web_world import PASSWORD, World
 
 from feedzone.store import athletes
 from feedzone.web import connections, server
-from feedzone.web.auth.viewer import viewer
+from feedzone.web.auth.access import can_view
+from feedzone.web.auth.viewer import Viewer, viewer
 
 DAY_S = 86_400
 
@@ -170,3 +172,43 @@ def test_the_limits_that_strangers_meet() -> None:
     assert server.SITE_BODY_LIMIT <= 64 * 1024
     assert server.SITE_BODY_WITHIN_S <= 10
     assert server.SITE_REQUESTS < connections.MAX_CONNECTIONS
+
+
+async def test_an_open_page_whose_session_has_ended_goes_to_the_sign_in(public: World) -> None:
+    """Its changing part is requested by a script, which follows no redirect."""
+    async with public.browser() as browser:
+        answer = await browser.get("/events", headers={"hx-request": "true"})
+    assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "/login")
+
+
+async def test_the_download_of_a_new_athlete_has_every_file(public: World) -> None:
+    await public.connect()
+    names = {name async for name, _ in public.parts.queries.export.pieces(42)}
+    assert names >= {"about.txt", "athlete.json", "gear.json", "changes.jsonl"}
+
+
+@pytest.mark.parametrize(("athlete_id", "allowed"), [(42, True), (43, False), (None, False)])
+def test_only_the_athlete_views_an_activity_unless_they_share_it(
+    public: World, athlete_id: int | None, allowed: bool
+) -> None:
+    theirs = SimpleNamespace(athlete_id=42, operator_may_see=False)
+    assert can_view(public.parts.options, Viewer(athlete_id=athlete_id), theirs) is allowed
+    assert can_view(public.parts.options, Viewer(is_operator=True, athlete_id=athlete_id), theirs) is allowed
+    shared = SimpleNamespace(athlete_id=42, operator_may_see=True)
+    assert can_view(public.parts.options, Viewer(is_operator=True, athlete_id=athlete_id), shared)
+
+
+async def test_a_download_holds_every_activity_and_change_of_a_long_history(
+    public: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedzone.queries.export.DOCUMENTS", 2)
+    monkeypatch.setattr("feedzone.queries.export.CHANGES", 2)
+    await public.connect()
+    for number in range(1, 6):
+        await public.store(number)
+        await public.store(number, name="New title")
+    pieces = [piece async for piece in public.parts.queries.export.pieces(42)]
+    names = [name for name, _ in pieces if re.fullmatch(r"activities/\d+\.json", name)]
+    assert sorted(names) == [f"activities/{number}.json" for number in range(1, 6)]
+    changes = b"".join(content for name, content in pieces if name == "changes.jsonl")
+    assert changes.count(b'"New title"') == 5

@@ -62,6 +62,8 @@ class Chaos:
         ):
             if rate:
                 self._spawn(self._repeat(rate, act))
+        if scenario.flood:
+            self._spawn(self._forger.flood(scenario))
         if scenario.others_calls_an_hour:
             self._spawn(self._repeat(scenario.others_calls_an_hour * 24, self._other_call))
         if scenario.inactive_hours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 import msgspec
@@ -9,7 +10,9 @@ import msgspec
 from feedzone.sandbox import World
 
 from .ledger import Ledger
+from .life import DAY_S
 from .network import ProcessWire, identity
+from .scenario import Scenario
 from .trace import Trace
 
 KINDS = {
@@ -35,8 +38,26 @@ class Forger:
 
     async def send_one(self) -> None:
         kind = self._rng.choices(list(KINDS), list(KINDS.values()))[0]
-        body = self._forge(kind)
-        if body is None or self._world.subscription is None:
+        body = self._forge(kind, sorted(self._world.grants.live))
+        if body is not None:
+            await self._send(kind, body)
+
+    async def flood(self, scenario: Scenario) -> None:
+        """Send many events about one athlete in a day: half of them at once, the others one by one."""
+        rng = self._rng
+        await asyncio.sleep(rng.uniform(0.02, 0.1) * DAY_S)
+        athlete = self._ledger.attacked = rng.choice(sorted(self._world.grants.live))
+        at_once, rest = scenario.flood - scenario.flood // 2, scenario.flood // 2
+        pauses = [0.0] * at_once + [rng.expovariate(rest / (0.8 * DAY_S)) for _ in range(rest)]
+        for pause in pauses:
+            await asyncio.sleep(pause)
+            kind = rng.choice(scenario.flood_kinds)
+            body = self._forge(kind, [athlete])
+            if body is not None:
+                await self._send(kind, body)
+
+    async def _send(self, kind: str, body: dict[str, object]) -> None:
+        if self._world.subscription is None:
             return
         raw = msgspec.json.encode(body)
         self._ledger.forged[identity(raw)] = kind
@@ -48,9 +69,9 @@ class Forger:
         except Exception:
             self._trace.note("forged", "was not accepted")
 
-    def _forge(self, kind: str) -> dict[str, object] | None:
+    def _forge(self, kind: str, connected: list[int]) -> dict[str, object] | None:
+        """Return an event about one of these connected athletes."""
         rng, world = self._rng, self._world
-        connected = sorted(world.grants.live)
         if not connected or world.subscription is None:
             return None
         owner = rng.choice(connected)

@@ -39,6 +39,12 @@ class Ledger:
     """Athletes that the engine asked to connect again although their pair was valid."""
     fetched: dict[int, list[float]] = field(default_factory=dict)
     """The times at which Strava answered a request for an activity, ascending."""
+    attacked: int | None = None
+    """The athlete about whom a flood of forged events comes."""
+    for_nothing: list[float] = field(default_factory=list)
+    """The times at which Strava was asked about an activity that it never had."""
+    first_shown: dict[int, float] = field(default_factory=dict)
+    """When Strava first answered a request for an activity with its detail."""
     observations: Observations = field(default_factory=Observations)
     """What the witness recorded in the database."""
     touched: set[int] = field(default_factory=set)

@@ -119,6 +119,10 @@ class Internet:
         if reply.status in (200, 404) and not foreign and (match := ACTIVITY_PATH.search(path)):
             fetched_at = asyncio.get_running_loop().time()
             self._ledger.fetched.setdefault(int(match[1]), []).append(fetched_at)
+            if int(match[1]) not in world.activities:
+                self._ledger.for_nothing.append(fetched_at)
+            elif reply.status == 200:
+                self._ledger.first_shown.setdefault(int(match[1]), fetched_at)
         if reply.status == 200 and path == TOKEN_PATH and not foreign:
             reaches = not (answer_lost or answer.done()) and (
                 life is None or (life.alive and not life.stalled)

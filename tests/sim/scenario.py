@@ -51,6 +51,10 @@ class Scenario:
     event_delay_s: float = 900.0
     event_reorder_s: float = 2.0
     forgeries_a_day: float = 0.0
+    flood: int = 0
+    """The number of forged events about one athlete a day: half of them at once, the others one by one."""
+    flood_kinds: tuple[str, ...] = ("create",)
+    """The kinds of these events; each is as likely as the others."""
     answer_lost: float = 0.0
 
     api_errors: float = 0.0
@@ -164,6 +168,18 @@ SHARED = replace(
 """Another program uses the budget, too: only a 429 can show that it is used up."""
 SHAKY = replace(CALM, name="shaky", processes=2, database_busy=0.15, api_errors=0.2)
 """No process is killed, but the database and Strava often fail."""
+FORGED = replace(
+    CALM,
+    name="forged",
+    days=1.0,
+    departures_a_day=0.0,
+    limits=Limits(200, 2000, 100, 1000),
+    history_days=5,
+    scopes=(1, 0, 0),
+    flood=1000,
+    flood_kinds=("create", "create", "create", "create", "update", "delete", "deauthorization"),
+)
+"""Somebody who knows the webhook's address invents events of one athlete, at Strava's default limits."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
 IMPOSTOR = replace(
     CALM,
@@ -191,6 +207,7 @@ SCENARIOS = {
         SHARED,
         SHAKY,
         LOST_REFRESH,
+        FORGED,
         IMPOSTOR,
     )
 }
@@ -204,4 +221,5 @@ def small(name: str) -> Scenario:
     """Return the scenario for half a day and two athletes, and a day to settle."""
     days = SMALL_DAYS.get(name, 0.4)
     history = 5 if name == "crowd" else 3
-    return replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=history)
+    scenario = replace(SCENARIOS[name], days=days, athletes=2, settle_hours=26.0, history_days=history)
+    return replace(scenario, flood=int(scenario.flood * days))

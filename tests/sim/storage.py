@@ -156,7 +156,7 @@ class InlineDatabase:
     async def read(self, body: Body[T]) -> T:
         return await self._between_pauses(self._file.read, body)
 
-    async def write(self, body: Body[T], *, durable: bool = True) -> T:
+    async def write(self, body: Body[T], *, durable: bool = True, within_s: float | None = None) -> T:
         if (rate := self._busy()) and self._rng.random() < rate:
             await self._pause()
             raise StorageUnavailable("SQLite: database is locked")
@@ -175,7 +175,7 @@ class InlineDatabase:
     async def erase_deleted(self) -> None:
         """Do nothing: the file is deleted after the world."""
 
-    def run_sync(self, body: Body[T]) -> T:
+    def run_sync(self, body: Body[T], *, answer_s: float | None = None) -> T:
         return self._file.run(body)
 
     async def close(self) -> None:

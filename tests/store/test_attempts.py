@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, detail, event, fetched, retitled, spec
 
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.store.jobs import attempts, dead_letters
+from feedzone.store.retention import Retention
 from feedzone.store.schema.tables import job_attempts, jobs
 
 
@@ -111,8 +110,8 @@ async def test_a_retried_dead_letter_that_succeeds_leaves_no_attempts(store, dea
 
 async def test_a_discarded_dead_letter_leaves_no_attempts_after_a_day(store, dead, clock):
     await store.write(lambda c: dead_letters.discard(c, dead, "nobody needs it", clock.now()))
-    later = clock.now() + dead_letters.KEEP_DISCARDED + timedelta(seconds=1)
-    assert await store.write(lambda c: dead_letters.prune_discarded(c, later)) == 1
+    clock.advance(days=1, seconds=1)
+    assert await Retention(store.database, clock, None).prune() == 1
     assert await store.rows(job_attempts) == []
 
 

@@ -17,6 +17,7 @@ from feedzone.store.engine import postgres, sqlite
 from feedzone.store.engine.database import open_database
 from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.engine.sqlite import SqliteDatabase
+from feedzone.store.schema import upgrade
 from feedzone.store.schema.tables import oauth_states
 from feedzone.worker.wakeup import LocalWakeup
 
@@ -224,6 +225,40 @@ async def test_a_sqlite_file_that_cannot_be_opened_is_unavailable(tmp_path):
     opened = open_database(f"sqlite:///{tmp_path / 'feedzone.db'}")
     with pytest.raises(StorageUnavailable):
         await opened.read(lambda c: c.execute(text("SELECT 1")))
+    await opened.close()
+
+
+def no_database(path):
+    path.write_bytes(b"This is a text of some length, and no database." * 20)
+
+
+def a_folder(path):
+    path.mkdir()
+
+
+def a_damaged_one(path):
+    with sqlite3.connect(path) as made:
+        made.execute("CREATE TABLE x (y)")
+        made.executemany("INSERT INTO x VALUES (?)", [("z" * 500,)] * 200)
+    damaged = bytearray(path.read_bytes())
+    damaged[100:4096] = b"\xff" * 3996
+    path.write_bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(no_database, "is not a SQLite database"), (a_folder, "is a folder"), (a_damaged_one, "is damaged")],
+)
+async def test_a_file_that_is_no_usable_database_is_one_line_in_every_use(tmp_path, make, says):
+    make(tmp_path / "x.db")
+    opened = open_database(f"sqlite:///{tmp_path / 'x.db'}")
+    look = text("SELECT count(*) FROM sqlite_master")
+    for use in (opened.read, opened.write):
+        with pytest.raises(StorageUnavailable, match=says) as problem:
+            await use(lambda c: c.execute(look).scalar())
+        assert "\n" not in str(problem.value)
+    with pytest.raises(StorageUnavailable, match=says):
+        await asyncio.to_thread(upgrade.prepare, opened)
     await opened.close()
 
 

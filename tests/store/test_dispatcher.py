@@ -16,7 +16,7 @@ from feedzone.ingest import dispatcher
 from feedzone.ingest.dispatcher import Delivery
 from feedzone.store import athletes, purge, subscriptions
 from feedzone.store.engine.database import Database
-from feedzone.store.schema.tables import jobs, webhook_events
+from feedzone.store.schema.tables import jobs, unknown_owners, webhook_events
 
 OWNER = 134815
 
@@ -153,22 +153,18 @@ async def test_after_the_list_many_more_new_activities_cause_another(connected, 
     ]
 
 
-async def test_an_unknown_athlete_is_recorded_and_causes_nothing(connected, clock):
-    assert await deliver(connected, clock, event(owner_id=999)) == ["ignored"]
-    (stored,) = await rows(connected, webhook_events)
-    assert stored.status == "ignored"
-    assert "999 is not connected" in stored.error_message
-    assert await rows(connected, jobs) == []
-
-
-async def test_no_title_is_stored_from_an_event_of_an_unconnected_athlete(connected, clock):
-    """Guarantee 6: after an athlete has left, only the arrival of an event is stored."""
-    late = event(owner_id=999, aspect_type="update", updates={"title": "Canary", "private": "true"})
-    assert await deliver(connected, clock, late) == ["ignored"]
-    (stored,) = await rows(connected, webhook_events)
-    assert "Canary" not in stored.event_data
-    assert msgspec.json.decode(stored.event_data)["updates"] == {"title": None, "private": None}
-    assert await deliver(connected, clock, late) == ["duplicate"]
+async def test_events_of_an_unknown_athlete_are_counted_and_not_stored(connected, clock):
+    """Also among events of a connected one."""
+    unknown = event(owner_id=999)
+    assert await deliver(connected, clock, unknown, event(), unknown) == [
+        "unknown_owner",
+        "accepted",
+        "unknown_owner",
+    ]
+    assert [row.owner_id for row in await rows(connected, webhook_events)] == [OWNER]
+    (counted,) = await rows(connected, unknown_owners)
+    assert (counted.athlete_id, counted.events) == (999, 2)
+    assert {row.athlete_id for row in await rows(connected, jobs)} == {OWNER}
 
 
 @pytest.mark.parametrize("change", [{"object_type": "club"}, {"aspect_type": "archive"}])
@@ -188,15 +184,11 @@ async def test_events_of_another_subscription_are_ignored_once_ours_is_known(con
     assert await deliver(connected, clock, event(event_time=1516126042, subscription_id=7)) == ["accepted"]
 
 
-async def test_an_event_of_a_disconnected_athlete_is_recorded_without_its_values(connected, clock):
+async def test_of_an_event_of_a_disconnected_athlete_only_the_arrival_is_counted(connected, clock):
     """Guarantee 6: Strava may still send events of an athlete whose access could not be revoked there."""
     leaving = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
     await connected.write(lambda c: purge.purge(c, leaving, clock.now()))
     renamed = event(aspect_type="update", updates={"title": "Home, sweet home", "private": "true"})
-    assert await deliver(connected, clock, renamed) == ["ignored"]
-    (row,) = await rows(connected, webhook_events)
-    assert row.status == "ignored"
-    assert msgspec.json.decode(row.event_data) == {
-        **msgspec.json.decode(renamed.raw),
-        "updates": {"title": None, "private": None},
-    }
+    assert await deliver(connected, clock, renamed) == ["unknown_owner"]
+    assert await rows(connected, webhook_events) == []
+    assert [(row.athlete_id, row.events) for row in await rows(connected, unknown_owners)] == [(OWNER, 1)]

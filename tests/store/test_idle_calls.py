@@ -63,7 +63,7 @@ async def test_an_active_athlete_is_compared_again_after_ten_minutes(compared, c
     assert len(await enqueued(compared)) == 1  # while one waits, no other is enqueued
 
 
-async def test_a_quiet_athlete_is_compared_less_often(compared, clock):
+async def test_a_resting_athlete_is_compared_less_often(compared, clock):
     clock.advance(days=20)
     await compared.apply(COMPARED)
     clock.advance(minutes=30)

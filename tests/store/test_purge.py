@@ -25,6 +25,7 @@ from feedzone.domain.athlete import TokenGrant
 from feedzone.domain.effect import (
     AskForPhotos,
     ConfirmRevoke,
+    CountFruitless,
     MarkAthlete,
     OpenConflict,
     PurgeAthlete,
@@ -37,7 +38,7 @@ from feedzone.domain.gear import GearListing, GearRecord
 from feedzone.domain.job import Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
-from feedzone.store import athletes, events, purge
+from feedzone.store import athletes, events, purge, unknown_owners
 from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.quota import allowances
 from feedzone.store.quota.call_log import CallLog
@@ -91,6 +92,8 @@ async def fill(store: Store, tokens: TokenTable, athlete_id: int, first: int) ->
     )
     await store.write(lambda c: allowances.charge(c, athlete_id, 1, now))
     await store.fill(ACTIVITY_TABLES, activity_id=first, athlete_id=athlete_id)
+    await store.apply(CountFruitless(athlete_id))
+    await store.write(lambda c: unknown_owners.add(c, {athlete_id: 1}, now))
     dead, *_ = await store.lease(limit=1)
     await store.queue.finish(dead, Discard("500"))
 
@@ -225,7 +228,8 @@ async def test_a_running_job_cannot_restore_data(full):
 async def test_events_of_a_disconnected_athlete_are_ignored(full):
     await full.apply(LEFT)
     (receipt,) = await full.deliver(event(object_id=777))
-    assert receipt.verdict == "ignored"
+    assert receipt.verdict == "unknown_owner"
+    assert await full.rows(webhook_events, owner_id=OWNER) == []
     assert await full.rows(jobs, athlete_id=OWNER) == []
 
 

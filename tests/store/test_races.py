@@ -26,13 +26,13 @@ from store_makers import (
 )
 
 from feedzone.domain.athlete import AthleteProfile, TokenGrant
-from feedzone.domain.effect import PurgeAthlete, StorePage, Tombstone
+from feedzone.domain.effect import PurgeAthlete, StorePage, StoreReconciliation, Tombstone
 from feedzone.domain.outcome import Discard, Done
 from feedzone.errors import NotFound
 from feedzone.ingest import dispatcher
 from feedzone.ingest.dispatcher import Delivery
 from feedzone.services.athletes import AthleteService
-from feedzone.store import effects
+from feedzone.store import activities, effects
 from feedzone.store.engine.last_step import run_body
 from feedzone.store.jobs import dead_letters, lifecycle
 from feedzone.store.schema.tables import (
@@ -101,6 +101,28 @@ async def test_two_processes_may_store_the_same_new_activity_at_once(
     async with during_uncommitted(here, second_postgres, storing(clock, first), here.apply(second)):
         pass
     assert len(await here.rows(strava_activities)) == (0 if first == streams() else 1)
+
+
+async def test_an_event_and_a_comparison_that_find_the_same_new_activity_do_not_deadlock(
+    here, second_postgres, clock, monkeypatch
+):
+    """Both take jobs before activities. In different orders, PostgreSQL would cancel one after a second."""
+    now, tries = clock.now(), []
+    finding = StoreReconciliation(OWNER, True, (summary(),), (spec(),), latest=True)
+
+    def compare(connection):
+        tries.append(1)
+        effects.apply(connection, (finding,), now)
+
+    async with connection_of(second_postgres) as event_side:
+        await event_side.run_sync(lambda c: lifecycle.enqueue(c, [spec()], now))
+        comparing = asyncio.ensure_future(here.write(compare))
+        while not comparing.done() and not await here.read(lambda c: c.execute(WAITING).scalar()):
+            await asyncio.sleep(0.005)
+        await event_side.run_sync(lambda c: activities.mark_announced(c, [spec()], now))
+        await event_side.commit()
+    await comparing
+    assert tries == [1]
 
 
 async def test_a_description_is_not_lost_to_a_list_read_at_the_same_time(here, second_postgres, clock):
@@ -268,6 +290,7 @@ async def test_two_purges_at_once_leave_one_receipt(here, second_postgres, clock
 
 async def test_after_a_deadlock_both_writes_succeed(here, second_postgres):
     await here.apply(fetched(detail(1)), fetched(detail(2)))
+    await second_postgres.read(lambda c: c.exec_driver_sql("SELECT 1"))  # both connections are open
     tries = []
 
     def rename(name, *ids):
@@ -275,7 +298,7 @@ async def test_after_a_deadlock_both_writes_succeed(here, second_postgres):
             tries.append(name)
             for number, activity_id in enumerate(ids):
                 if number:
-                    connection.exec_driver_sql("SELECT pg_sleep(0.1)")  # until the other holds its first row
+                    connection.exec_driver_sql("SELECT pg_sleep(0.5)")  # until the other holds its first row
                 connection.execute(
                     strava_activities.update().where(strava_activities.c.id == activity_id).values(name=name)
                 )

@@ -9,16 +9,24 @@ from store_makers import OTHER, OWNER, event, spec, summary
 
 from feedzone.clock import StravaClock
 from feedzone.domain.effect import PurgeAthlete, StorePage
-from feedzone.domain.job import BackfillHint, Lane
-from feedzone.domain.outcome import Discard, Retry, Snooze
+from feedzone.domain.job import BackfillHint, Lane, RevokeHint
+from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.domain.quota.windows import ApiCall, Reading, Reservation, Window
-from feedzone.store import athletes
-from feedzone.store.jobs import attempts, cost
+from feedzone.store import athletes, gear, purge
+from feedzone.store.jobs import attempts, cost, dead_letters
 from feedzone.store.quota import call_log
+from feedzone.store.quota.breaker import Breaker
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.retention import Retention
-from feedzone.store.schema.tables import jobs, strava_athletes, token_uses, webhook_events
+from feedzone.store.schema.tables import (
+    job_attempts,
+    jobs,
+    strava_athletes,
+    strava_gear,
+    token_uses,
+    webhook_events,
+)
 
 
 async def test_the_uses_of_tokens_are_deleted_after_the_retention_time(store, clock):
@@ -205,3 +213,62 @@ def test_a_window_does_not_hold_the_instant_of_its_end(clock):
     now = clock.now()
     window = Window("read_15min", now, now + timedelta(minutes=15), 100, 0)
     assert [window.holds(now + timedelta(minutes=m)) for m in (-1, 0, 14, 15)] == [False, True, True, False]
+
+
+async def test_bikes_are_listed_before_shoes(store, clock):
+    items = {"g1": "shoe", "b2": "bike", "b1": "bike", "a9": "shoe"}
+    rows = [
+        {"athlete_id": OWNER, "id": number, "kind": kind, "raw": "{}", "created_at": clock.now()}
+        | {"updated_at": clock.now()}
+        for number, kind in items.items()
+    ]
+    await store.write(lambda c: c.execute(strava_gear.insert(), rows))
+    listed = await store.read(lambda c: gear.listing(c, OWNER))
+    assert [row.id for row in listed] == ["b1", "b2", "a9", "g1"]
+
+
+async def test_a_departure_that_strava_must_confirm_outlives_a_new_consent_and_a_revocation_does_not(store):
+    revoke = RevokeHint("revoke", sealed_token="sealed")
+    await store.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OTHER}", hint=revoke, athlete_id=OTHER))
+    await store.run(Retry("503"))
+    assert len(await store.rows(job_attempts)) == 1
+    confirm = RevokeHint("confirm", cause="event:e1")
+    await store.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=confirm))
+    for athlete_id in (OWNER, OTHER):
+        await store.write(lambda c, a=athlete_id: purge.cancel_revoke(c, a))
+    assert [row.athlete_id for row in await store.rows(jobs)] == [OWNER]
+    assert await store.rows(job_attempts) == []
+
+
+async def test_a_seat_is_free_once_the_revocation_has_reached_strava(store, clock):
+    before = await store.read(athletes.seats_used)
+    await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
+    revoke = RevokeHint("revoke", sealed_token="sealed")
+    await store.enqueue(spec(kind="revoke_athlete", key=f"athlete:{OWNER}", hint=revoke))
+    assert await store.read(athletes.seats_used) == before
+    await store.run(Done())
+    assert await store.read(athletes.seats_used) == before - 1
+
+
+async def test_the_lane_that_spent_most_is_shown_first(store, clock):
+    calls = CallLog(store.database, clock)
+    for lane, count in (("backfill", 2), ("live", 3), ("recheck", 1)):
+        for _ in range(count):
+            calls.note(ApiCall(clock.now(), lane, OWNER, "GET athlete", 200, 1, {}, counted=True))
+    await calls.flush()
+    since = clock.now() - timedelta(hours=1)
+    rows = await store.read(lambda c: call_log.spent(c, since, by="lane"))
+    assert [(row.what, row.calls) for row in rows] == [("live", 3), ("backfill", 2), ("recheck", 1)]
+
+
+async def test_an_outage_does_not_use_up_the_automatic_retries(store, clock):
+    await store.enqueue(spec())
+    for _ in range(3):
+        await store.run(Retry("502", kind="strava_error"))
+        clock.advance(hours=1)
+    breaker = Breaker(store.database, clock)
+    await breaker.fail("502 everywhere")
+    now = clock.now()
+    assert await store.write(lambda c: dead_letters.auto_retry_due(c, now, 9)) == 0
+    await breaker.close()
+    assert await store.write(lambda c: dead_letters.auto_retry_due(c, now, 9)) == 1

@@ -11,7 +11,7 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, deauthorized, event
 
 from feedzone.domain.effect import Tombstone
 from feedzone.domain.outcome import Discard, Done
-from feedzone.store import events
+from feedzone.store import events, unknown_owners
 from feedzone.store.jobs import dead_letters
 from feedzone.store.schema.tables import strava_athletes, webhook_events
 
@@ -51,11 +51,9 @@ async def test_events_of_other_objects_are_not_touched(store):
 
 async def test_each_delivery_gets_a_verdict(store):
     receipts = await store.deliver(event(), event(), event(owner_id=999))
-    assert [receipt.verdict for receipt in receipts] == ["accepted", "duplicate", "ignored"]
-    assert {row.id for row in await store.rows(webhook_events)} == {
-        receipts[0].event_id,
-        receipts[2].event_id,
-    }
+    assert [receipt.verdict for receipt in receipts] == ["accepted", "duplicate", "unknown_owner"]
+    assert {row.id for row in await store.rows(webhook_events)} == {receipts[0].event_id}
+    assert receipts[2].event_id == ""
 
 
 async def test_the_athlete_shows_when_the_last_event_was_received(store, clock):
@@ -139,8 +137,26 @@ async def test_events_of_unknown_athletes_are_counted_by_owner(store):
     for number in range(3):
         await store.deliver(event(owner_id=999, object_id=number))
     await store.deliver(event(owner_id=998), event())
-    result = await store.read(lambda c: events.unknown_owners(c, 10))
-    assert [(row.owner_id, row.events) for row in result] == [(999, 3), (998, 1)]
+    result = await store.read(lambda c: unknown_owners.listing(c, 10))
+    assert [(row.athlete_id, row.events) for row in result] == [(999, 3), (998, 1)]
+
+
+async def test_invented_athletes_do_not_fill_the_database(store, clock, monkeypatch):
+    monkeypatch.setattr(unknown_owners, "MOST", 5)
+    await store.deliver(*(event(owner_id=1000 + number) for number in range(9)))
+    await store.deliver(*(event(owner_id=1000 + number, object_id=2) for number in range(9)))
+    result = await store.read(lambda c: unknown_owners.listing(c, 10))
+    assert [(row.athlete_id, row.events) for row in result] == [(1000 + number, 2) for number in range(5)]
+    assert await store.rows(webhook_events) == []
+    clock.advance(days=31)
+    await store.write(lambda c: unknown_owners.prune(c, clock.now()))
+    assert await store.read(lambda c: unknown_owners.listing(c, 10)) == []
+
+
+async def test_an_athlete_who_connects_is_no_unknown_owner_any_more(store):
+    await store.deliver(event(owner_id=999))
+    await store.connect(999)
+    assert await store.read(lambda c: unknown_owners.listing(c, 10)) == []
 
 
 async def test_events_are_listed_newest_first_page_by_page(store):
@@ -173,7 +189,7 @@ async def test_the_ages_of_events_show_whether_the_inbox_is_draining(store, cloc
     await store.deliver(event(object_id=5), event(owner_id=999))
     assert await store.read(events.oldest_open) == since
     assert await store.read(events.last_received) == since + timedelta(minutes=1)
-    assert await store.read(events.counts) == {"pending": 2, "ignored": 1}
+    assert await store.read(events.counts) == {"pending": 2}
     job, *_ = await store.lease(limit=1)
     await store.queue.finish(job, Done())
     assert await store.read(events.oldest_open) == clock.now()

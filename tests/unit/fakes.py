@@ -11,6 +11,7 @@ import msgspec
 
 from feedzone.domain.activity import ActivityRecord, StoredActivity
 from feedzone.domain.athlete import Access, TokenGrant, TokenRow
+from feedzone.domain.fruitless import FruitlessCalls
 from feedzone.domain.job import Hint, Job, Lane, RefreshHint
 from feedzone.domain.job_kinds import ACTIVITY_KINDS, JobKind, job_key
 from feedzone.domain.outcome import Outcome, Retry, Snooze
@@ -263,6 +264,7 @@ class FakeRecords:
         sports: frozenset[str] | None = None,
     ) -> None:
         self.stored = stored
+        self.fruitless = FruitlessCalls(1000)
         self.connection: Access | None = Access("active", NOON - timedelta(days=9))
         self.sports = sports
         self.photos = photos
@@ -277,6 +279,9 @@ class FakeRecords:
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return self.photos
 
+    async def fruitless_calls(self, athlete_id: int) -> FruitlessCalls:
+        return self.fruitless
+
     async def access(self, athlete_id: int) -> Access | None:
         return self.connection
 
@@ -286,6 +291,9 @@ class FakeRecords:
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         self.windows_read.append((athlete_id, after, before))
         return self.window
+
+    async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+        return []
 
     async def stored_count(self, athlete_id: int) -> int:
         return self.count

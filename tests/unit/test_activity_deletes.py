@@ -26,6 +26,7 @@ from fakes import ACTIVITY, ATHLETE, NOON, STRANGER, FakeApi, FakeRecords, encod
 from feedzone.domain.absence import MANY_ATHLETES, OUTAGE_MOST, OUTAGE_PAUSE, SECOND_LOOK
 from feedzone.domain.activity import StoredActivity
 from feedzone.domain.effect import (
+    CountFruitless,
     NoteFailure,
     OpenConflict,
     RecordRejectedClaim,
@@ -226,7 +227,8 @@ async def test_an_activity_that_strava_shows_ends_the_outage(clock):
 
 async def test_a_forged_delete_leaves_the_activity_and_is_counted(clock):
     outcome = await run(FakeApi(activity=record()), clock, DELETE, STORED)
-    detail, forged = outcome.effects
+    detail, counted, forged = outcome.effects
+    assert counted == CountFruitless(ATHLETE)
     assert isinstance(detail, StoreDetail)
     assert forged == RecordRejectedClaim("event:e1", "delete")
     assert outcome.note.startswith("forged")
@@ -285,7 +287,7 @@ async def until_it_ends(api: FakeApi, clock, stored=None, **changes) -> tuple[Do
     """Return the last outcome and the seconds of each wait before it."""
     hint, waits = None, []
     while isinstance(outcome := await run(api, clock, hint, stored, **changes), Snooze):
-        assert outcome.effects == ()
+        assert outcome.effects == (CountFruitless(ATHLETE),)
         waits.append((outcome.until - clock.now()).total_seconds())
         clock.advance(seconds=waits[-1])
         hint = outcome.hint
@@ -294,7 +296,9 @@ async def until_it_ends(api: FakeApi, clock, stored=None, **changes) -> tuple[Do
 
 async def test_a_404_after_a_create_is_tried_again_at_growing_intervals_for_an_hour(clock):
     outcome, waits = await until_it_ends(FakeApi(activity=GONE, activities=[[]]), clock)
-    assert outcome == Done(note="not_visible: Strava does not show us this activity")
+    assert outcome == Done(
+        (CountFruitless(ATHLETE, 2),), "not_visible: Strava does not show us this activity"
+    )
     assert waits == sorted(waits)
     assert waits[0] == 5
     assert 5 < len(waits) < 15

@@ -8,7 +8,13 @@ from datetime import timedelta
 from fakes import ACTIVITY, ATHLETE, NOON, FakeApi, FakeRecords, encode, job
 
 from feedzone.domain.activity import ActivityRecord, StoredActivity
-from feedzone.domain.availability import ENOUGH, SHOWN_AFTER, TRY_EVERY, AvailabilityTracker
+from feedzone.domain.availability import (
+    ENOUGH,
+    REMEMBERED,
+    SHOWN_AFTER,
+    TRY_EVERY,
+    AvailabilityTracker,
+)
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.outcome import Done, Snooze
 from feedzone.errors import NotVisible
@@ -28,11 +34,20 @@ def handler(clock, api: FakeApi, stored: StoredActivity | None = None) -> Refres
     return RefreshActivity(api, FakeRecords(stored), clock, random.Random(1), encode)
 
 
-async def announced(handler: RefreshActivity, times: int = 1):
+async def announced(handler: RefreshActivity, times: int = 1, *, first: int = ACTIVITY):
     """Run the jobs of `times` uploads at once; return the last outcome."""
-    for _ in range(times):
-        outcome = await handler(job(hint=CREATE))
+    for number in range(first, first + times):
+        outcome = await handler(job(hint=CREATE, key=f"activity:{number}"))
     return outcome
+
+
+async def too_early(clock, uploads: int) -> AvailabilityTracker:
+    """Return the experience after uploads that Strava showed only at the second request."""
+    refresh = handler(clock, FakeApi(activity=[EARLY, record()] * uploads, streams=STREAMS))
+    for number in range(uploads):
+        await announced(refresh, first=number)
+        await announced(refresh, first=number)
+    return refresh.shown
 
 
 # The tracker
@@ -67,22 +82,34 @@ def test_nothing_is_delayed_while_some_early_requests_succeed():
 
 
 async def test_a_new_activity_is_fetched_after_four_seconds_where_strava_is_never_ready_at_once(clock):
-    api = FakeApi(activity=[*[EARLY] * ENOUGH, record()], streams=STREAMS)
-    refresh = handler(clock, api)
-    outcome = await announced(refresh, ENOUGH)
-    assert outcome.until == NOON + timedelta(seconds=5)  # the request was too early, and is repeated
-    calls_before = len(api.calls)
+    api = FakeApi(activity=record(), streams=STREAMS)
+    refresh = RefreshActivity(
+        api, FakeRecords(), clock, random.Random(1), encode, shown=await too_early(clock, ENOUGH)
+    )
     outcome = await announced(refresh)
     assert isinstance(outcome, Snooze)
-    assert (outcome.until, len(api.calls)) == (NOON + SHOWN_AFTER, calls_before)
+    assert (outcome.until, api.calls) == (NOON + SHOWN_AFTER, [])
     clock.advance(seconds=SHOWN_AFTER.total_seconds())
     assert isinstance(await refresh(job(hint=CREATE)), Done)
 
 
+async def test_activities_that_do_not_exist_teach_nothing(clock):
+    """Anybody can announce them. They must not delay the uploads of everybody."""
+    refresh = handler(clock, FakeApi(activity=EARLY))
+    outcome = await announced(refresh, 20 * ENOUGH)
+    assert outcome.until == NOON + timedelta(seconds=5)  # the request was too early, and is repeated
+    assert all(refresh.shown.ask_at_once() for _ in range(TRY_EVERY))
+
+
+def test_the_memory_of_early_requests_is_bounded():
+    tracker = AvailabilityTracker()
+    for number in range(10 * REMEMBERED):
+        tracker.missed(number)
+    assert len(tracker._missed) == REMEMBERED
+
+
 async def test_an_edit_of_a_stored_activity_is_never_delayed(clock):
-    api = FakeApi(activity=EARLY)
-    refresh = handler(clock, api)
-    await announced(refresh, ENOUGH)
+    shown = await too_early(clock, ENOUGH)
     stored = StoredActivity(
         ACTIVITY,
         ATHLETE,
@@ -92,11 +119,11 @@ async def test_an_edit_of_a_stored_activity_is_never_delayed(clock):
         streams_fingerprint=record().fingerprint,
     )
     known = RefreshActivity(
-        FakeApi(activity=record()), FakeRecords(stored), clock, random.Random(1), encode, shown=refresh.shown
+        FakeApi(activity=record()), FakeRecords(stored), clock, random.Random(1), encode, shown=shown
     )
     assert isinstance(await announced(known, 5), Done)
     # Nor does an edit count as the one new activity in 32 that is requested at once.
-    assert [refresh.shown.ask_at_once() for _ in range(TRY_EVERY)].index(True) == TRY_EVERY - 1
+    assert [shown.ask_at_once() for _ in range(TRY_EVERY)].index(True) == TRY_EVERY - 1
 
 
 # Streams

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from feedzone.domain.quota.idle import KEPT_SHARE, idle_calls_an_hour
 from feedzone.domain.quota.windows import WINDOWS, Window, window_end, window_start
-from feedzone.domain.reconciliation import COMPARED_EVERY, QUIET_TIMES, SHORTEST_PAUSE, pauses
+from feedzone.domain.reconciliation import COMPARED_EVERY, RESTING_TIMES, SHORTEST_PAUSE, pauses
 
 HOUR = timedelta(hours=1)
 counts = st.integers(0, 100_000)
@@ -69,18 +69,18 @@ def test_the_pace_never_exceeds_what_is_left(used, hours):
 
 
 @given(st.floats(0, 1000), counts, counts)
-def test_pauses_have_bounds_and_active_athletes_come_first(calls, active, quiet):
-    pause = pauses(calls, active, quiet)
-    assert SHORTEST_PAUSE <= pause.active <= pause.quiet <= COMPARED_EVERY
-    assert pause.quiet <= QUIET_TIMES * pause.active
+def test_pauses_have_bounds_and_active_athletes_come_first(calls, active, resting):
+    pause = pauses(calls, active, resting)
+    assert SHORTEST_PAUSE <= pause.active <= pause.resting <= COMPARED_EVERY
+    assert pause.resting <= RESTING_TIMES * pause.active
 
 
 @given(st.floats(0.1, 1000), counts, counts)
-def test_comparisons_spend_no_more_than_the_idle_calls(calls, active, quiet):
+def test_comparisons_spend_no_more_than_the_idle_calls(calls, active, resting):
     """The six hours are a floor: they are worth calls that are not idle."""
-    pause = pauses(calls, active, quiet)
-    if pause.quiet < COMPARED_EVERY:
-        assert active / (pause.active / HOUR) + quiet / (pause.quiet / HOUR) <= calls + 1e-6
+    pause = pauses(calls, active, resting)
+    if pause.resting < COMPARED_EVERY:
+        assert active / (pause.active / HOUR) + resting / (pause.resting / HOUR) <= calls + 1e-6
 
 
 def test_a_small_application_compares_active_athletes_every_ten_minutes():

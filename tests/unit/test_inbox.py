@@ -36,13 +36,13 @@ class FakeDatabase:
         self.endings: list[asyncio.Future[None]] = []
         self.verdict = "accepted"
 
-    async def write(self, body):
+    async def write(self, body, *, within_s=None):
         receipts = body(self)
         self.endings.append(asyncio.get_running_loop().create_future())
         await self.endings[-1]
         return receipts
 
-    async def write_at_once(self, body):
+    async def write_at_once(self, body, *, within_s=None):
         return body(self)
 
     def commit(self, group: int) -> None:
@@ -78,7 +78,9 @@ def bell() -> Bell:
 
 
 @pytest.fixture
-def inbox(database, clock, bell) -> Inbox:
+def inbox(database, clock, bell, monkeypatch) -> Inbox:
+    """An inbox that does not try refused deliveries again (tests/store/test_refused_deliveries.py does)."""
+    monkeypatch.setattr(Inbox, "_start_replay", lambda _: None)
     return Inbox(database, clock, bell)
 
 

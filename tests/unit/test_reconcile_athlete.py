@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from feedzone.domain.absence import FEW, SHARE
 from feedzone.domain.activity import PER_PAGE, ActivityRecord
 from feedzone.domain.effect import MarkAthlete, OpenConflict, StoreReconciliation
+from feedzone.domain.instants import LAST
 from feedzone.domain.job import JobSpec, Lane, ReconcileHint, RefreshHint
 from feedzone.domain.outcome import Continue, Discard, Done, Retry, Snooze
 from feedzone.errors import ApplicationPaused, NeedsScope, NotConnected, QuotaSpent, TransientError
@@ -87,8 +89,8 @@ async def test_the_window_of_start_times_is_the_same_on_every_page(clock):
     """It does not depend on the last reconciliation, and activities may start in the future."""
     api = FakeApi(activities=pages(200, 1))
     await reconcile(api, clock, ReconcileHint(days=30))
-    after, before = int((NOON - timedelta(days=30)).timestamp()), int((NOON + timedelta(days=2)).timestamp())
-    assert api.calls == [("activities", ATHLETE, after, before, page, PER_PAGE) for page in (1, 2, 3)]
+    after = int((NOON - timedelta(days=30)).timestamp())
+    assert api.calls == [("activities", ATHLETE, after, None, page, PER_PAGE) for page in (1, 2, 3)]
 
 
 async def test_a_late_upload_is_in_the_window(clock):
@@ -97,7 +99,8 @@ async def test_a_late_upload_is_in_the_window(clock):
     api = FakeApi(activities=[[late], []])
     assert [record.id for record in (await reconcile(api, clock)).records] == [9]
     _, _, after, before, *_ = api.calls[0]
-    assert after < late.start_date.timestamp() < before
+    assert after < late.start_date.timestamp()
+    assert before is None
 
 
 # Differences
@@ -128,7 +131,7 @@ async def test_activities_at_the_very_start_of_the_window_never_count_as_missing
     """They may fall out of the list while it is read."""
     records = FakeRecords()
     await run(FakeApi(activities=[[]]), clock, records=records)
-    assert records.windows_read == [(ATHLETE, NOON - timedelta(days=30) + EDGE, NOON + timedelta(days=2))]
+    assert records.windows_read == [(ATHLETE, NOON - timedelta(days=30) + EDGE, LAST)]
 
 
 async def test_an_activity_stored_while_the_list_is_read_does_not_count_as_missing(clock):
@@ -258,10 +261,10 @@ async def test_a_quick_reconciliation_never_finds_deletions(clock):
 
 
 async def test_a_quick_reconciliation_lists_the_newest_activities_first(clock):
-    """With `before`, Strava lists the newest first (docs/strava-api.md#resources)."""
+    """Without `after`, Strava lists the newest first (docs/strava-api.md#resources)."""
     api = FakeApi(activities=pages(1))
     await reconcile(api, clock, QUICK)
-    assert api.calls[0][3] == int((NOON + timedelta(days=2)).timestamp())
+    assert api.calls == [("activities", ATHLETE, None, None, 1, PER_PAGE)]
 
 
 # More than the usual days
@@ -278,6 +281,9 @@ class Years:
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         return [number for number, start in self.starts.items() if after <= start < before]
 
+    async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+        return []
+
     async def stored_count(self, athlete_id: int) -> int:
         return len(self.starts)
 
@@ -290,7 +296,7 @@ class Years:
         listed = [
             ActivityRecord(number, ATHLETE, "summary", {"start_date": start}, "{}")
             for number, start in self.starts.items()
-            if (after or 0) < start.timestamp() < before and number not in self.gone
+            if (after or 0) < start.timestamp() < (before or math.inf) and number not in self.gone
         ]
         return listed[per_page * (page - 1) : per_page * page]
 
@@ -335,7 +341,7 @@ async def test_a_long_window_with_few_activities_is_one_run(clock):
 async def test_the_first_run_compares_the_usual_days(clock):
     world = Years(3000)
     first = (await world.reconcile(clock, ReconcileHint(days=30, since=0)))[0]
-    assert world.lists[0] == (epoch(30), epoch(-2))
+    assert world.lists[0] == (epoch(30), None)
     assert first.hint == ReconcileHint(days=30, since=0, before=epoch(30) + 3600)
 
 

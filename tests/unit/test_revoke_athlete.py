@@ -9,7 +9,13 @@ import pytest
 from fakes import ATHLETE, NOON, FakeApi, FakeRecords, job, unanswered
 
 from feedzone.domain.athlete import Access
-from feedzone.domain.effect import BeginLeaving, ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
+from feedzone.domain.effect import (
+    BeginLeaving,
+    ConfirmRevoke,
+    CountFruitless,
+    PurgeAthlete,
+    RecordRejectedClaim,
+)
 from feedzone.domain.job import RevokeHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.errors import (
@@ -130,7 +136,7 @@ async def test_nobody_leaves_twice(clock, hint, access):
 
 async def test_a_forged_deauthorization_is_counted_and_deletes_nothing(clock):
     outcome = await run(FakeApi(is_deauthorized=False), clock, UNVERIFIED)
-    assert outcome.effects == (RecordRejectedClaim("event:e1", "deauthorization"),)
+    assert outcome.effects == (RecordRejectedClaim("event:e1", "deauthorization"), CountFruitless(ATHLETE))
     assert outcome.note.startswith("forged")
 
 

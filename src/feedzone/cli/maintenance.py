@@ -191,6 +191,6 @@ def rotate() -> None:
     """Encrypt every stored token with the newest key; then remove the older keys."""
 
     async def command(app: App) -> int:
-        return await app.database.write(app.tokens.rotate_keys)
+        return await app.tokens.rotate_keys()
 
     console.say(f"The tokens of {count(console.run(command), 'athlete')} use the newest key now.")

@@ -7,6 +7,7 @@ events. Where it is the rule, each upload would waste a call that a backfill cou
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from datetime import timedelta
 
 ENOUGH = 8
@@ -25,15 +26,21 @@ STREAMED_WITHIN = timedelta(seconds=30)
 after the event."""
 
 
+REMEMBERED = 1000
+"""The most objects whose early requests failed and that may still turn out to exist."""
+
+
 class AvailabilityTracker:
     """The recent experience of one process with one kind of early request.
 
-    A request that was sent later says nothing about early ones, so it is not recorded.
+    A request that was sent later says nothing about early ones, so it is not recorded. An early request that
+    failed counts once its object turns out to exist: forged events name objects that do not.
     """
 
     def __init__(self) -> None:
         self._too_early = 0
         self._waited = 0
+        self._missed: OrderedDict[int, None] = OrderedDict()
 
     @property
     def usual(self) -> bool:
@@ -46,6 +53,20 @@ class AvailabilityTracker:
             return True
         self._waited = (self._waited + 1) % TRY_EVERY
         return self._waited == 0
+
+    def missed(self, object_id: int) -> None:
+        """Remember an early request without a result: the object may not exist."""
+        self._missed[object_id] = None
+        while len(self._missed) > REMEMBERED:
+            self._missed.popitem(last=False)
+
+    def shown(self, object_id: int, *, early: bool) -> None:
+        """Record that an object exists, after a request that was `early` or came later."""
+        if object_id in self._missed:
+            del self._missed[object_id]
+            self.note(ready=False)
+        elif early:
+            self.note(ready=True)
 
     def note(self, *, ready: bool) -> None:
         """Record the result of an early request: `ready` when Strava had the object."""

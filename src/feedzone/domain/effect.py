@@ -30,6 +30,8 @@ class StoreDetail(msgspec.Struct, frozen=True):
     """False while the streams are still missing: the row says `syncing`."""
     event_time: int = 0
     """The `event_time` of that event, epoch seconds."""
+    unproven: bool = False
+    """Whether only an unproven event caused the fetch: an unchanged detail means a fruitless call."""
 
 
 class StoreStreams(msgspec.Struct, frozen=True):
@@ -128,6 +130,8 @@ class StoreReconciliation(msgspec.Struct, frozen=True):
     """Whether this part completes the window of the reconciliation."""
     everything: bool = False
     """Whether the reconciliation covers all stored activities, and so doubts their streams, too."""
+    looks: tuple[JobSpec, ...] = ()
+    """Fetches of stored activities that no list covers."""
 
 
 class OpenConflict(msgspec.Struct, frozen=True):
@@ -167,6 +171,20 @@ class RecordRejectedClaim(msgspec.Struct, frozen=True):
 
     cause: str
     claim: Literal["delete", "deauthorization"]
+
+
+class CountFruitless(msgspec.Struct, frozen=True):
+    """Calls for an unproven event found nothing. Negative: earlier ones were not fruitless after all."""
+
+    athlete_id: int
+    calls: int = 1
+
+
+class AskForList(msgspec.Struct, frozen=True):
+    """One list call shows which announced activities exist, when unproven events may cost a call again."""
+
+    athlete_id: int
+    at: datetime
 
 
 class BeginLeaving(msgspec.Struct, frozen=True):
@@ -218,6 +236,8 @@ Effect = (
     | StoreGear
     | MarkAthlete
     | RecordRejectedClaim
+    | CountFruitless
+    | AskForList
     | BeginLeaving
     | PurgeAthlete
     | ConfirmRevoke

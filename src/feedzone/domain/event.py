@@ -10,7 +10,7 @@ import msgspec
 
 from ..errors import InvalidInput
 from . import json_text
-from .job import Action, JobSpec, Lane, RefreshHint, RevokeHint, activity_key, athlete_key
+from .job import Action, JobSpec, Lane, PlainHint, RefreshHint, RevokeHint, activity_key, athlete_key
 
 DEBOUNCE = timedelta(seconds=3)
 """One save at Strava makes several updates. When none has come for this long, one fetch confirms them all.
@@ -19,18 +19,15 @@ Changes that the update itself does not carry are fetched after this delay at th
 MAX_DEBOUNCE = timedelta(seconds=30)
 """The longest delay of a fetch by further updates, where the stored activity is right already."""
 
-AHEAD = timedelta(hours=1)
-"""The largest believed lead of an event's time over our clock. A later time would outrank all true events."""
-
 BULK = 10
 """Updates of one athlete that wait. From this number on (people edit hundreds at once), the fetches that only
 confirm a shown update go behind live work."""
 
 Signature = Literal["verified", "mismatch", "absent"]
 EventStatus = Literal["pending", "processing", "completed", "failed", "ignored"]
-IgnoredBecause = Literal["foreign_subscription", "unknown_kind", "not_connected", "nothing_to_do"]
-"""Why an event causes no job: another subscription's, of a kind we do not know, an unknown athlete's, or it
-changes nothing we keep."""
+IgnoredBecause = Literal["foreign_subscription", "unknown_kind", "nothing_to_do"]
+"""Why an event causes no job: it belongs to another subscription, its kind is unknown, or it changes
+nothing that we keep."""
 
 KIND_LENGTH = 64
 """Characters of an object type or aspect type, at most. Strava adds new ones."""
@@ -44,6 +41,14 @@ UPDATES = ("title", "type", "private", "visibility", "authorized")
 
 Int64 = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Kind = Annotated[str, msgspec.Meta(min_length=1, max_length=KIND_LENGTH)]
+
+
+class Refusals(msgspec.Struct, frozen=True):
+    """The deliveries that were answered 503 and are not stored yet."""
+
+    since: datetime
+    events: int
+    athletes: int
 
 
 class _Payload(msgspec.Struct):
@@ -95,8 +100,8 @@ class StravaEvent(msgspec.Struct, frozen=True):
         return digest.hexdigest()
 
     def happened(self, received: datetime) -> int:
-        """Return `event_time`, limited to a time that is possible for an event `received` then."""
-        return min(self.event_time, int((received + AHEAD).timestamp()))
+        """Return `event_time`, but no later than the event was received: it would outrank all true events."""
+        return min(self.event_time, int(received.timestamp()))
 
     @property
     def is_deauthorization(self) -> bool:
@@ -197,6 +202,32 @@ def job_for(
             lane=Lane.LIVE,
         )
     return None
+
+
+CROWD_WAITS = timedelta(minutes=1)
+"""How long events past their athlete's limit wait for the list call that they share."""
+
+
+def without_own_call(spec: JobSpec, received: datetime, *, is_stored: bool) -> JobSpec:
+    """Return the job of an event that is past the limit of its athlete.
+
+    A stored activity keeps its job, behind live work: there are only as many as the athlete has activities.
+    Anybody can invent others, so one list call shows which of them exist.
+    """
+    if spec.kind != "refresh_activity":
+        return spec
+    if is_stored:
+        return msgspec.structs.replace(spec, lane=max(spec.lane, Lane.RECONCILE))
+    return JobSpec(
+        kind="list_activities",
+        key=athlete_key(spec.athlete_id),
+        athlete_id=spec.athlete_id,
+        hint=PlainHint(),
+        hint_time=0,
+        lane=Lane.LIVE,
+        due_at=received + CROWD_WAITS,
+        first=True,
+    )
 
 
 def _shows_all(event: StravaEvent) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 YEARS = range(1900, 2200)
+
+FIRST, LAST = (datetime(year, 1, 1, tzinfo=UTC) for year in (YEARS.start, YEARS.stop))
+"""All possible instants are from FIRST on, and before LAST."""
 
 
 def is_possible(instant: datetime) -> bool:

@@ -40,11 +40,20 @@ class RefreshHint(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="do
     """The list says that the activity was entered by hand: there are no streams to ask for."""
     missing_since: int | None = None
     """When Strava first answered 404 about the stored activity, epoch seconds."""
+    fruitless: int = 0
+    """Calls for an unproven event that found nothing so far."""
+    looks_left: int | None = None
+    """Calls left for an announced activity that the athlete's list does not show. None: as usual."""
 
     @property
     def announced(self) -> bool:
         """Whether an event is behind the hint."""
         return self.cause.startswith("event:")
+
+    @property
+    def unproven(self) -> bool:
+        """Whether nothing but an unsigned event is behind the hint: anybody may have sent it."""
+        return self.announced and not self.verified
 
     @property
     def of_something_new(self) -> bool:

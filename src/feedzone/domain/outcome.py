@@ -10,11 +10,12 @@ import msgspec
 from .effect import Effect
 from .job import Hint, JobSpec, Lane
 
-WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry", "no_answer"]
+WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry", "unproven", "no_answer"]
 """Why a job is put off: the rate limit is spent, the circuit breaker is open, more updates may come, one list
-call goes first, the last run got no result, or nobody at Strava answers."""
+call goes first, the last run got no result, unproven events have had their share of calls, or Strava does not
+answer."""
 
-LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry", "no_answer")
+LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry", "unproven", "no_answer")
 """The reasons that may last. The others put a job off for seconds."""
 
 FAILURES = (

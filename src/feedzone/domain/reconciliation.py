@@ -19,10 +19,10 @@ COMPARED_EVERY = timedelta(hours=6)
 """The longest pause between two comparisons of an athlete, however few calls are left."""
 
 SHORTEST_PAUSE = timedelta(minutes=10)
-"""The pause for athletes who were active lately, when calls are idle."""
+"""The pause for recently active athletes, when calls are idle."""
 
-QUIET_TIMES = 4
-"""How many times longer the pause is for athletes who were not."""
+RESTING_TIMES = 4
+"""How many times longer the pause is for all other athletes."""
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,21 +42,21 @@ class SyncedRange(msgspec.Struct, frozen=True):
 
 
 class Pauses(NamedTuple):
-    """How long to wait after a comparison before the next one, for active athletes and for quiet ones."""
+    """How long to wait after a comparison before the next one, for active athletes and for resting ones."""
 
     active: timedelta
-    quiet: timedelta
+    resting: timedelta
 
 
-def pauses(calls_an_hour: float, active: int, quiet: int) -> Pauses:
+def pauses(calls_an_hour: float, active: int, resting: int) -> Pauses:
     """Return the pauses that spend `calls_an_hour` on all athletes, at one call a comparison."""
     if calls_an_hour <= 0:
         return Pauses(COMPARED_EVERY, COMPARED_EVERY)
     even = timedelta(
-        hours=min(COMPARED_EVERY / timedelta(hours=1), (active + quiet / QUIET_TIMES) / calls_an_hour)
+        hours=min(COMPARED_EVERY / timedelta(hours=1), (active + resting / RESTING_TIMES) / calls_an_hour)
     )
     pause = min(max(even, SHORTEST_PAUSE), COMPARED_EVERY)
-    return Pauses(pause, min(QUIET_TIMES * pause, COMPARED_EVERY))
+    return Pauses(pause, min(RESTING_TIMES * pause, COMPARED_EVERY))
 
 
 def list_from(synced: SyncedRange, days: int, now: datetime, *, everything: bool = False) -> datetime | None:
@@ -110,6 +110,11 @@ def refresh(athlete_id: int, activity_id: int, *, manual: bool = False) -> JobSp
     """Fetch an activity that the list shows and that we do not have in this form."""
     hint = RefreshHint(cause="reconciliation", manual=manual)
     return job_now("refresh_activity", activity_key(activity_id), athlete_id, hint, Lane.RECONCILE)
+
+
+def look_at(athlete_id: int, activity_id: int) -> JobSpec:
+    """Fetch a stored activity that no list of ours covers, when calls are left."""
+    return msgspec.structs.replace(refresh(athlete_id, activity_id), lane=Lane.BACKFILL)
 
 
 def ask_for_streams(athlete_id: int, activity_id: int, lane: Lane = Lane.RECHECK) -> JobSpec:

@@ -11,8 +11,9 @@ from ..domain.job import Job
 from ..domain.outcome import Done, Outcome, Snooze
 from ..domain.reconciliation import refresh
 from ..errors import StravaError
-from ..ports import Clock, StravaApi
+from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
+from .unproven import SHARE_SPENT
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,15 @@ class ListActivities:
     """Handles `list_activities`. It is optional: after a failure, the jobs of the activities do the work."""
 
     api: StravaApi
+    records: HandlerReads
     clock: Clock
     rng: random.Random
 
     async def __call__(self, job: Job) -> Outcome:
         now = self.clock.now()
+        spent = await self.records.fruitless_calls(job.athlete_id)
+        if (again := spent.next_call(now, for_list=True)) is not None:
+            return Snooze(again, SHARE_SPENT, wait_reason="unproven")
         try:
             # With `before` Strava lists the newest first (docs/strava-api.md#resources).
             listed = await self.api.activities(

@@ -67,7 +67,7 @@ class MissingActivity:
         if not live and stored is not None and (stored.last_event_time or 0) > job.hint_time:
             return Done(note="not_visible: a newer event says that it was deleted")
         if hint.announced and now < job.first_received_at + SHOWN_AFTER:
-            self.shown.note(ready=False)
+            self.shown.missed(job.object_id)
         if delay is not None:
             return Snooze(now + timedelta(seconds=delay), f"not ready: {absent}", hint=hint)
         return await self._give_up(job, hint)

@@ -9,17 +9,21 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from ..domain.absence import MASS_WITHIN, is_mass_deletion
-from ..domain.activity import LIST_AHEAD, PER_PAGE, ActivityRecord
+from ..domain.activity import PER_PAGE, ActivityRecord
 from ..domain.effect import Effect, OpenConflict, StoreReconciliation
-from ..domain.job import Job, ReconcileHint
+from ..domain.instants import FIRST, LAST
+from ..domain.job import Job, JobSpec, ReconcileHint
 from ..domain.outcome import Continue, Done, Outcome
-from ..domain.reconciliation import confirm_deletion, refresh
+from ..domain.reconciliation import BEGINNING, confirm_deletion, look_at, refresh
 from ..errors import StravaError
 from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
 
 EDGE = timedelta(hours=1)
 """Activities this close to the window's start may leave the list while it is read."""
+
+FEW_LOOKS, LOOKED_AT = 10, timedelta(hours=20)
+"""How many activities of odd dates are fetched a day, and how old the last fetch of each must be."""
 
 SLICE = 3 * PER_PAGE
 """Stored activities compared in one run, at most: its calls must fit into a window."""
@@ -51,7 +55,8 @@ class ReconcileAthlete:
         seen = {record.id for record in listed}
         missing = [number for number in stored if number not in seen]
         last = hint.since is None or after <= _at(hint.since)
-        effects = await self._effects(job.athlete_id, listed, missing, calls, hint, last=last)
+        looks = await self._looks(job.athlete_id, seen, hint)
+        effects = await self._effects(job.athlete_id, listed, missing, calls, hint, looks, last=last)
         if last:
             return Done(effects)
         rest = int((after + EDGE).timestamp())
@@ -60,36 +65,46 @@ class ReconcileAthlete:
 
     async def _slice(
         self, athlete_id: int, hint: ReconcileHint, now: datetime
-    ) -> tuple[datetime, datetime, list[int]]:
+    ) -> tuple[datetime, datetime | None, list[int]]:
         """Return start and end of this run's list, and the stored ids in it, without its edges.
 
-        The first run takes at least the usual days, and a later one at least a day.
+        The first run's list has no end: a device's clock may be wrong by years. That run takes at least the
+        usual days, and a later one at least a day.
         """
         first = hint.before is None
-        end = now + LIST_AHEAD if hint.before is None else _at(hint.before)
+        end = LAST if hint.before is None else _at(hint.before)
         latest = now - timedelta(days=hint.days) if first else end - DAY
         after = latest if hint.since is None else _at(hint.since)
         after = min(after, latest) if first else after
         if not hint.full:
-            return after, end, []
-        stored = await self.records.stored_between(athlete_id, after + EDGE, end)
+            return after, None, []
+        stored = await self.records.stored_between(athlete_id, _edge(after), end)
         while len(stored) > SLICE and after < latest:
             after = latest if first else min(latest, after + (end - after) / 2)
-            stored = await self.records.stored_between(athlete_id, after + EDGE, end)
-        return after, end if first else end + EDGE, stored
+            stored = await self.records.stored_between(athlete_id, _edge(after), end)
+        return after, None if first else end + EDGE, stored
 
     async def _list(
-        self, athlete_id: int, after: datetime, before: datetime, hint: ReconcileHint, stored: set[int]
+        self,
+        athlete_id: int,
+        after: datetime,
+        before: datetime | None,
+        hint: ReconcileHint,
+        stored: set[int],
     ) -> tuple[list[ActivityRecord], int]:
-        """List the window's pages until an empty or a last one; without `full`, the latest page only."""
+        """List the window's pages until an empty or a last one; without `full`, the latest page only.
+
+        Without an end, Strava lists the oldest first, unless there is no start either
+        (docs/strava-api.md#resources).
+        """
         listed: dict[int, ActivityRecord] = {}
         page = 0
         while True:
             page += 1
             records = await self.api.activities(
                 athlete_id,
-                after=int(after.timestamp()) or None,
-                before=int(before.timestamp()),
+                after=(int(after.timestamp()) or None) if hint.full else None,
+                before=None if before is None else int(before.timestamp()),
                 page=page,
                 per_page=PER_PAGE,
             )
@@ -98,6 +113,14 @@ class ReconcileAthlete:
             if not records or unchanged or not hint.full:
                 return list(listed.values()), page
 
+    async def _looks(self, athlete_id: int, seen: set[int], hint: ReconcileHint) -> tuple[JobSpec, ...]:
+        """Return fetches of activities whose date no list covers, a few each day."""
+        if not (hint.full and hint.to_end and hint.before is None):
+            return ()
+        before = self.clock.now() - LOOKED_AT
+        outside = await self.records.stored_outside(athlete_id, before, FEW_LOOKS)
+        return tuple(look_at(athlete_id, number) for number in outside if number not in seen)
+
     async def _effects(
         self,
         athlete_id: int,
@@ -105,6 +128,7 @@ class ReconcileAthlete:
         missing: list[int],
         calls: int,
         hint: ReconcileHint,
+        looks: tuple[JobSpec, ...],
         *,
         last: bool,
     ) -> tuple[Effect, ...]:
@@ -126,8 +150,14 @@ class ReconcileAthlete:
             last=last,
             latest=hint.before is None,
             everything=hint.everything,
+            looks=looks,
         )
         return (reconciliation, *conflicts)
+
+
+def _edge(after: datetime) -> datetime:
+    """Return where the stored activities of a list begin that starts there."""
+    return FIRST if after <= BEGINNING else after + EDGE
 
 
 def _at(epoch: int) -> datetime:

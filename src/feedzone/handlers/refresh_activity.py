@@ -33,6 +33,7 @@ from ..errors import InvalidInput, NotVisible, StravaError, TransientError
 from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
 from .missing_activity import MissingActivity
+from .unproven import count_404, counted, wait_for_proof
 
 
 class EncodedStreams(Protocol):
@@ -50,7 +51,7 @@ Encode = Callable[[bytes], Awaitable[EncodedStreams]]
 
 
 class _Look(NamedTuple):
-    """What is known before the streams are asked for."""
+    """The facts known before the streams are requested."""
 
     since: datetime
     """When they were first asked for, as the activity is now, and were not there; else now."""
@@ -119,10 +120,19 @@ class RefreshActivity:
             return Snooze(
                 job.first_received_at + SHOWN_AFTER, "not ready: lately no activity was, this early"
             )
+        unknown = False
+        if hint.unproven:
+            stored = await self.records.stored_activity(job.object_id)
+            spent = await self.records.fruitless_calls(job.athlete_id)
+            waits = wait_for_proof(job, hint, stored, spent, self.clock.now(), self.rng.random())
+            if waits is not None:
+                return waits
+            unknown = stored is None or not stored.live
         try:
             record = await self.api.activity(job.athlete_id, job.object_id)
         except NotVisible as absent:
-            return await self.missing.judge(job, hint, absent)
+            outcome = await self.missing.judge(job, hint, absent)
+            return count_404(job, hint, outcome, self.clock.now()) if unknown else outcome
         except StravaError as error:
             return self._failed(job, error)
         self.missing.absences.note_shown()
@@ -130,10 +140,10 @@ class RefreshActivity:
             return Discard(
                 f"activity {record.id} belongs to athlete {record.athlete_id}, not to {job.athlete_id}"
             )
-        unproven = hint.action == "delete" and hint.announced and not hint.verified
-        claim = (RecordRejectedClaim(hint.cause, "delete"),) if unproven else ()
+        denied = hint.action == "delete" and hint.unproven
+        claim = (RecordRejectedClaim(hint.cause, "delete"),) if denied else ()
         if not wants_details(sports, record.columns.get("sport_type")) and hint.cause != "request":
-            return _done(claim, self._detail(job, hint, record, complete=True))
+            return _done(claim, self._detail(job, hint, record, complete=True), *counted(job, hint))
         return await self._with_streams(job, hint, record, claim)
 
     def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
@@ -162,27 +172,29 @@ class RefreshActivity:
     ) -> Outcome:
         stored = await self.records.stored_activity(job.object_id)
         first_seen = self._first_seen(stored, record.start_date, new=hint.of_something_new)
-        if not _is_detailed(stored) and self._is_news(job, hint, SHOWN_AFTER):
-            self.shown.note(ready=True)
+        if not _is_detailed(stored):
+            self.shown.shown(job.object_id, early=self._is_news(job, hint, SHOWN_AFTER))
+        counts = counted(job, hint)
         photos = self._photos(job, record)
         if record.manual or (_has_streams(stored, record) and hint.cause != "request"):
-            detail = self._detail(job, hint, record, complete=True)
+            detail = self._detail(job, hint, record, stored, complete=True)
             none = (StoreStreams(record.id, record.athlete_id, "absent"),) if record.manual else ()
-            return _done(claim, detail, *none, *photos, then=self._later(job, first_seen))
-        detail = self._detail(job, hint, record, complete=False)
+            return _done(claim, detail, *none, *photos, *counts, then=self._later(job, first_seen))
+        detail = self._detail(job, hint, record, stored, complete=False)
         look = self._look(stored, record, first_seen)
         try:
             streams = await self._streams_of(job, hint, stored, look)
         except StravaError as error:
             # The detail is not fetched twice: the next run goes on with the streams.
-            rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version)
-            return _going_on(self._failed(job, error, (detail, *claim, *photos)), rest)
-        return _done(claim, detail, streams, *photos, then=self._later(job, first_seen, streams, look))
+            rest = msgspec.structs.replace(hint, action="refresh", detail_version=job.version, fruitless=0)
+            return _going_on(self._failed(job, error, (detail, *claim, *photos, *counts)), rest)
+        later = self._later(job, first_seen, streams, look)
+        return _done(claim, detail, streams, *photos, *counts, then=later)
 
     def _look(
         self, stored: StoredActivity | None, record: ActivityRecord | None, first_seen: datetime | None
     ) -> _Look:
-        """Return what is known before the streams are asked for. `record`: the detail of this run."""
+        """Return the facts known before the streams are requested. `record`: the detail of this run."""
         now = self.clock.now()
         if stored is None:
             return _Look(now, first_seen is not None or (record is not None and record.recorded))
@@ -193,9 +205,18 @@ class RefreshActivity:
         old = stored.streams_fingerprint is not None and stored.streams_fingerprint != current
         return _Look(since or now, first_seen is not None or recorded, replaces=old)
 
-    def _detail(self, job: Job, hint: RefreshHint, record: ActivityRecord, *, complete: bool) -> StoreDetail:
+    def _detail(
+        self,
+        job: Job,
+        hint: RefreshHint,
+        record: ActivityRecord,
+        stored: StoredActivity | None = None,
+        *,
+        complete: bool,
+    ) -> StoreDetail:
         received, happened = (job.first_received_at, job.hint_time) if hint.announced else (None, 0)
-        return StoreDetail(record, hint.cause, received, complete, happened)
+        unproven = hint.unproven and hint.action == "refresh" and _is_detailed(stored)
+        return StoreDetail(record, hint.cause, received, complete, happened, unproven)
 
     async def _streams_of(
         self, job: Job, hint: RefreshHint, stored: StoredActivity | None, look: _Look

@@ -36,7 +36,7 @@ def handlers(
         "revoke_athlete": RevokeAthlete(api, records, clock, rng, unseal, notice),
         "backfill_athlete": BackfillAthlete(api, clock, rng),
         "reconcile_athlete": ReconcileAthlete(api, records, clock, rng),
-        "list_activities": ListActivities(api, clock, rng),
+        "list_activities": ListActivities(api, records, clock, rng),
         "refresh_gear": RefreshGear(api, clock, rng, max_attempts),
         "refresh_photos": RefreshPhotos(api, records, clock, rng, max_attempts, "refresh_photos" in enabled),
     }

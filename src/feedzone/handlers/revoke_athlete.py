@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from ..domain.athlete import Access
-from ..domain.effect import BeginLeaving, ConfirmRevoke, PurgeAthlete, RecordRejectedClaim
+from ..domain.effect import (
+    BeginLeaving,
+    ConfirmRevoke,
+    CountFruitless,
+    PurgeAthlete,
+    RecordRejectedClaim,
+)
 from ..domain.job import Job, RevokeHint
 from ..domain.outcome import Done, Outcome, Snooze
 from ..errors import (
@@ -22,6 +29,7 @@ from ..errors import (
 )
 from ..ports import Clock, HandlerReads, StravaApi
 from .failures import ending
+from .unproven import SHARE_SPENT
 
 AGAIN, AT_LEAST_EVERY = timedelta(minutes=5), timedelta(hours=1)
 STOP_ASKING = timedelta(days=7)
@@ -31,6 +39,12 @@ STOP_REVOKING = timedelta(days=60)
 """How long revoking is retried: applications have been switched off for six weeks."""
 
 SOON = timedelta(seconds=5)
+
+CONFIRM_EVERY = timedelta(minutes=5)
+"""The time between two calls that ask whether an athlete has left, where events without a proof say so."""
+
+REMEMBERED = 10_000
+"""The most athletes whose last refuted departure is remembered."""
 
 Unseal = Callable[[str, int], str]
 
@@ -46,6 +60,8 @@ class RevokeAthlete:
     unseal: Unseal
     notice: timedelta
     """How long an athlete whose departure is unproven can connect again."""
+    refuted: OrderedDict[int, datetime] = field(default_factory=OrderedDict)
+    """When Strava last denied that an athlete had left, in the memory of this process."""
 
     async def __call__(self, job: Job) -> Outcome:
         hint = job.hint
@@ -66,6 +82,8 @@ class RevokeAthlete:
             return _purge(job, hint, access, "signature")
         if access.is_doubtful:
             return self._doubt(job, hint, access, is_news=is_news)
+        if not hint.verified and (again := await self._next_confirmation(job)) is not None:
+            return Snooze(again, SHARE_SPENT, wait_reason="unproven")
         try:
             gone = await self.api.is_deauthorized(job.athlete_id)
         except (TransientError, TransportFailure, ApplicationRefused, RateLimited) as failure:
@@ -84,10 +102,24 @@ class RevokeAthlete:
             return self._doubt(job, hint, now_known or access, is_news=is_news)
         if hint.verified:
             return Done(note="the athlete has connected again since; nothing was deleted")
+        self._note_refuted(job.athlete_id)
         return Done(
-            (RecordRejectedClaim(hint.cause, "deauthorization"),),
+            (RecordRejectedClaim(hint.cause, "deauthorization"), CountFruitless(job.athlete_id)),
             "forged: the athlete is still connected at Strava; nothing was deleted",
         )
+
+    async def _next_confirmation(self, job: Job) -> datetime | None:
+        """Return when an unproven departure may cost a call. None: now."""
+        now, last = self.clock.now(), self.refuted.get(job.athlete_id)
+        if last is not None and now < last + CONFIRM_EVERY:
+            return last + CONFIRM_EVERY
+        return (await self.records.fruitless_calls(job.athlete_id)).next_call(now)
+
+    def _note_refuted(self, athlete_id: int) -> None:
+        self.refuted[athlete_id] = self.clock.now()
+        self.refuted.move_to_end(athlete_id)
+        while len(self.refuted) > REMEMBERED:
+            self.refuted.popitem(last=False)
 
     def _doubt(self, job: Job, hint: RevokeHint, access: Access, *, is_news: bool) -> Outcome:
         """Judge an event about an athlete whose tokens do not work.

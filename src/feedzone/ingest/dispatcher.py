@@ -16,16 +16,21 @@ from ..domain.event import (
     job_for,
     redacted,
     visible_update,
+    without_own_call,
 )
 from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, PlainHint, athlete_key
-from ..store import activities, athletes, events, subscriptions
+from ..store import activities, athletes, events, shown_updates, subscriptions, unknown_owners
 from ..store.engine.database import Connection
 from ..store.jobs import deferral, lifecycle
+from ..store.shown_updates import Claim
 
 LIST_FIRST_FROM = 6
 """New activities of one athlete that wait for their first fetch. From this number on, one list call goes
 first: it shows up to 200 of them."""
+
+NOT_CONNECTED = (None, "deauthorized")
+"""The status of athletes whose events are only counted: unknown ones, and those who have left."""
 
 LIST_HEAD_START = timedelta(seconds=2)
 """How long the fetches wait for the list."""
@@ -36,15 +41,18 @@ class Delivery(NamedTuple):
 
     event: StravaEvent
     signature: Signature
+    crowded: bool = False
+    """Whether it is past the limit of unproven events of its athlete (admission.py)."""
 
 
-Verdict = Literal["accepted", "ignored", "duplicate"]
+Verdict = Literal["accepted", "ignored", "duplicate", "unknown_owner"]
 
 
 class AcceptResult(NamedTuple):
     """What became of a delivery."""
 
     event_id: str
+    """Empty if no row was stored: the athlete is not connected."""
     verdict: Verdict
 
 
@@ -58,23 +66,36 @@ class _Judged(NamedTuple):
 
 
 def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[AcceptResult]:
-    """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200."""
+    """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200.
+
+    Events of athletes who are not connected are only counted.
+    """
     status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
-    judgements = _judge(connection, deliveries, status, now)
-    gone = activities.tombstones(connection, {delivery.event.object_id for delivery in deliveries})
-    rows = [
-        _row(judged, now, bare=_must_be_bare(judged.delivery.event, status, gone)) for judged in judgements
-    ]
-    new = events.insert_new(connection, rows)
+    known = [delivery for delivery in deliveries if status.get(delivery.event.owner_id) not in NOT_CONNECTED]
+    new: set[str] = set()
+    if judgements := _judge(connection, known, status, now) if known else []:
+        gone = activities.tombstones(connection, {delivery.event.object_id for delivery in known})
+        new = events.insert_new(connection, [_row(judged, now, gone) for judged in judgements])
     accepted = [judged for judged in judgements if judged.spec is not None and judged.event_id in new]
     _enqueue(connection, accepted, now)
+    if len(known) < len(deliveries):
+        of_unknown = Counter(delivery.event.owner_id for delivery in deliveries)
+        for delivery in known:
+            of_unknown.pop(delivery.event.owner_id, None)
+        unknown_owners.add(connection, of_unknown, now)
+    results = iter(judgements)
     return [
-        AcceptResult(
-            judged.event_id,
-            "duplicate" if judged.event_id not in new else "ignored" if judged.ignored else "accepted",
-        )
-        for judged in judgements
+        AcceptResult("", "unknown_owner")
+        if status.get(delivery.event.owner_id) in NOT_CONNECTED
+        else _result(next(results), new)
+        for delivery in deliveries
     ]
+
+
+def _result(judged: _Judged, new: set[str]) -> AcceptResult:
+    if judged.event_id not in new:
+        return AcceptResult(judged.event_id, "duplicate")
+    return AcceptResult(judged.event_id, "ignored" if judged.ignored else "accepted")
 
 
 def _judge(
@@ -83,9 +104,11 @@ def _judge(
     """Decide which job each delivery causes."""
     now_ms = int(now.timestamp() * 1000)
     active = subscriptions.active_ids(connection)
-    updated = {event.object_id for event, _ in deliveries if event.aspect_type == "update"}
+    updated = {event.object_id for event, *_ in deliveries if event.aspect_type == "update"}
     refetched = events.recently_refetched(connection, updated, now - MAX_DEBOUNCE) if updated else set()
     waiting_updates = events.pending_updates(connection, status) if updated else Counter()
+    crowd = {event.object_id for event, _, crowded in deliveries if crowded}
+    stored = activities.existing(connection, crowd) if crowd else set()
     judgements = []
     for delivery in deliveries:
         event, event_id = delivery.event, uuid7(now_ms)
@@ -97,28 +120,22 @@ def _judge(
             recently_refetched=event.object_id in refetched,
             in_bulk=waiting_updates[event.owner_id] >= BULK,
         )
+        if delivery.crowded and spec is not None:
+            spec = without_own_call(spec, now, is_stored=event.object_id in stored)
         waiting_updates[event.owner_id] += event.aspect_type == "update"
-        ignored = _why_ignored(
-            event, spec, connected=_is_connected(event, status), active_subscriptions=active
-        )
+        ignored = _why_ignored(event, spec, active)
         judgements.append(_Judged(delivery, event_id, None if ignored else spec, ignored))
     return judgements
 
 
-def _is_connected(event: StravaEvent, status: Mapping[int, str]) -> bool:
-    return status.get(event.owner_id) not in (None, "deauthorized")
-
-
 def _why_ignored(
-    event: StravaEvent, spec: JobSpec | None, *, connected: bool, active_subscriptions: set[int]
+    event: StravaEvent, spec: JobSpec | None, active_subscriptions: set[int]
 ) -> IgnoredBecause | None:
     """Return why this event causes no job. None: it causes one."""
     if active_subscriptions and event.subscription_id not in active_subscriptions:
         return "foreign_subscription"
     if not event.is_known_kind:
         return "unknown_kind"
-    if not connected:
-        return "not_connected"
     return "nothing_to_do" if spec is None else None
 
 
@@ -131,28 +148,26 @@ def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | No
             return f"subscription {event.subscription_id} is not ours"
         case "unknown_kind":
             return f"{event.object_type} {event.aspect_type}: a kind of event that feedzone does not know"
-        case "not_connected":
-            return f"athlete {event.owner_id} is not connected"
         case "nothing_to_do":
             return "nothing to do"
 
 
-def _must_be_bare(event: StravaEvent, status: Mapping[int, str], gone: Collection[int]) -> bool:
+def _must_be_bare(event: StravaEvent, gone: Collection[int]) -> bool:
     """Return whether the event is stored without words (guarantee 6).
 
-    Its athlete is not connected or its activity is deleted; or nothing would remove the words when the object
-    is deleted, because we do not know the kind of event.
+    Its activity is deleted; or nothing would remove the words when the object is deleted, because we do not
+    know the kind of event.
     """
     is_of_gone = event.object_type == "activity" and event.object_id in gone
-    return is_of_gone or not event.is_known_kind or not _is_connected(event, status)
+    return is_of_gone or not event.is_known_kind
 
 
-def _row(judged: _Judged, now: datetime, *, bare: bool) -> dict[str, Any]:
-    """Return the row of `webhook_events`; `bare`: without the words of the event."""
+def _row(judged: _Judged, now: datetime, gone: Collection[int]) -> dict[str, Any]:
+    """Return the row of `webhook_events`. `gone`: the activities that are deleted."""
     event, ignored = judged.delivery.event, judged.ignored
     return {
         "id": judged.event_id,
-        "event_data": redacted(event.raw) if bare else event.raw,
+        "event_data": redacted(event.raw) if _must_be_bare(event, gone) else event.raw,
         "status": "ignored" if ignored else "pending",
         "attempts": 0,
         "created_at": now,
@@ -186,12 +201,19 @@ def _enqueue(connection: Connection, judgements: Sequence[_Judged], now: datetim
     activities.mark_announced(
         connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
     )
-    for delivery, event_id, *_ in judgements:
-        believed = delivery.signature != "mismatch"
-        shown = visible_update(delivery.event, event_id, now) if believed else None
-        if shown is not None:
-            activities.apply_visible_update(connection, shown, now)
+    claims = [claim for judged in judgements if (claim := _claim(judged, now)) is not None]
+    if claims:
+        shown_updates.show(connection, claims, now)
     athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)
+
+
+def _claim(judged: _Judged, now: datetime) -> Claim | None:
+    """Return the values that an update event carries, unless its signature is wrong."""
+    event, signature, _ = judged.delivery
+    if judged.spec is None or signature == "mismatch":
+        return None
+    shown = visible_update(event, judged.event_id, now)
+    return None if shown is None else Claim(shown, signature == "verified", judged.spec.lane)
 
 
 def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:

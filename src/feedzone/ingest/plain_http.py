@@ -19,9 +19,11 @@ CLOSING = (408, 413)
 class Refusal(Exception):
     """Ends a request with a problem document."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, *, retry_s: int = 0) -> None:
+        """`retry_s`: when the client may try again; 0: the answer does not say."""
         self.status = status
         self.detail = detail
+        self.retry_s = retry_s
         super().__init__(detail)
 
 

@@ -17,13 +17,14 @@ from urllib.parse import parse_qs
 import msgspec
 import structlog
 
-from ..domain.event import Signature, parse_event
+from ..domain.event import Signature, StravaEvent, parse_event
 from ..domain.signature import verify
 from ..errors import InvalidInput, StorageUnavailable
 from ..ports import Clock
 from ..telemetry import Metrics
+from .admission import Admission
 from .inbox import Inbox
-from .plain_http import Refusal, problem_of, read_body, refuse, send_answer
+from .plain_http import CLOSING, Refusal, problem_of, read_body, refuse, send_answer
 
 log = structlog.get_logger("feedzone.webhook")
 
@@ -31,6 +32,9 @@ BODY_LIMIT = 32 * 1024
 """Bytes. Strava's events have a few hundred."""
 
 BODY_WITHIN_S = 5.0
+
+ACCEPTED = b'{"status":"accepted"}'
+"""The answer to every event that was taken. Another answer would say who is connected."""
 
 Scope = dict[str, Any]
 Receive = Any
@@ -50,8 +54,16 @@ class WebhookOptions:
 class Webhook:
     """The ASGI application. `answers(path)` says whether a path is its own."""
 
-    def __init__(self, inbox: Inbox, options: WebhookOptions, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        options: WebhookOptions,
+        metrics: Metrics,
+        clock: Clock,
+        admission: Admission | None = None,
+    ) -> None:
         self._inbox = inbox
+        self._admission = admission or Admission(clock)
         self._options = options
         self._metrics = metrics
         self._clock = clock
@@ -60,6 +72,7 @@ class Webhook:
         return hmac.compare_digest(path.rstrip("/").encode(), self._options.path.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        retry_s = 0
         try:
             if scope["method"] == "GET":
                 status, body = 200, self._handshake(scope)
@@ -68,10 +81,19 @@ class Webhook:
             else:
                 raise Refusal(405, "this address takes GET (handshake) and POST (events)")
         except Refusal as refusal:
-            status, body = refusal.status, problem_of(refusal)
+            refusal = self._limited(refusal, address_of(scope))
+            status, body, retry_s = refusal.status, problem_of(refusal), refusal.retry_s
         if scope["method"] == "POST":
             self._metrics.deliveries.labels(str(status)).inc()
-        await send_answer(send, status, body, _more_headers(status))
+        await send_answer(send, status, body, _more_headers(status, retry_s))
+
+    def _limited(self, refusal: Refusal, address: str) -> Refusal:
+        """Return the refusal, or 429 for an address that sends much junk."""
+        if refusal.status >= 429:
+            return refusal
+        wait_s = self._admission.count_junk(address)
+        # After 408 and 413 the connection must be closed, so these stay.
+        return too_many(wait_s) if wait_s and refusal.status not in CLOSING else refusal
 
     def _handshake(self, scope: Scope) -> bytes:
         """Return the challenge, only to a caller that knows the verify token."""
@@ -96,14 +118,26 @@ class Webhook:
         began = time.perf_counter()
         signature = self._signature(headers.get("x-strava-signature"), body)
         try:
-            receipt = await self._inbox.accept(parse_event(body), signature)
+            await self._take(parse_event(body), signature, address_of(scope))
         except InvalidInput as problem:
             raise Refusal(400, str(problem)) from None
         except StorageUnavailable as problem:
             log.error("delivery_not_stored", error=str(problem))
-            raise Refusal(503, "the event could not be stored; deliver it again") from None
+            raise Refusal(503, "the event could not be stored; deliver it again", retry_s=60) from None
         self._metrics.acceptance.observe(time.perf_counter() - began)
-        return msgspec.json.encode({"status": receipt.verdict, "event_id": receipt.event_id})
+        return ACCEPTED
+
+    async def _take(self, event: StravaEvent, signature: Signature, address: str) -> None:
+        """Store an event of a connected athlete; count one of an unknown athlete, or refuse too many."""
+        wait_s = self._admission.unknown_wait_s(address)
+        if wait_s and not await self._inbox.is_connected(event.owner_id):
+            self._metrics.unknown_owners.inc()
+            raise too_many(wait_s)
+        crowded = signature != "verified" and self._admission.crowds(event.owner_id)
+        result = await self._inbox.accept(event, signature, crowded=crowded)
+        if result.verdict == "unknown_owner":
+            self._metrics.unknown_owners.inc()
+            self._admission.count_unknown(address)
 
     def _signature(self, header: str | None, body: bytes) -> Signature:
         if self._options.signature_mode == "off":
@@ -117,10 +151,21 @@ class Webhook:
         return verdict.status
 
 
-def _more_headers(status: int) -> list[tuple[bytes, bytes]]:
+def address_of(scope: Scope) -> str:
+    """Return the address of the client. uvicorn puts it there, by TRUSTED_PROXIES."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def too_many(wait_s: int) -> Refusal:
+    """Return the refusal of a delivery beyond a limit."""
+    return Refusal(429, "too many worthless deliveries from this address", retry_s=wait_s)
+
+
+def _more_headers(status: int, retry_s: int) -> list[tuple[bytes, bytes]]:
     if status == 405:
         return [(b"allow", b"GET, POST")]
-    return [(b"retry-after", b"60")] if status == 503 else []
+    return [(b"retry-after", str(retry_s).encode())] if retry_s else []
 
 
 async def not_found(send: Send) -> None:

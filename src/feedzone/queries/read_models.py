@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..domain.event import Refusals
 from ..ports import Clock
 from ..store.engine.database import Database
 from ..store.quota.budget import BudgetTable
@@ -48,10 +50,11 @@ def read_models(
     *,
     seats: int | None = None,
     batch_size: int = 10,
+    refusals: Callable[[], Refusals | None] = lambda: None,
 ) -> ReadModels:
     quota = QuotaForecast(database, clock, budget, batch_size=batch_size)
     athletes = AthleteQueries(database, clock, quota)
-    status = StatusQueries(database, clock, quota, seats=seats)
+    status = StatusQueries(database, clock, quota, seats=seats, refusals=refusals)
     return ReadModels(
         athletes=athletes,
         activities=ActivityQueries(database),

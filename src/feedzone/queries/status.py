@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,9 +11,10 @@ from msgspec import Meta, Struct
 
 from ..clock import TimedCache
 from ..domain.athlete import seats_of
+from ..domain.event import Refusals
 from ..domain.job import Lane
 from ..ports import Clock
-from ..store import athletes, events, subscriptions
+from ..store import athletes, events, subscriptions, unknown_owners
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import dashboard, health, inactivity
 from ..store.reads import jobs as job_lists
@@ -62,6 +64,9 @@ class Pulse(Struct, frozen=True, kw_only=True):
     quiet_athletes: Annotated[int, Meta(description="athletes who upload without events")]
     open_conflicts: int
     leaves_at: Annotated[datetime | None, Meta(description="the next deadline of an athlete who leaves")]
+    refusals: Annotated[Refusals | None, Meta(description="deliveries answered 503 and not stored yet")]
+    lost_deliveries: Annotated[int, Meta(description="athletes to compare because their events were lost")]
+    lost_since: datetime | None
     seats_used: Annotated[int, Meta(description="athletes that Strava counts as connected")]
     seats: Annotated[int | None, Meta(description="the number that Strava allows; null: not known")]
 
@@ -110,8 +115,15 @@ class StatusQueries:
     """`seats`: the athletes that Strava allows the application; None: not configured."""
 
     def __init__(
-        self, database: Database, clock: Clock, quota: QuotaForecast, *, seats: int | None = None
+        self,
+        database: Database,
+        clock: Clock,
+        quota: QuotaForecast,
+        *,
+        seats: int | None = None,
+        refusals: Callable[[], Refusals | None] = lambda: None,
     ) -> None:
+        self._refusals = refusals
         self._database = database
         self._clock = clock
         self._quota = quota
@@ -132,13 +144,13 @@ class StatusQueries:
         forecast = await self._quota.forecast_input()
 
         def body(connection: Connection) -> Status:
-            unknown = events.unknown_owners(connection, UNKNOWN_OWNERS)
+            unknown = unknown_owners.listing(connection, UNKNOWN_OWNERS)
             return Status(
                 **self._pulse(connection, now, windows),
                 events=events.counts(connection),
                 queue_lag_s=age_s(events.oldest_open(connection), now),
                 queue=self._quota.queue(connection, forecast).total,
-                unknown_owners=[UnknownOwner(row.owner_id, row.events, row.last) for row in unknown],
+                unknown_owners=[UnknownOwner(row.athlete_id, row.events, row.last_at) for row in unknown],
                 forged_suspects=events.rejected_count(connection),
             )
 
@@ -177,6 +189,7 @@ class StatusQueries:
             "dead_letters": by_state.get("dead", 0),
             "oldest_due_s": age_s(job_lists.oldest_due(connection, now), now),
             "subscription": _subscription(connection),
+            "refusals": self._refusals(),
             "last_event_at": events.last_received(connection),
             "quota": windows,
             "seats_used": used,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,6 +54,8 @@ class AthleteService:
     initial_sync_days: int
     calls_per_hour: int = 30
     """The calls that one athlete may cause within an hour (ATHLETE_CALLS_PER_HOUR)."""
+    forget_refused: Callable[[int], None] = lambda _: None
+    """Forgets the refused deliveries of an athlete, outside of the database."""
 
     def consent_url(self, state: str, *, force: bool = False) -> str:
         """Return Strava's consent URL, with the one-time state that the browser must send back."""
@@ -261,5 +264,6 @@ class AthleteService:
 
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
+        await asyncio.to_thread(self.forget_refused, athlete_id)
         await self.database.erase_deleted()
         self.wakeup.notify()

@@ -64,6 +64,7 @@ def conditions(pulse: Pulse, *, strava_configured: bool) -> list[Condition]:
     """Return the conditions that the pulse shows, from the most likely cause on."""
     return [
         _queue(pulse),
+        _deliveries(pulse),
         _application(pulse, strava_configured),
         _subscription(pulse),
         _webhook_guard(pulse),
@@ -106,6 +107,30 @@ def _queue(pulse: Pulse) -> Condition:
     return Condition("Queue", "good", f"{count(jobs, 'job')} waiting or running; none is late.")
 
 
+def _deliveries(pulse: Pulse) -> Condition:
+    name, refused = "Deliveries", pulse.refusals
+    if refused is not None:
+        since = duration((pulse.now - refused.since).total_seconds())
+        text = (
+            f"Deliveries have been refused for {since}: {count(refused.events, 'event')} of "
+            f"{count(refused.athletes, 'athlete')}. They are kept, and stored once the database takes them."
+        )
+        return Condition(name, "warn", text)
+    if pulse.lost_since is not None:
+        since = duration((pulse.now - pulse.lost_since).total_seconds())
+        text = (
+            f"Some deliveries were refused {since} ago and lost. "
+            f"{count(pulse.lost_deliveries, 'athlete')} must still be compared with Strava, soon."
+        )
+        return Condition(name, "warn", text)
+    return Condition(name, "good", "Every delivery was stored.")
+
+
+def _own_losses(pulse: Pulse) -> bool:
+    """Return whether feedzone itself refused events, so that missing ones say nothing about Strava."""
+    return pulse.refusals is not None or pulse.lost_since is not None
+
+
 def _application(pulse: Pulse, strava_configured: bool) -> Condition:
     settings = Remedy("Open Strava's settings", STRAVA_SETTINGS)
     if not strava_configured:
@@ -141,6 +166,8 @@ def _webhook_guard(pulse: Pulse) -> Condition:
     name = "Webhook guard"
     if pulse.polling:
         return Condition(name, "idle", "Not checked without a subscription.")
+    if _own_losses(pulse):
+        return Condition(name, "idle", "Not checked until the refused deliveries are made good.")
     if not pulse.quiet_sweeps:
         return Condition(name, "good", "Every activity of the last 24 hours was announced by an event.")
     level: Level = "bad" if pulse.quiet_sweeps >= MANY_RECONCILIATIONS else "warn"
@@ -154,6 +181,8 @@ def _quiet_athletes(pulse: Pulse) -> Condition:
     name = "Quiet athletes"
     if pulse.polling:
         return Condition(name, "idle", "Not checked without a subscription.")
+    if _own_losses(pulse):
+        return Condition(name, "idle", "Not checked until the refused deliveries are made good.")
     if not pulse.quiet_athletes:
         return Condition(name, "good", "Events arrive for every athlete who uploads.")
     are = "is" if pulse.quiet_athletes == 1 else "are"

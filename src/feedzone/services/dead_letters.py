@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ..domain.outcome import FAILURES
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
+from ..store.batches import change_in_batches
 from ..store.engine.database import Connection, Database
 from ..store.jobs import dead_letters
+from ..store.schema.tables import jobs
 
 UNDO_FOR = timedelta(minutes=1)
 
@@ -36,11 +39,11 @@ class DeadLetterService:
             raise InvalidInput(f"unknown error class {error_class}; the classes are: {', '.join(FAILURES)}")
         now = self.clock.now()
 
-        def body(connection: Connection) -> int:
-            letters = dead_letters.listing(connection, error_class)
-            return sum(dead_letters.requeue(connection, letter.id, now) for letter in letters)
+        def requeue(connection: Connection, job_ids: Sequence[str]) -> int:
+            return sum(dead_letters.requeue(connection, job_id, now) for job_id in job_ids)
 
-        requeued = await self.database.write(body)
+        matching = dead_letters.of_class(error_class)
+        requeued = await change_in_batches(self.database, jobs, matching, requeue)
         self.wakeup.notify()
         return requeued
 

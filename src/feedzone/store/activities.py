@@ -10,14 +10,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, update
 
 from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
-from ..domain.event import VisibleUpdate
 from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
-from . import events, hidden_tracks
+from . import events, hidden_tracks, shown_updates
 from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES, words_of_activity
-from .schema.tables import activity_changes, activity_streams, strava_activities
+from .schema.tables import activity_changes, activity_streams, strava_activities, strava_athletes
 
 _table = strava_activities
 _columns = _table.c
@@ -32,6 +31,8 @@ _BOOKKEEPING = frozenset(
         "no_track",
         "accepted_difference",
         "last_event_time",
+        "unconfirmed",
+        "unconfirmed_until",
         "webhook_received_at",
         "last_fetched_at",
         "deleted_at",
@@ -120,6 +121,12 @@ def load(connection: Connection, activity_id: int) -> StoredActivity | None:
     )
 
 
+def existing(connection: Connection, ids: Iterable[int]) -> set[int]:
+    """Return which of these activities are stored and not deleted."""
+    query = select(_columns.id).where(_columns.id.in_(sorted(ids)), _columns.sync_status != "deleted")
+    return set(connection.execute(query).scalars())
+
+
 def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
     """Return those of the activities that are deleted."""
     return set(connection.execute(_TOMBSTONES, {"ids": sorted(ids)}).scalars())
@@ -134,6 +141,23 @@ def stored_between(connection: Connection, athlete_id: int, after: datetime, bef
         _columns.sync_status != "deleted",
     )
     return sorted(connection.execute(query).scalars())
+
+
+def stored_outside(connection: Connection, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+    """Return existing activities without a start or from before the synced range, longest unfetched first."""
+    since = select(strava_athletes.c.initial_sync_after).where(strava_athletes.c.id == athlete_id)
+    query = (
+        select(_columns.id)
+        .where(
+            _columns.athlete_id == athlete_id,
+            _columns.sync_status != "deleted",
+            or_(_columns.start_date.is_(None), _columns.start_date < since.scalar_subquery()),
+            or_(_columns.last_fetched_at.is_(None), _columns.last_fetched_at < fetched_before),
+        )
+        .order_by(_columns.last_fetched_at, _columns.id)
+        .limit(most)
+    )
+    return list(connection.execute(query).scalars())
 
 
 def stored_count(connection: Connection, athlete_id: int, *, since: datetime | None = None) -> int:
@@ -185,39 +209,6 @@ def mark_announced(connection: Connection, specs: Sequence[JobSpec], now: dateti
         connection.execute(_MARK_ANNOUNCED, rows)
 
 
-def apply_visible_update(connection: Connection, shown: VisibleUpdate, now: datetime) -> None:
-    """Write the new title, type or privacy of an update event at once, unless a newer event was applied.
-
-    An event can make an activity private. Only a fetch makes it visible again, because anybody can forge an
-    event (guarantee 3).
-    """
-    row = connection.execute(
-        select(_table).where(
-            _columns.id == shown.activity_id,
-            _columns.athlete_id == shown.athlete_id,
-            _columns.sync_status != "deleted",
-            or_(_columns.last_event_time.is_(None), _columns.last_event_time <= shown.event_time),
-        )
-    ).first()
-    if row is None:
-        return
-    values: dict[str, Any] = {}
-    if shown.name is not None:
-        values["name"] = clean_text(shown.name)
-    if shown.type is not None:
-        values["type"] = values["sport_type"] = clean_text(shown.type)
-        if row.type == shown.type:
-            del values["sport_type"]  # the event has only the coarse type, which still includes the finer one
-    if shown.private:
-        values |= {"private": True, "visibility": "only_me"}
-    log_changes(connection, row, values, f"event:{shown.event_id}", now)
-    connection.execute(
-        update(_table)
-        .where(_columns.id == shown.activity_id)
-        .values(**values, last_event_time=shown.event_time, updated_at=now)
-    )
-
-
 def store(
     connection: Connection,
     record: ActivityRecord,
@@ -227,8 +218,8 @@ def store(
     status: str,
     now: datetime,
     event_time: int = 0,
-) -> None:
-    """Write the state that Strava shows now.
+) -> bool:
+    """Write the state that Strava shows now. Return whether it differs from what Strava showed before.
 
     A summary changes only the columns that it has. A detail is complete, so it clears the others.
     """
@@ -255,11 +246,13 @@ def store(
         # The readers of the change feed see that it is new.
         log_change(connection, record.id, record.athlete_id, "sync_status", None, status, cause, now)
     elif row.detail is not None or (record.level == "summary" and row.summary is not None):
-        log_changes(connection, row, values, cause, now)
+        log_changes(connection, shown_updates.confirmed_values(row), values, cause, now)
+    changes |= shown_updates.forget(row, values)
     changes["athlete_id"] = record.athlete_id
     connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
     if no_track and not row.no_track:
         hidden_tracks.forget(connection, row, record)
+    return bool(row.sync_status == "deleted" or row._mapping[record.level] != record.raw)
 
 
 def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:
@@ -295,6 +288,7 @@ def note_failure(connection: Connection, activity_id: int, error: str, *, final:
     }
     if final:
         values["sync_status"] = "failed"
+        shown_updates.take_back_activity(connection, activity_id, now)
     connection.execute(
         update(_table).where(_columns.id == activity_id, _columns.sync_status != "deleted").values(values)
     )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     update,
 )
 
@@ -71,6 +72,16 @@ _DUE = (
     .order_by(_columns.reconcile_due_at)
     .limit(bindparam("most"))
 )
+HAS_LOST_DELIVERIES = and_(
+    _columns.status == "active",
+    _columns.deliveries_lost_at.is_not(None),
+    or_(_columns.last_verified_at.is_(None), _columns.last_verified_at < _columns.deliveries_lost_at),
+)
+"""Match athletes whose comparison with Strava has not followed lost deliveries yet."""
+
+_LOST = select(
+    func.count().label("athletes"), func.min(_columns.deliveries_lost_at, type_=Instant).label("since")
+).where(HAS_LOST_DELIVERIES)
 _LOCKED_DUE = _DUE.with_for_update(skip_locked=True)
 _GEAR_DUE = (
     select(_columns.id)
@@ -257,6 +268,28 @@ def note_verified(connection: Connection, athlete_id: int, now: datetime, *, eve
 def note_comparison(connection: Connection, athlete_id: int, now: datetime) -> None:
     """Record that a full reconciliation was enqueued."""
     connection.execute(_CHANGE, {"athlete": athlete_id, "comparison_queued_at": now})
+
+
+def note_lost_deliveries(connection: Connection, ids: Sequence[int] | None, now: datetime) -> None:
+    """Have these athletes compared with Strava soon, because we lost events of theirs; None: all athletes."""
+    concerned = true() if ids is None else _columns.id.in_(ids)
+    connection.execute(
+        update(strava_athletes)
+        .where(concerned, _columns.status != "deauthorized")
+        .values(deliveries_lost_at=now, reconcile_due_at=now)
+    )
+
+
+def lost_deliveries(connection: Connection) -> tuple[int, datetime | None]:
+    """Return how many athletes still need a comparison because of lost events, and since when."""
+    row = connection.execute(_LOST).one()
+    return row.athletes, row.since
+
+
+def has_lost_deliveries(connection: Connection, athlete_id: int) -> bool:
+    """Return whether events of this athlete may be lost, and no comparison has followed yet."""
+    query = select(_columns.id).where(_columns.id == athlete_id, HAS_LOST_DELIVERIES)
+    return connection.execute(query).first() is not None
 
 
 def synced_range(row: Row[Any] | None) -> SyncedRange:

@@ -6,13 +6,13 @@ remembers the last id misses no change (docs/decisions/0018-change-feed.md).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, case, delete, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, delete, update
 
 from ..domain.ids import stamp_at, uuid7_at
 from .engine.dialect import insert_for
@@ -44,13 +44,13 @@ _BLANK_VALUES = (
 
 
 def log_changes(
-    connection: Connection, row: Row[Any], values: dict[str, Any], cause: str, now: datetime
+    connection: Connection, stored: Mapping[str, Any], values: dict[str, Any], cause: str, now: datetime
 ) -> None:
-    """Log each of the values that differs from the stored row."""
-    stored = row._mapping
+    """Log each of the values that differs from those of the stored row."""
+    activity_id, athlete_id = stored["id"], stored["athlete_id"]
     for field, new in values.items():
         if not same_value(stored[field], new):
-            log_change(connection, row.id, row.athlete_id, field, stored[field], new, cause, now)
+            log_change(connection, activity_id, athlete_id, field, stored[field], new, cause, now)
 
 
 def same_value(old: Any, new: Any) -> bool:
@@ -116,11 +116,10 @@ def blank_values(connection: Connection, activity_id: int, fields: Collection[st
     connection.execute(_BLANK_VALUES, {"activity": activity_id, "fields": list(fields)})
 
 
-def prune_departures(connection: Connection, now: datetime, age: timedelta) -> int:
-    """Delete old departures: those older than `age`, but none before DEPARTURES_STAY has passed."""
+def old_departures(now: datetime, age: timedelta) -> ColumnElement[bool]:
+    """Match old departures: those older than `age`, but none before DEPARTURES_STAY has passed."""
     before = now - max(age, DEPARTURES_STAY)
-    old = delete(activity_changes).where(_columns.kind.in_(DEPARTURES), _columns.changed_at < before)
-    return connection.execute(old).rowcount
+    return and_(_columns.kind.in_(DEPARTURES), _columns.changed_at < before)
 
 
 def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:

@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import wants_details
 from ..domain.effect import (
+    AskForList,
     AskForPhotos,
     BeginLeaving,
     ConfirmRevoke,
+    CountFruitless,
     Effect,
     FinishListing,
     KeepSummary,
@@ -32,9 +34,21 @@ from ..domain.effect import (
     StoreStreams,
     Tombstone,
 )
-from ..domain.job import JobSpec, Lane, activity_key
+from ..domain.job import JobSpec, Lane, PlainHint, activity_key, athlete_key
 from ..domain.reconciliation import ask_for_streams
-from . import activities, athletes, gear, leaving, list_diff, photos, purge, reconciliations, streams
+from . import (
+    activities,
+    athletes,
+    fruitless,
+    gear,
+    leaving,
+    list_diff,
+    photos,
+    purge,
+    reconciliations,
+    shown_updates,
+    streams,
+)
 from .jobs import deferral, lifecycle
 
 
@@ -78,9 +92,15 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case StoreGear(gear=profile_gear):
             gear.store(connection, profile_gear, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
+            if status != "active":
+                shown_updates.take_back_athlete(connection, athlete_id, now)
             athletes.mark(connection, athlete_id, status, reason, now)
         case RecordRejectedClaim():
             purge.record_rejected_claim(connection, effect, now)
+        case CountFruitless(athlete_id=athlete_id, calls=calls):
+            fruitless.count(connection, athlete_id, calls, now)
+        case AskForList(athlete_id=athlete_id, at=at):
+            _ask_for_list(connection, athlete_id, at, now)
         case BeginLeaving():
             leaving.begin(connection, effect, now)
         case PurgeAthlete():
@@ -92,7 +112,7 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
 
 
 def _store_detail(connection: Connection, effect: StoreDetail, now: datetime) -> None:
-    activities.store(
+    changed = activities.store(
         connection,
         effect.record,
         cause=effect.cause,
@@ -105,6 +125,8 @@ def _store_detail(connection: Connection, effect: StoreDetail, now: datetime) ->
         athletes.note_synced(connection, effect.record.athlete_id, now)
     else:
         streams.mark_stale(connection, effect.record.id)
+    if effect.unproven and not changed:
+        fruitless.count(connection, effect.record.athlete_id, 1, now)
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
@@ -115,11 +137,24 @@ def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:
 
 def _store_announced(connection: Connection, page: StoreAnnounced, now: datetime) -> None:
     lifecycle.lock(connection, (spec.key for spec in page.jobs))
-    new = list_diff.compare(connection, page.records, now).new
-    keys = _store_new(connection, page.athlete_id, new, "event", now)
+    diff = list_diff.compare(connection, page.records, now)
+    keys = _selected(connection, page.athlete_id, diff.new)
     # An activity that an event announced already has its job.
     lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in keys), now, unless_live=True)
+    differing = {record.id for record in diff.changed}
+    # Strava shows the activity of a tombstone again.
+    back = {activity_key(number) for number in differing - activities.existing(connection, differing)}
+    lifecycle.enqueue(connection, (spec for spec in page.jobs if spec.key in back), now)
+    _store_new(connection, diff.new, keys, "event", now)
     deferral.resume_after_list(connection, page.athlete_id, now)
+    fruitless.note_list(connection, page.athlete_id, now, fruitless=not (diff.new or back))
+
+
+def _ask_for_list(connection: Connection, athlete_id: int, at: datetime, now: datetime) -> None:
+    """Enqueue one list call for all announced activities of the athlete that wait for it."""
+    key = athlete_key(athlete_id)
+    spec = JobSpec("list_activities", key, athlete_id, PlainHint(), 0, Lane.LIVE, due_at=at, first=True)
+    lifecycle.enqueue(connection, [spec], now, unless_live=True)
 
 
 def _store_reconciliation(connection: Connection, result: StoreReconciliation, now: datetime) -> None:
@@ -135,6 +170,7 @@ def _store_reconciliation(connection: Connection, result: StoreReconciliation, n
         thorough=result.everything,
     )
     lifecycle.enqueue(connection, result.missing, now)
+    lifecycle.enqueue(connection, result.looks, now, unless_live=True)
     if result.full:
         in_doubt = streams.in_doubt(connection, (record.id for record in result.records), now)
         asks = (ask_for_streams(row.athlete_id, row.activity_id) for row in in_doubt)
@@ -164,28 +200,32 @@ def _store_list(
     """
     lanes = lifecycle.lock(connection, (spec.key for spec in specs))
     diff = list_diff.compare(connection, records, now, retry_failed=retry_failed, thorough=thorough)
-    list_diff.accept(connection, diff)
-    keys = _store_new(connection, athlete_id, diff.new, cause, now)
-    activities.mark_pending(connection, (record.id for record in diff.changed), now)
-    keys |= {activity_key(record.id) for record in diff.changed}
+    selected = _selected(connection, athlete_id, diff.new)
+    keys = selected | {activity_key(record.id) for record in diff.changed}
     in_backfill = {key for key, lane in lanes.items() if lane is Lane.BACKFILL}
     placed = (
         structs.replace(spec, lane=Lane.BACKFILL) if spec.key in in_backfill else spec for spec in specs
     )
+    # Jobs before activities, as an event does: the other way round, the two would deadlock over a new one.
     lifecycle.enqueue(connection, (spec for spec in placed if spec.key in keys), now)
+    list_diff.accept(connection, diff)
+    _store_new(connection, diff.new, selected, cause, now)
+    activities.mark_pending(connection, (record.id for record in diff.changed), now)
     return diff
 
 
-def _store_new(
-    connection: Connection, athlete_id: int, new: Sequence[ActivityRecord], cause: str, now: datetime
-) -> set[str]:
-    """Store rows from summaries; return the job keys of those whose details are selected."""
+def _selected(connection: Connection, athlete_id: int, new: Sequence[ActivityRecord]) -> set[str]:
+    """Return the job keys of the new activities whose details the athlete selected."""
     sports = athletes.wanted_sports(connection, athlete_id) if new else None
-    keys = set()
+    return {
+        activity_key(record.id) for record in new if wants_details(sports, record.columns.get("sport_type"))
+    }
+
+
+def _store_new(
+    connection: Connection, new: Sequence[ActivityRecord], selected: set[str], cause: str, now: datetime
+) -> None:
+    """Store rows from summaries; those of `selected` wait for their details."""
     for record in new:
-        selected = wants_details(sports, record.columns.get("sport_type"))
-        status = "pending" if selected else "synced"
+        status = "pending" if activity_key(record.id) in selected else "synced"
         activities.store(connection, record, cause=cause, received_at=None, status=status, now=now)
-        if selected:
-            keys.add(activity_key(record.id))
-    return keys

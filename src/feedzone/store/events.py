@@ -303,22 +303,6 @@ def counts(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def unknown_owners(connection: Connection, limit: int) -> Sequence[Row[Any]]:
-    """Return athletes without a connection whose events arrive, most events first."""
-    query = (
-        select(
-            _columns.owner_id,
-            func.count().label("events"),
-            func.max(_columns.created_at).label("last"),
-        )
-        .where(_columns.status == "ignored", _columns.ignored_because == "not_connected")
-        .group_by(_columns.owner_id)
-        .order_by(func.count().desc())
-        .limit(limit)
-    )
-    return connection.execute(query).all()
-
-
 def last_received(connection: Connection) -> datetime | None:
     """Return when the newest event was received."""
     return connection.execute(select(func.max(_columns.created_at))).scalar()

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from ..domain.activity import StoredActivity
 from ..domain.athlete import Access
+from ..domain.fruitless import FruitlessCalls
 from ..domain.photos import StoredPhotos
-from . import activities, athletes, photos
+from . import activities, athletes, fruitless, photos
 from .engine.database import Database
 
 
@@ -19,6 +20,9 @@ class SqlHandlerReads:
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
         return await self._database.read(lambda c: activities.load(c, activity_id))
+
+    async def fruitless_calls(self, athlete_id: int) -> FruitlessCalls:
+        return await self._database.read(lambda c: fruitless.load(c, athlete_id))
 
     async def access(self, athlete_id: int) -> Access | None:
         row = await self._database.read(lambda c: athletes.get(c, athlete_id))
@@ -35,6 +39,11 @@ class SqlHandlerReads:
 
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         return await self._database.read(lambda c: activities.stored_between(c, athlete_id, after, before))
+
+    async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
+        return await self._database.read(
+            lambda c: activities.stored_outside(c, athlete_id, fetched_before, most)
+        )
 
     async def stored_count(self, athlete_id: int) -> int:
         return await self._database.read(lambda c: activities.stored_count(c, athlete_id))

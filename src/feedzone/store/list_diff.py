@@ -31,6 +31,8 @@ OPTIONAL_COLUMNS = (
 )
 """The columns whose members Strava leaves out of an activity without the channel."""
 
+# A detail has some 80 KB, and a comparison reads hundreds of rows.
+_COMPARED = [column for column in strava_activities.c if column.name != "detail"]
 _ACCEPT = (
     update(strava_activities)
     .where(strava_activities.c.id == bindparam("activity"))
@@ -67,7 +69,7 @@ def compare(
     created = ensure_rows(connection, records, now)
     listed = {record.id: record for record in records}
     query = (
-        select(strava_activities)
+        select(*_COMPARED)
         .where(strava_activities.c.id.in_(sorted(listed)))
         .order_by(strava_activities.c.id)
         .with_for_update()

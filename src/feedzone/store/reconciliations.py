@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from ..domain.effect import StoreReconciliation
 from ..domain.ids import uuid7
+from . import athletes
 from .list_diff import ListDiff
 from .schema.tables import conflicts, reconciliations, strava_activities, webhook_events
 
@@ -37,8 +38,8 @@ def record(connection: Connection, result: StoreReconciliation, diff: ListDiff, 
 
 def _unannounced(connection: Connection, athlete_id: int, diff: ListDiff, now: datetime) -> int:
     overdue = {record.id for record in diff.new if _event_is_overdue(record.columns, now)}
-    if not overdue:
-        return 0
+    if not overdue or athletes.has_lost_deliveries(connection, athlete_id):
+        return 0  # in the second case, feedzone itself has lost the events
     # Do not count an activity whose event has arrived but whose job is still waiting.
     events = select(webhook_events.c.object_id).where(
         webhook_events.c.owner_id == athlete_id,

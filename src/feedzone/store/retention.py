@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import and_
 
 from ..ports import Clock
-from . import change_log, events
+from . import change_log, events, fruitless, unknown_owners
+from .batches import change_in_batches, delete_in_batches
 from .engine.database import Database
 from .jobs import dead_letters
 from .quota import allowances, call_log
 from .schema.personal import PRUNED_BY
-from .schema.tables import activity_changes, jobs, webhook_events
+from .schema.tables import activity_changes, jobs, metadata, webhook_events
+from .schema.tables import call_log as calls
 
 FINISHED = {
     webhook_events.name: (webhook_events.c.status.not_in(events.OPEN),),
@@ -31,26 +34,23 @@ class Retention:
         self._age = None if days is None else timedelta(days=days)
 
     async def prune(self) -> int:
-        """Delete older rows and return their number.
+        """Delete older rows, a few per transaction, and return their number.
 
         An event that still waits for its fetch stays, but loses its words: the fetch tells the current ones.
         """
-        now, age = self._clock.now(), self._age
-
-        def body(connection: Connection) -> int:
-            expired = call_log.prune(connection, now) + dead_letters.prune_discarded(connection, now)
-            expired += allowances.prune(connection, now)
-            if age is None:
-                return expired
-            before = now - age
-            events.redact_open(connection, before)
-            statements = (
-                delete(aged_by.table).where(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
-                for aged_by in PRUNED_BY
-            )
-            expired += change_log.prune_departures(connection, now, age)
-            return expired + sum(connection.execute(statement).rowcount for statement in statements)
-
-        removed = await self._database.write(body)
-        await self._database.erase_deleted()
+        now, database = self._clock.now(), self._database
+        removed = await delete_in_batches(database, calls, call_log.is_old(now))
+        discarded = dead_letters.discarded_long_ago(now)
+        removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
+        for prune in (allowances.prune, fruitless.prune, unknown_owners.prune):
+            removed += await database.write(partial(prune, now=now))
+        if self._age is not None:
+            before = now - self._age
+            await database.write(lambda c: events.redact_open(c, before))
+            for aged_by in PRUNED_BY:
+                old = and_(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
+                removed += await delete_in_batches(database, metadata.tables[aged_by.table.name], old)
+            departures = change_log.old_departures(now, self._age)
+            removed += await delete_in_batches(database, activity_changes, departures)
+        await database.erase_deleted()
         return removed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,8 @@ from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint, encode_hint, revoke_job
 from ..ports import Clock
 from ..vault import Vault
-from . import athletes
+from . import athletes, shown_updates
+from .batches import change_in_batches
 from .engine.database import Database
 from .engine.types import Instant
 from .jobs.lifecycle import enqueue
@@ -178,45 +180,57 @@ class TokenTable:
             )
             .values(status=status, status_reason=reason, refused_at=refused_at, updated_at=now)
         )
-        return await self._database.write(lambda c: c.execute(statement).rowcount == 1)
 
-    def rotate_keys(self, connection: Connection) -> int:
+        def body(connection: Connection) -> bool:
+            # Nothing can confirm them any more.
+            shown_updates.take_back_athlete(connection, athlete_id, now)
+            return connection.execute(statement).rowcount == 1
+
+        return await self._database.write(body)
+
+    async def rotate_keys(self) -> int:
         """Encrypt every stored token with the newest key; return the number of changed athletes.
 
         Tokens in jobs that wait to revoke them are also encrypted again.
         """
-        self._rotate_revocations(connection)
+        revocations = jobs.c.kind == "revoke_athlete"
+        await change_in_batches(self._database, jobs, revocations, self._rotate_revocations)
+        with_tokens = _columns.refresh_token_encrypted.is_not(None)
+        return await change_in_batches(self._database, strava_athletes, with_tokens, self._rotate_pairs)
+
+    def _rotate_pairs(self, connection: Connection, athlete_ids: Sequence[int]) -> int:
+        pairs = select(_columns.id, _columns.access_token_encrypted, _columns.refresh_token_encrypted).where(
+            _columns.id.in_(athlete_ids), _columns.refresh_token_encrypted.is_not(None)
+        )
         changed = 0
-        with_tokens = select(strava_athletes).where(_columns.refresh_token_encrypted.is_not(None))
-        for row in connection.execute(with_tokens.with_for_update()).all():
+        for row in connection.execute(pairs.order_by(_columns.id).with_for_update(key_share=True)).all():
             if not self._vault.needs_rotation(row.refresh_token_encrypted):
                 continue
-            owner = owner_of(row.id)
             connection.execute(
                 update(strava_athletes)
                 .where(_columns.id == row.id)
                 .values(
-                    access_token_encrypted=self._vault.seal(
-                        self._vault.open(row.access_token_encrypted, owner=owner), owner=owner
-                    ),
-                    refresh_token_encrypted=self._vault.seal(
-                        self._vault.open(row.refresh_token_encrypted, owner=owner), owner=owner
-                    ),
+                    access_token_encrypted=self._sealed_anew(row.access_token_encrypted, row.id),
+                    refresh_token_encrypted=self._sealed_anew(row.refresh_token_encrypted, row.id),
                 )
             )
             changed += 1
         return changed
 
-    def _rotate_revocations(self, connection: Connection) -> None:
-        revocations = select(jobs.c.id, jobs.c.athlete_id, jobs.c.hint).where(jobs.c.kind == "revoke_athlete")
-        for row in connection.execute(revocations.with_for_update()).all():
+    def _sealed_anew(self, sealed: str, athlete_id: int) -> str:
+        owner = owner_of(athlete_id)
+        return self._vault.seal(self._vault.open(sealed, owner=owner), owner=owner)
+
+    def _rotate_revocations(self, connection: Connection, job_ids: Sequence[str]) -> int:
+        revocations = select(jobs.c.id, jobs.c.athlete_id, jobs.c.hint).where(jobs.c.id.in_(job_ids))
+        for row in connection.execute(revocations.order_by(jobs.c.id).with_for_update()).all():
             hint = decode_hint(row.hint)
             if not isinstance(hint, RevokeHint) or hint.sealed_token is None:
                 continue
-            owner = owner_of(row.athlete_id)
-            sealed = self._vault.seal(self._vault.open(hint.sealed_token, owner=owner), owner=owner)
+            sealed = self._sealed_anew(hint.sealed_token, row.athlete_id)
             new_hint = encode_hint(msgspec.structs.replace(hint, sealed_token=sealed))
             connection.execute(update(jobs).where(jobs.c.id == row.id).values(hint=new_hint))
+        return len(job_ids)
 
 
 def owner_of(athlete_id: int) -> str:

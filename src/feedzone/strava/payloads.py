@@ -27,6 +27,8 @@ Text = str | msgspec.UnsetType | None
 Whole = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)] | msgspec.UnsetType | None
 Long = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | msgspec.UnsetType | None
 Number = float | msgspec.UnsetType | None
+# An index of PostgreSQL takes no text of many thousand characters, and a code or name of a type is short.
+Code = Annotated[str, msgspec.Meta(max_length=255)] | msgspec.UnsetType | None
 Flag = bool | msgspec.UnsetType | None
 
 
@@ -49,12 +51,12 @@ class _Activity(msgspec.Struct):
     id: Id
     athlete: _Ref
     name: Text = msgspec.UNSET
-    sport_type: Text = msgspec.UNSET
-    type: Text = msgspec.UNSET
+    sport_type: Code = msgspec.UNSET
+    type: Code = msgspec.UNSET
     workout_type: Whole = msgspec.UNSET
     start_date: Text = msgspec.UNSET
     start_date_local: Text = msgspec.UNSET
-    timezone: Text = msgspec.UNSET
+    timezone: Code = msgspec.UNSET
     utc_offset: Number = msgspec.UNSET
     distance: Number = msgspec.UNSET
     moving_time: Whole = msgspec.UNSET
@@ -80,14 +82,14 @@ class _Activity(msgspec.Struct):
     commute: Flag = msgspec.UNSET
     manual: Flag = msgspec.UNSET
     private: Flag = msgspec.UNSET
-    visibility: Text = msgspec.UNSET
+    visibility: Code = msgspec.UNSET
     flagged: Flag = msgspec.UNSET
     hide_from_home: Flag = msgspec.UNSET
-    gear_id: Text = msgspec.UNSET
+    gear_id: Code = msgspec.UNSET
     device_name: Text = msgspec.UNSET
     description: Text = msgspec.UNSET
     upload_id: Long = msgspec.UNSET
-    external_id: Text = msgspec.UNSET
+    external_id: Code = msgspec.UNSET
     total_photo_count: Whole = msgspec.UNSET
     map: _Map | msgspec.UnsetType | None = msgspec.UNSET
     start_latlng: list[float] | msgspec.UnsetType | None = msgspec.UNSET

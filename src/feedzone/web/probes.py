@@ -97,6 +97,10 @@ class _Gauges(Collector):
         )
         yield _gauge("queue_lag_seconds", "Age of the oldest open event", status.queue_lag_s or 0.0)
         yield _gauge("forged_suspects", "Claims of events that Strava denied", status.forged_suspects)
+        waiting = status.refusals.events if status.refusals is not None else 0
+        yield _gauge("refused_deliveries", "Events answered 503 that are not stored yet", waiting)
+        lost = status.lost_deliveries
+        yield _gauge("lost_deliveries_athletes", "Athletes to compare because events were lost", lost)
         active = status.subscription is not None and status.subscription.active
         yield _gauge("subscription_active", "Whether there is an active push subscription", float(active))
         if status.last_event_at is not None:

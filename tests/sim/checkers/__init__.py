@@ -22,6 +22,7 @@ from . import (
     limits,
     photos,
     samples,
+    spending,
     tokens,
     waiting,
 )
@@ -39,6 +40,7 @@ CHECKERS = (
     dead_letters.check,
     waiting.check,
     forgeries.check,
+    spending.check,
     invariants.check,
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from .evidence import Evidence, epoch
@@ -20,10 +21,16 @@ def check(evidence: Evidence) -> Iterator[str]:
     purged: dict[int, float] = {}
     for row in evidence.all("SELECT athlete_id, purged_at FROM deletion_receipts"):
         purged[row["athlete_id"]] = max(epoch(row["purged_at"]), purged.get(row["athlete_id"], 0.0))
+    connected = {
+        row["id"]: epoch(row["connected_at"])
+        for row in evidence.all("SELECT id, connected_at FROM strava_athletes WHERE status <> 'deauthorized'")
+    }
     for identity, at in sorted(evidence.ledger.acknowledged.items()):
         rows = evidence.all(QUERY, *identity)
         event = "{} {} {} of {} at {}".format(*identity)
-        if not rows and purged.get(identity[3], 0.0) + GRACE_S < started + at:
+        # Events of athletes who are not connected are only counted.
+        since = max(purged.get(identity[3], 0.0), connected.get(identity[3], math.inf))
+        if not rows and since + GRACE_S < started + at:
             yield f"acknowledged event was not stored: {event}"
     query = (
         "SELECT object_type, object_id, aspect_type, status FROM webhook_events "

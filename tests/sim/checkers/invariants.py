@@ -49,8 +49,8 @@ def _completed_events(evidence: Evidence) -> Iterator[str]:
             continue  # without our row, a delete needs no call, and completes the events that wait with it
         fetched = ledger.fetched.get(event.object_id, [])
         spec = evidence.world.activities.get(event.object_id)
-        if spec is not None and spec.athlete_id != event.owner_id:
-            continue  # a forgery that names another owner needs no call
+        if spec is None or spec.athlete_id != event.owner_id:
+            continue  # a forgery needs no call: the activity is invented, or another athlete's
         first = bisect_left(fetched, event.received)
         if first == len(fetched) or fetched[first] > event.at:
             yield f"an event was completed without asking Strava after it arrived: activity {event.object_id}"

@@ -23,7 +23,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="the number of seeds that run at a time")
     for name in ("days", "athletes", "history_days", "processes"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(defaults, name))
-    for name in ("warm_up_days", "uploads_a_day", "per_week", "others"):
+    for name in ("warm_up_days", "uploads_a_day", "per_week", "lost", "others"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=getattr(defaults, name))
     parser.add_argument("--short", type=int, default=defaults.limits.read_short, help="reads a window")
     parser.add_argument("--daily", type=int, default=defaults.limits.read_daily, help="reads a day")

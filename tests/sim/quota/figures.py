@@ -14,6 +14,8 @@ from .record import Prediction, Record
 WINDOW_TOLERANCE_S = QUARTER_S
 """A forecast cannot be more exact than a window, because calls are allowed by the window."""
 
+LONGEST_PAUSE_S = 7 * HOUR_S
+
 LONG_S = HOUR_S
 """Forecasts of shorter backfills are not evaluated."""
 
@@ -73,6 +75,8 @@ class Figures:
     predictions: list[Prediction]
     done_a_day: float
     """The mean number of activities that were completed in a counted day."""
+    found: list[float]
+    """The seconds from each upload whose event was lost to its detail. Infinite: it was never found."""
 
     def percentile(self, share: float, *, gone: bool = False, streams: bool = False) -> float:
         """Return a percentile of the seconds from delivery to the stored detail, or to the streams.
@@ -105,6 +109,7 @@ def figures(record: Record, *, first: int = 0) -> Figures:
         _waits(record),
         [p for p in record.predictions if p.ended_at is not None and p.ended_at - p.begun_at > LONG_S],
         done / max(1, len(counted)),
+        _found(record),
     )
 
 
@@ -200,6 +205,15 @@ def _latencies(record: Record, gone: dict[int, float]) -> list[Latency]:
     return latencies
 
 
+def _found(record: Record) -> list[float]:
+    """Return how long uploads without an event took, if they had the longest pause to be found."""
+    return [
+        (story.detail_at or math.inf) - story.happened_at
+        for story in record.stories.values()
+        if story.delivered_at is None and story.happened_at < record.times.end - LONGEST_PAUSE_S
+    ]
+
+
 def _waits(record: Record) -> list[Wait]:
     """Return the progress by athlete, exact to half a window: the queue is observed that often."""
     longest: Counter[int] = Counter()
@@ -247,10 +261,20 @@ def summary(record: Record, figures: Figures) -> str:
         f"p99 {figures.percentile(0.99, gone=True):.0f} s",
         f"  to the streams: median {figures.percentile(0.5, streams=True):.0f} s, "
         f"p99 {figures.percentile(0.99, streams=True):.0f} s",
+        _lost(figures.found),
         _progress(figures.waits),
         _forecasts(figures.predictions),
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _lost(found: Sequence[float]) -> str:
+    if not found:
+        return ""
+    p50, p95 = (percentile(found, share) / 60 for share in (0.5, 0.95))
+    return (
+        f"  {len(found)} uploads without an event were found after {p50:.0f} min (p50), {p95:.0f} min (p95)"
+    )
 
 
 def _progress(waits: Sequence[Wait]) -> str:

@@ -44,6 +44,8 @@ class Plan:
     per_week: float = 3.9
     processes: int = 4
     limits: Limits = field(default_factory=Limits)
+    lost: float = 0.0
+    """The share of uploads whose event is lost: only a comparison finds them."""
     others: float = 0.0
     """The share of each day's reads that another program wants to use."""
     until_done: bool = False

@@ -28,6 +28,9 @@ POLL_S = 5.0
 budget, and otherwise polls every ten minutes, which costs less."""
 
 LOOK_S = QUARTER_S / 2
+IDLE_LOOK_S = 120.0
+"""How often idle calls are noticed, where events are lost."""
+
 COUNTED = "/activities", "/athlete", "/gear", "/oauth/deauthorize"
 
 TRIGGERS = """
@@ -104,6 +107,8 @@ class QuotaWorld(Simulation):
         sender = Sender(self.world, wire)
         await self._until(at.begin)
         machine = self._engines = self._machine(sender, self.scenario)
+        if plan.lost:
+            machine.scheduler_sleep_s = IDLE_LOOK_S
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(plan.processes)]
         wire.processes = machine.processes = processes
         athletes = [
@@ -141,8 +146,10 @@ class QuotaWorld(Simulation):
         await process.do(sync)
 
     async def _upload(self, athletes: list[int]) -> None:
+        rng = random.Random(f"{self.seed}:lost")
         for upload in uploads(self.seed, self.plan):
             await self._until(upload.at)
+            self.world.faults.event_drop = 1.0 if rng.random() < self.plan.lost else 0.0
             if athletes[upload.athlete] in self.world.grants.live:
                 spec = self.world.record(athletes[upload.athlete], upload.sport, upload.minutes)
                 self.record.stories[spec.id] = Story(spec.id, self._now())

@@ -18,6 +18,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OTHERS = "others"
 """The lane, in the call log, of calls that Strava counted and we did not make."""
 
+IN_VAIN = "in_vain"
+"""The lane here of live calls that Strava answered with 404. Nothing is reserved for them: forged events
+would otherwise take calls from backfills for a week."""
+
 BACKFILL = Lane.BACKFILL.name.lower()
 
 PRIOR = {"live": 0.10, "interactive": 0.02, "reconcile": 0.03, "recheck": 0.05}

@@ -47,6 +47,8 @@ class PostgresDatabase:
         self._settings = {
             "lock_timeout": str(round(lock_timeout_s * 1000)),
             "statement_timeout": str(round(STATEMENT_S * 1000)),
+            # The server ends a transaction whose client fell silent: it may hold locks that all need.
+            "idle_in_transaction_session_timeout": str(round(STATEMENT_S * 1000)),
         }
         self._opener = Opener(self.url, self._settings)
         self._pool = ConnectionPool(self._open, self._opener.is_scarce, pool_size)

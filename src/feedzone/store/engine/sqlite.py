@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from ...errors import SettingsError, StorageUnavailable
 from ...ports import Wakeup
@@ -147,8 +147,9 @@ def _use_wal(connection: sqlite3.Connection) -> None:
     for attempt in range(1, WAL_TRIES + 1):
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if attempt == WAL_TRIES:
+        except sqlite3.OperationalError as problem:
+            busy = problem.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+            if attempt == WAL_TRIES or not busy:
                 raise
             time.sleep(0.02 * attempt)
         else:
@@ -159,5 +160,28 @@ def _transaction(engine: Engine, body: Body[T]) -> T:
     try:
         with engine.begin() as connection:
             return run_body(connection, body)
-    except OperationalError as problem:
-        raise StorageUnavailable(f"SQLite: {problem.orig}") from problem
+    except DatabaseError as problem:
+        remedy = _remedy(problem.orig, Path(engine.url.database or ""))
+        if remedy is None and not isinstance(problem, OperationalError):
+            raise
+        raise StorageUnavailable(f"SQLite: {remedy or problem.orig}") from problem
+
+
+def _remedy(problem: BaseException | None, path: Path) -> str | None:
+    """Say in one line what is wrong with the file and what to do; None: SQLite's own words say enough."""
+    match getattr(problem, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_NOTADB:
+            return f"{path} is not a SQLite database: correct DATABASE_URL"
+        case sqlite3.SQLITE_CORRUPT:
+            return f"{path} is damaged: restore a backup"
+        case sqlite3.SQLITE_CANTOPEN if path.is_dir():
+            return f"{path} is a folder: name a file in it in DATABASE_URL"
+        case sqlite3.SQLITE_CANTOPEN:
+            return f"{path} cannot be opened: check the rights of the user that runs feedzone on its folder"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return (
+                f"{path} cannot be written: the user that runs feedzone needs that right on file and folder"
+            )
+        case sqlite3.SQLITE_FULL:
+            return f"the disk of {path} is full: free space"
+    return None

@@ -9,7 +9,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, case, delete, exists, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from ...domain.job import Job, Lane
@@ -110,12 +122,15 @@ def auto_retry_due(connection: Connection, now: datetime, limit: int) -> int:
     return sum(requeue(connection, letter, now, sooner=False) for letter in letters)
 
 
+def of_class(error_class: str | None) -> ColumnElement[bool]:
+    """Match dead letters: all, or those of one class of failure."""
+    is_dead = _columns.state == "dead"
+    return is_dead if error_class is None else and_(is_dead, _columns.error_class == error_class)
+
+
 def listing(connection: Connection, error_class: str | None = None) -> Sequence[Row[Any]]:
     """Return dead letters, oldest first: all, or those of one class of failure."""
-    query = select(jobs).where(_columns.state == "dead").order_by(_columns.id)
-    if error_class is not None:
-        query = query.where(_columns.error_class == error_class)
-    return connection.execute(query).all()
+    return connection.execute(select(jobs).where(of_class(error_class)).order_by(_columns.id)).all()
 
 
 def requeue(connection: Connection, job_id: str, now: datetime, *, sooner: bool = True) -> bool:
@@ -210,13 +225,15 @@ def restore(connection: Connection, job_id: str, discarded_since: datetime) -> b
     return True
 
 
-def prune_discarded(connection: Connection, now: datetime) -> int:
-    """Remove the jobs that were discarded more than KEEP_DISCARDED ago; return how many."""
-    old = select(_columns.id).where(
-        _columns.state == "discarded", _columns.discarded_at < now - KEEP_DISCARDED
-    )
-    ids: Sequence[str] = connection.execute(old).scalars().all()
-    for job_id in ids:
+def discarded_long_ago(now: datetime) -> ColumnElement[bool]:
+    """Match the jobs that were discarded more than KEEP_DISCARDED ago."""
+    return and_(_columns.state == "discarded", _columns.discarded_at < now - KEEP_DISCARDED)
+
+
+def remove(connection: Connection, job_ids: Sequence[str]) -> int:
+    """Remove discarded jobs with their attempts; return how many."""
+    discarded = delete(jobs).where(_columns.id.in_(job_ids), _columns.state == "discarded")
+    removed = connection.execute(discarded.returning(_columns.id)).scalars().all()
+    for job_id in removed:
         attempts.forget(connection, job_id)
-        connection.execute(delete(jobs).where(_columns.id == job_id))
-    return len(ids)
+    return len(removed)

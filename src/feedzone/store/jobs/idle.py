@@ -61,7 +61,7 @@ _DUE = (
             _athlete.last_verified_at >= _athlete.comparison_queued_at,
         ),
         or_(
-            _athlete.last_verified_at <= bindparam("quiet_before"),
+            _athlete.last_verified_at <= bindparam("resting_before"),
             and_(_athlete.last_verified_at <= bindparam("active_before"), _IS_ACTIVE),
         ),
     )
@@ -106,9 +106,9 @@ class IdleSchedule:
         self._counts: TimedCache[tuple[int, int]] = TimedCache(COUNTED_FOR)
 
     async def run(self) -> int:
-        """Enqueue what is due; return how many jobs."""
+        """Enqueue the due jobs; return their number."""
         now = self._clock.now()
-        if not await self._database.read(lambda c: _is_quiet(c, now)):
+        if not await self._database.read(lambda c: _is_calm(c, now)):
             return 0
         if await self._database.read(_is_urgent):
             return await self._ask_for_streams(BATCH, now)
@@ -116,8 +116,10 @@ class IdleSchedule:
         idle = idle_calls_an_hour(windows, demand, now)
         if idle <= 0:
             return 0
-        active, quiet = await self._counts.fetch(now, lambda: self._database.read(lambda c: _counts(c, now)))
-        pause = pauses(idle, active, quiet)
+        active, resting = await self._counts.fetch(
+            now, lambda: self._database.read(lambda c: _counts(c, now))
+        )
+        pause = pauses(idle, active, resting)
         count = 0
         if await self._database.read(lambda c: c.execute(_DUE, _parameters(pause, now)).first() is not None):
             count = await self._database.write(partial(self._compare, pause=pause, now=now))
@@ -154,7 +156,7 @@ def _parameters(pause: Pauses, now: datetime) -> dict[str, datetime]:
     return {
         "lately": now - ACTIVE_WITHIN,
         "active_before": now - pause.active,
-        "quiet_before": now - pause.quiet,
+        "resting_before": now - pause.resting,
     }
 
 
@@ -165,7 +167,7 @@ def _counts(connection: Connection, now: datetime) -> tuple[int, int]:
     return by_activity.get(True, 0), by_activity.get(False, 0)
 
 
-def _is_quiet(connection: Connection, now: datetime) -> bool:
+def _is_calm(connection: Connection, now: datetime) -> bool:
     """Return whether no backfill waits, and Strava answers."""
     return not cost.backfill_waits(connection, now) and not breaker.is_failing(connection)
 

@@ -19,6 +19,8 @@ from ..engine.dialect import insert_for
 from ..schema.tables import IS_LIVE, LIVE, jobs
 from . import attempts, dead_letters, fairness
 
+WAITS_FOR_PROOF = ("unproven", "list_first")
+
 Apply = Callable[[Connection, bool], None]
 """Writes the effects of an outcome; the flag says whether the job becomes a dead letter."""
 
@@ -219,6 +221,8 @@ def finish(
             changes: dict[str, Any] = {"last_error": reason}
             if not overtaken:
                 changes["wait_reason"] = wait_reason
+            if job.kind == "refresh_activity" and wait_reason in WAITS_FOR_PROOF and not overtaken:
+                changes["hint_time"] = 0  # whatever else asks for the activity replaces the hint
             # The place where an older run stopped must not replace a newer hint.
             if hint is not None and not overtaken:
                 changes |= _hint(job.kind, hint)

@@ -76,7 +76,8 @@ class ReconciliationSchedule:
         specs: list[JobSpec] = []
         for row, share in zip(rows, spread, strict=False):
             verified = max(row.last_verified_at or row.connected_at, row.connected_at)
-            full = verified + COMPARED_EVERY * (1 - SPREAD) <= now
+            lost = row.deliveries_lost_at is not None and row.deliveries_lost_at >= verified
+            full = lost or verified + COMPARED_EVERY * (1 - SPREAD) <= now
             if full or polling:
                 specs += self._reconciliation(connection, row, live_jobs.get(row.id), now, full=full)
             pause = self._pause(connection, row, now) if polling else COMPARED_EVERY

@@ -9,10 +9,21 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+)
 
 from ...domain.ids import uuid7
-from ...domain.quota.demand import Counted
+from ...domain.quota.demand import IN_VAIN, Counted
 from ...domain.quota.windows import ApiCall
 from ...ports import Clock
 from .. import athletes
@@ -27,7 +38,6 @@ MOST_NOTED = 10_000
 """Calls in memory while the database does not answer. Beyond that the oldest are dropped."""
 
 # Frequent statements are built once: building one takes longer than running it.
-_OLD = delete(call_log).where(call_log.c.sent_at < bindparam("before"))
 _FIRST = select(func.min(call_log.c.sent_at)).where(call_log.c.sent_at >= bindparam("since"))
 
 
@@ -40,10 +50,13 @@ def _insert_new(dialect: str) -> Any:
 def _by_quarter(dialect: str) -> Select[Any]:
     calls = call_log.c
     quarter = quarter_of(dialect, calls.sent_at).label("quarter")
+    # Anybody can announce activities that do not exist: such calls are no demand.
+    in_vain = and_(calls.status == literal_column("404"), calls.lane == literal_column("'live'"))
+    lane = case((in_vain, literal_column(f"'{IN_VAIN}'")), else_=calls.lane).label("lane")
     return (
-        select(quarter, calls.lane, func.sum(calls.calls).label("calls"))
+        select(quarter, lane, func.sum(calls.calls).label("calls"))
         .where(calls.sent_at >= bindparam("since"), calls.counted)
-        .group_by(quarter, calls.lane)
+        .group_by(quarter, lane)
     )
 
 
@@ -113,9 +126,9 @@ def _row(name: str, call: ApiCall, *, named: bool) -> dict[str, Any]:
     }
 
 
-def prune(connection: Connection, now: datetime) -> int:
-    """Remove calls older than MAX_AGE; return how many."""
-    return connection.execute(_OLD, {"before": now - MAX_AGE}).rowcount
+def is_old(now: datetime) -> ColumnElement[bool]:
+    """Match the calls older than MAX_AGE."""
+    return call_log.c.sent_at < now - MAX_AGE
 
 
 class Seen(NamedTuple):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from .. import leaving, reconciliations, subscriptions
+from .. import athletes, leaving, reconciliations, subscriptions
 from ..schema.tables import application_state, conflicts
 
 QUIET_WITHIN = timedelta(hours=24)
@@ -25,6 +25,8 @@ class HealthSigns(NamedTuple):
     quiet_sweeps: int
     open_conflicts: int
     leaves_at: datetime | None
+    lost_deliveries: int
+    lost_since: datetime | None
 
 
 def signs(connection: Connection, now: datetime) -> HealthSigns:
@@ -43,4 +45,5 @@ def signs(connection: Connection, now: datetime) -> HealthSigns:
         0 if polling else quiet,
         connection.execute(still_open).scalar_one(),
         leaving.next_deadline(connection),
+        *athletes.lost_deliveries(connection),
     )

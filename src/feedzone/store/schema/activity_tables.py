@@ -70,6 +70,12 @@ strava_activities = Table(
         comment="hash of a difference between list and detail that a fetch did not remove",
     ),
     Column("last_event_time", BigInt, comment="event_time of the newest applied event, epoch seconds"),
+    Column(
+        "unconfirmed",
+        JsonText,
+        comment="JSON: fields that an event changed and no fetch has confirmed, each with its last value",
+    ),
+    Column("unconfirmed_until", Instant, comment="when the first of these values comes back"),
     Column("webhook_received_at", Instant, comment="when the last event about it was received"),
     Column("last_fetched_at", Instant, comment="when the detail was last fetched"),
     Column("deleted_at", Instant, comment="when it became a tombstone; null: it exists"),
@@ -94,6 +100,11 @@ Index(
     strava_activities.c.moving_time,
     strava_activities.c.total_elevation_gain,
     strava_activities.c.last_fetched_at,
+)
+partial_index(
+    "ix_strava_activities_unconfirmed",
+    strava_activities.c.unconfirmed_until,
+    where=text("unconfirmed_until IS NOT NULL"),
 )
 partial_index(
     "ix_strava_activities_unfinished",

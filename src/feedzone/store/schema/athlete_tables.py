@@ -39,6 +39,11 @@ strava_athletes = Table(
     Column("last_event_at", Instant, comment="when the last event was received"),
     Column("last_synced_at", Instant, comment="when an activity was last stored"),
     Column("last_verified_at", Instant, comment="end of the last full reconciliation with Strava"),
+    Column(
+        "deliveries_lost_at",
+        Instant,
+        comment="when refused deliveries were lost, perhaps of this athlete; a comparison heals it",
+    ),
     Column("comparison_queued_at", Instant, comment="when the last reconciliation was enqueued"),
     Column(
         "streams_doubted_at", Instant, comment="idle calls fetch streams again that are older; null: none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Index, Integer, String, Table
+from sqlalchemy import Boolean, Column, Float, Index, Integer, String, Table
 
 from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText
 from .base import describe, metadata
@@ -77,6 +77,20 @@ athlete_allowances = Table(
     Column("until", Instant, nullable=False, comment="when the hour ends in which they are counted"),
 )
 describe(athlete_allowances, "What athletes spent of ATHLETE_CALLS_PER_HOUR in an hour that is not over.")
+
+fruitless_calls = Table(
+    "fruitless_calls",
+    metadata,
+    Column("athlete_id", BigInt, primary_key=True, autoincrement=False, comment="0: all athletes together"),
+    Column("level", Float(53), nullable=False, comment="how full the bucket was at updated_at"),
+    Column("updated_at", Instant, nullable=False),
+    Column("listed_at", Instant, comment="when the athlete's list was last read because of events"),
+)
+describe(
+    fruitless_calls,
+    "Calls that unproven events caused and that found nothing: buckets that leak.",
+    label="counts of fruitless calls",
+)
 
 application_state = Table(
     "application_state",

@@ -29,6 +29,7 @@ from .quota_tables import api_budget as api_budget
 from .quota_tables import application_state as application_state
 from .quota_tables import athlete_allowances as athlete_allowances
 from .quota_tables import call_log as call_log
+from .quota_tables import fruitless_calls as fruitless_calls
 
 webhook_events = Table(
     "webhook_events",
@@ -53,7 +54,7 @@ webhook_events = Table(
     Column("ignored_because", String(32), comment="why the event caused no job"),
     one_of("status", "pending", "processing", "completed", "failed", "ignored"),
     one_of("signature", "verified", "mismatch", "absent"),
-    one_of("ignored_because", "foreign_subscription", "unknown_kind", "not_connected", "nothing_to_do"),
+    one_of("ignored_because", "foreign_subscription", "unknown_kind", "nothing_to_do"),
 )
 Index("ix_webhook_events_created_at", webhook_events.c.created_at)
 Index("ix_webhook_events_object_id", webhook_events.c.object_id)
@@ -63,6 +64,21 @@ Index("ix_webhook_events_job_id", webhook_events.c.job_id)
 partial_index("ix_webhook_events_pending", webhook_events.c.owner_id, where=text("status = 'pending'"))
 describe(
     webhook_events, "Events that Strava sent. Identical deliveries share one row.", label="webhook events"
+)
+
+unknown_owners = Table(
+    "unknown_owners",
+    metadata,
+    Column("athlete_id", BigInt, primary_key=True, autoincrement=False),
+    Column("events", BigInt, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)
+Index("ix_unknown_owners_last_at", unknown_owners.c.last_at)
+describe(
+    unknown_owners,
+    "How many events came for athletes who are not connected. Their events themselves are not stored.",
+    label="counts of events without a connection",
 )
 
 jobs = Table(
@@ -96,7 +112,7 @@ jobs = Table(
     ),
     Column("discarded_at", Instant, comment="when a person discarded the dead letter"),
     one_of("state", "queued", "running", "dead", "discarded"),
-    one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry", "no_answer"),
+    one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry", "unproven", "no_answer"),
 )
 LIVE = text("state IN ('queued', 'running')")
 IS_LIVE = jobs.c.state.in_(("queued", "running"))

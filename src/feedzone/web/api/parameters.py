@@ -13,8 +13,8 @@ Instant = Annotated[str | None, QueryParameter(max_length=64, description="ISO 8
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="items per page")]
 Cursor = Annotated[str | None, QueryParameter(max_length=200, description="next_cursor of the previous page")]
 
-LIST = problem_specs(400, 401, 503)
-ONE = problem_specs(400, 401, 404, 503)
+LIST = problem_specs(400, 401, 429, 503)
+ONE = problem_specs(400, 401, 404, 429, 503)
 
 
 class Accepted(Struct, frozen=True):

@@ -10,7 +10,6 @@ from litestar.params import QueryParameter
 from ...queries.quota import Budget, WhatIf
 from ...queries.status import Status
 from ..context import Parts
-from ..problems import problem_specs
 from .parameters import LIST
 
 MoreAthletes = Annotated[int, QueryParameter(ge=0, le=100_000, description="number of additional athletes")]
@@ -19,12 +18,12 @@ ActivitiesEach = Annotated[
 ]
 
 
-@get("/status", responses=problem_specs(401, 503), summary="Status of sync, queue and rate limit")
+@get("/status", responses=LIST, summary="Status of sync, queue and rate limit")
 async def get_status(parts: Parts) -> Status:
     return await parts.queries.status.get()
 
 
-@get("/budget", responses=problem_specs(401, 503), summary="The rate limit, and today's usage")
+@get("/budget", responses=LIST, summary="The rate limit, and today's usage")
 async def get_budget(parts: Parts) -> Budget:
     return await parts.queries.quota.budget()
 

@@ -12,7 +12,4 @@ context.configure(
     user_module_prefix="types.",  # as the template of migrations imports feedzone.store.engine.types
 )
 with context.begin_transaction():
-    # Two processes that start on the same empty database must not both create the tables.
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7331002)")
     context.run_migrations()

@@ -300,6 +300,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ended_sessions")),
     )
     op.create_table(
+        "fruitless_calls",
+        sa.Column(
+            "athlete_id",
+            types.BigInt,
+            autoincrement=False,
+            nullable=False,
+            comment="0: all athletes together",
+        ),
+        sa.Column(
+            "level", sa.Float(precision=53), nullable=False, comment="how full the bucket was at updated_at"
+        ),
+        sa.Column("updated_at", types.Instant(), nullable=False),
+        sa.Column(
+            "listed_at",
+            types.Instant(),
+            nullable=True,
+            comment="when the athlete's list was last read because of events",
+        ),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_fruitless_calls")),
+    )
+    op.create_table(
         "job_attempts",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("job_id", types.Identifier(), nullable=False),
@@ -372,7 +393,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead', 'discarded')", name=op.f("ck_jobs_state")),
         sa.CheckConstraint(
-            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry', 'no_answer')",
+            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry', 'unproven', 'no_answer')",
             name=op.f("ck_jobs_wait_reason"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
@@ -554,6 +575,18 @@ def upgrade() -> None:
             comment="event_time of the newest applied event, epoch seconds",
         ),
         sa.Column(
+            "unconfirmed",
+            types.JsonText(),
+            nullable=True,
+            comment="JSON: fields that an event changed and no fetch has confirmed, each with its last value",
+        ),
+        sa.Column(
+            "unconfirmed_until",
+            types.Instant(),
+            nullable=True,
+            comment="when the first of these values comes back",
+        ),
+        sa.Column(
             "webhook_received_at",
             types.Instant(),
             nullable=True,
@@ -600,6 +633,14 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_strava_activities_start_date_id", "strava_activities", ["start_date", "id"], unique=False
+    )
+    op.create_index(
+        "ix_strava_activities_unconfirmed",
+        "strava_activities",
+        ["unconfirmed_until"],
+        unique=False,
+        sqlite_where=sa.text("unconfirmed_until IS NOT NULL"),
+        postgresql_where=sa.text("unconfirmed_until IS NOT NULL"),
     )
     op.create_index(
         "ix_strava_activities_unfinished",
@@ -668,6 +709,12 @@ def upgrade() -> None:
             types.Instant(),
             nullable=True,
             comment="end of the last full reconciliation with Strava",
+        ),
+        sa.Column(
+            "deliveries_lost_at",
+            types.Instant(),
+            nullable=True,
+            comment="when refused deliveries were lost, perhaps of this athlete; a comparison heals it",
         ),
         sa.Column(
             "comparison_queued_at",
@@ -775,6 +822,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_token_uses_athlete_id", "token_uses", ["athlete_id"], unique=False)
     op.create_table(
+        "unknown_owners",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column("events", types.BigInt, nullable=False),
+        sa.Column("first_at", types.Instant(), nullable=False),
+        sa.Column("last_at", types.Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_unknown_owners")),
+    )
+    op.create_index("ix_unknown_owners_last_at", "unknown_owners", ["last_at"], unique=False)
+    op.create_table(
         "webhook_events",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column(
@@ -809,7 +865,7 @@ def upgrade() -> None:
             "ignored_because", sa.String(length=32), nullable=True, comment="why the event caused no job"
         ),
         sa.CheckConstraint(
-            "ignored_because IN ('foreign_subscription', 'unknown_kind', 'not_connected', 'nothing_to_do')",
+            "ignored_because IN ('foreign_subscription', 'unknown_kind', 'nothing_to_do')",
             name=op.f("ck_webhook_events_ignored_because"),
         ),
         sa.CheckConstraint(

@@ -1,0 +1,90 @@
+"""Count the fruitless calls of unproven events (domain/fruitless.py)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, literal_column, or_, select
+
+from ..domain.fruitless import (
+    ALL_LEAKS_IN,
+    LEAKS_IN,
+    SHARE_OF_ALL,
+    Bucket,
+    FruitlessCalls,
+    leaked,
+    size_of,
+)
+from .engine.dialect import insert_into
+from .schema.tables import api_budget, fruitless_calls
+
+EVERYONE = 0
+"""The row that counts the calls of all athletes. No athlete has this id."""
+
+FORGET_AFTER = timedelta(days=2)
+"""Both buckets are empty by then."""
+
+_columns = fruitless_calls.c
+# The first column reads the quota beside the buckets: one statement for every unproven event.
+_READ = select(
+    select(api_budget.c.quota)
+    .where(api_budget.c.window == literal_column("'read_day'"))
+    .scalar_subquery()
+    .label("quota"),
+    fruitless_calls,
+).select_from(
+    select(literal_column("1").label("one"))
+    .subquery()
+    .outerjoin(
+        fruitless_calls, or_(_columns.athlete_id == bindparam("athlete"), _columns.athlete_id == EVERYONE)
+    )
+)
+_OLD = delete(fruitless_calls).where(_columns.updated_at < bindparam("before"))
+
+
+def load(connection: Connection, athlete_id: int) -> FruitlessCalls:
+    """Return the buckets of the athlete and of all athletes."""
+    rows = connection.execute(_READ, {"athlete": athlete_id}).all()
+    by_athlete = {row.athlete_id: row for row in rows}
+    own = by_athlete.get(athlete_id)
+    return FruitlessCalls(
+        rows[0].quota or 0,
+        _bucket(own),
+        _bucket(by_athlete.get(EVERYONE)),
+        None if own is None else own.listed_at,
+    )
+
+
+def _bucket(row: Any) -> Bucket:
+    return Bucket() if row is None else Bucket(row.level, row.updated_at)
+
+
+def count(connection: Connection, athlete_id: int, calls: int, now: datetime) -> None:
+    """Add fruitless calls to both buckets. A negative number takes calls out: they were not fruitless."""
+    known = load(connection, athlete_id)
+    size, all_size = size_of(known.day_quota), SHARE_OF_ALL * known.day_quota
+    # In ascending order of ids, as every transaction: otherwise two would deadlock.
+    _write(connection, EVERYONE, now, level=leaked(known.everyone, calls, now, all_size, ALL_LEAKS_IN))
+    _write(connection, athlete_id, now, level=leaked(known.athlete, calls, now, size, LEAKS_IN))
+
+
+def note_list(connection: Connection, athlete_id: int, now: datetime, *, fruitless: bool) -> None:
+    """Record that the athlete's list was read because of events, and whether it showed nothing new."""
+    count(connection, athlete_id, int(fruitless), now)
+    _write(connection, athlete_id, now, listed_at=now)
+
+
+def _write(connection: Connection, athlete_id: int, now: datetime, **values: Any) -> None:
+    new = {"level": 0.0, "updated_at": now} | values
+    changed = values if "level" not in values else values | {"updated_at": now}
+    connection.execute(
+        insert_into(connection, fruitless_calls)
+        .values(athlete_id=athlete_id, **new)
+        .on_conflict_do_update(index_elements=["athlete_id"], set_=changed)
+    )
+
+
+def prune(connection: Connection, now: datetime) -> int:
+    """Delete buckets that have been empty for long; return how many."""
+    return connection.execute(_OLD, {"before": now - FORGET_AFTER}).rowcount
