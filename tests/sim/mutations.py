@@ -81,10 +81,12 @@ MUTATIONS = (
             Edit("ingest/dispatcher.py", "_enqueue(connection, accepted, now)", "work.extend(accepted)"),
             Edit(
                 "ingest/inbox.py",
-                "lambda c: accept(c, deliveries, now))",
-                "lambda c: accept(c, deliveries, now, work := []) + [work])\n"
+                "receipts = await self._database.write("
+                "lambda c: accept(c, deliveries, now), within_s=GIVE_UP_S)",
+                "work = []\n"
+                "            receipts = await self._database.write("
+                "lambda c: accept(c, deliveries, now, work), within_s=GIVE_UP_S)\n"
                 "            from .dispatcher import _enqueue\n"
-                "            work = receipts.pop()\n"
                 "            await self._database.write(lambda c: _enqueue(c, work, now))",
             ),
         ),

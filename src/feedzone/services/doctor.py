@@ -12,6 +12,7 @@ import msgspec
 from ..errors import ApiError, StravaError, TransportFailure
 from ..ports import Request, Transport
 from ..queries.status import Pulse, StatusQueries
+from .api_address import address_problem
 from .conditions import conditions, problems
 from .subscription import SubscriptionService, remedy_for, shown_url
 
@@ -34,6 +35,7 @@ async def examine(
     return [
         _address(app_url),
         await _handshake(transport, subscription),
+        await _api_address(subscription),
         *await _subscription(subscription),
         *_conditions(await status.pulse()),
     ]
@@ -79,6 +81,13 @@ async def _handshake(transport: Transport, subscription: SubscriptionService) ->
             "Something in front of feedzone answers instead: a login page, a bot check, a wrong proxy route."
         )
     return Finding("fail", f"{shown} answers {response.status} to the handshake", remedy)
+
+
+async def _api_address(subscription: SubscriptionService) -> Finding:
+    problem = await address_problem(subscription.application)
+    if problem is None:
+        return Finding("ok", f"Strava's API answers at {subscription.application.api_base}")
+    return Finding("fail", problem.text, problem.remedy)
 
 
 async def _subscription(subscription: SubscriptionService) -> list[Finding]:

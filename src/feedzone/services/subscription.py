@@ -14,6 +14,7 @@ from ..store.engine.database import Database
 from ..strava.application import StravaApplication
 from ..strava.payloads import Subscription
 from ..telemetry import HIDDEN
+from .api_address import address_problem
 
 log = structlog.get_logger("feedzone.subscription")
 
@@ -116,6 +117,9 @@ class SubscriptionService:
             listed = await self.application.subscriptions()
         except StravaError as problem:
             log.warning("subscription_not_checked", error=str(problem))
+            wrong = await address_problem(self.application)
+            if wrong is not None:
+                log.error("api_address_wrong", problem=wrong.text, remedy=wrong.remedy)
             return None
         if any(existing.id in known for existing in listed):
             return True

@@ -16,7 +16,7 @@ from ..ports import Clock, Request, Transport
 from . import calls
 from .health import EndpointHealth
 from .payloads import Subscription
-from .responses import Call, read
+from .responses import BEARERS, Call, read, read_error
 
 T = TypeVar("T")
 
@@ -81,6 +81,19 @@ class StravaApplication:
         headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         url = f"{self._oauth_base}/revoke"
         await self._send(calls.REVOKE, "POST", url, headers=headers, form={"token": token})
+
+    @property
+    def api_base(self) -> str:
+        return self._api_base
+
+    async def is_at(self, api_base: str) -> bool:
+        """Return whether Strava answers below this address: it refuses a call without a token."""
+        try:
+            response = await self._transport.send(Request("GET", f"{api_base}/athlete"), self._timeout_s)
+        except TransportFailure:
+            return False
+        _, faults = read_error(response.body)
+        return response.status == 401 and any(fault.resource in BEARERS for fault in faults)
 
     async def subscriptions(self) -> list[Subscription]:
         url = f"{self._api_base}/push_subscriptions"
