@@ -2,8 +2,8 @@
 
     python -m bench.activities [ACTIVITIES] [ROUNDS]
 
-A stand-in for Strava answers in another process. Print activities a second, the CPU that feedzone needs for one
-(ms, user and system), and the stored size of one (KB, indexes included), on SQLite.
+A stand-in for Strava answers in another process. Print activities a second, the processor time that feedzone
+needs for one (ms), and the stored size of one (KB, indexes included), on SQLite.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Stand:
         app.router.add_get("/api/v3/activities/{id}/streams", self.stream)
         return app
 
-    async def token(self, request: web.Request) -> web.Response:
+    async def token(self, _: web.Request) -> web.Response:
         return web.json_response(
             {
                 "token_type": "Bearer",
@@ -159,10 +159,10 @@ class Stand:
             }
         )
 
-    async def athlete(self, request: web.Request) -> web.Response:
+    async def athlete(self, _: web.Request) -> web.Response:
         return self._json(msgspec.json.encode({"id": ATHLETE, "firstname": "Ada"}))
 
-    async def listing(self, request: web.Request) -> web.Response:
+    async def listing(self, _: web.Request) -> web.Response:
         return self._json(b"[]")
 
     async def activity(self, request: web.Request) -> web.Response:
