@@ -14,7 +14,7 @@ from .process import EPOCH
 from .scenario import SCENARIOS
 from .simulation import Simulation
 from .storage import make_template
-from .witness import CompletedEvent, LeaseViolation, Observations
+from .witness import CompletedEvent, Departure, LeaseViolation, Observations
 
 SEED = 2
 
@@ -191,6 +191,19 @@ def test_a_forged_deauthorization_that_was_believed_is_found(evidence):
         (athlete_id,),
     )
     assert "was purged because of a forged deauthorization" in divergences(evidence)
+
+
+def test_a_purge_on_hearsay_is_found_and_one_after_a_refusal_is_not(evidence):
+    for refused, heard in ((5_000.0, 1_000.0), (None, 1_000.0), (5_000.0, 5_500.0)):
+        purge = Departure(1, 9_000.0, "needs_reauth", refused, heard, "deauthorized")
+        evidence.ledger.observations = Observations(departures=(purge,))
+        assert "on hearsay" not in divergences(evidence)
+    purge = Departure(1, 9_000.0, "needs_reauth", 1_000.0, 8_000.0, "deauthorized")
+    evidence.ledger.observations = Observations(departures=(purge,))
+    assert "athlete 1 was purged on hearsay at 9000" in divergences(evidence)
+    expired = Departure(1, 9_000.0, "leaving", 1_000.0, 8_000.0, "expired")
+    evidence.ledger.observations = Observations(departures=(expired,))
+    assert "on hearsay" not in divergences(evidence)
 
 
 def test_a_job_ended_without_its_lease_is_found_unless_the_athlete_was_purged(evidence):

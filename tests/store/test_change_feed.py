@@ -39,10 +39,11 @@ def storing(now, *batch):
 
 
 @pytest.fixture
-async def writers(database):
+async def writers(database, request):
     """Eight more connections to the same database, as other processes have them."""
-    url = database.url.render_as_string(False) if database.shares_work else f"sqlite:///{database.path}"
-    opened = [open_database(url.replace("+asyncpg", "")) for _ in range(8)]
+    file = f"sqlite:///{getattr(database, 'path', '')}"
+    url = request.getfixturevalue("migrated_postgres") if database.shares_work else file
+    opened = [open_database(url) for _ in range(8)]
     yield opened
     for each in opened:
         await each.close()
