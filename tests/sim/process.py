@@ -24,8 +24,9 @@ EPOCH = datetime(2026, 3, 14, 5, 20, tzinfo=UTC)
 
 RESCUER, SCHEDULER, PRUNER = "rescuer", "scheduler", "pruner"
 SCHEDULER_SLEEP_S = 3600.0
-"""The scheduler's longest sleep. An athlete that connects meanwhile starts with a backfill anyway. Idle calls
-are noticed late, which no checker minds."""
+"""The scheduler's longest sleep. An athlete that connects meanwhile starts with a backfill anyway."""
+IDLE_LOOK_S = 4 * 3600.0
+"""How often the scheduler looks for idle calls: rarely, because each comparison costs time."""
 
 
 class ProcessDied(Exception):
@@ -48,7 +49,7 @@ class Machine:
         self.skew_s = 0.0
         self.busy = 0.0
         self.processes: list[EngineProcess] = []
-        self.scheduler_sleep_s = SCHEDULER_SLEEP_S
+        self.idle_look_s = IDLE_LOOK_S
         self._rng = random.Random(f"{seed}:machine")
         file.witness.on_rescue = self._after_rescue
         self.graveyard: list[object] = []
@@ -86,9 +87,9 @@ class SimClock:
                 await file.until_leased()
                 await asyncio.sleep(-(loop.time() - began) % seconds)
         elif duty == SCHEDULER:
-            latest = loop.time() + self._machine.scheduler_sleep_s
+            latest = loop.time() + self._machine.idle_look_s
             while (wait := self._until_due()) > 0 and loop.time() < latest:
-                await asyncio.sleep(min(latest - loop.time(), wait))
+                await asyncio.sleep(min(SCHEDULER_SLEEP_S, wait, latest - loop.time()))
             await asyncio.sleep(-(loop.time() - began) % seconds)
         elif duty == PRUNER:
             while not file.has_old_calls(self.now()):
@@ -96,7 +97,7 @@ class SimClock:
 
     def _until_due(self) -> float:
         due = self._machine.file.next_due()
-        return self._machine.scheduler_sleep_s if due is None else (due - self.now()).total_seconds()
+        return SCHEDULER_SLEEP_S if due is None else (due - self.now()).total_seconds()
 
 
 class Incarnation:

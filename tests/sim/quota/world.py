@@ -108,7 +108,7 @@ class QuotaWorld(Simulation):
         await self._until(at.begin)
         machine = self._engines = self._machine(sender, self.scenario)
         if plan.lost:
-            machine.scheduler_sleep_s = IDLE_LOOK_S
+            machine.idle_look_s = IDLE_LOOK_S
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(plan.processes)]
         wire.processes = machine.processes = processes
         athletes = [
