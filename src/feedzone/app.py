@@ -49,6 +49,7 @@ from .store.shown_updates import ShownUpdatesSchedule
 from .store.tokens import TokenTable, owner_of
 from .strava.application import StravaApplication
 from .strava.client import StravaClient
+from .strava.health import EndpointHealth
 from .strava.limiter import Limiter
 from .strava.tokens import TokenKeeper
 from .telemetry import Metrics
@@ -115,9 +116,10 @@ def build(
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
     strava_clock = StravaClock(clock)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, strava_clock)
-    application = _application(settings, transport)
+    health = EndpointHealth()
+    application = _application(settings, transport, clock, health)
     call_log = CallLog(database, clock)
-    limiter = Limiter(transport, budget, Breaker(database, clock), call_log, strava_clock)
+    limiter = Limiter(transport, budget, Breaker(database, clock), call_log, strava_clock, health)
     api = _api(settings, limiter, tokens, application, clock, name)
     queue = JobTable(database, clock, budget, max_attempts=settings.max_sync_retries, rng=rng)
     registry = handlers(
@@ -201,7 +203,9 @@ def _athletes(
     )
 
 
-def _application(settings: Settings, transport: Transport) -> StravaApplication:
+def _application(
+    settings: Settings, transport: Transport, clock: Clock, health: EndpointHealth
+) -> StravaApplication:
     return StravaApplication(
         transport,
         client_id=settings.strava_client_id,
@@ -209,6 +213,8 @@ def _application(settings: Settings, transport: Transport) -> StravaApplication:
         api_base=settings.strava_api_base_url,
         oauth_base=settings.strava_oauth_base_url,
         timeout_s=settings.timeout_s,
+        clock=clock,
+        health=health,
     )
 
 

@@ -54,6 +54,9 @@ class StravaError(FeedzoneError):
     error_class: ClassVar[str] = "other"
     """The name by which people find dead letters of one class (domain/outcome.py lists all)."""
 
+    again_after_s: float | None = None
+    """Set if the failure says nothing about the requested object: then waiting so long costs no attempt."""
+
 
 class TransportFailure(StravaError):
     """No answer came from Strava.

@@ -135,6 +135,8 @@ class BreakerRows(Protocol):
 
     async def close(self) -> bool: ...
 
+    async def resume(self) -> None: ...
+
 
 class CallSink(Protocol):
     """Records every call, so that people can see which work used the rate limit."""

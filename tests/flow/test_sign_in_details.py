@@ -196,3 +196,19 @@ def test_only_the_athlete_views_an_activity_unless_they_share_it(
     assert can_view(public.parts.options, Viewer(is_operator=True, athlete_id=athlete_id), theirs) is allowed
     shared = SimpleNamespace(athlete_id=42, operator_may_see=True)
     assert can_view(public.parts.options, Viewer(is_operator=True, athlete_id=athlete_id), shared)
+
+
+async def test_a_download_holds_every_activity_and_change_of_a_long_history(
+    public: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("feedzone.queries.export.DOCUMENTS", 2)
+    monkeypatch.setattr("feedzone.queries.export.CHANGES", 2)
+    await public.connect()
+    for number in range(1, 6):
+        await public.store(number)
+        await public.store(number, name="New title")
+    pieces = [piece async for piece in public.parts.queries.export.pieces(42)]
+    names = [name for name, _ in pieces if re.fullmatch(r"activities/\d+\.json", name)]
+    assert sorted(names) == [f"activities/{number}.json" for number in range(1, 6)]
+    changes = b"".join(content for name, content in pieces if name == "changes.jsonl")
+    assert changes.count(b'"New title"') == 5

@@ -6,13 +6,24 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from feedzone.sandbox import Limits, World
+from feedzone.sandbox import NAMES, Impostor, Limits, World
 
 from .forger import Forger
 from .life import DAY_S, HOUR_S
 from .process import EngineProcess, Machine
 from .scenario import Scenario
 from .trace import Trace
+
+ENDPOINTS = (
+    "activity",
+    "streams",
+    "list_activities",
+    "athlete",
+    "photos",
+    "token",
+    "revoke",
+    "push_subscriptions",
+)
 
 
 class Chaos:
@@ -47,6 +58,7 @@ class Chaos:
             (scenario.clock_jumps_a_day, self._jump_clock),
             (scenario.shrinks_a_day, self._shrink_limits),
             (scenario.forgeries_a_day, self._forger.send_one),
+            (scenario.impostors_a_day, self._impersonate),
         ):
             if rate:
                 self._spawn(self._repeat(rate, act))
@@ -69,6 +81,7 @@ class Chaos:
         for task in self._tasks:
             task.cancel()
         self._world.faults = calm.calm_faults()
+        self._world.impostors.end()
         self._world.meter.limits = calm.limits
         self._machine.internet.scenario = calm
         self._machine.busy = 0.0
@@ -126,6 +139,17 @@ class Chaos:
         await asyncio.sleep(self._rng.uniform(1, 3) * HOUR_S)
         self._world.meter.limits = self._scenario.limits
         self._trace.note("chaos", "the limits are restored")
+
+    async def _impersonate(self) -> None:
+        """Let somebody else answer: at one endpoint, at some, or at all; always or sometimes."""
+        rng, now = self._rng, self._world.clock()
+        missing = ("not_found", "html_404", "empty_404", "other_404", "path_404")
+        answer = rng.choice(missing if rng.random() < 0.4 else NAMES)
+        endpoints = rng.choice((ENDPOINTS, (rng.choice(ENDPOINTS),), rng.sample(ENDPOINTS, 3)))
+        lasts = rng.uniform(1, self._scenario.impostor_most_s**0.5) ** 2
+        rate = rng.choice((1.0, 1.0, 0.3))
+        self._world.impostors.begin(Impostor(answer, now + lasts, frozenset(endpoints), rate=rate))
+        self._trace.note("chaos", f"{answer} at {' '.join(endpoints)} for {lasts:.0f} s")
 
     async def _other_call(self) -> None:
         self._world.consume(1)

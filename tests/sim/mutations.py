@@ -308,4 +308,33 @@ MUTATIONS = (
         "if recheck is None:",
         "if True:",
     ),
+    mutation(
+        "any 404 is gone",
+        "a 404 of anybody is Strava's word about the activity",
+        "strava/responses.py",
+        "    if not message or not faults:\n        return TransientError\n",
+        "    if status == 404:\n        return NotVisible\n    if not message or not faults:\n"
+        "        return TransientError\n",
+        guarantee=3,
+        scenarios=("impostor",),
+    ),
+    Mutation(
+        "unknown answer is final",
+        "what is neither a success nor a known error ends its job for good",
+        (
+            Edit(
+                "strava/responses.py",
+                "    if not 400 <= status < 500:\n        return TransientError\n",
+                "    if not 400 <= status < 500:\n"
+                "        return PermanentError if status < 400 else TransientError\n",
+            ),
+            Edit(
+                "strava/responses.py",
+                "    if not message or not faults:\n        return TransientError\n",
+                "    if not message or not faults:\n        return PermanentError\n",
+            ),
+        ),
+        guarantee=3,
+        scenarios=("impostor",),
+    ),
 )

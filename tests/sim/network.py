@@ -15,7 +15,7 @@ import msgspec
 
 from feedzone.errors import CallOverdue, TransportFailure
 from feedzone.ports import Request, Response
-from feedzone.sandbox import ConnectionDroppedError, World, request
+from feedzone.sandbox import MARK, ConnectionDroppedError, World, request
 from feedzone.sandbox.http import AsgiApp
 
 from .ledger import Ledger
@@ -115,14 +115,15 @@ class Internet:
                 _fail(answer, TransportFailure("lost connection to the sandbox"))
             return
         self._trace.note("call", f"{client} {outgoing.method} {path} {reply.status}")
-        if reply.status in (200, 404) and (match := ACTIVITY_PATH.search(path)):
+        foreign = reply.headers.pop(MARK[0], None) is not None
+        if reply.status in (200, 404) and not foreign and (match := ACTIVITY_PATH.search(path)):
             fetched_at = asyncio.get_running_loop().time()
             self._ledger.fetched.setdefault(int(match[1]), []).append(fetched_at)
             if int(match[1]) not in world.activities:
                 self._ledger.for_nothing.append(fetched_at)
             elif reply.status == 200:
                 self._ledger.first_shown.setdefault(int(match[1]), fetched_at)
-        if reply.status == 200 and path == TOKEN_PATH:
+        if reply.status == 200 and path == TOKEN_PATH and not foreign:
             reaches = not (answer_lost or answer.done()) and (
                 life is None or (life.alive and not life.stalled)
             )

@@ -60,6 +60,11 @@ class Scenario:
     api_errors: float = 0.0
     token_faults: bool = True
     refreshes_lost: float = 0.0
+    stray_404: float = 0.02
+    """How often Strava answers 404 about a fresh activity."""
+    impostors_a_day: float = 3.0
+    """How often somebody else answers instead of Strava for a while, at some calls."""
+    impostor_most_s: float = 900.0
     inactive_hours: float = 0.0
     outage_hours: float = 0.0
     """The hours during which every call fails."""
@@ -95,6 +100,7 @@ class Scenario:
             stream_delay_s=self.stream_delay_s,
             photo_delay_s=self.photo_delay_s,
             visible_delay_s=self.visible_delay_s,
+            stray_404=self.stray_404,
         )
 
     def calm_faults(self) -> Faults:
@@ -175,6 +181,17 @@ FORGED = replace(
 )
 """Somebody who knows the webhook's address invents events of one athlete, at Strava's default limits."""
 LOST_REFRESH = replace(CALM, name="lost_refresh", refreshes_lost=0.5, kills_an_hour=0.3, processes=2)
+IMPOSTOR = replace(
+    CALM,
+    name="impostor",
+    processes=2,
+    acts_a_day=16.0,
+    stray_404=0.1,
+    impostors_a_day=40.0,
+    impostor_most_s=3 * 3600.0,
+    kills_an_hour=0.1,
+)
+"""Answers that are not Strava's, for minutes to hours, at any call."""
 
 SCENARIOS = {
     scenario.name: scenario
@@ -191,6 +208,7 @@ SCENARIOS = {
         SHAKY,
         LOST_REFRESH,
         FORGED,
+        IMPOSTOR,
     )
 }
 

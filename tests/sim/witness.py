@@ -22,10 +22,16 @@ CREATE TEMP TABLE seen_completions (
 );
 CREATE TEMP TABLE seen_absent_streams (activity_id INTEGER);
 CREATE TEMP TABLE seen_dead_letters (key TEXT, error TEXT);
+CREATE TEMP TABLE seen_burials (at REAL, activity_id INTEGER);
 CREATE TEMP TABLE seen_refusals (athlete_id INTEGER PRIMARY KEY, at REAL);
 CREATE TEMP TABLE seen_departures (
     athlete_id INTEGER, at REAL, status TEXT, refused REAL, heard REAL, reason TEXT
 );
+
+CREATE TEMP TRIGGER see_burial AFTER UPDATE OF sync_status ON main.strava_activities
+WHEN NEW.sync_status = 'deleted' AND OLD.deleted_at IS NULL AND OLD.created_at <> NEW.updated_at BEGIN
+    INSERT INTO seen_burials VALUES (instant(), NEW.id);
+END;
 
 CREATE TEMP TRIGGER see_job_deleted AFTER DELETE ON main.jobs
 WHEN OLD.state <> 'dead' AND holds(OLD.lease_owner) = 0 BEGIN
@@ -129,6 +135,8 @@ class Observations(NamedTuple):
     """Activities whose streams became `absent`."""
     dead_letters: tuple[tuple[str, str], ...] = ()
     """Key and last error of each job that became a dead letter."""
+    burials: tuple[tuple[float, int], ...] = ()
+    """When each activity with data became a tombstone, in virtual seconds; also if it was restored later."""
     departures: tuple[Departure, ...] = ()
 
 
@@ -157,6 +165,7 @@ class Witness:
             dict(reversed(rows("seen_deletes"))),
             frozenset(row[0] for row in rows("seen_absent_streams")),
             tuple(rows("seen_dead_letters")),
+            tuple(rows("seen_burials")),
             tuple(Departure(*row) for row in rows("seen_departures")),
         )
 

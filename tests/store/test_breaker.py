@@ -7,13 +7,14 @@ import random
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from store_makers import event, spec
 
 from feedzone.clock import StravaClock
 from feedzone.domain.job import Lane
-from feedzone.domain.outcome import Retry, Snooze
+from feedzone.domain.outcome import Discard, Retry, Snooze
 from feedzone.domain.quota.windows import Reading, Reservation
-from feedzone.errors import ApplicationPaused, QuotaSpent, StravaFails
+from feedzone.errors import ApplicationPaused, QuotaSpent, StravaFails, TransientError
 from feedzone.handlers.failures import ending
 from feedzone.store.quota.breaker import PROBE_EVERY, Breaker
 from feedzone.store.quota.budget import BudgetTable
@@ -257,3 +258,38 @@ async def test_a_wrong_machine_clock_does_not_change_how_often_a_probe_is_sent(
         assert replies.count(True) == 1
         refusal = next(reply for reply in replies if reply is not True)
         assert refusal.until > clock.now()
+
+
+def silence(pause_s: float) -> TransientError:
+    error = TransientError(200, "not Strava's answer")
+    error.again_after_s = pause_s
+    return error
+
+
+@pytest.mark.parametrize("end", ["resume", "close"])
+async def test_jobs_that_wait_for_an_answer_are_due_as_soon_as_strava_answers(store, breaker, clock, end):
+    """They wait at no cost, however often that happens."""
+    await store.enqueue(spec())
+    for _ in range(9):
+        job = await store.lease_one()
+        assert await store.queue.finish(job, ending(silence(600), job, clock.now(), random.Random(1)))
+        clock.advance(minutes=15)
+    job = await store.lease_one()
+    assert job.attempts == 0
+    await store.queue.finish(job, ending(silence(600), job, clock.now(), random.Random(1)))
+    assert (await store.row(jobs)).wait_reason == "no_answer"
+    if end == "close":
+        await breaker.fail("nothing answers")
+    await getattr(breaker, end)()
+    assert (await store.row(jobs)).due_at == clock.now()
+
+
+async def test_the_end_of_an_outage_retries_the_dead_letters_that_may_pass(store, breaker, clock):
+    for number, kind in enumerate(("strava_error", "no_answer", "application_refused", "refused", "other")):
+        await store.enqueue(spec(activity_id=number + 1))
+        await store.run(Discard("no", kind=kind))
+    await store.write(lambda c: c.execute(update(jobs).values(due_at=clock.now() + timedelta(hours=6))))
+    await breaker.fail("nothing answers")
+    await breaker.close()
+    due = [row.error_class for row in await store.rows(jobs) if row.due_at <= clock.now()]
+    assert sorted(due) == ["application_refused", "no_answer", "strava_error"]

@@ -13,8 +13,9 @@ from feedzone.domain.job import BackfillHint, Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.domain.quota.windows import ApiCall, Reading, Reservation, Window
 from feedzone.store import athletes, gear, purge
-from feedzone.store.jobs import attempts, cost
+from feedzone.store.jobs import attempts, cost, dead_letters
 from feedzone.store.quota import call_log
+from feedzone.store.quota.breaker import Breaker
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.retention import Retention
@@ -258,3 +259,16 @@ async def test_the_lane_that_spent_most_is_shown_first(store, clock):
     since = clock.now() - timedelta(hours=1)
     rows = await store.read(lambda c: call_log.spent(c, since, by="lane"))
     assert [(row.what, row.calls) for row in rows] == [("live", 3), ("backfill", 2), ("recheck", 1)]
+
+
+async def test_an_outage_does_not_use_up_the_automatic_retries(store, clock):
+    await store.enqueue(spec())
+    for _ in range(3):
+        await store.run(Retry("502", kind="strava_error"))
+        clock.advance(hours=1)
+    breaker = Breaker(store.database, clock)
+    await breaker.fail("502 everywhere")
+    now = clock.now()
+    assert await store.write(lambda c: dead_letters.auto_retry_due(c, now, 9)) == 0
+    await breaker.close()
+    assert await store.write(lambda c: dead_letters.auto_retry_due(c, now, 9)) == 1

@@ -128,6 +128,9 @@ class FakeBreaker:
         self.log.append("close")
         return False
 
+    async def resume(self) -> None:
+        self.log.append("resume")
+
 
 def grant(name: str, expires_at: datetime) -> TokenGrant:
     return TokenGrant(f"access-{name}", f"refresh-{name}", expires_at)

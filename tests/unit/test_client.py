@@ -70,6 +70,7 @@ class Connection:
             api_base=BASE,
             oauth_base="https://oauth.test",
             timeout_s=3,
+            clock=clock,
         )
         keeper = TokenKeeper(self.rows, clock, refresh, owner="here", patience_s=30)
         limiter = Limiter(self.transport, self.budget, FakeBreaker(), FakeCallLog(), StravaClock(clock))
@@ -164,7 +165,6 @@ async def test_a_missing_scope_does_not_refresh_the_token(clock):
 @pytest.mark.parametrize(
     ("answered", "error"),
     [
-        (GONE, NotVisible),
         (answer(500, {"message": "error"}), TransientError),
         (refusal(403, "Forbidden", ("Application", "Status", "Inactive")), ApplicationPaused),
         (answer(429, b""), QuotaSpent),
@@ -181,6 +181,17 @@ async def test_other_failures_are_raised_unchanged(clock, answered, error):
         with pytest.raises(error):
             await call
     with pytest.raises(error):
+        await here.client.activities(ATHLETE, after=None, before=None, page=1, per_page=200)
+
+
+async def test_only_an_activity_can_be_absent_every_athlete_has_a_profile_and_a_list(clock):
+    here = Connection(clock, GONE)
+    for call in (here.client.activity(ATHLETE, 7), here.client.streams(ATHLETE, 7)):
+        with pytest.raises(NotVisible):
+            await call
+    with pytest.raises(TransientError):
+        await here.client.athlete(ATHLETE)
+    with pytest.raises(TransientError):
         await here.client.activities(ATHLETE, after=None, before=None, page=1, per_page=200)
 
 
@@ -210,7 +221,8 @@ async def test_only_transient_failures_are_tried_again_and_only_briefly(clock, f
     here = Connection(clock, failure)
     with pytest.raises(error):
         await here.client.activity(ATHLETE, 7)
-    assert len(here.transport.requests) == tries
+    asked = [request for request in here.transport.requests if request.url.endswith("/activities/7")]
+    assert len(asked) == tries
 
 
 async def test_the_call_is_named_in_its_error(clock):

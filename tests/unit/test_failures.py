@@ -35,6 +35,12 @@ from feedzone.errors import (
 )
 from feedzone.handlers.failures import ending
 
+
+def without_blame(error: StravaError, pause_s: float = 40.0) -> StravaError:
+    error.again_after_s = pause_s
+    return error
+
+
 EFFECTS = (RecordRejectedClaim("event:e1", "delete"),)
 LAST = (NoteFailure(7, ATHLETE, "x", final=True),)
 
@@ -66,6 +72,18 @@ def test_jobs_that_waited_for_a_window_come_back_in_the_order_of_lanes_after_lis
     ]
     for sooner, later in pairwise(waits):
         assert max(sooner) < min(later)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TransientError(500), unanswered(), RateLimited(429), ApplicationRefused(401), CallOverdue("late")],
+)
+def test_a_failure_that_says_nothing_of_the_object_is_waited_for_at_no_cost(error):
+    ends = [end(without_blame(error), seed, attempts=9) for seed in range(50)]
+    assert all(isinstance(outcome, Snooze) and outcome.effects == EFFECTS for outcome in ends)
+    assert {outcome.wait_reason for outcome in ends} == {"no_answer"}
+    waits = [(outcome.until - NOON).total_seconds() for outcome in ends]
+    assert 30 <= min(waits) < max(waits) <= 50
 
 
 def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe():

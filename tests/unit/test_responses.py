@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from fakes import FakeTransport, answer, refusal
 
+from feedzone.clock import SystemClock
 from feedzone.errors import (
     AppInactive,
     ApplicationRefused,
@@ -45,7 +46,7 @@ ROWS = [
     (calls.SUBSCRIPTIONS, 403, "Forbidden", ("Application", "Status", "Inactive"), AppInactive),
     (DETAIL, 404, "Resource Not Found", ("Activity", "", "not found"), NotVisible),
     (STREAMS, 404, "Record Not Found", ("Activity", "id", "invalid"), NotVisible),
-    (ATHLETE, 404, "Resource Not Found", ("Athlete", "", "not found"), NotVisible),
+    (ATHLETE, 404, "Resource Not Found", ("Athlete", "", "not found"), TransientError),
     (calls.UNSUBSCRIBE, 404, "Resource Not Found", ("PushSubscription", "", "not found"), NotVisible),
     (DETAIL, 429, "Rate Limit Exceeded", ("Application", "overall rate limit", "exceeded"), RateLimited),
     (LIST, 429, "Rate Limit Exceeded", ("Application", "rate limit", "exceeded"), RateLimited),
@@ -158,6 +159,7 @@ def application(*answers: Response) -> tuple[StravaApplication, FakeTransport]:
         api_base="https://api.test",
         oauth_base="https://oauth.test",
         timeout_s=3,
+        clock=SystemClock(),
     )
     return made, transport
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from fakes import ATHLETE, NOON, FakeApi, FakeRecords, FakeTokenRows, grant, job
 
+from feedzone.domain.athlete import Access
 from feedzone.domain.effect import ConfirmRevoke, PurgeAthlete
 from feedzone.domain.event import parse_event, visible_update
 from feedzone.domain.job import RefreshHint, RevokeHint, backfill_job, calls_of
@@ -84,7 +85,10 @@ async def test_a_refused_connection_proves_that_nothing_was_sent_and_names_no_se
 
 
 async def revoked(clock, api: FakeApi, hint: RevokeHint, event_time: int):
-    handler = RevokeAthlete(api, FakeRecords(), clock, random.Random(1), lambda sealed, _: sealed)
+    records = FakeRecords()
+    records.connection = Access("active", NOON - timedelta(days=9))
+    week = timedelta(days=7)
+    handler = RevokeAthlete(api, records, clock, random.Random(1), lambda sealed, _: sealed, week)
     return await handler(job("revoke_athlete", hint, hint_time=event_time))
 
 

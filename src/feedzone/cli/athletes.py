@@ -56,7 +56,7 @@ def list_(
 
 @app.command()
 def show(athlete: AthleteId) -> None:
-    """Show one athlete: the state of the connection, the sync, and the deadline of one who leaves."""
+    """Show one athlete: the state of the connection, the sync, and the deadline of a departure."""
 
     async def command(parts: App) -> None:
         one = await parts.queries.athletes.get(athlete)

@@ -46,7 +46,7 @@ class AbsenceTracker:
 
     @property
     def outage(self) -> bool:
-        """Whether so many athletes' activities are missing that Strava is the likelier reason."""
+        """Whether activities of enough athletes are missing to make Strava the likelier reason."""
         return len(self._athletes) >= MANY_ATHLETES
 
 
@@ -74,5 +74,5 @@ def next_look_at_listed(missing_since: datetime, now: datetime) -> datetime:
 
 
 def is_mass_deletion(missing: int, stored: int) -> bool:
-    """Return whether so many activities are missing that a person must decide; `stored` counts them all."""
+    """Return whether enough activities are missing that a person must decide; `stored` counts them all."""
     return missing > FEW and missing > SHARE * stored

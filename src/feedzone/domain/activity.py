@@ -51,7 +51,7 @@ def should_have_streams(columns: Mapping[str, Any]) -> bool:
 
 
 def _rounded(value: Any) -> Any:
-    """Return the value; of a number only what does not depend on its notation."""
+    """Return the value, and of a number one form for all notations."""
     return round(float(value), 6) if type(value) in (int, float) else value
 
 
@@ -70,7 +70,7 @@ class ActivityRecord(msgspec.Struct, frozen=True):
     raw: str
     """The JSON text as received, repaired where some decoder could not read it."""
     traits: tuple[Any, ...] = ()
-    """What else tells of the samples and has no column, such as the full track."""
+    """Facts about the samples that have no column, such as the full track."""
     track: bool | None = None
     """Whether the response shows the track. None: the response has no map at all."""
 

@@ -21,7 +21,7 @@ STREAM_RETRIES = (
 )
 """When to ask again for streams, counted from the first look that found none.
 
-The create event precedes the processing of the streams, and Strava makes them anew after a crop or a
+The create event precedes the processing of the streams, and Strava makes them again after a crop or a
 correction. When the activity started says nothing about that: old ones are uploaded, too. If there are none
 after a day, only comparisons ask again (`asks_again`).
 """

@@ -21,6 +21,7 @@ DEPTH = 64
 """The deepest nesting of lists and objects. Standard decoders stop between 200 and 1000."""
 
 LEAST, LARGEST = -(2**63), 2**63 - 1
+_STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
 _HALF_PAIRS = re.compile("[\ud800-\udfff]")
 _CONTAINERS = {list, dict}
 _ZERO_ESCAPE = b"\\u0000"
@@ -103,6 +104,32 @@ def failure(problem: Exception) -> str:
         return f"not JSON at character {problem.pos}"
     match = _POSITION.fullmatch(str(problem)) if isinstance(problem, msgspec.MsgspecError) else None
     return match[0] if match else type(problem).__name__
+
+
+def split_list(body: bytes) -> list[bytes]:
+    """Return the texts of the entries of a JSON list, without decoding any: one may be nested too deep.
+
+    Raises InvalidInput when the text is no list.
+    """
+    text = body.strip()
+    if text[:1] != b"[" or text[-1:] != b"]":
+        raise InvalidInput("the body is not a JSON list")
+    entries, depth, begin = [], 0, 1
+    for token in _STRUCTURE.finditer(text, 1, len(text) - 1):
+        mark = token.group()
+        if mark in (b"[", b"{"):
+            depth += 1
+        elif mark in (b"]", b"}"):
+            depth -= 1
+        elif mark == b"," and depth == 0:
+            entries.append(text[begin : token.start()])
+            begin = token.end()
+        if depth < 0:
+            raise InvalidInput("the body is not a JSON list")
+    last = text[begin:-1]
+    if depth or (entries and not last.strip()):
+        raise InvalidInput("the body is not a JSON list")
+    return [*entries, last] if last.strip() else []
 
 
 def _load(body: bytes, parse_int: Any, parse_float: Any, parse_constant: Any) -> Any:

@@ -10,11 +10,12 @@ import msgspec
 from .effect import Effect
 from .job import Hint, JobSpec, Lane
 
-WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry", "unproven"]
+WaitReason = Literal["quota", "breaker", "debounce", "list_first", "retry", "unproven", "no_answer"]
 """Why a job is put off: the rate limit is spent, the circuit breaker is open, more updates may come, one list
-call goes first, the last run got no result, or unproven events have had their share of calls."""
+call goes first, the last run got no result, unproven events have had their share of calls, or Strava does not
+answer."""
 
-LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry", "unproven")
+LONG_WAITS: tuple[WaitReason, ...] = ("quota", "breaker", "retry", "unproven", "no_answer")
 """The reasons that may last. The others put a job off for seconds."""
 
 FAILURES = (
@@ -31,6 +32,9 @@ FAILURES = (
     "other",
 )
 """Classes of failure. People find dead letters by them; each error has one (errors.py)."""
+
+PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
+"""Classes of failure that pass without a decision about each: by themselves, or after a setting is fixed."""
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -19,10 +19,10 @@ COMPARED_EVERY = timedelta(hours=6)
 """The longest pause between two comparisons of an athlete, however few calls are left."""
 
 SHORTEST_PAUSE = timedelta(minutes=10)
-"""The pause for athletes who were active lately, when calls are idle."""
+"""The pause for recently active athletes, when calls are idle."""
 
 RESTING_TIMES = 4
-"""How many times longer the pause is for athletes who were not."""
+"""How many times longer the pause is for all other athletes."""
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 

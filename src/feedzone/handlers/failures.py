@@ -45,6 +45,10 @@ def ending(
             return Snooze(max(until, now) + jitter, str(error), effects, wait_reason=wait_reason)
         case RefreshPending(until=datetime() as until):
             return Snooze(max(until, now) + timedelta(seconds=rng.random()), str(error), effects)
+        case StravaError(again_after_s=pause_s) if pause_s is not None:
+            # Half of the jobs earlier, half later: those that failed together do not return together.
+            until = now + timedelta(seconds=pause_s * (0.75 + rng.random() / 2))
+            return Snooze(until, str(error), effects, wait_reason="no_answer")
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
             mark = MarkAthlete(job.athlete_id, "needs_scope", reason)

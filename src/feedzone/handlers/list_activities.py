@@ -41,7 +41,8 @@ class ListActivities:
             )
         except StravaError as error:
             outcome = ending(error, job, now, self.rng)
-            return outcome if isinstance(outcome, Snooze) else Done(note=f"not listed: {error}")
+            waits = isinstance(outcome, Snooze) and outcome.wait_reason != "no_answer"
+            return outcome if waits else Done(note=f"not listed: {error}")
         activities = tuple(record for record in listed if record.athlete_id == job.athlete_id)
         jobs = tuple(refresh(job.athlete_id, record.id, manual=record.manual) for record in activities)
         return Done((StoreAnnounced(job.athlete_id, activities, jobs),))

@@ -51,7 +51,7 @@ Encode = Callable[[bytes], Awaitable[EncodedStreams]]
 
 
 class _Look(NamedTuple):
-    """What is known before the streams are asked for."""
+    """The facts known before the streams are requested."""
 
     since: datetime
     """When they were first asked for, as the activity is now, and were not there; else now."""
@@ -194,7 +194,7 @@ class RefreshActivity:
     def _look(
         self, stored: StoredActivity | None, record: ActivityRecord | None, first_seen: datetime | None
     ) -> _Look:
-        """Return what is known before the streams are asked for. `record`: the detail of this run."""
+        """Return the facts known before the streams are requested. `record`: the detail of this run."""
         now = self.clock.now()
         if stored is None:
             return _Look(now, first_seen is not None or (record is not None and record.recorded))

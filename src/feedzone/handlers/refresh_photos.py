@@ -42,9 +42,19 @@ class RefreshPhotos:
                 self.clock.now(),
                 self.rng,
                 max_attempts=self.max_attempts,
-                instead=lambda reason: self._judge(job, stored, (), reason),
+                instead=lambda reason: self._ask_later(job, stored, reason),
             )
         return self._judge(job, stored, photos)
+
+    def _ask_later(self, job: Job, stored: StoredPhotos, reason: str) -> Done:
+        """Leave the photos as they are, since Strava has said nothing about them; ask again for a day."""
+        now = self.clock.now()
+        again = next_photo_recheck(stored.asked_at or now, now)
+        if again is None:
+            return Done(note=reason)
+        pending = StorePhotos(job.object_id, job.athlete_id, "pending")
+        recheck = photos_refresh(job.athlete_id, job.object_id, Lane.RECHECK, again)
+        return Done((pending,), reason, (recheck,))
 
     def _judge(
         self, job: Job, stored: StoredPhotos, photos: Sequence[Photo], note: str | None = None

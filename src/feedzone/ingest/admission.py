@@ -1,8 +1,8 @@
 """How many deliveries the webhook takes.
 
 Strava delivers from few addresses, perhaps all through one proxy, so no address is refused as such. Only
-worthless deliveries are refused: what is not an event, and events of unknown athletes. An event of an athlete
-who is connected is always stored. Past the athlete's limit it costs no call of its own (dispatcher.py).
+worthless deliveries are refused: bodies that are no event, and events of unknown athletes. An event of a
+connected athlete is always stored. Past the athlete's limit it costs no call of its own (dispatcher.py).
 """
 
 from __future__ import annotations

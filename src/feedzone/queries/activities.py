@@ -223,7 +223,7 @@ class ActivityQueries:
         return await asyncio.to_thread(decode, row.blob)
 
     async def streams_json(self, activity_id: int) -> bytes:
-        """Return the JSON of what `streams` returns, made away from the event loop."""
+        """Return the result of `streams` as JSON, made away from the event loop."""
         row = await self._stored_streams(activity_id)
         return await decoded_json(row.blob, row.samples * (row.channels.count(",") + 1))
 

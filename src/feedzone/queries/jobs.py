@@ -10,9 +10,10 @@ from msgspec import Meta, Struct
 
 from ..domain.job import Lane, RefreshHint, RevokeHint, decode_hint
 from ..domain.job_kinds import JobKind
+from ..domain.outcome import PASSING
 from ..ports import Clock
 from ..store.engine.database import Connection, Database, Row
-from ..store.jobs import attempts, dead_letters, lifecycle
+from ..store.jobs import attempts, lifecycle
 from ..store.reads import dashboard
 from ..store.reads import jobs as job_lists
 from .athletes import names_of
@@ -133,7 +134,7 @@ class JobQueries:
                     error_class,
                     count,
                     _letters(connection, error_class),
-                    error_class in dead_letters.PASSING,
+                    error_class in PASSING,
                 )
                 for error_class, count in dashboard.failure_counts(connection).items()
             ]

@@ -7,6 +7,7 @@ docs/strava-api.md describes. Start reading at `world` (state), `app` (HTTP) and
 from .app import create_app
 from .autopilot import Autopilot
 from .faults import ConnectionDroppedError, Faults
+from .impostor import MARK, NAMES, Impostor
 from .inprocess import Answer, request
 from .limits import UNLIMITED, Limits
 from .records import Call, Delivery, Event
@@ -16,6 +17,8 @@ from .wire import HttpWire
 from .world import Application, Behaviour, NotFoundError, World
 
 __all__ = [
+    "MARK",
+    "NAMES",
     "UNLIMITED",
     "Answer",
     "Application",
@@ -28,6 +31,7 @@ __all__ = [
     "Event",
     "Faults",
     "HttpWire",
+    "Impostor",
     "Limits",
     "NotFoundError",
     "RunningSandbox",

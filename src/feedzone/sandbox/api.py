@@ -46,6 +46,8 @@ class Api:
         spec = self._find_activity(request.parts[3], grant)
         if spec is None:
             return not_found("Activity")
+        if endpoint == "activity" and self._strays(spec):
+            return not_found("Activity")
         if spec.id in self._world.faults.poison:
             return json_response({"message": "error"}, 500)
         return self._activity_calls[endpoint](request, spec)
@@ -141,6 +143,12 @@ class Api:
             "error": None, "status": status, "activity_id": activity_id,
         })  # fmt: skip
 
+    def _strays(self, spec: ActivitySpec) -> bool:
+        """Whether Strava answers 404 about a fresh activity that it has shown before, or lists."""
+        faults = self._world.faults
+        fresh = self._age(spec) < faults.stray_404_s
+        return fresh and faults.stray_404 > 0 and self._world.fault_rng.random() < faults.stray_404
+
     def _age(self, spec: ActivitySpec) -> float:
         return self._world.clock() - spec.created_at
 
@@ -166,7 +174,7 @@ def endpoint_of(method: str, parts: list[str]) -> str | None:
 
 
 def template_of(endpoint: str) -> str:
-    """Return the path of a data call with a placeholder for its id, for the journal."""
+    """Return the path of a data call with a placeholder for its id, for the record of calls."""
     templates = {
         "athlete": "/athlete", "list_activities": "/athlete/activities", "activity": "/activities/{id}",
         "gear": "/gear/{id}", "upload": "/uploads/{id}",

@@ -24,6 +24,7 @@ from .http import (
     read_request,
     send_response,
 )
+from .impostor import distorted, foreign
 from .oauth import OAuth
 from .pages import Pages
 from .push import Push
@@ -129,6 +130,7 @@ class Sandbox:
         """Respond, unless a fault is injected before or after; log the call in either case."""
         world = self._world
         can_fail = counted or endpoint == "push_subscriptions" or world.faults.token_calls_too
+        impostor = world.impostors.met(endpoint, request, world.clock(), world.fault_rng)
         kind = world.faults.request_fault(world.fault_rng) if can_fail else None
         if can_fail and (wait := world.faults.slowness(world.fault_rng)):
             await self._sleep(wait)
@@ -136,10 +138,16 @@ class Sandbox:
         try:
             if kind == "reset_before":
                 raise ConnectionDroppedError("reset", acted=False)
+            if impostor is not None and (answer := foreign(impostor, request)):
+                status = answer.status
+                return answer
             server_error = _server_error(kind)
             if server_error is not None and counted and world.meter.spend(world.clock()):
                 world.journal.over_limit += 1
-            response = server_error or await respond()
+            if impostor == "not_found":
+                response = server_error or _own_404(await respond())
+            else:
+                response = server_error or distorted(_unless_token(impostor, counted), await respond())
             if kind in ("reset_after", "timeout_after"):
                 raise ConnectionDroppedError("reset" if kind == "reset_after" else "timeout", acted=True)
             status = response.status
@@ -196,6 +204,20 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 async def _send_truncated(send: Send) -> None:
     """Announce a body and send none: the client sees the connection close."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9999")]})
+
+
+def _own_404(response: Response) -> Response:
+    """Return Strava's 404 in place of an activity; its rate limit headers stay."""
+    if response.status != 200:
+        return response
+    answer = not_found("Activity")
+    answer.headers = response.headers
+    return answer
+
+
+def _unless_token(impostor: str | None, counted: bool) -> str | None:
+    """A truncated answer of the token address would lose the pair, as `reset_after` does."""
+    return impostor if counted else None
 
 
 def _server_error(kind: Kind | None) -> Response | None:

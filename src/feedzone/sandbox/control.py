@@ -16,6 +16,7 @@ from .athletes import Athlete
 from .grants import Grant, SeatsFullError
 from .history import ActivitySpec
 from .http import Request, Response, json_response
+from .impostor import NAMES, Impostor
 from .limits import Limits
 from .records import Event
 from .sender import Sender
@@ -67,6 +68,16 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True):
     updates: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class NewImpostor(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /control/impostors`: answers that are not Strava's, for some seconds."""
+
+    answer: str
+    seconds: float
+    endpoints: list[str] = msgspec.field(default_factory=list)
+    ids: list[int] = msgspec.field(default_factory=list)
+    rate: float = 1.0
+
+
 class Control:
     """Handles the requests under /control."""
 
@@ -109,6 +120,8 @@ class Control:
                 return json_response([asdict(call) for call in self._world.journal.calls])
             case ["faults"]:
                 return json_response(self._world.faults.as_dict())
+            case ["impostors"]:
+                return json_response({"answers": NAMES, "active": self._impostors()})
             case ["limits"]:
                 return json_response(asdict(self._world.meter.limits))
         return _unknown(parts)
@@ -191,6 +204,14 @@ class Control:
             case ["faults"]:
                 world.faults.change(body)
                 return world.faults.as_dict()
+            case ["impostors"]:
+                new = _convert(NewImpostor, body)
+                until, names = world.clock() + new.seconds, frozenset(new.endpoints)
+                world.impostors.begin(Impostor(new.answer, until, names, frozenset(new.ids), new.rate))
+                return self._impostors()
+            case ["impostors", "end"]:
+                world.impostors.end()
+                return self._impostors()
             case ["inactive"]:
                 world.faults.change({"inactive": body["inactive"]})
                 return {"inactive": world.faults.inactive}
@@ -198,6 +219,12 @@ class Control:
                 world.drop_subscription()
                 return {"subscription": None}
         raise NotFoundError(f"there is no /control/{'/'.join(parts)}")
+
+    def _impostors(self) -> list[Body]:
+        return [
+            asdict(i) | {"endpoints": sorted(i.endpoints), "ids": sorted(i.ids)}
+            for i in self._world.impostors.active
+        ]
 
     def _record(self, new: NewActivity) -> Body:
         start = new.start

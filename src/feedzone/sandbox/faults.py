@@ -44,6 +44,8 @@ class Faults:
     stream_delay_s: float = 0.0
     visible_delay_s: float = 0.0
     photo_delay_s: float = 0.0
+    stray_404: float = 0.0
+    stray_404_s: float = 900.0
     poison: set[int] = field(default_factory=set)
     inactive: bool = False
 

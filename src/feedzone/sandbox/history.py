@@ -57,7 +57,7 @@ class ActivitySpec:
     """The channels that the athlete removed."""
     map_hidden: bool = False
     streams_since: float = 0.0
-    """When Strava began to make the streams anew."""
+    """When Strava began to make the streams again."""
 
     @property
     def private(self) -> bool:

@@ -14,7 +14,7 @@ CHANNELS = {"heartrate": "hr", "cadence": "cad", "watts": "watts", "temp": "temp
 def alter(spec: ActivitySpec, changes: dict[str, Any], now: float) -> None:
     """Change the recording: `minutes`, `climb` (a factor of all heights), `lost` (channels), `map_hidden`.
 
-    Strava makes the streams anew, which takes a while (`Faults.stream_delay_s`). It sends no event.
+    Strava makes the streams again, which takes a while (`Faults.stream_delay_s`). It sends no event.
     """
     for name, value in changes.items():
         if name == "minutes" and _is_number(value) and 0 < value * 60 <= spec.elapsed:

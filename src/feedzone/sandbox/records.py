@@ -1,4 +1,4 @@
-"""The sandbox's journal of calls, events and deliveries, for tests that check a client afterwards."""
+"""The sandbox's record of calls, events and deliveries, for tests that check a client afterwards."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from .athletes import Athlete, Gear, make_athlete, new_gear
 from .faults import Faults
 from .grants import SCOPES, Grant, Grants, Rotation
 from .history import VISIBILITIES, ActivitySpec
+from .impostor import Impostors
 from .limits import Limits, Meter
 from .motion import KNOT_S, Motion, Terrain, simulate
 from .places import City
@@ -75,6 +76,7 @@ class World:
         self.application = application or Application()
         self.behaviour = behaviour or Behaviour()
         self.faults = faults or Faults()
+        self.impostors = Impostors()
         # Two generators: the number of requests must not decide which events are lost.
         self.fault_rng = seeded_random(seed, "faults")
         self.delivery_rng = seeded_random(seed, "deliveries")
@@ -334,7 +336,7 @@ class World:
         self.meter.spend(self.clock(), read=read, calls=calls)
 
     def emit(self, event: Event) -> int:
-        """Send an event, true or forged; return its number in the journal."""
+        """Send an event, true or forged; return its number among the recorded events."""
         number = self.journal.add_event(event)
         if self.on_event is not None:
             self.on_event(number, event)

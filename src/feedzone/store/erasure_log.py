@@ -1,8 +1,8 @@
-"""The erasure log: a file beside the keys that remembers what was deleted, for the day a backup is restored.
+"""The erasure log: a file beside the keys that lists all deletions, in case a backup is restored.
 
-It holds ids, times and receipts, and no words of anybody. Each line names its database. Lines are appended
-and forced to disk; several processes of a machine may share the file. Only when it grows too large, the
-older half of the deleted activities goes, but no departure of an athlete.
+The erasure log holds ids, times and receipts, and no words of anybody. Each line names its database. Lines
+are appended and forced to disk; several processes of a machine may share the file. Only when it grows too
+large, the older half of the deleted activities goes, but no departure of an athlete.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 class Erasure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A deleted activity, or an athlete who left (`activity` is None), with the receipt's facts."""
+    """A deleted activity, or a departed athlete (`activity` is None), with the receipt's facts."""
 
     database: str
     id: str

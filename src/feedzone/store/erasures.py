@@ -1,4 +1,4 @@
-"""What was deleted: read for the erasure log, and applied again to a restored backup."""
+"""Deletions: read for the erasure log, and applied again to a restored backup."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Identity(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What was done with a restored backup."""
+    """The result for a restored backup."""
 
     athletes_removed: int
     activities_removed: int
@@ -109,7 +109,7 @@ def apply(connection: Connection, erasures: Sequence[Erasure], days: int, now: d
     """Delete again what a restored backup brought back, and enqueue the comparison of everything else.
 
     A token pair of the backup may be dead: athletes rotate it by using it. So each is refreshed before its
-    next use, which shows whose is dead (`needs_reauth`).
+    next use, which shows the dead ones (`needs_reauth`).
     """
     _drop_old_claims(connection, now)
     left = sum(_leave(connection, erasure, now) for erasure in erasures if erasure.activity is None)
@@ -121,7 +121,7 @@ def apply(connection: Connection, erasures: Sequence[Erasure], days: int, now: d
 def _restart_clocks(connection: Connection, now: datetime) -> None:
     """Let every athlete's tokens be refreshed before their next use, and every deadline begin again.
 
-    An athlete who was about to leave may have connected again since: the log knows who left.
+    An athlete about to leave may have connected again since: the log has the departures.
     """
     columns = strava_athletes.c
     connection.execute(
@@ -155,7 +155,7 @@ def _drop_old_claims(connection: Connection, now: datetime) -> None:
 
 
 def _leave(connection: Connection, erasure: Erasure, now: datetime) -> bool:
-    """Remove an athlete who left after the backup; keep the receipt of that time."""
+    """Remove an athlete whose departure is newer than the backup; keep the receipt of that time."""
     row = athletes.get(connection, erasure.athlete)
     known = connection.execute(select(_receipts.id).where(_receipts.id == erasure.id)).first()
     if row is None or row.status == "deauthorized" or row.connected_at > erasure.at:

@@ -1,4 +1,4 @@
-"""Athletes who leave: their data stays until a deadline, and a new consent ends that."""
+"""Leaving athletes: their data stays until a deadline, and a new consent ends that."""
 
 from __future__ import annotations
 

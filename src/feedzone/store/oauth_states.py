@@ -18,7 +18,7 @@ LIFETIME = timedelta(hours=1)
 
 
 def use(connection: Connection, state: str, now: datetime) -> bool:
-    """Return whether this is the first use of a state; delete what has expired."""
+    """Return whether this is the first use of a state; delete expired ones."""
     connection.execute(delete(oauth_states).where(oauth_states.c.created_at < now - LIFETIME))
     values = {"digest": hashlib.sha256(state.encode()).hexdigest(), "created_at": now}
     statement = insert_into(connection, oauth_states).values(values).on_conflict_do_nothing()

@@ -1,7 +1,7 @@
 """Show the values of update events before a fetch confirms them, and take them back if none does.
 
-`strava_activities.unconfirmed` keeps what the last fetch said of each shown field. The change feed is written
-when a fetch confirms the value (docs/decisions/0013-shown-updates.md).
+`strava_activities.unconfirmed` keeps the value of the last fetch for each shown field. The change feed is
+written when a fetch confirms the value (docs/decisions/0013-shown-updates.md).
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _end(now: datetime, shown_for: timedelta | None) -> int | None:
 
 
 def _lanes_with_room(connection: Connection, now: datetime) -> dict[Lane, bool]:
-    """Return whether a fetch can leave now in the lanes of updates: the live one, and that of many updates.
+    """Return whether a fetch can leave now: in the live lane, and in the lane of many updates.
 
     The jobs that wait in the live lane go first. The other lane needs calls outside the largest reserve.
     """

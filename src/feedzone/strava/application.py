@@ -11,8 +11,10 @@ from typing import TypeVar
 from urllib.parse import urlencode
 
 from ..domain.athlete import REQUESTED_SCOPES, AthleteProfile, TokenGrant
-from ..ports import Request, Transport
+from ..errors import ApplicationRefused, RateLimited, TransientError, TransportFailure
+from ..ports import Clock, Request, Transport
 from . import calls
+from .health import EndpointHealth
 from .payloads import Subscription
 from .responses import Call, read
 
@@ -35,8 +37,12 @@ class StravaApplication:
         api_base: str,
         oauth_base: str,
         timeout_s: float,
+        clock: Clock,
+        health: EndpointHealth | None = None,
     ) -> None:
         self._transport = transport
+        self._clock = clock
+        self._health = health or EndpointHealth()
         self._client = {"client_id": client_id, "client_secret": secret}
         self._api_base = api_base
         self._oauth_base = oauth_base
@@ -101,5 +107,14 @@ class StravaApplication:
         form: Mapping[str, str] | None = None,
     ) -> T:
         request = Request(method, url, headers or {}, params or {}, form)
-        response = await self._transport.send(request, self._timeout_s)
-        return read(response, call).result()
+        try:
+            response = await self._transport.send(request, self._timeout_s)
+            value = read(response, call).result()
+        except (TransientError, TransportFailure, RateLimited, ApplicationRefused) as failure:
+            # It says nothing about the athlete whose job asks.
+            now = self._clock.now()
+            self._health.note_failure(call.name, call.name, now)
+            failure.again_after_s = self._health.pause_s(call.name, now)
+            raise
+        self._health.note_answer(call.name, call.name, self._clock.now())
+        return value

@@ -80,7 +80,11 @@ def _require_an_object(body: bytes) -> None:
 
 def activity_page(page: int, athlete_id: int) -> Call[Sequence[ActivityRecord]]:
     name = f"GET athlete/activities page {page}"
-    return Call(name, lambda body: payloads.activity_page(body, name, athlete_id), frozenset({"Athlete"}))
+
+    def parse(body: bytes) -> Sequence[ActivityRecord]:
+        return payloads.activity_page(body, name, athlete_id, first=page == 1)
+
+    return Call(name, parse, frozenset({"Athlete"}), may_be_absent=False)
 
 
 def athlete(athlete_id: int) -> Call[AthleteProfile]:
@@ -89,7 +93,7 @@ def athlete(athlete_id: int) -> Call[AthleteProfile]:
         _require_athlete(profile.id, athlete_id)
         return profile
 
-    return Call("GET athlete", parse, frozenset({"Athlete"}))
+    return Call("GET athlete", parse, frozenset({"Athlete"}), may_be_absent=False)
 
 
 def gear(athlete_id: int) -> Call[GearListing]:
@@ -98,7 +102,7 @@ def gear(athlete_id: int) -> Call[GearListing]:
         _require_athlete(listing.athlete_id, athlete_id)
         return listing
 
-    return Call("GET athlete", parse, frozenset({"Athlete"}))
+    return Call("GET athlete", parse, frozenset({"Athlete"}), may_be_absent=False)
 
 
 def _require_athlete(shown: int, requested: int) -> None:

@@ -15,6 +15,7 @@ from ..errors import (
     NeedsRefresh,
     NeedsScope,
     NotConnected,
+    StravaError,
     StravaFails,
     TokenRevoked,
     TransientError,
@@ -108,12 +109,23 @@ class StravaClient:
         if isinstance(answer.error, NeedsRefresh):
             pair = await self._tokens.replace(pair)
             answer = await self._send(pair, path, params, call)
+        if isinstance(answer.error, TransientError) and self._limiter.in_doubt(answer.error):
+            await self._compare(pair, answer.error)
         return answer.result()
+
+    async def _compare(self, pair: TokenRow, failure: TransientError) -> None:
+        """Blame the failure on its object if Strava answers another call meanwhile."""
+        request = Request("GET", f"{self._api_base}/athlete", _bearer(pair))
+        try:
+            other = await self._limiter.send(request, self._timeout_s, calls.athlete(pair.athlete_id))
+        except StravaError:
+            return
+        if not isinstance(other.error, TransientError):
+            failure.again_after_s = None
 
     async def _send(self, pair: TokenRow, path: str, params: Mapping[str, str], call: Call[T]) -> Answer[T]:
         """Send one GET. Repeat it at once after a transient failure, so that it costs the job no attempt."""
-        headers = {"Authorization": f"Bearer {pair.access_token}"}
-        request = Request("GET", f"{self._api_base}{path}", headers, params)
+        request = Request("GET", f"{self._api_base}{path}", _bearer(pair), params)
         pauses = list(PAUSES_S)
         failed: Answer[T] | TransportFailure | None = None
         while True:
@@ -138,3 +150,7 @@ class StravaClient:
                     return failed
                 raise failed from None
             await self._clock.sleep(pauses.pop(0))
+
+
+def _bearer(pair: TokenRow) -> dict[str, str]:
+    return {"Authorization": f"Bearer {pair.access_token}"}

@@ -16,15 +16,18 @@ from ..domain.job import Lane, running_job
 from ..domain.quota.demand import OTHERS
 from ..domain.quota.windows import ApiCall, Reservation, Usage, parse_usage
 from ..errors import (
+    AnswerTooLarge,
     AppInactive,
     NotVisible,
     QuotaSpent,
     RateLimited,
     StorageUnavailable,
+    StravaError,
     TransientError,
     TransportFailure,
 )
 from ..ports import BreakerRows, BudgetRows, CallSink, Request, Transport
+from .health import EndpointHealth
 from .responses import Answer, Call, read
 
 T = TypeVar("T")
@@ -36,6 +39,9 @@ FAILURES, CALLS = 9, 3
 
 Different calls, because Strava may be unable to show one activity and still work otherwise.
 """
+
+OWN_FAILURES = range(500, 600)
+"""The statuses with which Strava itself says that it failed, if the body is its error body."""
 
 _IDS = re.compile(r"(?<=/)[a-z]?\d+")
 _ACTIVITY = re.compile(r"GET activities/(\d+)")
@@ -51,12 +57,14 @@ class Limiter:
         breaker: BreakerRows,
         call_log: CallSink,
         clock: StravaClock,
+        health: EndpointHealth | None = None,
     ) -> None:
         self._transport = transport
         self._budget = budget
         self._breaker = breaker
         self._call_log = call_log
         self._clock = clock
+        self._health = health or EndpointHealth()
         self._failures = 0
         self._failed: set[str] = set()
         """The number of failures since Strava last answered, and the calls that failed."""
@@ -70,7 +78,7 @@ class Limiter:
             answer, usage, read_at = await self._send(request, timeout, call)
         except TransportFailure as failure:
             await self._note_unanswered(reservation, failure)
-            await self._count_failure(reservation, call.name, str(failure))
+            await self._count_failure(reservation, call.name, failure)
             raise
         error = answer.error
         if isinstance(error, RateLimited):
@@ -78,8 +86,11 @@ class Limiter:
             raise QuotaSpent("closed by Strava (429)", until)
         await self._answered(reservation, usage, read_at)
         if isinstance(error, TransientError):
-            await self._count_failure(reservation, call.name, str(error))
+            await self._count_failure(reservation, call.name, error)
             return answer
+        self._health.note_answer(endpoint_of(call.name), call.name, self._clock.machine.now())
+        if self._health.take_recovery():
+            await self._breaker.resume()
         self._failures = 0
         self._failed.clear()
         if isinstance(error, AppInactive):
@@ -100,8 +111,22 @@ class Limiter:
             # delays the others for a few seconds.
             log.warning("reservation_not_released", error=str(problem))
 
-    async def _count_failure(self, reservation: Reservation, call: str, reason: str) -> None:
-        """Count a failed call; open the breaker when enough different calls fail in a row."""
+    def in_doubt(self, error: TransientError) -> bool:
+        """Return whether only another call can tell if Strava fails, or cannot show this one object."""
+        own = error.status in OWN_FAILURES and bool(error.message)
+        return own and error.again_after_s is not None and self._health.is_alone(error.call)
+
+    async def _count_failure(self, reservation: Reservation, call: str, failure: StravaError) -> None:
+        """Count a failed call; open the breaker when enough different calls fail in a row.
+
+        Unless its object is to blame, the failure costs its job no attempt. A probe's never does.
+        """
+        now, endpoint = self._clock.machine.now(), endpoint_of(call)
+        self._health.note_failure(endpoint, call, now)
+        blamed = isinstance(failure, AnswerTooLarge) or self._health.is_suspect(endpoint, call, now)
+        if reservation.probe or not blamed:
+            failure.again_after_s = self._health.pause_s(endpoint, now)
+        reason = str(failure)
         self._failures += 1
         self._failed.add(call)
         if reservation.probe:

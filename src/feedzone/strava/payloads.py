@@ -119,25 +119,35 @@ def activity(body: bytes, level: Level, call: str) -> ActivityRecord:
     )
 
 
-def activity_page(body: bytes, call: str, athlete_id: int) -> list[ActivityRecord]:
+NOBODYS = ActivityRecord(0, 0, "summary", {}, "null")
+"""Stands for an entry that cannot be read, so that its page does not look like the end of the list."""
+
+
+def activity_page(body: bytes, call: str, athlete_id: int, *, first: bool = True) -> list[ActivityRecord]:
     """Read one page of `GET /athlete/activities`. An entry that cannot be read costs only itself.
 
-    If it has an id, its activity is listed without values, so that it is fetched. Otherwise it is left out.
-    Raises TransientError when the response is no list, or has entries and none can be read.
+    If it has an id, its activity is listed without values, so that it is fetched. Otherwise NOBODYS stands in
+    its place. Raises TransientError when the response is no list, or a list of other things.
     """
     entries = _entries(body, call)
-    records = [record for entry in entries if (record := _listed(entry, call, athlete_id)) is not None]
-    if entries and not any(_is_of_activity(record) for record in records):
+    records = [_listed(entry, call, athlete_id) for entry in entries]
+    # A later page may consist of a single damaged entry. The list of another call has objects.
+    foreign = first or any(entry.lstrip()[:1] == b"{" for entry in entries)
+    if entries and foreign and not any(_is_of_activity(entry) for entry in entries):
         raise TransientError(200, "the response lists no activity", call=call)
     return records
 
 
-def _is_of_activity(record: ActivityRecord) -> bool:
+def _is_of_activity(entry: bytes) -> bool:
     """Return whether the entry has a member of an activity: the list of another call has none."""
-    return not _ACTIVITY_MEMBERS.isdisjoint(msgspec.json.decode(record.raw))
+    try:
+        members = msgspec.json.decode(json_text.readable(entry))
+    except InvalidInput:
+        return False
+    return isinstance(members, dict) and not _ACTIVITY_MEMBERS.isdisjoint(members)
 
 
-def _listed(entry: bytes, call: str, athlete_id: int) -> ActivityRecord | None:
+def _listed(entry: bytes, call: str, athlete_id: int) -> ActivityRecord:
     try:
         return activity(entry, "summary", call)
     except TransientError:
@@ -147,7 +157,7 @@ def _listed(entry: bytes, call: str, athlete_id: int) -> ActivityRecord | None:
         return ActivityRecord(_decoder_of_ids.decode(text).id, athlete_id, "summary", {}, text)
     except (InvalidInput, msgspec.MsgspecError):
         log.warning("list_entry_unreadable", call=call, athlete_id=athlete_id, bytes=len(entry))
-        return None
+        return NOBODYS
 
 
 def _entries(body: bytes, call: str) -> list[bytes]:
@@ -160,6 +170,8 @@ def _entries(body: bytes, call: str) -> list[bytes]:
         entries = json_text.repair(body)
         if isinstance(entries, list):
             return [msgspec.json.encode(entry) for entry in entries]
+    with contextlib.suppress(InvalidInput):
+        return json_text.split_list(body)
     raise TransientError(200, "the response is not a list", call=call)
 
 

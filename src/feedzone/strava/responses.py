@@ -109,6 +109,8 @@ class Call(Generic[T]):
     statuses: tuple[int, ...] = (200,)
     """The statuses of a success."""
     token_endpoint: bool = False
+    may_be_absent: bool = True
+    """Whether a 404 can be Strava's word: every athlete has a profile and a list."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ def _of_object(status: int, faults: tuple[Fault, ...], call: Call[Any]) -> type[
     """Return what Strava says about the requested object, or about the request itself, if anything."""
     about = [fault for fault in faults if fault.resource in call.resources]
     if status == 404:
-        return NotVisible if any(fault.code in ABSENT for fault in about) else None
+        return NotVisible if call.may_be_absent and any(fault.code in ABSENT for fault in about) else None
     if about and (status in REFUSALS or (status == 401 and call.token_endpoint)):
         return PermanentError
     # A parameter that Strava does not accept, such as `Application/per page/limit exceeded`.

@@ -15,6 +15,9 @@ DAY_S = 86_400.0
 WAITS = re.compile(r"\b429\b|Inactive|quota|rate limit", re.IGNORECASE)
 """Errors that cost a job no attempt."""
 
+FOREIGN = re.compile(r"^(GET|POST) \S+( page \d+)? (2\d\d|3\d\d|404|410|40[13] \(?<)")
+"""Failed calls that never are Strava's refusal: redirects, strange successes, 404s, HTML."""
+
 
 def check(evidence: Evidence) -> Iterator[str]:
     yield from _leases(evidence)
@@ -22,6 +25,7 @@ def check(evidence: Evidence) -> Iterator[str]:
     yield from _absent_streams(evidence)
     yield from _conflicts(evidence)
     yield from _dead_letters(evidence)
+    yield from _burials(evidence)
 
 
 def _leases(evidence: Evidence) -> Iterator[str]:
@@ -74,10 +78,22 @@ def _conflicts(evidence: Evidence) -> Iterator[str]:
 
 
 def _dead_letters(evidence: Evidence) -> Iterator[str]:
-    """No job became a dead letter for a reason that costs no attempt."""
+    """No job became a dead letter for a reason that costs no attempt, or on the word of somebody else.
+
+    A failure that one call meets while others are answered is blamed on its object until a retry succeeds.
+    """
     for key, error in evidence.ledger.observations.dead_letters:
         if WAITS.search(error or ""):
             yield f"a job became a dead letter although it only had to wait: {key}: {error}"
+        elif FOREIGN.search(error or ""):
+            yield f"a job became a dead letter although Strava has refused nothing: {key}: {error}"
+
+
+def _burials(evidence: Evidence) -> Iterator[str]:
+    """No activity became a tombstone while Strava showed it, even if it was restored later."""
+    for at, activity_id in evidence.ledger.observations.burials:
+        if _always_shown(evidence, activity_id):
+            yield f"activity {activity_id} became a tombstone at {at:.0f} although Strava has always shown it"
 
 
 def _always_shown(evidence: Evidence, activity_id: int) -> bool:

@@ -13,7 +13,7 @@ from .windows import Window, window_end
 KEPT_SHARE = 0.25
 """The part of a day's quota that is not spent at its beginning: a backfill may still be requested.
 
-It shrinks evenly until midnight, when what is left would be lost.
+It shrinks evenly until midnight, when the rest would be lost.
 """
 
 LEAST_HOURS = 0.25

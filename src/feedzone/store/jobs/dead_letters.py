@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from ...domain.job import Job, Lane
+from ...domain.outcome import PASSING
 from .. import events
 from ..quota.breaker import IS_OPEN
 from ..schema.tables import IS_LIVE, jobs
@@ -35,9 +36,6 @@ _live_jobs = jobs.alias("live")
 
 NO_ACCESS = ("needs_scope", "token_rejected", "revoked", "not_connected")
 """Classes of failure (errors.py) that end when the athlete connects again."""
-
-PASSING = ("no_answer", "strava_error", "rate_limited", "application_refused")
-"""Classes of failure that pass without a decision about each: by themselves, or after a setting is fixed."""
 
 AUTO_RETRY_FIRST, AUTO_RETRY_MAX = timedelta(minutes=5), timedelta(hours=6)
 """The first and the longest delay before a dead letter of these classes is retried automatically."""
@@ -185,9 +183,11 @@ def _revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool)
 
 
 def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
-    """Retry the dead letters that failed without access, because the athlete is back. Return how many."""
+    """Retry the dead letters that failed without access or may pass: the athlete is back. Return how many."""
     denied = select(_columns.id).where(
-        _columns.athlete_id == athlete_id, _columns.state == "dead", _columns.error_class.in_(NO_ACCESS)
+        _columns.athlete_id == athlete_id,
+        _columns.state == "dead",
+        _columns.error_class.in_((*NO_ACCESS, *PASSING)),
     )
     letters = connection.execute(denied).scalars().all()
     return sum(requeue(connection, letter, now) for letter in letters)

@@ -106,7 +106,7 @@ class IdleSchedule:
         self._counts: TimedCache[tuple[int, int]] = TimedCache(COUNTED_FOR)
 
     async def run(self) -> int:
-        """Enqueue what is due; return how many jobs."""
+        """Enqueue the due jobs; return their number."""
         now = self._clock.now()
         if not await self._database.read(lambda c: _is_calm(c, now)):
             return 0

@@ -1,4 +1,4 @@
-"""The deadlines of athletes who leave: begins them, and deletes the data when they have passed."""
+"""The deadlines of departures: begins them, and deletes the data when they have passed."""
 
 from __future__ import annotations
 

@@ -188,10 +188,17 @@ class AutoRetrySchedule:
         self._clock = clock
         self._wakeup = wakeup
         self._days = days
+        self._started = False
 
     async def run(self) -> int:
-        """Retry all dead letters that are due; return how many jobs were enqueued."""
+        """Retry all dead letters that are due; return how many jobs were enqueued.
+
+        The first run after a start retries them all: a setting or the network may have been corrected.
+        """
         now, count = self._clock.now(), 0
+        if not self._started:
+            await self._database.write(lambda c: _resume(c, now))
+            self._started = True
         if await self._database.read(lambda c: _needs_probe(c, now)):
             count += await self._database.write(lambda c: self._enqueue_probe(c, now))
         while await self._database.read(lambda c: dead_letters.any_auto_retry(c, now)):
@@ -211,6 +218,11 @@ class AutoRetrySchedule:
             connection, [reconciliation_job(latest, self._days, full=False)], now, unless_live=True
         )
         return 1
+
+
+def _resume(connection: Connection, now: datetime) -> None:
+    breaker.resume_paused(connection, now, ("no_answer",))
+    breaker.resume_dead(connection, now)
 
 
 def _needs_probe(connection: Connection, now: datetime) -> bool:

@@ -69,9 +69,9 @@ def spent_until(connection: Connection, athlete_id: int, limit: int, now: dateti
 
 
 def charge_departure(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Count the calls of the backfill that an athlete who leaves again throws away.
+    """Count the calls of a backfill that a departure makes useless.
 
-    Otherwise, whoever connects and leaves in turns would cause a new backfill each time.
+    Otherwise, an athlete could connect and leave in turns, and cause a new backfill each time.
     """
     calls = connection.execute(_SPENT_ON_BACKFILLS, {"athlete": athlete_id, "since": now - HOUR}).scalar_one()
     if calls:
@@ -84,5 +84,5 @@ def cost_of_list(connection: Connection, athlete_id: int, since: datetime | None
 
 
 def prune(connection: Connection, now: datetime) -> int:
-    """Remove hours that are over; return how many. Their rows name athletes, some of whom left."""
+    """Remove hours that are over; return how many. Their rows name athletes, even departed ones."""
     return connection.execute(delete(athlete_allowances).where(_columns.until <= now)).rowcount

@@ -7,13 +7,14 @@ no attempt.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, and_, or_, select, update
 
-from ...domain.outcome import Outcome, Snooze
+from ...domain.outcome import PASSING, Outcome, Snooze, WaitReason
 from ...errors import ApplicationPaused, StravaFails
 from ...ports import Clock
 from ..engine.database import Database
@@ -87,10 +88,16 @@ def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outco
     return outcome if paused is not None else msgspec.structs.replace(outcome, until=now)
 
 
-def _resume_paused(connection: Connection, now: datetime) -> None:
-    """Make the jobs due that waited for the breaker."""
-    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.wait_reason == "breaker")
+def resume_paused(connection: Connection, now: datetime, reasons: Sequence[WaitReason]) -> None:
+    """Make the jobs due that wait for these reasons."""
+    waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.wait_reason.in_(reasons))
     connection.execute(update(jobs).where(waiting).values(due_at=now, wait_reason=None))
+
+
+def resume_dead(connection: Connection, now: datetime) -> None:
+    """Make the automatic retry due of each dead letter whose failure may have passed."""
+    passing = and_(jobs.c.state == "dead", jobs.c.due_at > now, jobs.c.error_class.in_(PASSING))
+    connection.execute(update(jobs).where(passing).values(due_at=now))
 
 
 class Breaker:
@@ -142,7 +149,13 @@ class Breaker:
             closed = {"inactive_since": None, "failing_since": None, "probe_at": None}
             if not connection.execute(update(application_state).where(IS_OPEN).values(closed)).rowcount:
                 return False
-            _resume_paused(connection, now)
+            resume_paused(connection, now, ("breaker", "no_answer"))
+            resume_dead(connection, now)
             return True
 
         return await self._database.write(body)
+
+    async def resume(self) -> None:
+        """Make the jobs due that wait for an answer of Strava: it answers again."""
+        now = self._clock.now()
+        await self._database.write(lambda c: resume_paused(c, now, ("no_answer",)))

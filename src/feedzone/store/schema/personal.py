@@ -1,7 +1,7 @@
 """Whose words each column of each table holds, and when they go.
 
 This is the one list that deletion, leaving, retention and export follow. A test plants a word in every text
-column of every table and compares what stays with this list; a column without an entry fails it.
+column of every table and compares the rest with this list; a column without an entry fails it.
 """
 
 from __future__ import annotations

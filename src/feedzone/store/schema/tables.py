@@ -112,7 +112,7 @@ jobs = Table(
     ),
     Column("discarded_at", Instant, comment="when a person discarded the dead letter"),
     one_of("state", "queued", "running", "dead", "discarded"),
-    one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry", "unproven"),
+    one_of("wait_reason", "quota", "breaker", "debounce", "list_first", "retry", "unproven", "no_answer"),
 )
 LIVE = text("state IN ('queued', 'running')")
 IS_LIVE = jobs.c.state.in_(("queued", "running"))

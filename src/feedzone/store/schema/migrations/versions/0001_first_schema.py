@@ -393,7 +393,7 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("state IN ('queued', 'running', 'dead', 'discarded')", name=op.f("ck_jobs_state")),
         sa.CheckConstraint(
-            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry', 'unproven')",
+            "wait_reason IN ('quota', 'breaker', 'debounce', 'list_first', 'retry', 'unproven', 'no_answer')",
             name=op.f("ck_jobs_wait_reason"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
