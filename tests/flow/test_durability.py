@@ -91,7 +91,7 @@ async def test_a_locked_postgresql_table_is_answered_503(sandbox, install, postg
     await feedzone.start()
     other = await asyncpg.connect(postgres_url)
     async with other.transaction():
-        await other.execute("LOCK TABLE webhook_events IN ACCESS EXCLUSIVE MODE")
+        await other.execute("LOCK TABLE webhook_events, unknown_owners IN ACCESS EXCLUSIVE MODE")
         async with feedzone.browser.post(f"{feedzone.url}/api/webhooks/strava", json=event(1, 5)) as answer:
             assert answer.status == 503
     await other.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from feedzone.errors import SchemaMismatch
+from feedzone.errors import SchemaMismatch, StorageUnavailable
 from feedzone.store.engine.database import open_database
+from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.schema import migrate, upgrade
 from feedzone.store.schema.tables import metadata
 
@@ -150,6 +152,7 @@ PREPARE = """
 import sys
 from feedzone.store.schema import upgrade
 from feedzone.store.engine.database import open_database
+from feedzone.store.engine.postgres import PostgresDatabase
 database = open_database(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
@@ -169,3 +172,41 @@ async def test_several_processes_may_prepare_the_same_empty_database_at_once(emp
     ended = [await in_thread(process.communicate) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], ended
     await in_thread(upgrade.check, empty)
+
+
+async def test_an_upgrade_waits_for_a_busy_table_and_then_succeeds(postgres_url, monkeypatch):
+    """A migration that waited with locks of its own could be one side of a deadlock."""
+    monkeypatch.setattr(upgrade, "LOCK_S", 0.1)
+    monkeypatch.setattr(upgrade, "PAUSE_S", 0.05)
+    empty, other = PostgresDatabase(postgres_url), PostgresDatabase(postgres_url)
+    await in_thread(upgrade.upgrade, empty)
+    await empty.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '0000'")))
+    monkeypatch.setattr(upgrade, "known_revisions", lambda: ["0000", "0001"])
+    tries = []
+
+    def migration(connection):
+        tries.append(1)
+        connection.execute(text("ALTER TABLE webhook_events ADD COLUMN more INTEGER"))
+
+    monkeypatch.setattr(migrate, "upgrade_to_head", migration)
+    monkeypatch.setattr(upgrade, "TRIES", 3)
+    locked, release = threading.Event(), threading.Event()
+
+    def hold(connection):
+        connection.execute(text("LOCK TABLE webhook_events IN ROW EXCLUSIVE MODE"))
+        locked.set()
+        release.wait(60)
+
+    holding = asyncio.create_task(asyncio.to_thread(other.run_sync, hold))
+    await asyncio.to_thread(locked.wait, 60)
+    with pytest.raises(StorageUnavailable, match="busy, so nothing was changed"):
+        await in_thread(upgrade.upgrade, empty)
+    assert tries == []
+    monkeypatch.setattr(upgrade, "TRIES", 600)
+    upgrading = asyncio.create_task(in_thread(upgrade.upgrade, empty))
+    release.set()
+    await holding
+    await upgrading
+    assert tries == [1]
+    await empty.close()
+    await other.close()

@@ -129,17 +129,23 @@ class Inbox:
         """Store the refused deliveries once the database takes them; then have losses compared."""
         try:
             while self.spool.has_work:
-                await asyncio.to_thread(self.spool.write)
+                await self._write_spool()
                 await self._clock.sleep(REPLAY_EVERY_S)
                 try:
                     while self.spool:
                         await self._replay_some(self.spool.oldest(REPLAY_AT_ONCE))
                     await self._note_losses()
-                    await asyncio.to_thread(self.spool.write)
+                    await self._write_spool()
                 except StorageUnavailable as problem:
                     log.warning("replay_delayed", waiting=len(self.spool), error=str(problem))
         finally:
             self._replayer = None
+
+    async def _write_spool(self) -> None:
+        if self.spool.is_on_disk:
+            await asyncio.to_thread(self.spool.write)
+        else:
+            self.spool.write()
 
     async def _replay_some(self, deliveries: list[Delivery]) -> None:
         now = self._clock.now()

@@ -80,6 +80,10 @@ class Spool:
         return len(self._kept)
 
     @property
+    def is_on_disk(self) -> bool:
+        return self._file is not None
+
+    @property
     def has_work(self) -> bool:
         """Whether something must be stored, erased, or compared."""
         return bool(self._kept) or bool(self.losses) or self._is_outdated
@@ -230,7 +234,10 @@ class SpoolFile:
 
     def remove_lines(self, athlete_id: int) -> None:
         """Overwrite the file without the events of this athlete."""
-        lines = [line for owner, line in _owners(self.path) if owner != athlete_id]
+        owned = list(_owners(self.path))
+        lines = [line for owner, line in owned if owner != athlete_id]
+        if len(lines) == len(owned):
+            return
         self._used = FILE_BYTES
         self.erase()
         self.append(b"".join(msgspec.json.encode(line) + ENDED for line in lines))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -264,6 +263,6 @@ class AthleteService:
 
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
-        await asyncio.to_thread(self.forget_refused, athlete_id)
+        self.forget_refused(athlete_id)
         await self.database.erase_deleted()
         self.wakeup.notify()
