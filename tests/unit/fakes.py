@@ -266,11 +266,9 @@ class FakeRecords:
         self.stored = stored
         self.fruitless = FruitlessCalls(1000)
         self.connection: Access | None = Access("active", NOON - timedelta(days=9))
-        self.sports = sports
-        self.photos = photos
+        self.sports, self.photos, self.deleted = sports, photos, 0
         self.window = list(window)
         self.count = len(self.window) if count is None else count
-        self.deleted = 0
         self.windows_read: list[tuple[int, datetime, datetime]] = []
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:

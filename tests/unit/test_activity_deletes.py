@@ -38,8 +38,6 @@ from feedzone.domain.outcome import Done, Retry, Snooze
 from feedzone.errors import QuotaSpent, StravaFails, TransientError
 from feedzone.handlers.refresh_activity import RefreshActivity
 
-# Deletes
-
 
 @pytest.mark.parametrize("stored", [STORED, None, TOMBSTONED])
 async def test_a_verified_delete_costs_no_call(clock, stored):
@@ -280,9 +278,6 @@ async def test_a_delete_that_cannot_be_confirmed_deletes_nothing(clock, failure)
     assert outcome.effects == (NoteFailure(ACTIVITY, ATHLETE, str(failure), final=False),)
 
 
-# Not visible
-
-
 async def until_it_ends(api: FakeApi, clock, stored=None, **changes) -> tuple[Done, list[float]]:
     """Return the last outcome and the seconds of each wait before it."""
     hint, waits = None, []
@@ -310,7 +305,6 @@ async def test_an_announced_activity_in_the_list_is_not_given_up(clock):
 
 
 async def test_a_first_404_long_after_the_announcement_is_followed_by_a_second_look_soon(clock):
-    """The job waited for quota: the age of the event says nothing about the 404."""
     clock.advance(minutes=50)
     outcome = await run(FakeApi(activity=GONE), clock)
     assert outcome.until - clock.now() == timedelta(seconds=5)
