@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from .evidence import Evidence
 
-KEPT = ("deletion_receipts", "call_log")
-"""The tables whose rows may name a disconnected athlete. The call log names them in calls after the purge."""
+KEPT = ("deletion_receipts", "call_log", "unknown_owners")
+"""The tables whose rows may name a disconnected athlete: in calls and counts of events after the purge."""
 
 TABLES = """
     SELECT t.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c
