@@ -124,14 +124,14 @@ async def test_after_the_comparison_nothing_is_lost_and_strava_is_not_blamed(sto
 async def test_an_event_that_can_never_be_stored_does_not_hold_up_the_others(
     store, faulty, inbox, clock, monkeypatch
 ):
-    accept = inbox_module.accept
+    replay = inbox_module.replay
 
     def poisoned(connection, deliveries, now):
         if any(each.event.object_id == 5 for each in deliveries):
             raise ValueError("a bug")
-        return accept(connection, deliveries, now)
+        return replay(connection, deliveries, now)
 
-    monkeypatch.setattr(inbox_module, "accept", poisoned)
+    monkeypatch.setattr(inbox_module, "replay", poisoned)
     faulty.problem = StorageUnavailable("away")
     await refuse(inbox, event(object_id=4), event(object_id=5), event(object_id=6))
     faulty.problem = None

@@ -92,6 +92,14 @@ def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime
     ]
 
 
+def replay(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> None:
+    """Store deliveries that were refused, except those of athletes who have left since."""
+    status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
+    known = [each for each in deliveries if status.get(each.event.owner_id) not in NOT_CONNECTED]
+    if known:
+        accept(connection, known, now)
+
+
 def _result(judged: _Judged, new: set[str]) -> AcceptResult:
     if judged.event_id not in new:
         return AcceptResult(judged.event_id, "duplicate")

@@ -12,7 +12,7 @@ from ..errors import StorageUnavailable, reason_of
 from ..ports import Clock, Wakeup
 from ..store import athletes
 from ..store.engine.database import Database
-from .dispatcher import NOT_CONNECTED, AcceptResult, Delivery, accept
+from .dispatcher import NOT_CONNECTED, AcceptResult, Delivery, accept, replay
 from .spool import Losses, Spool
 
 log = structlog.get_logger("feedzone.inbox")
@@ -150,7 +150,7 @@ class Inbox:
     async def _replay_some(self, deliveries: list[Delivery]) -> None:
         now = self._clock.now()
         try:
-            await self._database.write(lambda c: accept(c, deliveries, now), within_s=REPLAY_WITHIN_S)
+            await self._database.write(lambda c: replay(c, deliveries, now), within_s=REPLAY_WITHIN_S)
         except StorageUnavailable:
             raise
         except Exception:
