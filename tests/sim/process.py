@@ -22,9 +22,11 @@ from .trace import Trace
 EPOCH = datetime(2026, 3, 14, 5, 20, tzinfo=UTC)
 """The time at which every world begins."""
 
-RESCUER, SCHEDULER, PRUNER = "rescuer", "scheduler", "pruner"
+RESCUER, SCHEDULER, PRUNER, ERASURES = "rescuer", "scheduler", "pruner", "erasure log"
 SCHEDULER_SLEEP_S = 3600.0
 """The scheduler's longest sleep. An athlete that connects meanwhile starts with a backfill anyway."""
+ERASURES_SLEEP_S = 3600.0
+"""The pause of the erasure log: no world restores a backup."""
 IDLE_LOOK_S = 4 * 3600.0
 """How often the scheduler looks for idle calls: rarely, because each comparison costs time."""
 
@@ -73,7 +75,7 @@ class SimClock:
         return EPOCH + timedelta(seconds=self._machine.loop.time() + self._machine.skew_s)
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep; three duties that poll a quiet database sleep until there is work for them.
+        """Sleep; duties that poll a quiet database sleep until there is work for them.
 
         Then they sleep until the next beat of their own rhythm, so no observer can tell the difference. It
         only saves time.
@@ -94,6 +96,8 @@ class SimClock:
         elif duty == PRUNER:
             while not file.has_old_calls(self.now()):
                 await asyncio.sleep(seconds)
+        elif duty == ERASURES:
+            await asyncio.sleep(ERASURES_SLEEP_S)
 
     def _until_due(self) -> float:
         due = self._machine.file.next_due()

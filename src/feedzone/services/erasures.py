@@ -76,7 +76,8 @@ class ErasureService:
         while True:
             page = await self.database.read(lambda c, after=after: read(c, self._name, after, MOST))  # type: ignore[misc]
             fresh = [erasure for erasure in page if erasure.id not in self._known]
-            await asyncio.to_thread(ErasureLog(self.home).append, fresh)
+            if fresh:
+                await asyncio.to_thread(ErasureLog(self.home).append, fresh)
             self._known.update(erasure.id for erasure in fresh)
             count += len(fresh)
             if page:
