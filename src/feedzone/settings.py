@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     )
     webhook_junk_limit: int = Field(default=60, ge=1)
     webhook_unknown_limit: int = Field(default=600, ge=1)
-    webhook_athlete_limit: int = Field(default=120, ge=1)
+    webhook_athlete_limit: int = Field(default=600, ge=1)
     trusted_proxies: Addresses = ("127.0.0.1", "::1")
     feedzone_home: Path = Path(".feedzone")
     database_url: SecretStr = SecretStr("")

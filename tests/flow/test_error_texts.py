@@ -118,7 +118,6 @@ async def test_no_word_of_an_answer_is_in_an_error_or_a_log_line(engine, written
             await engine.advance_and_work(hours=3)
         assert await columns_with_the_word(engine) <= words(), fault
     assert engine.spoiled.spoiled > len(FAULTS)
-    assert await engine.rows(job_attempts) or place != "/activities/"
     assert "CANARY" not in await pages(engine)
     assert '"event": "job_finished"' in written()
     assert "CANARY" not in written()

@@ -214,4 +214,5 @@ async def test_a_create_that_arrives_after_its_newer_delete_ends_at_once(engine,
     await door.post(forged(engine, engine.attacked, event_time=now))
     await engine.work()
     assert len(engine.calls) - before == 1
+    await engine.advance_and_work(minutes=4)  # the second look at the deleted activity
     assert {event.status for event in await engine.rows(webhook_events)} == {"completed"}

@@ -280,6 +280,7 @@ async def test_a_delete_without_an_event_costs_two_more_calls(engine):
     await engine.work()
     engine.clock.advance(days=2)
     await engine.work()
+    await engine.advance_and_work(minutes=1)
     unchanged = await engine.reconcile(engine.athlete)
     engine.clock.advance(minutes=1)
     engine.world.delete(specs[4].id)

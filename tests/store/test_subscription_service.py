@@ -25,6 +25,8 @@ OURS = Subscription(7, HERE, "2026-11-02T10:00:00.123456789Z")
 class Application:
     """Strava's side: the subscriptions, and what was requested."""
 
+    api_base = "https://strava.test/api/v3"
+
     def __init__(self, *listed: Subscription) -> None:
         self.listed = list(listed)
         self.deleted: list[int] = []
@@ -34,6 +36,9 @@ class Application:
         if self.refuses is not None:
             raise self.refuses
         return self.listed
+
+    async def is_at(self, base: str) -> bool:
+        return self.refuses is None
 
     async def subscribe(self, callback_url: str, verify_token: str) -> Subscription:
         assert (callback_url, verify_token) == (HERE, "verify")

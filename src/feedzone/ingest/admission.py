@@ -29,7 +29,7 @@ class Limits:
     """Of one address: bodies without an event, and wrong handshakes."""
     unknown: int = 600
     """Of one address: events of unknown athletes."""
-    athlete: int = 120
+    athlete: int = 600
     """Of one athlete: events without a verified signature. Further ones share one list call."""
 
 

@@ -34,8 +34,11 @@ PATIENCE_S = 2.0
 """How long a caller without a working token waits for a refresh that is under way. Then its job leaves the
 slot to other athletes' jobs."""
 
+BUSY_S = 3.0
+"""After which such a job looks again."""
+
 AGAIN_S = 10.0
-"""After which such a job looks again, and after which a silent address is tried again."""
+"""After which a silent address is tried again."""
 
 SILENCE_S = 60.0
 """The pause after a request without a response, until the same refresh token is sent again."""
@@ -113,7 +116,7 @@ class TokenKeeper:
             if not rejected and self._works(row):
                 return row
             if not_before is not None or self._silent_until is not None or waited >= PATIENCE_S:
-                raise RefreshPending(not_before or self._clock.now() + timedelta(seconds=AGAIN_S))
+                raise RefreshPending(not_before or self._clock.now() + timedelta(seconds=BUSY_S))
             await self._clock.sleep(pause)
             pause, waited = min(POLL_MOST_S, pause * 2), waited + pause
 
