@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from . import history, payloads, streams, totals
+from .address import ApiAddress
 from .athletes import Athlete, Gear, make_athlete, new_gear
 from .faults import Faults
 from .grants import SCOPES, Grant, Grants, Rotation
@@ -77,6 +78,7 @@ class World:
         self.behaviour = behaviour or Behaviour()
         self.faults = faults or Faults()
         self.impostors = Impostors()
+        self.address = ApiAddress()
         # Two generators: the number of requests must not decide which events are lost.
         self.fault_rng = seeded_random(seed, "faults")
         self.delivery_rng = seeded_random(seed, "deliveries")
