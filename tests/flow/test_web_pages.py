@@ -49,7 +49,7 @@ async def test_a_healthy_installation_says_so_with_the_time_of_the_last_check(wo
 
     def done(connection: object) -> None:
         athletes.finish_listing(connection, 42, world.clock.now())  # type: ignore[arg-type]
-        athletes.note_verified(connection, 42, world.clock.now())  # type: ignore[arg-type]
+        athletes.note_verified(connection, 42, world.clock.now(), everything=True)  # type: ignore[arg-type]
 
     await world.database.write(done)
     world.clock.pass_by(seconds=50)

@@ -21,7 +21,7 @@ async def test_completeness_needs_all_activities_and_all_reconciliations(store: 
         for place, number in enumerate(athlete_ids):
             athletes.begin_sync(connection, number, None, now)
             athletes.finish_listing(connection, number, now)
-            athletes.note_verified(connection, number, now - timedelta(hours=place))
+            athletes.note_verified(connection, number, now - timedelta(hours=place), everything=True)
 
     await store.write(compared)
     after = await store.read(dashboard.completeness)

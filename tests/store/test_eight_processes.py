@@ -60,10 +60,10 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.timeout(180)
-async def test_eight_processes_together_spend_exactly_the_quota(database, clock, seed):
+async def test_eight_processes_together_spend_exactly_the_quota(database, clock, seed, request):
     rng = random.Random(seed)
     is_file = isinstance(database, SqliteDatabase)
-    url = f"sqlite:///{database.path}" if is_file else database.url.render_as_string(hide_password=False)
+    url = f"sqlite:///{database.path}" if is_file else request.getfixturevalue("migrated_postgres")
     budget = BudgetTable(database, StravaClock(clock))
     quota = {name: rng.randrange(30, 90) for name in WINDOWS}
     await budget.answered(Reservation(), {name: Reading(limit, 0) for name, limit in quota.items()})

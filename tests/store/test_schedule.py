@@ -347,7 +347,7 @@ async def test_a_scheduler_and_an_ending_reconciliation_do_not_deadlock(
         running = asyncio.ensure_future(scheduler.run())
         while not running.done() and not await postgres_store.read(lambda c: c.execute(WAITING).scalar()):
             await asyncio.sleep(0.005)
-        await connection.run_sync(lambda c: athletes.note_verified(c, OWNER, ends))
+        await connection.run_sync(lambda c: athletes.note_verified(c, OWNER, ends, everything=True))
         await connection.commit()
     await running
     assert len(tries) == 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    LargeBinary,
     Row,
     String,
     bindparam,
@@ -36,7 +37,11 @@ _columns, _activity = activity_streams.c, strava_activities.c
 _ROW = select(activity_streams).where(_columns.activity_id == bindparam("activity"))
 _CHANGE = update(activity_streams).where(_columns.activity_id == bindparam("activity"))
 _STORED = select(
-    _columns.state, _columns.streamless_since, _columns.blob.is_not(None).label("has_blob")
+    _columns.state,
+    _columns.streamless_since,
+    _columns.fetched_at,
+    _columns.blob.is_not(None).label("has_blob"),
+    (_columns.blob == bindparam("blob", type_=LargeBinary)).label("is_same"),
 ).where(_columns.activity_id == bindparam("activity"))
 _DETAIL = select(_activity.fingerprint, _activity.no_track).where(_activity.id == bindparam("activity"))
 _STALE = (
@@ -101,10 +106,12 @@ def _upsert(dialect: str) -> Any:
 def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
     """Write the streams. A response without streams does not replace stored ones, whatever it means."""
     key = {"activity": streams.activity_id}
-    stored = connection.execute(_STORED, key).first()
     detail = connection.execute(_DETAIL, key).first()
     blob: bytes | None = streams.blob
     channels = streams.channels
+    if detail is not None and detail.no_track and TRACK in channels and blob is not None:
+        blob, channels = _without_track(blob, channels)
+    stored = connection.execute(_STORED, {**key, "blob": blob}).first()
     streamless_since = None
     if streams.state != "present":
         streamless_since = streams.streamless_since or (stored and stored.streamless_since) or now
@@ -113,8 +120,6 @@ def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
             changes = {"state": state, "asked_at": now, "streamless_since": streamless_since}
             connection.execute(_CHANGE, {**key, **changes})
             return
-    elif detail is not None and detail.no_track and TRACK in channels and blob is not None:
-        blob, channels = _without_track(blob, channels)
     row = {
         "activity_id": streams.activity_id,
         "athlete_id": streams.athlete_id,
@@ -122,7 +127,8 @@ def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
         "channels": ",".join(channels),
         "samples": streams.samples,
         "blob": blob,
-        "fetched_at": now,
+        # The same samples keep their time, so that no open page draws them again.
+        "fetched_at": stored.fetched_at if stored is not None and stored.is_same else now,
         "fingerprint": detail.fingerprint if detail is not None else None,
         "asked_at": now,
         "streamless_since": streamless_since,

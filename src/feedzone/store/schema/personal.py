@@ -108,7 +108,7 @@ HOLDINGS: Mapping[str, Holdings] = {
             "initial_sync_completed_at initial_sync_after initial_sync_cursor initial_sync_listed "
             "initial_sync_found webhook_subscription_active last_event_at last_synced_at last_verified_at "
             "comparison_queued_at streams_doubted_at reconcile_due_at connected_at updated_at gear_due_at "
-            "operator_may_see refused_at leaves_at leaving_cause"
+            "operator_may_see refused_at leaves_at leaving_cause deliveries_lost_at"
         ),
         athlete="username firstname lastname wanted_sports",
         keys="access_token_encrypted refresh_token_encrypted",
