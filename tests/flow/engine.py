@@ -112,6 +112,8 @@ class ManualEngine:
     async def deliver_announced(self) -> None:
         """Deliver all events that the sandbox has announced since the last time."""
         events, self.announced[:] = list(self.announced), []
+        if not events:
+            return  # a front door takes long to build
         assert set(await self.deliver(*events)) <= {200}
 
     async def work(self, *apps: App) -> None:

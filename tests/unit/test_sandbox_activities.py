@@ -10,16 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from feedzone.sandbox import World
+from feedzone.sandbox import Behaviour, SandboxOptions, World
 from feedzone.sandbox.history import ActivitySpec
+from feedzone.sandbox.payloads import photos
 from feedzone.sandbox.polyline import decode, encode
 from feedzone.sandbox.streams import KEYS, build
 
 NOW = 1_795_000_000.0
 
 
-def make_world(seed: int = 7, athletes: int = 5, days: int = 200) -> World:
-    world = World(seed, lambda: NOW)
+def make_world(seed: int = 7, athletes: int = 5, days: int = 200, *, long_details: bool = False) -> World:
+    world = World(seed, lambda: NOW, behaviour=Behaviour(long_details=long_details))
     for _ in range(athletes):
         world.add_athlete(days)
     return world
@@ -179,3 +180,75 @@ def test_ids_need_more_than_32_bits_and_are_unique(world: World) -> None:
     assert min(world.activities) > 2**31
     assert 1.5e10 < max(world.activities) < 1.8e10
     assert all(world.activities[i].id == i for i in world.activities)
+
+
+@pytest.fixture(scope="module")
+def long_world() -> World:
+    return make_world(athletes=4, days=60, long_details=True)
+
+
+@pytest.mark.parametrize("sport", ["Run", "TrailRun", "Ride", "GravelRide"])
+@pytest.mark.parametrize("minutes", [45, 90, 240])
+def test_long_details_of_runs_and_rides_have_the_recorded_size(
+    long_world: World, sport: str, minutes: int
+) -> None:
+    for athlete in long_world.athletes:
+        spec = long_world.record(athlete, sport, minutes)
+        assert 77_000 < len(msgspec.json.encode(long_world.detail(spec))) < 79_000
+
+
+def test_efforts_lie_inside_their_activity(long_world: World) -> None:
+    for spec in first_of_each_sport(long_world):
+        detail, channels = long_world.detail(spec), streams_of(long_world, spec)
+        efforts = detail["segment_efforts"]
+        assert bool(efforts) == ("latlng" in channels and "splits_metric" in detail)
+        assert len({effort["id"] for effort in efforts}) == len(efforts)
+        for effort in [*efforts, *detail.get("best_efforts", [])]:
+            first, last = effort["start_index"], effort["end_index"]
+            assert 0 <= first < last < len(channels["time"])
+            covered = channels["distance"][last] - channels["distance"][first]
+            assert effort["distance"] <= covered + 1
+            assert effort["elapsed_time"] <= channels["time"][last] - channels["time"][first]
+        for effort in efforts:
+            assert metres(effort["segment"]["start_latlng"], channels["latlng"][effort["start_index"]]) < 60
+
+
+def test_a_short_recording_crosses_few_segments(long_world: World) -> None:
+    athlete = next(iter(long_world.athletes))
+    counts = [
+        len(long_world.detail(long_world.record(athlete, "Run", m))["segment_efforts"]) for m in (1, 2, 9)
+    ]
+    assert counts == sorted(counts)
+    assert counts[0] < 5 < counts[2] < 30
+
+
+def test_a_hidden_map_shows_no_segment(long_world: World) -> None:
+    spec = long_world.record(next(iter(long_world.athletes)), "Run", 45)
+    assert long_world.detail(spec)["segment_efforts"]
+    long_world.alter(spec.id, map_hidden=True)
+    assert long_world.detail(spec)["segment_efforts"] == []
+
+
+def test_details_are_short_unless_asked_for(world: World) -> None:
+    for spec in first_of_each_sport(world):
+        assert world.detail(spec)["segment_efforts"] == []
+
+
+def test_the_served_sandbox_has_long_details_and_the_simulated_world_has_not() -> None:
+    assert SandboxOptions().behaviour.long_details
+    assert not Behaviour().long_details
+
+
+def test_photos_include_videos_and_placeholders_without_a_url(world: World) -> None:
+    athlete = next(iter(world.athletes.values()))
+    spec = world.record(athlete.id, "Run", photos=4)
+    rows, waiting = (photos(spec, athlete, 5000, since) for since in (NOW, NOW - 1))
+    assert [row["type"] for row in rows].count(2) == 1
+    for row, before in zip(rows, waiting, strict=True):
+        assert row["placeholder_image"] is before["placeholder_image"] is None
+        assert row["urls"]["5000"].endswith(".jpg")
+        if row["type"] == 2:
+            assert row["video_url"].endswith(".m3u8")
+            assert (before["video_url"], before["urls"]) == (None, {"5000": None})
+        else:
+            assert "placeholder" in before["urls"]["5000"]

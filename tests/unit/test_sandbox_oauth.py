@@ -200,3 +200,59 @@ async def test_there_is_at_most_one_subscription_and_its_calls_do_not_count(clie
     path = f"/api/v3/push_subscriptions/{created.json['id']}?{urlencode(credentials)}"
     assert (await client.call("DELETE", path)).status == 204
     assert (await client.get(f"/push_subscriptions?{urlencode(credentials)}")).json == []
+
+
+def multipart(**fields: str) -> tuple[bytes, str]:
+    """Return a body as `curl -F` makes it, and its content type."""
+    mark = "------------------------d74496d66958873e"
+    parts = "".join(
+        f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    )
+    return f"{parts}--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
+
+
+async def send_multipart(client: Client, path: str, **fields: str) -> Answer:
+    body, kind = multipart(**fields)
+    return await request(client.app, "POST", path, body, {"content-type": kind})
+
+
+async def test_multipart_forms_work_as_strava_documents_them(client: Client) -> None:
+    application = {"client_id": "12345", "client_secret": "sandbox-secret"}
+    grant = client.world.grants.live[client.athlete.id]
+    pair = await send_multipart(
+        client, "/oauth/token", **application, grant_type="refresh_token", refresh_token=grant.refresh_token
+    )
+    assert pair.json["access_token"] == client.token
+    created = await send_multipart(
+        client, "/api/v3/push_subscriptions", **application,
+        callback_url="http://good/", verify_token="Ünïcode & = \r\n two lines",
+    )  # fmt: skip
+    assert created.status == 201
+    assert client.world.subscription.callback_url == "http://good/"
+    ended = await send_multipart(client, "/oauth/deauthorize", access_token=client.token)
+    assert ended.json == {"access_token": client.token}
+    assert client.world.grants.live == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"junk", b"--x", b"--x\r\n\r\n--x--", b"\xff" * 99])
+async def test_a_broken_multipart_form_has_no_fields(client: Client, body: bytes) -> None:
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    assert error(await request(client.app, "POST", "/oauth/token", body, kind))[2] == "client_id"
+    kind = {"content-type": "multipart/form-data"}
+    assert error(await request(client.app, "POST", "/oauth/token", body, kind))[2] == "client_id"
+
+
+async def test_until_june_2027_the_token_may_be_a_parameter(client: Client) -> None:
+    token, client.token = client.token, ""
+    assert (await client.get(f"/athlete?access_token={token}")).json["id"] == client.athlete.id
+    assert (await client.get("/athlete/activities?access_token=wrong")).status == 401
+    client.now = 1_811_807_999.0
+    grant = client.world.connect(client.athlete.id, ["read"])
+    url = f"/athlete?access_token={grant.access_token}"
+    assert (await client.get(url)).status == 200
+    client.now += 1
+    assert error(await client.get(url))[0] == 401
+    client.token = grant.access_token
+    assert (await client.get("/athlete")).status == 200
+    assert (await client.post("/oauth/deauthorize")).status == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from html import escape
 
 from .api import Api, endpoint_of, template_of
@@ -32,6 +33,9 @@ from .records import Call
 from .sender import Sender
 from .world import NotFoundError, World
 
+OLD_CALLS_UNTIL = datetime(2027, 6, 1, tzinfo=UTC).timestamp()
+"""See docs/strava-api.md#program-and-policy."""
+
 
 class Sandbox:
     """The routes of Strava's API, its OAuth pages, the sandbox's controls and its home page."""
@@ -47,6 +51,7 @@ class Sandbox:
 
     async def handle(self, request: Request) -> Response:
         """Return the response to a request. Raise ConnectionDroppedError if a fault breaks the connection."""
+        request = self._world.address.prefixed(request)
         match request.method, request.parts:
             case _, ["oauth", "authorize"] | ["oauth", "mobile", "authorize"]:
                 return self._oauth.authorize(request)
@@ -54,7 +59,7 @@ class Sandbox:
                 return await self._unmetered("token", request, self._oauth.token)
             case "POST", ["oauth", "revoke"]:
                 return await self._unmetered("revoke", request, self._oauth.revoke)
-            case "POST", ["oauth", "deauthorize"] | ["api", "v3", "oauth", "deauthorize"]:
+            case "POST", ["oauth", "deauthorize"] | ["api", "v3", "oauth", "deauthorize"] if self._is_old():
                 return await self._metered("deauthorize", "/oauth/deauthorize", request, self._deauthorize)
             case _, ["api", "v3", "push_subscriptions", *_]:
                 return await self._subscriptions(request)
@@ -78,8 +83,7 @@ class Sandbox:
                        handler: Callable[[Request, Grant], Response]) -> Response:  # fmt: skip
         """Handle a bearer's call: count it, check the rate limit, authenticate, then call the handler."""
         world = self._world
-        header = request.headers.get("authorization", "")
-        token = header[7:] if header[:7].lower() == "bearer " else ""
+        token = self._token(request)
         grant = world.grants.bearer(token, world.clock())
         athlete_id = grant.athlete_id if grant else None
 
@@ -95,6 +99,17 @@ class Sandbox:
             return response
 
         return await self._with_faults(endpoint, template, request, athlete_id, respond, counted=bool(token))
+
+    def _is_old(self) -> bool:
+        """Whether Strava still takes tokens as parameters, and deauthorisations by bearer."""
+        return self._world.clock() < OLD_CALLS_UNTIL
+
+    def _token(self, request: Request) -> str:
+        """Return the access token; older clients send it as a parameter."""
+        header = request.headers.get("authorization", "")
+        if header[:7].lower() == "bearer ":
+            return header[7:]
+        return request.params().get("access_token", "") if self._is_old() else ""
 
     def _admit(self, grant: Grant | None) -> Grant | Response:
         """Count a call; return its grant, or the error for quota, token or an inactive application."""
@@ -130,12 +145,13 @@ class Sandbox:
         """Respond, unless a fault is injected before or after; log the call in either case."""
         world = self._world
         can_fail = counted or endpoint == "push_subscriptions" or world.faults.token_calls_too
-        impostor = world.impostors.met(endpoint, request, world.clock(), world.fault_rng)
+        met = world.impostors.met(endpoint, request, world.clock(), world.fault_rng)
         kind = world.faults.request_fault(world.fault_rng) if can_fail else None
         if can_fail and (wait := world.faults.slowness(world.fault_rng)):
             await self._sleep(wait)
         status = 0
         try:
+            impostor = world.address.answer_at(request.path) or met
             if kind == "reset_before":
                 raise ConnectionDroppedError("reset", acted=False)
             if impostor is not None and (answer := foreign(impostor, request)):

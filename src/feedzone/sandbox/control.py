@@ -78,6 +78,13 @@ class NewImpostor(msgspec.Struct, forbid_unknown_fields=True):
     rate: float = 1.0
 
 
+class NewAddress(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of `POST /control/address`: the API moves to a host without prefix, or back."""
+
+    moved: bool = True
+    old_answer: str | None = None
+
+
 class Control:
     """Handles the requests under /control."""
 
@@ -122,6 +129,8 @@ class Control:
                 return json_response(self._world.faults.as_dict())
             case ["impostors"]:
                 return json_response({"answers": NAMES, "active": self._impostors()})
+            case ["address"]:
+                return json_response(asdict(self._world.address))
             case ["limits"]:
                 return json_response(asdict(self._world.meter.limits))
         return _unknown(parts)
@@ -212,6 +221,10 @@ class Control:
             case ["impostors", "end"]:
                 world.impostors.end()
                 return self._impostors()
+            case ["address"]:
+                move = _convert(NewAddress, body)
+                world.address.move(move.moved, move.old_answer)
+                return asdict(world.address)
             case ["inactive"]:
                 world.faults.change({"inactive": body["inactive"]})
                 return {"inactive": world.faults.inactive}

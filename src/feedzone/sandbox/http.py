@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
+from email.parser import BytesParser
+from email.policy import HTTP
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -38,7 +40,12 @@ class Request:
         return dict(self.form_pairs())
 
     def form_pairs(self) -> list[tuple[str, str]]:
-        """Return the fields of the form in the body, including repeated ones."""
+        """Return the fields of the form in the body, including repeated ones.
+
+        Strava documents its calls as `curl -F`, which sends multipart forms.
+        """
+        if self.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            return _multipart_pairs(self.headers["content-type"], self.body)
         return parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True)
 
     def params(self) -> dict[str, str]:
@@ -120,3 +127,13 @@ async def send_response(response: Response, send: Send) -> None:
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+def _multipart_pairs(content_type: str, body: bytes) -> list[tuple[str, str]]:
+    message = BytesParser(policy=HTTP).parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode() + body)
+    pairs: list[tuple[str, str]] = []
+    for part in message.walk():
+        name, value = part.get_param("name", header="content-disposition"), part.get_payload(decode=True)
+        if isinstance(name, str) and isinstance(value, bytes):
+            pairs.append((name, value.decode("utf-8", "replace")))
+    return pairs

@@ -51,7 +51,8 @@ def summary(spec: ActivitySpec, athlete: Athlete, total: Totals) -> dict[str, An
         **_times(spec, athlete),
         "location_city": None,
         "location_state": None,
-        "location_country": athlete.city.country,
+        # Recorded traffic has a country for manual activities only.
+        "location_country": athlete.city.country if spec.manual else None,
         "achievement_count": 0,
         "kudos_count": spec.id % 9,
         "comment_count": 0,
@@ -105,14 +106,14 @@ def detail(
         "prefer_perceived_exertion": None,
         "segment_efforts": [],
         "laps": laps(spec, athlete, motion, stride),
-        "photos": {"primary": None, "count": len(photo_times(spec))},
+        "photos": _photo_summary(spec),
         "stats_visibility": [
             {"type": kind, "visibility": "everyone"}
             for kind in ("heart_rate", "pace", "power", "speed", "calories")
         ],
         "hide_from_home": False,
         "embed_token": hashlib.sha256(f"embed:{spec.id}".encode()).hexdigest()[:40],
-        "available_zones": ["heartrate"] if total.average_hr is not None else [],
+        "available_zones": _available_zones(spec, total),
     }
     if gear:
         body["gear"] = gear_json(gear)
@@ -144,7 +145,7 @@ def splits(motion: Motion, metres: float, stride: int) -> list[dict[str, Any]]:
             "moving_time": p.moving_s,
             "split": n,
             "average_speed": round(p.distance / p.moving_s, 2) if p.moving_s else 0.0,
-            "average_grade_adjusted_speed": None,
+            "average_grade_adjusted_speed": _on_flat_ground(p),
             **({"average_heartrate": p.average_hr} if p.average_hr is not None else {}),
             "pace_zone": 2,
         }
@@ -175,25 +176,50 @@ def photo_times(spec: ActivitySpec) -> list[float]:
 
 
 def photos(spec: ActivitySpec, athlete: Athlete, size: int, ready_since: float) -> list[dict[str, Any]]:
-    """Return `GET /activities/{id}/photos`.
+    """Return `GET /activities/{id}/photos`; every fourth entry is a video.
 
-    Strava still processes photos added after `ready_since` and shows a placeholder for them.
+    Strava still processes what was added after `ready_since`. It shows a placeholder for such a photo, and no
+    URL for such a video.
     """
     rows = []
     for n, added in enumerate(photo_times(spec)):
-        ready = added <= ready_since
-        key = hashlib.sha256(f"photo:{spec.id}:{n}".encode()).hexdigest()[:32]
-        name = f"photos/{key}.jpg" if ready else "assets/placeholder-photo.png"
-        rows.append({
+        ready, video = added <= ready_since, (spec.id + n) % 4 == 3
+        key = _photo_key(spec, n)
+        row: dict[str, Any] = {
             "unique_id": key, "athlete_id": athlete.id, "activity_id": spec.id, "activity_name": spec.name,
-            "resource_state": 2, "caption": "", "type": 1, "source": 1, "status": 3 if ready else 1,
-            "uploaded_at": iso(added), "created_at": iso(added),
+            "post_id": None, "resource_state": 2, "caption": "", "type": 2 if video else 1, "source": 1,
+            "status": 3 if ready else 1, "uploaded_at": iso(added), "created_at": iso(added),
             "created_at_local": iso(added + utc_offset_s(athlete.city, added)),
-            "urls": {str(size): f"https://sandbox.invalid/{name}"},
+            "urls": {str(size): _photo_url(key, ready, video)},
+            "placeholder_image": None,
             "sizes": {str(size): [size, size * 3 // 4]},
-            "default_photo": n == 0, "placeholder_image": not ready,
-        })  # fmt: skip
+            "default_photo": n == 0, "cursor": None,
+        }  # fmt: skip
+        if video:
+            row |= {"video_url": f"https://sandbox.invalid/videos/{key}.m3u8" if ready else None,
+                    "duration": 8.5}  # fmt: skip
+        rows.append(row)
     return rows
+
+
+def _photo_key(spec: ActivitySpec, number: int) -> str:
+    return hashlib.sha256(f"photo:{spec.id}:{number}".encode()).hexdigest()[:32]
+
+
+def _photo_url(key: str, ready: bool, video: bool) -> str | None:
+    if ready:
+        return f"https://sandbox.invalid/photos/{key}.jpg"
+    return None if video else "https://sandbox.invalid/assets/placeholder-photo.png"
+
+
+def _photo_summary(spec: ActivitySpec) -> dict[str, Any]:
+    count = len(photo_times(spec))
+    if not count:
+        return {"primary": None, "count": 0}
+    key = _photo_key(spec, 0)
+    urls = {size: f"https://sandbox.invalid/photos/{key}-{size}.jpg" for size in ("600", "100")}
+    primary = {"unique_id": key, "urls": urls, "source": 1, "media_type": 1}
+    return {"primary": primary, "use_primary_photo": True, "count": count}
 
 
 def _times(spec: ActivitySpec, athlete: Athlete) -> dict[str, Any]:
@@ -242,24 +268,42 @@ def _calories(athlete: Athlete, total: Totals) -> float:
     return round(total.moving_s / 3600 * athlete.weight * (beats - 50) / 9.5, 1)
 
 
+def _on_flat_ground(piece: Piece) -> float:
+    """Return about how fast the athlete would have been without the slope, in m/s."""
+    slope = piece.rise / piece.distance if piece.distance else 0.0
+    return round(piece.distance / piece.moving_s * (1 + 3 * slope), 2) if piece.moving_s else 0.0
+
+
+def _available_zones(spec: ActivitySpec, total: Totals) -> list[str]:
+    kinds = ["heartrate"] if total.average_hr is not None else []
+    return [*kinds, "pace"] if sport_named(spec.shape).legacy == "Run" and not spec.manual else kinds
+
+
 def _device(spec: ActivitySpec, athlete: Athlete) -> str | None:
     if spec.manual:
         return None
     return athlete.computer if sport_named(spec.shape).gear == "b" else athlete.watch
 
 
-def _lap(spec: ActivitySpec, athlete: Athlete, number: int, piece: Piece) -> dict[str, Any]:
+def part(spec: ActivitySpec, athlete: Athlete, number: int, name: str, piece: Piece) -> dict[str, Any]:
+    """Return the fields that laps and efforts share."""
     start = spec.start + piece.start_s
-    body: dict[str, Any] = {
-        "id": spec.id * 3 + number,
+    return {
+        "id": number,
         "resource_state": 2,
-        "name": f"Lap {number}",
+        "name": name,
         "activity": {"id": spec.id, "visibility": spec.visibility, "resource_state": 1},
         "athlete": {"id": athlete.id, "resource_state": 1},
         "elapsed_time": piece.elapsed_s,
         "moving_time": piece.moving_s,
         "start_date": iso(start),
         "start_date_local": iso(start + utc_offset_s(athlete.city, start)),
+    }
+
+
+def _lap(spec: ActivitySpec, athlete: Athlete, number: int, piece: Piece) -> dict[str, Any]:
+    body = part(spec, athlete, spec.id * 3 + number, f"Lap {number}", piece)
+    body |= {
         "distance": piece.distance,
         "average_speed": round(piece.distance / piece.moving_s, 2) if piece.moving_s else 0.0,
         "max_speed": piece.max_speed,
@@ -271,5 +315,7 @@ def _lap(spec: ActivitySpec, athlete: Athlete, number: int, piece: Piece) -> dic
         "device_watts": False,
     }
     if piece.average_hr is not None:
-        body |= {"average_heartrate": piece.average_hr, "max_heartrate": piece.max_hr}
+        body |= {"average_heartrate": round(piece.average_hr, 1), "max_heartrate": piece.max_hr}
+    if sport_named(spec.shape).legacy == "Run":
+        body["pace_zone"] = 2
     return body

@@ -35,7 +35,7 @@ class SandboxOptions:
     callback_domain: str = "localhost"
     signing_secret: str | None = None
     limits: Limits = field(default_factory=Limits)
-    behaviour: Behaviour = field(default_factory=Behaviour)
+    behaviour: Behaviour = field(default_factory=lambda: Behaviour(long_details=True))
     delivery: DeliveryRules = field(default_factory=DeliveryRules)
     actions_per_hour: float = 0.0
 

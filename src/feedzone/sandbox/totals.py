@@ -99,12 +99,12 @@ def split_by_distance(motion: Motion, metres: float, stride: int) -> list[Piece]
         goal += metres
     if cuts[-1] != len(motion.t) - 1:
         cuts.append(len(motion.t) - 1)
-    return [_piece(motion, a, b, stride) for a, b in pairwise(cuts)]
+    return [piece(motion, a, b, stride) for a, b in pairwise(cuts)]
 
 
 def single_lap(motion: Motion, stride: int) -> Piece:
     """Return the activity as a single lap."""
-    return _piece(motion, 0, len(motion.t) - 1, stride)
+    return piece(motion, 0, len(motion.t) - 1, stride)
 
 
 def time_in_zones(values: list[float], seconds: list[int], bounds: list[float]) -> list[float]:
@@ -115,7 +115,8 @@ def time_in_zones(values: list[float], seconds: list[int], bounds: list[float]) 
     return zones
 
 
-def _piece(motion: Motion, a: int, b: int, stride: int) -> Piece:
+def piece(motion: Motion, a: int, b: int, stride: int) -> Piece:
+    """Return the part between two knots."""
     alt, hr = motion.alt, motion.hr
     stopped_s = sum(motion.t[k + 1] - motion.t[k] for k in range(a, b) if k in motion.stopped)
     beats = hr[a : b + 1] if hr else None
@@ -130,7 +131,7 @@ def _piece(motion: Motion, a: int, b: int, stride: int) -> Piece:
         rise=round(alt[b] - alt[a], 1) if alt else 0.0,
         gain=round(_gain(alt[a : b + 1]), 1) if alt else 0.0,
         max_speed=round(max(motion.v[a : b + 1]), 3),
-        average_hr=round(sum(beats) / len(beats), 1) if beats else None,
+        average_hr=sum(beats) / len(beats) if beats else None,
         max_hr=float(round(max(beats))) if beats else None,
     )
 

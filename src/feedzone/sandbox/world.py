@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from . import history, payloads, streams, totals
+from . import efforts, history, payloads, streams, totals
+from .address import ApiAddress
 from .athletes import Athlete, Gear, make_athlete, new_gear
 from .faults import Faults
 from .grants import SCOPES, Grant, Grants, Rotation
@@ -50,6 +51,8 @@ class Behaviour:
     sample_s: int = 1
     knot_s: int = KNOT_S
     journal_size: int = 200_000
+    long_details: bool = False
+    """Whether details have efforts on segments, and so the recorded size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class World:
         self.behaviour = behaviour or Behaviour()
         self.faults = faults or Faults()
         self.impostors = Impostors()
+        self.address = ApiAddress()
         # Two generators: the number of requests must not decide which events are lost.
         self.fault_rng = seeded_random(seed, "faults")
         self.delivery_rng = seeded_random(seed, "deliveries")
@@ -300,8 +304,11 @@ class World:
 
     def detail(self, spec: ActivitySpec) -> dict[str, Any]:
         """Return the detailed activity."""
-        athlete = self.athletes[spec.athlete_id]
-        return payloads.detail(spec, athlete, self.totals(spec), self.motion(spec), self.stride(spec))
+        athlete, motion, stride = self.athletes[spec.athlete_id], self.motion(spec), self.stride(spec)
+        body = payloads.detail(spec, athlete, self.totals(spec), motion, stride)
+        if motion is not None and self.behaviour.long_details:
+            efforts.lengthen(body, spec, athlete, motion, stride)
+        return body
 
     def truth(self, athlete_id: int, scopes: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """Return the activities that a client with these scopes should store, newest first.
