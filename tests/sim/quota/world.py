@@ -30,6 +30,7 @@ budget, and otherwise polls every ten minutes, which costs less."""
 LOOK_S = QUARTER_S / 2
 IDLE_LOOK_S = 120.0
 """How often idle calls are noticed, where events are lost."""
+NO_IDLE_LOOK_S = 1e7
 
 COUNTED = "/activities", "/athlete", "/gear", "/oauth/deauthorize"
 
@@ -107,8 +108,8 @@ class QuotaWorld(Simulation):
         sender = Sender(self.world, wire)
         await self._until(at.begin)
         machine = self._engines = self._machine(sender, self.scenario)
-        if plan.lost:
-            machine.idle_look_s = IDLE_LOOK_S
+        # Idle calls before a backfill use up its share of the day, which its first forecasts do not foresee.
+        machine.idle_look_s = IDLE_LOOK_S if plan.lost else NO_IDLE_LOOK_S
         processes = [EngineProcess(f"p{n + 1}", machine) for n in range(plan.processes)]
         wire.processes = machine.processes = processes
         athletes = [
