@@ -17,6 +17,8 @@ from feedzone.store.stream_codec import encode
 ASKED = "GET activities/{id}"
 PACKED = encode(b'{"time": {"data": [0, 1, 2]}, "watts": {"data": [100, null, 300]}}')
 WATTS = streams(blob=PACKED.blob, channels=PACKED.channels, samples=PACKED.samples)
+REPACKED = encode(b'{"time": {"data": [0, 1, 2]}, "watts": {"data": [100, null, 301]}}')
+OTHER_WATTS = streams(blob=REPACKED.blob, channels=REPACKED.channels, samples=REPACKED.samples)
 
 
 async def history(store: Store, activity_id: int = ACTIVITY):
@@ -94,7 +96,9 @@ async def test_curves_are_drawn_once_for_the_streams_that_are_stored(store, cloc
     assert await queries.curves(ACTIVITY) is drawn
     clock.advance(minutes=1)
     await store.apply(WATTS)
-    assert await queries.curves(ACTIVITY) is not drawn
+    assert await queries.curves(ACTIVITY) is drawn  # the same samples
+    await store.apply(OTHER_WATTS)
+    assert (await queries.curves(ACTIVITY)).channels == {"watts": [100, None, 301]}
     await store.apply(Tombstone(ACTIVITY, OWNER, "reconciliation"))
     assert await queries.curves(ACTIVITY) is None
 
