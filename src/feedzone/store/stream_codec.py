@@ -180,16 +180,14 @@ def _decode_to_json(blob: bytes) -> bytes:
 def without(blob: bytes, channel: str) -> bytes:
     """Return the blob without one channel. Raises MalformedStreams as `decode` does."""
     manifest, table = _read(blob)
-    kept = tuple(entry for entry in manifest.channels if entry.name != channel)
+    others = tuple(entry for entry in manifest.channels if entry.name != channel)
+    samples = max((entry.length for entry in others), default=0)
     columns = {
-        column.name: pa_column.combine_chunks()
-        for entry in kept
+        column.name: table.column(column.name).combine_chunks().slice(0, samples)
+        for entry in others
         for column in entry.columns
-        for pa_column in (table.column(column.name),)
     }
-    samples = max((entry.length for entry in kept), default=0)
-    cut = {name: column.slice(0, samples) for name, column in columns.items()}
-    return _write(cut, samples, _Manifest(FORMAT, kept))
+    return _write(columns, samples, _Manifest(FORMAT, others))
 
 
 def _parse(streams: bytes) -> dict[str, dict[str, bytes]]:
