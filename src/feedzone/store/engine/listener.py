@@ -30,8 +30,8 @@ ANSWER_S = 5.0
 PROOF = {"lock_timeout": "1000"}
 """A setting that a server accepts and a connection pooler refuses."""
 
-
 LOST = (OSError, TimeoutError, StorageUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""The errors of a connection that is gone."""
 
 
 class JobListener:
@@ -59,14 +59,8 @@ class JobListener:
             except PoolerBetween:
                 log.warning("listener_off", reason="behind a connection pooler, jobs are found by polling")
                 return
-            except (
-                OSError,
-                TimeoutError,
-                StorageUnavailable,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-            ) as p:
-                log.warning("listener_lost", error=type(p).__name__)
+            except LOST as problem:
+                log.warning("listener_lost", error=type(problem).__name__)
             await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
