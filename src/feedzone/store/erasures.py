@@ -28,7 +28,6 @@ from .schema.tables import (
 BATCH = 500
 CAUSE = "restored backup"
 
-_identity = database_identity.c
 _changes, _receipts = activity_changes.c, deletion_receipts.c
 _DELETED = (
     select(_changes.id, _changes.activity_id, _changes.athlete_id, _changes.changed_at)
