@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from .job import Job, Lane
 
 FIRST_S = 2.0
 CAP_S = 900.0
+
+LIST_HEAD_START = timedelta(seconds=2)
+"""How long fetches wait for a list that goes first."""
 
 AFTER_WINDOW_S = 1.0, 5.0
 """The first and the last second after a window opens at which waiting jobs resume, spread between.

@@ -7,13 +7,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from ..domain.activity import StoredActivity
+from ..domain.backoff import LIST_HEAD_START
 from ..domain.effect import AskForList, CountFruitless, Effect
 from ..domain.fruitless import LOOKS, SPREAD, FruitlessCalls
 from ..domain.job import Job, Lane, RefreshHint
 from ..domain.outcome import Continue, Done, Outcome, Snooze
-
-LIST_HEAD_START = timedelta(seconds=2)
-"""How long fetches wait for a list that was just asked for."""
 
 UNLISTED_AGAIN = timedelta(minutes=15)
 """The time between the looks at an activity that the list does not show."""

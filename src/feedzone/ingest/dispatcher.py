@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
+from ..domain.backoff import LIST_HEAD_START
 from ..domain.event import (
     BULK,
     MAX_DEBOUNCE,
@@ -31,9 +32,6 @@ first: it shows up to 200 of them."""
 
 NOT_CONNECTED = (None, "deauthorized")
 """The status of athletes whose events are only counted: unknown ones, and former ones."""
-
-LIST_HEAD_START = timedelta(seconds=2)
-"""How long the fetches wait for the list."""
 
 
 class Delivery(NamedTuple):
