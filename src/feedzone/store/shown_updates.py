@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -183,11 +184,16 @@ def _lanes_with_room(connection: Connection, now: datetime) -> dict[Lane, bool]:
     return {Lane.LIVE: left >= max(1, waiting), Lane.RECONCILE: unreserved > waiting}
 
 
-def take_back(connection: Connection, now: datetime, which: ColumnElement[bool]) -> int:
-    """Restore the unproven fields of these activities to what the last fetch said; return how many rows."""
+def take_back(
+    connection: Connection, now: datetime, which: ColumnElement[bool], *, ended_by: datetime | None = None
+) -> int:
+    """Restore the unproven fields of these activities to what the last fetch said; return how many rows.
+
+    With `ended_by`, only the fields whose time is over by then.
+    """
     rows = connection.execute(_SHOWN.where(which)).all()
     for row in rows:
-        _restore(connection, row.id, row.unconfirmed, now, before=None)
+        _restore(connection, row.id, row.unconfirmed, now, ended_by)
     return len(rows)
 
 
@@ -203,9 +209,9 @@ def take_back_athlete(connection: Connection, athlete_id: int, now: datetime) ->
 
 
 def _restore(
-    connection: Connection, activity_id: int, text: str, now: datetime, *, before: datetime | None
+    connection: Connection, activity_id: int, text: str, now: datetime, ended_by: datetime | None
 ) -> None:
-    limit = None if before is None else int(before.timestamp())
+    limit = None if ended_by is None else int(ended_by.timestamp())
     fields = _decoder.decode(text)
     ended = {
         field
@@ -228,15 +234,9 @@ class ShownUpdatesSchedule:
         """Restore all fields that are due; return the number of activities."""
         now, count = self._clock.now(), 0
         while await self._database.read(lambda c: c.execute(_DUE, {"now": now}).first()):
-            count += await self._database.write(lambda c: _restore_due(c, now))
+            due = _columns.unconfirmed_until <= now
+            count += await self._database.write(partial(take_back, now=now, which=due, ended_by=now))
         return count
-
-
-def _restore_due(connection: Connection, now: datetime) -> int:
-    rows = connection.execute(_SHOWN.where(_columns.unconfirmed_until <= now)).all()
-    for row in rows:
-        _restore(connection, row.id, row.unconfirmed, now, before=now)
-    return len(rows)
 
 
 def forget(row: Row[Any], fetched: Iterable[str]) -> dict[str, Any]:
