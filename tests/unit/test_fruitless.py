@@ -76,7 +76,7 @@ async def test_beyond_it_an_unproven_event_waits_for_one_list_call(clock):
     assert outcome.wait_reason == "list_first"
     (ask,) = outcome.effects
     assert isinstance(ask, AskForList)
-    assert ask.at == NOON + 2 * LEAKS_IN / 12 < outcome.until
+    assert ask.at == NOON + LEAKS_IN / 12 < outcome.until
 
 
 @pytest.mark.parametrize("spent", [FULL, FruitlessCalls(1000, Bucket(99, NOON), Bucket(999, NOON), NOON)])

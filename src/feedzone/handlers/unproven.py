@@ -46,8 +46,10 @@ def wait_for_proof(
     if again is None:
         return None
     reason = "a list will show whether the activity exists"
-    ask = (AskForList(job.athlete_id, again),)
-    return Snooze(again + LIST_HEAD_START, reason, ask, wait_reason="list_first")
+    # The list may come before the next fetch, and then no event waits longer than for the list.
+    listed = min(again, spent.next_call(now, for_list=True) or again)
+    ask = (AskForList(job.athlete_id, listed),)
+    return Snooze(listed + LIST_HEAD_START, reason, ask, wait_reason="list_first")
 
 
 def count_404(job: Job, hint: RefreshHint, outcome: Outcome, now: datetime) -> Outcome:
