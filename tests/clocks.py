@@ -6,6 +6,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 
+REAL_S = 0.01
+"""The longest real pause of a sleep."""
+
+
 class ManualClock:
     """A clock that only advances when a test or a sleep advances it."""
 
@@ -19,5 +23,7 @@ class ManualClock:
         self._now += timedelta(**by)
 
     async def sleep(self, seconds: float) -> None:
-        self.advance(seconds=seconds)
-        await asyncio.sleep(0)
+        """Advance to the end of the sleep. Sleeps at the same time overlap, and answers can arrive meanwhile."""
+        end = self._now + timedelta(seconds=seconds)
+        await asyncio.sleep(min(seconds, REAL_S))
+        self._now = max(self._now, end)
