@@ -210,11 +210,12 @@ class AllowanceSpent(FeedzoneError):
 class ApplicationPaused(StravaError):
     """Strava has switched the application off; all calls wait.
 
-    `until` is the instant (UTC) of the next probe.
+    `until` is the instant (UTC) of the next probe. Another caller makes it if this one is `spare`.
     """
 
-    def __init__(self, until: object, reason: str = "") -> None:
+    def __init__(self, until: object, reason: str = "", *, spare: bool = False) -> None:
         self.until = until
+        self.spare = spare
         super().__init__(
             "Strava has switched this application off (its owner needs a paid Strava subscription); "
             f"next probe {until}" + (f"; Strava said: {reason}" if reason else "")
@@ -224,11 +225,12 @@ class ApplicationPaused(StravaError):
 class StravaFails(ApplicationPaused):
     """Strava fails at one call after the other; all calls wait until a probe succeeds."""
 
-    def __init__(self, until: object, reason: str = "") -> None:
+    def __init__(self, until: object, reason: str = "", *, spare: bool = False) -> None:
         StravaError.__init__(
             self, f"Strava fails; next try {until}" + (f"; last: {reason}" if reason else "")
         )
         self.until = until
+        self.spare = spare
 
 
 class RefreshPending(StravaError):

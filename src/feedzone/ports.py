@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class BreakerRows(Protocol):
 
     async def fail(self, reason: str) -> ApplicationPaused: ...
 
-    async def probe_soon(self) -> None: ...
+    async def probe_soon(self) -> timedelta: ...
 
     async def close(self) -> bool: ...
 

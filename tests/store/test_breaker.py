@@ -64,6 +64,15 @@ async def test_a_switched_off_application_stops_all_calls_and_they_cost_no_quota
     assert await used(budget) == 0
 
 
+async def test_one_of_the_waiting_callers_is_to_return_for_each_probe(breaker, budget, clock):
+    await breaker.open_inactive(REFUSAL)
+    for _ in range(3):
+        waiting = [error for error in await answers(budget, times=20) if error is not True]
+        assert [error.spare for error in waiting].count(False) == 1
+        clock.advance(hours=1)
+        assert True in await answers(budget, times=1)
+
+
 async def test_one_call_an_hour_is_a_probe_no_matter_how_many_wait(breaker, budget, clock):
     await breaker.open_inactive(REFUSAL)
     for _ in range(3):

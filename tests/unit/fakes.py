@@ -121,8 +121,9 @@ class FakeBreaker:
         self.log.append(f"fail: {reason}")
         return StravaFails(NOON, reason)
 
-    async def probe_soon(self) -> None:
+    async def probe_soon(self) -> timedelta:
         self.log.append("probe soon")
+        return timedelta(seconds=30)
 
     async def close(self) -> bool:
         self.log.append("close")

@@ -97,6 +97,12 @@ def test_an_application_that_is_switched_off_is_waited_for_until_its_next_probe(
     assert "Application/Status/Inactive" in outcome.reason
 
 
+def test_jobs_that_another_job_probes_for_return_at_different_times_within_minutes():
+    until = NOON + timedelta(seconds=30)
+    ends = [end(StravaFails(until, spare=True), seed).until - until for seed in range(50)]
+    assert min(ends) < timedelta(minutes=1) < timedelta(minutes=4) < max(ends) < timedelta(minutes=6)
+
+
 @pytest.mark.parametrize("wait", [QuotaSpent, lambda name, until: ApplicationPaused(until, name)])
 def test_a_wait_that_is_over_already_lasts_only_a_moment(wait):
     """The window may open, or the probe fall due, between the refusal and the end of the job."""

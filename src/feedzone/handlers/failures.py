@@ -25,6 +25,9 @@ from ..errors import (
     TransportFailure,
 )
 
+BEHIND_THE_PROBE = timedelta(minutes=5)
+"""The longest wait after a probe that another job makes. A probe that succeeds ends it."""
+
 
 def ending(
     error: StravaError,
@@ -41,6 +44,8 @@ def ending(
     match error:
         case QuotaSpent(until=datetime() as until) | ApplicationPaused(until=datetime() as until):
             jitter = timedelta(seconds=after_window_s(job, rng.random()))
+            if isinstance(error, ApplicationPaused) and error.spare:
+                jitter += BEHIND_THE_PROBE * rng.random()
             wait_reason: WaitReason = "quota" if isinstance(error, QuotaSpent) else "breaker"
             return Snooze(max(until, now) + jitter, str(error), effects, wait_reason=wait_reason)
         case RefreshPending(until=datetime() as until):

@@ -124,13 +124,13 @@ class Limiter:
         now, endpoint = self._clock.machine.now(), endpoint_of(call)
         self._health.note_failure(endpoint, call, now)
         blamed = isinstance(failure, AnswerTooLarge) or self._health.is_suspect(endpoint, call, now)
-        if reservation.probe or not blamed:
+        if not blamed:
             failure.again_after_s = self._health.pause_s(endpoint, now)
         reason = str(failure)
         self._failures += 1
         self._failed.add(call)
         if reservation.probe:
-            await self._breaker.probe_soon()
+            failure.again_after_s = (await self._breaker.probe_soon()).total_seconds()
         elif self._failures >= FAILURES and len(self._failed) >= CALLS:
             self._failures = 0
             self._failed.clear()

@@ -1,8 +1,8 @@
 """One circuit breaker for the whole application: while it is open, all calls wait, except for probes.
 
 It opens when Strava has switched the application off (one probe an hour) and when call after call fails at
-Strava (a probe every half minute). When a probe succeeds, all jobs that waited are due at once. Waiting costs
-no attempt.
+Strava (a probe every half minute). One waiting job returns for each probe; the others return later. When a
+probe succeeds, all jobs that waited are due at once. Waiting costs no attempt.
 """
 
 from __future__ import annotations
@@ -63,6 +63,11 @@ def ask(connection: Connection, now: datetime) -> Permission:
     )
     if connection.execute(probe.values(probe_at=now + every)).rowcount:
         return Permission(None, probe=True)
+    no_prober = or_(_columns.prober_at.is_(None), _columns.prober_at < _columns.probe_at)
+    booked = connection.execute(
+        update(application_state).where(no_prober).values(prober_at=_columns.probe_at)
+    ).rowcount
+    paused.spare = not booked
     return Permission(paused, probe=False)
 
 
@@ -135,11 +140,15 @@ class Breaker:
 
         return await self._database.write(body)
 
-    async def probe_soon(self) -> None:
-        """Allow another probe soon: this one failed at Strava, which tells nothing about the application."""
+    async def probe_soon(self) -> timedelta:
+        """Allow another probe soon, and return when: this one failed, which tells nothing about the application.
+
+        The job of this probe may return for the next one.
+        """
         soon = self._clock.now() + TRY_EVERY
         later = update(application_state).where(_columns.probe_at > soon)
         await self._database.write(lambda c: c.execute(later.values(probe_at=soon)))
+        return TRY_EVERY
 
     async def close(self) -> bool:
         """Close the breaker after a successful probe. Return False if it was closed already."""

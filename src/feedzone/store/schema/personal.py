@@ -189,7 +189,9 @@ HOLDINGS: Mapping[str, Holdings] = {
     "api_budget": Holdings(
         ours="window starts_at quota used latched_until updated_at others alone_until history", why="ours"
     ),
-    "application_state": Holdings(ours="id inactive_since probe_at reason failing_since", why="ours"),
+    "application_state": Holdings(
+        ours="id inactive_since probe_at prober_at reason failing_since", why="ours"
+    ),
 }
 
 

@@ -98,6 +98,7 @@ application_state = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("inactive_since", Instant, comment="since when Strava has the application deactivated"),
     Column("probe_at", Instant, comment="when one call may test whether Strava accepts calls again"),
+    Column("prober_at", Instant, comment="the latest probe for which a waiting job returns"),
     Column("reason", PlainText),
     Column("failing_since", Instant, comment="since when all calls to Strava have failed"),
 )

@@ -157,6 +157,12 @@ def upgrade() -> None:
             nullable=True,
             comment="when one call may test whether Strava accepts calls again",
         ),
+        sa.Column(
+            "prober_at",
+            types.Instant(),
+            nullable=True,
+            comment="the latest probe for which a waiting job returns",
+        ),
         sa.Column("reason", types.PlainText(), nullable=True),
         sa.Column(
             "failing_since",
