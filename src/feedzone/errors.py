@@ -57,6 +57,9 @@ class StravaError(FeedzoneError):
     again_after_s: float | None = None
     """Set if the failure says nothing about the requested object: then waiting so long costs no attempt."""
 
+    waits_alone: bool = False
+    """Whether Strava answers other calls of the endpoint meanwhile, so that their answers end no wait."""
+
 
 class TransportFailure(StravaError):
     """No answer came from Strava.
@@ -121,10 +124,17 @@ class ApiError(StravaError):
 class TransientError(ApiError):
     """No answer of Strava's about the requested object: 5xx, HTML, a redirect, foreign JSON.
 
-    `faults` may come from anybody: only the other classes are Strava's own word.
+    `faults` may come from anybody: only the other classes are Strava's own word. `shows_object` says that a
+    success shows the requested object in a form that cannot be read.
     """
 
     error_class = "strava_error"
+    shows_object: bool = False
+
+    @property
+    def is_foreign(self) -> bool:
+        """Return whether Strava has neither failed nor shown the object: somebody else has answered."""
+        return self.status < 500 and not self.shows_object
 
 
 class RateLimited(ApiError):

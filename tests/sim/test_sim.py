@@ -17,7 +17,7 @@ SEEDS = int(os.environ.get("FEEDZONE_SIM_SEEDS", "60"))
 CHUNK = 3
 """The largest number of worlds in one test, which takes a few seconds."""
 SHARES = {
-    "hostile": 0.31,
+    "hostile": 0.28,
     "outage": 0.05,
     "calm": 0.07,
     "inactive": 0.15,
@@ -29,6 +29,7 @@ SHARES = {
     "farewell": 0.05,
     "shared": 0.05,
     "forged": 0.05,
+    "impostor": 0.03,
 }
 
 

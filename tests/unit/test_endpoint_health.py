@@ -30,11 +30,18 @@ from feedzone.errors import (
     TransientError,
     TransportFailure,
 )
-from feedzone.ports import Request
+from feedzone.ports import Request, Response
 from feedzone.strava import calls
 from feedzone.strava.application import StravaApplication
 from feedzone.strava.client import StravaClient
-from feedzone.strava.health import FIRST_PAUSE_S, LONGEST_PAUSE_S, EndpointHealth
+from feedzone.strava.health import (
+    FIRST_PAUSE_S,
+    LONGEST_ALONE_S,
+    LONGEST_PAUSE_S,
+    MOST_SUSPECTS,
+    PATIENCE,
+    EndpointHealth,
+)
 from feedzone.strava.limiter import Limiter, endpoint_of
 from feedzone.strava.tokens import TokenKeeper
 from odd_answers import ODD
@@ -53,7 +60,7 @@ class World:
     def __init__(self, clock, *, profile=PROFILE) -> None:
         self.answers, self.profile, self.budget, self.breaker = {}, profile, FakeBudget(), FakeBreaker()
         self.transport = FakeTransport(self._answer)
-        rows = FakeTokenRows(clock, left=timedelta(hours=5))
+        rows = FakeTokenRows(clock, left=timedelta(days=2))
         keeper = TokenKeeper(rows, clock, self._refresh, owner="here", patience_s=30)
         self.limiter = Limiter(self.transport, self.budget, self.breaker, FakeCallLog(), StravaClock(clock))
         self.client = StravaClient(
@@ -93,18 +100,65 @@ async def test_silence_costs_nothing_either(clock, failure):
     assert isinstance(failure, TransportFailure)
 
 
-@pytest.mark.parametrize("name", ["200 html", "404 path", "500", "302 empty"])
+UNREADABLE = {
+    "no athlete": answer(200, {"id": 7, "name": "Ride"}),
+    "no number": Response(200, {}, b'{"name": "Ride", "id" : 7, "average_temp": NaN}\n'),
+    "no text": Response(200, {}, b'{"id":7,"athlete":\xff}'),
+}
+"""Successes that show activity 7, in a form that cannot be read."""
+
+
+@pytest.mark.parametrize("name", ["500", "501 html", "530 json", *UNREADABLE])
 async def test_an_object_that_fails_while_others_are_answered_is_to_blame(clock, name):
     world = World(clock)
-    world.answers[7] = ODD[name]
+    world.answers[7] = UNREADABLE.get(name) or ODD[name]
     await world.failure(7)
     await world.client.activity(ATHLETE, 8)
     assert (await world.failure(7)).again_after_s is None
     del world.answers[7]
     await world.client.activity(ATHLETE, 7)
-    world.answers[7] = ODD[name]
+    world.answers[7] = UNREADABLE.get(name) or ODD[name]
     if name != "500":
         assert (await world.failure(7)).again_after_s is not None, "a success makes it unsuspected again"
+
+
+FOREIGN = {
+    "cut off": Response(200, {}, b'{"id": 7, "name": "Ri'),
+    "another object": answer(200, {"id": 77, "name": "Ride"}),
+    "our id elsewhere": answer(200, {"message": "activity 7", "ids": 7}),
+}
+
+
+@pytest.mark.parametrize("name", ["200 html", "404 path", "404 empty", "302 empty", "403 waf json", *FOREIGN])
+async def test_an_answer_of_somebody_else_waits_a_day_before_its_object_is_to_blame(clock, name):
+    """Others are answered meanwhile: a proxy that answers some calls, at random, must end no job."""
+    world = World(clock)
+    world.answers[7] = FOREIGN.get(name) or ODD[name]
+    await world.failure(7)
+    pauses = []
+    for _ in range(40):
+        await world.client.activity(ATHLETE, 8)
+        failure = await world.failure(7)
+        if failure.again_after_s is None:
+            break
+        assert failure.waits_alone
+        pauses.append(failure.again_after_s)
+        clock.advance(seconds=failure.again_after_s)
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (FIRST_PAUSE_S, LONGEST_ALONE_S)
+    assert timedelta(seconds=sum(pauses)) >= PATIENCE
+    assert not failure.waits_alone
+
+
+async def test_a_success_ends_the_patience_with_an_object(clock):
+    health = EndpointHealth()
+    assert health.pause_alone_s("detail of 7", NOON) == FIRST_PAUSE_S
+    health.note_answer("detail", "detail of 7", NOON)
+    assert health.pause_alone_s("detail of 7", NOON + PATIENCE) == FIRST_PAUSE_S
+    assert health.pause_alone_s("detail of 7", NOON + 2 * PATIENCE) is None
+    for number in range(MOST_SUSPECTS + 1):
+        health.pause_alone_s(f"detail of {number} more", NOON)
+    assert health.pause_alone_s("detail of 7", NOON + 2 * PATIENCE) == FIRST_PAUSE_S, "forgotten, not grown"
 
 
 async def test_answers_at_another_endpoint_blame_nobody(clock):

@@ -82,6 +82,8 @@ def test_a_failure_that_says_nothing_of_the_object_is_waited_for_at_no_cost(erro
     ends = [end(without_blame(error), seed, attempts=9) for seed in range(50)]
     assert all(isinstance(outcome, Snooze) and outcome.effects == EFFECTS for outcome in ends)
     assert {outcome.wait_reason for outcome in ends} == {"no_answer"}
+    error.waits_alone = True
+    assert end(error).wait_reason == "retry", "the next answer about another object does not end its wait"
     waits = [(outcome.until - NOON).total_seconds() for outcome in ends]
     assert 30 <= min(waits) < max(waits) <= 50
 

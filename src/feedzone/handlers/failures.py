@@ -53,7 +53,8 @@ def ending(
         case StravaError(again_after_s=pause_s) if pause_s is not None:
             # Half of the jobs earlier, half later: those that failed together do not return together.
             until = now + timedelta(seconds=pause_s * (0.75 + rng.random() / 2))
-            return Snooze(until, str(error), effects, wait_reason="no_answer")
+            waits_for: WaitReason = "retry" if error.waits_alone else "no_answer"
+            return Snooze(until, str(error), effects, wait_reason=waits_for)
         case NeedsScope():
             reason = "the athlete has not granted activity:read: connect again and tick it"
             mark = MarkAthlete(job.athlete_id, "needs_scope", reason)

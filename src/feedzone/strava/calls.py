@@ -41,7 +41,7 @@ def activity(activity_id: int) -> Call[ActivityRecord]:
             raise InvalidInput(f"it shows activity {record.id}")
         return record
 
-    return Call(name, parse, frozenset({"Activity"}))
+    return Call(name, parse, frozenset({"Activity"}), object_id=activity_id)
 
 
 def streams(activity_id: int) -> Call[bytes]:

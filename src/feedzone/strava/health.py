@@ -17,6 +17,11 @@ ANSWERED_WITHIN = timedelta(minutes=1)
 FAILING_CALLS = 3
 """An endpoint works if it has answered within this time, and fewer calls than that have failed since."""
 
+LONGEST_ALONE_S = 3600.0
+PATIENCE = timedelta(days=1)
+"""The longest pause of a call that somebody else answers while Strava answers others, and the time after
+which its object is blamed. Proxies and firewalls may answer only some of the calls, at random."""
+
 
 @dataclass
 class _Failing:
@@ -33,11 +38,13 @@ class EndpointHealth:
     def __init__(self) -> None:
         self._failing: dict[str, _Failing] = {}
         self._suspects: set[str] = set()
+        self._alone_since: dict[str, datetime] = {}
         self._answered: dict[str, datetime] = {}
         self._recovered = False
 
     def note_answer(self, endpoint: str, call: str, now: datetime) -> None:
         self._suspects.discard(call)
+        self._alone_since.pop(call, None)
         self._answered[endpoint] = now
         failing = self._failing.pop(endpoint, None)
         if failing is None:
@@ -68,6 +75,15 @@ class EndpointHealth:
         failing = self._failing.get(endpoint)
         lasted = (now - failing.since).total_seconds() if failing else 0.0
         return min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, lasted))
+
+    def pause_alone_s(self, call: str, now: datetime) -> float | None:
+        """Return the seconds to wait for a suspect that somebody else answers; None after PATIENCE."""
+        if len(self._alone_since) > MOST_SUSPECTS:
+            self._alone_since.clear()
+        lasted = now - self._alone_since.setdefault(call, now)
+        if lasted >= PATIENCE:
+            return None
+        return min(LONGEST_ALONE_S, max(FIRST_PAUSE_S, lasted.total_seconds()))
 
     def take_recovery(self) -> bool:
         """Return whether an endpoint answers again after a longer failure; once for each."""

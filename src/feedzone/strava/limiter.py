@@ -123,9 +123,12 @@ class Limiter:
         """
         now, endpoint = self._clock.machine.now(), endpoint_of(call)
         self._health.note_failure(endpoint, call, now)
-        blamed = isinstance(failure, AnswerTooLarge) or self._health.is_suspect(endpoint, call, now)
-        if not blamed:
+        suspect = self._health.is_suspect(endpoint, call, now)
+        if not (suspect or isinstance(failure, AnswerTooLarge)):
             failure.again_after_s = self._health.pause_s(endpoint, now)
+        elif isinstance(failure, TransientError) and failure.is_foreign and not reservation.probe:
+            failure.again_after_s = self._health.pause_alone_s(call, now)
+            failure.waits_alone = failure.again_after_s is not None
         reason = str(failure)
         self._failures += 1
         self._failed.add(call)

@@ -111,6 +111,8 @@ class Call(Generic[T]):
     token_endpoint: bool = False
     may_be_absent: bool = True
     """Whether a 404 can be Strava's word: every athlete has a profile and a list."""
+    object_id: int | None = None
+    """The id that a success shows, if it shows that of the requested object."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,16 @@ def read(response: Response, call: Call[T]) -> Answer[T]:
     except RecursionError:
         reason = "not Strava's answer to this call: it is nested too deep"
     shape = json_text.shape(response.body)
-    return Answer(response.status, error=TransientError(response.status, reason, shape=shape, call=call.name))
+    error = TransientError(response.status, reason, shape=shape, call=call.name)
+    error.shows_object = call.object_id is not None and _shows(response.body, call.object_id)
+    return Answer(response.status, error=error)
+
+
+def _shows(body: bytes, object_id: int) -> bool:
+    """Return whether an unreadable body is complete and has the member `id` of the requested object."""
+    text = body.strip()
+    complete = text.startswith(b"{") and text.endswith(b"}")
+    return complete and re.search(rb'"id"\s*:\s*%d\b' % object_id, text) is not None
 
 
 def _error(response: Response, call: Call[Any]) -> ApiError:
