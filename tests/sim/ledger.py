@@ -43,6 +43,8 @@ class Ledger:
     """The athlete about whom a flood of forged events comes."""
     for_nothing: list[float] = field(default_factory=list)
     """The times at which Strava was asked about an activity that it never had."""
+    impersonations: list[float] = field(default_factory=list)
+    """The times at which somebody else answered instead of Strava, ascending."""
     first_shown: dict[int, float] = field(default_factory=dict)
     """When Strava first answered a request for an activity with its detail."""
     observations: Observations = field(default_factory=Observations)

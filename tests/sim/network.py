@@ -116,6 +116,8 @@ class Internet:
             return
         self._trace.note("call", f"{client} {outgoing.method} {path} {reply.status}")
         foreign = reply.headers.pop(MARK[0], None) is not None
+        if foreign:
+            self._ledger.impersonations.append(asyncio.get_running_loop().time())
         if reply.status in (200, 404) and not foreign and (match := ACTIVITY_PATH.search(path)):
             fetched_at = asyncio.get_running_loop().time()
             self._ledger.fetched.setdefault(int(match[1]), []).append(fetched_at)

@@ -295,3 +295,30 @@ def test_the_witness_records_no_violation_in_a_correct_world(settled_world):
     assert {
         event.object_id for event in observations.completed_events if event.live
     } <= settled_world.ledger.fetched.keys()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "impersonated", "expected"),
+    [
+        (9.0, [], ""),
+        (11.0, [], "was fetched only after 11.0 s"),
+        (100.0, [-61.0, 100.5], "was fetched only after 100.0 s"),
+        (100.0, [-59.0], ""),
+        (100.0, [50.0], ""),
+    ],
+)
+def test_an_upload_that_waits_during_a_flood_is_found_unless_somebody_else_answers(
+    evidence, seconds, impersonated, expected
+):
+    ledger = evidence.ledger
+    ledger.attacked = 1
+    identity, at = next(
+        (identity, at)
+        for identity, at in ledger.acknowledged.items()
+        if identity[1] in ledger.first_shown and identity[2] == "create" and identity[1] not in ledger.touched
+    )
+    ledger.first_shown = {identity[1]: at + seconds}
+    ledger.acknowledged = {identity: at}
+    ledger.impersonations = [at + offset for offset in impersonated]
+    lines = divergences(evidence)
+    assert (expected in lines) if expected else ("was fetched only" not in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,6 +13,9 @@ SHARE = 0.1
 """The share of a day's reads that forged events may spend."""
 
 STORED_WITHIN_S = 10.0
+RECOVERY_S = 60.0
+"""While somebody else answers instead of Strava, nothing is fetched until the breaker's next probe."""
+
 CALLS_OF_AN_EVENT = 8
 """The most calls that a true event causes: detail, streams, and both again while Strava is not ready."""
 
@@ -48,7 +52,10 @@ def spent_on_inventions(evidence: Evidence) -> Counter[str]:
 
 
 def uploads(evidence: Evidence) -> dict[int, float]:
-    """Return the seconds from the delivery to the detail, by upload of the athletes who are not attacked."""
+    """Return the seconds from the delivery to the detail, by upload of the athletes who are not attacked.
+
+    Uploads that waited because somebody else answered instead of Strava say nothing about the forged events.
+    """
     seconds = {}
     for identity, at in evidence.ledger.acknowledged.items():
         kind, activity_id, aspect, owner, _ = identity
@@ -58,8 +65,15 @@ def uploads(evidence: Evidence) -> dict[int, float]:
         if spec is None or identity in evidence.ledger.forged or activity_id in evidence.ledger.touched:
             continue
         shown = evidence.ledger.first_shown.get(activity_id, evidence.now - evidence.world_start)
-        seconds[activity_id] = shown - at
+        if not _impersonated(evidence, at - RECOVERY_S, shown):
+            seconds[activity_id] = shown - at
     return seconds
+
+
+def _impersonated(evidence: Evidence, since: float, until: float) -> bool:
+    times = evidence.ledger.impersonations
+    first = bisect_left(times, since)
+    return first < len(times) and times[first] <= until
 
 
 def day_of(epoch_s: float) -> str:
