@@ -94,7 +94,7 @@ class SimClock:
                 await asyncio.sleep(min(SCHEDULER_SLEEP_S, wait, latest - loop.time()))
             await asyncio.sleep(-(loop.time() - began) % seconds)
         elif duty == PRUNER:
-            while not file.has_old_calls(self.now()):
+            while not file.has_old_rows(self.now()):
                 await asyncio.sleep(seconds)
         elif duty == ERASURES:
             await asyncio.sleep(ERASURES_SLEEP_S)

@@ -129,10 +129,12 @@ class File:
         (due,) = self._raw.execute(query).fetchone()
         return datetime.fromisoformat(due) if due else None
 
-    def has_old_calls(self, now: datetime) -> bool:
-        """Return whether the call log has rows that the pruner would delete."""
-        (first,) = self._raw.execute("SELECT min(sent_at) FROM call_log").fetchone()
-        return first is not None and datetime.fromisoformat(first) < now - MAX_AGE
+    def has_old_rows(self, now: datetime) -> bool:
+        """Return whether the pruner would delete rows of the call log or of the allowances."""
+        query = "SELECT (SELECT min(sent_at) FROM call_log), (SELECT min(until) FROM athlete_allowances)"
+        sent_at, until = self._raw.execute(query).fetchone()
+        old_call = sent_at is not None and datetime.fromisoformat(sent_at) < now - MAX_AGE
+        return old_call or (until is not None and datetime.fromisoformat(until) <= now)
 
     def close(self) -> None:
         self._connection.close()
