@@ -7,6 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 4
 
+# Every test process compiles all modules again where this is set.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The locked versions and their hashes; `make lock` writes both files.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 RUN_LOCK := requirements/run.txt

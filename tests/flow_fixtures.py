@@ -19,7 +19,7 @@ OPTIONS = SandboxOptions(
     port=0,
     seed=7,
     athletes=2,
-    history_days=40,
+    history_days=12,
     limits=Limits(100_000, 1_000_000, 100_000, 1_000_000),
     delivery=DeliveryRules(attempts=3, spacing_s=0.5, timeout_s=2.0),
 )

@@ -68,6 +68,7 @@ class ManualEngine:
     strava: Any
     app: App = field(init=False)
     announced: list[Event] = field(default_factory=list)
+    _door: Any = None
 
     def __post_init__(self) -> None:
         ids._last = 0  # ids never decrease, but each test's clock starts again
@@ -99,9 +100,17 @@ class ManualEngine:
         code = self.world.grants.authorize(athlete_id, chosen, self.world.clock())
         await self.app.athletes.connect(code, ",".join(sorted(chosen)))
 
+    def door(self) -> Any:
+        """Return the front door of the present process. It takes long to build."""
+        app, door = self._door or (None, None)
+        if app is not self.app:
+            door = front_door(self.app)
+            self._door = (self.app, door)
+        return door
+
     async def deliver(self, *events: Event | dict[str, Any]) -> list[int]:
         """Post these to the webhook; return the status codes."""
-        door, path = front_door(self.app), self.app.settings.webhook_path
+        door, path = self.door(), self.app.settings.webhook_path
         answers = []
         for event in events:
             body = event if isinstance(event, dict) else event.payload(120_475)
@@ -110,11 +119,15 @@ class ManualEngine:
         return answers
 
     async def deliver_announced(self) -> None:
-        """Deliver all events that the sandbox has announced since the last time."""
+        """Deliver all events that the sandbox has announced since the last time.
+
+        A slow machine may refuse one; Strava delivers it again, too.
+        """
         events, self.announced[:] = list(self.announced), []
-        if not events:
-            return  # a front door takes long to build
-        assert set(await self.deliver(*events)) <= {200}
+        for _ in range(3):
+            answers = await self.deliver(*events)
+            events = [event for event, status in zip(events, answers, strict=True) if status != 200]
+        assert not events, answers
 
     async def work(self, *apps: App) -> None:
         """Run jobs until none is due."""

@@ -104,9 +104,9 @@ async def test_while_the_application_is_switched_off_nothing_is_deleted_and_heal
     assert "switched this application off" in next(item.text for item in shown if item.name == "Application")
 
 
-async def test_500_jobs_survive_six_hours_of_a_switched_off_application(engine):
+async def test_150_jobs_survive_six_hours_of_a_switched_off_application(engine):
     """They use no attempt, at most seven calls probe Strava, and then everything is done in an hour."""
-    made = {engine.world.record(engine.athlete, minutes=10, manual=True).id for _ in range(500)}
+    made = {engine.world.record(engine.athlete, minutes=10, manual=True).id for _ in range(150)}
     engine.world.faults.inactive = True
     before = len(engine.calls)
     await engine.deliver_announced()
@@ -115,7 +115,7 @@ async def test_500_jobs_survive_six_hours_of_a_switched_off_application(engine):
         engine.clock.advance(minutes=1)
     assert 1 <= len(engine.calls) - before <= 7
     waiting = await engine.rows(jobs)
-    assert len(waiting) >= 500
+    assert len(waiting) >= 150
     assert {(job.state, job.attempts) for job in waiting} == {("queued", 0)}
     engine.world.faults.inactive = False
     for _ in range(60):
@@ -253,7 +253,7 @@ async def test_no_token_reaches_a_log_line_an_error_or_a_table(engine, log_every
 
 async def test_an_outage_of_strava_costs_few_calls_and_loses_nothing(engine):
     """Every call fails for two hours; minutes after that everything is stored."""
-    specs = {engine.world.record(engine.athlete, minutes=2).id for _ in range(60)}
+    specs = {engine.world.record(engine.athlete, minutes=2).id for _ in range(30)}
     engine.world.faults.change({"error_500": 1.0})
     await engine.deliver_announced()
     before = len(engine.calls)

@@ -31,11 +31,12 @@ def interpreters() -> list[str]:
 def install(python: str, folder: Path) -> Path:
     """Install the wheel with the locked runtime dependencies; return the folder of its commands."""
     wheel = build(ROOT, "wheel", folder / "wheel")
-    subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
+    subprocess.run([python, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     bin = folder / "venv/bin"
-    pip = [bin / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "--python", bin / "python", "--disable-pip-version-check", "--quiet"]
     for line in (["--require-hashes", "-r", ROOT / "requirements/run.txt"], ["--no-deps", wheel]):
-        done = subprocess.run([*pip, *line], capture_output=True, text=True, check=False)
+        command = [*pip, "install", "--no-compile", *line]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return bin
 

@@ -16,7 +16,6 @@ from engine import JSON, make_engine
 from feedzone import sandbox
 from feedzone.domain.job_kinds import JobKind
 from feedzone.ports import Request, Response
-from feedzone.serve import front_door
 from feedzone.store.schema.personal import HOLDINGS
 from feedzone.store.schema.tables import job_attempts, metadata
 from feedzone.telemetry import configure_logging
@@ -101,7 +100,7 @@ def words() -> set[str]:
 async def pages(engine) -> str:
     texts = []
     for path in ("/healthz", "/readyz", "/metrics", "/login", "/join"):
-        answer = await sandbox.request(front_door(engine.app), "GET", path, b"", {"Host": "feedzone.test"})
+        answer = await sandbox.request(engine.door(), "GET", path, b"", {"Host": "feedzone.test"})
         texts.append(repr(answer.body))
     return "".join(texts)
 
@@ -140,7 +139,7 @@ async def test_no_word_of_a_crash_is_in_the_log(engine, written, monkeypatch):
 
 
 async def test_no_word_of_a_refused_delivery_is_in_a_table_or_a_log_line(engine, written):
-    door, path = front_door(engine.app), engine.app.settings.webhook_path
+    door, path = engine.door(), engine.app.settings.webhook_path
     whole = msgspec.json.encode(
         {"object_type": "activity", "object_id": WORD, "aspect_type": "update", "updates": {"title": WORD}}
     )

@@ -12,7 +12,7 @@ from feedzone.store.schema.tables import jobs, strava_activities, strava_athlete
 from odd_answers import HTML, ODD
 
 OTHERS = {"429": Response(429, {}, HTML), "503": Response(503, {}, HTML)}
-NAMES = ["302 empty", "200 html", "400 empty", "401 html", "403 waf json", "404 html", "404 gear", "418 html"]
+NAMES = ["302 empty", "200 html", "401 html", "403 waf json", "404 html", "404 gear"]
 
 
 @dataclass
@@ -88,16 +88,16 @@ async def life(engine) -> None:
 async def an_hour(engine, answer: Response) -> int:
     engine.impostor.answer = answer
     await life(engine)
-    for _ in range(60):
-        await engine.advance_and_work(minutes=1)
+    for _ in range(30):
+        await engine.advance_and_work(minutes=2)
     engine.impostor.answer = None
     return len(engine.impostor.calls)
 
 
 async def rest(engine) -> None:
     """The impostor is gone. Automatic retries do the rest."""
-    for _ in range(30):
-        await engine.advance_and_work(minutes=2)
+    for _ in range(15):
+        await engine.advance_and_work(minutes=4)
         await engine.retry_dead_letters()
     uploaded = {spec.id: spec.name for spec in engine.world.activities.values() if not spec.deleted}
     assert await live_names(engine) == uploaded
@@ -116,7 +116,7 @@ async def test_an_hour_of_answers_that_are_not_stravas_changes_and_loses_nothing
     await rest(engine)
 
 
-@pytest.mark.parametrize("name", ["302 empty", "200 html", "200 other json", "400 empty", "401 json", "429"])
+@pytest.mark.parametrize("name", ["302 empty", "200 other json", "400 empty", "401 json"])
 async def test_an_hour_of_foreign_answers_at_the_token_address_revokes_nobody(engine, name):
     """The access tokens have expired: every call needs the token address first."""
     engine.clock.advance(hours=7)
