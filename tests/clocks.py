@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-
 REAL_S = 0.01
 """The longest real pause of a sleep."""
 
@@ -23,7 +22,7 @@ class ManualClock:
         self._now += timedelta(**by)
 
     async def sleep(self, seconds: float) -> None:
-        """Advance to the end of the sleep. Sleeps at the same time overlap, and answers can arrive meanwhile."""
+        """Advance to the end of the sleep. Sleeps overlap, and answers can arrive meanwhile."""
         end = self._now + timedelta(seconds=seconds)
         await asyncio.sleep(min(seconds, REAL_S))
         self._now = max(self._now, end)

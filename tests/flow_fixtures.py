@@ -95,7 +95,7 @@ async def installations(folder: Path) -> AsyncIterator[Install]:
     for installation in made:
         await installation.browser.close()
         for process in installation.processes:
-            if process.process.poll() is None:
+            if process.is_alive:
                 process.kill()
 
 

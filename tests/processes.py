@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import multiprocessing
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 FEEDZONE = str(Path(sys.executable).parent / "feedzone")
 API_KEY = "test-api-key-0123456789"
+
+# A process that has imported feedzone forks all others: an import takes half a second of computing time.
+# What it imports here starts no thread and reads no environment.
+LOADED = ("feedzone.cli.main", "feedzone.serve", "feedzone.web.server", "aiohttp", "alembic", "asyncpg")
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(list(LOADED))
+
+
+def _main(arguments: tuple[str, ...], env: dict[str, str], home: Path, out: Path, err: Path) -> None:
+    """Become a process that a shell would have started."""
+    for stream, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    for stream in (sys.stdout, sys.stderr):
+        assert isinstance(stream, io.TextIOWrapper)
+        stream.reconfigure(encoding="utf-8")
+    os.chdir(home)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = ["feedzone", *arguments]
+    from feedzone.cli import main
+
+    main()
+
+
+def start(
+    home: Path, env: dict[str, str], arguments: tuple[str, ...]
+) -> tuple[ForkServerProcess, Path, Path]:
+    """Start feedzone; return the process, and the files of its standard output and standard error."""
+    out, err = (home / f"{time.monotonic_ns()}.{name}" for name in ("out", "log"))
+    process = _forks.Process(target=_main, args=(arguments, env, home, out, err), daemon=True)
+    process.start()
+    return process, out, err
 
 
 def free_port() -> int:
@@ -50,21 +84,21 @@ class Feedzone:
 
     def __init__(self, home: Path, env: dict[str, str], *arguments: str) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self._log = home / f"{time.monotonic_ns()}.log"
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [FEEDZONE, *arguments], env=env, cwd=home, stderr=log, stdout=subprocess.PIPE
-            )
+        self._process, _, self._log = start(home, env, arguments)
 
     @property
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text() if self._log.exists() else ""
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
 
     def wait_ready(self, url: str, within_s: float = 30) -> None:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"feedzone ended with {self.process.returncode}:\n{self.log}")
+            if not self.is_alive:
+                raise AssertionError(f"feedzone ended with {self._process.exitcode}:\n{self.log}")
             try:
                 with urllib.request.urlopen(f"{url}/readyz", timeout=2) as response:
                     if response.status == 200:
@@ -75,24 +109,32 @@ class Feedzone:
 
     def kill(self) -> None:
         """Kill the process as the kernel does, with no time to shut down."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self._process.kill()
+        self._process.join(10)
 
     async def stop(self, within_s: float = 20) -> int:
         """Stop the process as an operator does.
 
         The wait runs in a thread: the process may still wait for a sandbox in this event loop.
         """
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return await asyncio.to_thread(self.process.wait, within_s)
+        if self.is_alive:
+            self._process.terminate()
+        return await asyncio.to_thread(_ended, self._process, within_s)
+
+
+def _ended(process: ForkServerProcess, within_s: float) -> int:
+    """Wait for the end of a process; return its exit code."""
+    process.join(within_s)
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"feedzone did not end within {within_s} s")
+    return process.exitcode
 
 
 def command(
     home: Path, env: dict[str, str], *arguments: str, within_s: float = 60
 ) -> subprocess.CompletedProcess[str]:
     """Run a command and wait until it ends."""
-    command_line = [FEEDZONE, *arguments]
-    return subprocess.run(
-        command_line, env=env, cwd=home, capture_output=True, text=True, timeout=within_s, check=False
-    )
+    process, out, err = start(home, env, arguments)
+    code = _ended(process, within_s)
+    return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
