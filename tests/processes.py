@@ -94,7 +94,7 @@ class Feedzone:
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
-    def wait_ready(self, url: str, within_s: float = 30) -> None:
+    def wait_ready(self, url: str, within_s: float = 60) -> None:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             if not self.is_alive:

@@ -141,7 +141,7 @@ class Breaker:
         return await self._database.write(body)
 
     async def probe_soon(self) -> timedelta:
-        """Allow another probe soon, and return when: this one failed, which tells nothing about the application.
+        """Allow another probe soon, and return when: this one failed, which says nothing else.
 
         The job of this probe may return for the next one.
         """
