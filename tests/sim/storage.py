@@ -80,6 +80,7 @@ class File:
         self._raw = raw
         self.witness = Witness(raw, loop)
         self.transactions = 0
+        self.writes = 0
         self._waiters: list[asyncio.Future[None]] = []
 
     def read(self, body: Callable[[Any], T]) -> T:
@@ -89,6 +90,7 @@ class File:
 
     def run(self, body: Callable[[Any], T]) -> T:
         self.transactions += 1
+        self.writes += 1
         self._raw.execute("BEGIN IMMEDIATE")
         try:
             result = run_body(self._connection, body)
@@ -170,6 +172,10 @@ class InlineDatabase:
             return run(body)
         finally:
             await self._pause()
+
+    async def data_version(self) -> str:
+        await self._pause()
+        return str(self._file.writes)
 
     def listener(self, wakeup: Wakeup) -> None:
         """Do nothing: processes find each other's jobs by polling."""

@@ -23,6 +23,7 @@ from store_makers import (
 
 from feedzone.domain.effect import PurgeAthlete, Tombstone
 from feedzone.domain.job import decode_hint
+from feedzone.services import erasures as services
 from feedzone.services.erasures import ErasureService, apply_if_restored
 from feedzone.store import erasure_log
 from feedzone.store.erasure_log import FILE, Erasure, ErasureLog, Mark
@@ -93,6 +94,31 @@ async def test_each_erasure_is_written_once_and_without_words(full):
     assert [(entry["activity"], entry["athlete"]) for entry in activities] == [(ACTIVITY, OWNER)]
     assert not any(word in text for word in ("Canary", "Ride", "Ada", "Lovelace"))
     assert (full.home / FILE).stat().st_mode & 0o077 == 0
+
+
+async def test_without_a_commit_nothing_is_read_again(full, monkeypatch):
+    """Each process asks every other second, and most of the time nothing was deleted."""
+    reads, versions = [], iter("1122")
+
+    def counted(read):
+        return lambda *parameters: reads.append(read) or read(*parameters)
+
+    async def next_version():
+        return next(versions)
+
+    monkeypatch.setattr(full.database, "data_version", next_version)
+    monkeypatch.setattr(services, "READS", tuple(counted(read) for read in services.READS))
+    service = ErasureService(full.database, full.home, full.clock, DAYS)
+    await service.record()
+    await full.apply(GONE, LEFT)
+    before = len(reads)
+    assert await service.record() == 0
+    assert len(reads) == before
+    assert await service.record() == 2
+    full.clock.advance(hours=1)
+    assert await service.record() == 0
+    assert len(reads) == before + 2
+    assert ErasureLog(full.home).read(service._name).generation >= 3, "the hourly mark needs no commit"
 
 
 async def test_a_restored_backup_loses_again_what_had_been_deleted(full):

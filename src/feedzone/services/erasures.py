@@ -48,17 +48,22 @@ class ErasureService:
     _after: dict[Read, str] = field(default_factory=dict, init=False)
     """For each kind of erasure: the id behind which the next read begins."""
     _marked_at: datetime | None = field(default=None, init=False)
+    _version: str | None = field(default=None, init=False)
+    """The version of the data that the last complete reads have seen, or an older one."""
 
     async def record(self) -> int:
         """Copy new erasures of all processes to the log; return how many."""
         if not self._name:
             await self._begin()
+        version = await self.database.data_version()
         count = 0
-        for read in READS:
-            count += await self._copy(read)
+        if version != self._version:
+            for read in READS:
+                count += await self._copy(read)
         now = self.clock.now()
         if count or self._marked_at is None or now - self._marked_at >= MARK_EVERY:
             await self._mark(now)
+        self._version = version
         return count
 
     async def _begin(self) -> None:
