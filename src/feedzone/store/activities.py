@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, or_, select, update
 
 from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
 from ..domain.job import JobSpec
@@ -74,6 +74,20 @@ _STORED = (
 _TOMBSTONES = select(_columns.id).where(
     _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
 )
+_BETWEEN = select(_columns.id).where(
+    _columns.athlete_id == bindparam("athlete"),
+    _columns.start_date >= bindparam("after"),
+    _columns.start_date < bindparam("before"),
+    _columns.sync_status != "deleted",
+)
+_MARK_PENDING = (
+    update(_table)
+    .where(
+        _columns.id.in_(bindparam("ids", expanding=True)),
+        _columns.sync_status.not_in(("deleted", "pending")),
+    )
+    .values(sync_status="pending", updated_at=bindparam("now"))
+)
 _MARK_ANNOUNCED = (
     update(_table)
     .where(
@@ -134,13 +148,8 @@ def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
 
 def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
     """Return the ids of the athlete's existing activities that started from `after` until before `before`."""
-    query = select(_columns.id).where(
-        _columns.athlete_id == athlete_id,
-        _columns.start_date >= after,
-        _columns.start_date < before,
-        _columns.sync_status != "deleted",
-    )
-    return sorted(connection.execute(query).scalars())
+    between = {"athlete": athlete_id, "after": after, "before": before}
+    return sorted(connection.execute(_BETWEEN, between).scalars())
 
 
 def stored_outside(connection: Connection, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
@@ -351,8 +360,8 @@ def tombstone(
 
 def mark_pending(connection: Connection, ids: Iterable[int], now: datetime) -> None:
     """Mark activities that a list shows as changed: they are pending until they are fetched."""
-    stale = and_(_columns.id.in_(sorted(ids)), _columns.sync_status.not_in(("deleted", "pending")))
-    connection.execute(update(_table).where(stale).values(sync_status="pending", updated_at=now))
+    if listed := sorted(ids):
+        connection.execute(_MARK_PENDING, {"ids": listed, "now": now})
 
 
 def get(connection: Connection, activity_id: int) -> Row[Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, literal_column, or_, select
@@ -16,7 +17,7 @@ from ..domain.fruitless import (
     leaked,
     size_of,
 )
-from .engine.dialect import insert_into
+from .engine.dialect import insert_for
 from .schema.tables import api_budget, fruitless_calls
 
 EVERYONE = 0
@@ -76,13 +77,16 @@ def note_list(connection: Connection, athlete_id: int, now: datetime, *, fruitle
 
 
 def _write(connection: Connection, athlete_id: int, now: datetime, **values: Any) -> None:
-    new = {"level": 0.0, "updated_at": now} | values
     changed = values if "level" not in values else values | {"updated_at": now}
-    connection.execute(
-        insert_into(connection, fruitless_calls)
-        .values(athlete_id=athlete_id, **new)
-        .on_conflict_do_update(index_elements=["athlete_id"], set_=changed)
-    )
+    row = {"athlete_id": athlete_id, "level": 0.0, "updated_at": now} | values
+    connection.execute(_upsert(connection.dialect.name, tuple(changed)), row)
+
+
+@cache
+def _upsert(dialect: str, changed: tuple[str, ...]) -> Any:
+    statement = insert_for(dialect, fruitless_calls)
+    new = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=["athlete_id"], set_=new)
 
 
 def prune(connection: Connection, now: datetime) -> int:

@@ -32,7 +32,12 @@ OPTIONAL_COLUMNS = (
 """The columns whose members Strava leaves out of an activity without the channel."""
 
 # A detail has some 80 KB, and a comparison reads hundreds of rows.
-_COMPARED = [column for column in strava_activities.c if column.name != "detail"]
+_COMPARED = (
+    select(*(column for column in strava_activities.c if column.name != "detail"))
+    .where(strava_activities.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(strava_activities.c.id)
+    .with_for_update()
+)
 _ACCEPT = (
     update(strava_activities)
     .where(strava_activities.c.id == bindparam("activity"))
@@ -68,13 +73,8 @@ def compare(
         return ListDiff([], [], {})
     created = ensure_rows(connection, records, now)
     listed = {record.id: record for record in records}
-    query = (
-        select(*_COMPARED)
-        .where(strava_activities.c.id.in_(sorted(listed)))
-        .order_by(strava_activities.c.id)
-        .with_for_update()
-    )
-    rows = {row.id: row for row in connection.execute(query).all() if row.id not in created}
+    stored = connection.execute(_COMPARED, {"ids": sorted(listed)}).all()
+    rows = {row.id: row for row in stored if row.id not in created}
     usual = {name for record in records for name in OPTIONAL_COLUMNS if record.columns.get(name) is not None}
     changed: list[ActivityRecord] = []
     differences: dict[int, str | None] = {}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from ..domain.effect import StoreReconciliation
 from ..domain.ids import uuid7
@@ -15,25 +15,30 @@ from . import athletes
 from .list_diff import ListDiff
 from .schema.tables import conflicts, reconciliations, strava_activities, webhook_events
 
+# Frequent statements are built once: building one takes longer than running it.
+_INSERT = reconciliations.insert()
+_OPEN_CONFLICT = select(conflicts).where(
+    conflicts.c.athlete_id == bindparam("athlete"), conflicts.c.status == "open"
+)
+
 EVENT_DELAY = timedelta(minutes=10)
 """The event of an activity that ended less than this ago may still be on its way."""
 
 
 def record(connection: Connection, result: StoreReconciliation, diff: ListDiff, now: datetime) -> None:
     """Store how many activities were listed, unannounced, changed and missing."""
-    connection.execute(
-        reconciliations.insert().values(
-            id=uuid7(int(now.timestamp() * 1000)),
-            athlete_id=result.athlete_id,
-            ended_at=now,
-            is_full=result.full,
-            listed=len(result.records),
-            unannounced=_unannounced(connection, result.athlete_id, diff, now) if result.latest else 0,
-            changed=len(diff.changed),
-            missing=len(result.missing),
-            calls=result.calls,
-        )
-    )
+    row = {
+        "id": uuid7(int(now.timestamp() * 1000)),
+        "athlete_id": result.athlete_id,
+        "ended_at": now,
+        "is_full": result.full,
+        "listed": len(result.records),
+        "unannounced": _unannounced(connection, result.athlete_id, diff, now) if result.latest else 0,
+        "changed": len(diff.changed),
+        "missing": len(result.missing),
+        "calls": result.calls,
+    }
+    connection.execute(_INSERT, row)
 
 
 def _unannounced(connection: Connection, athlete_id: int, diff: ListDiff, now: datetime) -> int:
@@ -120,8 +125,7 @@ def settle(connection: Connection, result: StoreReconciliation, now: datetime) -
 
 
 def _open_conflict(connection: Connection, athlete_id: int) -> Row[Any] | None:
-    query = select(conflicts).where(conflicts.c.athlete_id == athlete_id, conflicts.c.status == "open")
-    return connection.execute(query).first()
+    return connection.execute(_OPEN_CONFLICT, {"athlete": athlete_id}).first()
 
 
 def _missing(conflict: Row[Any]) -> list[int]:

@@ -36,6 +36,9 @@ _DUE = select(_columns.id).where(
 )
 _ANY_DUE = _DUE.limit(1)
 _PICK_DUE = _DUE.limit(AT_ONCE).with_for_update(skip_locked=True)
+_LIVE_JOBS = select(_columns.athlete_id, _columns.hint, _columns.state).where(
+    _columns.kind == bindparam("kind"), _columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE
+)
 _POSTPONE = (
     update(jobs)
     .where(_THESE)
@@ -114,10 +117,7 @@ class Live(NamedTuple):
 
 def live(connection: Connection, kind: str, keys: Iterable[str]) -> dict[int, Live]:
     """Return the live jobs of this kind, by athlete."""
-    query = select(jobs.c.athlete_id, jobs.c.hint, jobs.c.state).where(
-        jobs.c.kind == kind, jobs.c.key.in_(sorted(keys)), IS_LIVE
-    )
     return {
         row.athlete_id: Live(decode_hint(row.hint), row.state == "running")
-        for row in connection.execute(query)
+        for row in connection.execute(_LIVE_JOBS, {"kind": kind, "keys": sorted(keys)})
     }
