@@ -27,7 +27,7 @@ SCHEDULER_SLEEP_S = 3600.0
 """The scheduler's longest sleep. An athlete that connects meanwhile starts with a backfill anyway."""
 ERASURES_SLEEP_S = 12 * 3600.0
 """The pause of the erasure log: no world restores a backup."""
-IDLE_LOOK_S = 4 * 3600.0
+IDLE_LOOK_S = 8 * 3600.0
 """How often the scheduler looks for idle calls: rarely, because each comparison costs time."""
 
 
