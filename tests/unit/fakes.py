@@ -47,7 +47,6 @@ def refusal(status: int, message: str, *faults: tuple[str, str, str]) -> Respons
 
 
 UNAUTHORIZED = refusal(401, "Authorization Error", ("Athlete", "access_token", "invalid"))
-
 Scripted = Response | Exception | Callable[[Request], Response]
 
 
