@@ -1,6 +1,7 @@
 """Run all benchmarks and print medians and ratios.
 
-The comparison of limiters takes minutes and runs only on request: `python -m bench limiters`.
+Two take minutes and run only on request: `python -m bench limiters`, and `python -m bench.ingest`
+(docs/benchmarks.md).
 """
 
 from __future__ import annotations

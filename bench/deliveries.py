@@ -1,4 +1,4 @@
-"""Measure the inbox's transaction on SQLite: per delivery, alone and in a group."""
+"""Measure the transaction behind the answer 200 on SQLite: per delivery, alone and in a group."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.event import StravaEvent, parse_event
-from feedzone.ingest import dispatcher
-from feedzone.ingest.dispatcher import Delivery
+from feedzone.ingest.deliveries import Delivery, accept
 from feedzone.store import athletes
 from feedzone.store.engine.database import open_database
 from feedzone.store.schema import upgrade
@@ -46,7 +45,7 @@ def main() -> None:
                 group = [Delivery(event(number + offset), "absent") for offset in range(size)]
                 number += size
                 start = time.perf_counter()
-                database.run_sync(lambda c, group=group: dispatcher.accept(c, group, now))
+                database.run_sync(lambda c, group=group: accept(c, group, now))
                 durations_ms.append((time.perf_counter() - start) * 1000)
             each_ms = statistics.median(durations_ms) / size
             single_ms = single_ms or each_ms

@@ -22,6 +22,7 @@ from .domain.job_kinds import JobKind, enabled_kinds
 from .domain.quota.windows import limits_of
 from .errors import StorageUnavailable, reason_of
 from .handlers.registry import handlers
+from .ingest.dispatcher import Dispatcher
 from .ingest.inbox import Inbox
 from .ingest.spool import Spool
 from .ports import Clock, Handler, Transport, Wakeup
@@ -77,6 +78,9 @@ class App:
     database: Database
     transport: Transport
     wakeup: LocalWakeup
+    """Wakes the worker, for jobs."""
+    arrivals: LocalWakeup
+    """Wakes the dispatcher, for events."""
     metrics: Metrics
     tokens: TokenTable
     budget: BudgetTable
@@ -85,6 +89,7 @@ class App:
     queue: JobTable
     worker: WorkerService
     inbox: Inbox
+    dispatcher: Dispatcher
     queries: ReadModels
     athletes: AthleteService
     dead_letters: DeadLetterService
@@ -112,7 +117,7 @@ def build(
     clock, rng = clock or SystemClock(), rng or random.Random()  # noqa: S311  (jitter)
     database = database or open_database(settings.database)
     transport = transport or _http()
-    wakeup, name = LocalWakeup(), worker_name()
+    wakeup, arrivals, name = LocalWakeup(), LocalWakeup(), worker_name()
     vault = load_vault(settings.token_encryption_keys.get_secret_value(), settings.feedzone_home)
     strava_clock = StravaClock(clock)
     tokens, budget = TokenTable(database, vault, clock), BudgetTable(database, strava_clock)
@@ -134,14 +139,14 @@ def build(
         notice=timedelta(days=settings.leaving_days),
         second_look=timedelta(seconds=settings.confirm_deletion_s),
     )
-    spool = Spool(settings.feedzone_home)
-    days = settings.initial_sync_days
+    spool, days = Spool(settings.feedzone_home), settings.initial_sync_days
     return App(
         settings=settings,
         clock=clock,
         database=database,
         transport=transport,
         wakeup=wakeup,
+        arrivals=arrivals,
         metrics=Metrics(),
         tokens=tokens,
         budget=budget,
@@ -149,16 +154,23 @@ def build(
         api=api,
         queue=queue,
         worker=_worker(settings, queue, registry, database, clock, wakeup, rng, name, call_log, budget),
-        inbox=Inbox(database, clock, wakeup, spool),
+        inbox=Inbox(database, clock, arrivals, spool),
+        dispatcher=_dispatcher(settings, database, clock, arrivals, wakeup),
         queries=_queries(settings, database, clock, budget, spool, vault.key_ids),
         athletes=_athletes(settings, database, clock, wakeup, tokens, application, spool),
-        dead_letters=DeadLetterService(database, clock, wakeup),
+        dead_letters=DeadLetterService(database, clock, wakeup, arrivals),
         reconciliation=ReconciliationService(database, clock, wakeup, days, settings.athlete_calls_per_hour),
         subscription=SubscriptionService(
             database, clock, application, settings.callback_url, settings.verify_token
         ),
         erasures=ErasureService(database, settings.feedzone_home, clock, days),
     )
+
+
+def _dispatcher(
+    settings: Settings, database: Database, clock: Clock, arrivals: Wakeup, work: Wakeup
+) -> Dispatcher:
+    return Dispatcher(database, clock, arrivals, work, look_every_s=settings.queue_poll_interval / 1000)
 
 
 def _http() -> Transport:
@@ -309,12 +321,14 @@ def prepare_database(settings: Settings) -> None:
 @contextlib.asynccontextmanager
 async def working(app: App) -> AsyncIterator[None]:
     """The worker runs within; on PostgreSQL other processes' jobs wake it."""
-    listener = app.database.listener(app.wakeup)
+    listener = app.database.listener(app.wakeup, app.arrivals)
     # The first encoding loads pyarrow, which takes 0.1 s. No delivery should wait for that.
     await asyncio.to_thread(stream_codec.encode, b"{}")
     guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
     recorder = Loop("erasure log", app.erasures.record, lambda: app.clock.sleep(RECORD_EVERY_S))
+    dispatching = Loop("dispatcher", app.dispatcher.run_once, app.dispatcher.pause)
     await app.worker.start()
+    dispatching.start()
     guard.start()
     recorder.start()
     if listener is not None:
@@ -323,6 +337,7 @@ async def working(app: App) -> AsyncIterator[None]:
         yield
     finally:
         await guard.stop()
+        await dispatching.stop()
         if listener is not None:
             await listener.stop()
         await app.worker.stop()

@@ -116,6 +116,7 @@ class ManualEngine:
             body = event if isinstance(event, dict) else event.payload(120_475)
             answer = await sandbox.request(door, "POST", path, msgspec.json.encode(body), JSON)
             answers.append(answer.status)
+        await self.app.dispatcher.run_once()
         return answers
 
     async def deliver_announced(self) -> None:
@@ -163,6 +164,7 @@ class ManualEngine:
 
 
 async def _work(app: App) -> None:
+    await app.dispatcher.run_once()
     producer = app.worker.producer
     while await producer.run_once() or producer.running:
         if producer.running:

@@ -11,6 +11,7 @@ import pytest
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.signature import sign
+from feedzone.ingest.dispatcher import Dispatcher
 from feedzone.ingest.inbox import Inbox
 from feedzone.ingest.webhook import BODY_LIMIT, Webhook, WebhookOptions
 from feedzone.sandbox import request
@@ -58,6 +59,10 @@ async def door(sqlite_database, clock):
 def stored(database) -> list[tuple[str, str]]:
     with sqlite3.connect(database.path) as plain:
         return plain.execute("SELECT status, signature FROM webhook_events").fetchall()
+
+
+async def dispatch(database, clock) -> None:
+    await Dispatcher(database, clock, LocalWakeup(), LocalWakeup(), look_every_s=5).run_once()
 
 
 async def post(door, body: object, headers: dict[str, str] = JSON, path: str = PATH):
@@ -121,8 +126,9 @@ async def test_a_body_that_is_not_an_event_is_answered_400_with_the_reason(door,
 
 
 @pytest.mark.parametrize("change", [{"object_type": "gear"}, {"aspect_type": "renamed"}])
-async def test_a_kind_of_event_that_strava_adds_is_stored_and_ignored(door, sqlite_database, change):
+async def test_a_kind_of_event_that_strava_adds_is_stored_and_ignored(door, sqlite_database, clock, change):
     assert (await post(door(), EVENT | change)).status == 200
+    await dispatch(sqlite_database, clock)
     with sqlite3.connect(sqlite_database.path) as plain:
         query = "SELECT status, ignored_because, job_id FROM webhook_events"
         assert plain.execute(query).fetchall() == [("ignored", "unknown_kind", None)]
@@ -197,6 +203,7 @@ async def test_a_hundred_orders_of_the_same_events_end_in_the_same_job(door, sql
         dice.shuffle(events)
         for event in events:
             assert (await post(door(), event)).status == 200
+        await dispatch(sqlite_database, clock)
         with sqlite3.connect(sqlite_database.path) as plain:
             ended.add(plain.execute("SELECT json_extract(hint, '$.action'), hint_time FROM jobs").fetchone())
             plain.execute("DELETE FROM jobs")

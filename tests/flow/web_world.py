@@ -21,7 +21,8 @@ from feedzone.domain.effect import StoreStreams
 from feedzone.domain.event import parse_event
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint
 from feedzone.domain.outcome import Discard, Outcome
-from feedzone.ingest.dispatcher import Delivery, accept
+from feedzone.ingest.deliveries import Delivery, accept
+from feedzone.ingest.dispatcher import BATCH, dispatch
 from feedzone.queries.read_models import read_models
 from feedzone.services.athletes import AthleteService
 from feedzone.services.dead_letters import DeadLetterService
@@ -29,7 +30,7 @@ from feedzone.services.readiness import ReadinessService
 from feedzone.services.reconciliation import ReconciliationService
 from feedzone.services.sessions import SessionService
 from feedzone.services.subscription import SubscriptionService
-from feedzone.store import activities, streams
+from feedzone.store import activities, streams, undispatched
 from feedzone.store.engine.database import Database
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.quota.budget import BudgetTable
@@ -123,6 +124,7 @@ class World:
         }
         delivery = Delivery(parse_event(msgspec.json.encode(event)), "absent")
         receipts = await self.database.write(lambda c: accept(c, [delivery], self.clock.now()))
+        await self.database.write(lambda c: dispatch(c, undispatched.claim(c, BATCH), self.clock.now()))
         return receipts[0].event_id
 
     async def store(
@@ -199,7 +201,7 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
             f"{chosen.app_url}/connect/callback",
             30,  # type: ignore[arg-type]
         ),
-        DeadLetterService(database, clock, wakeup),
+        DeadLetterService(database, clock, wakeup, wakeup),
         ReconciliationService(database, clock, wakeup, 30),
         SubscriptionService(database, clock, desk, f"{chosen.app_url}/api/webhooks/strava", "verify"),  # type: ignore[arg-type]
         Metrics(),

@@ -64,32 +64,30 @@ MUTATIONS = (
         "ack before commit",
         "the answer 200 leaves before the transaction has committed, or although it failed",
         "ingest/inbox.py",
-        "return await asyncio.shield(done)",
+        "return await done",
         'return AcceptResult("", "accepted")',
         guarantee=1,
         scenarios=("shaky",),
     ),
-    Mutation(
-        "job in a second transaction",
-        "an event and its job are no longer durable together",
-        (
-            Edit(
-                "ingest/dispatcher.py",
-                "now: datetime) -> list[AcceptResult]:",
-                "now, work) -> list[AcceptResult]:",
-            ),
-            Edit("ingest/dispatcher.py", "_enqueue(connection, accepted, now)", "work.extend(accepted)"),
-            Edit(
-                "ingest/inbox.py",
-                "receipts = await self._database.write("
-                "lambda c: accept(c, deliveries, now), within_s=GIVE_UP_S)",
-                "work = []\n"
-                "            receipts = await self._database.write("
-                "lambda c: accept(c, deliveries, now, work), within_s=GIVE_UP_S)\n"
-                "            from .dispatcher import _enqueue\n"
-                "            await self._database.write(lambda c: _enqueue(c, work, now))",
-            ),
-        ),
+    mutation(
+        "dispatched without a job",
+        "now and then an event is marked as dispatched, and its job is lost",
+        "ingest/dispatcher.py",
+        "undispatched.link_jobs(connection, jobs_of)",
+        "undispatched.link_jobs(connection, jobs_of)\n"
+        "    if now.second % 4 == 0:\n"
+        "        for job in jobs_of.values():\n"
+        '            connection.exec_driver_sql("DELETE FROM jobs WHERE id = ?", (job.id,))',
+        guarantee=1,
+        scenarios=("shaky",),
+    ),
+    mutation(
+        "crash leaves events behind",
+        "a dispatcher takes only what has just arrived, and forgets what a crash left",
+        "ingest/dispatcher.py",
+        "self._write(partial(undispatched.claim, most=BATCH))",
+        "self._write(lambda c: undispatched.Claim([row for row in undispatched.claim(c, BATCH).rows"
+        " if (self._clock.now() - row.created_at).total_seconds() < 1]))",
         guarantee=1,
         scenarios=("shaky",),
     ),

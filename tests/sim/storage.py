@@ -177,7 +177,7 @@ class InlineDatabase:
         await self._pause()
         return str(self._file.writes)
 
-    def listener(self, wakeup: Wakeup) -> None:
+    def listener(self, jobs: Wakeup, events: Wakeup) -> None:
         """Do nothing: processes find each other's jobs by polling."""
 
     async def erase_deleted(self) -> None:

@@ -24,10 +24,10 @@ from feedzone.domain.ids import uuid7
 from feedzone.domain.job import Job, JobSpec, Lane, RefreshHint, activity_key
 from feedzone.domain.outcome import Outcome
 from feedzone.domain.quota.windows import Reading, Reservation, Usage
-from feedzone.ingest import dispatcher
-from feedzone.ingest.dispatcher import AcceptResult, Delivery
+from feedzone.ingest.deliveries import AcceptResult, Delivery, accept
+from feedzone.ingest.dispatcher import BATCH, dispatch
 from feedzone.ports import Clock
-from feedzone.store import athletes, effects
+from feedzone.store import athletes, effects, undispatched
 from feedzone.store.engine.database import Database
 from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.engine.types import Identifier, Instant, JsonText
@@ -215,9 +215,12 @@ class Store:
         return only
 
     async def deliver(self, *events: StravaEvent, signature: Signature = "absent") -> list[AcceptResult]:
+        """Store these events, and enqueue their jobs."""
         deliveries = [Delivery(delivered, signature) for delivered in events]
         now = self.clock.now()
-        return await self.database.write(lambda c: dispatcher.accept(c, deliveries, now))
+        results = await self.database.write(lambda c: accept(c, deliveries, now))
+        await self.database.write(lambda c: dispatch(c, undispatched.claim(c, BATCH), now))
+        return results
 
     async def enqueue(self, *specs: JobSpec) -> None:
         now = self.clock.now()
@@ -239,6 +242,13 @@ class Store:
     async def apply(self, *requested: Effect) -> None:
         now = self.clock.now()
         await self.database.write(lambda c: effects.apply(c, requested, now))
+
+
+def arrive(connection: Connection, deliveries: list[Delivery], now: datetime) -> list[AcceptResult]:
+    """Store these deliveries and enqueue their jobs in one transaction, for tests of races."""
+    results = accept(connection, deliveries, now)
+    dispatch(connection, undispatched.claim(connection, BATCH), now)
+    return results
 
 
 def usage(**readings: Any) -> Usage:

@@ -62,7 +62,7 @@ async def test_retry_all_takes_many_transactions_and_retries_each_dead_letter_on
         await store.deliver(event(object_id=number))
         await store.run(Discard("500"))
     counting = Counting(store.database)
-    assert await DeadLetterService(counting, clock, LocalWakeup()).retry_all() == 10
+    assert await DeadLetterService(counting, clock, LocalWakeup(), LocalWakeup()).retry_all() == 10
     assert {row.state for row in await store.rows(jobs)} == {"queued"}
     assert counting.writes == 4
 
@@ -72,4 +72,4 @@ async def test_a_dead_letter_with_a_live_job_does_not_stop_the_others(store, clo
         await store.deliver(event(object_id=number))
         await store.run(Discard("500"))
     await store.deliver(event(object_id=1, event_time=event().event_time + 9))
-    assert await DeadLetterService(store.database, clock, LocalWakeup()).retry_all() == 7
+    assert await DeadLetterService(store.database, clock, LocalWakeup(), LocalWakeup()).retry_all() == 7

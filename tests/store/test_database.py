@@ -368,5 +368,5 @@ async def test_a_repeated_deadlock_is_retried_a_limited_number_of_times(postgres
 def test_each_database_reports_its_capabilities(tmp_path):
     assert open_database(f"sqlite:///{tmp_path / 'x.db'}").shares_work is False
     assert open_database("postgresql://x@127.0.0.1:1/x").shares_work is True
-    assert open_database(f"sqlite:///{tmp_path / 'x.db'}").listener(LocalWakeup()) is None
-    assert open_database("postgresql://x@127.0.0.1:1/x").listener(LocalWakeup()) is not None
+    assert open_database(f"sqlite:///{tmp_path / 'x.db'}").listener(LocalWakeup(), LocalWakeup()) is None
+    assert open_database("postgresql://x@127.0.0.1:1/x").listener(LocalWakeup(), LocalWakeup()) is not None

@@ -218,7 +218,7 @@ async def test_a_restored_dead_letter_is_as_it_was(store, dead_letter):
 
 async def test_a_discard_can_be_undone_after_a_restart(store, dead_letter, clock):
     def service() -> DeadLetterService:
-        return DeadLetterService(store.database, clock, LocalWakeup())
+        return DeadLetterService(store.database, clock, LocalWakeup(), LocalWakeup())
 
     await service().discard(dead_letter, "a mistake")
     assert await service().restore(dead_letter)

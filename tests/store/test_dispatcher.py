@@ -1,4 +1,4 @@
-"""The inbox stores each event once, with one job for its object, on both databases."""
+"""Each event is stored once, and has one job for its object, on both databases."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.event import StravaEvent, parse_event
 from feedzone.domain.job import Lane
-from feedzone.ingest import dispatcher
-from feedzone.ingest.dispatcher import Delivery
-from feedzone.store import athletes, purge, subscriptions
+from feedzone.ingest.deliveries import Delivery, accept
+from feedzone.ingest.dispatcher import BATCH, dispatch
+from feedzone.store import athletes, purge, subscriptions, undispatched
 from feedzone.store.engine.database import Database
 from feedzone.store.schema.tables import jobs, unknown_owners, webhook_events
 
@@ -45,7 +45,9 @@ async def connected(database: Database, clock) -> Database:
 
 async def deliver(database: Database, clock, *events: StravaEvent) -> list[str]:
     deliveries = [Delivery(event, "absent") for event in events]
-    receipts = await database.write(lambda c: dispatcher.accept(c, deliveries, clock.now()))
+    receipts = await database.write(lambda c: accept(c, deliveries, clock.now()))
+    while await database.read(undispatched.any_waiting):
+        await database.write(lambda c: dispatch(c, undispatched.claim(c, BATCH), clock.now()))
     return [receipt.verdict for receipt in receipts]
 
 
@@ -130,7 +132,8 @@ async def test_accepting_an_event_does_not_cost_more_with_thousands_of_waiting_e
         def body(connection: Connection) -> None:
             raw = connection.connection.driver_connection
             raw.set_progress_handler(lambda: next(count) and 0, 1)
-            dispatcher.accept(connection, [delivery], clock.now())
+            accept(connection, [delivery], clock.now())
+            dispatch(connection, undispatched.claim(connection, BATCH), clock.now())
             raw.set_progress_handler(None, 0)
 
         await sqlite_database.write(body)
@@ -170,7 +173,7 @@ async def test_events_of_an_unknown_athlete_are_counted_and_not_stored(connected
 @pytest.mark.parametrize("change", [{"object_type": "club"}, {"aspect_type": "archive"}])
 async def test_an_unknown_kind_of_event_is_stored_without_its_values_and_ignored(connected, clock, change):
     """Nothing would remove the values when the athlete deletes the object."""
-    assert await deliver(connected, clock, event(updates={"title": "Canary"}, **change)) == ["ignored"]
+    assert await deliver(connected, clock, event(updates={"title": "Canary"}, **change)) == ["accepted"]
     (stored,) = await rows(connected, webhook_events)
     assert (stored.status, stored.ignored_because) == ("ignored", "unknown_kind")
     assert msgspec.json.decode(stored.event_data)["updates"] == {"title": None}
@@ -178,10 +181,12 @@ async def test_an_unknown_kind_of_event_is_stored_without_its_values_and_ignored
 
 
 async def test_events_of_another_subscription_are_ignored_once_ours_is_known(connected, clock):
-    assert await deliver(connected, clock, event()) == ["accepted"]
+    await deliver(connected, clock, event())
     await connected.write(lambda c: subscriptions.remember(c, 7, "https://x", clock.now()))
-    assert await deliver(connected, clock, event(event_time=1516126041)) == ["ignored"]
-    assert await deliver(connected, clock, event(event_time=1516126042, subscription_id=7)) == ["accepted"]
+    await deliver(connected, clock, event(event_time=1516126041))
+    await deliver(connected, clock, event(event_time=1516126042, subscription_id=7))
+    becauses = [row.ignored_because for row in await rows(connected, webhook_events)]
+    assert becauses == [None, "foreign_subscription", None]
 
 
 async def test_of_an_event_of_a_disconnected_athlete_only_the_arrival_is_counted(connected, clock):

@@ -35,7 +35,7 @@ class Bell:
 async def bell(postgres_store):
     """A wakeup that rings when a job is enqueued. It has already rung once, when it began to listen."""
     bell = Bell()
-    listening = JobListener(postgres_store.database.url, bell)
+    listening = JobListener(postgres_store.database.url, bell, Bell())
     await listening.start()
     assert await bell.wait()
     yield bell
@@ -87,13 +87,13 @@ async def test_a_lost_connection_is_reopened_and_wakes_the_worker_for_missed_job
 
 
 async def test_a_listener_that_was_never_started_can_be_stopped(postgres_database):
-    await JobListener(postgres_database.url, Bell()).stop()
+    await JobListener(postgres_database.url, Bell(), Bell()).stop()
 
 
 async def test_a_listener_survives_a_missing_database(postgres_database, monkeypatch):
     monkeypatch.setattr(listener, "RECONNECT_S", 0.001)
     bell = Bell()
-    listening = JobListener(replace(postgres_database.url, database="not_there"), bell)
+    listening = JobListener(replace(postgres_database.url, database="not_there"), bell, Bell())
     await listening.start()
     assert not await bell.wait(0.05)
     await listening.stop()

@@ -117,7 +117,7 @@ async def test_each_transaction_has_its_limits(bouncer):
 
 
 async def test_it_cannot_carry_notifications_so_workers_poll(bouncer):
-    listening = PostgresDatabase(bouncer).listener(LocalWakeup())
+    listening = PostgresDatabase(bouncer).listener(LocalWakeup(), LocalWakeup())
     await listening.start()
     await asyncio.wait_for(asyncio.shield(listening._task), 10)
     await listening.stop()

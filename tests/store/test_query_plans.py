@@ -15,7 +15,7 @@ from store_makers import DETAIL, OTHER, OWNER, Store, summary
 
 from clocks import ManualClock
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, athletes, events, list_diff, subscriptions
+from feedzone.store import activities, athletes, events, list_diff, subscriptions, undispatched
 from feedzone.store.engine.database import open_database
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.reads import activities as activity_lists
@@ -226,6 +226,27 @@ async def test_the_events_of_a_job_are_found_by_their_job(crowded, clock, step):
     plan = await plans(crowded, steps[step])
     by_job = re.search(r"Index Cond: \(.*job_id|SEARCH webhook_events USING .*\(job_id=", plan)
     assert by_job, plan
+
+
+@pytest.mark.parametrize(
+    "step", [undispatched.any_waiting, undispatched.oldest, partial(undispatched.claim, most=9)]
+)
+async def test_events_without_a_job_are_found_by_an_index(crowded, step):
+    plan = await plans(crowded, step)
+    stays_on(plan, "ix_webhook_events_undispatched")
+    assert "TEMP B-TREE" not in plan, plan
+
+
+async def test_events_that_were_set_aside_are_counted_by_an_index(crowded):
+    stays_on(await plans(crowded, undispatched.count_set_aside), "ix_webhook_events_undispatched")
+
+
+async def test_an_event_is_linked_to_its_job_by_its_id(crowded):
+    class Job:
+        id, version = uuid7(1), 1
+
+    plan = await plans(crowded, lambda c: undispatched.link_jobs(c, {uuid7(2): Job}))
+    assert "pk_webhook_events" in plan or "sqlite_autoindex_webhook_events_1 (id=?)" in plan, plan
 
 
 async def test_the_next_due_and_the_oldest_job_are_found_by_an_index(crowded, clock):

@@ -15,6 +15,7 @@ from store_makers import (
     ACTIVITY,
     OWNER,
     Store,
+    arrive,
     connection_of,
     deauthorized,
     detail,
@@ -29,8 +30,7 @@ from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.domain.effect import PurgeAthlete, StorePage, StoreReconciliation, Tombstone
 from feedzone.domain.outcome import Discard, Done
 from feedzone.errors import NotFound
-from feedzone.ingest import dispatcher
-from feedzone.ingest.dispatcher import Delivery
+from feedzone.ingest.deliveries import Delivery
 from feedzone.services.athletes import AthleteService
 from feedzone.store import activities, effects
 from feedzone.store.engine.last_step import run_body
@@ -119,7 +119,7 @@ async def test_an_event_and_a_comparison_that_find_the_same_new_activity_do_not_
         comparing = asyncio.ensure_future(here.write(compare))
         while not comparing.done() and not await here.read(lambda c: c.execute(WAITING).scalar()):
             await asyncio.sleep(0.005)
-        await event_side.run_sync(lambda c: activities.mark_announced(c, [spec()], now))
+        await event_side.run_sync(lambda c: activities.mark_announced(c, {(OWNER, ACTIVITY): now}, now))
         await event_side.commit()
     await comparing
     assert tries == [1]
@@ -135,7 +135,7 @@ async def test_a_description_is_not_lost_to_a_list_read_at_the_same_time(here, s
 async def test_two_deliveries_of_one_event_are_one_event(here, second_postgres, clock):
     now, delivery = clock.now(), [Delivery(event(), "absent")]
     async with during_uncommitted(
-        here, second_postgres, lambda c: dispatcher.accept(c, delivery, now), here.deliver(event())
+        here, second_postgres, lambda c: arrive(c, delivery, now), here.deliver(event())
     ):
         pass
     assert (await here.row(jobs)).version == 1
@@ -148,7 +148,7 @@ async def test_an_event_that_arrives_while_a_run_ends_is_not_lost(here, second_p
     job = await here.lease_one()
     now, newer = clock.now(), [Delivery(event(aspect_type="delete", event_time=1516126099), "absent")]
     finish = here.queue.finish(job, Done((fetched(detail()),)))
-    async with during_uncommitted(here, second_postgres, lambda c: dispatcher.accept(c, newer, now), finish):
+    async with during_uncommitted(here, second_postgres, lambda c: arrive(c, newer, now), finish):
         pass
     assert (await here.lease_one()).hint.action == "delete"
 
@@ -180,7 +180,7 @@ async def test_an_event_that_arrives_just_after_a_run_ended_has_a_job(here, seco
 async def test_an_event_that_commits_just_before_the_purge_leaves_nothing(here, second_postgres, clock):
     now, delivery = clock.now(), [Delivery(event(), "absent")]
     async with during_uncommitted(
-        here, second_postgres, lambda c: dispatcher.accept(c, delivery, now), here.apply(PURGE)
+        here, second_postgres, lambda c: arrive(c, delivery, now), here.apply(PURGE)
     ):
         pass
     assert await here.rows(webhook_events, owner_id=OWNER) == []
@@ -330,7 +330,7 @@ async def test_a_dead_letter_retried_while_an_event_of_its_object_commits(
     }
     newer = [Delivery(event(object_id=letter.object_id, aspect_type="update"), "absent")]
     retried = here.write(retries[retry])
-    async with during_uncommitted(here, second_postgres, lambda c: dispatcher.accept(c, newer, now), retried):
+    async with during_uncommitted(here, second_postgres, lambda c: arrive(c, newer, now), retried):
         pass
     states = sorted(row.state for row in await here.rows(jobs, key=letter.key))
     assert states == ["dead", "queued"]

@@ -113,7 +113,7 @@ async def test_the_listener_leaves_a_silent_connection(proxy, second_postgres, m
     for name, value in {"CHECK_S": 0.1, "ANSWER_S": 0.3, "RECONNECT_S": 0.05}.items():
         monkeypatch.setattr(listener, name, value)
     bell = Bell()
-    listening = PostgresDatabase(proxy.url).listener(bell)
+    listening = PostgresDatabase(proxy.url).listener(bell, Bell())
     await listening.start()
     assert await bell.wait()
     proxy.silence()

@@ -11,7 +11,7 @@ from fakes import settle
 from feedzone.domain.event import StravaEvent, parse_event
 from feedzone.errors import StorageUnavailable
 from feedzone.ingest import inbox as inbox_module
-from feedzone.ingest.dispatcher import AcceptResult
+from feedzone.ingest.deliveries import AcceptResult
 from feedzone.ingest.inbox import Inbox
 
 
@@ -61,7 +61,7 @@ class Bell:
 
 
 def remember(database: FakeDatabase, deliveries, now) -> list[AcceptResult]:
-    """Stands for ingest/dispatcher.py."""
+    """Stands for ingest/deliveries.py."""
     database.groups.append([delivery.event.object_id for delivery in deliveries])
     return [AcceptResult(f"e{delivery.event.object_id}", database.verdict) for delivery in deliveries]
 
@@ -234,8 +234,8 @@ async def test_a_backlog_has_a_limit(inbox, database, monkeypatch):
     assert database.groups == [[1], [2, 3], [5]]
 
 
-@pytest.mark.parametrize(("verdict", "rung"), [("accepted", 1), ("duplicate", 0), ("ignored", 0)])
-async def test_only_new_work_wakes_the_worker(inbox, database, bell, verdict, rung):
+@pytest.mark.parametrize(("verdict", "rung"), [("accepted", 1), ("duplicate", 0)])
+async def test_only_new_events_wake_the_dispatcher(inbox, database, bell, verdict, rung):
     database.verdict = verdict
     (task,) = deliver(inbox, 1)
     await settle()

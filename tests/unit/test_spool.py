@@ -10,7 +10,7 @@ import pytest
 
 from feedzone.domain.event import parse_event
 from feedzone.ingest import spool as spool_module
-from feedzone.ingest.dispatcher import Delivery
+from feedzone.ingest.deliveries import Delivery
 from feedzone.ingest.spool import FOLDER, Spool
 
 NOW = 1_790_000_000.0

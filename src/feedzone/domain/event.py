@@ -76,6 +76,11 @@ class StravaEvent(msgspec.Struct, frozen=True):
     """The body, encoded again from its parsed value, so that every decoder can read it later."""
 
     @property
+    def has_words(self) -> bool:
+        """Whether the body may hold more than the facts: a title, or members that we do not know."""
+        return bool(self.updates) or self.raw.count('":') > len(FACTS) + 1
+
+    @property
     def is_known_kind(self) -> bool:
         """Whether we know what this event means."""
         return self.object_type in ("activity", "athlete") and self.aspect_type in (
@@ -157,6 +162,19 @@ def parse_event(body: bytes) -> StravaEvent:
         updates,
         msgspec.json.encode(members).decode(),
     )
+
+
+class _Updates(msgspec.Struct):
+    updates: dict[str, Any] | list[Any] | None = None
+
+
+_updates_decoder = msgspec.json.Decoder(_Updates)
+
+
+def stored_updates(raw: str) -> dict[str, Any]:
+    """Return the `updates` of a stored event."""
+    updates = _updates_decoder.decode(raw).updates
+    return updates if isinstance(updates, dict) else {}
 
 
 def job_for(

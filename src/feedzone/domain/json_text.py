@@ -54,6 +54,9 @@ def clean_text(value: str) -> str:
 
 def parse(body: bytes) -> Any:
     """Return the value of a JSON text, with repaired text. Raises InvalidInput for any other defect."""
+    decoded = _decode_plain(body)  # fast, and fits nearly every body
+    if decoded is not None:
+        return decoded
     return _repaired(_load(body, _exact_int, _exact_float, _no_number), cut=False)
 
 

@@ -39,14 +39,17 @@ class Admission:
     def __init__(self, clock: Clock, limits: Limits | None = None) -> None:
         limits = limits or Limits()
         self._clock = clock
-        self._limiter = FixedWindowRateLimiter(BoundedStorage(clock))
+        self._has_unknown = False
+        self._counters = BoundedStorage(clock)
+        self._limiter = FixedWindowRateLimiter(self._counters)
         self._junk = RateLimitItemPerMinute(limits.junk, namespace="junk")
         self._unknown = RateLimitItemPerMinute(limits.unknown, namespace="unknown")
         self._athlete = RateLimitItemPerMinute(limits.athlete, namespace="athlete")
 
     def crowds(self, owner_id: int) -> bool:
         """Count an unproven event of an athlete; return whether it is past the athlete's limit."""
-        return not self._limiter.hit(self._athlete, str(owner_id))
+        # Not through the limiter: this runs for every event.
+        return self._counters.incr(f"athlete/{owner_id}", self._athlete.get_expiry()) > self._athlete.amount
 
     def count_junk(self, address: str) -> int:
         """Count a worthless delivery; return the seconds until the address may send more. 0: it is within."""
@@ -55,10 +58,13 @@ class Admission:
 
     def count_unknown(self, address: str) -> None:
         """Count an event of an unknown athlete."""
+        self._has_unknown = True
         self._limiter.hit(self._unknown, network_of(address))
 
     def unknown_wait_s(self, address: str) -> int:
         """Return the seconds until this address may send events of unknown athletes again; 0: now."""
+        if not self._has_unknown:
+            return 0
         key = network_of(address)
         return 0 if self._limiter.test(self._unknown, key) else self._wait_s(self._unknown, key)
 

@@ -1,136 +1,234 @@
-"""Turns events into jobs: both are durable together, or neither is (guarantee 1)."""
+"""Turns stored events into jobs, in batches (after the answer to Strava, which only stores them).
+
+The event row is the work order: what a crash undoes is dispatched by the next batch, at the latest by the
+first one after the next start. Any number of processes dispatch beside each other; an object's events keep
+their order.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
+
+import structlog
 
 from ..domain.backoff import LIST_HEAD_START
 from ..domain.event import (
     BULK,
     MAX_DEBOUNCE,
     IgnoredBecause,
-    Signature,
     StravaEvent,
     job_for,
-    redacted,
+    stored_updates,
     visible_update,
     without_own_call,
 )
-from ..domain.ids import uuid7
 from ..domain.job import JobSpec, Lane, PlainHint, athlete_key
-from ..store import activities, athletes, events, shown_updates, subscriptions, unknown_owners
-from ..store.engine.database import Connection
+from ..errors import StorageUnavailable, reason_of
+from ..ports import Clock, Wakeup
+from ..store import activities, athletes, events, shown_updates, subscriptions, undispatched, unknown_owners
+from ..store.engine.database import Connection, Database, Row
 from ..store.jobs import deferral, lifecycle
 from ..store.shown_updates import Claim
+from .deliveries import NOT_CONNECTED
+
+log = structlog.get_logger("feedzone.dispatcher")
+
+BATCH = 128
+"""Events that are dispatched in one transaction. On SQLite, deliveries wait for its end."""
+
+AGAIN_S = 0.05
+"""How soon to look again for an event whose predecessor another process is dispatching."""
+
+GAP_S = 0.005
+"""The pause after a full batch: SQLite lets nobody in between two transactions that follow each other."""
 
 LIST_FIRST_FROM = 6
 """New activities of one athlete that wait for their first fetch. From this number on, one list call goes
 first: it shows up to 200 of them."""
 
-NOT_CONNECTED = (None, "deauthorized")
-"""The status of athletes whose events are only counted: unknown ones, and former ones."""
 
+class Batch(NamedTuple):
+    """What one transaction did."""
 
-class Delivery(NamedTuple):
-    """One delivery of an event, and what its signature proved."""
-
-    event: StravaEvent
-    signature: Signature
-    crowded: bool = False
-    """Whether it is past the limit of unproven events of its athlete (admission.py)."""
-
-
-Verdict = Literal["accepted", "ignored", "duplicate", "unknown_owner"]
-
-
-class AcceptResult(NamedTuple):
-    """What became of a delivery."""
-
-    event_id: str
-    """Empty if no row was stored: the athlete is not connected."""
-    verdict: Verdict
+    dispatched: int
+    is_partial: bool
+    """Whether events were left to another process, or for later."""
 
 
 class _Judged(NamedTuple):
-    """A delivery with its new id and the job it causes; without a job, the reason."""
+    """A stored event, and the job that it causes; without a job, the reason."""
 
-    delivery: Delivery
-    event_id: str
+    row: Row[Any]
+    event: StravaEvent
     spec: JobSpec | None
     ignored: IgnoredBecause | None
 
 
-def accept(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> list[AcceptResult]:
-    """Store deliveries together with the jobs they cause: this transaction is the promise behind the 200.
+Claiming = Callable[[Connection], undispatched.Claim]
 
-    Events of unknown athletes are only counted.
+
+class Dispatcher:
+    """Dispatches what is stored: when a commit wakes it, at its start, and every `look_every_s` seconds.
+
+    The last of these finds the events of processes that died, or that could not wake this one.
     """
-    status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
-    known = [delivery for delivery in deliveries if status.get(delivery.event.owner_id) not in NOT_CONNECTED]
-    new: set[str] = set()
-    if judgements := _judge(connection, known, status, now) if known else []:
-        gone = activities.tombstones(connection, {delivery.event.object_id for delivery in known})
-        new = events.insert_new(connection, [_row(judged, now, gone) for judged in judgements])
-    accepted = [judged for judged in judgements if judged.spec is not None and judged.event_id in new]
-    _enqueue(connection, accepted, now)
-    if len(known) < len(deliveries):
-        of_unknown = Counter(delivery.event.owner_id for delivery in deliveries)
-        for delivery in known:
-            of_unknown.pop(delivery.event.owner_id, None)
-        unknown_owners.add(connection, of_unknown, now)
-    results = iter(judgements)
-    return [
-        AcceptResult("", "unknown_owner")
-        if status.get(delivery.event.owner_id) in NOT_CONNECTED
-        else _result(next(results), new)
-        for delivery in deliveries
-    ]
+
+    def __init__(
+        self, database: Database, clock: Clock, arrivals: Wakeup, work: Wakeup, *, look_every_s: float
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._arrivals = arrivals
+        self._work = work
+        self._look_every_s = look_every_s
+        self._is_first = True
+
+    async def run_once(self) -> int:
+        """Dispatch all events that wait; return how many."""
+        if self._is_first:
+            # What this version cannot dispatch, the next one perhaps can.
+            if await self._database.read(undispatched.count_set_aside):
+                await self._database.write(undispatched.take_up)
+            self._is_first = False
+        total = 0
+        # A read blocks nobody; a batch on SQLite blocks the transactions that store events.
+        while await self._database.read(undispatched.any_waiting):
+            batch = await self._batch()
+            total += batch.dispatched
+            if not batch.dispatched and not batch.is_partial:
+                break
+            if batch.is_partial:
+                await self._clock.sleep(AGAIN_S)
+            elif batch.dispatched == BATCH:
+                await self._clock.sleep(GAP_S)
+        return total
+
+    async def pause(self) -> None:
+        """Wait until a delivery was stored, but not for longer than to the next look."""
+        await self._arrivals.wait(self._look_every_s)
+
+    async def _batch(self) -> Batch:
+        """Dispatch the events that wait longest. If the batch fails, dispatch them one by one."""
+        try:
+            return await self._write(partial(undispatched.claim, most=BATCH))
+        except StorageUnavailable:
+            raise
+        except Exception:
+            log.exception("batch_failed")
+        waiting = await self._database.read(partial(undispatched.waiting, most=BATCH))
+        count = 0
+        for event_id in waiting:
+            count += await self._one(event_id)
+        return Batch(count, is_partial=False)
+
+    async def _one(self, event_id: str) -> int:
+        """Dispatch one event; set it aside if that fails. Return whether it waits no more."""
+        try:
+            return (await self._write(partial(undispatched.claim_one, event_id=event_id))).dispatched
+        except StorageUnavailable:
+            raise
+        except Exception as problem:
+            log.exception("event_not_dispatched", id=event_id)
+            reason = reason_of(problem)
+        now = self._clock.now()
+        await self._database.write(lambda c: set_aside(c, event_id, reason, now))
+        return 1
+
+    async def _write(self, claiming: Claiming) -> Batch:
+        now = self._clock.now()
+        # Not durable by itself: after a power failure the events wait again.
+        batch = await self._database.write(lambda c: dispatch(c, claiming(c), now), durable=False)
+        if batch.dispatched:
+            self._work.notify()
+        return batch
 
 
-def replay(connection: Connection, deliveries: Sequence[Delivery], now: datetime) -> None:
-    """Store deliveries that were refused, except those of athletes who have left since."""
-    status = athletes.statuses(connection, {delivery.event.owner_id for delivery in deliveries})
-    known = [each for each in deliveries if status.get(each.event.owner_id) not in NOT_CONNECTED]
-    if known:
-        accept(connection, known, now)
+def set_aside(connection: Connection, event_id: str, reason: str, now: datetime) -> None:
+    """Mark an event as failed that cannot be dispatched, and have its athlete compared with Strava soon."""
+    owner = undispatched.set_aside(connection, event_id, f"could not be dispatched: {reason}", now)
+    if owner is not None:
+        athletes.note_lost_deliveries(connection, [owner], now)
 
 
-def _result(judged: _Judged, new: set[str]) -> AcceptResult:
-    if judged.event_id not in new:
-        return AcceptResult(judged.event_id, "duplicate")
-    return AcceptResult(judged.event_id, "ignored" if judged.ignored else "accepted")
+def dispatch(connection: Connection, claim: undispatched.Claim, now: datetime) -> Batch:
+    """Enqueue the jobs of these events, link the events to them, and show the updates that they carry."""
+    status = athletes.statuses(connection, {row.owner_id for row in claim.rows}, wait=False)
+    rows = [row for row in claim.rows if status.get(row.owner_id) not in NOT_CONNECTED]
+    others = [row for row in claim.rows if status.get(row.owner_id) in NOT_CONNECTED]
+    waits = _remove_departed(connection, others, now)
+    if rows:
+        judgements = _judge(connection, rows, set(status))
+        undispatched.ignore(
+            connection,
+            {
+                each.row.id: (each.ignored, _explanation(each.event, each.ignored))
+                for each in judgements
+                if each.ignored is not None
+            },
+            now,
+        )
+        _enqueue(connection, [each for each in judgements if each.spec is not None], now)
+    return Batch(len(claim.rows) - waits, claim.is_partial or waits > 0)
 
 
-def _judge(
-    connection: Connection, deliveries: Sequence[Delivery], status: Mapping[int, str], now: datetime
-) -> list[_Judged]:
-    """Decide which job each delivery causes."""
-    now_ms = int(now.timestamp() * 1000)
+def _remove_departed(connection: Connection, rows: Sequence[Row[Any]], now: datetime) -> int:
+    """Remove and count the events of athletes who are not connected; return how many must wait.
+
+    A departure that is being stored locks its athlete: their events are gone, or wait, after its end.
+    """
+    if not rows:
+        return 0
+    free = athletes.statuses_now(connection, {row.owner_id for row in rows})
+    departed = [row for row in rows if free.get(row.owner_id) in NOT_CONNECTED]
+    if departed:
+        undispatched.remove(connection, [row.id for row in departed])
+        unknown_owners.add(connection, Counter(row.owner_id for row in departed), now)
+    return len(rows) - len(departed)
+
+
+def _event(row: Row[Any]) -> StravaEvent:
+    """Return the event of a stored row."""
+    return StravaEvent(
+        row.object_type,
+        row.object_id,
+        row.aspect_type,
+        row.owner_id,
+        row.subscription_id,
+        row.event_time,
+        stored_updates(row.event_data) if row.aspect_type == "update" else {},
+        row.event_data,
+    )
+
+
+def _judge(connection: Connection, rows: Sequence[Row[Any]], owners: Collection[int]) -> list[_Judged]:
+    """Decide which job each event causes."""
     active = subscriptions.active_ids(connection)
-    updated = {event.object_id for event, *_ in deliveries if event.aspect_type == "update"}
-    refetched = events.recently_refetched(connection, updated, now - MAX_DEBOUNCE) if updated else set()
-    waiting_updates = events.pending_updates(connection, status) if updated else Counter()
-    crowd = {event.object_id for event, _, crowded in deliveries if crowded}
+    read = [(row, _event(row)) for row in rows]
+    updated = {row.object_id for row in rows if row.aspect_type == "update"}
+    since = max(row.created_at for row in rows) - MAX_DEBOUNCE
+    refetched = events.recently_refetched(connection, updated, since) if updated else set()
+    waiting_updates = events.pending_updates(connection, owners) if updated else Counter[int]()
+    crowd = {row.object_id for row in rows if row.crowded}
     stored = activities.existing(connection, crowd) if crowd else set()
     judgements = []
-    for delivery in deliveries:
-        event, event_id = delivery.event, uuid7(now_ms)
+    for row, event in read:
         spec = job_for(
             event,
-            event_id,
-            delivery.signature,
-            now,
+            row.id,
+            row.signature,
+            row.created_at,
             recently_refetched=event.object_id in refetched,
             in_bulk=waiting_updates[event.owner_id] >= BULK,
         )
-        if delivery.crowded and spec is not None:
-            spec = without_own_call(spec, now, is_stored=event.object_id in stored)
+        if row.crowded and spec is not None:
+            spec = without_own_call(spec, row.created_at, is_stored=event.object_id in stored)
         waiting_updates[event.owner_id] += event.aspect_type == "update"
         ignored = _why_ignored(event, spec, active)
-        judgements.append(_Judged(delivery, event_id, None if ignored else spec, ignored))
+        judgements.append(_Judged(row, event, None if ignored else spec, ignored))
     return judgements
 
 
@@ -145,11 +243,9 @@ def _why_ignored(
     return "nothing_to_do" if spec is None else None
 
 
-def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | None:
+def _explanation(event: StravaEvent, ignored: IgnoredBecause) -> str:
     """Say to people why the event was ignored."""
     match ignored:
-        case None:
-            return None
         case "foreign_subscription":
             return f"subscription {event.subscription_id} is not ours"
         case "unknown_kind":
@@ -158,42 +254,9 @@ def _explanation(event: StravaEvent, ignored: IgnoredBecause | None) -> str | No
             return "nothing to do"
 
 
-def _must_be_bare(event: StravaEvent, gone: Collection[int]) -> bool:
-    """Return whether the event is stored without words (guarantee 6).
-
-    Its activity is deleted; or nothing would remove the words when the object is deleted, because we do not
-    know the kind of event.
-    """
-    is_of_gone = event.object_type == "activity" and event.object_id in gone
-    return is_of_gone or not event.is_known_kind
-
-
-def _row(judged: _Judged, now: datetime, gone: Collection[int]) -> dict[str, Any]:
-    """Return the row of `webhook_events`. `gone`: the activities that are deleted."""
-    event, ignored = judged.delivery.event, judged.ignored
-    return {
-        "id": judged.event_id,
-        "event_data": redacted(event.raw) if _must_be_bare(event, gone) else event.raw,
-        "status": "ignored" if ignored else "pending",
-        "attempts": 0,
-        "created_at": now,
-        "processed_at": now if ignored else None,
-        "error_message": _explanation(event, ignored),
-        "ignored_because": ignored,
-        "object_type": event.object_type,
-        "object_id": event.object_id,
-        "aspect_type": event.aspect_type,
-        "owner_id": event.owner_id,
-        "subscription_id": event.subscription_id,
-        "event_time": event.event_time,
-        "dedup_key": event.dedup_key,
-        "signature": judged.delivery.signature,
-    }
-
-
 def _enqueue(connection: Connection, judgements: Sequence[_Judged], now: datetime) -> None:
     """Enqueue the jobs of new events, link each event to its job, and show the updates that events carry."""
-    work = {judged.event_id: judged.spec for judged in judgements if judged.spec is not None}
+    work = {judged.row.id: judged.spec for judged in judgements if judged.spec is not None}
     if not work:
         return
     lifecycle.enqueue(connection, work.values(), now)
@@ -201,25 +264,26 @@ def _enqueue(connection: Connection, judgements: Sequence[_Judged], now: datetim
     live = lifecycle.live(connection, keys)
     by_object = {(row.kind, row.key, row.athlete_id): row for row in live}
     jobs_of = {event_id: by_object[spec.kind, spec.key, spec.athlete_id] for event_id, spec in work.items()}
-    events.link_jobs(connection, jobs_of)
+    undispatched.link_jobs(connection, jobs_of)
     listing = {row.athlete_id for row in live if row.kind == "list_activities"}
     _list_first(connection, jobs_of.values(), listing, now)
-    activities.mark_announced(
-        connection, [spec for spec in work.values() if spec.kind == "refresh_activity"], now
-    )
-    claims = [claim for judged in judgements if (claim := _claim(judged, now)) is not None]
+    announced = [
+        each for each in judgements if each.spec is not None and each.spec.kind == "refresh_activity"
+    ]
+    received = {(each.event.owner_id, each.event.object_id): each.row.created_at for each in announced}
+    activities.mark_announced(connection, received, now)
+    claims = [claim for judged in judgements if (claim := _claim(judged)) is not None]
     if claims:
         shown_updates.show(connection, claims, now)
-    athletes.note_events(connection, {spec.athlete_id for spec in work.values()}, now)
+    athletes.note_events(connection, {each.event.owner_id: each.row.created_at for each in judgements})
 
 
-def _claim(judged: _Judged, now: datetime) -> Claim | None:
+def _claim(judged: _Judged) -> Claim | None:
     """Return the values that an update event carries, unless its signature is wrong."""
-    event, signature, _ = judged.delivery
-    if judged.spec is None or signature == "mismatch":
+    if judged.spec is None or judged.row.signature == "mismatch":
         return None
-    shown = visible_update(event, judged.event_id, now)
-    return None if shown is None else Claim(shown, signature == "verified", judged.spec.lane)
+    shown = visible_update(judged.event, judged.row.id, judged.row.created_at)
+    return None if shown is None else Claim(shown, judged.row.signature == "verified", judged.spec.lane)
 
 
 def _list_first(connection: Connection, work: Collection[Any], listing: set[int], now: datetime) -> None:

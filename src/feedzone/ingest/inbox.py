@@ -1,4 +1,4 @@
-"""Durable before 200 (guarantee 1): events and their jobs in one transaction, which deliveries share."""
+"""Durable before 200 (guarantee 1): events in one transaction, which concurrent deliveries share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import StorageUnavailable, reason_of
 from ..ports import Clock, Wakeup
 from ..store import athletes
 from ..store.engine.database import Database
-from .dispatcher import NOT_CONNECTED, AcceptResult, Delivery, accept, replay
+from .deliveries import NOT_CONNECTED, AcceptResult, Delivery, accept, replay
 from .spool import Losses, Spool
 
 log = structlog.get_logger("feedzone.inbox")
@@ -36,12 +36,15 @@ BACKLOG = 4096
 class Inbox:
     """Accepts events. While one group commits, the next one gathers (group commit)."""
 
-    def __init__(self, database: Database, clock: Clock, wakeup: Wakeup, spool: Spool | None = None) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, arrivals: Wakeup, spool: Spool | None = None
+    ) -> None:
+        """`arrivals` wakes the dispatcher of this process."""
         self.spool = Spool() if spool is None else spool
         self._replayer: asyncio.Task[None] | None = None
         self._database = database
         self._clock = clock
-        self._wakeup = wakeup
+        self._arrivals = arrivals
         self._waiting: list[tuple[Delivery, asyncio.Future[AcceptResult]]] = []
         self._committer: asyncio.Task[None] | None = None
 
@@ -53,7 +56,7 @@ class Inbox:
     async def accept(
         self, event: StravaEvent, signature: Signature, *, crowded: bool = False
     ) -> AcceptResult:
-        """Store the event and the job it causes; returns when both are durable.
+        """Store the event; returns when it is durable.
 
         Raises StorageUnavailable when that is not so within COMMIT_WITHIN_S. It may still become
         durable later; the repeated delivery is then a duplicate. The refused delivery is kept, and
@@ -70,15 +73,16 @@ class Inbox:
     async def _accept(self, delivery: Delivery) -> AcceptResult:
         if len(self._waiting) >= BACKLOG:
             raise StorageUnavailable("too many deliveries are waiting for the database")
-        done: asyncio.Future[AcceptResult] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[AcceptResult] = loop.create_future()
         self._waiting.append((delivery, done))
         if self._committer is None:
             self._committer = asyncio.create_task(self._commit_groups(), name="inbox committer")
+        overdue = loop.call_later(COMMIT_WITHIN_S, _refuse, done)
         try:
-            async with asyncio.timeout(COMMIT_WITHIN_S):
-                return await asyncio.shield(done)
-        except TimeoutError:
-            raise StorageUnavailable(f"not committed within {COMMIT_WITHIN_S} s") from None
+            return await done
+        finally:
+            overdue.cancel()
 
     async def _commit_groups(self) -> None:
         try:
@@ -113,7 +117,7 @@ class Inbox:
             if not done.done():
                 done.set_result(receipt)
         if any(receipt.verdict == "accepted" for receipt in receipts):
-            self._wakeup.notify()
+            self._arrivals.notify()
 
     async def start(self) -> None:
         """Take over the refused deliveries of processes that ended, and store them."""
@@ -162,7 +166,7 @@ class Inbox:
             log.exception("replay_failed", kind=deliveries[0].event.object_type)
             self.spool.losses.add(deliveries[0].event.owner_id)
         self.spool.forget(delivery.event for delivery in deliveries)
-        self._wakeup.notify()
+        self._arrivals.notify()
 
     async def _note_losses(self) -> None:
         losses, now = self.spool.losses, self._clock.now()
@@ -179,3 +183,10 @@ class Inbox:
             self._replayer.cancel()
             await asyncio.wait([self._replayer])
         self.spool.close()
+
+
+def _refuse(done: asyncio.Future[AcceptResult]) -> None:
+    """End the wait for a commit that takes too long."""
+    if not done.done():
+        done.set_exception(StorageUnavailable(f"not committed within {COMMIT_WITHIN_S} s"))
+        done.exception()  # a caller that is gone does not read it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -27,14 +27,11 @@ class Refusal(Exception):
         super().__init__(detail)
 
 
-async def read_body(
-    headers: Iterable[tuple[bytes, bytes]], receive: Receive, limit: int, seconds: float
-) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float) -> bytes:
     """Return the body. Raises Refusal if it has more than `limit` bytes or arrives too slowly."""
-    announced = dict(headers).get(b"content-length", b"0")
-    too_large = Refusal(413, f"takes at most {limit} bytes")
+    announced = headers.get(b"content-length", b"0")
     if announced.isdigit() and int(announced[:20]) > limit:
-        raise too_large
+        raise _too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -44,11 +41,15 @@ async def read_body(
                     raise Refusal(400, "the connection broke off")
                 body += message.get("body", b"")
                 if len(body) > limit:
-                    raise too_large
+                    raise _too_large(limit)
                 if not message.get("more_body"):
                     return bytes(body)
     except TimeoutError:
         raise Refusal(408, f"the body did not arrive within {seconds:g} s") from None
+
+
+def _too_large(limit: int) -> Refusal:
+    return Refusal(413, f"takes at most {limit} bytes")
 
 
 def problem_of(refusal: Refusal) -> bytes:

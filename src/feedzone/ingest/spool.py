@@ -21,7 +21,7 @@ import structlog
 
 from ..domain.event import Refusals, Signature, StravaEvent, parse_event
 from ..errors import FeedzoneError
-from .dispatcher import Delivery
+from .deliveries import Delivery
 
 log = structlog.get_logger("feedzone.spool")
 

@@ -14,7 +14,7 @@ from ..domain.athlete import seats_of
 from ..domain.event import Refusals
 from ..domain.job import Lane
 from ..ports import Clock
-from ..store import athletes, events, subscriptions, token_keys, unknown_owners
+from ..store import athletes, events, subscriptions, token_keys, undispatched, unknown_owners
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import dashboard, health, inactivity
 from ..store.reads import jobs as job_lists
@@ -50,6 +50,7 @@ class Pulse(Struct, frozen=True, kw_only=True):
     athletes: Annotated[dict[str, int], Meta(description="by status")]
     jobs: Annotated[dict[str, int], Meta(description="by state")]
     dead_letters: int
+    events_set_aside: Annotated[int, Meta(description="events that could not be turned into jobs")] = 0
     oldest_due_s: Annotated[float | None, Meta(description="s since the longest overdue job was due")]
     subscription: Subscription | None
     last_event_at: datetime | None
@@ -200,7 +201,8 @@ class StatusQueries:
             "athletes": athletes.counts(connection),
             "jobs": by_state,
             "dead_letters": by_state.get("dead", 0),
-            "oldest_due_s": age_s(job_lists.oldest_due(connection, now), now),
+            "events_set_aside": undispatched.count_set_aside(connection),
+            "oldest_due_s": age_s(_longest_waiting(connection, now), now),
             "subscription": _subscription(connection),
             "refusals": self._refusals(),
             "last_event_at": events.last_received(connection),
@@ -211,6 +213,12 @@ class StatusQueries:
             "quiet_athletes": self._quiet_athletes.get(now, lambda: inactivity.quiet_count(connection, now)),
             **health.signs(connection, now)._asdict(),
         }
+
+
+def _longest_waiting(connection: Connection, now: datetime) -> datetime | None:
+    """Return since when the longest overdue job, or event without a job, waits."""
+    waiting = job_lists.oldest_due(connection, now), undispatched.oldest(connection)
+    return min((at for at in waiting if at is not None), default=None)
 
 
 def _subscription(connection: Connection) -> Subscription | None:

@@ -70,6 +70,7 @@ def conditions(pulse: Pulse, *, strava_configured: bool) -> list[Condition]:
         _webhook_guard(pulse),
         _quiet_athletes(pulse),
         _dead_letters(pulse),
+        _events(pulse),
         _conflicts(pulse),
         _tokens(pulse),
         _keys(pulse),
@@ -203,6 +204,17 @@ def _dead_letters(pulse: Pulse) -> Condition:
     text = f"{count(letters, 'job')} {'needs' if letters == 1 else 'need'} attention."
     remedy = Remedy("See dead letters", "/failures")
     return Condition(name, "bad", text, remedy, "feedzone events list --failed")
+
+
+def _events(pulse: Pulse) -> Condition:
+    if not pulse.events_set_aside:
+        return Condition("Events", "good", "Every event became work, or waits for a moment.")
+    text = (
+        f"{count(pulse.events_set_aside, 'event')} could not be turned into work. That is a bug: please "
+        "report it. Their athletes are compared with Strava instead; every start tries again."
+    )
+    remedy = Remedy("See failed events", "/events?status=failed")
+    return Condition("Events", "bad", text, remedy, "feedzone events retry --all")
 
 
 def _conflicts(pulse: Pulse) -> Condition:

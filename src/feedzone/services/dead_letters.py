@@ -9,6 +9,7 @@ from datetime import timedelta
 from ..domain.outcome import FAILURES
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
+from ..store import undispatched
 from ..store.batches import change_in_batches
 from ..store.engine.database import Connection, Database
 from ..store.jobs import dead_letters
@@ -22,6 +23,7 @@ class DeadLetterService:
     database: Database
     clock: Clock
     wakeup: Wakeup
+    arrivals: Wakeup
 
     async def retry(self, job_id: str) -> None:
         """Run a dead letter again, with a new set of attempts. Raises NotFound."""
@@ -32,6 +34,8 @@ class DeadLetterService:
 
     async def retry_all(self, error_class: str | None = None) -> int:
         """Run all dead letters again, or those of an error class; return their number.
+
+        Without a class, the events count too that could not be turned into jobs: they are tried again.
 
         Raises InvalidInput for an unknown class.
         """
@@ -44,6 +48,9 @@ class DeadLetterService:
 
         matching = dead_letters.of_class(error_class)
         requeued = await change_in_batches(self.database, jobs, matching, requeue)
+        if error_class is None:
+            requeued += await self.database.write(undispatched.take_up)
+            self.arrivals.notify()
         self.wakeup.notify()
         return requeued
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, exists, func, or_, select, update
 
 from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
-from ..domain.job import JobSpec
 from ..domain.json_text import clean_text
 from . import events, hidden_tracks, shown_updates
 from .change_log import forget_values, log_change, log_changes
@@ -95,7 +94,7 @@ _MARK_ANNOUNCED = (
         _columns.athlete_id == bindparam("athlete"),
         _columns.sync_status != "deleted",
     )
-    .values(sync_status="pending", webhook_received_at=bindparam("now"), updated_at=bindparam("now"))
+    .values(sync_status="pending", webhook_received_at=bindparam("received"), updated_at=bindparam("now"))
 )
 _MARK_SYNCED = (
     update(_table)
@@ -210,10 +209,17 @@ def summaries_only(
     return [(row.id, row.start_date) for row in connection.execute(query)]
 
 
-def mark_announced(connection: Connection, specs: Sequence[JobSpec], now: datetime) -> None:
-    """Mark activities that events announced: they are pending until their current state is fetched."""
-    announced = sorted({(spec.athlete_id, int(spec.key.partition(":")[2])) for spec in specs})
-    rows = [{"activity": number, "athlete": athlete_id, "now": now} for athlete_id, number in announced]
+def mark_announced(
+    connection: Connection, received: Mapping[tuple[int, int], datetime], now: datetime
+) -> None:
+    """Mark activities that events announced: they are pending until their current state is fetched.
+
+    `received`: when the latest event was received, by athlete and activity.
+    """
+    rows = [
+        {"activity": activity_id, "athlete": athlete_id, "received": at, "now": now}
+        for (athlete_id, activity_id), at in sorted(received.items())
+    ]
     if rows:
         connection.execute(_MARK_ANNOUNCED, rows)
 

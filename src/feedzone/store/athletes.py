@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -45,9 +45,13 @@ _STATUSES = (
     .order_by(_columns.id)
     .with_for_update(read=True, key_share=True)
 )
+_FREE_STATUSES = _STATUSES.with_for_update(read=True, key_share=True, skip_locked=True)
+_STATUSES_NOW = select(_columns.id, _columns.status).where(_columns.id.in_(bindparam("ids", expanding=True)))
 _LOCK = select(_columns.id).where(_columns.id == bindparam("athlete")).with_for_update(key_share=True)
 _NOTE_EVENT = (
-    update(strava_athletes).where(_columns.id == bindparam("athlete")).values(last_event_at=bindparam("now"))
+    update(strava_athletes)
+    .where(_columns.id == bindparam("athlete"))
+    .values(last_event_at=bindparam("received"))
 )
 _COMPLETE_SYNC = (
     update(strava_athletes)
@@ -96,12 +100,19 @@ _GEAR_DUE = (
 _LOCKED_GEAR_DUE = _GEAR_DUE.with_for_update(skip_locked=True)
 
 
-def statuses(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
+def statuses(connection: Connection, ids: Iterable[int], *, wait: bool = True) -> dict[int, str]:
     """Return the athletes' statuses, and keep them from becoming `deauthorized` in this transaction.
 
-    The key share lock blocks a purge of the athlete, but not an update that records a sync.
+    The key share lock blocks a purge of the athlete, but not an update that records a sync. Without `wait`,
+    the result lacks athletes who are being purged.
     """
-    return {row.id: row.status for row in connection.execute(_STATUSES, {"ids": sorted(ids)})}
+    query = _STATUSES if wait else _FREE_STATUSES
+    return {row.id: row.status for row in connection.execute(query, {"ids": sorted(ids)})}
+
+
+def statuses_now(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
+    """Return the athletes' statuses, which may change at once."""
+    return {row.id: row.status for row in connection.execute(_STATUSES_NOW, {"ids": sorted(ids)})}
 
 
 def lock(connection: Connection, athlete_id: int) -> None:
@@ -174,9 +185,9 @@ def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | N
     return parse_sports(connection.execute(_WANTED_SPORTS, {"athlete": athlete_id}).scalar())
 
 
-def note_events(connection: Connection, ids: Iterable[int], now: datetime) -> None:
-    """Record that events of these athletes were received."""
-    rows = [{"athlete": athlete_id, "now": now} for athlete_id in sorted(ids)]
+def note_events(connection: Connection, received: Mapping[int, datetime]) -> None:
+    """Record when the latest events of these athletes were received."""
+    rows = [{"athlete": athlete_id, "received": at} for athlete_id, at in sorted(received.items())]
     if rows:
         connection.execute(_NOTE_EVENT, rows)
 

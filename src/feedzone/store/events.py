@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -28,7 +27,6 @@ from sqlalchemy import (
 
 from ..domain.event import redacted
 from ..domain.job import Job
-from .engine.dialect import insert_for
 from .schema.tables import rejected_claims, strava_activities, webhook_events
 
 OPEN = ("pending", "processing")
@@ -67,6 +65,7 @@ _PENDING_UPDATES = (
         _columns.status == literal_column("'pending'"),  # a literal, so that the partial index matches
         _columns.object_type == "activity",
         _columns.aspect_type == "update",
+        _columns.job_id.is_not(None),
     )
     .group_by(_columns.owner_id)
 )
@@ -98,7 +97,8 @@ _COMPLETE = (
 _COMPLETE_UPTO = _COMPLETE.where(_columns.job_version <= bindparam("upto"))
 
 
-_PAYLOADS: Select[Any] = select(_columns.id, _columns.event_data)
+_PAYLOADS: Select[Any] = select(_columns.id, _columns.event_data, _columns.status, _columns.job_id)
+_LOCK_IF_FREE = select(_columns.id).where(_columns.id == bindparam("event")).with_for_update(skip_locked=True)
 _WORDS_WITHOUT_ACTIVITY = _PAYLOADS.outerjoin(
     strava_activities, strava_activities.c.id == _columns.object_id
 ).where(
@@ -106,30 +106,6 @@ _WORDS_WITHOUT_ACTIVITY = _PAYLOADS.outerjoin(
     _columns.object_type == "activity",
     or_(strava_activities.c.id.is_(None), strava_activities.c.sync_status == "deleted"),
 )
-_LINK = (
-    update(webhook_events)
-    .where(_columns.id == bindparam("event"))
-    .values(job_id=bindparam("job"), job_version=bindparam("version"))
-)
-
-
-@cache
-def _insert_new(dialect: str) -> Any:
-    statement = insert_for(dialect, webhook_events).on_conflict_do_nothing(index_elements=["dedup_key"])
-    return statement.returning(_columns.id)
-
-
-def insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Insert events, except those that were delivered before; return the ids of the new ones."""
-    return set(connection.execute(_insert_new(connection.dialect.name), rows).scalars())
-
-
-def link_jobs(connection: Connection, jobs_by_event: Mapping[str, Row[Any]]) -> None:
-    """Record with each event which job, and which version of it, will bring its object up to date."""
-    links = [
-        {"event": event_id, "job": job.id, "version": job.version} for event_id, job in jobs_by_event.items()
-    ]
-    connection.execute(_LINK, links)
 
 
 def owners_with_backlog(connection: Connection, athlete_ids: Iterable[int], *, least: int) -> list[int]:
@@ -139,7 +115,7 @@ def owners_with_backlog(connection: Connection, athlete_ids: Iterable[int], *, l
 
 
 def pending_updates(connection: Connection, athlete_ids: Iterable[int]) -> Counter[int]:
-    """Return, by athlete, the number of activities with pending update events."""
+    """Return, by athlete, the number of activities with pending update events that have a job."""
     rows = connection.execute(_PENDING_UPDATES, {"athletes": sorted(athlete_ids)})
     return Counter({row.owner_id: row.activities for row in rows})
 
@@ -267,6 +243,10 @@ def _redact(connection: Connection, query: Select[Any], parameters: Mapping[str,
     for row in connection.execute(query, parameters or {}).all():
         payload = redacted(row.event_data)
         if payload == row.event_data:
+            continue
+        waits = row.job_id is None and row.status == "pending"
+        if waits and connection.execute(_LOCK_IF_FREE, {"event": row.id}).first() is None:
+            # The dispatcher holds it, and may wait for a job of ours. The job of the event removes the words.
             continue
         connection.execute(update(webhook_events).where(_columns.id == row.id).values(event_data=payload))
 

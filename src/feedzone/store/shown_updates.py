@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
 
 from ..domain.event import VisibleUpdate
 from ..domain.job import Lane
@@ -33,14 +33,24 @@ HIDDEN_FOR = timedelta(hours=24)
 BATCH = 200
 
 _columns = strava_activities.c
-_NEWER = select(strava_activities).where(
-    _columns.id == bindparam("activity"),
-    _columns.athlete_id == bindparam("athlete"),
-    _columns.sync_status != "deleted",
-    or_(_columns.last_event_time.is_(None), _columns.last_event_time <= bindparam("event_time")),
+_FIELDS = ("name", "type", "sport_type", "private", "visibility")
+"""The columns that an event may show before a fetch."""
+
+_LOCKED = (
+    select(
+        _columns.id,
+        _columns.athlete_id,
+        _columns.last_event_time,
+        _columns.unconfirmed,
+        *(_columns[field] for field in _FIELDS),
+    )
+    .where(_columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status != "deleted")
+    .order_by(_columns.id)
+    .with_for_update()
 )
-_LOCKED_NEWER = _NEWER.with_for_update()
 _CHANGE = update(strava_activities).where(_columns.id == bindparam("activity"))
+_WRITTEN = (*_FIELDS, "unconfirmed", "unconfirmed_until", "last_event_time", "updated_at")
+_SHOW = _CHANGE.values({name: bindparam(name) for name in _WRITTEN})
 _SHOWN = (
     select(_columns.id, _columns.unconfirmed)
     .where(_columns.unconfirmed_until.is_not(None))
@@ -92,76 +102,73 @@ def encoded(fields: Mapping[str, Shown]) -> dict[str, Any]:
 
 def show(connection: Connection, claims: Sequence[Claim], now: datetime) -> None:
     """Write the values of new events that are proven, or that a fetch is going to confirm soon."""
-    owners = {claim.update.athlete_id for claim in claims}
-    status = athletes.statuses(connection, owners)
+    status = athletes.statuses(connection, {claim.update.athlete_id for claim in claims})
     soon = _lanes_with_room(connection, now) if any(not claim.proven for claim in claims) else {}
+    ids = {"ids": sorted({claim.update.activity_id for claim in claims})}
+    rows = {row.id: dict(row._mapping) for row in connection.execute(_LOCKED, ids)}
+    changed: dict[int, dict[str, Any]] = {}
     for claim in claims:
-        active = status.get(claim.update.athlete_id) == "active"
-        if claim.proven:
-            _write(connection, claim.update, now, shown_for=None, hidden_for=None)
-        elif active:
-            room = soon.get(claim.lane, False)
-            _write(
-                connection,
-                claim.update,
-                now,
-                shown_for=SHOWN_FOR if room else timedelta(),
-                hidden_for=HIDDEN_FOR,
-            )
+        row, shown_for = rows.get(claim.update.activity_id), timedelta()
+        if row is None or not (claim.proven or status.get(claim.update.athlete_id) == "active"):
+            continue
+        if soon.get(claim.lane, False):
+            shown_for = SHOWN_FOR
+        ends = (None, None) if claim.proven else (_end(now, shown_for), _end(now, HIDDEN_FOR))
+        if _apply(claim.update, row, *ends, words=claim.proven or bool(shown_for)):
+            changed[claim.update.activity_id] = row
+    if changed:
+        connection.execute(_SHOW, [_written(row, now) for row in changed.values()])
 
 
-def _write(
-    connection: Connection,
+def _apply(
     claim: VisibleUpdate,
-    now: datetime,
+    row: dict[str, Any],
+    shown_until: int | None,
+    hidden_until: int | None,
     *,
-    shown_for: timedelta | None,
-    hidden_for: timedelta | None,
-) -> None:
-    """Show the values for these times (None: until a fetch), unless a newer event was applied.
+    words: bool,
+) -> bool:
+    """Put the values into the row until these times (None: until a fetch); return whether there are any.
 
-    An event can make an activity private. Only a fetch makes it visible again, because anybody can forge an
-    event (guarantee 3).
+    A newer event that was applied wins. An event can make an activity private. Only a fetch makes it visible
+    again, because anybody can forge an event (guarantee 3).
     """
-    which = {
-        "activity": claim.activity_id,
-        "athlete": claim.athlete_id,
-        "event_time": claim.event_time,
-    }
-    row = connection.execute(_LOCKED_NEWER, which).first()
-    if row is None:
-        return
-    values: dict[str, Any] = {}
-    if shown_for is None or shown_for:
-        values = _words(claim, row)
-    ends = dict.fromkeys(values, _end(now, shown_for))
+    newest = row["last_event_time"]
+    if row["athlete_id"] != claim.athlete_id or (newest is not None and newest > claim.event_time):
+        return False
+    values = _words(claim, row["type"]) if words else {}
+    ends = dict.fromkeys(values, shown_until)
     if claim.private:
         hidden = {"private": True, "visibility": "only_me"}
         values |= hidden
-        ends |= dict.fromkeys(hidden, _end(now, hidden_for))
+        ends |= dict.fromkeys(hidden, hidden_until)
     if not values:
-        return
-    fields = unconfirmed(row)
+        return False
+    fields = _decoder.decode(row["unconfirmed"]) if row["unconfirmed"] else {}
     for field in values:
-        was = fields[field].was if field in fields else row._mapping[field]
-        fields[field] = Shown(was, ends[field])
-    changes = values | encoded(fields) | {"last_event_time": claim.event_time, "updated_at": now}
-    connection.execute(_CHANGE, {"activity": row.id, **changes})
+        fields[field] = Shown(fields[field].was if field in fields else row[field], ends[field])
+    row.update(values, last_event_time=claim.event_time, **encoded(fields))
+    return True
 
 
-def _words(claim: VisibleUpdate, row: Row[Any]) -> dict[str, Any]:
+def _written(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    values = {**row, "updated_at": now}
+    return {"activity": row["id"]} | {name: values[name] for name in _WRITTEN}
+
+
+def _words(claim: VisibleUpdate, coarse_type: str | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if claim.name is not None:
         values["name"] = clean_text(claim.name)
     if claim.type is not None:
         values["type"] = clean_text(claim.type)
-        if row.type != claim.type:  # otherwise the coarse type still includes the finer one
+        if coarse_type != claim.type:  # otherwise the coarse type still includes the finer one
             values["sport_type"] = values["type"]
     return values
 
 
-def _end(now: datetime, shown_for: timedelta | None) -> int | None:
-    return None if shown_for is None else int((now + shown_for).timestamp())
+def _end(now: datetime, shown_for: timedelta) -> int:
+    return int((now + shown_for).timestamp())
 
 
 def _lanes_with_room(connection: Connection, now: datetime) -> dict[Lane, bool]:

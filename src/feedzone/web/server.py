@@ -72,7 +72,7 @@ class FrontDoor:
         try:
             if _has_body(scope):
                 limit = 0 if scope["method"] in ("GET", "HEAD") else SITE_BODY_LIMIT
-                body = await read_body(scope["headers"], receive, limit, SITE_BODY_WITHIN_S)
+                body = await read_body(dict(scope["headers"]), receive, limit, SITE_BODY_WITHIN_S)
                 receive = _replay(body, receive)
             await self.site(scope, receive, send)
         except Refusal as refusal:

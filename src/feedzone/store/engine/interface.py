@@ -56,8 +56,8 @@ class Database(Protocol):
         """
         ...
 
-    def listener(self, wakeup: Wakeup) -> JobListener | None:
-        """Return a listener for jobs that other processes enqueue; None where only polling finds them."""
+    def listener(self, jobs: Wakeup, events: Wakeup) -> JobListener | None:
+        """Return a listener for jobs and events of other processes; None where only polling finds them."""
         ...
 
     async def erase_deleted(self) -> None:

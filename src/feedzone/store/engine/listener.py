@@ -1,4 +1,4 @@
-"""Listen for the NOTIFY of other processes, so that their jobs start here immediately.
+"""Listen for the NOTIFY of other processes, so that their events and jobs wait for no poll.
 
 A notification may be lost, so workers also poll. Behind a connection pooler they only poll: LISTEN needs a
 connection of its own.
@@ -19,7 +19,9 @@ from .server_url import ServerUrl
 
 log = structlog.get_logger("feedzone.store")
 
-CHANNEL = "feedzone_jobs"
+JOBS, EVENTS = "feedzone_jobs", "feedzone_events"
+"""The channels: a job was enqueued (jobs/lifecycle.py), or an event was stored (undispatched.py)."""
+
 RECONNECT_S = 5.0
 
 CHECK_S = 10.0
@@ -37,9 +39,9 @@ LOST = (OSError, TimeoutError, StorageUnavailable, asyncpg.PostgresError, asyncp
 class JobListener:
     """Keep one connection that listens, and reconnect when it breaks. Only PostgreSQL supports this."""
 
-    def __init__(self, url: ServerUrl, wakeup: Wakeup) -> None:
+    def __init__(self, url: ServerUrl, jobs: Wakeup, events: Wakeup) -> None:
         self._url = url
-        self._wakeup = wakeup
+        self._wakeups = {JOBS: jobs, EVENTS: events}
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -70,8 +72,9 @@ class JobListener:
             if await connection.fetchval("SHOW lock_timeout") != "1s":
                 raise PoolerBetween
             connection.add_termination_listener(lambda _connection: closed.set())
-            await connection.add_listener(CHANNEL, lambda *_: self._wakeup.notify())
-            self._wakeup.notify()  # for jobs that were enqueued while nobody listened
+            for channel, wakeup in self._wakeups.items():
+                await connection.add_listener(channel, lambda *_, wakeup=wakeup: wakeup.notify())
+                wakeup.notify()  # for what came while nobody listened
             while not closed.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(closed.wait(), CHECK_S)

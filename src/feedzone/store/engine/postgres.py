@@ -67,8 +67,8 @@ class PostgresDatabase:
         position = text("SELECT pg_current_wal_insert_lsn()::text")
         return await self.read(lambda c: str(c.execute(position).scalar_one()))
 
-    def listener(self, wakeup: Wakeup) -> JobListener | None:
-        return JobListener(self.url, wakeup)
+    def listener(self, jobs: Wakeup, events: Wakeup) -> JobListener | None:
+        return JobListener(self.url, jobs, events)
 
     async def erase_deleted(self) -> None:
         """Start a vacuum, and do not wait for it. WAL and backups are the operator's (docs/operating.md)."""

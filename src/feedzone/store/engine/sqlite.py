@@ -113,7 +113,7 @@ class SqliteDatabase:
         except sqlite3.Error as problem:
             raise StorageUnavailable(f"SQLite: {problem}") from problem
 
-    def listener(self, wakeup: Wakeup) -> None:  # noqa: ARG002  (SQLite cannot notify other processes)
+    def listener(self, jobs: Wakeup, events: Wakeup) -> None:  # noqa: ARG002  (SQLite cannot notify processes)
         return None
 
     async def erase_deleted(self) -> None:

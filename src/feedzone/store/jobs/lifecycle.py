@@ -143,10 +143,18 @@ def _merge(first: JobSpec, second: JobSpec, now: datetime) -> JobSpec:
         newer.hint_time,
         better.lane,
         better.rank,
-        min(first.due_at or now, second.due_at or now),
+        _due(first, second, now),
         better.first,
         min((spec.debounce_until for spec in (first, second) if spec.debounce_until), default=None),
     )
+
+
+def _due(first: JobSpec, second: JobSpec, now: datetime) -> datetime:
+    """Return when two specs of one batch are due: a debounced job waits for the end of its updates."""
+    times = [first.due_at or now, second.due_at or now]
+    if first.debounce_until is None or second.debounce_until is None:
+        return min(times)
+    return min(first.debounce_until, second.debounce_until, max(times))
 
 
 def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:

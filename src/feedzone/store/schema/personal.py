@@ -92,7 +92,8 @@ HOLDINGS: Mapping[str, Holdings] = {
     "webhook_events": Holdings(
         ours=(
             "id status attempts created_at processed_at error_message object_type object_id aspect_type "
-            "owner_id subscription_id event_time dedup_key signature job_id job_version ignored_because"
+            "owner_id subscription_id event_time dedup_key signature job_id job_version ignored_because "
+            "crowded"
         ),
         activity="event_data",
         deletion="emptied",

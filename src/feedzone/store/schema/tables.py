@@ -52,6 +52,13 @@ webhook_events = Table(
     Column("job_id", Identifier, comment="the job this event caused"),
     Column("job_version", Integer, comment="the version of that job which includes this event"),
     Column("ignored_because", String(32), comment="why the event caused no job"),
+    Column(
+        "crowded",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="past the athlete's limit of unproven events: it costs no call of its own",
+    ),
     one_of("status", "pending", "processing", "completed", "failed", "ignored"),
     one_of("signature", "verified", "mismatch", "absent"),
     one_of("ignored_because", "foreign_subscription", "unknown_kind", "nothing_to_do"),
@@ -60,7 +67,13 @@ Index("ix_webhook_events_created_at", webhook_events.c.created_at)
 Index("ix_webhook_events_object_id", webhook_events.c.object_id)
 Index("ix_webhook_events_owner_id", webhook_events.c.owner_id)
 Index("ix_webhook_events_status_id", webhook_events.c.status, webhook_events.c.id)
-Index("ix_webhook_events_job_id", webhook_events.c.job_id)
+partial_index("ix_webhook_events_job_id", webhook_events.c.job_id, where=text("job_id IS NOT NULL"))
+partial_index(
+    "ix_webhook_events_undispatched",
+    webhook_events.c.status,
+    webhook_events.c.id,
+    where=text("job_id IS NULL"),
+)
 partial_index("ix_webhook_events_pending", webhook_events.c.owner_id, where=text("status = 'pending'"))
 describe(
     webhook_events, "Events that Strava sent. Identical deliveries share one row.", label="webhook events"

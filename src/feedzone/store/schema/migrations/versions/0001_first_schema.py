@@ -870,6 +870,13 @@ def upgrade() -> None:
         sa.Column(
             "ignored_because", sa.String(length=32), nullable=True, comment="why the event caused no job"
         ),
+        sa.Column(
+            "crowded",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="past the athlete's limit of unproven events: it costs no call of its own",
+        ),
         sa.CheckConstraint(
             "ignored_because IN ('foreign_subscription', 'unknown_kind', 'nothing_to_do')",
             name=op.f("ck_webhook_events_ignored_because"),
@@ -885,7 +892,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("dedup_key", name=op.f("uq_webhook_events_dedup_key")),
     )
     op.create_index("ix_webhook_events_created_at", "webhook_events", ["created_at"], unique=False)
-    op.create_index("ix_webhook_events_job_id", "webhook_events", ["job_id"], unique=False)
+    op.create_index(
+        "ix_webhook_events_job_id",
+        "webhook_events",
+        ["job_id"],
+        unique=False,
+        sqlite_where=sa.text("job_id IS NOT NULL"),
+        postgresql_where=sa.text("job_id IS NOT NULL"),
+    )
     op.create_index("ix_webhook_events_object_id", "webhook_events", ["object_id"], unique=False)
     op.create_index("ix_webhook_events_owner_id", "webhook_events", ["owner_id"], unique=False)
     op.create_index(
@@ -897,6 +911,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'pending'"),
     )
     op.create_index("ix_webhook_events_status_id", "webhook_events", ["status", "id"], unique=False)
+    op.create_index(
+        "ix_webhook_events_undispatched",
+        "webhook_events",
+        ["status", "id"],
+        unique=False,
+        sqlite_where=sa.text("job_id IS NULL"),
+        postgresql_where=sa.text("job_id IS NULL"),
+    )
     op.create_table(
         "webhook_subscriptions",
         sa.Column("subscription_id", types.BigInt, autoincrement=False, nullable=False),
