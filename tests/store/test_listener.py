@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from store_makers import event, spec
 
+from feedzone.ingest.deliveries import Delivery, accept
 from feedzone.store.engine import listener
 from feedzone.store.engine.listener import JobListener
 from feedzone.store.jobs import lifecycle
@@ -47,6 +48,18 @@ async def test_a_job_of_another_process_wakes_this_one(bell, postgres_store, sec
     now = clock.now()
     await second_postgres.write(lambda c: lifecycle.enqueue(c, [spec()], now))
     assert await bell.wait()
+
+
+async def test_an_event_that_another_process_stored_wakes_the_dispatcher(
+    postgres_store, second_postgres, clock
+):
+    arrivals, now = Bell(), clock.now()
+    listening = JobListener(postgres_store.database.url, Bell(), arrivals)
+    await listening.start()
+    assert await arrivals.wait()  # it has begun to listen
+    await second_postgres.write(lambda c: accept(c, [Delivery(event(), "absent")], now))
+    assert await arrivals.wait()
+    await listening.stop()
 
 
 async def test_a_delivered_event_wakes_the_worker(bell, postgres_store):

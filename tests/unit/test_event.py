@@ -22,6 +22,7 @@ BASE = {
     "event_time": 1516126040,
     "updates": {},
 }
+UNKNOWN = {"title": "Canary"}
 ATHLETE_UPDATE = {"object_type": "athlete", "object_id": 134815, "aspect_type": "update"}
 OFFICIAL = [
     b'{"object_type":"activity","object_id":1360128428,"aspect_type":"create","owner_id":134815,'
@@ -341,3 +342,20 @@ def test_an_update_shows_title_type_and_privacy_at_once(updates, shown):
 @pytest.mark.parametrize("changes", [{"aspect_type": "create"}, {"aspect_type": "delete"}, ATHLETE_UPDATE])
 def test_only_activity_updates_show_anything_at_once(changes):
     assert visible_update(event(**changes, updates={"title": "x"}), "e1", RECEIVED) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "without", "has_words"),
+    [
+        ({}, (), False),
+        ({}, ("updates",), False),
+        ({"updates": {"title": "Canary"}}, (), True),
+        (UNKNOWN, (), True),
+        (UNKNOWN, ("updates",), True),
+        ({"more": {"updates": {}}}, ("updates",), True),
+    ],
+)
+def test_an_event_says_whether_it_may_hold_words(changes, without, has_words):
+    """Only such an event is compared with deleted activities before it is stored."""
+    body = {name: value for name, value in (BASE | changes).items() if name not in without}
+    assert parse_event(msgspec.json.encode(body)).has_words is has_words

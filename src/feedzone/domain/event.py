@@ -78,7 +78,8 @@ class StravaEvent(msgspec.Struct, frozen=True):
     @property
     def has_words(self) -> bool:
         """Whether the body may hold more than the facts: a title, or members that we do not know."""
-        return bool(self.updates) or self.raw.count('":') > len(FACTS) + 1
+        members = len(FACTS) + ('"updates":' in self.raw)
+        return bool(self.updates) or self.raw.count('":') > members
 
     @property
     def is_known_kind(self) -> bool:

@@ -25,9 +25,9 @@ from sqlalchemy import (
     update,
 )
 
-from ..domain.event import redacted
+from ..domain.event import BULK, redacted
 from ..domain.job import Job
-from .schema.tables import rejected_claims, strava_activities, webhook_events
+from .schema.tables import rejected_claims, strava_activities, strava_athletes, webhook_events
 
 OPEN = ("pending", "processing")
 
@@ -58,17 +58,25 @@ _OWNERS_WITH_BACKLOG = (
     .group_by(_columns.owner_id)
     .having(func.count(_columns.object_id.distinct()) >= bindparam("least"))
 )
-_PENDING_UPDATES = (
-    select(_columns.owner_id, func.count(_columns.object_id.distinct()).label("activities"))
+# It stops counting where the number makes no more difference.
+_updated = (
+    select(_columns.object_id)
+    .distinct()
     .where(
-        _columns.owner_id.in_(bindparam("athletes", expanding=True)),
+        _columns.owner_id == strava_athletes.c.id,
         _columns.status == literal_column("'pending'"),  # a literal, so that the partial index matches
         _columns.object_type == "activity",
         _columns.aspect_type == "update",
         _columns.job_id.is_not(None),
     )
-    .group_by(_columns.owner_id)
+    .limit(BULK)
+    .correlate(strava_athletes)
+    .subquery()
 )
+_PENDING_UPDATES = select(
+    strava_athletes.c.id.label("owner_id"),
+    select(func.count()).select_from(_updated).scalar_subquery().label("activities"),
+).where(strava_athletes.c.id.in_(bindparam("athletes", expanding=True)))
 _RECENTLY_REFETCHED = select(strava_activities.c.id).where(
     strava_activities.c.id.in_(bindparam("ids", expanding=True)),
     strava_activities.c.last_fetched_at >= bindparam("since"),
@@ -115,7 +123,7 @@ def owners_with_backlog(connection: Connection, athlete_ids: Iterable[int], *, l
 
 
 def pending_updates(connection: Connection, athlete_ids: Iterable[int]) -> Counter[int]:
-    """Return, by athlete, the number of activities with pending update events that have a job."""
+    """Return, by athlete, how many activities have pending update events with a job: BULK at most."""
     rows = connection.execute(_PENDING_UPDATES, {"athletes": sorted(athlete_ids)})
     return Counter({row.owner_id: row.activities for row in rows})
 
