@@ -48,11 +48,14 @@ class DeadLetterService:
 
         matching = dead_letters.of_class(error_class)
         requeued = await change_in_batches(self.database, jobs, matching, requeue)
-        if error_class is None:
+        if error_class is None and await self._has_set_aside():
             requeued += await self.database.write(undispatched.take_up)
             self.arrivals.notify()
         self.wakeup.notify()
         return requeued
+
+    async def _has_set_aside(self) -> bool:
+        return await self.database.read(undispatched.count_set_aside) > 0
 
     async def discard(self, job_id: str, reason: str) -> None:
         """Discard a dead letter; its events keep the reason. Raises NotFound, InvalidInput."""
