@@ -74,6 +74,11 @@ def readable(body: bytes) -> str:
     return body.decode() if _decode_plain(body) is not None else msgspec.json.encode(repair(body)).decode()
 
 
+def is_readable(body: bytes) -> bool:
+    """Return whether every decoder reads the JSON text as received. `null` does not count."""
+    return _decode_plain(body) is not None
+
+
 def value(body: bytes) -> Any:
     """Return the value of a JSON text, with the repairs of `repair`, but fast if it needs none."""
     decoded = _decode_plain(body)

@@ -23,7 +23,6 @@ cannot express (`_Manifest`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -104,22 +103,27 @@ def encode(streams: bytes) -> StreamBlob:
     Raises MalformedStreams when it is not JSON, or not an object of channels whose `data` are lists.
     """
     try:
-        return _encode(_parse(streams))
+        return _encode(_parse(streams), msgspec.json.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise MalformedStreams(f"the streams answer is not JSON: {failure(problem)}") from None
 
 
-def _encode(entries: dict[str, dict[str, bytes]]) -> StreamBlob:
+def _encode(entries: dict[str, dict[str, bytes]], decode: stream_columns.Decode) -> StreamBlob:
     channels: list[_Channel] = []
     arrays: dict[str, pa.Array[Any]] = {}
     used_names: set[str] = set()
+    data = {name: text for name, entry in entries.items() if (text := entry.get("data", NULL)) != NULL}
+    packed = stream_columns.pack_lists([(text, name == "latlng") for name, text in data.items()], decode)
+    columns_of = dict(zip(data, packed, strict=True))
     for name, entry in entries.items():
-        data = entry.get("data", NULL)
         fields = {
             key: msgspec.json.decode(text) for key, text in entry.items() if key != "data" or text == NULL
         }
         columns = []
-        for column_name, (kind, array, zeros) in _split(name, data):
+        parts = columns_of.get(name, ())
+        for column_name, (kind, array, zeros) in zip(
+            ("lat", "lng") if len(parts) == 2 else (name,), parts, strict=False
+        ):
             column = _Column(_unused_name(column_name, used_names), kind, zeros)
             columns.append(column)
             arrays[column.name] = array
@@ -155,10 +159,10 @@ async def encoded(streams: bytes) -> StreamBlob:
 
 def _encode_repaired(streams: bytes) -> StreamBlob:
     try:
-        entries = _parse(json_text.readable(streams).encode())
+        entries = _parse_repaired(streams)
         if not all("data" in entry for entry in entries.values()):
             raise MalformedStreams("a stream lacks its data")
-        return _encode(entries)
+        return _encode(entries, json_text.value)
     except (InvalidInput, msgspec.DecodeError) as problem:
         if isinstance(problem, MalformedStreams):
             raise
@@ -190,6 +194,19 @@ def without(blob: bytes, channel: str) -> bytes:
     return _write(columns, samples, _Manifest(FORMAT, others))
 
 
+def _parse_repaired(streams: bytes) -> dict[str, dict[str, bytes]]:
+    """Return the members of each channel, repaired; `data` are repaired when they are packed."""
+    try:
+        entries = _parse(streams)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _parse(json_text.readable(streams).encode())
+    others = [text for entry in entries.values() for key, text in entry.items() if key != "data"]
+    names = [msgspec.json.encode(name) for channel, entry in entries.items() for name in (channel, *entry)]
+    if json_text.is_readable(b"[" + b",".join((*names, *others)) + b"]"):
+        return entries
+    return _parse(json_text.readable(streams).encode())
+
+
 def _parse(streams: bytes) -> dict[str, dict[str, bytes]]:
     """Return the members of each channel as JSON text: most data become columns without Python values."""
     if re.match(rb"\s*[\[\"tfn\-0-9]", streams):
@@ -207,15 +224,6 @@ def _parse(streams: bytes) -> dict[str, dict[str, bytes]]:
 
 def _members(text: bytes) -> dict[str, bytes]:
     return {name: bytes(value) for name, value in _object.decode(text).items()}
-
-
-def _split(name: str, data: bytes) -> Iterable[tuple[str, stream_columns.Packed]]:
-    """Return the columns of a channel, each with its name."""
-    if data == NULL:
-        return ()
-    if name == "latlng" and (coordinates := stream_columns.pack_pairs(data)) is not None:
-        return zip(("lat", "lng"), coordinates, strict=True)
-    return ((name, stream_columns.pack_text(data)),)
 
 
 def _unused_name(name: str, used: set[str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, compress
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import msgspec
 
@@ -22,48 +24,172 @@ Kind = Literal["int", "float", "number", "bool", "text", "json"]
 """The type of the values. `number`: floats whose whole values came as integers (1.0 printed as 1)."""
 
 
+Decode = Callable[[bytes], Any]
+
 Packed = tuple[Kind, "pa.Array[Any]", tuple[int, ...]]
 """The kind of the values, their column, and the indexes of negative zeros."""
 
-NUMBER_CHARACTERS = b"0123456789+-.eE"
+DIGITS = b"0123456789"
 SPACE = b" \t\r\n"
+_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_DECIMALS = re.compile(rb"\.\d+")
+_TO_LINES = bytes.maketrans(b",", b"\n")
+
+EXACT = 2**53
+"""Below this, a double restores every integer."""
 
 
-def pack_text(text: bytes) -> Packed:
-    """Pack a JSON list. Its commas and points say whether all values are integers, or all floats."""
-    size = text.count(b",") + 1
-    if text.translate(None, NUMBER_CHARACTERS + SPACE) == b"[" + b"," * (size - 1) + b"]":
-        packed = _pack_numbers(text, size)
-        if packed is not None:
-            return packed[0]
-    return pack(msgspec.json.decode(text))
+class _Numbers(NamedTuple):
+    """The numbers of one JSON list, as text."""
+
+    text: bytes
+    """Separated by commas, without brackets and white space."""
+    size: int
+    is_paired: bool
+    """Whether they are pairs: the first and the second numbers become columns of their own."""
+    is_float: bool
 
 
-def pack_pairs(text: bytes) -> tuple[Packed, Packed] | None:
-    """Pack a JSON list of pairs as two columns; None unless all items are pairs or nulls."""
-    size = (text.count(b",") + 1) // 2
-    if text.translate(None, NUMBER_CHARACTERS + SPACE) == b"[" + b"[,]," * (size - 1) + b"[,]]":
-        flat = b"[" + text.translate(None, b"[]") + b"]"
-        packed = _pack_numbers(flat, 2 * size, columns=2)
-        if packed is not None:
-            return packed[0], packed[1]
-    coordinates = _coordinates(msgspec.json.decode(text))
-    return None if coordinates is None else (pack(coordinates[0]), pack(coordinates[1]))
+def pack_lists(lists: Sequence[tuple[bytes, bool]], decode: Decode) -> list[tuple[Packed, ...]]:
+    """Pack JSON lists, each as one column; lists of pairs, where the flag says so, as two.
+
+    Arrow reads the numbers of all lists at once, from their text, so that none becomes a Python value. Other
+    lists are read with `decode`.
+    """
+    numbers = [_numbers(text, pairs=pairs) for text, pairs in lists]
+    packed = iter(_pack_numbers([each for each in numbers if each is not None]))
+    return [
+        (each is not None and next(packed)) or _pack_values(text, decode, pairs=pairs)
+        for each, (text, pairs) in zip(numbers, lists, strict=True)
+    ]
 
 
-def _pack_numbers(text: bytes, size: int, columns: int = 1) -> list[Packed] | None:
-    """Pack a flat JSON list of numbers; None if it holds integers beside floats, or exponents."""
-    points = text.count(b".")
-    if b"e" in text or b"E" in text or points not in (0, size):
+def _numbers(text: bytes, *, pairs: bool) -> _Numbers | None:
+    """Return the numbers of a list; None if it has others, integers beside floats, or exponents."""
+    frame = text.translate(None, DIGITS + b"-.")
+    if any(space in frame for space in SPACE):
+        text = text.translate(None, SPACE)
+        frame = text.translate(None, DIGITS + b"-.")
+    if pairs:
+        size = len(frame) // 4 * 2
+        expected = b"[" + b"[,]," * (size // 2 - 1) + b"[,]]"
+    else:
+        size = len(frame) - 1
+        expected = b"[" + b"," * (size - 1) + b"]"
+    if frame != expected or text == b"[]":
         return None
+    points = text.count(b".")
+    if points not in (0, size):
+        return None
+    return _Numbers(text.translate(None, b"[]") if pairs else text[1:-1], size, pairs, points > 0)
+
+
+def _pack_numbers(lists: Sequence[_Numbers]) -> list[tuple[Packed, ...] | None]:
+    """Pack lists of numbers; None for a list with a number that needs another way."""
+    column = _read_numbers(lists) if lists else None
+    if column is None:
+        return [None] * len(lists)
+    packed: list[tuple[Packed, ...] | None] = []
+    start = 0
+    for numbers in lists:
+        values = column.slice(start, numbers.size)
+        start += numbers.size
+        parts = _halves(values) if numbers.is_paired else (values,)
+        pack_one = _pack_floats if numbers.is_float else _pack_integers
+        columns = [pack_one(part, numbers) for part in parts]
+        packed.append(None if None in columns else tuple(filter(None, columns)))
+    return packed
+
+
+def _read_numbers(lists: Sequence[_Numbers]) -> pa.Array[Any] | None:
+    """Read all numbers as doubles; None if that is not possible."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    lines = b",".join([numbers.text for numbers in lists]).translate(_TO_LINES)
     try:
-        if points:
-            floats = array("d", msgspec.json.decode(text, type=list[float]))
-            return [("float", *_decimals(_typed(floats[column::columns]))) for column in range(columns)]
-        integers = array("q", msgspec.json.decode(text))
-        return [("int", _narrow(_typed(integers[column::columns])), ()) for column in range(columns)]
-    except (msgspec.DecodeError, OverflowError, TypeError):
-        return None  # an empty list, an integer beyond 64 bits, or a float beyond the largest
+        table = csv.read_csv(
+            cast(Any, pa.BufferReader(lines)),  # the stubs know only files
+            csv.ReadOptions(use_threads=False, column_names=["number"], block_size=len(lines) + 1),
+            csv.ParseOptions(quote_char=False),
+            csv.ConvertOptions(column_types={"number": pa.float64()}, null_values=[], check_utf8=False),
+        )
+    except pa.ArrowInvalid:
+        return None
+    column = table.column(0).combine_chunks()
+    return column if len(column) == sum(numbers.size for numbers in lists) else None
+
+
+def _halves(values: pa.Array[Any]) -> tuple[pa.Array[Any], pa.Array[Any]]:
+    """Return the first and the second numbers of pairs."""
+    data: Any = values.buffers()[1]
+    cells = array("d")
+    cells.frombytes(memoryview(data)[values.offset * 8 : (values.offset + len(values)) * 8])
+    return _typed(cells[0::2]), _typed(cells[1::2])
+
+
+def _pack_integers(values: pa.Array[Any], _: _Numbers) -> Packed | None:
+    import pyarrow as pa
+
+    if _fits(values, 2**31):
+        return "int", values.cast(pa.int32()), ()
+    return ("int", values.cast(pa.int64()), ()) if _fits(values, EXACT) else None
+
+
+def _pack_floats(floats: pa.Array[Any], numbers: _Numbers) -> Packed | None:
+    """Pack floats as decimals with as many digits after the point as their text has.
+
+    A double of at most 15 digits is exactly those digits divided by a power of ten.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    decimals = _decimals_in(numbers)
+    scaled: Any = pc.round(pc.multiply(floats, 10.0**decimals)) if decimals <= MAX_DECIMALS else None
+    if scaled is None or not _fits(scaled, 10**15):
+        return ("float", *_decimals(floats)) if _fits(floats, math.inf) else None
+    zeros = _negative_zeros(floats) if b"-0" in numbers.text else ()
+    return "float", _as_decimals(scaled.cast(pa.int64()), decimals), zeros
+
+
+def _decimals_in(numbers: _Numbers) -> int:
+    """Return the largest number of decimals in the text; 0 if all values are whole (`1.0`)."""
+    decimals = max(map(len, _DECIMALS.findall(numbers.text[: 4 * PROBES])), default=1) - 1
+    if decimals == 1 and numbers.text.count(b".0,") + numbers.text.endswith(b".0") == numbers.size:
+        return 0
+    digits = numbers.text.translate(_TO_ZEROS)
+    while b"." + b"0" * (decimals + 1) in digits:
+        decimals += 1
+    return decimals
+
+
+def _pack_values(text: bytes, decode: Decode, *, pairs: bool) -> tuple[Packed, ...]:
+    """Pack a list of any values."""
+    if (booleans := _booleans(text)) is not None:
+        return (("bool", booleans, ()),)
+    values = decode(text)
+    coordinates = _coordinates(values) if pairs else None
+    return tuple(map(pack, coordinates)) if coordinates else (pack(values),)
+
+
+def _booleans(text: bytes) -> pa.Array[Any] | None:
+    """Return the values of a JSON list of booleans; None if it holds anything else."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if len(text) < len(b"[true]"):
+        return None
+    bits = text.replace(b"true", b"1").replace(b"false", b"0")[1:-1]
+    size = len(bits) // 2 + 1
+    if (
+        text.translate(None, b"truefals[,]")
+        or bits[1::2] != b"," * (size - 1)
+        or bits[0::2].translate(None, b"01")
+    ):
+        return None
+    cells = pa.Array.from_buffers(pa.int8(), size, [None, pa.py_buffer(bits[0::2])])
+    equal: Any = pc.equal(cells, pa.scalar(ord("1"), pa.int8()))
+    return equal  # type: ignore[no-any-return]
 
 
 def _typed(numbers: array[Any]) -> pa.Array[Any]:
@@ -71,12 +197,6 @@ def _typed(numbers: array[Any]) -> pa.Array[Any]:
 
     kind = pa.float64() if numbers.typecode == "d" else pa.int64()
     return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
-
-
-def _narrow(integers: pa.Array[Any]) -> pa.Array[Any]:
-    import pyarrow as pa
-
-    return integers.cast(pa.int32()) if _fits(integers, 2**31) else integers
 
 
 def _coordinates(data: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]] | None:
@@ -129,19 +249,29 @@ def _whole_numbers_are_ints(values: Sequence[Any]) -> bool:
 
 def _decimals(floats: pa.Array[Any]) -> tuple[pa.Array[Any], tuple[int, ...]]:
     """Return the floats as decimals if only the sign of zeros is lost, else as floats."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     unsigned = pc.add(floats, 0.0)
     for decimals in range(_fewest_decimals(floats), MAX_DECIMALS + 1):
         scaled = _scale(unsigned, decimals)
         if scaled is not None:
-            digits = 9 if _fits(scaled, 10**9) else 18
-            kind = pa.decimal64(digits, decimals)
-            changed: Any = pc.not_equal(floats.view(pa.int64()), unsigned.view(pa.int64()))
-            zeros = tuple(pc.indices_nonzero(changed).to_pylist())
-            return pa.Array.from_buffers(kind, len(scaled), scaled.buffers()), zeros
+            return _as_decimals(scaled, decimals), _negative_zeros(floats)
     return floats, ()
+
+
+def _as_decimals(scaled: pa.Array[Any], decimals: int) -> pa.Array[Any]:
+    import pyarrow as pa
+
+    kind = pa.decimal64(9 if _fits(scaled, 10**9) else 18, decimals)
+    return pa.Array.from_buffers(kind, len(scaled), scaled.buffers())
+
+
+def _negative_zeros(floats: pa.Array[Any]) -> tuple[int, ...]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    changed: Any = pc.not_equal(floats.view(pa.int64()), pc.add(floats, 0.0).view(pa.int64()))
+    return tuple(pc.indices_nonzero(changed).to_pylist())
 
 
 def _fewest_decimals(floats: pa.Array[Any]) -> int:
@@ -172,7 +302,7 @@ def _unscale(integers: pa.Array[Any], decimals: int) -> pa.Array[Any]:
     return pc.divide(pc.cast(integers, pa.float64()), 10.0**decimals)
 
 
-def _fits(numbers: pa.Array[Any], bound: int) -> bool:
+def _fits(numbers: pa.Array[Any], bound: float) -> bool:
     """Return True when the absolute value of every number is below `bound`."""
     import pyarrow.compute as pc
 

@@ -56,10 +56,14 @@ def _streams(body: bytes) -> bytes:
     if len(body) > STREAMS_CHECKED and body.lstrip()[:1] == b"{":
         # This runs on the event loop; whoever encodes so long streams away from it checks them there.
         return body
-    text = json_text.readable(body)
-    if not all(bytes(channel.data)[:1] == b"[" for channel in _channels.decode(text).values()):
+    try:
+        channels = _channels.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        body = json_text.readable(body).encode()
+        channels = _channels.decode(body)
+    if not all(bytes(channel.data)[:1] == b"[" for channel in channels.values()):
         raise InvalidInput("a channel is no list")
-    return text.encode()
+    return body
 
 
 def photos(activity_id: int) -> Call[Sequence[Photo]]:
