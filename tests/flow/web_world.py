@@ -33,6 +33,7 @@ from feedzone.services.subscription import SubscriptionService
 from feedzone.store import activities, streams, undispatched
 from feedzone.store.engine.database import Database
 from feedzone.store.jobs import leases, lifecycle
+from feedzone.store.jobs.endings import Ending, finish_all
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.stream_codec import encode
 from feedzone.store.tokens import TokenTable
@@ -159,15 +160,8 @@ class World:
             spec = JobSpec("refresh_activity", f"activity:{activity_id}", 42, hint, 0, Lane.LIVE, rank=0)
             lifecycle.enqueue(connection, [spec], now)
             leased: list[Job] = leases.lease(connection, limit=1, owner="w/1", now=now, seconds=60)
-            lifecycle.finish(
-                connection,
-                leased[0],
-                outcome or Discard("500 from Strava"),
-                now=now,
-                max_attempts=1,
-                retry_delay=timedelta(),
-                apply=lambda *_: None,
-            )
+            ending = Ending(leased[0], outcome or Discard("500 from Strava"), timedelta())
+            finish_all(connection, [ending], now=now, max_attempts=1, apply=lambda *_: None)
             return leased[0].id
 
         return await self.database.write(body)

@@ -15,7 +15,14 @@ from store_makers import DETAIL, OTHER, OWNER, Store, summary
 
 from clocks import ManualClock
 from feedzone.domain.ids import uuid7
-from feedzone.store import activities, athletes, events, list_diff, subscriptions, undispatched
+from feedzone.store import (
+    athlete_activities,
+    athletes,
+    events,
+    list_diff,
+    subscriptions,
+    undispatched,
+)
 from feedzone.store.engine.database import open_database
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.reads import activities as activity_lists
@@ -300,9 +307,11 @@ async def test_a_page_of_summaries_is_compared_by_primary_key(crowded, clock):
 async def test_stored_activities_of_a_window_are_found_by_athlete_and_start(crowded, clock):
     now = clock.now()
     month = now - timedelta(days=30)
-    plan = await plans(crowded, lambda c: activities.stored_between(c, OWNER, month, now))
+    plan = await plans(crowded, lambda c: athlete_activities.stored_between(c, OWNER, month, now))
     stays_on(plan, "ix_strava_activities_athlete_id_start_date")
-    stays_on(await plans(crowded, lambda c: activities.stored_count(c, OWNER)), "ix_strava_activities")
+    stays_on(
+        await plans(crowded, lambda c: athlete_activities.stored_count(c, OWNER)), "ix_strava_activities"
+    )
 
 
 async def test_completeness_of_a_backfill_reads_that_athletes_activities_only(crowded, clock):

@@ -35,6 +35,7 @@ from feedzone.services.athletes import AthleteService
 from feedzone.store import activities, effects
 from feedzone.store.engine.last_step import run_body
 from feedzone.store.jobs import dead_letters, lifecycle
+from feedzone.store.jobs.endings import Ending, finish_all
 from feedzone.store.schema.tables import (
     deletion_receipts,
     jobs,
@@ -159,15 +160,8 @@ async def test_an_event_that_arrives_just_after_a_run_ended_has_a_job(here, seco
     now = clock.now()
 
     def end(connection):
-        lifecycle.finish(
-            connection,
-            job,
-            Done(),
-            now=now,
-            max_attempts=3,
-            retry_delay=timedelta(seconds=1),
-            apply=lambda c, last: None,
-        )
+        ending = Ending(job, Done(), timedelta(seconds=1))
+        finish_all(connection, [ending], now=now, max_attempts=3, apply=lambda *_: None)
 
     newer = event(aspect_type="delete", event_time=1516126099)
     async with during_uncommitted(here, second_postgres, end, here.deliver(newer)):

@@ -26,7 +26,7 @@ from ..domain.job import (
 from ..domain.reconciliation import list_from
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store import activities, athletes, oauth_states, purge
+from ..store import activities, athlete_activities, athletes, oauth_states, purge
 from ..store.engine.database import Connection, Database
 from ..store.jobs import dead_letters, deferral, lifecycle
 from ..store.quota import allowances
@@ -231,7 +231,7 @@ class AthleteService:
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
             athletes.set_wanted_sports(connection, athlete_id, chosen, now)
-            summaries = activities.summaries_only(connection, athlete_id, chosen)
+            summaries = athlete_activities.summaries_only(connection, athlete_id, chosen)
             lifecycle.enqueue(connection, [backfill_job(athlete_id, *each) for each in summaries], now)
             activities.mark_pending(connection, [activity_id for activity_id, _ in summaries], now)
             return True

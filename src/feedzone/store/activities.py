@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, should_have_streams
 from ..domain.json_text import clean_text
@@ -15,7 +15,7 @@ from . import events, hidden_tracks, shown_updates
 from .change_log import forget_values, log_change, log_changes
 from .engine.dialect import insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES, words_of_activity
-from .schema.tables import activity_changes, activity_streams, strava_activities, strava_athletes
+from .schema.tables import activity_streams, strava_activities
 
 _table = strava_activities
 _columns = _table.c
@@ -47,6 +47,12 @@ STRAVA_COLUMNS = tuple(
 # These statements run for every activity. They are built once, as building one takes longer than running it.
 _ROW = select(_table).where(_columns.id == bindparam("activity"))
 _LOCKED_ROW = _ROW.with_for_update()
+_LOCKED_ROWS = (
+    select(_table)
+    .where(_columns.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_columns.id)
+    .with_for_update()
+)
 _CHANGE = update(_table).where(_columns.id == bindparam("activity"))
 _STORED = (
     select(
@@ -72,12 +78,6 @@ _STORED = (
 )
 _TOMBSTONES = select(_columns.id).where(
     _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
-)
-_BETWEEN = select(_columns.id).where(
-    _columns.athlete_id == bindparam("athlete"),
-    _columns.start_date >= bindparam("after"),
-    _columns.start_date < bindparam("before"),
-    _columns.sync_status != "deleted",
 )
 _MARK_PENDING = (
     update(_table)
@@ -145,70 +145,6 @@ def tombstones(connection: Connection, ids: Iterable[int]) -> set[int]:
     return set(connection.execute(_TOMBSTONES, {"ids": sorted(ids)}).scalars())
 
 
-def stored_between(connection: Connection, athlete_id: int, after: datetime, before: datetime) -> list[int]:
-    """Return the ids of the athlete's existing activities that started from `after` until before `before`."""
-    between = {"athlete": athlete_id, "after": after, "before": before}
-    return sorted(connection.execute(_BETWEEN, between).scalars())
-
-
-def stored_outside(connection: Connection, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
-    """Return existing activities without a start or from before the synced range, longest unfetched first."""
-    since = select(strava_athletes.c.initial_sync_after).where(strava_athletes.c.id == athlete_id)
-    query = (
-        select(_columns.id)
-        .where(
-            _columns.athlete_id == athlete_id,
-            _columns.sync_status != "deleted",
-            or_(_columns.start_date.is_(None), _columns.start_date < since.scalar_subquery()),
-            or_(_columns.last_fetched_at.is_(None), _columns.last_fetched_at < fetched_before),
-        )
-        .order_by(_columns.last_fetched_at, _columns.id)
-        .limit(most)
-    )
-    return list(connection.execute(query).scalars())
-
-
-def stored_count(connection: Connection, athlete_id: int, *, since: datetime | None = None) -> int:
-    """Count the athlete's stored activities without tombstones: all, or those that started since then."""
-    query = select(func.count()).where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted")
-    if since is not None:
-        query = query.where(_columns.start_date >= since)
-    return connection.execute(query).scalar_one()
-
-
-def found_deleted(connection: Connection, athlete_id: int, since: datetime) -> int:
-    """Count the activities that became tombstones since then without an event that says so."""
-    changes = activity_changes.c
-    buried = exists().where(
-        changes.activity_id == _columns.id,
-        changes.field == "sync_status",
-        changes.cause == "reconciliation",
-        changes.changed_at >= since,
-    )
-    query = select(func.count()).where(
-        _columns.athlete_id == athlete_id, _columns.deleted_at >= since, buried
-    )
-    return connection.execute(query).scalar_one()
-
-
-def summaries_only(
-    connection: Connection, athlete_id: int, sports: frozenset[str] | None
-) -> list[tuple[int, datetime | None]]:
-    """Return id and start of the activities of these sports whose details were never requested."""
-    query = (
-        select(_columns.id, _columns.start_date)
-        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
-        .where(
-            _columns.athlete_id == athlete_id,
-            _columns.sync_status == "synced",
-            activity_streams.c.activity_id.is_(None),
-        )
-    )
-    if sports is not None:
-        query = query.where(_columns.sport_type.in_(sorted(sports)))
-    return [(row.id, row.start_date) for row in connection.execute(query)]
-
-
 def mark_announced(
     connection: Connection, received: Mapping[tuple[int, int], datetime], now: datetime
 ) -> None:
@@ -224,6 +160,17 @@ def mark_announced(
         connection.execute(_MARK_ANNOUNCED, rows)
 
 
+class News(NamedTuple):
+    """The state that Strava shows of an activity now, and how feedzone learned of it."""
+
+    record: ActivityRecord
+    cause: str
+    status: str
+    """Its sync_status from now on."""
+    received_at: datetime | None = None
+    event_time: int = 0
+
+
 def store(
     connection: Connection,
     record: ActivityRecord,
@@ -234,12 +181,49 @@ def store(
     now: datetime,
     event_time: int = 0,
 ) -> bool:
-    """Write the state that Strava shows now. Return whether it differs from what Strava showed before.
+    """Write one activity. Return whether it differs from what Strava showed before."""
+    rows = lock(connection, [record], (), now)
+    news = News(record, cause, status, received_at, event_time)
+    return record.id in store_all(connection, [news], rows, now)
+
+
+def lock(
+    connection: Connection, records: Sequence[ActivityRecord], others: Iterable[int], now: datetime
+) -> dict[int, Row[Any]]:
+    """Lock the rows of these activities and of others, in the order of their ids; insert missing ones."""
+    if records:
+        ensure_rows(connection, records, now)
+    ids = sorted({record.id for record in records} | set(others))
+    return {row.id: row for row in connection.execute(_LOCKED_ROWS, {"ids": ids})}
+
+
+def store_all(
+    connection: Connection, news: Sequence[News], rows: Mapping[int, Row[Any]], now: datetime
+) -> set[int]:
+    """Write the state that Strava shows now into the locked `rows`. Return which ones it changes.
 
     A summary changes only the columns that it has. A detail is complete, so it clears the others.
     """
-    ensure_rows(connection, [record], now)
-    row = connection.execute(_LOCKED_ROW, {"activity": record.id}).one()
+    changed: set[int] = set()
+    writes: dict[frozenset[str], list[dict[str, Any]]] = {}
+    for each in news:
+        row, record = rows[each.record.id], each.record
+        values = _values(connection, row, each, now)
+        writes.setdefault(frozenset(values), []).append({"activity": record.id, **values})
+        if row.sync_status == "deleted" or row._mapping[record.level] != record.raw:
+            changed.add(record.id)
+    for group in writes.values():
+        connection.execute(_CHANGE, group if len(group) > 1 else group[0])
+    for each in news:
+        row = rows[each.record.id]
+        if not row.no_track and hidden_tracks.shows_no_track(row, each.record):
+            hidden_tracks.forget(connection, row, each.record)
+    return changed
+
+
+def _values(connection: Connection, row: Row[Any], news: News, now: datetime) -> dict[str, Any]:
+    """Return the columns to write, and log what changes."""
+    record, status, cause = news.record, news.status, news.cause
     values = {name: storable(value) for name, value in record.columns.items() if name in STRAVA_COLUMNS}
     if record.level == "detail":
         values = dict.fromkeys(STRAVA_COLUMNS) | values
@@ -250,10 +234,10 @@ def store(
     no_track = hidden_tracks.shows_no_track(row, record)
     if no_track is not None:
         changes["no_track"] = no_track
-    if received_at is not None:
-        changes["webhook_received_at"] = received_at
-    if event_time > (row.last_event_time or 0):
-        changes["last_event_time"] = event_time
+    if news.received_at is not None:
+        changes["webhook_received_at"] = news.received_at
+    if news.event_time > (row.last_event_time or 0):
+        changes["last_event_time"] = news.event_time
     if row.sync_status == "deleted":
         log_change(connection, record.id, record.athlete_id, "sync_status", "deleted", status, cause, now)
         changes["deleted_at"] = None
@@ -264,10 +248,7 @@ def store(
         log_changes(connection, shown_updates.confirmed_values(row), values, cause, now)
     changes |= shown_updates.forget(row, values)
     changes["athlete_id"] = record.athlete_id
-    connection.execute(_CHANGE, {"activity": record.id, **values, **changes})
-    if no_track and not row.no_track:
-        hidden_tracks.forget(connection, row, record)
-    return bool(row.sync_status == "deleted" or row._mapping[record.level] != record.raw)
+    return values | changes
 
 
 def ensure_rows(connection: Connection, records: Sequence[ActivityRecord], now: datetime) -> set[int]:

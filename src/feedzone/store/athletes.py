@@ -53,22 +53,40 @@ _NOTE_EVENT = (
     .where(_columns.id == bindparam("athlete"))
     .values(last_event_at=bindparam("received"))
 )
+_IS_SYNCED = and_(
+    _columns.initial_sync_listed.is_(True),
+    _columns.initial_sync_completed.is_(False),
+    ~exists().where(
+        and_(
+            strava_activities.c.athlete_id == bindparam("athlete"),
+            strava_activities.c.sync_status.in_(("pending", "syncing")),
+        )
+    ),
+)
 _COMPLETE_SYNC = (
     update(strava_athletes)
-    .where(
-        _columns.id == bindparam("athlete"),
-        _columns.initial_sync_listed.is_(True),
-        _columns.initial_sync_completed.is_(False),
-        ~exists().where(
-            and_(
-                strava_activities.c.athlete_id == bindparam("athlete"),
-                strava_activities.c.sync_status.in_(("pending", "syncing")),
-            )
-        ),
-    )
+    .where(_columns.id == bindparam("athlete"), _IS_SYNCED)
     .values(
         initial_sync_completed=True, initial_sync_completed_at=bindparam("now"), updated_at=bindparam("now")
     )
+)
+_NOTE_SYNCED = (
+    update(strava_athletes)
+    .where(_columns.id == bindparam("athlete"))
+    .values(
+        last_synced_at=bindparam("now"),
+        initial_sync_completed=case((_IS_SYNCED, true()), else_=_columns.initial_sync_completed),
+        initial_sync_completed_at=case(
+            (_IS_SYNCED, bindparam("now", type_=Instant)), else_=_columns.initial_sync_completed_at
+        ),
+        updated_at=case((_IS_SYNCED, bindparam("now", type_=Instant)), else_=_columns.updated_at),
+    )
+)
+_LOCK_ALL = (
+    select(_columns.id)
+    .where(_columns.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_columns.id)
+    .with_for_update(key_share=True)
 )
 _DUE = (
     select(strava_athletes)
@@ -113,6 +131,11 @@ def statuses(connection: Connection, ids: Iterable[int], *, wait: bool = True) -
 def statuses_now(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     """Return the athletes' statuses, which may change at once."""
     return {row.id: row.status for row in connection.execute(_STATUSES_NOW, {"ids": sorted(ids)})}
+
+
+def lock_all(connection: Connection, ids: Iterable[int]) -> None:
+    """Lock these athletes in the order of their ids."""
+    connection.execute(_LOCK_ALL, {"ids": sorted(ids)})
 
 
 def lock(connection: Connection, athlete_id: int) -> None:
@@ -262,9 +285,8 @@ def complete_sync(connection: Connection, athlete_id: int, now: datetime) -> Non
 
 
 def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Record that an activity was stored."""
-    connection.execute(_CHANGE, {"athlete": athlete_id, "last_synced_at": now})
-    complete_sync(connection, athlete_id, now)
+    """Record that an activity was stored. That may complete the backfill."""
+    connection.execute(_NOTE_SYNCED, {"athlete": athlete_id, "now": now})
 
 
 def note_verified(connection: Connection, athlete_id: int, now: datetime, *, everything: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -52,20 +52,78 @@ from . import (
 from .jobs import deferral, lifecycle
 
 
-def apply(connection: Connection, effects: Iterable[Effect], now: datetime) -> None:
-    """Write all effects, in order."""
+def apply(connection: Connection, effects: Sequence[Effect], now: datetime) -> None:
+    """Write the effects of runs that end together. Those of one activity are written in their order.
+
+    Activities are locked before athletes, and all in one order: otherwise two groups would deadlock.
+    """
+    for batch in _batches(effects):
+        details = [effect for effect in batch if isinstance(effect, StoreDetail)]
+        found = [effect for effect in batch if isinstance(effect, StoreStreams)]
+        if details or found:
+            _store_fetched(connection, details, found, now)
+        for effect in batch:
+            _apply(connection, effect, now)
+
+
+def _batches(effects: Sequence[Effect]) -> Iterator[list[Effect]]:
+    """Split effects where one must follow an earlier one of the same activity."""
+    batch: list[Effect] = []
+    detailed: set[int] = set()
+    later: set[int] = set()
     for effect in effects:
-        _apply(connection, effect, now)
+        if isinstance(effect, StoreDetail):
+            number = effect.record.id
+            must_follow = number in detailed or number in later
+        else:
+            number = getattr(effect, "activity_id", 0)
+            must_follow = isinstance(effect, StoreStreams) and number in later
+        if must_follow:
+            yield batch
+            batch, detailed, later = [], set(), set()
+        (detailed if isinstance(effect, StoreDetail) else later).add(number)
+        batch.append(effect)
+    if batch:
+        yield batch
+
+
+def _store_fetched(
+    connection: Connection, details: Sequence[StoreDetail], found: Sequence[StoreStreams], now: datetime
+) -> None:
+    with_streams = {effect.activity_id for effect in found}
+    news = [
+        activities.News(
+            effect.record,
+            effect.cause,
+            "synced" if effect.complete or effect.record.id in with_streams else "syncing",
+            effect.received_at,
+            effect.event_time,
+        )
+        for effect in details
+    ]
+    rows = activities.lock(connection, [effect.record for effect in details], with_streams, now)
+    owners = {effect.record.athlete_id for effect in details} | {effect.athlete_id for effect in found}
+    if len(owners) > 1:
+        athletes.lock_all(connection, owners)
+    changed = activities.store_all(connection, news, rows, now)
+    for effect in details:
+        if not effect.complete and effect.record.id not in with_streams:
+            streams.mark_stale(connection, effect.record.id)
+    streams.store_all(connection, found, now)
+    for activity_id in sorted(with_streams - {effect.record.id for effect in details}):
+        activities.mark_synced(connection, activity_id, now)
+    complete = {effect.record.athlete_id for effect in details if effect.complete}
+    for athlete_id in sorted(complete | {effect.athlete_id for effect in found}):
+        athletes.note_synced(connection, athlete_id, now)
+    for effect in details:
+        if effect.unproven and effect.record.id not in changed:
+            fruitless.count(connection, effect.record.athlete_id, 1, now)
 
 
 def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
     match effect:
-        case StoreDetail():
-            _store_detail(connection, effect, now)
-        case StoreStreams():
-            streams.store(connection, effect, now)
-            activities.mark_synced(connection, effect.activity_id, now)
-            athletes.note_synced(connection, effect.athlete_id, now)
+        case StoreDetail() | StoreStreams():
+            pass  # written already
         case AskForPhotos():
             photos.request(connection, effect, now)
         case StorePhotos():
@@ -109,24 +167,6 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
             purge.note_revoke(connection, athlete_id, detail, now if revoked else None)
         case _:
             assert_never(effect)
-
-
-def _store_detail(connection: Connection, effect: StoreDetail, now: datetime) -> None:
-    changed = activities.store(
-        connection,
-        effect.record,
-        cause=effect.cause,
-        received_at=effect.received_at,
-        status="synced" if effect.complete else "syncing",
-        now=now,
-        event_time=effect.event_time,
-    )
-    if effect.complete:
-        athletes.note_synced(connection, effect.record.athlete_id, now)
-    else:
-        streams.mark_stale(connection, effect.record.id)
-    if effect.unproven and not changed:
-        fruitless.count(connection, effect.record.athlete_id, 1, now)
 
 
 def _store_page(connection: Connection, page: StorePage, now: datetime) -> None:

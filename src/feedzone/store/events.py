@@ -90,7 +90,8 @@ _RECENTLY_REFETCHED = select(strava_activities.c.id).where(
 )
 _COMPLETE = (
     update(webhook_events)
-    .where(_columns.job_id == bindparam("job"), _columns.status.in_((*OPEN, "failed")))
+    # Not IN: a statement for several rows takes no list.
+    .where(_columns.job_id == bindparam("job"), or_(*(_columns.status == each for each in (*OPEN, "failed"))))
     .values(
         status="completed",
         processed_at=bindparam("now"),
@@ -110,7 +111,7 @@ _LOCK_IF_FREE = select(_columns.id).where(_columns.id == bindparam("event")).wit
 _WORDS_WITHOUT_ACTIVITY = _PAYLOADS.outerjoin(
     strava_activities, strava_activities.c.id == _columns.object_id
 ).where(
-    _columns.object_id == bindparam("activity"),
+    _columns.object_id.in_(bindparam("activities", expanding=True)),
     _columns.object_type == "activity",
     or_(strava_activities.c.id.is_(None), strava_activities.c.sync_status == "deleted"),
 )
@@ -168,6 +169,17 @@ def complete(
     upto = {} if version is None else {"upto": version}
     notes = {"note": note, "about": about}
     connection.execute(statement, {"job": job_id, "now": now, **notes, **upto})
+
+
+def complete_all(
+    connection: Connection, runs: Iterable[tuple[str, int, str | None, str | None]], now: datetime
+) -> None:
+    """Do the same for several runs: each is a job, its version at the start, the note and `about`."""
+    rows = [
+        {"job": job_id, "upto": version, "note": note, "about": about, "now": now}
+        for job_id, version, note, about in runs
+    ]
+    connection.execute(_COMPLETE_UPTO, rows)
 
 
 def complete_event(connection: Connection, event_id: str, now: datetime) -> None:
@@ -234,12 +246,12 @@ def redact_activity(connection: Connection, activity_id: int) -> None:
     _redact(connection, _PAYLOADS.where(of_activity))
 
 
-def redact_unless_stored(connection: Connection, activity_id: int) -> None:
-    """Remove the words of an activity that is deleted, or was never stored, from its events.
+def redact_unless_stored(connection: Connection, activity_ids: Iterable[int]) -> None:
+    """Remove the words of activities that are deleted, or were never stored, from their events.
 
     An event that comes after the deletion carries a title, too.
     """
-    _redact(connection, _WORDS_WITHOUT_ACTIVITY, {"activity": activity_id})
+    _redact(connection, _WORDS_WITHOUT_ACTIVITY, {"activities": sorted(activity_ids)})
 
 
 def redact_open(connection: Connection, before: datetime) -> None:

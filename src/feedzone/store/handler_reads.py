@@ -8,7 +8,7 @@ from ..domain.activity import StoredActivity
 from ..domain.athlete import Access
 from ..domain.fruitless import FruitlessCalls
 from ..domain.photos import StoredPhotos
-from . import activities, athletes, fruitless, photos
+from . import activities, athlete_activities, athletes, fruitless, photos
 from .engine.database import Database
 
 
@@ -38,15 +38,17 @@ class SqlHandlerReads:
         return await self._database.read(lambda c: photos.load(c, activity_id))
 
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
-        return await self._database.read(lambda c: activities.stored_between(c, athlete_id, after, before))
+        return await self._database.read(
+            lambda c: athlete_activities.stored_between(c, athlete_id, after, before)
+        )
 
     async def stored_outside(self, athlete_id: int, fetched_before: datetime, most: int) -> list[int]:
         return await self._database.read(
-            lambda c: activities.stored_outside(c, athlete_id, fetched_before, most)
+            lambda c: athlete_activities.stored_outside(c, athlete_id, fetched_before, most)
         )
 
     async def stored_count(self, athlete_id: int) -> int:
-        return await self._database.read(lambda c: activities.stored_count(c, athlete_id))
+        return await self._database.read(lambda c: athlete_activities.stored_count(c, athlete_id))
 
     async def found_deleted(self, athlete_id: int, since: datetime) -> int:
-        return await self._database.read(lambda c: activities.found_deleted(c, athlete_id, since))
+        return await self._database.read(lambda c: athlete_activities.found_deleted(c, athlete_id, since))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -16,7 +16,9 @@ from sqlalchemy import (
     case,
     cast,
     exists,
+    func,
     literal,
+    null,
     or_,
     select,
     update,
@@ -36,14 +38,31 @@ TRACK = "latlng"
 _columns, _activity = activity_streams.c, strava_activities.c
 _ROW = select(activity_streams).where(_columns.activity_id == bindparam("activity"))
 _CHANGE = update(activity_streams).where(_columns.activity_id == bindparam("activity"))
-_STORED = select(
-    _columns.state,
+_STORED = (
+    select(
+        _activity.id,
+        _activity.fingerprint,
+        _activity.no_track,
+        _columns.activity_id,
+        _columns.streamless_since,
+        _columns.fetched_at,
+        func.length(_columns.blob).label("size"),
+    )
+    .outerjoin(activity_streams, _columns.activity_id == _activity.id)
+    .where(_activity.id.in_(bindparam("ids", expanding=True)))
+)
+_WITHOUT_ACTIVITY = select(
+    _columns.activity_id.label("id"),
+    null().label("fingerprint"),
+    null().label("no_track"),
+    _columns.activity_id,
     _columns.streamless_since,
     _columns.fetched_at,
-    _columns.blob.is_not(None).label("has_blob"),
-    (_columns.blob == bindparam("blob", type_=LargeBinary)).label("is_same"),
-).where(_columns.activity_id == bindparam("activity"))
-_DETAIL = select(_activity.fingerprint, _activity.no_track).where(_activity.id == bindparam("activity"))
+    func.length(_columns.blob).label("size"),
+).where(_columns.activity_id.in_(bindparam("ids", expanding=True)))
+_IS_SAME = select(_columns.blob == bindparam("blob", type_=LargeBinary)).where(
+    _columns.activity_id == bindparam("activity")
+)
 _STALE = (
     update(activity_streams)
     .where(_columns.activity_id == bindparam("activity"), _columns.state == "present")
@@ -103,37 +122,66 @@ def _upsert(dialect: str) -> Any:
     )
 
 
-def store(connection: Connection, streams: StoreStreams, now: datetime) -> None:
-    """Write the streams. A response without streams does not replace stored ones, whatever it means."""
-    key = {"activity": streams.activity_id}
-    detail = connection.execute(_DETAIL, key).first()
+def store(connection: Connection, found: StoreStreams, now: datetime) -> None:
+    """Write the streams of one activity."""
+    store_all(connection, [found], now)
+
+
+def store_all(connection: Connection, found: Sequence[StoreStreams], now: datetime) -> None:
+    """Write streams. A response without streams does not replace stored ones, whatever it means."""
+    if not found:
+        return
+    ids = sorted({streams.activity_id for streams in found})
+    stored: dict[int, Any] = {row.id: row for row in connection.execute(_STORED, {"ids": ids})}
+    if lone := [number for number in ids if number not in stored]:
+        stored |= {row.id: row for row in connection.execute(_WITHOUT_ACTIVITY, {"ids": lone})}
+    new = []
+    for streams in found:
+        row = stored.get(streams.activity_id)
+        if streams.state != "present" and row is not None and row.size is not None:
+            changes = {
+                "state": "pending" if streams.state == "pending" else "present",
+                "asked_at": now,
+                "streamless_since": _streamless_since(streams, row, now),
+            }
+            connection.execute(_CHANGE, {"activity": streams.activity_id, **changes})
+        else:
+            new.append(_row(connection, streams, row, now))
+    if new:
+        connection.execute(_upsert(connection.dialect.name), new if len(new) > 1 else new[0])
+
+
+def _streamless_since(streams: StoreStreams, stored: Any, now: datetime) -> datetime | None:
+    if streams.state == "present":
+        return None
+    before: datetime | None = None if stored is None else stored.streamless_since
+    return streams.streamless_since or before or now
+
+
+def _row(connection: Connection, streams: StoreStreams, stored: Any, now: datetime) -> dict[str, Any]:
     blob: bytes | None = streams.blob
     channels = streams.channels
-    if detail is not None and detail.no_track and TRACK in channels and blob is not None:
+    if stored is not None and stored.no_track and TRACK in channels and blob is not None:
         blob, channels = _without_track(blob, channels)
-    stored = connection.execute(_STORED, {**key, "blob": blob}).first()
-    streamless_since = None
-    if streams.state != "present":
-        streamless_since = streams.streamless_since or (stored and stored.streamless_since) or now
-        if stored is not None and stored.has_blob:
-            state = "pending" if streams.state == "pending" else "present"
-            changes = {"state": state, "asked_at": now, "streamless_since": streamless_since}
-            connection.execute(_CHANGE, {**key, **changes})
-            return
-    row = {
+    # The same samples keep their time, so that no open page draws them again.
+    is_same = (
+        stored is not None
+        and blob is not None
+        and stored.size == len(blob)
+        and connection.execute(_IS_SAME, {"activity": streams.activity_id, "blob": blob}).scalar()
+    )
+    return {
         "activity_id": streams.activity_id,
         "athlete_id": streams.athlete_id,
         "state": streams.state,
         "channels": ",".join(channels),
         "samples": streams.samples,
         "blob": blob,
-        # The same samples keep their time, so that no open page draws them again.
-        "fetched_at": stored.fetched_at if stored is not None and stored.is_same else now,
-        "fingerprint": detail.fingerprint if detail is not None else None,
+        "fetched_at": stored.fetched_at if stored is not None and is_same else now,
+        "fingerprint": stored.fingerprint if stored is not None else None,
         "asked_at": now,
-        "streamless_since": streamless_since,
+        "streamless_since": _streamless_since(streams, stored, now),
     }
-    connection.execute(_upsert(connection.dialect.name), row)
 
 
 def mark_stale(connection: Connection, activity_id: int) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, or_, sel
 from ...domain.job import Lane
 from ...domain.job_kinds import OUTSIDE_BACKFILL
 from ...domain.outcome import LONG_WAITS
-from .. import activities, athletes
+from .. import athlete_activities, athletes
 from ..schema.tables import jobs
 
 _columns = jobs.c
@@ -87,10 +87,10 @@ def pace(connection: Connection, athlete_id: int, now: datetime) -> Pace | None:
     if athlete is None or athlete.status == "deauthorized":
         return None
     after = athlete.initial_sync_after
-    stored = activities.stored_count(connection, athlete_id)
+    stored = athlete_activities.stored_count(connection, athlete_id)
     if after is None:
         return Pace(stored, None)
-    in_window = activities.stored_count(connection, athlete_id, since=after)
+    in_window = athlete_activities.stored_count(connection, athlete_id, since=after)
     return Pace(stored, in_window / max(1.0, (now - after) / timedelta(days=1)))
 
 

@@ -52,6 +52,9 @@ _TWINS = select(_columns.id).where(
     _columns.athlete_id == bindparam("athlete"),
     _columns.state == "dead",
 )
+_DEAD = select(_columns.id, _columns.kind, _columns.key, _columns.athlete_id).where(
+    _columns.key.in_(bindparam("keys", expanding=True)), _columns.state == "dead"
+)
 
 
 def _twins(connection: Connection, job: Job) -> Sequence[str]:
@@ -59,9 +62,11 @@ def _twins(connection: Connection, job: Job) -> Sequence[str]:
     return connection.execute(_TWINS, same).scalars().all()
 
 
-def resolve(connection: Connection, job: Job, now: datetime) -> None:
-    """Remove earlier dead letters of an object that this job has brought up to date."""
-    for twin in _twins(connection, job):
+def resolve(connection: Connection, done: Sequence[Job], now: datetime) -> None:
+    """Remove earlier dead letters of the objects that these jobs have brought up to date."""
+    same = {(job.kind, job.key, job.athlete_id) for job in done}
+    dead = connection.execute(_DEAD, {"keys": sorted({job.key for job in done})}).all()
+    for twin in [row.id for row in dead if (row.kind, row.key, row.athlete_id) in same]:
         connection.execute(delete(jobs).where(_columns.id == twin))
         attempts.forget(connection, twin)
         events.complete(connection, twin, None, "brought up to date by a later job", now)

@@ -1,45 +1,25 @@
-"""The life of a job: enqueued, merged with later requests, and finished by the worker that leases it."""
+"""How jobs begin: enqueued, and merged with later requests. endings.py says how their runs end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, delete, func, or_, select, text, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, or_, select, text
 
-from ...domain.event import MAX_DEBOUNCE
 from ...domain.ids import uuid7
-from ...domain.job import Hint, Job, JobSpec, Lane, calls_of, encode_hint
+from ...domain.job import Hint, JobSpec, Lane, calls_of, encode_hint
 from ...domain.job_kinds import JobKind
-from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
-from .. import events
 from ..engine.dialect import insert_for
 from ..schema.tables import IS_LIVE, LIVE, jobs
-from . import attempts, dead_letters, fairness
-
-WAITS_FOR_PROOF = ("unproven", "list_first")
-
-Apply = Callable[[Connection, bool], None]
-"""Writes the effects of an outcome; the flag says whether the job becomes a dead letter."""
+from . import fairness
 
 _columns = jobs.c
 
 # Frequent statements are built once: building one takes longer than running it.
 _NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
-_LEASED = (
-    select(_columns.version, _columns.due_at)
-    .where(
-        _columns.id == bindparam("job"),
-        _columns.state == "running",
-        _columns.lease_owner == bindparam("holder"),
-    )
-    .with_for_update()
-)
-_EXISTS = select(_columns.id).where(_columns.id == bindparam("job"))
-_CHANGE = update(jobs).where(_columns.id == bindparam("job"))
-_DELETE = delete(jobs).where(_columns.id == bindparam("job"))
 _LOCK = (
     select(_columns.key, _columns.priority)
     .where(_columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
@@ -166,7 +146,7 @@ def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
         "key": spec.key,
         "athlete_id": spec.athlete_id,
         "state": "queued",
-        **_hint(spec.kind, spec.hint),
+        **hint_columns(spec.kind, spec.hint),
         "hint_time": spec.hint_time,
         "priority": int(spec.lane),
         "fair_position": fair_position,
@@ -180,7 +160,7 @@ def _values(spec: JobSpec, fair_position: int, now: datetime) -> dict[str, Any]:
     }
 
 
-def _hint(kind: JobKind, hint: Hint) -> dict[str, Any]:
+def hint_columns(kind: JobKind, hint: Hint) -> dict[str, Any]:
     return {"hint": encode_hint(hint), "calls": calls_of(kind, hint)}
 
 
@@ -190,120 +170,6 @@ def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Lane]:
     Every transaction locks jobs before activities before athletes. In different orders, two would deadlock.
     """
     return {row.key: Lane(row.priority) for row in connection.execute(_LOCK, {"keys": sorted(keys)})}
-
-
-def finish(
-    connection: Connection,
-    job: Job,
-    outcome: Outcome,
-    *,
-    now: datetime,
-    max_attempts: int,
-    retry_delay: timedelta,
-    apply: Apply,
-) -> bool:
-    """End the run of a job and apply its effects. Return False, and change nothing, if the lease was lost."""
-    lease = {"job": job.id, "holder": job.lease_owner}
-    current = connection.execute(_LEASED, lease).one_or_none()
-    if current is None:
-        return False
-    overtaken = current.version > job.version
-    again = max(now, current.due_at) if overtaken else None
-    apply(connection, is_last_attempt(job, outcome, max_attempts) and not overtaken)
-    if connection.execute(_EXISTS, {"job": job.id}).first() is None:
-        return True  # the effects removed the job: the athlete has left
-    match outcome:
-        case Done(then=then):
-            _complete(connection, job, outcome, again=again, now=now)
-            if not overtaken:  # otherwise the next run decides about further jobs
-                enqueue(connection, then, now)
-        case Continue(hint=hint, lane=lane):
-            fresh: dict[str, Any] = {"attempts": 0, "last_error": None}
-            if not overtaken:
-                fresh |= _hint(job.kind, hint)
-            if lane is not None:
-                fresh |= {"priority": int(lane), "fair_position": fairness.first(connection, lane)}
-            _requeue(connection, job, again or now, now, fresh)
-            events.mark_pending(connection, [job.id])
-        case Snooze(until=until, reason=reason, hint=hint, wait_reason=wait_reason):
-            changes: dict[str, Any] = {"last_error": reason}
-            if not overtaken:
-                changes["wait_reason"] = wait_reason
-            if job.kind == "refresh_activity" and wait_reason in WAITS_FOR_PROOF and not overtaken:
-                changes["hint_time"] = 0  # whatever else asks for the activity replaces the hint
-            # The place where an older run stopped must not replace a newer hint.
-            if hint is not None and not overtaken:
-                changes |= _hint(job.kind, hint)
-            _requeue(connection, job, again or until, now, changes)
-            events.mark_pending(connection, [job.id])
-        case Retry(hint=hint):
-            dead = job.attempts + 1 >= max_attempts
-            _failed(connection, job, outcome, now, again or now + retry_delay, dead=dead, overtaken=overtaken)
-            if hint is not None and not overtaken:
-                connection.execute(_CHANGE, {"job": job.id, **_hint(job.kind, hint)})
-        case Discard():
-            _failed(connection, job, outcome, now, now, dead=True, overtaken=overtaken)
-    return True
-
-
-def is_last_attempt(job: Job, outcome: Outcome, max_attempts: int) -> bool:
-    """Return whether this outcome makes the job a dead letter."""
-    return isinstance(outcome, Discard) or (isinstance(outcome, Retry) and job.attempts + 1 >= max_attempts)
-
-
-def _complete(connection: Connection, job: Job, done: Done, *, again: datetime | None, now: datetime) -> None:
-    """Delete the job, or run it again for newer events; complete its events and resolve dead letters."""
-    if again is not None:
-        fresh = {"attempts": 0, "last_error": None, "debounce_until": now + MAX_DEBOUNCE}
-        _requeue(connection, job, again, now, fresh)
-    else:
-        connection.execute(_DELETE, {"job": job.id})
-        attempts.forget(connection, job.id)
-    events.complete(connection, job.id, job.version, done.note, now, about=done.about)
-    _forget_words(connection, job)
-    dead_letters.resolve(connection, job, now)
-
-
-def _failed(
-    connection: Connection,
-    job: Job,
-    outcome: Retry | Discard,
-    now: datetime,
-    due: datetime,
-    *,
-    dead: bool,
-    overtaken: bool,
-) -> None:
-    error = outcome.error if isinstance(outcome, Retry) else outcome.reason
-    attempts.note(connection, job, error, outcome.kind, now)
-    changes: dict[str, Any] = {
-        "attempts": job.attempts + 1,
-        "last_error": error,
-        "error_class": outcome.kind,
-        "http_status": outcome.http_status,
-    }
-    if dead and not overtaken:
-        auto_retry_at = dead_letters.merge_earlier(connection, job, outcome.kind, now)
-        changes |= {"state": "dead", "lease_owner": None, "lease_until": None, "updated_at": now}
-        connection.execute(_CHANGE, {"job": job.id, "due_at": auto_retry_at, **changes})
-        _forget_words(connection, job)
-    else:
-        # Events that came during the run get all attempts.
-        changes |= {"attempts": 0} if dead else {}
-        changes |= {} if overtaken else {"wait_reason": "retry"}
-        _requeue(connection, job, due, now, changes)
-    events.note_failure(connection, job, error, final=dead and not overtaken, now=now)
-
-
-def _forget_words(connection: Connection, job: Job) -> None:
-    """Leave no words of an activity in its events if it is not stored, or not any more."""
-    if job.kind == "refresh_activity":
-        events.redact_unless_stored(connection, job.object_id)
-
-
-def _requeue(connection: Connection, job: Job, due: datetime, now: datetime, changes: dict[str, Any]) -> None:
-    values = {"state": "queued", "lease_owner": None, "lease_until": None, "due_at": due, "updated_at": now}
-    connection.execute(_CHANGE, {"job": job.id, **values, **changes})
 
 
 def next_due(connection: Connection) -> datetime | None:

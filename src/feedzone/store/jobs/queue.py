@@ -14,15 +14,17 @@ from sqlalchemy import Connection
 from ...domain.backoff import last_after_window_s, retry_delay_s
 from ...domain.effect import PurgeAthlete
 from ...domain.job import Job, Lane, calls_of
-from ...domain.outcome import Discard, Outcome, Retry
+from ...domain.outcome import Outcome
 from ...domain.quota.reserve import Allowance
 from ...errors import QuotaSpent
 from ...ports import Clock
 from .. import effects
 from ..engine.database import Database
+from ..engine.shared_commits import SharedCommits
 from ..quota import breaker
 from ..quota.budget import BudgetTable, LaneLimit
 from . import deferral, leases, lifecycle
+from .endings import Ending, finish_all, is_of_one_activity
 
 SOON = timedelta(seconds=5)
 """Reserve calls for higher-priority jobs due within this time. They return seconds after a window opens, and
@@ -33,8 +35,12 @@ MANY_WORKERS = 16
 workers may still make."""
 
 
+AT_ONCE = 32
+"""Runs that share the transaction of their endings, at most."""
+
+
 class JobTable:
-    """The table `jobs`, one transaction a call."""
+    """The table `jobs`, one transaction a call; runs that end together share one."""
 
     def __init__(
         self, database: Database, clock: Clock, budget: BudgetTable, *, max_attempts: int, rng: random.Random
@@ -44,6 +50,7 @@ class JobTable:
         self._budget = budget
         self._max_attempts = max_attempts
         self._rng = rng
+        self._endings = SharedCommits(self._finish, most=AT_ONCE, name="endings")
 
     async def lease(self, limit: int, owner: str, seconds: float) -> list[Job]:
         now = self._clock.now()
@@ -86,28 +93,34 @@ class JobTable:
             pass
 
     async def finish(self, job: Job, outcome: Outcome) -> bool:
-        now = self._clock.now()
         delay = timedelta(seconds=retry_delay_s(job.attempts + 1, self._rng.random()))
-        if_last = outcome.if_last if isinstance(outcome, (Retry, Discard)) else ()
-
-        def apply(connection: Connection, last: bool) -> None:
-            effects.apply(connection, outcome.effects + (if_last if last else ()), now)
-
-        def body(connection: Connection) -> bool:
-            return lifecycle.finish(
-                connection,
-                job,
-                breaker.reconsider(connection, outcome, now),
-                now=now,
-                max_attempts=self._max_attempts,
-                retry_delay=delay,
-                apply=apply,
-            )
-
-        finished = await self._database.write(body)
+        ending = Ending(job, outcome, delay)
+        if is_of_one_activity(outcome):
+            return await self._endings.submit(ending)
+        (finished,) = await self._finish([ending])
         if any(isinstance(effect, PurgeAthlete) for effect in outcome.effects):
             await self._database.erase_deleted()
         return finished
+
+    async def _finish(self, endings: Sequence[Ending]) -> list[bool]:
+        """Finish runs in one transaction, or those of one activity after the other."""
+        if len({ending.job.object_id for ending in endings}) < len(endings):
+            return [each for ending in endings for each in await self._finish([ending])]
+        now = self._clock.now()
+
+        def body(connection: Connection) -> list[bool]:
+            return finish_all(
+                connection,
+                [
+                    ending._replace(outcome=breaker.reconsider(connection, ending.outcome, now))
+                    for ending in endings
+                ],
+                now=now,
+                max_attempts=self._max_attempts,
+                apply=lambda connection, written: effects.apply(connection, written, now),
+            )
+
+        return await self._database.write(body)
 
     async def renew(self, owners: Sequence[str], seconds: float) -> int:
         until = self._clock.now() + timedelta(seconds=seconds)

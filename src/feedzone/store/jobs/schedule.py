@@ -24,7 +24,7 @@ from ...domain.reconciliation import (
     reconciliation_job,
 )
 from ...ports import Clock, Wakeup
-from .. import activities, athletes, subscriptions
+from .. import athlete_activities, athletes, subscriptions
 from ..engine.database import Database
 from ..quota import breaker
 from . import dead_letters, deferral, leases, lifecycle
@@ -101,7 +101,9 @@ class ReconciliationSchedule:
         return [spec]
 
     def _pause(self, connection: Connection, row: Row[Any], now: datetime) -> timedelta:
-        active = activities.stored_between(connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN)
+        active = athlete_activities.stored_between(
+            connection, row.id, now - ACTIVE_WITHIN, now + ACTIVE_WITHIN
+        )
         return POLL_ACTIVE_EVERY if active else POLL_QUIET_EVERY
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, select
 
 from ...domain.job import Lane
 from ...errors import AllowanceSpent
-from .. import activities
+from .. import athlete_activities
 from ..engine.dialect import insert_for
 from ..schema.tables import athlete_allowances, call_log
 
@@ -80,7 +80,7 @@ def charge_departure(connection: Connection, athlete_id: int, now: datetime) -> 
 
 def cost_of_list(connection: Connection, athlete_id: int, since: datetime | None) -> int:
     """Return about how many calls it takes to list the athlete's activities: all, or those since then."""
-    return activities.stored_count(connection, athlete_id, since=since) // PAGE + 2
+    return athlete_activities.stored_count(connection, athlete_id, since=since) // PAGE + 2
 
 
 def prune(connection: Connection, now: datetime) -> int:
