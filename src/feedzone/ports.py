@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from .domain.activity import ActivityRecord, StoredActivity
@@ -172,10 +172,24 @@ class StravaApi(Protocol):
     async def revoke(self, token: str) -> None: ...
 
 
+class KnownActivity(NamedTuple):
+    """What the database knows of an activity before it is fetched."""
+
+    sports: frozenset[str] | None
+    """The sport types whose details the athlete selected; None: all."""
+    stored: StoredActivity | None
+    spent: FruitlessCalls | None
+    """What unproven events of the athlete have cost lately; None: it was not asked for."""
+
+
 class HandlerReads(Protocol):
     """The database reads that handlers need for their decisions."""
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None: ...
+
+    async def known_activity(self, athlete_id: int, activity_id: int, *, unproven: bool) -> KnownActivity:
+        """Return all that a refresh needs before its first call; `spent` only if it is `unproven`."""
+        ...
 
     async def fruitless_calls(self, athlete_id: int) -> FruitlessCalls:
         """Return what unproven events of the athlete have cost lately."""

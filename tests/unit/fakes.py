@@ -18,7 +18,7 @@ from feedzone.domain.outcome import Outcome, Retry, Snooze
 from feedzone.domain.photos import StoredPhotos
 from feedzone.domain.quota.windows import ApiCall, Reservation, Usage
 from feedzone.errors import ApplicationPaused, StravaFails, TransportFailure
-from feedzone.ports import Clock, Request, Response
+from feedzone.ports import Clock, KnownActivity, Request, Response
 
 ATHLETE, STRANGER, ACTIVITY = 134815, 999, 1360128428
 NOON = datetime(2026, 11, 3, 12, 0, tzinfo=UTC)
@@ -273,6 +273,10 @@ class FakeRecords:
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
         return self.stored
+
+    async def known_activity(self, athlete_id: int, activity_id: int, *, unproven: bool) -> KnownActivity:
+        sports, stored = await self.wanted_sports(athlete_id), await self.stored_activity(activity_id)
+        return KnownActivity(sports, stored, await self.fruitless_calls(athlete_id) if unproven else None)
 
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return self.photos

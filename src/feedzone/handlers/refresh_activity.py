@@ -113,17 +113,16 @@ class RefreshActivity:
         return await self._refresh(job, hint)
 
     async def _refresh(self, job: Job, hint: RefreshHint) -> Outcome:
-        sports = await self.records.wanted_sports(job.athlete_id)
-        if sports is not None and await self._is_unwanted(job, hint, sports):
+        known = await self.records.known_activity(job.athlete_id, job.object_id, unproven=hint.unproven)
+        sports, stored, spent = known
+        if sports is not None and self._is_unwanted(job, hint, stored, sports):
             return Done((KeepSummary(job.object_id, job.athlete_id),), "its sport is not among the wanted")
-        if await self._is_too_early(job, hint):
+        if self._is_too_early(job, hint, stored):
             return Snooze(
                 job.first_received_at + SHOWN_AFTER, "not ready: lately no activity was, this early"
             )
         unknown = False
-        if hint.unproven:
-            stored = await self.records.stored_activity(job.object_id)
-            spent = await self.records.fruitless_calls(job.athlete_id)
+        if spent is not None:
             waits = wait_for_proof(job, hint, stored, spent, self.clock.now(), self.rng.random())
             if waits is not None:
                 return waits
@@ -151,18 +150,18 @@ class RefreshActivity:
         announced = hint.action == "refresh" and hint.announced
         return announced and self.clock.now() < job.first_received_at + within
 
-    async def _is_too_early(self, job: Job, hint: RefreshHint) -> bool:
+    def _is_too_early(self, job: Job, hint: RefreshHint, stored: StoredActivity | None) -> bool:
         """Whether Strava probably does not show the activity yet."""
         if not self._is_news(job, hint, SHOWN_AFTER) or self.shown.usual:
             return False
-        new = not _is_detailed(await self.records.stored_activity(job.object_id))
-        return new and not self.shown.ask_at_once()
+        return not _is_detailed(stored) and not self.shown.ask_at_once()
 
-    async def _is_unwanted(self, job: Job, hint: RefreshHint, sports: frozenset[str]) -> bool:
+    def _is_unwanted(
+        self, job: Job, hint: RefreshHint, stored: StoredActivity | None, sports: frozenset[str]
+    ) -> bool:
         """Whether a summary newer than this job shows an unwanted sport."""
         if hint.cause == "request" or hint.action == "delete":
             return False
-        stored = await self.records.stored_activity(job.object_id)
         if stored is None or not stored.live or stored.detailed or stored.first_seen is None:
             return False
         return stored.first_seen >= job.first_received_at and not wants_details(sports, stored.sport_type)

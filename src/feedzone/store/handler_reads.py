@@ -8,8 +8,9 @@ from ..domain.activity import StoredActivity
 from ..domain.athlete import Access
 from ..domain.fruitless import FruitlessCalls
 from ..domain.photos import StoredPhotos
+from ..ports import KnownActivity
 from . import activities, athlete_activities, athletes, fruitless, photos
-from .engine.database import Database
+from .engine.database import Connection, Database
 
 
 class SqlHandlerReads:
@@ -20,6 +21,14 @@ class SqlHandlerReads:
 
     async def stored_activity(self, activity_id: int) -> StoredActivity | None:
         return await self._database.read(lambda c: activities.load(c, activity_id))
+
+    async def known_activity(self, athlete_id: int, activity_id: int, *, unproven: bool) -> KnownActivity:
+        def body(connection: Connection) -> KnownActivity:
+            sports = athletes.wanted_sports(connection, athlete_id)
+            stored = activities.load(connection, activity_id)
+            return KnownActivity(sports, stored, fruitless.load(connection, athlete_id) if unproven else None)
+
+        return await self._database.read(body)
 
     async def fruitless_calls(self, athlete_id: int) -> FruitlessCalls:
         return await self._database.read(lambda c: fruitless.load(c, athlete_id))

@@ -17,7 +17,7 @@ from ...domain.job import Lane
 from ...domain.quota import reserve as lanes
 from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
 from ...domain.quota.reserve import Allowance
-from ...domain.quota.windows import Reservation, Usage, Window, WindowName
+from ...domain.quota.windows import Reservation, Usage, Window, WindowName, window_start
 from ...errors import QuotaSpent
 from ..engine.database import Database
 from ..jobs import cost
@@ -108,6 +108,8 @@ class BudgetTable:
         self._learned: TimedCache[_Learned] = TimedCache(LEARNED_FOR)
         self._requests: list[_Request] = []
         self._granting: asyncio.Task[None] | None = None
+        self._counted: Mapping[WindowName, Window] = {}
+        """The windows after the last reservation of this process. The counts have not fallen since."""
 
     async def reserve(self, lane: Lane) -> Reservation:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -140,7 +142,7 @@ class BudgetTable:
         now, requested = self._clock.now(), [request.lane for request in group]
         try:
             demand = await self.demand()
-            answers = await self._database.write(
+            answers, self._counted = await self._database.write(
                 lambda c: _reserve(c, requested, demand, now, self._clock.to_machine_time(now)), durable=False
             )
         except Exception as problem:
@@ -182,6 +184,7 @@ class BudgetTable:
             if reservation.alone:
                 connection.execute(_ALONE, {"until": None})
 
+        self._counted = {}
         await self._database.write(body, durable=False)
 
     async def answered(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> int:
@@ -194,12 +197,20 @@ class BudgetTable:
                 connection.execute(_ALONE, {"until": None})
             return other_calls
 
-        # Where only we use the application, Strava counts as we do, and nothing needs to be written.
+        # Where only we use the application, Strava counts as we do, and nothing needs to be read or written.
+        if not reservation.alone and self._agrees(usage, now):
+            return 0
         if reservation.alone or await self._database.read(
             lambda c: bool(windows.corrections(windows.current(c, now, lock=False), usage))
         ):
             return await self._database.write(body, durable=False)
         return 0
+
+    def _agrees(self, usage: Usage, now: datetime) -> bool:
+        """Return whether the usage corrects nothing: it shows no more calls than were counted then."""
+        counted = self._counted
+        of_now = all(name in counted and counted[name].starts_at == window_start(name, now) for name in usage)
+        return of_now and not windows.corrections(counted, usage)
 
     async def latch(self, reservation: Reservation, usage: Usage, at: datetime | None = None) -> datetime:
         now, answered_at = self._clock.now(), at or self._clock.now()
@@ -283,8 +294,10 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
 
 def _reserve(
     connection: Connection, requested: Sequence[Lane], demand: Demand, now: datetime, machine_now: datetime
-) -> list[Answer | None]:
-    """Return an answer for each requested lane; None where a request must wait for a call that goes alone.
+) -> tuple[list[Answer | None], Mapping[WindowName, Window]]:
+    """Return an answer for each requested lane, and the windows then.
+
+    A request without an answer (None) must wait for a call that goes alone.
 
     Windows follow Strava's clock (`now`); the breaker and the jobs that wait for it follow our own
     (`machine_now`).
@@ -316,7 +329,7 @@ def _reserve(
         else:
             counts = {"calls": len(reserved), "for_backfills": sum(call.for_backfill for call in reserved)}
             connection.execute(_MORE, {**counts, "now": now, **alone})
-    return answers
+    return answers, current
 
 
 def _answer_for(
