@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, Float, Index, Integer, LargeBinary, String, Table, text
 
-from ..engine.types import BigInt, Identifier, Instant, JsonText, PlainText, WallTime
+from ..engine.types import BigInt, Identifier, Instant, JsonText, PackedJson, PlainText, WallTime
 from .base import describe, metadata, one_of, partial_index
 
 strava_activities = Table(
@@ -58,7 +58,11 @@ strava_activities = Table(
     Column("start_lng", Float(53), comment="degrees east"),
     Column("total_photo_count", Integer),
     Column("summary", JsonText, comment="JSON as received from the activity list"),
-    Column("detail", JsonText, comment="JSON as received from GET /activities/{id}"),
+    Column(
+        "detail",
+        PackedJson,
+        comment="JSON as received from GET /activities/{id}; on SQLite compressed (zlib)",
+    ),
     Column("sync_status", String(16), nullable=False),
     Column("sync_attempts", Integer, nullable=False, server_default="0"),
     Column("last_sync_error", PlainText),

@@ -551,7 +551,10 @@ def upgrade() -> None:
             "summary", types.JsonText(), nullable=True, comment="JSON as received from the activity list"
         ),
         sa.Column(
-            "detail", types.JsonText(), nullable=True, comment="JSON as received from GET /activities/{id}"
+            "detail",
+            types.PackedJson(),
+            nullable=True,
+            comment="JSON as received from GET /activities/{id}; on SQLite compressed (zlib)",
         ),
         sa.Column("sync_status", sa.String(length=16), nullable=False),
         sa.Column("sync_attempts", sa.Integer(), server_default="0", nullable=False),
