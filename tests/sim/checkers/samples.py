@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,7 +61,8 @@ def _samples(evidence: Evidence, spec: Any, row: Any) -> Iterator[str]:
 def _track(row: Any) -> Iterator[str]:
     if row["summary_polyline"] or "latlng" in row["channels"]:
         yield f"activity {row['id']}: its map is hidden, and the track stays"
-    for document in (row["summary"], row["detail"]):
+    detail = row["detail"] and zlib.decompress(row["detail"]).decode()
+    for document in (row["summary"], detail):
         if document is not None and POLYLINE.search(document):
             yield f"activity {row['id']}: its map is hidden, and the track stays in the JSON"
 
