@@ -74,7 +74,7 @@ _STORED = (
         activity_streams.c.streamless_since,
     )
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
-    .where(_columns.id == bindparam("activity"))
+    .where(_columns.id.in_(bindparam("ids", expanding=True)))
 )
 _TOMBSTONES = select(_columns.id).where(
     _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
@@ -111,9 +111,15 @@ def _insert_if_absent(dialect: str) -> Any:
 
 def load(connection: Connection, activity_id: int) -> StoredActivity | None:
     """Return what a handler needs to know about the stored activity; None if there is no row."""
-    row = connection.execute(_STORED, {"activity": activity_id}).first()
-    if row is None:
-        return None
+    return load_all(connection, [activity_id]).get(activity_id)
+
+
+def load_all(connection: Connection, ids: Iterable[int]) -> dict[int, StoredActivity]:
+    """Return the same of several activities, without those that have no row."""
+    return {row.id: _stored(row) for row in connection.execute(_STORED, {"ids": sorted(ids)})}
+
+
+def _stored(row: Any) -> StoredActivity:
     return StoredActivity(
         id=row.id,
         athlete_id=row.athlete_id,

@@ -38,7 +38,9 @@ _columns = strava_athletes.c
 # These statements run for every job. They are built once, as building one takes longer than running it.
 _ROW = select(strava_athletes).where(_columns.id == bindparam("athlete"))
 _CHANGE = update(strava_athletes).where(_columns.id == bindparam("athlete"))
-_WANTED_SPORTS = select(_columns.wanted_sports).where(_columns.id == bindparam("athlete"))
+_SPORTS_OF_ALL = select(_columns.id, _columns.wanted_sports).where(
+    _columns.id.in_(bindparam("ids", expanding=True))
+)
 _STATUSES = (
     select(_columns.id, _columns.status)
     .where(_columns.id.in_(bindparam("ids", expanding=True)))
@@ -205,7 +207,13 @@ def set_wanted_sports(
 
 def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | None:
     """Return the sport types whose details are fetched; None: all."""
-    return parse_sports(connection.execute(_WANTED_SPORTS, {"athlete": athlete_id}).scalar())
+    return wanted_sports_of_all(connection, [athlete_id]).get(athlete_id)
+
+
+def wanted_sports_of_all(connection: Connection, ids: Iterable[int]) -> dict[int, frozenset[str] | None]:
+    """Return the same of several athletes."""
+    rows = connection.execute(_SPORTS_OF_ALL, {"ids": sorted(ids)})
+    return {row.id: parse_sports(row.wanted_sports) for row in rows}
 
 
 def note_events(connection: Connection, received: Mapping[int, datetime]) -> None:

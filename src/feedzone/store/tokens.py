@@ -17,12 +17,16 @@ from ..vault import Vault
 from . import athletes, shown_updates
 from .batches import change_in_batches
 from .engine.database import Database
+from .engine.shared_commits import SharedCommits
 from .engine.types import Instant
 from .jobs.lifecycle import enqueue
 from .schema.tables import jobs, strava_athletes, token_uses
 
+AT_ONCE = 64
+"""Pairs that are read at once, at most."""
+
 _columns = strava_athletes.c
-_PAIR = select(
+_PAIRS = select(
     _columns.id,
     _columns.access_token_encrypted,
     _columns.refresh_token_encrypted,
@@ -31,7 +35,7 @@ _PAIR = select(
     _columns.status,
     _columns.refresh_lease_until,
     _columns.refresh_uncertain_at,
-).where(_columns.id == bindparam("athlete"))
+).where(_columns.id.in_(bindparam("ids", expanding=True)))
 _CLAIM = (
     update(strava_athletes)
     .where(
@@ -68,9 +72,16 @@ class TokenTable:
         self._database = database
         self._vault = vault
         self._clock = clock
+        self._loads = SharedCommits(self._load_all, most=AT_ONCE, name="tokens")
+
+    async def _load_all(self, ids: Sequence[int]) -> list[Any]:
+        """Read the pairs of athletes whose jobs ask at the same time."""
+        rows = await self._database.read(lambda c: c.execute(_PAIRS, {"ids": sorted(set(ids))}).all())
+        by_athlete = {row.id: row for row in rows}
+        return [by_athlete.get(athlete_id) for athlete_id in ids]
 
     async def load(self, athlete_id: int) -> TokenRow | None:
-        row = await self._database.read(lambda c: c.execute(_PAIR, {"athlete": athlete_id}).first())
+        row = await self._loads.submit(athlete_id)
         if row is None or row.refresh_token_encrypted is None:
             return None
         return self._decrypt(row)

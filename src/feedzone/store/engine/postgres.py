@@ -141,7 +141,12 @@ class PostgresDatabase:
         run.pooled = pooled = await self._pool.take()
         settings = {**self._settings, **settings} if self._opener.has_pooler else settings
 
+        # Each statement sees its own moment anyway (READ COMMITTED), so reads need no BEGIN and COMMIT.
+        alone = run.reading and not settings
+
         def transaction(connection: Connection) -> T:
+            driver: Any = connection.connection.dbapi_connection
+            driver.autocommit = alone
             if settings:
                 connection.execute(_SET[tuple(settings)], dict(settings))
             result = run_body(connection, body)
