@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from . import deliveries, limiters, pages, starving, stream_codec, webhook
+from . import deliveries, limiters, pages, starving, stream_codec, webhook, work
 
 if sys.argv[1:2] == ["limiters"]:
     limiters.main(sys.argv[2:])
@@ -20,6 +20,8 @@ print("\n# webhook (bench/webhook.py)")
 webhook.main()
 print("\n# strangers (bench/starving.py)")
 starving.main()
+print("\n# work (bench/work.py)")
+work.main()
 print("\n# streams (bench/stream_codec.py)")
 stream_codec.main()
 print("\n# pages (bench/pages.py)")
