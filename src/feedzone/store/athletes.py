@@ -205,13 +205,8 @@ def set_wanted_sports(
     connection.execute(_CHANGE, {"athlete": athlete_id, "wanted_sports": text, "updated_at": now})
 
 
-def wanted_sports(connection: Connection, athlete_id: int) -> frozenset[str] | None:
-    """Return the sport types whose details are fetched; None: all."""
-    return wanted_sports_of_all(connection, [athlete_id]).get(athlete_id)
-
-
 def wanted_sports_of_all(connection: Connection, ids: Iterable[int]) -> dict[int, frozenset[str] | None]:
-    """Return the same of several athletes."""
+    """Return, by athlete, the sport types whose details are fetched; None: all."""
     rows = connection.execute(_SPORTS_OF_ALL, {"ids": sorted(ids)})
     return {row.id: parse_sports(row.wanted_sports) for row in rows}
 

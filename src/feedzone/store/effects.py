@@ -256,7 +256,7 @@ def _store_list(
 
 def _selected(connection: Connection, athlete_id: int, new: Sequence[ActivityRecord]) -> set[str]:
     """Return the job keys of the new activities whose details the athlete selected."""
-    sports = athletes.wanted_sports(connection, athlete_id) if new else None
+    sports = athletes.wanted_sports_of_all(connection, [athlete_id]).get(athlete_id) if new else None
     return {
         activity_key(record.id) for record in new if wants_details(sports, record.columns.get("sport_type"))
     }

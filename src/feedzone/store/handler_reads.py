@@ -73,7 +73,8 @@ class SqlHandlerReads:
         return Access(row.status, row.connected_at, row.refused_at, uncertain)
 
     async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
-        return await self._database.read(lambda c: athletes.wanted_sports(c, athlete_id))
+        sports = await self._database.read(lambda c: athletes.wanted_sports_of_all(c, [athlete_id]))
+        return sports.get(athlete_id)
 
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return await self._database.read(lambda c: photos.load(c, activity_id))
