@@ -256,9 +256,9 @@ MUTATIONS = (
     mutation(
         "purge keeps payloads",
         "the events of a disconnected athlete stay, with the titles in them",
-        "store/purge.py",
-        "events.purge_athlete(connection, athlete_id, proof)",
-        "0",
+        "store/removals.py",
+        "    _DELETE_EVENTS,\n",
+        "",
         guarantee=6,
         scenarios=("farewell",),
     ),

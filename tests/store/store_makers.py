@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import CheckConstraint, Column, Connection, Row, Table, select
+from sqlalchemy import event as event_hook
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from feedzone.clock import StravaClock
 from feedzone.domain.activity import ActivityRecord
-from feedzone.domain.athlete import AthleteProfile
+from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.domain.effect import Effect, StoreDetail, StoreStreams
 from feedzone.domain.event import Signature, StravaEvent, parse_event
 from feedzone.domain.ids import uuid7
@@ -27,6 +28,7 @@ from feedzone.domain.quota.windows import Reading, Reservation, Usage
 from feedzone.ingest.deliveries import AcceptResult, Delivery, accept
 from feedzone.ingest.dispatcher import BATCH, dispatch
 from feedzone.ports import Clock
+from feedzone.services.athletes import AthleteService
 from feedzone.store import athletes, effects, undispatched
 from feedzone.store.engine.database import Database
 from feedzone.store.engine.postgres import PostgresDatabase
@@ -35,6 +37,9 @@ from feedzone.store.jobs import lifecycle
 from feedzone.store.jobs.queue import JobTable
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.schema.tables import activity_changes
+from feedzone.store.tokens import TokenTable
+from feedzone.vault import Vault
+from feedzone.worker.wakeup import LocalWakeup
 
 OWNER = 134815
 OTHER = 227615
@@ -163,6 +168,48 @@ async def connection_of(database: PostgresDatabase) -> AsyncIterator[AsyncConnec
     pooled = await database._pool.take()
     yield pooled.connection
     await database._pool.give_back(pooled)
+
+
+class Measured:
+    """A database that counts the rows that each write changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.rows: list[int] = []
+        """The changed rows, one number a transaction."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    async def write(self, body: Callable[[Connection], Any], **options: Any) -> Any:
+        def counted(connection: Connection) -> Any:
+            self.rows.append(0)
+
+            def count(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+                if not statement.lstrip().upper().startswith("SELECT"):
+                    self.rows[-1] += max(0, cursor.rowcount)
+
+            event_hook.listen(connection, "after_cursor_execute", count)
+            try:
+                return body(connection)
+            finally:
+                event_hook.remove(connection, "after_cursor_execute", count)
+
+        return await self._database.write(counted, **options)
+
+
+class Desk:
+    """Stands in for Strava's token endpoint."""
+
+    async def exchange(self, _code: str) -> Any:
+        until = datetime(2026, 11, 3, 18, tzinfo=UTC)
+        return TokenGrant("access", "refresh", until), AthleteProfile(OWNER, "ada", "Ada", "Lovelace")
+
+
+def connecting(database: Any, clock: Any) -> AthleteService:
+    """Return the service that connects and disconnects OWNER."""
+    tokens = TokenTable(database, Vault([b"k" * 32]), clock)
+    return AthleteService(database, clock, LocalWakeup(), tokens, Desk(), "http://x/", 30)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from store_makers import (
     OWNER,
     Store,
     arrive,
+    connecting,
     connection_of,
     deauthorized,
     detail,
@@ -26,13 +27,11 @@ from store_makers import (
     summary,
 )
 
-from feedzone.domain.athlete import AthleteProfile, TokenGrant
 from feedzone.domain.effect import PurgeAthlete, StorePage, StoreReconciliation, Tombstone
 from feedzone.domain.outcome import Discard, Done
 from feedzone.errors import NotFound
 from feedzone.ingest.deliveries import Delivery
-from feedzone.services.athletes import AthleteService
-from feedzone.store import activities, effects
+from feedzone.store import activities, batches, effects
 from feedzone.store.engine.last_step import run_body
 from feedzone.store.jobs import dead_letters, lifecycle
 from feedzone.store.jobs.endings import Ending, finish_all
@@ -43,9 +42,6 @@ from feedzone.store.schema.tables import (
     strava_athletes,
     webhook_events,
 )
-from feedzone.store.tokens import TokenTable
-from feedzone.vault import Vault
-from feedzone.worker.wakeup import LocalWakeup
 
 PURGE = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
 WAITING = text(
@@ -187,30 +183,18 @@ async def test_an_event_that_is_delivered_during_the_purge_causes_no_job(here, s
     assert await here.rows(jobs, athlete_id=OWNER) == []
 
 
-class Desk:
-    """Stands in for Strava's token endpoint."""
-
-    async def exchange(self, _code: str) -> Any:
-        until = datetime(2026, 11, 3, 18, tzinfo=UTC)
-        return TokenGrant("access", "refresh", until), AthleteProfile(OWNER, "ada", "Ada", "Lovelace")
-
-
 class NotYetCommitted:
     """Takes the transaction that a service would run."""
 
-    async def write(self, body: Callable[[Connection], Any]) -> None:
+    async def write(self, body: Callable[[Connection], Any]) -> bool:
         self.body = body
-
-
-def service(database: Any, clock: Any) -> AthleteService:
-    tokens = TokenTable(database, Vault([b"k" * 32]), clock)
-    return AthleteService(database, clock, LocalWakeup(), tokens, Desk(), "http://x/", 30)  # type: ignore[arg-type]
+        return True
 
 
 async def consenting(clock: Any) -> Callable[[Connection], Any]:
     """The transaction of a new consent of OWNER."""
     taken = NotYetCommitted()
-    await service(taken, clock).connect("code", "read,activity:read")
+    await connecting(taken, clock).connect("code", "read,activity:read")
     return taken.body
 
 
@@ -239,13 +223,15 @@ async def test_a_consent_that_commits_just_before_the_purge_survives(here, secon
     await assert_connected(here, receipts=0)
 
 
-async def test_a_consent_during_the_purge_waits_and_wins(here, second_postgres, clock):
-    await here.apply(fetched(detail()))
+@pytest.mark.parametrize("at_once", [1, 100], ids=["many steps", "one step"])
+async def test_a_consent_during_the_purge_waits_and_wins(here, second_postgres, clock, monkeypatch, at_once):
+    monkeypatch.setattr(batches, "AT_ONCE", at_once)
+    await here.apply(*(fetched(detail(number)) for number in range(1, 4)))
     consent = (await here.row(strava_athletes, id=OWNER)).connected_at
     clock.advance(seconds=1)
     ended = PurgeAthlete(OWNER, "deauthorized", "event:x", "Strava refuses the tokens", consent)
-    connecting = service(here.database, clock).connect("code", "read,activity:read")
-    async with during_uncommitted(here, second_postgres, storing(clock, ended), connecting):
+    coming_back = connecting(here.database, clock).connect("code", "read,activity:read")
+    async with during_uncommitted(here, second_postgres, storing(clock, ended), coming_back):
         pass
     await assert_connected(here, receipts=1)
     assert await here.rows(strava_activities) == []
@@ -257,7 +243,9 @@ async def test_a_consent_between_two_purges_survives(here, second_postgres, cloc
     consent = (await here.row(strava_athletes, id=OWNER)).connected_at
     first = PurgeAthlete(OWNER, "disconnected", "request", "the operator", consent)
     clock.advance(seconds=1)
-    work = await refusal(here) if second == "the event" else service(here.database, clock).disconnect(OWNER)
+    work = (
+        await refusal(here) if second == "the event" else connecting(here.database, clock).disconnect(OWNER)
+    )
     both = lambda c: (storing(clock, first)(c), connect_again(c))  # noqa: E731
     connect_again = await consenting(clock)
     async with during_uncommitted(here, second_postgres, both, swallowing(work)):
@@ -276,7 +264,7 @@ async def test_two_purges_at_once_leave_one_receipt(here, second_postgres, clock
         here,
         second_postgres,
         storing(clock, PURGE),
-        swallowing(service(here.database, clock).disconnect(OWNER)),
+        swallowing(connecting(here.database, clock).disconnect(OWNER)),
     ):
         pass
     assert len(await here.rows(deletion_receipts)) == 1

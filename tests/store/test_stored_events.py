@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, deauthorized, event, retitled
 
-from feedzone.domain.effect import Tombstone
+from feedzone.domain.effect import PurgeAthlete, Tombstone
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import events, unknown_owners
 from feedzone.store.jobs import dead_letters
-from feedzone.store.schema.tables import strava_athletes, webhook_events
+from feedzone.store.schema.tables import deletion_receipts, strava_athletes, webhook_events
 
 
 async def test_an_event_is_pending_then_processing_then_completed(store, clock):
@@ -127,10 +127,12 @@ async def test_a_redacted_event_is_recognized_when_it_is_delivered_again(store):
 async def test_a_purge_keeps_only_the_event_that_proves_it(store, with_proof):
     receipts = await store.deliver(event(), retitled("x"), deauthorized(), event(owner_id=OTHER, object_id=5))
     proof = receipts[2].event_id
-    removed = await store.write(lambda c: events.purge_athlete(c, OWNER, proof if with_proof else None))
+    cause = f"event:{proof}" if with_proof else "request"
+    await store.apply(PurgeAthlete(OWNER, "deauthorized", cause, "401"))
     left = {row.id for row in await store.rows(webhook_events)}
     assert left == {receipts[3].event_id} | ({proof} if with_proof else set())
-    assert removed == (2 if with_proof else 3)
+    counts = msgspec.json.decode((await store.row(deletion_receipts)).counts)
+    assert counts["webhook_events"] == (2 if with_proof else 3)
 
 
 async def test_events_of_unknown_athletes_are_counted_by_owner(store):

@@ -13,7 +13,7 @@ from msgspec import Meta, Raw, Struct
 from ..domain.effect import PhotoState, StreamState
 from ..domain.json_text import clean_text
 from ..errors import NotFound
-from ..store import activities, photos, streams
+from ..store import activities, photos, removals, streams
 from ..store.change_log import ChangeKind
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activities as activity_lists
@@ -275,6 +275,6 @@ def change_from(row: Row[Any]) -> Change:
 
 def _existing(connection: Connection, activity_id: int) -> Row[Any]:
     row = require(activities.get(connection, activity_id), f"there is no activity {activity_id} here")
-    if row.sync_status == "deleted":
+    if row.sync_status == "deleted" or removals.is_open(connection, row.athlete_id):
         raise NotFound(f"activity {activity_id} was deleted, or is no longer visible to us")
     return row

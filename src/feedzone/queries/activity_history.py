@@ -13,7 +13,7 @@ from .. import offload
 from ..domain.activity_details import ActivityDetails
 from ..domain.curves import Curves, downsample
 from ..domain.effect import StreamState
-from ..store import activities, streams
+from ..store import activities, removals, streams
 from ..store.engine.database import Connection, Database, Row
 from ..store.reads import activity_history as reads
 from ..store.stream_codec import BYTES_A_VALUE, decode
@@ -131,7 +131,7 @@ def history_of(connection: Connection, activity_id: int) -> ActivityHistory | No
     events = reads.events_of(connection, activity_id)
     jobs = reads.jobs_of(connection, activity_id)
     owner = _owner(row, jobs, events)
-    if owner is None:
+    if owner is None or removals.is_open(connection, owner):
         return None
     athlete = reads.athlete_of(connection, owner)
     calls, changes = reads.calls_of(connection, activity_id), reads.changes_of(connection, activity_id)

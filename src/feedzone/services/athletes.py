@@ -26,7 +26,7 @@ from ..domain.job import (
 from ..domain.reconciliation import list_from
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store import activities, athlete_activities, athletes, oauth_states, purge
+from ..store import activities, athlete_activities, athletes, oauth_states, purge, removals
 from ..store.engine.database import Connection, Database
 from ..store.jobs import dead_letters, deferral, lifecycle
 from ..store.quota import allowances
@@ -80,15 +80,21 @@ class AthleteService:
         status, reason = ("active", None) if readable else ("needs_scope", "activity:read was not granted")
         now = self.clock.now()
 
-        def body(connection: Connection) -> None:
+        def body(connection: Connection) -> bool:
             lifecycle.lock(connection, [athlete_key(profile.id)])
+            athletes.lock(connection, profile.id)  # waits for a purge that is about to commit
+            if removals.is_open(connection, profile.id):
+                return False
             self._store(connection, profile, grant, granted, (status, reason), now)
             if consent is not None and consent.operator_may_see is not None:
                 athletes.set_operator_access(connection, profile.id, consent.operator_may_see, now)
             if readable:
                 self._sync_connected(connection, profile.id, now, by_athlete=by_athlete)
+            return True
 
-        await self.database.write(body)
+        while not await self.database.write(body):
+            # Rows from before the departure must not mix with those of the new consent.
+            await removals.complete(self.database, now)
         self.wakeup.notify()
         missing = (scope for scope in ("activity:read", "activity:read_all") if scope not in granted)
         return Connected(profile, status, tuple(missing))
@@ -264,5 +270,6 @@ class AthleteService:
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
         self.forget_refused(athlete_id)
+        await removals.complete(self.database, now)
         await self.database.erase_deleted()
         self.wakeup.notify()

@@ -13,7 +13,7 @@ import structlog
 from ..errors import SettingsError
 from ..ports import Clock
 from ..queries.paging import first_id
-from ..store import erasures
+from ..store import erasures, removals
 from ..store.engine.database import Connection, Database
 from ..store.erasure_log import Erasure, ErasureLog, Mark, Memory
 from ..store.erasures import Restored
@@ -97,6 +97,7 @@ class ErasureService:
         generation = await self.database.write(erasures.advance)
         if generation <= self._generation:
             await self.database.write(lambda c: self._apply(c, now))
+            await removals.complete(self.database, now)
             generation = await self.database.write(erasures.advance)
         mark = Mark(self._name, generation, now)
         await asyncio.to_thread(ErasureLog(self.home).append, [mark])
@@ -129,7 +130,10 @@ def apply_if_restored(
             return None
         return _apply(connection, memory, days, now)
 
-    return database.run_sync(body)
+    restored = database.run_sync(body)
+    while restored is not None and database.run_sync(lambda c: removals.step(c, now)):
+        pass
+    return restored
 
 
 def _apply(connection: Connection, memory: Memory, days: int, now: datetime) -> Restored:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
-    delete,
     exists,
     func,
     literal,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 
 from ..domain.event import BULK, redacted
 from ..domain.job import Job
+from .removals import is_visible
 from .schema.tables import rejected_claims, strava_activities, strava_athletes, webhook_events
 
 OPEN = ("pending", "processing")
@@ -182,15 +182,6 @@ def complete_all(
     connection.execute(_COMPLETE_UPTO, rows)
 
 
-def complete_event(connection: Connection, event_id: str, now: datetime) -> None:
-    """Mark one event as completed: the athlete's deauthorization that was confirmed."""
-    connection.execute(
-        update(webhook_events)
-        .where(_columns.id == event_id)
-        .values(status="completed", processed_at=now, error_message=None)
-    )
-
-
 def note_failure(connection: Connection, job: Job, error: str, *, final: bool, now: datetime) -> None:
     """Record that a run failed: the job's events are pending again, or failed with `final`."""
     values: dict[str, Any] = {"status": "failed" if final else "pending", "error_message": error}
@@ -271,20 +262,20 @@ def _redact(connection: Connection, query: Select[Any], parameters: Mapping[str,
         connection.execute(update(webhook_events).where(_columns.id == row.id).values(event_data=payload))
 
 
-def purge_athlete(connection: Connection, athlete_id: int, keep_event: str | None) -> int:
-    """Delete the athlete's events; the one that proves the deauthorization stays without words."""
-    conditions = [_columns.owner_id == athlete_id]
-    if keep_event:
-        conditions.append(_columns.id != keep_event)
-        _redact(connection, _PAYLOADS.where(_columns.id == keep_event))
-    return connection.execute(delete(webhook_events).where(*conditions)).rowcount
+def keep_proof(connection: Connection, event_id: str, now: datetime) -> bool:
+    """Complete the event that proves a departure; it stays without words. Return whether it is stored."""
+    proof = _columns.id == event_id
+    _redact(connection, _PAYLOADS.where(proof))
+    completed = {"status": "completed", "processed_at": now, "error_message": None}
+    return connection.execute(update(webhook_events).where(proof).values(completed)).rowcount > 0
 
 
 def listing(
     connection: Connection, *, status: str | None, limit: int, before_id: str | None
 ) -> Sequence[Row[Any]]:
     """Return a page of events, newest first."""
-    query = select(webhook_events).order_by(_columns.id.desc()).limit(limit)
+    query = select(webhook_events).where(is_visible(_columns.owner_id))
+    query = query.order_by(_columns.id.desc()).limit(limit)
     if status:
         query = query.where(_columns.status == status)
     if before_id:
@@ -294,7 +285,8 @@ def listing(
 
 def get(connection: Connection, event_id: str) -> Row[Any] | None:
     """Return the whole row."""
-    return connection.execute(select(webhook_events).where(_columns.id == event_id)).first()
+    query = select(webhook_events).where(_columns.id == event_id, is_visible(_columns.owner_id))
+    return connection.execute(query).first()
 
 
 def counts(connection: Connection) -> dict[str, int]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from ..domain.gear import GearListing, GearRecord
 from .engine.dialect import insert_into
+from .removals import is_visible
 from .schema.tables import strava_gear
 
 _columns = strava_gear.c
@@ -69,5 +70,9 @@ def _upsert(connection: Connection, athlete_id: int, items: Sequence[GearRecord]
 
 def listing(connection: Connection, athlete_id: int) -> Sequence[Row[Any]]:
     """Return bikes, then shoes, including removed ones."""
-    query = select(strava_gear).where(_columns.athlete_id == athlete_id).order_by(_columns.kind, _columns.id)
+    query = (
+        select(strava_gear)
+        .where(_columns.athlete_id == athlete_id, is_visible(_columns.athlete_id))
+        .order_by(_columns.kind, _columns.id)
+    )
     return connection.execute(query).all()

@@ -12,19 +12,19 @@ from sqlalchemy import Connection, Row, delete, select, update
 from ..domain.effect import PurgeAthlete, RecordRejectedClaim
 from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint
-from . import events
-from .change_log import log_left
+from . import events, removals
 from .jobs import attempts
 from .quota import allowances
-from .schema.personal import ATHLETE_TABLES
-from .schema.tables import call_log, deletion_receipts, jobs, rejected_claims, strava_athletes
+from .reads import dashboard
+from .schema.tables import deletion_receipts, jobs, rejected_claims, strava_athletes
 
 
 def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
-    """Delete tokens, activities, streams, raw payloads and queue rows, and write the receipt.
+    """End the access of an athlete, delete the tokens and the first rows, and write the receipt.
 
-    Return False, and change nothing, if the consent that `effect` is about has ended already: another purge
-    was first, or the athlete has connected again since.
+    `removals.step` deletes the other rows, which nobody can read any more. Return False, and change nothing,
+    if the consent that `effect` is about has ended already: another purge was first, or the athlete has
+    connected again since.
     """
     athlete_id = effect.athlete_id
     # Wait for events that are just being accepted, and block new ones (athletes.statuses).
@@ -39,22 +39,16 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
         or not _has_ended(effect, current.status, current.connected_at)
     ):
         return False
-    counts = {
-        table.name: connection.execute(delete(table).where(table.c.athlete_id == athlete_id)).rowcount
-        for table in ATHLETE_TABLES
-    }
-    proof = effect.cause.removeprefix("event:") if effect.cause.startswith("event:") else None
-    counts["webhook_events"] = events.purge_athlete(connection, athlete_id, proof)
-    if proof:
-        events.complete_event(connection, proof, now)
+    counts = dashboard.rows_by_table(connection, athlete_id)
+    proof = removals.proof_of(effect.cause)
+    if proof and events.keep_proof(connection, proof, now):
+        counts["webhook_events"] -= 1
     allowances.charge_departure(connection, athlete_id, now)
-    # The calls still count, but no longer say for which athlete and activity.
-    anonymous = {"athlete_id": None, "activity_id": None}
-    connection.execute(update(call_log).where(call_log.c.athlete_id == athlete_id).values(anonymous))
-    _blank(connection, athlete_id, effect.reason, now)
+    _end_access(connection, athlete_id, effect.reason, now)
+    receipt_id = uuid7(int(now.timestamp() * 1000))
     connection.execute(
         deletion_receipts.insert().values(
-            id=uuid7(int(now.timestamp() * 1000)),
+            id=receipt_id,
             athlete_id=athlete_id,
             reason=effect.reason,
             cause=effect.cause,
@@ -65,7 +59,7 @@ def purge(connection: Connection, effect: PurgeAthlete, now: datetime) -> bool:
             revoke_detail=effect.confirmed_by if effect.reason == "deauthorized" else None,
         )
     )
-    log_left(connection, athlete_id, current.status, effect.cause, now)
+    removals.begin(connection, athlete_id, current.status, receipt_id, now)
     return True
 
 
@@ -76,20 +70,11 @@ def _has_ended(effect: PurgeAthlete, status: str, connected_at: datetime) -> boo
     return effect.consent is None or connected_at <= effect.consent
 
 
-def _blank(connection: Connection, athlete_id: int, reason: str, now: datetime) -> None:
-    """Keep only the id, so that late events of the athlete can be recognized."""
-    keep = {"id", "status", "status_reason", "token_generation", "connected_at", "updated_at"}
-    empty: dict[str, Any] = {
-        column.name: False if not column.nullable and "BOOL" in str(column.type) else None
-        for column in strava_athletes.c
-        if column.name not in keep
-    }
-    empty["initial_sync_found"] = 0
+def _end_access(connection: Connection, athlete_id: int, reason: str, now: datetime) -> None:
     connection.execute(
         update(strava_athletes)
         .where(strava_athletes.c.id == athlete_id)
         .values(
-            **empty,
             status="deauthorized",
             status_reason=reason,
             # A refresh in progress must not store tokens again.
@@ -155,8 +140,9 @@ def list_rejected(connection: Connection, limit: int) -> Sequence[Row[Any]]:
 
 
 def receipts(connection: Connection, athlete_id: int | None = None) -> Sequence[Row[Any]]:
-    """Return the newest 200 deletion receipts: of all athletes, or of one."""
-    query = select(deletion_receipts).order_by(deletion_receipts.c.id.desc()).limit(200)
+    """Return the newest 200 receipts of complete deletions: of all athletes, or of one."""
+    query = select(deletion_receipts).where(removals.is_complete(deletion_receipts.c.id))
+    query = query.order_by(deletion_receipts.c.id.desc()).limit(200)
     if athlete_id is not None:
         query = query.where(deletion_receipts.c.athlete_id == athlete_id)
     return connection.execute(query).all()

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from ...domain.athlete import DEPARTED
 from ...domain.effect import BeginLeaving
 from ...ports import Clock, Wakeup
-from .. import leaving
+from .. import leaving, removals
 from ..engine.database import Database
 from ..quota import breaker
 from .schedule import BATCH
@@ -26,18 +26,20 @@ class LeavingSchedule:
         self._notice = timedelta(days=days)
 
     async def run(self) -> int:
-        """Begin and enforce all deadlines that are due; return how many.
+        """Begin and enforce all deadlines that are due; return how many. Complete the departures of a process
+        that has ended.
 
-        None passes while Strava refuses or fails all calls: nobody could connect again.
+        No deadline passes while Strava refuses or fails all calls: nobody could connect again.
         """
         now = self._clock.now()
+        completed = await removals.complete(self._database, now)
         if await self._database.read(breaker.is_open):
-            return 0
+            return int(completed)
         begun, expired = await self._begin(now), await self._expire(now)
-        if expired:
+        if expired or completed:
             await self._database.erase_deleted()
             self._wakeup.notify()
-        return begun + expired
+        return begun + expired + completed
 
     async def _begin(self, now: datetime) -> int:
         before, count = now - (DEPARTED - self._notice), 0
@@ -53,9 +55,9 @@ class LeavingSchedule:
     async def _expire(self, now: datetime) -> int:
         count = 0
         while due := await self._database.read(lambda c: leaving.due(c, now, BATCH)):
-            # One transaction each: a purge of many rows must not make deliveries wait.
             for athlete_id in due:
                 count += await self._database.write(partial(leaving.expire, athlete_id=athlete_id, now=now))
+                await removals.complete(self._database, now)
             if len(due) < BATCH:
                 break
         return count

@@ -18,7 +18,7 @@ from ...domain.outcome import Outcome
 from ...domain.quota.reserve import Allowance
 from ...errors import QuotaSpent
 from ...ports import Clock
-from .. import effects
+from .. import effects, removals
 from ..engine.database import Database
 from ..engine.shared_commits import SharedCommits
 from ..quota import breaker
@@ -99,6 +99,7 @@ class JobTable:
             return await self._endings.submit(ending)
         (finished,) = await self._finish([ending])
         if any(isinstance(effect, PurgeAthlete) for effect in outcome.effects):
+            await removals.complete(self._database, now)
             await self._database.erase_deleted()
         return finished
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, literal, or_, select, tuple_
 
 from ..engine.types import Instant
+from ..removals import is_visible
 from ..schema.tables import activity_changes, strava_activities, strava_athletes
 
 _table = strava_activities
@@ -29,7 +30,11 @@ def listing(
     limit: int,
 ) -> Sequence[Row[Any]]:
     """Return activities that are not deleted, latest start first, from after `cursor` on."""
-    conditions = [_columns.sync_status != "deleted", _columns.start_date.is_not(None)]
+    conditions = [
+        _columns.sync_status != "deleted",
+        _columns.start_date.is_not(None),
+        is_visible(_columns.athlete_id),
+    ]
     if athlete_id is not None:
         conditions.append(_columns.athlete_id == athlete_id)
     if after is not None:
@@ -74,7 +79,8 @@ def changes(
     connection: Connection, *, since_id: str | None, limit: int, since: datetime | None = None
 ) -> Sequence[Row[Any]]:
     """Return the audit trail, oldest first."""
-    query = select(activity_changes).order_by(activity_changes.c.id).limit(limit)
+    query = select(activity_changes).where(is_visible(activity_changes.c.athlete_id))
+    query = query.order_by(activity_changes.c.id).limit(limit)
     if since is not None:
         query = query.where(activity_changes.c.changed_at >= since)
     if since_id:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from ..engine.types import WallTime
+from ..removals import is_visible
 from ..schema.tables import strava_activities
 
 _columns = strava_activities.c
@@ -57,7 +58,11 @@ class Group(NamedTuple):
     climb: float
 
 
-_OF_ATHLETE = and_(_columns.athlete_id == bindparam("athlete"), _columns.sync_status != "deleted")
+_OF_ATHLETE = and_(
+    _columns.athlete_id == bindparam("athlete"),
+    _columns.sync_status != "deleted",
+    is_visible(_columns.athlete_id),
+)
 _BETWEEN = and_(_local >= bindparam("since"), _local < bindparam("until"))
 
 # Differs because SQLite has no dates: its function gives text, PostgreSQL's a date.

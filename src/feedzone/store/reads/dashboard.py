@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, String, and_, func, literal_column, select
 
+from ..removals import is_visible
 from ..schema.personal import ATHLETE_TABLES
 from ..schema.tables import jobs, strava_activities, strava_athletes, webhook_events
 
@@ -91,7 +92,7 @@ def activity_summaries(connection: Connection, activity_ids: Iterable[int]) -> d
         )
         # An outer join: with few athletes, a planner would begin with all of their activities.
         .outerjoin(strava_athletes, _athlete.id == _activity.athlete_id)
-        .where(_activity.id.in_(sorted(set(activity_ids))))
+        .where(_activity.id.in_(sorted(set(activity_ids))), is_visible(_activity.athlete_id))
     )
     rows: Sequence[Row[Any]] = list(connection.execute(query))
     return {row.id: row for row in rows}
@@ -101,7 +102,11 @@ def latest(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     """Return the activities with the latest start, as `activity_summaries`, without deleted activities."""
     newest = (
         select(_activity.id)
-        .where(_activity.sync_status != "deleted", _activity.start_date.is_not(None))
+        .where(
+            _activity.sync_status != "deleted",
+            _activity.start_date.is_not(None),
+            is_visible(_activity.athlete_id),
+        )
         .order_by(_activity.start_date.desc(), _activity.id.desc())
         .limit(limit)
     )

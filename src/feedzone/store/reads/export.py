@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Row, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, func, select
 
+from ..removals import is_visible
 from ..schema.tables import (
     activity_changes,
     activity_photos,
@@ -39,14 +40,20 @@ def totals(connection: Connection) -> tuple[int, int]:
     return connection.execute(alive).scalar_one(), connection.execute(present).scalar_one()
 
 
+def _of(athlete_id: int) -> tuple[ColumnElement[bool], ...]:
+    """Match the athlete's activities that are not deleted."""
+    return (
+        _columns.athlete_id == athlete_id,
+        _columns.sync_status != "deleted",
+        is_visible(_columns.athlete_id),
+    )
+
+
 def documents(connection: Connection, athlete_id: int, *, after_id: int, limit: int) -> Sequence[Row[Any]]:
     """Return `id detail summary blob` of the athlete's activities that are not deleted, by id."""
     # Ids first: sorting full rows would read all the JSON that Strava sent.
     page = (
-        select(_columns.id)
-        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
-        .order_by(_columns.id)
-        .limit(limit)
+        select(_columns.id).where(*_of(athlete_id), _columns.id > after_id).order_by(_columns.id).limit(limit)
     )
     columns: list[Any] = [_columns.id, _columns.detail, _columns.summary, activity_streams.c.blob]
     query = (
@@ -66,7 +73,9 @@ def lists(
     selected: list[Any] = [columns.activity_id, stored.column.label("json")]
     query = (
         select(*selected)
-        .where(columns.athlete_id == athlete_id, columns.activity_id > after_id)
+        .where(
+            columns.athlete_id == athlete_id, columns.activity_id > after_id, is_visible(columns.athlete_id)
+        )
         .order_by(columns.activity_id)
         .limit(limit)
     )
@@ -80,10 +89,7 @@ def stored_columns(
 ) -> Sequence[Row[Any]]:
     """Return the typed columns of the athlete's activities that are not deleted, by id."""
     query: Select[Any] = (
-        select(*_TYPED)
-        .where(_columns.athlete_id == athlete_id, _columns.sync_status != "deleted", _columns.id > after_id)
-        .order_by(_columns.id)
-        .limit(limit)
+        select(*_TYPED).where(*_of(athlete_id), _columns.id > after_id).order_by(_columns.id).limit(limit)
     )
     return connection.execute(query).all()
 
@@ -95,7 +101,7 @@ def received_events(
     events = webhook_events.c
     query: Select[Any] = (
         select(events.id, events.created_at, events.event_data)
-        .where(events.owner_id == athlete_id)
+        .where(events.owner_id == athlete_id, is_visible(events.owner_id))
         .order_by(events.id)
         .limit(limit)
     )
@@ -110,7 +116,7 @@ def changes(
     """Return the athlete's part of the audit trail, oldest first."""
     query = (
         select(activity_changes)
-        .where(activity_changes.c.athlete_id == athlete_id)
+        .where(activity_changes.c.athlete_id == athlete_id, is_visible(activity_changes.c.athlete_id))
         .order_by(activity_changes.c.id)
         .limit(limit)
     )

@@ -154,6 +154,15 @@ deletion_receipts = Table(
 Index("ix_deletion_receipts_athlete_id", deletion_receipts.c.athlete_id)
 describe(deletion_receipts, "Proof that the data of a disconnected athlete was deleted.")
 
+removals = Table(
+    "removals",
+    metadata,
+    Column("athlete_id", BigInt, primary_key=True, autoincrement=False),
+    Column("receipt_id", Identifier, nullable=False, comment="the receipt that counts the rows"),
+    Column("status", String(16), nullable=False, comment="the athlete's status before the departure"),
+)
+describe(removals, "Athletes who have left, while their rows are being deleted. Mostly empty.")
+
 database_identity = Table(
     "database_identity",
     metadata,

@@ -161,7 +161,7 @@ HOLDINGS: Mapping[str, Holdings] = {
     ),
     "call_log": Holdings(
         ours="id sent_at lane athlete_id endpoint status ms usage counted calls activity_id",
-        why="counts stay for eight days, after a departure without the athlete's id (purge.purge)",
+        why="counts stay for eight days, after a departure without the athlete's id (removals.py)",
     ),
     "athlete_allowances": Holdings(
         ours="athlete_id calls until",
@@ -180,6 +180,9 @@ HOLDINGS: Mapping[str, Holdings] = {
     "deletion_receipts": Holdings(
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
         why="the proof that the rest is gone",
+    ),
+    "removals": Holdings(
+        ours="athlete_id receipt_id status", why="a row goes when the last one of the athlete is removed"
     ),
     "database_identity": Holdings(ours="id database_id generation", why="ours"),
     "rejected_claims": Holdings(ours="id claim cause noticed_at", age="noticed_at"),
@@ -219,7 +222,7 @@ def _removed_by(owner: str, fate: Literal["deletion", "leaving"]) -> tuple[Table
 
 
 ATHLETE_TABLES = _removed_by("athlete_id", "leaving")
-"""Emptied of an athlete's rows by the purge; webhook_events, too, by events.purge_athlete."""
+"""Emptied of an athlete's rows by store/removals.py; webhook_events, too."""
 
 ACTIVITY_TABLES = _removed_by("activity_id", "deletion")
 """Emptied of an activity's rows by its tombstone."""

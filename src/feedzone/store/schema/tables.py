@@ -20,6 +20,7 @@ from .athlete_tables import ended_sessions as ended_sessions
 from .athlete_tables import oauth_states as oauth_states
 from .athlete_tables import reconciliations as reconciliations
 from .athlete_tables import rejected_claims as rejected_claims
+from .athlete_tables import removals as removals
 from .athlete_tables import strava_athletes as strava_athletes
 from .athlete_tables import strava_gear as strava_gear
 from .athlete_tables import token_uses as token_uses

@@ -472,6 +472,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rejected_claims")),
     )
     op.create_table(
+        "removals",
+        sa.Column("athlete_id", types.BigInt, autoincrement=False, nullable=False),
+        sa.Column(
+            "receipt_id", types.Identifier(), nullable=False, comment="the receipt that counts the rows"
+        ),
+        sa.Column(
+            "status",
+            sa.String(length=16),
+            nullable=False,
+            comment="the athlete's status before the departure",
+        ),
+        sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_removals")),
+    )
+    op.create_table(
         "storage_probes",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column(
