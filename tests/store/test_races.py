@@ -188,7 +188,7 @@ class NotYetCommitted:
 
     async def write(self, body: Callable[[Connection], Any]) -> bool:
         self.body = body
-        return True
+        return False
 
 
 async def consenting(clock: Any) -> Callable[[Connection], Any]:
@@ -306,12 +306,12 @@ async def test_a_dead_letter_retried_while_an_event_of_its_object_commits(
     clock.advance(hours=1)
     now = clock.now()
     retries = {
-        "one": lambda c: dead_letters.requeue(c, letter.id, now),
-        "automatic": lambda c: dead_letters.auto_retry_due(c, now, 9),
-        "reconnect": lambda c: dead_letters.requeue_denied(c, OWNER, now),
+        "one": lambda: here.write(lambda c: dead_letters.requeue(c, letter.id, now)),
+        "automatic": lambda: here.write(lambda c: dead_letters.auto_retry_due(c, now, 9)),
+        "reconnect": lambda: dead_letters.requeue_denied(here.database, OWNER, now),
     }
     newer = [Delivery(event(object_id=letter.object_id, aspect_type="update"), "absent")]
-    retried = here.write(retries[retry])
+    retried = retries[retry]()
     async with during_uncommitted(here, second_postgres, lambda c: arrive(c, newer, now), retried):
         pass
     states = sorted(row.state for row in await here.rows(jobs, key=letter.key))

@@ -114,7 +114,7 @@ async def test_events_that_do_not_fit_bring_the_comparison_of_their_athletes_for
 
 async def test_after_the_comparison_nothing_is_lost_and_strava_is_not_blamed(store, clock):
     now = clock.now()
-    await store.write(lambda c: athletes.note_lost_deliveries(c, [OWNER], now))
+    await athletes.note_lost_deliveries(store.database, [OWNER], now)
     clock.advance(days=4000)
     await store.apply(StoreReconciliation(OWNER, True, (detail(),), (), latest=True))
     assert await store.read(athletes.lost_deliveries) == (0, None)

@@ -12,6 +12,7 @@ from store_makers import (
     Measured,
     Store,
     connecting,
+    deauthorized,
     detail,
     event,
     fetched,
@@ -111,10 +112,15 @@ async def test_a_deadline_removes_everything_in_small_transactions(full, clock):
     await full.write(
         lambda c: c.execute(strava_athletes.update().where(strava_athletes.c.id == OWNER).values(past))
     )
+    await full.deliver(deauthorized())
     measured = Measured(full.database)
     assert await LeavingSchedule(measured, clock, LocalWakeup(), days=7).run() == 1
     assert max(measured.rows) <= AT_ONCE + OWN_ROWS
-    assert [job.kind for job in await full.rows(jobs, athlete_id=OWNER)] == ["revoke_athlete"]
+    (job,) = await full.rows(jobs, athlete_id=OWNER)
+    assert (job.kind, '"revoke"' in job.hint) == (
+        "revoke_athlete",
+        True,
+    )  # not the one that confirms the event
     assert await rows_of(full, OWNER) == 2  # the job that revokes the tokens, and the departure
     assert await full.read(lambda c: leaving.due(c, clock.now(), 9)) == []
 
@@ -187,13 +193,14 @@ async def test_a_new_consent_waits_until_the_old_rows_are_gone_and_keeps_its_own
 async def test_calls_lose_the_name_of_the_athlete_in_small_transactions(full, clock):
     calls = CallLog(full.database, clock)
     for _ in range(3 * AT_ONCE):
-        calls.note(ApiCall(clock.now(), "live", OWNER, "GET activities/{id}", 200, 200, {}, counted=True))
+        sent = ApiCall(clock.now(), "live", OWNER, "GET activities/{id}", 200, 200, {}, counted=True)
+        calls.note(msgspec.structs.replace(sent, activity_id=5))
     await calls.flush()
     measured = Measured(full.database)
     await full.apply(LEFT)
     await removals.complete(measured, clock.now())
     assert max(measured.rows) <= AT_ONCE + OWN_ROWS
-    assert {call.athlete_id for call in await full.rows(call_log)} == {None}
+    assert {(call.athlete_id, call.activity_id) for call in await full.rows(call_log)} == {(None, None)}
 
 
 async def test_a_departure_that_a_restored_backup_undid_is_applied_completely(full, clock, tmp_path):

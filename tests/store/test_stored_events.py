@@ -12,7 +12,9 @@ from store_makers import ACTIVITY, EVENT_TIME, OTHER, OWNER, deauthorized, event
 from feedzone.domain.effect import PurgeAthlete, Tombstone
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store import events, unknown_owners
+from feedzone.store.batches import delete_in_batches
 from feedzone.store.jobs import dead_letters
+from feedzone.store.schema import tables
 from feedzone.store.schema.tables import deletion_receipts, strava_athletes, webhook_events
 
 
@@ -151,7 +153,7 @@ async def test_invented_athletes_do_not_fill_the_database(store, clock, monkeypa
     assert [(row.athlete_id, row.events) for row in result] == [(1000 + number, 2) for number in range(5)]
     assert await store.rows(webhook_events) == []
     clock.advance(days=31)
-    await store.write(lambda c: unknown_owners.prune(c, clock.now()))
+    await delete_in_batches(store.database, tables.unknown_owners, unknown_owners.is_old(clock.now()))
     assert await store.read(lambda c: unknown_owners.listing(c, 10)) == []
 
 

@@ -151,7 +151,7 @@ def set_aside(connection: Connection, event_id: str, reason: str, now: datetime)
     """Mark an event as failed that cannot be dispatched, and have its athlete compared with Strava soon."""
     owner = undispatched.set_aside(connection, event_id, f"could not be dispatched: {reason}", now)
     if owner is not None:
-        athletes.note_lost_deliveries(connection, [owner], now)
+        athletes.note_lost_delivery(connection, owner, now)
 
 
 def dispatch(connection: Connection, claim: undispatched.Claim, now: datetime) -> Batch:

@@ -172,7 +172,7 @@ class Inbox:
         losses, now = self.spool.losses, self._clock.now()
         if losses:
             concerned = None if losses.everybody else sorted(losses.athletes)
-            await self._database.write(lambda c: athletes.note_lost_deliveries(c, concerned, now))
+            await athletes.note_lost_deliveries(self._database, concerned, now)
             self.spool.losses = Losses()
 
     async def close(self) -> None:

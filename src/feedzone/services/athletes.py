@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -27,9 +27,11 @@ from ..domain.reconciliation import list_from
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import activities, athlete_activities, athletes, oauth_states, purge, removals
+from ..store.batches import change_in_batches
 from ..store.engine.database import Connection, Database
 from ..store.jobs import dead_letters, deferral, lifecycle
 from ..store.quota import allowances
+from ..store.schema.tables import strava_activities
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
 
@@ -68,7 +70,8 @@ class AthleteService:
     async def connect(
         self, code: str, scope: str | None, consent: Consent | None = None, *, by_athlete: bool = False
     ) -> Connected:
-        """Exchange the code; store athlete and tokens and start the backfill, in one transaction.
+        """Exchange the code; store athlete and tokens and start the backfill, in one transaction. Then retry
+        what failed without access.
 
         A returning athlete also gets the activities since the disconnect, if that is longer than
         INITIAL_SYNC_DAYS. If the athlete's allowance is spent, the backfill begins when it is renewed.
@@ -80,28 +83,29 @@ class AthleteService:
         status, reason = ("active", None) if readable else ("needs_scope", "activity:read was not granted")
         now = self.clock.now()
 
-        def body(connection: Connection) -> bool:
+        def body(connection: Connection) -> bool | None:
             lifecycle.lock(connection, [athlete_key(profile.id)])
             athletes.lock(connection, profile.id)  # waits for a purge that is about to commit
             if removals.is_open(connection, profile.id):
-                return False
+                return None
             self._store(connection, profile, grant, granted, (status, reason), now)
             if consent is not None and consent.operator_may_see is not None:
                 athletes.set_operator_access(connection, profile.id, consent.operator_may_see, now)
-            if readable:
-                self._sync_connected(connection, profile.id, now, by_athlete=by_athlete)
-            return True
+            return readable and self._sync_connected(connection, profile.id, now, by_athlete=by_athlete)
 
-        while not await self.database.write(body):
+        while (may_call := await self.database.write(body)) is None:
             # Rows from before the departure must not mix with those of the new consent.
             await removals.complete(self.database, now)
+        if may_call:
+            await self._retry_denied(profile.id, now, by_athlete=by_athlete)
         self.wakeup.notify()
         missing = (scope for scope in ("activity:read", "activity:read_all") if scope not in granted)
         return Connected(profile, status, tuple(missing))
 
     def _sync_connected(
         self, connection: Connection, athlete_id: int, now: datetime, *, by_athlete: bool
-    ) -> None:
+    ) -> bool:
+        """Enqueue the backfill. Return whether the athlete may cause calls now."""
         known = athletes.synced_range(athletes.get(connection, athlete_id))
         default = now - timedelta(days=self.initial_sync_days)
         after = list_from(known, self.initial_sync_days, now) or default
@@ -110,11 +114,14 @@ class AthleteService:
             later = allowances.spent_until(connection, athlete_id, self.calls_per_hour, now)
             calls = allowances.cost_of_list(connection, athlete_id, after)
             allowances.charge(connection, athlete_id, calls, now)
-        if later is None:
-            retried = dead_letters.requeue_denied(connection, athlete_id, now)
-            if by_athlete and retried:
-                allowances.charge(connection, athlete_id, retried * CALLS_AN_ACTIVITY, now)
         self._enqueue_sync(connection, athlete_id, after, now, due_at=later)
+        return later is None
+
+    async def _retry_denied(self, athlete_id: int, now: datetime, *, by_athlete: bool) -> None:
+        retried = await dead_letters.requeue_denied(self.database, athlete_id, now)
+        if by_athlete and retried:
+            calls = retried * CALLS_AN_ACTIVITY
+            await self.database.write(lambda c: allowances.charge(c, athlete_id, calls, now))
 
     def _store(
         self,
@@ -237,13 +244,20 @@ class AthleteService:
             if athletes.statuses(connection, [athlete_id]).get(athlete_id) in (None, "deauthorized"):
                 return False
             athletes.set_wanted_sports(connection, athlete_id, chosen, now)
-            summaries = athlete_activities.summaries_only(connection, athlete_id, chosen)
-            lifecycle.enqueue(connection, [backfill_job(athlete_id, *each) for each in summaries], now)
-            activities.mark_pending(connection, [activity_id for activity_id, _ in summaries], now)
             return True
 
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
+        summaries = athlete_activities.are_summaries(athlete_id, chosen)
+
+        def fetch(connection: Connection, ids: Sequence[int]) -> int:
+            starts = athlete_activities.starts(connection, ids, summaries)
+            specs = [backfill_job(athlete_id, *each) for each in starts.items()]
+            lifecycle.enqueue(connection, specs, now)
+            activities.mark_pending(connection, starts, now)
+            return len(starts)
+
+        await change_in_batches(self.database, strava_activities, summaries, fetch)
         self.wakeup.notify()
 
     async def disconnect(self, athlete_id: int) -> None:

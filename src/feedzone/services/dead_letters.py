@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,10 +9,8 @@ from ..domain.outcome import FAILURES
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
 from ..store import undispatched
-from ..store.batches import change_in_batches
-from ..store.engine.database import Connection, Database
+from ..store.engine.database import Database
 from ..store.jobs import dead_letters
-from ..store.schema.tables import jobs
 
 UNDO_FOR = timedelta(minutes=1)
 
@@ -42,12 +39,7 @@ class DeadLetterService:
         if error_class is not None and error_class not in FAILURES:
             raise InvalidInput(f"unknown error class {error_class}; the classes are: {', '.join(FAILURES)}")
         now = self.clock.now()
-
-        def requeue(connection: Connection, job_ids: Sequence[str]) -> int:
-            return sum(dead_letters.requeue(connection, job_id, now) for job_id in job_ids)
-
-        matching = dead_letters.of_class(error_class)
-        requeued = await change_in_batches(self.database, jobs, matching, requeue)
+        requeued = await dead_letters.requeue_all(self.database, dead_letters.of_class(error_class), now)
         if error_class is None and await self._has_set_aside():
             requeued += await self.database.write(undispatched.take_up)
             self.arrivals.notify()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -10,8 +12,8 @@ from ..domain.job import athlete_key
 from ..domain.reconciliation import confirm_deletion, list_from, reconciliation_job
 from ..errors import NotFound
 from ..ports import Clock, Wakeup
-from ..store import athletes, reconciliations
-from ..store.engine.database import Connection, Database
+from ..store import athletes, batches, reconciliations
+from ..store.engine.database import Connection, Database, Row
 from ..store.jobs import lifecycle
 from ..store.quota import allowances
 
@@ -60,17 +62,19 @@ class ReconciliationService:
         """
         now = self.clock.now()
 
-        def body(connection: Connection) -> int | None:
-            row = reconciliations.resolve(connection, conflict_id, "accepted" if accept else "dismissed", now)
-            if row is None:
-                return None
-            missing = msgspec.json.decode(row.detail)["missing"] if accept else []
-            jobs = [confirm_deletion(row.athlete_id, number, accepted=True) for number in missing]
-            lifecycle.enqueue(connection, jobs, now)
-            return len(missing)
+        def close(connection: Connection) -> Row[Any] | None:
+            status = "accepted" if accept else "dismissed"
+            return reconciliations.resolve(connection, conflict_id, status, now)
 
-        confirmations = await self.database.write(body)
-        if confirmations is None:
+        row = await self.database.read(lambda c: reconciliations.find_open(c, conflict_id))
+        if row is None:
+            raise NotFound(f"there is no open conflict {conflict_id}")
+        missing = msgspec.json.decode(row.detail)["missing"] if accept else []
+        for start in range(0, len(missing), batches.AT_ONCE):
+            some = missing[start : start + batches.AT_ONCE]
+            jobs = [confirm_deletion(row.athlete_id, number, accepted=True) for number in some]
+            await self.database.write(partial(lifecycle.enqueue, specs=jobs, now=now))
+        if await self.database.write(close) is None:
             raise NotFound(f"there is no open conflict {conflict_id}")
         self.wakeup.notify()
-        return confirmations
+        return len(missing)

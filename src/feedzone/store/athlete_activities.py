@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, or_, select, true
 
 from .schema.tables import activity_changes, activity_streams, strava_activities, strava_athletes
 
@@ -64,19 +65,19 @@ def found_deleted(connection: Connection, athlete_id: int, since: datetime) -> i
     return connection.execute(query).scalar_one()
 
 
-def summaries_only(
-    connection: Connection, athlete_id: int, sports: frozenset[str] | None
-) -> list[tuple[int, datetime | None]]:
-    """Return id and start of the activities of these sports whose details were never requested."""
-    query = (
-        select(_columns.id, _columns.start_date)
-        .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
-        .where(
-            _columns.athlete_id == athlete_id,
-            _columns.sync_status == "synced",
-            activity_streams.c.activity_id.is_(None),
-        )
+def are_summaries(athlete_id: int, sports: frozenset[str] | None) -> ColumnElement[bool]:
+    """Match the activities of these sports whose details were never requested."""
+    return and_(
+        _columns.athlete_id == athlete_id,
+        _columns.sync_status == "synced",
+        ~exists().where(activity_streams.c.activity_id == _columns.id),
+        true() if sports is None else _columns.sport_type.in_(sorted(sports or ())),
     )
-    if sports is not None:
-        query = query.where(_columns.sport_type.in_(sorted(sports)))
-    return [(row.id, row.start_date) for row in connection.execute(query)]
+
+
+def starts(
+    connection: Connection, ids: Sequence[int], which: ColumnElement[bool]
+) -> dict[int, datetime | None]:
+    """Return the start of each of these activities that matches."""
+    query = select(_columns.id, _columns.start_date).where(_columns.id.in_(ids), which)
+    return {row.id: row.start_date for row in connection.execute(query)}

@@ -25,6 +25,8 @@ from sqlalchemy import (
 from ..domain.athlete import AthleteProfile, parse_sports
 from ..domain.gear import GEAR_SCOPE
 from ..domain.reconciliation import SyncedRange
+from .batches import update_in_batches
+from .engine.database import Database
 from .engine.dialect import insert_into
 from .engine.types import Instant
 from .schema.tables import jobs, strava_activities, strava_athletes, webhook_subscriptions
@@ -220,7 +222,8 @@ def note_events(connection: Connection, received: Mapping[int, datetime]) -> Non
 
 def set_subscription(connection: Connection, *, active: bool) -> None:
     """Store for every athlete whether there is an active push subscription."""
-    connection.execute(update(strava_athletes).values(webhook_subscription_active=active))
+    differs = _columns.webhook_subscription_active.is_not(active)
+    connection.execute(update(strava_athletes).where(differs).values(webhook_subscription_active=active))
 
 
 def mark(connection: Connection, athlete_id: int, status: str, reason: str | None, now: datetime) -> None:
@@ -306,14 +309,19 @@ def note_comparison(connection: Connection, athlete_id: int, now: datetime) -> N
     connection.execute(_CHANGE, {"athlete": athlete_id, "comparison_queued_at": now})
 
 
-def note_lost_deliveries(connection: Connection, ids: Sequence[int] | None, now: datetime) -> None:
+async def note_lost_deliveries(database: Database, ids: Sequence[int] | None, now: datetime) -> None:
     """Have these athletes compared with Strava soon, because we lost events of theirs; None: all athletes."""
-    concerned = true() if ids is None else _columns.id.in_(ids)
-    connection.execute(
-        update(strava_athletes)
-        .where(concerned, _columns.status != "deauthorized")
-        .values(deliveries_lost_at=now, reconcile_due_at=now)
+    concerned = and_(true() if ids is None else _columns.id.in_(ids), _columns.status != "deauthorized")
+    await update_in_batches(
+        database, strava_athletes, concerned, deliveries_lost_at=now, reconcile_due_at=now
     )
+
+
+def note_lost_delivery(connection: Connection, athlete_id: int, now: datetime) -> None:
+    """Have an athlete compared with Strava soon, because we lost an event of theirs."""
+    connected = and_(_columns.id == athlete_id, _columns.status != "deauthorized")
+    noted = {"deliveries_lost_at": now, "reconcile_due_at": now}
+    connection.execute(update(strava_athletes).where(connected).values(noted))
 
 
 def lost_deliveries(connection: Connection) -> tuple[int, datetime | None]:

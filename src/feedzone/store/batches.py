@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, update
 
 from .engine.database import Database
 
@@ -30,21 +30,39 @@ async def change_in_batches(
     return changed
 
 
+async def update_in_batches(
+    database: Database, table: Table, matching: ColumnElement[bool], **values: Any
+) -> int:
+    """Set these values in the matching rows; return in how many."""
+
+    def change(connection: Connection, ids: Sequence[Any]) -> int:
+        chosen = update(table).where(_key(table).in_(ids), matching)
+        return connection.execute(chosen.values(values)).rowcount
+
+    return await change_in_batches(database, table, matching, change)
+
+
 async def delete_in_batches(database: Database, table: Table, matching: ColumnElement[bool]) -> int:
     """Delete the matching rows; return how many."""
 
     def change(connection: Connection, ids: Sequence[Any]) -> int:
-        return connection.execute(delete(table).where(table.c.id.in_(ids), matching)).rowcount
+        return connection.execute(delete(table).where(_key(table).in_(ids), matching)).rowcount
 
     return await change_in_batches(database, table, matching, change)
+
+
+def _key(table: Table) -> Column[Any]:
+    (key,) = table.primary_key
+    return key
 
 
 def _next_ids(
     connection: Connection, *, table: Table, matching: ColumnElement[bool], after: Any
 ) -> Sequence[Any]:
-    query = select(table.c.id).where(matching).order_by(table.c.id).limit(AT_ONCE)
+    key = _key(table)
+    query = select(key).where(matching).order_by(key).limit(AT_ONCE)
     if after is not None:
-        query = query.where(table.c.id > after)
+        query = query.where(key > after)
     return connection.execute(query).scalars().all()
 
 

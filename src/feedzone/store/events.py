@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -245,12 +246,18 @@ def redact_unless_stored(connection: Connection, activity_ids: Iterable[int]) ->
     _redact(connection, _WORDS_WITHOUT_ACTIVITY, {"activities": sorted(activity_ids)})
 
 
-def redact_open(connection: Connection, before: datetime) -> None:
-    """Remove the words from older events that still wait for their fetch."""
-    _redact(connection, _PAYLOADS.where(_columns.created_at < before, _columns.status.in_(OPEN)))
+def is_open(before: datetime) -> ColumnElement[bool]:
+    """Match older events that still wait for their fetch."""
+    return and_(_columns.created_at < before, _columns.status.in_(OPEN))
 
 
-def _redact(connection: Connection, query: Select[Any], parameters: Mapping[str, Any] | None = None) -> None:
+def redact(connection: Connection, event_ids: Sequence[str]) -> int:
+    """Remove the words from these events; return how many had some."""
+    return _redact(connection, _PAYLOADS.where(_columns.id.in_(event_ids)))
+
+
+def _redact(connection: Connection, query: Select[Any], parameters: Mapping[str, Any] | None = None) -> int:
+    count = 0
     for row in connection.execute(query, parameters or {}).all():
         payload = redacted(row.event_data)
         if payload == row.event_data:
@@ -260,6 +267,8 @@ def _redact(connection: Connection, query: Select[Any], parameters: Mapping[str,
             # The dispatcher holds it, and may wait for a job of ours. The job of the event removes the words.
             continue
         connection.execute(update(webhook_events).where(_columns.id == row.id).values(event_data=payload))
+        count += 1
+    return count
 
 
 def keep_proof(connection: Connection, event_id: str, now: datetime) -> bool:

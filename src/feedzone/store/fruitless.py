@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, literal_column, or_, select
 
 from ..domain.fruitless import (
     ALL_LEAKS_IN,
@@ -41,7 +41,6 @@ _READ = select(
         fruitless_calls, or_(_columns.athlete_id == bindparam("athlete"), _columns.athlete_id == EVERYONE)
     )
 )
-_OLD = delete(fruitless_calls).where(_columns.updated_at < bindparam("before"))
 
 
 def load(connection: Connection, athlete_id: int) -> FruitlessCalls:
@@ -89,6 +88,6 @@ def _upsert(dialect: str, changed: tuple[str, ...]) -> Any:
     return statement.on_conflict_do_update(index_elements=["athlete_id"], set_=new)
 
 
-def prune(connection: Connection, now: datetime) -> int:
-    """Delete buckets that have been empty for long; return how many."""
-    return connection.execute(_OLD, {"before": now - FORGET_AFTER}).rowcount
+def is_old(now: datetime) -> ColumnElement[bool]:
+    """Match buckets that have been empty for long."""
+    return _columns.updated_at < now - FORGET_AFTER

@@ -148,6 +148,12 @@ def open_conflicts(connection: Connection) -> Sequence[Row[Any]]:
     return connection.execute(query).all()
 
 
+def find_open(connection: Connection, conflict_id: str) -> Row[Any] | None:
+    """Return an open conflict."""
+    query = select(conflicts).where(conflicts.c.id == conflict_id, conflicts.c.status == "open")
+    return connection.execute(query).first()
+
+
 def resolve(connection: Connection, conflict_id: str, status: str, now: datetime) -> Row[Any] | None:
     """Close an open conflict with a decision; return it, or None when it is not open."""
     still_open = (conflicts.c.id == conflict_id) & (conflicts.c.status == "open")

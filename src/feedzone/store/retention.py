@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 
 from sqlalchemy import and_
 
 from ..ports import Clock
-from . import change_log, events, fruitless, unknown_owners
+from . import change_log, events, fruitless
+from . import unknown_owners as owners
 from .batches import change_in_batches, delete_in_batches
 from .engine.database import Database
 from .jobs import dead_letters
 from .quota import allowances, call_log
 from .schema.personal import PRUNED_BY
-from .schema.tables import activity_changes, jobs, metadata, webhook_events
+from .schema.tables import (
+    activity_changes,
+    athlete_allowances,
+    fruitless_calls,
+    jobs,
+    metadata,
+    unknown_owners,
+    webhook_events,
+)
 from .schema.tables import call_log as calls
 
 FINISHED = {
@@ -23,6 +31,14 @@ FINISHED = {
     activity_changes.name: (activity_changes.c.kind.not_in(change_log.DEPARTURES),),
 }
 """The conditions besides age: work that is still to be done stays, and departures stay longer."""
+
+
+OUTDATED = (
+    (athlete_allowances, allowances.is_old),
+    (fruitless_calls, fruitless.is_old),
+    (unknown_owners, owners.is_old),
+)
+"""Counters that end by themselves, whatever RETENTION_DAYS is."""
 
 
 class Retention:
@@ -42,11 +58,11 @@ class Retention:
         removed = await delete_in_batches(database, calls, call_log.is_old(now))
         discarded = dead_letters.discarded_long_ago(now)
         removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
-        for prune in (allowances.prune, fruitless.prune, unknown_owners.prune):
-            removed += await database.write(partial(prune, now=now))
+        for table, is_old in OUTDATED:
+            removed += await delete_in_batches(database, table, is_old(now))
         if self._age is not None:
             before = now - self._age
-            await database.write(lambda c: events.redact_open(c, before))
+            await change_in_batches(database, webhook_events, events.is_open(before), events.redact)
             for aged_by in PRUNED_BY:
                 old = and_(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
                 removed += await delete_in_batches(database, metadata.tables[aged_by.table.name], old)

@@ -33,7 +33,8 @@ def active_since(connection: Connection) -> datetime | None:
 
 def remember(connection: Connection, subscription_id: int, callback_url: str, created_at: datetime) -> None:
     """Store this subscription as our only one. Strava allows one per application."""
-    forget(connection)
+    others = webhook_subscriptions.c.subscription_id != subscription_id
+    connection.execute(update(webhook_subscriptions).where(others).values(is_active=False))
     values = {"callback_url": callback_url, "created_at": created_at, "is_active": True}
     connection.execute(
         insert_into(connection, webhook_subscriptions)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, select
 
 from .engine.dialect import insert_for
 from .schema.tables import strava_athletes, unknown_owners
@@ -21,7 +21,6 @@ FORGET_AFTER = timedelta(days=30)
 _columns = unknown_owners.c
 _COUNT = select(func.count()).select_from(unknown_owners)
 _KNOWN = select(_columns.athlete_id).where(_columns.athlete_id.in_(bindparam("owners", expanding=True)))
-_OLD = delete(unknown_owners).where(_columns.last_at < bindparam("before"))
 
 
 @cache
@@ -54,6 +53,6 @@ def listing(connection: Connection, limit: int) -> Sequence[Row[Any]]:
     return connection.execute(query.limit(limit)).all()
 
 
-def prune(connection: Connection, now: datetime) -> int:
-    """Forget athletes without an event for FORGET_AFTER; return how many."""
-    return connection.execute(_OLD, {"before": now - FORGET_AFTER}).rowcount
+def is_old(now: datetime) -> ColumnElement[bool]:
+    """Match athletes without an event for FORGET_AFTER."""
+    return _columns.last_at < now - FORGET_AFTER

@@ -27,6 +27,8 @@ from sqlalchemy.exc import IntegrityError
 from ...domain.job import Job, Lane
 from ...domain.outcome import PASSING
 from .. import events
+from ..batches import change_in_batches
+from ..engine.database import Database
 from ..quota.breaker import IS_OPEN
 from ..schema.tables import IS_LIVE, jobs
 from . import attempts
@@ -187,15 +189,19 @@ def _revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool)
     return connection.execute(dead.values(values | ({"priority": lane} if sooner else {}))).rowcount == 1
 
 
-def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
+async def requeue_denied(database: Database, athlete_id: int, now: datetime) -> int:
     """Retry the dead letters that failed without access or may pass: the athlete is back. Return how many."""
-    denied = select(_columns.id).where(
-        _columns.athlete_id == athlete_id,
-        _columns.state == "dead",
-        _columns.error_class.in_((*NO_ACCESS, *PASSING)),
-    )
-    letters = connection.execute(denied).scalars().all()
-    return sum(requeue(connection, letter, now) for letter in letters)
+    classes = _columns.error_class.in_((*NO_ACCESS, *PASSING))
+    return await requeue_all(database, and_(_columns.athlete_id == athlete_id, classes), now)
+
+
+async def requeue_all(database: Database, which: ColumnElement[bool], now: datetime) -> int:
+    """Retry these dead letters, a few per transaction; return how many."""
+
+    def change(connection: Connection, job_ids: Sequence[str]) -> int:
+        return sum(requeue(connection, job_id, now) for job_id in job_ids)
+
+    return await change_in_batches(database, jobs, and_(_columns.state == "dead", which), change)
 
 
 def discard(connection: Connection, job_id: str, reason: str, now: datetime) -> bool:

@@ -199,7 +199,7 @@ class AutoRetrySchedule:
         """
         now, count = self._clock.now(), 0
         if not self._started:
-            await self._database.write(lambda c: _resume(c, now))
+            await breaker.resume(self._database, now)
             self._started = True
         if await self._database.read(lambda c: _needs_probe(c, now)):
             count += await self._database.write(lambda c: self._enqueue_probe(c, now))
@@ -220,11 +220,6 @@ class AutoRetrySchedule:
             connection, [reconciliation_job(latest, self._days, full=False)], now, unless_live=True
         )
         return 1
-
-
-def _resume(connection: Connection, now: datetime) -> None:
-    breaker.resume_paused(connection, now, ("no_answer",))
-    breaker.resume_dead(connection, now)
 
 
 def _needs_probe(connection: Connection, now: datetime) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, select
 
 from ...domain.job import Lane
 from ...errors import AllowanceSpent
@@ -83,6 +83,6 @@ def cost_of_list(connection: Connection, athlete_id: int, since: datetime | None
     return athlete_activities.stored_count(connection, athlete_id, since=since) // PAGE + 2
 
 
-def prune(connection: Connection, now: datetime) -> int:
-    """Remove hours that are over; return how many. Their rows name athletes, even departed ones."""
-    return connection.execute(delete(athlete_allowances).where(_columns.until <= now)).rowcount
+def is_old(now: datetime) -> ColumnElement[bool]:
+    """Match hours that are over. Their rows name athletes, even departed ones."""
+    return _columns.until <= now

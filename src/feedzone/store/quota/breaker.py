@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, and_, or_, select, update
 from ...domain.outcome import PASSING, Outcome, Snooze, WaitReason
 from ...errors import ApplicationPaused, StravaFails
 from ...ports import Clock
+from ..batches import update_in_batches
 from ..engine.database import Database
 from ..engine.dialect import insert_into
 from ..schema.tables import application_state, jobs
@@ -93,16 +94,25 @@ def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outco
     return outcome if paused is not None else msgspec.structs.replace(outcome, until=now)
 
 
-def resume_paused(connection: Connection, now: datetime, reasons: Sequence[WaitReason]) -> None:
+async def resume_paused(database: Database, now: datetime, reasons: Sequence[WaitReason]) -> None:
     """Make the jobs due that wait for these reasons."""
     waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.wait_reason.in_(reasons))
-    connection.execute(update(jobs).where(waiting).values(due_at=now, wait_reason=None))
+    await update_in_batches(database, jobs, waiting, due_at=now, wait_reason=None)
 
 
-def resume_dead(connection: Connection, now: datetime) -> None:
+async def resume_dead(database: Database, now: datetime) -> None:
     """Make the automatic retry due of each dead letter whose failure may have passed."""
     passing = and_(jobs.c.state == "dead", jobs.c.due_at > now, jobs.c.error_class.in_(PASSING))
-    connection.execute(update(jobs).where(passing).values(due_at=now))
+    await update_in_batches(database, jobs, passing, due_at=now)
+
+
+async def resume(database: Database, now: datetime) -> None:
+    """Make due what may succeed now: jobs that waited for an answer of Strava, and dead letters."""
+    waiting: tuple[WaitReason, ...] = ("no_answer",)
+    if not await database.read(is_open):
+        waiting = ("breaker", "no_answer")
+    await resume_paused(database, now, waiting)
+    await resume_dead(database, now)
 
 
 class Breaker:
@@ -156,15 +166,13 @@ class Breaker:
 
         def body(connection: Connection) -> bool:
             closed = {"inactive_since": None, "failing_since": None, "probe_at": None}
-            if not connection.execute(update(application_state).where(IS_OPEN).values(closed)).rowcount:
-                return False
-            resume_paused(connection, now, ("breaker", "no_answer"))
-            resume_dead(connection, now)
-            return True
+            return connection.execute(update(application_state).where(IS_OPEN).values(closed)).rowcount > 0
 
-        return await self._database.write(body)
+        if not await self._database.write(body):
+            return False
+        await resume(self._database, now)  # or the next start does, if this process ends before
+        return True
 
     async def resume(self) -> None:
         """Make the jobs due that wait for an answer of Strava: it answers again."""
-        now = self._clock.now()
-        await self._database.write(lambda c: resume_paused(c, now, ("no_answer",)))
+        await resume_paused(self._database, self._clock.now(), ("no_answer",))

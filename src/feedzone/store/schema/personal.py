@@ -165,17 +165,17 @@ HOLDINGS: Mapping[str, Holdings] = {
     ),
     "athlete_allowances": Holdings(
         ours="athlete_id calls until",
-        why="counts of an hour, so that to leave and come back does not refill them (allowances.prune)",
+        why="counts of an hour, so that to leave and come back does not refill them (allowances.is_old)",
     ),
     "fruitless_calls": Holdings(
         ours="athlete_id level updated_at listed_at",
         leaving="removed",
-        why="calls of ours; forgotten after two days (fruitless.prune)",
+        why="calls of ours; forgotten after two days (fruitless.is_old)",
     ),
     "unknown_owners": Holdings(
         ours="athlete_id events first_at last_at",
         leaving="removed",
-        why="counts; forgotten a month after the last event (unknown_owners.prune)",
+        why="counts; forgotten a month after the last event (unknown_owners.is_old)",
     ),
     "deletion_receipts": Holdings(
         ours="id athlete_id reason cause confirmed_by purged_at counts revoked_at revoke_detail",
