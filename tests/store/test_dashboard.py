@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from store_makers import ACTIVITY, OWNER, Store, event
+from store_makers import ACTIVITY, OWNER, Store, event, spec
 
+from feedzone.clock import StravaClock
+from feedzone.domain.job import activity_key
 from feedzone.domain.outcome import Discard
+from feedzone.queries.jobs import LETTERS_A_GROUP
+from feedzone.queries.read_models import read_models
 from feedzone.store import athletes
+from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.reads import dashboard
 
 
@@ -66,3 +71,17 @@ async def test_the_database_reports_its_version_and_a_server_its_time(store: Sto
     name, now = await store.read(dashboard.server)
     assert (now is None) == name.startswith("SQLite")
     assert name.startswith(("SQLite 3", "PostgreSQL 1"))
+
+
+async def test_a_group_of_failures_shows_its_latest_dead_letters_and_counts_all(store, clock):
+    for number in range(1, LETTERS_A_GROUP + 3):
+        await store.enqueue(spec(number))
+        clock.advance(seconds=1)
+        await store.run(Discard("500"))
+    (group,) = await read_models(
+        store.database, clock, BudgetTable(store.database, StravaClock(clock))
+    ).jobs.failure_groups()
+    assert group.count == LETTERS_A_GROUP + 2
+    assert [letter.job.key for letter in group.letters] == [
+        activity_key(number) for number in range(LETTERS_A_GROUP + 2, 2, -1)
+    ]
