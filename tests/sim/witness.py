@@ -56,12 +56,12 @@ END;
 CREATE TEMP TRIGGER see_departure AFTER UPDATE OF status ON main.strava_athletes
 WHEN NEW.status = 'deauthorized' BEGIN
     INSERT INTO seen_departures SELECT NEW.id, instant(), OLD.status,
-        (SELECT at FROM seen_refusals WHERE athlete_id = NEW.id),
-        (SELECT min(r.at) FROM main.webhook_events e JOIN seen_arrivals r ON r.event_id = e.id
-         WHERE e.owner_id = NEW.id AND e.object_type = 'athlete'), NULL;
+        (SELECT at FROM seen_refusals WHERE athlete_id = NEW.id), NULL, NULL;
 END;
 CREATE TEMP TRIGGER see_receipt AFTER INSERT ON main.deletion_receipts BEGIN
-    UPDATE seen_departures SET reason = NEW.reason
+    UPDATE seen_departures SET reason = NEW.reason,
+        heard = (SELECT min(r.at) FROM main.webhook_events e JOIN seen_arrivals r ON r.event_id = e.id
+            WHERE e.job_id = (SELECT job_id FROM main.webhook_events WHERE 'event:' || id = NEW.cause))
     WHERE rowid = (SELECT max(rowid) FROM seen_departures WHERE athlete_id = NEW.athlete_id);
 END;
 CREATE TEMP TRIGGER see_event AFTER INSERT ON main.webhook_events BEGIN
@@ -119,7 +119,7 @@ class Departure(NamedTuple):
     refused: float | None
     """When Strava last refused the tokens, so that the status became `needs_reauth`."""
     heard: float | None
-    """When the first event about the athlete arrived that was still stored."""
+    """When the first event of the job arrived that confirmed the departure."""
     reason: str
 
 
