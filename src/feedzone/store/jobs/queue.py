@@ -99,7 +99,7 @@ class JobTable:
             return await self._endings.submit(ending)
         (finished,) = await self._finish([ending])
         if any(isinstance(effect, PurgeAthlete) for effect in outcome.effects):
-            await removals.complete(self._database, now)
+            await removals.complete(self._database, self._clock.now())
             await self._database.erase_deleted()
         return finished
 
