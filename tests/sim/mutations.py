@@ -167,6 +167,14 @@ MUTATIONS = (
         guarantee=3,
     ),
     mutation(
+        "hearsay purges",
+        "an unproven event purges an athlete whose tokens Strava refused before it",
+        "handlers/revoke_athlete.py",
+        "if access.refused_since(job.first_received_at):",
+        "if True:",
+        guarantee=3,
+    ),
+    mutation(
         "half a list is a list",
         "a list that broke off counts as the complete list",
         "handlers/reconcile_athlete.py",
