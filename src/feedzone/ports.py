@@ -199,10 +199,6 @@ class HandlerReads(Protocol):
         """Return the state of the athlete's connection; None: there is no such athlete."""
         ...
 
-    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
-        """Return the sport types whose details the athlete selected; None: all."""
-        ...
-
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         """Return None when photos were never requested, or the activity is gone."""
         ...

@@ -275,8 +275,7 @@ class FakeRecords:
         return self.stored
 
     async def known_activity(self, athlete_id: int, activity_id: int, *, unproven: bool) -> KnownActivity:
-        sports, stored = await self.wanted_sports(athlete_id), await self.stored_activity(activity_id)
-        return KnownActivity(sports, stored, await self.fruitless_calls(athlete_id) if unproven else None)
+        return KnownActivity(self.sports, self.stored, self.fruitless if unproven else None)
 
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return self.photos
@@ -286,9 +285,6 @@ class FakeRecords:
 
     async def access(self, athlete_id: int) -> Access | None:
         return self.connection
-
-    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
-        return self.sports
 
     async def stored_between(self, athlete_id: int, after: datetime, before: datetime) -> list[int]:
         self.windows_read.append((athlete_id, after, before))

@@ -51,7 +51,6 @@ _STATUSES = (
 )
 _FREE_STATUSES = _STATUSES.with_for_update(read=True, key_share=True, skip_locked=True)
 _STATUSES_NOW = select(_columns.id, _columns.status).where(_columns.id.in_(bindparam("ids", expanding=True)))
-_LOCK = select(_columns.id).where(_columns.id == bindparam("athlete")).with_for_update(key_share=True)
 _NOTE_EVENT = (
     update(strava_athletes)
     .where(_columns.id == bindparam("athlete"))
@@ -86,7 +85,7 @@ _NOTE_SYNCED = (
         updated_at=case((_IS_SYNCED, bindparam("now", type_=Instant)), else_=_columns.updated_at),
     )
 )
-_LOCK_ALL = (
+_LOCK = (
     select(_columns.id)
     .where(_columns.id.in_(bindparam("ids", expanding=True)))
     .order_by(_columns.id)
@@ -137,18 +136,13 @@ def statuses_now(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     return {row.id: row.status for row in connection.execute(_STATUSES_NOW, {"ids": sorted(ids)})}
 
 
-def lock_all(connection: Connection, ids: Iterable[int]) -> None:
-    """Lock these athletes in the order of their ids."""
-    connection.execute(_LOCK_ALL, {"ids": sorted(ids)})
-
-
-def lock(connection: Connection, athlete_id: int) -> None:
-    """Lock the athlete against other calls of `lock` until this transaction ends.
+def lock(connection: Connection, *ids: int) -> None:
+    """Lock the athletes against other calls of `lock` until this transaction ends.
 
     Deliveries and other callers of `statuses` do not wait: this lock is weaker than that of a purge
     (purge.purge).
     """
-    connection.execute(_LOCK, {"athlete": athlete_id}).all()
+    connection.execute(_LOCK, {"ids": sorted(ids)}).all()
 
 
 def connect(

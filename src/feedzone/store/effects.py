@@ -104,7 +104,7 @@ def _store_fetched(
     rows = activities.lock(connection, [effect.record for effect in details], with_streams, now)
     owners = {effect.record.athlete_id for effect in details} | {effect.athlete_id for effect in found}
     if len(owners) > 1:
-        athletes.lock_all(connection, owners)
+        athletes.lock(connection, *owners)
     changed = activities.store_all(connection, news, rows, now)
     for effect in details:
         if not effect.complete and effect.record.id not in with_streams:

@@ -72,10 +72,6 @@ class SqlHandlerReads:
         uncertain = row.refresh_uncertain_at is not None
         return Access(row.status, row.connected_at, row.refused_at, uncertain)
 
-    async def wanted_sports(self, athlete_id: int) -> frozenset[str] | None:
-        sports = await self._database.read(lambda c: athletes.wanted_sports_of_all(c, [athlete_id]))
-        return sports.get(athlete_id)
-
     async def stored_photos(self, activity_id: int) -> StoredPhotos | None:
         return await self._database.read(lambda c: photos.load(c, activity_id))
 

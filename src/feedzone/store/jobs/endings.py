@@ -1,4 +1,4 @@
-"""How the runs of jobs end: the lease is checked, effects are applied, and the job is completed or waits.
+"""How the runs of jobs end: under a valid lease, with effects, completed or put off.
 
 Runs that end at the same time share a transaction (queue.py). Its statements are those of one run, for all.
 """
