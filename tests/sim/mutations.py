@@ -167,7 +167,7 @@ MUTATIONS = (
         guarantee=3,
     ),
     mutation(
-        "hearsay purges",
+        "unproven departure purges",
         "an unproven event purges an athlete whose tokens Strava refused before it",
         "handlers/revoke_athlete.py",
         "if access.refused_since(job.first_received_at):",

@@ -29,21 +29,21 @@ def check(evidence: Evidence) -> Iterator[str]:
             )
             if evidence.all(changes, object_id):
                 yield f"activity {object_id} became a tombstone because of a forged delete ({kind}) at {at}"
-    yield from _hearsay(evidence)
+    yield from _unproven(evidence)
     unknown = {i[3] for i, kind in ledger.forged.items() if kind == "unknown owner"}
     for owner in sorted(unknown):
         if evidence.all("SELECT 1 FROM strava_athletes WHERE id = ?", owner):
             yield f"a forged event created a row for athlete {owner}"
 
 
-def _hearsay(evidence: Evidence) -> Iterator[str]:
+def _unproven(evidence: Evidence) -> Iterator[str]:
     """An event alone purges nobody whose tokens Strava had refused before it came."""
     for departure in evidence.ledger.observations.departures:
         doubtful = departure.status in ("needs_reauth", "leaving") and departure.reason == "deauthorized"
         if not doubtful or departure.refused is None or departure.heard is None:
             continue
         if departure.refused + CLOCK_ERROR_S < departure.heard:
-            yield f"athlete {departure.athlete_id} was purged on hearsay at {departure.at:.0f}"
+            yield f"athlete {departure.athlete_id} was purged without a proof at {departure.at:.0f}"
 
 
 def _ever_hidden(evidence: Evidence, owner: int, object_id: int) -> bool:
