@@ -22,7 +22,14 @@ class ManualClock:
         self._now += timedelta(**by)
 
     async def sleep(self, seconds: float) -> None:
-        """Advance to the end of the sleep. Sleeps overlap, and answers can arrive meanwhile."""
+        self.advance(seconds=seconds)
+        await asyncio.sleep(0)
+
+
+class PatientClock(ManualClock):
+    """A clock whose sleeps overlap, and last long enough for answers to arrive meanwhile."""
+
+    async def sleep(self, seconds: float) -> None:
         end = self._now + timedelta(seconds=seconds)
         await asyncio.sleep(min(seconds, REAL_S))
         self._now = max(self._now, end)

@@ -5,10 +5,16 @@ from collections.abc import AsyncIterator
 import pytest
 from web_world import PASSWORD, World, web_world
 
+from clocks import PatientClock
 from feedzone.store.engine.database import Database
 from flow_fixtures import eventually_fixture, install, sandbox
 
 __all__ = ["eventually_fixture", "install", "sandbox"]
+
+
+@pytest.fixture
+def clock() -> PatientClock:
+    return PatientClock()
 
 
 @pytest.fixture

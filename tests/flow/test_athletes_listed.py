@@ -68,7 +68,7 @@ def test_the_longest_idle_are_listed_first(fill: Fill) -> None:
     def connect_five(connection: Connection) -> None:
         for number, days_ago in ((1, 95), (2, 300), (3, 89), (4, 120), (5, 400)):
             connect(connection, number, days_ago)
-        athletes.note_events(connection, [5], NOW - timedelta(days=100))
+        athletes.note_events(connection, {5: NOW - timedelta(days=100)})
 
     fill(connect_five)
     result = listed("--idle", "90")

@@ -190,7 +190,7 @@ async def test_dead_letters_without_access_are_retried_when_the_athlete_reconnec
     for number, kind in enumerate(("revoked", "not_connected", "needs_scope", "token_rejected"), start=2):
         await store.deliver(event(object_id=number, aspect_type="delete"))
         await store.run(Discard("no access", kind=kind))
-    assert await dead_letters.requeue_denied(store.database, OWNER, store.clock.now()) == 4
+    assert await store.database.write(lambda c: dead_letters.requeue_denied(c, OWNER, store.clock.now())) == 4
     assert sorted([job.object_id for job in await store.lease()]) == [2, 3, 4, 5]
     assert [letter.id for letter in await store.read(dead_letters.listing)] == [dead_letter]
 
@@ -198,7 +198,7 @@ async def test_dead_letters_without_access_are_retried_when_the_athlete_reconnec
 async def test_another_athletes_dead_letters_stay(store):
     await store.deliver(event())
     await store.run(Discard("no access", kind="revoked"))
-    assert await dead_letters.requeue_denied(store.database, OTHER, store.clock.now()) == 0
+    assert await store.database.write(lambda c: dead_letters.requeue_denied(c, OTHER, store.clock.now())) == 0
     assert await store.lease() == []
 
 

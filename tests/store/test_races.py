@@ -308,7 +308,7 @@ async def test_a_dead_letter_retried_while_an_event_of_its_object_commits(
     retries = {
         "one": lambda: here.write(lambda c: dead_letters.requeue(c, letter.id, now)),
         "automatic": lambda: here.write(lambda c: dead_letters.auto_retry_due(c, now, 9)),
-        "reconnect": lambda: dead_letters.requeue_denied(here.database, OWNER, now),
+        "reconnect": lambda: here.write(lambda c: dead_letters.requeue_denied(c, OWNER, now)),
     }
     newer = [Delivery(event(object_id=letter.object_id, aspect_type="update"), "absent")]
     retried = retries[retry]()

@@ -70,8 +70,9 @@ class AthleteService:
     async def connect(
         self, code: str, scope: str | None, consent: Consent | None = None, *, by_athlete: bool = False
     ) -> Connected:
-        """Exchange the code; store athlete and tokens and start the backfill, in one transaction. Then retry
-        what failed without access.
+        """Exchange the code; store athlete and tokens and start the backfill, in one transaction.
+
+        It also retries what failed without access: a hundred jobs, and others in transactions of their own.
 
         A returning athlete also gets the activities since the disconnect, if that is longer than
         INITIAL_SYNC_DAYS. If the athlete's allowance is spent, the backfill begins when it is renewed.
@@ -105,7 +106,7 @@ class AthleteService:
     def _sync_connected(
         self, connection: Connection, athlete_id: int, now: datetime, *, by_athlete: bool
     ) -> bool:
-        """Enqueue the backfill. Return whether the athlete may cause calls now."""
+        """Enqueue or continue the backfill. Return whether the athlete may cause calls now."""
         known = athletes.synced_range(athletes.get(connection, athlete_id))
         default = now - timedelta(days=self.initial_sync_days)
         after = list_from(known, self.initial_sync_days, now) or default
@@ -114,11 +115,16 @@ class AthleteService:
             later = allowances.spent_until(connection, athlete_id, self.calls_per_hour, now)
             calls = allowances.cost_of_list(connection, athlete_id, after)
             allowances.charge(connection, athlete_id, calls, now)
+        if later is None:
+            retried = dead_letters.requeue_denied(connection, athlete_id, now)
+            if by_athlete and retried:
+                allowances.charge(connection, athlete_id, retried * CALLS_AN_ACTIVITY, now)
         self._enqueue_sync(connection, athlete_id, after, now, due_at=later)
         return later is None
 
     async def _retry_denied(self, athlete_id: int, now: datetime, *, by_athlete: bool) -> None:
-        retried = await dead_letters.requeue_denied(self.database, athlete_id, now)
+        denied = dead_letters.of_denied(athlete_id)
+        retried = await dead_letters.requeue_all(self.database, denied, now)
         if by_athlete and retried:
             calls = retried * CALLS_AN_ACTIVITY
             await self.database.write(lambda c: allowances.charge(c, athlete_id, calls, now))

@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from ...domain.job import Job, Lane
 from ...domain.outcome import PASSING
 from .. import events
-from ..batches import change_in_batches
+from ..batches import AT_ONCE, change_in_batches
 from ..engine.database import Database
 from ..quota.breaker import IS_OPEN
 from ..schema.tables import IS_LIVE, jobs
@@ -189,10 +189,18 @@ def _revive(connection: Connection, job_id: str, now: datetime, *, sooner: bool)
     return connection.execute(dead.values(values | ({"priority": lane} if sooner else {}))).rowcount == 1
 
 
-async def requeue_denied(database: Database, athlete_id: int, now: datetime) -> int:
-    """Retry the dead letters that failed without access or may pass: the athlete is back. Return how many."""
-    classes = _columns.error_class.in_((*NO_ACCESS, *PASSING))
-    return await requeue_all(database, and_(_columns.athlete_id == athlete_id, classes), now)
+def of_denied(athlete_id: int) -> ColumnElement[bool]:
+    """Match an athlete's dead letters that failed without access or may pass."""
+    denied = _columns.error_class.in_((*NO_ACCESS, *PASSING))
+    return and_(_columns.state == "dead", _columns.athlete_id == athlete_id, denied)
+
+
+def requeue_denied(connection: Connection, athlete_id: int, now: datetime) -> int:
+    """Retry the first dead letters of `of_denied`, backfills before others; return how many."""
+    backfills_first = _columns.kind != "backfill_athlete"
+    query = select(_columns.id).where(of_denied(athlete_id)).order_by(backfills_first, _columns.id)
+    letters = connection.execute(query.limit(AT_ONCE)).scalars().all()
+    return sum(requeue(connection, letter, now) for letter in letters)
 
 
 async def requeue_all(database: Database, which: ColumnElement[bool], now: datetime) -> int:
