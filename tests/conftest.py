@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import shutil
 import uuid
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import text
 
 from clocks import ManualClock
@@ -53,10 +55,27 @@ def databases(item: pytest.Item) -> set[str]:
     return used | {NAMES[name] for name in getattr(item, "fixturenames", ()) if name in NAMES}
 
 
+def pytest_configure() -> None:
+    """Let no logger keep the configuration of an earlier test."""
+    configure = structlog.configure
+    structlog.configure = lambda **how: configure(**how | {"cache_logger_on_first_use": False})
+
+
 def pytest_collection_finish() -> None:
     """Freeze the collected tests: they stay to the end, so the garbage collector can skip them."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Undo what a command that runs in this process configures."""
+    root, before = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

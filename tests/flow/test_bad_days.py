@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
-import structlog
 from engine import DETAIL, make_engine
 from sqlalchemy import select
 
@@ -203,19 +200,9 @@ async def test_disconnecting_deletes_at_once_and_retries_the_revocation_until_it
 
 
 @pytest.fixture
-def log_everything(engine, capsys, monkeypatch):
-    """Log as the service does, and undo that afterwards, also for loggers that are already in use."""
-    configure = structlog.configure
-    monkeypatch.setattr(
-        structlog, "configure", lambda **how: configure(**how | {"cache_logger_on_first_use": False})
-    )
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, level = root.handlers[:], root.level
+def log_everything(engine, capsys):
+    """Log as the service does."""
     configure_logging("DEBUG", "json", engine.app.settings.secrets())
-    yield
-    configure(**before)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 async def test_no_token_reaches_a_log_line_an_error_or_a_table(engine, log_everything, capsys):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-import structlog
 from engine import JSON, make_engine
 
 from feedzone import sandbox
@@ -42,14 +40,10 @@ PLACES = ["/activities/", "/streams", "/athlete/activities", "/api/v3/athlete", 
 @pytest.fixture
 def written(monkeypatch):
     """Everything that is logged, on every level."""
-    root = logging.getLogger()
-    before, output = (root.handlers[:], root.level), io.StringIO()
-    structlog.reset_defaults()
+    output = io.StringIO()
     monkeypatch.setattr(sys, "stderr", output)
     configure_logging("DEBUG", "json", [])
-    yield output.getvalue
-    structlog.reset_defaults()
-    root.handlers[:], root.level = before
+    return output.getvalue
 
 
 class Spoiled:

@@ -35,8 +35,6 @@ LOOKS_SECRET = [
 @pytest.fixture
 def configured(monkeypatch):
     """Configure logging; return a function that reads the output since."""
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
 
     def configure(form: str, level: str = "DEBUG") -> Callable[[], str]:
         written = io.StringIO()
@@ -44,10 +42,7 @@ def configured(monkeypatch):
         configure_logging(level, form, [CANARY, "", "other-secret"])
         return written.getvalue
 
-    structlog.reset_defaults()
-    yield configure
-    structlog.reset_defaults()
-    root.handlers[:], root.level = before
+    return configure
 
 
 @pytest.fixture(params=["console", "json"])
