@@ -65,6 +65,12 @@ SHOWN = (
     r"|12[.]37|-1[.]51|b7351|60 samples|_p~iF"
 )
 """The texts of the values above, in the forms in which pages show them."""
+RANDOM_ID = r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}"
+"""Ids of jobs and traces are random: their digits may spell a value."""
+
+
+def without_ids(text: str) -> str:
+    return re.sub(RANDOM_ID, "", text)
 
 
 @pytest.fixture
@@ -128,7 +134,7 @@ async def read_all(world: World) -> dict[str, str]:
 def found(html: str) -> set[str]:
     text = re.sub(r"<(svg|script|style)\b.*?</\1>", " ", html, flags=re.S)
     attributes = " ".join(re.findall(r'(?:title|aria-label|data-\w+)="(.*?)"', text))
-    return set(re.findall(SHOWN, f"{words(text)} {attributes}"))
+    return set(re.findall(SHOWN, without_ids(f"{words(text)} {attributes}")))
 
 
 async def test_no_page_shows_any_value_of_an_athlete_without_consent(full: World) -> None:
@@ -157,8 +163,9 @@ async def test_a_template_gets_no_value_that_the_viewer_may_not_see(full: World)
     history = await full.parts.queries.activity_history.get(RUN)
     events = await full.parts.queries.events.summaries(None, None, 50)
     for value in (overview, {"deep": [{"er": history}]}, events):
-        assert re.search("Zq|73219|2019", repr(value))
-        assert not re.search("Zq|73219|73218|2019|Ouaga|12.37|b7351", repr(disclosed(value, lambda _: False)))
+        assert re.search("Zq|73219|2019", without_ids(repr(value)))
+        hidden = without_ids(repr(disclosed(value, lambda _: False)))
+        assert not re.search("Zq|73219|73218|2019|Ouaga|12[.]37|b7351", hidden)
         assert repr(disclosed(value, lambda _: True)) == repr(value)
 
 
