@@ -18,9 +18,9 @@ from .quota.record import Record
 from .quota.world import live
 
 SMALL = Plan(
-    days=2, warm_up_days=1.0, athletes=3, history_days=340, processes=3, limits=Limits(60, 600, 30, 300)
+    days=1, warm_up_days=1.0, athletes=3, history_days=340, processes=3, limits=Limits(60, 600, 30, 300)
 )
-SHARED = replace(SMALL, days=1, processes=2, others=0.33)
+SHARED = replace(SMALL, processes=2, others=0.33)
 FINITE = replace(SMALL, days=5, processes=2, history_days=270, staggered=True, until_done=True)
 
 
