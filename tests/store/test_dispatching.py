@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 from sqlalchemy import Connection, select
-from store_makers import OTHER, OWNER, Store, connection_of, event, retitled
+from store_makers import OTHER, OWNER, Store, connection_of, detail, event, retitled
 
-from feedzone.domain.effect import PurgeAthlete, Tombstone
+from feedzone.domain.effect import PurgeAthlete, StoreDetail, Tombstone
+from feedzone.domain.event import CROWD_WAITS
+from feedzone.domain.job import Lane
 from feedzone.ingest import dispatcher as dispatcher_module
 from feedzone.ingest.deliveries import Delivery, accept
 from feedzone.ingest.dispatcher import BATCH, Dispatcher, dispatch
@@ -54,6 +56,21 @@ async def test_what_a_dead_process_stored_is_dispatched_by_the_next_one(store):
     assert await dispatcher_of(store).run_once() == len(numbers)
     assert {f"activity:{number}" for number in numbers} <= await keys(store)
     assert await dispatcher_of(store).run_once() == 0
+
+
+async def test_past_the_limit_of_an_athlete_one_list_call_answers_for_all_unknown_activities(store, clock):
+    await store.apply(StoreDetail(detail(5), "event", None, True))
+    crowd = [Delivery(event(object_id=number), "absent", crowded=True) for number in (5, 6, 7)]
+    await store.write(lambda c: accept(c, crowd, clock.now()))
+    assert await dispatcher_of(store).run_once() == 3
+    by_key = {row.key: row for row in await store.rows(jobs)}
+    assert by_key.keys() == {"activity:5", f"athlete:{OWNER}"}
+    assert by_key["activity:5"].priority == Lane.RECONCILE
+    listing = by_key[f"athlete:{OWNER}"]
+    assert (listing.kind, listing.due_at) == ("list_activities", clock.now() + CROWD_WAITS)
+    # Each event knows the job that answers for it.
+    linked = {row.object_id: row.job_id for row in await store.rows(webhook_events)}
+    assert linked == {5: by_key["activity:5"].id, 6: listing.id, 7: listing.id}
 
 
 async def test_an_event_is_not_dispatched_twice(store):
