@@ -21,7 +21,7 @@ UV := uv==0.13.9
 SEEDS ?= 0-299
 SCENARIO ?= hostile
 SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:settle-hours ACTS:acts-a-day,\
-  $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option))))))
+  $(if $($(word 1,$(subst :, ,$(option)))),--$(word 2,$(subst :, ,$(option))) $($(word 1,$(subst :, ,$(option)))))) $(if $(SMALL),--small)
 
 # hatch_build.py builds the pages' scripts and styles when pip installs the package. A change in frontend/ builds them again.
 ASSETS := src/feedzone/web/static/manifest.json

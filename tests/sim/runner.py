@@ -17,7 +17,7 @@ from multiprocessing.util import Finalize
 from operator import attrgetter
 from pathlib import Path
 
-from .scenario import SCENARIOS, Scenario
+from .scenario import SCENARIOS, Scenario, small
 from .simulation import Result, simulate
 from .storage import make_template, workplace
 
@@ -29,6 +29,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sim", description=__doc__)
     parser.add_argument("--seeds", default="0-299", help="7, 0-299 or 3,5,9")
     parser.add_argument("--scenario", default="hostile", choices=[*SCENARIOS, "all"])
+    parser.add_argument("--small", action="store_true", help="the small worlds of the test suite")
     parser.add_argument("--days", type=float)
     parser.add_argument("--athletes", type=int)
     parser.add_argument("--processes", type=int)
@@ -53,14 +54,17 @@ def scenarios_of(chosen: argparse.Namespace) -> list[Scenario]:
     names = list(SCENARIOS) if chosen.scenario == "all" else [chosen.scenario]
     options = ("days", "athletes", "processes", "settle_hours", "acts_a_day")
     sizes = {option: getattr(chosen, option) for option in options if getattr(chosen, option) is not None}
-    return [replace(SCENARIOS[name], **sizes) for name in names]
+    return [replace(small(name) if chosen.small else SCENARIOS[name], **sizes) for name in names]
 
 
 def replay_command(result: Result) -> str:
     """Return the command that replays the seed exactly."""
     scenario = result.scenario
+    world = f"make sim SEEDS={result.seed} SCENARIO={scenario.name}"
+    if scenario == small(scenario.name):
+        return f"{world} SMALL=1 MORE=--trace"
     return (
-        f"make sim SEEDS={result.seed} SCENARIO={scenario.name} DAYS={scenario.days:g} "
+        f"{world} DAYS={scenario.days:g} "
         f"ATHLETES={scenario.athletes} PROCESSES={scenario.processes} "
         f"SETTLE={scenario.settle_hours:g} ACTS={scenario.acts_a_day:g} MORE=--trace"
     )

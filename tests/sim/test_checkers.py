@@ -298,17 +298,19 @@ def test_the_witness_records_no_violation_in_a_correct_world(settled_world):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "impersonated", "expected"),
+    ("seconds", "looks", "impersonated", "expected"),
     [
-        (9.0, [], ""),
-        (11.0, [], "was fetched only after 11.0 s"),
-        (100.0, [-61.0, 100.5], "was fetched only after 100.0 s"),
-        (100.0, [-59.0], ""),
-        (100.0, [50.0], ""),
+        (9.0, [], [], ""),
+        (11.0, [], [], "was fetched only after 11.0 s"),
+        (11.0, [1.0, 11.0], [], "was fetched only after 11.0 s"),
+        (11.0, [1.0, 5.0, 11.0], [], ""),
+        (100.0, [], [-61.0, 100.5], "was fetched only after 100.0 s"),
+        (100.0, [], [-59.0], ""),
+        (100.0, [], [50.0], ""),
     ],
 )
-def test_an_upload_that_waits_during_a_flood_is_found_unless_somebody_else_answers(
-    evidence, seconds, impersonated, expected
+def test_an_upload_that_waits_during_a_flood_is_found_unless_the_answers_explain_it(
+    evidence, seconds, looks, impersonated, expected
 ):
     ledger = evidence.ledger
     ledger.attacked = 1
@@ -319,6 +321,7 @@ def test_an_upload_that_waits_during_a_flood_is_found_unless_somebody_else_answe
     )
     ledger.first_shown = {identity[1]: at + seconds}
     ledger.acknowledged = {identity: at}
+    ledger.fetched[identity[1]] = [at + offset for offset in looks]
     ledger.impersonations = [at + offset for offset in impersonated]
     lines = divergences(evidence)
     assert (expected in lines) if expected else ("was fetched only" not in lines)

@@ -54,9 +54,11 @@ def spent_on_inventions(evidence: Evidence) -> Counter[str]:
 def uploads(evidence: Evidence) -> dict[int, float]:
     """Return the seconds from the delivery to the detail, by upload of the athletes who are not attacked.
 
-    Uploads that waited because somebody else answered instead of Strava say nothing about the forged events.
+    Uploads that waited because somebody else answered instead of Strava, or because Strava answered 404 about
+    an activity that it showed already, say nothing about the forged events.
     """
     seconds = {}
+    visible_after = evidence.world.faults.visible_delay_s
     for identity, at in evidence.ledger.acknowledged.items():
         kind, activity_id, aspect, owner, _ = identity
         if (kind, aspect) != ("activity", "create") or owner == evidence.ledger.attacked:
@@ -65,7 +67,9 @@ def uploads(evidence: Evidence) -> dict[int, float]:
         if spec is None or identity in evidence.ledger.forged or activity_id in evidence.ledger.touched:
             continue
         shown = evidence.ledger.first_shown.get(activity_id, evidence.now - evidence.world_start)
-        if not _impersonated(evidence, at - RECOVERY_S, shown):
+        looks = evidence.ledger.fetched.get(activity_id, [])
+        strayed = any(at + visible_after < look < shown for look in looks)
+        if not strayed and not _impersonated(evidence, at - RECOVERY_S, shown):
             seconds[activity_id] = shown - at
     return seconds
 
