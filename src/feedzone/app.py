@@ -40,6 +40,7 @@ from .store.jobs.idle import IdleSchedule
 from .store.jobs.leaving_schedule import LeavingSchedule
 from .store.jobs.queue import JobTable, worker_name
 from .store.jobs.schedule import AutoRetrySchedule, GearSchedule, ReconciliationSchedule
+from .store.jobs.unfinished import UnfinishedSchedule
 from .store.quota.breaker import Breaker
 from .store.quota.budget import BudgetTable
 from .store.quota.call_log import CallLog
@@ -291,6 +292,7 @@ def _worker(
             ).run,
             "unconfirmed_values": ShownUpdatesSchedule(database, clock).run,
             "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
+            "unfinished_work": UnfinishedSchedule(database, clock, wakeup).run,
         },
         prune=Retention(database, clock, days).prune,
         call_buffer=call_log,
@@ -298,6 +300,11 @@ def _worker(
 
 
 def prepare_database(settings: Settings) -> None:
+    """Do `prepare` from synchronous code."""
+    asyncio.run(prepare(settings))
+
+
+async def prepare(settings: Settings) -> None:
     """Create the schema of an empty database, and check that the keys fit the stored tokens.
 
     If a backup was restored, delete again what it brought back.
@@ -313,9 +320,9 @@ def prepare_database(settings: Settings) -> None:
         database.run_sync(lambda connection: begin(connection, limits, now))
         keys = settings.token_encryption_keys.get_secret_value()
         require_keys(keys, settings.feedzone_home, database.run_sync(token_keys.athletes_by_key))
-        apply_if_restored(database, settings.feedzone_home, settings.initial_sync_days, now)
+        await apply_if_restored(database, settings.feedzone_home, settings.initial_sync_days, now)
     finally:
-        asyncio.run(database.close())
+        await database.close()
 
 
 @contextlib.asynccontextmanager

@@ -11,8 +11,10 @@ from feedzone.clock import StravaClock
 from feedzone.domain.job import Lane, RefreshHint
 from feedzone.domain.quota.windows import Reading, Reservation
 from feedzone.store.jobs.deferral import AT_ONCE
+from feedzone.store.jobs.unfinished import UnfinishedSchedule
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.schema.tables import jobs
+from feedzone.worker.wakeup import LocalWakeup
 
 
 @pytest.fixture
@@ -136,6 +138,7 @@ async def test_a_raised_limit_makes_the_jobs_due_that_waited_for_the_old_one(sto
     await store.enqueue(spec(3, lane=Lane.RECHECK, due_at=later))
     assert await lease(store) == []
     await headers(budget, read_day=(3000, 1000))
+    assert await UnfinishedSchedule(store.database, clock, LocalWakeup()).run() == 2
     assert await lease(store) == [1, 2]
     assert (await store.row(jobs, key="activity:3")).due_at == later
 

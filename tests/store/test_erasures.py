@@ -73,8 +73,8 @@ async def full(store, clock, tmp_path):
     return store
 
 
-def applied(store: Store, **options: Any):
-    return apply_if_restored(store.database, store.home, DAYS, store.clock.now(), **options)
+async def applied(store: Store, **options: Any):
+    return await apply_if_restored(store.database, store.home, DAYS, store.clock.now(), **options)
 
 
 async def erase(store: Store) -> None:
@@ -126,7 +126,7 @@ async def test_a_restored_backup_loses_again_what_had_been_deleted(full):
     await erase(full)
     receipt = await full.row(deletion_receipts)
     await restore(full, before)
-    done = applied(full)
+    done = await applied(full)
     assert done is not None
     assert tuple(done) == (1, 1, 1)
     assert (await full.row(strava_athletes, id=OTHER)).status == "deauthorized"
@@ -136,14 +136,14 @@ async def test_a_restored_backup_loses_again_what_had_been_deleted(full):
     assert "Canary" not in repr(await full.rows(webhook_events))
     kept = next(row for row in await full.rows(deletion_receipts) if row.id == receipt.id)
     assert (kept.purged_at, kept.counts) == (receipt.purged_at, receipt.counts)
-    assert applied(full) is None
+    assert await applied(full) is None
 
 
 async def test_everything_that_is_left_is_compared_and_every_token_is_refreshed(full):
     before = await backup(full)
     await erase(full)
     await restore(full, before)
-    applied(full)
+    await applied(full)
     (comparison,) = await full.rows(jobs, kind="reconcile_athlete")
     hint = decode_hint(comparison.hint)
     assert (comparison.athlete_id, hint.full, hint.to_end) == (OWNER, True, True)
@@ -154,7 +154,7 @@ async def test_everything_that_is_left_is_compared_and_every_token_is_refreshed(
 async def test_a_database_that_is_as_new_as_its_log_stays_as_it_is(full):
     await erase(full)
     before = await backup(full)
-    assert applied(full) is None
+    assert await applied(full) is None
     assert await backup(full) == before
 
 
@@ -163,7 +163,7 @@ async def test_a_backup_is_recognized_even_if_nothing_was_deleted_since(full):
     full.clock.advance(hours=1)
     await full.service.record()
     await restore(full, before)
-    assert applied(full) is not None
+    assert await applied(full) is not None
 
 
 async def test_the_log_of_another_database_says_nothing_about_this_one(full):
@@ -171,8 +171,8 @@ async def test_the_log_of_another_database_says_nothing_about_this_one(full):
     await erase(full)
     before["database_identity"][0]["database_id"] = "01a00000-0000-7000-8000-000000000000"
     await restore(full, before)
-    assert applied(full) is None
-    assert tuple(applied(full, force=True)) == (0, 0, 2)
+    assert await applied(full) is None
+    assert tuple(await applied(full, force=True)) == (0, 0, 2)
 
 
 async def test_what_came_back_by_itself_before_the_backup_stays(full):
@@ -184,7 +184,7 @@ async def test_what_came_back_by_itself_before_the_backup_stays(full):
     full.clock.advance(hours=1)
     await full.service.record()
     await restore(full, before)
-    done = applied(full)
+    done = await applied(full)
     assert (done.athletes_removed, done.activities_removed) == (0, 0)
     assert (await full.row(strava_athletes, id=OTHER)).status == "active"
 
@@ -195,7 +195,7 @@ async def test_an_unproven_departure_of_the_backups_time_is_dropped(full):
     before = await backup(full)
     await erase(full)
     await restore(full, before)
-    applied(full)
+    await applied(full)
     assert await full.rows(jobs, kind="revoke_athlete", athlete_id=OWNER) == []
     assert (await full.row(strava_athletes, id=OWNER)).status == "active"
     assert {row.status for row in await full.rows(webhook_events, object_type="athlete")} == {"completed"}
@@ -211,7 +211,7 @@ async def test_deadlines_of_the_backups_time_begin_again(full, clock):
     for athlete, values in states.items():
         change = update(strava_athletes).where(strava_athletes.c.id == athlete).values(values)
         await full.write(lambda c, change=change: c.execute(change))
-    assert applied(full, force=True).athletes_removed == 0
+    assert (await applied(full, force=True)).athletes_removed == 0
     owner, other = [await full.row(strava_athletes, id=athlete) for athlete in (OWNER, OTHER)]
     assert (owner.status, owner.leaves_at) == ("active", None)
     assert (other.status, other.refused_at) == ("needs_reauth", clock.now())
@@ -227,7 +227,7 @@ async def test_a_restore_under_a_running_process_is_noticed_by_its_next_entry(fu
     full.clock.advance(hours=1)
     await full.service.record()
     assert (await full.row(strava_athletes, id=OTHER)).status == "deauthorized"
-    assert applied(full) is None
+    assert await applied(full) is None
 
 
 async def test_a_line_that_a_crash_cut_short_costs_only_itself(full):
@@ -261,7 +261,7 @@ async def test_an_event_of_a_deleted_activity_in_the_backup_leaves_no_title(full
     await full.apply(Tombstone(77, OWNER, "request"))
     await full.service.record()
     await restore(full, before)
-    applied(full)
+    await applied(full)
     for _ in range(3):
         for job in await full.lease():
             if job.key == "activity:77":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import msgspec
 import pytest
 from store_makers import (
@@ -208,7 +206,7 @@ async def test_a_departure_that_a_restored_backup_undid_is_applied_completely(fu
     name = (await full.write(erasures.identity)).database
     gone = Erasure(name, uuid7(1), clock.now(), OWNER, reason="disconnected", cause="request", counts="{}")
     ErasureLog(tmp_path).append([gone, Mark(name, 5, clock.now())])
-    done = await asyncio.to_thread(apply_if_restored, full.database, tmp_path, 30, clock.now())
+    done = await apply_if_restored(full.database, tmp_path, 30, clock.now())
     assert done is not None
     assert done.athletes_removed == 1
     assert await full.rows(strava_activities, athlete_id=OWNER) == []

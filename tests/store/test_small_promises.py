@@ -14,6 +14,7 @@ from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.domain.quota.windows import ApiCall, Reading, Reservation, Window
 from feedzone.store import athletes, gear, purge
 from feedzone.store.jobs import attempts, cost, dead_letters
+from feedzone.store.jobs.unfinished import UnfinishedSchedule
 from feedzone.store.quota import call_log
 from feedzone.store.quota.breaker import Breaker
 from feedzone.store.quota.budget import BudgetTable
@@ -27,6 +28,7 @@ from feedzone.store.schema.tables import (
     token_uses,
     webhook_events,
 )
+from feedzone.worker.wakeup import LocalWakeup
 
 
 async def test_the_uses_of_tokens_are_deleted_after_the_retention_time(store, clock):
@@ -186,7 +188,7 @@ async def test_calls_of_others_are_reported_once_each(store, clock):
     assert seen == [3, 1, 0, 2]
 
 
-async def test_a_raised_limit_lets_waiting_jobs_run_at_once(store, clock):
+async def test_a_raised_limit_lets_waiting_jobs_run_soon(store, clock):
     budget = BudgetTable(store.database, StravaClock(clock))
     await budget.answered(await budget.reserve(Lane.LIVE), {"read_day": Reading(100, 100)})
     await store.enqueue(spec(lane=Lane.RECONCILE))
@@ -195,6 +197,7 @@ async def test_a_raised_limit_lets_waiting_jobs_run_at_once(store, clock):
     await budget.answered(Reservation(), {"read_day": Reading(90, 100)})
     assert await store.lease() == []
     await budget.answered(Reservation(), {"read_day": Reading(1000, 100)})
+    assert await UnfinishedSchedule(store.database, clock, LocalWakeup()).run() == 1
     assert (await store.row(jobs)).due_at <= clock.now()
 
 

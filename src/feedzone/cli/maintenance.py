@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from ..app import App
     from ..services.doctor import Finding
     from ..store.engine.database import Database
+
+T = TypeVar("T")
 
 REFRESHES_WITHIN_S = 60.0
 """How long `db restored` waits for the comparisons, each of which refreshes its athlete's tokens."""
@@ -97,6 +100,18 @@ def _database() -> Database:
     return open_database(console.settings(quiet=True).database)
 
 
+def _finish(database: Database, work: Awaitable[T]) -> T:
+    """Wait for some work, and close the database."""
+
+    async def body() -> T:
+        try:
+            return await work
+        finally:
+            await database.close()
+
+    return asyncio.run(body())
+
+
 @db.command("upgrade")
 def upgrade() -> None:
     """Upgrade the schema to this version of feedzone. Make a backup first."""
@@ -132,7 +147,7 @@ def restored() -> None:
     settings, database, now = console.settings(quiet=True, strava=True), _database(), SystemClock().now()
     schema.check(database)
     home, days = settings.feedzone_home, settings.initial_sync_days
-    done = apply_if_restored(database, home, days, now, force=True)
+    done = _finish(database, apply_if_restored(database, home, days, now, force=True))
     assert done is not None
     activities = count(done.activities_removed, "activity", "activities")
     console.say(f"Deleted again: {count(done.athletes_removed, 'athlete')} and {activities}.")
@@ -182,7 +197,7 @@ def forget_lost(
         console.complain(f"this deletes the tokens of {count(concerned, 'athlete')}: confirm with --yes")
         raise typer.Exit(1)
     now = SystemClock().now()
-    forgotten = database.run_sync(lambda c: token_keys.forget_other_keys(c, known, now))
+    forgotten = _finish(database, token_keys.forget_other_keys(database, known, now))
     console.say(f"Deleted the tokens of {count(forgotten, 'athlete')}. Send them the link to connect again.")
 
 

@@ -92,7 +92,7 @@ class Dispatcher:
         if self._is_first:
             # What this version cannot dispatch, the next one perhaps can.
             if await self._database.read(undispatched.count_set_aside):
-                await self._database.write(undispatched.take_up)
+                await undispatched.take_up(self._database)
             self._is_first = False
         total = 0
         # A read blocks nobody; a batch on SQLite blocks the transactions that store events.

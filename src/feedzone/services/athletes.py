@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,19 +19,16 @@ from ..domain.job import (
     RefreshHint,
     activity_key,
     athlete_key,
-    backfill_job,
     job_now,
     revoke_job,
 )
 from ..domain.reconciliation import list_from
 from ..errors import InvalidInput, NotFound
 from ..ports import Clock, Wakeup
-from ..store import activities, athlete_activities, athletes, oauth_states, purge, removals
-from ..store.batches import change_in_batches
+from ..store import activities, athletes, oauth_states, purge, removals
 from ..store.engine.database import Connection, Database
-from ..store.jobs import dead_letters, deferral, lifecycle
+from ..store.jobs import dead_letters, deferral, lifecycle, unfinished
 from ..store.quota import allowances
-from ..store.schema.tables import strava_activities
 from ..store.tokens import TokenTable
 from ..strava.application import StravaApplication
 
@@ -254,16 +251,7 @@ class AthleteService:
 
         if not await self.database.write(body):
             raise NotFound(f"athlete {athlete_id} is not connected")
-        summaries = athlete_activities.are_summaries(athlete_id, chosen)
-
-        def fetch(connection: Connection, ids: Sequence[int]) -> int:
-            starts = athlete_activities.starts(connection, ids, summaries)
-            specs = [backfill_job(athlete_id, *each) for each in starts.items()]
-            lifecycle.enqueue(connection, specs, now)
-            activities.mark_pending(connection, starts, now)
-            return len(starts)
-
-        await change_in_batches(self.database, strava_activities, summaries, fetch)
+        await unfinished.fetch_chosen(self.database, athlete_id, now)
         self.wakeup.notify()
 
     async def disconnect(self, athlete_id: int) -> None:

@@ -41,7 +41,7 @@ class DeadLetterService:
         now = self.clock.now()
         requeued = await dead_letters.requeue_all(self.database, dead_letters.of_class(error_class), now)
         if error_class is None and await self._has_set_aside():
-            requeued += await self.database.write(undispatched.take_up)
+            requeued += await undispatched.take_up(self.database)
             self.arrivals.notify()
         self.wakeup.notify()
         return requeued

@@ -13,7 +13,7 @@ import structlog
 from ..errors import SettingsError
 from ..ports import Clock
 from ..queries.paging import first_id
-from ..store import erasures, removals
+from ..store import erasures
 from ..store.engine.database import Connection, Database
 from ..store.erasure_log import Erasure, ErasureLog, Mark, Memory
 from ..store.erasures import Restored
@@ -96,48 +96,40 @@ class ErasureService:
     async def _mark(self, now: datetime) -> None:
         generation = await self.database.write(erasures.advance)
         if generation <= self._generation:
-            await self.database.write(lambda c: self._apply(c, now))
-            await removals.complete(self.database, now)
+            memory = await asyncio.to_thread(ErasureLog(self.home).read, self._name)
+            await _apply(self.database, memory, self.days, now)
             generation = await self.database.write(erasures.advance)
         mark = Mark(self._name, generation, now)
         await asyncio.to_thread(ErasureLog(self.home).append, [mark])
         self._generation, self._marked_at = generation, now
 
-    def _apply(self, connection: Connection, now: datetime) -> None:
-        memory = ErasureLog(self.home).read(self._name)
-        _apply(connection, memory, self.days, now)
 
-
-def apply_if_restored(
+async def apply_if_restored(
     database: Database, home: Path, days: int, now: datetime, *, force: bool = False
 ) -> Restored | None:
     """Delete again what a restored backup brought back, before anything is shown or served.
 
     A backup was restored if the database is of an older generation than the log says; or with `force`.
+    The generation rises at the end, so the next start does what a crash has left undone.
     Return None if none was. Raises SettingsError when the log cannot be read.
     """
-
-    def body(connection: Connection) -> Restored | None:
-        identity = erasures.identity(connection)
-        try:
-            memory = ErasureLog(home).read(identity.database)
-        except OSError as problem:
-            raise SettingsError(
-                f"FEEDZONE_HOME: {ErasureLog(home).path} cannot be read ({problem.strerror}); "
-                "without it deleted data of a restored backup could be shown"
-            ) from None
-        if identity.generation >= memory.generation and not force:
-            return None
-        return _apply(connection, memory, days, now)
-
-    restored = database.run_sync(body)
-    while restored is not None and database.run_sync(lambda c: removals.step(c, now)):
-        pass
-    return restored
+    identity = await database.write(erasures.identity)
+    try:
+        memory = await asyncio.to_thread(ErasureLog(home).read, identity.database)
+    except OSError as problem:
+        raise SettingsError(
+            f"FEEDZONE_HOME: {ErasureLog(home).path} cannot be read ({problem.strerror}); "
+            "without it deleted data of a restored backup could be shown"
+        ) from None
+    if force:
+        await database.write(lambda c: erasures.mark_as_older(c, memory.generation))
+    elif identity.generation >= memory.generation:
+        return None
+    return await _apply(database, memory, days, now)
 
 
-def _apply(connection: Connection, memory: Memory, days: int, now: datetime) -> Restored:
-    done = erasures.apply(connection, memory.erasures, days, now)
-    erasures.advance(connection, memory.generation)
+async def _apply(database: Database, memory: Memory, days: int, now: datetime) -> Restored:
+    done = await erasures.apply(database, memory.erasures, days, now)
+    await database.write(lambda c: erasures.advance(c, memory.generation))
     log.warning("backup_restored", **done._asdict())
     return done

@@ -93,6 +93,11 @@ class SubscriptionService:
         await self.database.write(
             lambda c: subscriptions.remember(c, subscription.id, shown_url(self.callback_url), created)
         )
+        await subscriptions.mark_athletes(self.database)
+
+    async def _forget(self) -> None:
+        await self.database.write(subscriptions.forget)
+        await subscriptions.mark_athletes(self.database)
 
     async def show(self) -> list[Subscription]:
         """Return the subscriptions at Strava, and update the stored one."""
@@ -101,7 +106,7 @@ class SubscriptionService:
         if own:
             await self._remember(own[0])
         else:
-            await self.database.write(subscriptions.forget)
+            await self._forget()
         return listed
 
     async def check(self) -> bool | None:
@@ -110,6 +115,7 @@ class SubscriptionService:
         A subscription that disappeared is forgotten, which turns health red and polling on
         (docs/strava-api.md#push-subscriptions). A list that fails proves nothing.
         """
+        await subscriptions.mark_athletes(self.database)  # a crash may have interrupted it
         known = await self.database.read(subscriptions.active_ids)
         if not known:
             return None
@@ -124,7 +130,7 @@ class SubscriptionService:
         if any(existing.id in known for existing in listed):
             return True
         log.error("subscription_lost", known=sorted(known))
-        await self.database.write(subscriptions.forget)
+        await self._forget()
         return False
 
     async def delete(self) -> Subscription | None:
@@ -135,7 +141,7 @@ class SubscriptionService:
             raise ForeignSubscription(listed[0], self.callback_url)
         for existing in own:
             await self.application.unsubscribe(existing.id)
-        await self.database.write(subscriptions.forget)
+        await self._forget()
         return own[0] if own else None
 
 

@@ -196,9 +196,10 @@ def set_operator_access(connection: Connection, athlete_id: int, allowed: bool, 
 def set_wanted_sports(
     connection: Connection, athlete_id: int, sports: frozenset[str] | None, now: datetime
 ) -> None:
-    """Store the sport types whose details are fetched; None: all."""
+    """Store the sport types whose details are fetched; None: all. Then call `fetch_chosen`."""
     text = None if sports is None else ",".join(sorted(sports))
-    connection.execute(_CHANGE, {"athlete": athlete_id, "wanted_sports": text, "updated_at": now})
+    changed = {"wanted_sports": text, "sports_changed_at": now, "updated_at": now}
+    connection.execute(_CHANGE, {"athlete": athlete_id, **changed})
 
 
 def wanted_sports_of_all(connection: Connection, ids: Iterable[int]) -> dict[int, frozenset[str] | None]:
@@ -212,12 +213,6 @@ def note_events(connection: Connection, received: Mapping[int, datetime]) -> Non
     rows = [{"athlete": athlete_id, "received": at} for athlete_id, at in sorted(received.items())]
     if rows:
         connection.execute(_NOTE_EVENT, rows)
-
-
-def set_subscription(connection: Connection, *, active: bool) -> None:
-    """Store for every athlete whether there is an active push subscription."""
-    differs = _columns.webhook_subscription_active.is_not(active)
-    connection.execute(update(strava_athletes).where(differs).values(webhook_subscription_active=active))
 
 
 def mark(connection: Connection, athlete_id: int, status: str, reason: str | None, now: datetime) -> None:

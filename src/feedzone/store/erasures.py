@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from ..domain.effect import PurgeAthlete
 from ..domain.job import RevokeHint, athlete_key, decode_hint, revoke_job
 from ..domain.reconciliation import list_from, reconciliation_job
-from . import activities, athletes, events, purge
+from . import activities, athletes, batches, events, purge, removals
+from .batches import change_in_batches, update_in_batches
+from .engine.database import Database
 from .engine.dialect import insert_into
 from .erasure_log import Erasure
 from .jobs import attempts, lifecycle
@@ -25,10 +28,19 @@ from .schema.tables import (
     strava_athletes,
 )
 
-BATCH = 500
+T = TypeVar("T")
+
 CAUSE = "restored backup"
 
-_changes, _receipts = activity_changes.c, deletion_receipts.c
+LOOK_AT = 500
+"""The activities to look for at once."""
+
+TOMBSTONES = 20
+"""The activities to delete in one transaction: each has rows in several tables."""
+
+_changes, _receipts, _athletes = activity_changes.c, deletion_receipts.c, strava_athletes.c
+_REVOCATIONS = jobs.c.kind == "revoke_athlete"
+_IS_ACTIVE = _athletes.status == "active"
 _DELETED = (
     select(_changes.id, _changes.activity_id, _changes.athlete_id, _changes.changed_at)
     .where(
@@ -78,6 +90,12 @@ def advance(connection: Connection, at_least: int = 0) -> int:
     return generation
 
 
+def mark_as_older(connection: Connection, generation: int) -> None:
+    """Lower the generation below this one, by which the next start recognizes a restored backup."""
+    lowered = min(identity(connection).generation, generation - 1)
+    connection.execute(update(database_identity).values(generation=lowered))
+
+
 def deleted_since(connection: Connection, database: str, after: str, limit: int) -> list[Erasure]:
     """Return the deletions of activities with ids after this one, by id."""
     return [
@@ -104,112 +122,143 @@ def _departure(database: str, row: Row[Any]) -> Erasure:
     )
 
 
-def apply(connection: Connection, erasures: Sequence[Erasure], days: int, now: datetime) -> Restored:
+async def apply(database: Database, erasures: Sequence[Erasure], days: int, now: datetime) -> Restored:
     """Delete again what a restored backup brought back, and enqueue the comparison of everything else.
 
     A token pair of the backup may be dead: athletes rotate it by using it. So each is refreshed before its
-    next use, which shows the dead ones (`needs_reauth`).
+    next use, which shows the dead ones (`needs_reauth`). All transactions are small, and each may run again.
     """
-    _drop_old_claims(connection, now)
-    left = sum(_leave(connection, erasure, now) for erasure in erasures if erasure.activity is None)
-    gone = _delete_again(connection, [erasure for erasure in erasures if erasure.activity is not None], now)
-    _restart_clocks(connection, now)
-    return Restored(left, gone, _compare_everyone(connection, days, now))
+    await change_in_batches(database, jobs, _REVOCATIONS, partial(_drop_old_claims, now=now))
+    left = await _leave_again(database, [erasure for erasure in erasures if erasure.activity is None], now)
+    gone = await _delete_again(database, {e.activity: e for e in erasures if e.activity is not None}, now)
+    await _restart_clocks(database, now)
+    compare = partial(_compare, days=days, now=now)
+    return Restored(left, gone, await change_in_batches(database, strava_athletes, _IS_ACTIVE, compare))
 
 
-def _restart_clocks(connection: Connection, now: datetime) -> None:
+async def _restart_clocks(database: Database, now: datetime) -> None:
     """Let every athlete's tokens be refreshed before their next use, and every deadline begin again.
 
     An athlete about to leave may have connected again since: the log has the departures.
     """
-    columns = strava_athletes.c
-    connection.execute(
-        update(strava_athletes)
-        .where(columns.refresh_token_encrypted.is_not(None))
-        .values(token_expires_at=now, refresh_lease_owner=None, refresh_lease_until=None)
-    )
+    refreshed = {"token_expires_at": now, "refresh_lease_owner": None, "refresh_lease_until": None}
     no_deadline = {"leaves_at": None, "leaving_cause": None, "updated_at": now}
-    connection.execute(
-        update(strava_athletes)
-        .where(columns.status == "leaving")
-        .values(status="active", status_reason=None, refused_at=None, **no_deadline)
-    )
-    connection.execute(
-        update(strava_athletes).where(columns.status == "needs_reauth").values(refused_at=now, **no_deadline)
-    )
+    active = {"status": "active", "status_reason": None, "refused_at": None} | no_deadline
+    for matching, values in (
+        (_athletes.refresh_token_encrypted.is_not(None), refreshed),
+        (_athletes.status == "leaving", active),
+        (_athletes.status == "needs_reauth", {"refused_at": now} | no_deadline),
+    ):
+        await update_in_batches(database, strava_athletes, matching, **values)
 
 
-def _drop_old_claims(connection: Connection, now: datetime) -> None:
+def _drop_old_claims(connection: Connection, job_ids: Sequence[str], now: datetime) -> int:
     """Remove unproven departures of the backup's time: the log knows which ones were true.
 
     With a dead token pair Strava would seem to confirm them.
     """
-    query = select(jobs.c.id, jobs.c.hint).where(jobs.c.kind == "revoke_athlete")
-    for row in connection.execute(query).all():
+    dropped = 0
+    for row in connection.execute(select(jobs.c.id, jobs.c.hint).where(jobs.c.id.in_(job_ids))).all():
         hint = decode_hint(row.hint)
         if isinstance(hint, RevokeHint) and hint.action == "confirm":
             events.complete(connection, row.id, None, "older than the restored backup's log of erasures", now)
             attempts.forget(connection, row.id)
-            connection.execute(delete(jobs).where(jobs.c.id == row.id))
+            dropped += connection.execute(delete(jobs).where(jobs.c.id == row.id)).rowcount
+    return dropped
+
+
+async def _leave_again(database: Database, departures: Sequence[Erasure], now: datetime) -> int:
+    """Remove the athletes whose departure is newer than the backup; return how many."""
+    removed = 0
+    for some in _in_batches(departures, batches.AT_ONCE):
+        for erasure in await database.read(partial(_undone, departures=some)):
+            removed += await database.write(partial(_leave, erasure=erasure, now=now))
+    await removals.complete(database, now)
+    return removed
+
+
+def _undone(connection: Connection, departures: Sequence[Erasure]) -> list[Erasure]:
+    """Return the departures of which the backup lacks the receipt or has the athlete."""
+    ids = [erasure.id for erasure in departures]
+    known = set(connection.execute(select(_receipts.id).where(_receipts.id.in_(ids))).scalars())
+    numbers = {erasure.athlete for erasure in departures}
+    rows = connection.execute(select(strava_athletes).where(_athletes.id.in_(numbers)))
+    by_id = {row.id: row for row in rows}
+    return [e for e in departures if e.id not in known or _is_back(by_id.get(e.athlete), e)]
+
+
+def _is_back(row: Row[Any] | None, departure: Erasure) -> bool:
+    return row is not None and row.status != "deauthorized" and row.connected_at <= departure.at
 
 
 def _leave(connection: Connection, erasure: Erasure, now: datetime) -> bool:
     """Remove an athlete whose departure is newer than the backup; keep the receipt of that time."""
-    row = athletes.get(connection, erasure.athlete)
-    known = connection.execute(select(_receipts.id).where(_receipts.id == erasure.id)).first()
-    if row is None or row.status == "deauthorized" or row.connected_at > erasure.at:
-        removed = False
-    else:
+    row, removed = athletes.get(connection, erasure.athlete), False
+    if row is not None and _is_back(row, erasure):
         confirmed = "the erasure log: a restored backup had brought the athlete back"
         again = PurgeAthlete(erasure.athlete, "disconnected", CAUSE, confirmed)
         removed = purge.purge(connection, again, now)
-        lifecycle.enqueue(connection, [revoke_job(erasure.athlete, row.refresh_token_encrypted, None)], now)
-    if known is None:
-        connection.execute(
-            deletion_receipts.insert().values(
-                id=erasure.id,
-                athlete_id=erasure.athlete,
-                reason=erasure.reason,
-                cause=erasure.cause,
-                confirmed_by=erasure.confirmed_by,
-                purged_at=erasure.at,
-                counts=erasure.counts,
-                revoke_detail="not known: the receipt is from the erasure log",
-            )
-        )
+        if removed:
+            revocation = revoke_job(erasure.athlete, row.refresh_token_encrypted, None)
+            lifecycle.enqueue(connection, [revocation], now)
+    receipt = {
+        "id": erasure.id,
+        "athlete_id": erasure.athlete,
+        "reason": erasure.reason,
+        "cause": erasure.cause,
+        "confirmed_by": erasure.confirmed_by,
+        "purged_at": erasure.at,
+        "counts": erasure.counts,
+        "revoke_detail": "not known: the receipt is from the erasure log",
+    }
+    insert = insert_into(connection, deletion_receipts).values(receipt)
+    connection.execute(insert.on_conflict_do_nothing(index_elements=["id"]))
     return removed
 
 
-def _delete_again(connection: Connection, erasures: Sequence[Erasure], now: datetime) -> int:
+async def _delete_again(database: Database, newest: Mapping[int, Erasure], now: datetime) -> int:
     """Make tombstones of activities that were deleted after their last fetch in the backup."""
-    newest = {erasure.activity: erasure for erasure in erasures}  # they are sorted by id, thus by time
-    columns, count = strava_activities.c, 0
-    for ids in _in_batches(sorted(number for number in newest if number is not None)):
-        alive = select(columns.id, columns.athlete_id, columns.last_fetched_at).where(
-            columns.id.in_(ids), columns.sync_status != "deleted"
-        )
-        for row in connection.execute(alive).all():
-            erasure = newest[row.id]
-            if row.last_fetched_at is None or row.last_fetched_at <= erasure.at:
-                activities.tombstone(connection, row.id, row.athlete_id, CAUSE, now)
-                count += 1
+    count = 0
+    for ids in _in_batches(sorted(newest), LOOK_AT):
+        back = await database.read(partial(_came_back, ids=ids, newest=newest))
+        for some in _in_batches(back, TOMBSTONES):
+            count += await database.write(partial(_bury, ids=some, newest=newest, now=now))
     return count
 
 
-def _in_batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), BATCH):
-        yield ids[start : start + BATCH]
+def _came_back(connection: Connection, ids: Sequence[int], newest: Mapping[int, Erasure]) -> list[int]:
+    return [row.id for row in _alive(connection, ids, newest)]
 
 
-def _compare_everyone(connection: Connection, days: int, now: datetime) -> int:
-    """Enqueue a reconciliation of everything that is stored, deletions included, for every athlete."""
-    rows: Iterable[Row[Any]] = connection.execute(
-        select(strava_athletes).where(strava_athletes.c.status == "active")
-    ).all()
-    specs = []
+def _bury(connection: Connection, ids: Sequence[int], newest: Mapping[int, Erasure], now: datetime) -> int:
+    rows = _alive(connection, ids, newest)
     for row in rows:
+        activities.tombstone(connection, row.id, row.athlete_id, CAUSE, now)
+    return len(rows)
+
+
+def _alive(connection: Connection, ids: Sequence[int], newest: Mapping[int, Erasure]) -> list[Any]:
+    """Return the rows of existing activities that were fetched last before their deletion."""
+    columns = strava_activities.c
+    alive = select(columns.id, columns.athlete_id, columns.last_fetched_at).where(
+        columns.id.in_(ids), columns.sync_status != "deleted"
+    )
+    rows = connection.execute(alive.order_by(columns.id)).all()
+    return [row for row in rows if row.last_fetched_at is None or row.last_fetched_at <= newest[row.id].at]
+
+
+def _in_batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _compare(connection: Connection, athlete_ids: Sequence[int], days: int, now: datetime) -> int:
+    """Enqueue a reconciliation of everything that is stored, deletions included, for these athletes."""
+    lifecycle.lock(connection, map(athlete_key, athlete_ids))
+    rows = connection.execute(select(strava_athletes).where(_athletes.id.in_(athlete_ids), _IS_ACTIVE))
+    specs = []
+    for row in rows.all():
         since = list_from(athletes.synced_range(row), days, now, everything=True)
         specs.append(reconciliation_job(row.id, days, since=since))
-    lifecycle.lock(connection, (athlete_key(spec.athlete_id) for spec in specs))
     lifecycle.enqueue(connection, specs, now)
     return len(specs)

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, exists, func, select, update
 
-from . import athletes
+from .batches import update_in_batches
+from .engine.database import Database
 from .engine.dialect import insert_into
-from .schema.tables import webhook_subscriptions
+from .schema.tables import strava_athletes, webhook_subscriptions
 
 _ACTIVE = select(webhook_subscriptions.c.subscription_id).where(webhook_subscriptions.c.is_active.is_(True))
+_IS_ACTIVE = exists().where(webhook_subscriptions.c.is_active.is_(True))
 
 
 def active_ids(connection: Connection) -> set[int]:
@@ -32,7 +34,7 @@ def active_since(connection: Connection) -> datetime | None:
 
 
 def remember(connection: Connection, subscription_id: int, callback_url: str, created_at: datetime) -> None:
-    """Store this subscription as our only one. Strava allows one per application."""
+    """Store this subscription as our only one; `mark_athletes` follows. Strava allows one per application."""
     others = webhook_subscriptions.c.subscription_id != subscription_id
     connection.execute(update(webhook_subscriptions).where(others).values(is_active=False))
     values = {"callback_url": callback_url, "created_at": created_at, "is_active": True}
@@ -41,13 +43,20 @@ def remember(connection: Connection, subscription_id: int, callback_url: str, cr
         .values(subscription_id=subscription_id, **values)
         .on_conflict_do_update(index_elements=["subscription_id"], set_=values)
     )
-    athletes.set_subscription(connection, active=True)
 
 
 def forget(connection: Connection) -> None:
-    """Store that there is no active subscription."""
+    """Store that there is no active subscription; `mark_athletes` follows."""
     connection.execute(update(webhook_subscriptions).values(is_active=False))
-    athletes.set_subscription(connection, active=False)
+
+
+async def mark_athletes(database: Database) -> int:
+    """Store for every athlete whether there is an active subscription, a few per transaction.
+
+    Return how many changed. If a crash interrupts it, the next call goes on.
+    """
+    differs = strava_athletes.c.webhook_subscription_active != _IS_ACTIVE
+    return await update_in_batches(database, strava_athletes, differs, webhook_subscription_active=_IS_ACTIVE)
 
 
 def listing(connection: Connection) -> Sequence[Row[Any]]:

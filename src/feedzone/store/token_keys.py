@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, case, func, or_, select, update
+from sqlalchemy import Connection, and_, case, func, or_, select
 
+from .batches import update_in_batches
+from .engine.database import Database
 from .schema.tables import strava_athletes
 
 _columns = strava_athletes.c
@@ -21,24 +23,23 @@ def athletes_by_key(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def forget_other_keys(connection: Connection, key_ids: Collection[str], now: datetime) -> int:
-    """Delete the tokens that none of these keys decrypts; return the number of their athletes.
+async def forget_other_keys(database: Database, key_ids: Collection[str], now: datetime) -> int:
+    """Delete the tokens that none of these keys decrypts, a few per transaction.
 
-    Their athletes need a new consent.
+    Return the number of their athletes, who need a new consent.
     """
     is_active = or_(_columns.status == "active", _columns.status == "needs_scope")
-    return connection.execute(
-        update(strava_athletes)
-        .where(_columns.refresh_token_encrypted.is_not(None), _KEY_ID.not_in(key_ids))
-        .values(
-            access_token_encrypted=None,
-            refresh_token_encrypted=None,
-            token_expires_at=None,
-            token_generation=_columns.token_generation + 1,
-            status=case((is_active, "needs_reauth"), else_=_columns.status),
-            status_reason=case(
-                (is_active, "the key of the stored tokens was lost"), else_=_columns.status_reason
-            ),
-            updated_at=now,
-        )
-    ).rowcount
+    return await update_in_batches(
+        database,
+        strava_athletes,
+        and_(_columns.refresh_token_encrypted.is_not(None), _KEY_ID.not_in(key_ids)),
+        access_token_encrypted=None,
+        refresh_token_encrypted=None,
+        token_expires_at=None,
+        token_generation=_columns.token_generation + 1,
+        status=case((is_active, "needs_reauth"), else_=_columns.status),
+        status_reason=case(
+            (is_active, "the key of the stored tokens was lost"), else_=_columns.status_reason
+        ),
+        updated_at=now,
+    )

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, literal_column, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, literal_column, select, update
 
 from ..domain.event import IgnoredBecause, Signature
+from .batches import update_in_batches
+from .engine.database import Database
 from .engine.types import Instant
 from .schema.tables import webhook_events
 
@@ -122,11 +124,6 @@ _SET_ASIDE = (
     .returning(_columns.owner_id)
 )
 _COUNT_SET_ASIDE = select(func.count()).select_from(webhook_events).where(*_IS_SET_ASIDE)
-_TAKE_UP = (
-    update(webhook_events)
-    .where(*_IS_SET_ASIDE)
-    .values(status="pending", processed_at=None, error_message=None)
-)
 
 
 def insert(connection: Connection, rows: Sequence[NewEvent], now: datetime) -> set[str]:
@@ -232,6 +229,7 @@ def count_set_aside(connection: Connection) -> int:
     return connection.execute(_COUNT_SET_ASIDE).scalar_one()
 
 
-def take_up(connection: Connection) -> int:
+async def take_up(database: Database) -> int:
     """Let the dispatcher try again all events that were set aside; return how many."""
-    return connection.execute(_TAKE_UP).rowcount
+    waiting = {"status": "pending", "processed_at": None, "error_message": None}
+    return await update_in_batches(database, webhook_events, and_(*_IS_SET_ASIDE), **waiting)

@@ -24,12 +24,25 @@ _DEFER_DUE = _LIVE_REFRESHES.where(_OF_ATHLETES, _columns.due_at <= bindparam("n
     due_at=bindparam("until"), wait_reason="list_first"
 )
 _DEFER_THESE = update(jobs).where(_THESE).values(due_at=bindparam("until"), wait_reason="list_first")
-_RESUME = _LIVE_REFRESHES.where(
-    _OF_ATHLETES, _columns.due_at > bindparam("now"), _columns.wait_reason == "list_first"
-).values(due_at=bindparam("now"), wait_reason=None)
-
 AT_ONCE = 200
 """The most jobs to defer in one transaction: transactions that store events must not wait long for it."""
+
+_WAIT_FOR_LIST = (
+    select(_columns.id)
+    .where(
+        _columns.state == "queued",
+        _columns.kind == "refresh_activity",
+        _columns.priority == int(Lane.LIVE),
+        _columns.athlete_id == bindparam("athlete"),
+        _columns.due_at > bindparam("now"),
+        _columns.wait_reason == "list_first",
+    )
+    .order_by(_columns.id)
+    .limit(AT_ONCE)
+)
+_RESUME = (
+    update(jobs).where(_columns.id.in_(_WAIT_FOR_LIST)).values(due_at=bindparam("now"), wait_reason=None)
+)
 
 _DUE = select(_columns.id).where(
     _columns.state == "queued", _columns.due_at <= bindparam("now"), _columns.priority == bindparam("lane")
@@ -78,8 +91,11 @@ def defer_new_for_list(
 
 
 def resume_after_list(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Make the jobs due that waited for the list, which is stored now."""
-    connection.execute(_RESUME, {"athletes": [athlete_id], "now": now})
+    """Make the jobs due that waited for the list, which is stored now; AT_ONCE at most.
+
+    The others are due within seconds by themselves.
+    """
+    connection.execute(_RESUME, {"athlete": athlete_id, "now": now})
 
 
 def any_due(connection: Connection, lane: Lane, now: datetime) -> bool:
@@ -96,16 +112,6 @@ def postpone_lane(connection: Connection, lane: Lane, now: datetime, until: date
     if picked:
         connection.execute(_POSTPONE, {"picked": picked, "until": until, "reason": reason, "now": now})
     return len(picked)
-
-
-def resume_after_limit_raise(connection: Connection, now: datetime) -> None:
-    """Make the jobs due that waited for the rate limit, because the limit was raised."""
-    waiting = update(jobs).where(
-        _columns.state == "queued",
-        _columns.due_at > now,
-        _columns.wait_reason == "quota",
-    )
-    connection.execute(waiting.values(due_at=now, wait_reason=None))
 
 
 class Live(NamedTuple):

@@ -94,10 +94,10 @@ def reconsider(connection: Connection, outcome: Outcome, now: datetime) -> Outco
     return outcome if paused is not None else msgspec.structs.replace(outcome, until=now)
 
 
-async def resume_paused(database: Database, now: datetime, reasons: Sequence[WaitReason]) -> None:
-    """Make the jobs due that wait for these reasons."""
+async def resume_paused(database: Database, now: datetime, reasons: Sequence[WaitReason]) -> int:
+    """Make the jobs due that wait for these reasons; return how many."""
     waiting = and_(jobs.c.state == "queued", jobs.c.due_at > now, jobs.c.wait_reason.in_(reasons))
-    await update_in_batches(database, jobs, waiting, due_at=now, wait_reason=None)
+    return await update_in_batches(database, jobs, waiting, due_at=now, wait_reason=None)
 
 
 async def resume_dead(database: Database, now: datetime) -> None:

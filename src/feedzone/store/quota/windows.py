@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,6 @@ from ...domain.quota.windows import (
     window_start,
 )
 from ..engine.dialect import insert_into
-from ..jobs import deferral
 from ..schema.tables import api_budget, application_state
 
 _ROWS = select(api_budget).order_by(api_budget.c.window)
@@ -29,6 +28,17 @@ PAUSED_SINCE = select(
 ).scalar_subquery()
 _LOCKED = _ROWS.add_columns(PAUSED_SINCE.label("paused_since")).with_for_update(of=api_budget)
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
+_NOTE_RAISE = (
+    update(api_budget)
+    .where(api_budget.c.window.in_(bindparam("names", expanding=True)))
+    .values(raised_at=bindparam("now"))
+)
+_RAISED = select(api_budget.c.raised_at).where(api_budget.c.raised_at.is_not(None)).distinct()
+_END_RAISES = (
+    update(api_budget)
+    .where(api_budget.c.raised_at.in_(bindparam("raises", expanding=True)))
+    .values(raised_at=None)
+)
 
 JUST_NOW = timedelta(seconds=5)
 """The time that may pass between reading the clock and the transaction that uses the reading."""
@@ -124,13 +134,26 @@ def corrections(stored: Mapping[WindowName, Window], usage: Usage) -> dict[Windo
 
 
 def observe(connection: Connection, usage: Usage, now: datetime) -> int:
-    """Write the corrections from an answer; return how many calls of the day were not ours."""
+    """Write the corrections from an answer; return how many calls of the day were not ours.
+
+    If a limit was raised, UnfinishedSchedule lets the jobs run that waited for the old one.
+    """
     stored = current(connection, now, lock=True)
     corrected = corrections(stored, usage)
     if not corrected:
         return 0
     write(connection, corrected.values(), now)
-    if any(window.quota > stored[name].quota for name, window in corrected.items()):
-        deferral.resume_after_limit_raise(connection, now)
+    if raised := [name for name, window in corrected.items() if window.quota > stored[name].quota]:
+        connection.execute(_NOTE_RAISE, {"names": raised, "now": now})
     day = corrected.get("read_day")
     return day.others - stored["read_day"].others if day is not None else 0
+
+
+def raises(connection: Connection) -> Sequence[datetime]:
+    """Return when limits were raised for which jobs may still wait."""
+    return connection.execute(_RAISED).scalars().all()
+
+
+def end_raises(connection: Connection, ended: Sequence[datetime]) -> None:
+    """Record that no job waits any more for the limits before these raises."""
+    connection.execute(_END_RAISES, {"raises": ended})

@@ -64,12 +64,22 @@ strava_athletes = Table(
         server_default=text("false"),
         comment="the athlete agreed that the operator sees their activities on the pages",
     ),
+    Column(
+        "sports_changed_at",
+        Instant,
+        comment="when wanted_sports changed; null: what it adds has been requested",
+    ),
     Column("refused_at", Instant, comment="since when Strava refuses the tokens; null: it does not"),
     Column("leaves_at", Instant, comment="when the data is deleted unless the athlete connects again"),
     Column("leaving_cause", String(64), comment="event:<id> (unproven), or refused: the tokens do not work"),
     one_of("status", "active", "needs_reauth", "needs_scope", "leaving", "deauthorized"),
 )
 partial_index("ix_strava_athletes_leaves_at", strava_athletes.c.leaves_at, where=text("status = 'leaving'"))
+partial_index(
+    "ix_strava_athletes_sports_changed_at",
+    strava_athletes.c.sports_changed_at,
+    where=text("sports_changed_at IS NOT NULL"),
+)
 describe(strava_athletes, "Connected athletes. Of a disconnected athlete only the id stays.")
 
 strava_gear = Table(

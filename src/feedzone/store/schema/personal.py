@@ -109,7 +109,7 @@ HOLDINGS: Mapping[str, Holdings] = {
             "initial_sync_completed_at initial_sync_after initial_sync_cursor initial_sync_listed "
             "initial_sync_found webhook_subscription_active last_event_at last_synced_at last_verified_at "
             "comparison_queued_at streams_doubted_at reconcile_due_at connected_at updated_at gear_due_at "
-            "operator_may_see refused_at leaves_at leaving_cause deliveries_lost_at"
+            "operator_may_see sports_changed_at refused_at leaves_at leaving_cause deliveries_lost_at"
         ),
         athlete="username firstname lastname wanted_sports",
         keys="access_token_encrypted refresh_token_encrypted",
@@ -191,7 +191,8 @@ HOLDINGS: Mapping[str, Holdings] = {
     "storage_probes": Holdings(ours="id filling", why="empty: a row lasts as long as a check of readiness"),
     "webhook_subscriptions": Holdings(ours="subscription_id callback_url created_at is_active", why="ours"),
     "api_budget": Holdings(
-        ours="window starts_at quota used latched_until updated_at others alone_until history", why="ours"
+        ours="window starts_at quota used latched_until updated_at others alone_until history raised_at",
+        why="ours",
     ),
     "application_state": Holdings(
         ours="id inactive_since probe_at prober_at reason failing_since", why="ours"

@@ -33,6 +33,7 @@ api_budget = Table(
         server_default="0",
         comment="the part of used that backfills spent",
     ),
+    Column("raised_at", Instant, comment="when Strava raised the quota; null: no job waits for the old one"),
 )
 describe(api_budget, "The four windows of Strava's rate limit, shared by all processes.")
 

@@ -140,6 +140,12 @@ def upgrade() -> None:
             nullable=False,
             comment="the part of used that backfills spent",
         ),
+        sa.Column(
+            "raised_at",
+            types.Instant(),
+            nullable=True,
+            comment="when Strava raised the quota; null: no job waits for the old one",
+        ),
         sa.PrimaryKeyConstraint("window", name=op.f("pk_api_budget")),
     )
     op.create_table(
@@ -773,6 +779,12 @@ def upgrade() -> None:
             comment="the athlete agreed that the operator sees their activities on the pages",
         ),
         sa.Column(
+            "sports_changed_at",
+            types.Instant(),
+            nullable=True,
+            comment="when wanted_sports changed; null: what it adds has been requested",
+        ),
+        sa.Column(
             "refused_at",
             types.Instant(),
             nullable=True,
@@ -803,6 +815,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("status = 'leaving'"),
         postgresql_where=sa.text("status = 'leaving'"),
+    )
+    op.create_index(
+        "ix_strava_athletes_sports_changed_at",
+        "strava_athletes",
+        ["sports_changed_at"],
+        unique=False,
+        sqlite_where=sa.text("sports_changed_at IS NOT NULL"),
+        postgresql_where=sa.text("sports_changed_at IS NOT NULL"),
     )
     op.create_table(
         "strava_gear",
