@@ -45,7 +45,7 @@ from .store.quota.breaker import Breaker
 from .store.quota.budget import BudgetTable
 from .store.quota.call_log import CallLog
 from .store.quota.windows import begin
-from .store.retention import Retention
+from .store.retention import EventDays, Retention
 from .store.schema import upgrade
 from .store.shown_updates import ShownUpdatesSchedule
 from .store.tokens import TokenTable, owner_of
@@ -268,7 +268,7 @@ def _worker(
     call_log: CallLog,
     budget: BudgetTable,
 ) -> WorkerService:
-    days = settings.retention_days
+    event_days = EventDays(settings.event_retention_days, settings.failed_event_retention_days)
     reconciliation = ReconciliationSchedule(database, clock, wakeup, rng, days=settings.initial_sync_days)
     gear = GearSchedule(database, clock, wakeup, rng)
     idle = IdleSchedule(
@@ -294,7 +294,7 @@ def _worker(
             "departures": LeavingSchedule(database, clock, wakeup, days=settings.leaving_days).run,
             "unfinished_work": UnfinishedSchedule(database, clock, wakeup).run,
         },
-        prune=Retention(database, clock, days).prune,
+        prune=Retention(database, clock, settings.retention_days, event_days).prune,
         call_buffer=call_log,
     )
 

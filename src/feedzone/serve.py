@@ -55,6 +55,7 @@ def front_door(app: App) -> FrontDoor:
         tiles=settings.map_tile_url,
         tiles_by=settings.map_tile_attribution,
         retention_days=settings.retention_days,
+        event_days=settings.longest_event_days,
         enabled_kinds=enabled_kinds(settings),
     )
     parts = WebParts(

@@ -159,6 +159,8 @@ class Settings(BaseSettings):
     strava_oauth_base_url: BaseUrl = "https://www.strava.com/oauth"
     leaving_days: int = Field(default=7, ge=1, le=30)
     retention_days: int | None = Field(default=None, ge=1)
+    event_retention_days: int = Field(default=30, ge=0)
+    failed_event_retention_days: int = Field(default=90, ge=0)
     map_tile_url: Annotated[str, BeforeValidator(_tile_url)] = ""
     map_tile_attribution: str = ""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = "INFO"
@@ -238,6 +240,14 @@ class Settings(BaseSettings):
     @property
     def timeout_s(self) -> float:
         return self.sync_timeout_ms / 1000
+
+    @property
+    def longest_event_days(self) -> int | None:
+        """The days after which every finished event is deleted. None: some stay with the activities."""
+        most = self.retention_days
+        ages = [days or most for days in (self.event_retention_days, self.failed_event_retention_days)]
+        longest = None if None in ages else max(days for days in ages if days is not None)
+        return longest if most is None or longest is None else min(longest, most)
 
     @property
     def is_local(self) -> bool:

@@ -277,7 +277,7 @@ async def test_the_page_is_read_from_both_databases(database: Database, query: s
 async def test_the_consent_page_names_data_storage_period_and_withdrawal(sqlite_database: Database) -> None:
     async with (
         web_world(
-            sqlite_database, app_url="https://feedzone.test", is_local=False, retention_days=90
+            sqlite_database, app_url="https://feedzone.test", is_local=False, retention_days=90, event_days=90
         ) as world,
         world.browser() as browser,
     ):

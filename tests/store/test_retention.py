@@ -7,7 +7,7 @@ from store_makers import ACTIVITY, OTHER, OWNER, detail, event, fetched
 from feedzone.domain.effect import OpenConflict, PurgeAthlete, RecordRejectedClaim, StoreReconciliation
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store.reconciliations import resolve
-from feedzone.store.retention import Retention
+from feedzone.store.retention import EventDays, Retention
 from feedzone.store.schema.tables import (
     conflicts,
     deletion_receipts,
@@ -48,6 +48,29 @@ async def test_failed_events_and_dead_letters_are_deleted_and_waiting_work_stays
     assert await prune(store) == 0
     assert [row.status for row in await store.rows(webhook_events)] == ["pending"]
     assert [row.state for row in await store.rows(jobs)] == ["queued"]
+
+
+async def test_events_grow_old_by_default_failed_ones_later_and_open_ones_never(store, clock):
+    await store.deliver(event(), event(object_type="segment"))
+    await store.run(Done())
+    await store.deliver(event(object_id=5))
+    await store.run(Discard("500"))
+    await store.deliver(event(object_id=6))
+    retention = Retention(store.database, clock, None, EventDays(30, 90))
+
+    async def left() -> list[str]:
+        await retention.prune()
+        return sorted(row.status for row in await store.rows(webhook_events))
+
+    clock.advance(days=30)
+    assert await left() == ["completed", "failed", "ignored", "pending"]
+    clock.advance(seconds=1)
+    assert await left() == ["failed", "pending"]
+    clock.advance(days=60, seconds=-1)
+    assert await left() == ["failed", "pending"]
+    clock.advance(seconds=1)
+    assert await left() == ["pending"]
+    assert "dead" in [row.state for row in await store.rows(jobs)]
 
 
 async def test_rejected_claims_and_decided_conflicts_are_deleted(store, clock):

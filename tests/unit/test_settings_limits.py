@@ -23,6 +23,8 @@ def settings(**values: Any) -> Settings:
         ("map_tile_url", "https://tiles.example.org/{x}/{y}.png"),
         ("map_tile_url", "https://tiles.example.org*/{z}/{x}/{y}.png"),
         ("retention_days", 0),
+        ("event_retention_days", -1),
+        ("failed_event_retention_days", -1),
         ("queue_batch_size", 0),
         ("confirm_deletion_s", -1),
         ("initial_sync_days", 0),
@@ -41,6 +43,16 @@ def test_the_defaults_of_safety_margins():
     assert (defaults.strava_rate_limit, defaults.strava_read_rate_limit) == ((200, 2000), (100, 1000))
     assert defaults.retention_days is None
     assert defaults.fetch_photos is False
+
+
+@pytest.mark.parametrize(
+    ("finished", "failed", "all_rows", "longest"),
+    [(30, 90, None, 90), (30, 90, 60, 60), (0, 90, None, None), (0, 90, 200, 200), (40, 0, 7, 7)],
+)
+def test_the_consent_page_promises_the_longest_time_that_an_event_stays(finished, failed, all_rows, longest):
+    days = {"event_retention_days": finished, "failed_event_retention_days": failed}
+    assert settings(**days, retention_days=all_rows).longest_event_days == longest
+    assert settings().longest_event_days == 90
 
 
 def test_a_new_password_or_client_secret_signs_everybody_out_and_changes_the_derived_verify_token():

@@ -251,6 +251,11 @@ def is_open(before: datetime) -> ColumnElement[bool]:
     return and_(_columns.created_at < before, _columns.status.in_(OPEN))
 
 
+def is_finished(before: datetime, statuses: Sequence[str]) -> ColumnElement[bool]:
+    """Match older events with one of these statuses."""
+    return and_(_columns.created_at < before, _columns.status.in_(statuses))
+
+
 def redact(connection: Connection, event_ids: Sequence[str]) -> int:
     """Remove the words from these events; return how many had some."""
     return _redact(connection, _PAYLOADS.where(_columns.id.in_(event_ids)))

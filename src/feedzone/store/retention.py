@@ -1,10 +1,11 @@
-"""Delete rows that are older than RETENTION_DAYS (schema/personal.py), and old rows of the call log."""
+"""Delete old events, old calls, and what is older than RETENTION_DAYS (schema/personal.py)."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import and_
+from sqlalchemy import ColumnElement, and_
 
 from ..ports import Clock
 from . import change_log, events, fruitless
@@ -41,12 +42,33 @@ OUTDATED = (
 """Counters that end by themselves, whatever RETENTION_DAYS is."""
 
 
-class Retention:
-    """Keep events, the audit trail, dead letters and logs of our own for `days`; None: forever."""
+class EventDays(NamedTuple):
+    """How many days events stay that are completed or ignored, and those that failed; 0: forever."""
 
-    def __init__(self, database: Database, clock: Clock, days: int | None) -> None:
+    finished: int = 0
+    failed: int = 0
+
+    def old(self, now: datetime) -> list[ColumnElement[bool]]:
+        """Return a condition for each kind of event that grows old."""
+        kinds = ((self.finished, ("completed", "ignored")), (self.failed, ("failed",)))
+        return [events.is_finished(now - timedelta(days=days), statuses) for days, statuses in kinds if days]
+
+
+FOREVER = EventDays()
+
+
+class Retention:
+    """Keep events, the audit trail, dead letters and logs of our own for `days`; None: forever.
+
+    `event_days` may delete events earlier.
+    """
+
+    def __init__(
+        self, database: Database, clock: Clock, days: int | None, event_days: EventDays = FOREVER
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._event_days = event_days
         self._age = None if days is None else timedelta(days=days)
 
     async def prune(self) -> int:
@@ -60,6 +82,8 @@ class Retention:
         removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
         for table, is_old in OUTDATED:
             removed += await delete_in_batches(database, table, is_old(now))
+        for old_events in self._event_days.old(now):
+            removed += await delete_in_batches(database, webhook_events, old_events)
         if self._age is not None:
             before = now - self._age
             await change_in_batches(database, webhook_events, events.is_open(before), events.redact)

@@ -39,7 +39,9 @@ class WebOptions:
     tiles_by: str = ""
     """The attribution that the tile host requires."""
     retention_days: int | None = None
-    """Days that events and the audit trail are kept; None: until the athlete disconnects."""
+    """Days that the audit trail is kept; None: until the athlete disconnects."""
+    event_days: int | None = None
+    """Days that events are kept at most; None: until the athlete disconnects."""
     enabled_kinds: frozenset[JobKind] = frozenset()
     """The kinds of jobs that the settings switch on."""
 
