@@ -1,6 +1,6 @@
 """Run all benchmarks and print medians and ratios.
 
-Two take minutes and run only on request: `python -m bench limiters`, and `python -m bench.ingest`
+Three take minutes and run only on request: `python -m bench limiters`, `bench.at_size` and `bench.ingest`
 (docs/benchmarks.md).
 """
 

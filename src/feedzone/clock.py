@@ -28,10 +28,14 @@ def is_recent(at: datetime, now: datetime, within: timedelta) -> bool:
 
 
 class TimedCache(Generic[T]):
-    """Keep one value, and load it again once it is older than `lifetime`."""
+    """Keep one value, and load it again once it is older than `lifetime`.
 
-    def __init__(self, lifetime: timedelta) -> None:
+    Only a value that was `costly` to load is kept.
+    """
+
+    def __init__(self, lifetime: timedelta, costly: Callable[[T], bool] = lambda _: True) -> None:
         self._lifetime = lifetime
+        self._costly = costly
         self._entry: tuple[datetime, T] | None = None
 
     @property
@@ -41,14 +45,18 @@ class TimedCache(Generic[T]):
 
     def get(self, now: datetime, load: Callable[[], T]) -> T:
         if self._entry is None or not is_recent(self._entry[0], now, self._lifetime):
-            self._entry = now, load()
+            return self._keep(now, load())
         return self._entry[1]
 
     async def fetch(self, now: datetime, load: Callable[[], Awaitable[T]]) -> T:
         """Do the same as `get` with a value that has to be awaited."""
         if self._entry is None or not is_recent(self._entry[0], now, self._lifetime):
-            self._entry = now, await load()
+            return self._keep(now, await load())
         return self._entry[1]
+
+    def _keep(self, now: datetime, value: T) -> T:
+        self._entry = (now, value) if self._costly(value) else None
+        return value
 
     def clear(self) -> None:
         self._entry = None

@@ -26,6 +26,12 @@ def test_a_value_from_the_future_is_loaded_again(clock):
     assert cache.get(clock.now(), lambda: next(values)) == 2
 
 
+def test_a_value_that_cost_little_is_loaded_each_time(clock):
+    cache: TimedCache[int] = TimedCache(timedelta(minutes=1), costly=lambda value: value > 1)
+    values = iter((1, 2, 3))
+    assert [cache.get(clock.now(), lambda: next(values)) for _ in range(3)] == [1, 2, 2]
+
+
 def test_an_answer_that_agrees_with_the_known_difference_does_not_change_it(clock):
     strava = StravaClock(clock)
 

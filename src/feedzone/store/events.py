@@ -107,6 +107,10 @@ _COMPLETE = (
 _COMPLETE_UPTO = _COMPLETE.where(_columns.job_version <= bindparam("upto"))
 
 
+# Literals: after some runs PostgreSQL plans without the parameters, and would walk all events by time.
+_OLDEST_OPEN = select(func.min(_columns.created_at)).where(
+    _columns.status.in_([literal_column(f"'{status}'") for status in OPEN])
+)
 _PAYLOADS: Select[Any] = select(_columns.id, _columns.event_data, _columns.status, _columns.job_id)
 _LOCK_IF_FREE = select(_columns.id).where(_columns.id == bindparam("event")).with_for_update(skip_locked=True)
 _WORDS_WITHOUT_ACTIVITY = _PAYLOADS.outerjoin(
@@ -316,8 +320,7 @@ def last_received(connection: Connection) -> datetime | None:
 
 def oldest_open(connection: Connection) -> datetime | None:
     """Return when the oldest event was received whose object is not up to date yet."""
-    query = select(func.min(_columns.created_at)).where(_columns.status.in_(OPEN))
-    return connection.execute(query).scalar()
+    return connection.execute(_OLDEST_OPEN).scalar()
 
 
 def rejected_count(connection: Connection) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,6 +33,10 @@ from ..schema.tables import call_log
 
 MAX_AGE = timedelta(days=8)
 """A week to learn from, and the current day."""
+
+QUARTER_S = 900
+WRITTEN_WITHIN = timedelta(hours=1)
+"""Calls noted during an outage of the database are written later. Older quarters do not change any more."""
 
 MOST_NOTED = 10_000
 """Calls in memory while the database does not answer. Beyond that the oldest are dropped."""
@@ -136,13 +140,22 @@ class Seen(NamedTuple):
 
     since: datetime | None
     rows: list[Counted]
+    at: datetime
 
 
-def counted(connection: Connection, now: datetime) -> Seen:
-    week = {"since": now - timedelta(days=7)}
-    first = connection.execute(_FIRST, week).scalar()
-    sums = connection.execute(_by_quarter(connection.dialect.name), week)
-    return Seen(first, [Counted(row.quarter, row.lane, row.calls) for row in sums])
+def counted(connection: Connection, now: datetime, known: Seen | None = None) -> Seen:
+    """Count the calls of the week before `now`; quarters that ended before `known` are not read again."""
+    week = now - timedelta(days=7)
+    first = connection.execute(_FIRST, {"since": week}).scalar()
+    settled: list[Counted] = []
+    since = week
+    if known is not None and week < known.at <= now:
+        settled_to = int((known.at - WRITTEN_WITHIN).timestamp()) // QUARTER_S
+        week_from = int(week.timestamp()) // QUARTER_S
+        settled = [row for row in known.rows if week_from <= row.quarter < settled_to]
+        since = max(week, datetime.fromtimestamp(settled_to * QUARTER_S, UTC))
+    sums = connection.execute(_by_quarter(connection.dialect.name), {"since": since})
+    return Seen(first, settled + [Counted(row.quarter, row.lane, row.calls) for row in sums], now)
 
 
 def mean_ms(connection: Connection, now: datetime) -> float | None:
@@ -158,7 +171,9 @@ def mean_ms(connection: Connection, now: datetime) -> float | None:
 def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
     """Count the calls since then by a column, or by the `hour` of the day; the largest count first."""
     calls = call_log.c
-    group = hour_of_day(connection, calls.sent_at) if by == "hour" else calls[by]
+    # The sign keeps SQLite from the index by athlete, along which it would read the rows of all days.
+    groups = {"hour": hour_of_day(connection, calls.sent_at), "athlete_id": literal_column("+athlete_id")}
+    group = groups.get(by, calls.lane)
     count = func.sum(calls.calls)
     rows: Any = connection.execute(
         select(group.label("what"), count.label("calls"))

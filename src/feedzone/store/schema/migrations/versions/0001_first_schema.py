@@ -238,7 +238,12 @@ def upgrade() -> None:
     )
     op.create_index("ix_call_log_activity_id", "call_log", ["activity_id"], unique=False)
     op.create_index("ix_call_log_athlete_id", "call_log", ["athlete_id"], unique=False)
-    op.create_index("ix_call_log_sent_at", "call_log", ["sent_at"], unique=False)
+    op.create_index(
+        "ix_call_log_sent_at",
+        "call_log",
+        ["sent_at", "lane", "athlete_id", "counted", "calls", "status", "ms"],
+        unique=False,
+    )
     op.create_table(
         "change_feed",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
