@@ -172,8 +172,11 @@ def spent(connection: Connection, since: datetime, *, by: str, most: int | None 
     """Count the calls since then by a column, or by the `hour` of the day; the largest count first."""
     calls = call_log.c
     # The sign keeps SQLite from the index by athlete, along which it would read the rows of all days.
-    groups = {"hour": hour_of_day(connection, calls.sent_at), "athlete_id": literal_column("+athlete_id")}
-    group = groups.get(by, calls.lane)
+    group: ColumnElement[Any] = {
+        "lane": calls.lane,
+        "athlete_id": literal_column("+athlete_id"),
+        "hour": hour_of_day(connection, calls.sent_at),
+    }[by]
     count = func.sum(calls.calls)
     rows: Any = connection.execute(
         select(group.label("what"), count.label("calls"))
