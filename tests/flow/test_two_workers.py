@@ -32,11 +32,9 @@ async def test_two_worker_processes_share_jobs_without_doing_one_twice(install, 
             await feedzone.connect(athlete)
         workers = [await feedzone.start("work") for _ in range(2)]
 
-        def finished(text: str) -> list[int]:
-            return [worker.log.count(text) for worker in workers]
-
         async def synced_first():
-            return sum(finished("kind=backfill_athlete outcome=done")) == ATHLETES
+            done = "kind=backfill_athlete outcome=done"
+            return sum(worker.log.count(done) for worker in workers) == ATHLETES
 
         await eventually(synced_first, 60)
         ids = {

@@ -19,7 +19,7 @@ from ..store.engine.database import Connection, Database, Row
 from ..store.reads import dashboard, health, inactivity
 from ..store.reads import jobs as job_lists
 from .athletes import full_name
-from .quota import QueueOutlook, QuotaForecast, QuotaWindow
+from .quota import CACHED_FOR, QueueOutlook, QuotaForecast, QuotaWindow
 from .rows import age_s
 
 MANY_EVENTS = 100_000
@@ -141,7 +141,7 @@ class StatusQueries:
         self._unreadable: TimedCache[int] = TimedCache(timedelta(minutes=1))
         # To count millions of events takes a third of a second.
         self._events: TimedCache[dict[str, int]] = TimedCache(
-            timedelta(seconds=10), lambda counts: sum(counts.values()) > MANY_EVENTS
+            CACHED_FOR, lambda counts: sum(counts.values()) > MANY_EVENTS
         )
 
     async def stamp(self) -> str:

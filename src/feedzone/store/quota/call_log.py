@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from ...domain.ids import uuid7
-from ...domain.quota.demand import IN_VAIN, Counted
+from ...domain.quota.demand import EPOCH, IN_VAIN, QUARTER, Counted
 from ...domain.quota.windows import ApiCall
 from ...ports import Clock
 from .. import athletes
@@ -34,7 +34,6 @@ from ..schema.tables import call_log
 MAX_AGE = timedelta(days=8)
 """A week to learn from, and the current day."""
 
-QUARTER_S = 900
 WRITTEN_WITHIN = timedelta(hours=1)
 """Calls noted during an outage of the database are written later. Older quarters do not change any more."""
 
@@ -150,10 +149,10 @@ def counted(connection: Connection, now: datetime, known: Seen | None = None) ->
     settled: list[Counted] = []
     since = week
     if known is not None and week < known.at <= now:
-        settled_to = int((known.at - WRITTEN_WITHIN).timestamp()) // QUARTER_S
-        week_from = int(week.timestamp()) // QUARTER_S
+        settled_to = (known.at - WRITTEN_WITHIN - EPOCH) // QUARTER
+        week_from = (week - EPOCH) // QUARTER
         settled = [row for row in known.rows if week_from <= row.quarter < settled_to]
-        since = max(week, datetime.fromtimestamp(settled_to * QUARTER_S, UTC))
+        since = max(week, EPOCH + settled_to * QUARTER)
     sums = connection.execute(_by_quarter(connection.dialect.name), {"since": since})
     return Seen(first, settled + [Counted(row.quarter, row.lane, row.calls) for row in sums], now)
 
