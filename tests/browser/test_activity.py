@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
-from watching import overflows, settled, violations, watched
+from watching import assert_steady, overflows, settled, violations, watched
 
 from feedzone.sandbox import running
 from flow_fixtures import OPTIONS, Installation, eventually, installations
@@ -138,7 +138,7 @@ async def test_the_page_is_accessible_without_layout_shift_or_foreign_requests(c
         await drawn(page, f"{feedzone.url}/activities/{number}")
         assert await violations(page) == [], theme
         assert not await overflows(page)
-        assert await page.evaluate("window.shifts") < 0.02
+        await assert_steady(page)
         assert watch.foreign == []
         assert watch.complaints == []
         await context.close()

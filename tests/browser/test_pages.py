@@ -6,7 +6,7 @@ import re
 
 import pytest
 from playwright.async_api import expect
-from watching import overflows, settled, violations, watched
+from watching import assert_steady, overflows, settled, violations, watched
 
 from stage import DESKTOP, PAGES, PHONE, RETRIES, populate
 
@@ -63,7 +63,7 @@ async def test_every_page_is_accessible_without_layout_shift_or_foreign_requests
                 await settled(page)
             assert await violations(page) == [], f"{path} {theme}"
             assert not await overflows(page), f"{path} is wider than the window"
-            assert await page.evaluate("window.shifts") < 0.02, f"{path} moved while it was read"
+            await assert_steady(page)
         await page.locator(".top summary").click()
         assert await violations(page) == [], f"preferences {theme}"
         assert watch.foreign == []
