@@ -39,7 +39,7 @@ from feedzone.store.stream_codec import encode
 from feedzone.store.tokens import TokenTable
 from feedzone.telemetry import Metrics
 from feedzone.vault import Vault
-from feedzone.web.app import create_litestar
+from feedzone.web.app import connect_parts, create_litestar
 from feedzone.web.context import WebOptions, WebParts
 from feedzone.worker.wakeup import LocalWakeup
 
@@ -203,4 +203,12 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         SessionService(database, clock),
         ReadinessService(database),
     )
-    yield World(database, clock, desk, parts, create_litestar(parts))
+    unused = _UNUSED.setdefault(chosen.base_path, [])
+    application = unused.pop() if unused else create_litestar(parts)
+    connect_parts(application, parts)
+    yield World(database, clock, desk, parts, application)
+    unused.append(application)
+
+
+_UNUSED: dict[str, list[Litestar]] = {}
+"""Applications that no test uses now, by the path of their APP_URL. Building one takes long."""

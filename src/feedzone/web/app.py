@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Litestar, Request, Router
 from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
-from litestar.middleware import DefineMiddleware
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme, Server
@@ -20,7 +21,7 @@ from litestar.types import Message, Scope
 from .. import __version__
 from .api.router import api_router
 from .assets import Assets, assets_router
-from .auth.access import Access, anyone
+from .auth.access import Access, Connection, anyone
 from .auth.csrf import Csrf, csrf_token
 from .auth.sign_in import signin_router
 from .auth.strava_connect import oauth_router
@@ -47,13 +48,10 @@ CONTENT_POLICY = (
 
 def create_litestar(parts: WebParts) -> Litestar:
     """Build the application. Call `end_streams` before its server waits for connections to close."""
-    access = Access(parts.options, parts.clock, parts.sessions)
     assets = Assets(HERE / "static")
-    environment = _environment(access, assets)
+    environment = _environment(assets)
     engine = JinjaTemplateEngine.from_environment(environment)
     environment.globals["csrf_token"] = csrf_token  # instead of Litestar's
-    live = Live(parts.queries.status.stamp, parts.clock)
-    renderer = PageRenderer(environment, live, parts.options, parts.clock)
     application = Litestar(
         [
             api_router(),
@@ -68,26 +66,40 @@ def create_litestar(parts: WebParts) -> Litestar:
             health_router(),
             assets_router(assets),
         ],
-        guards=[access.guard],
+        guards=[_guard],
         dependencies={
-            "parts": Provide(lambda: parts, sync_to_thread=False),
-            "renderer": Provide(lambda: renderer, sync_to_thread=False),
-            "live": Provide(lambda: live, sync_to_thread=False),
+            "parts": Provide(_of_state("parts"), sync_to_thread=False),
+            "renderer": Provide(_of_state("renderer"), sync_to_thread=False),
+            "live": Provide(_of_state("live"), sync_to_thread=False),
             "viewer": Provide(_viewer, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
         before_send=[_protect],
-        on_shutdown=[live.close],
+        on_shutdown=[end_streams],
         template_config=TemplateConfig(instance=engine),
-        middleware=[DefineMiddleware(Csrf, options=parts.options)],
+        middleware=[Csrf],
         openapi_config=_openapi(environment, parts.options.base_path),
         # telemetry.py configures logging; Litestar would install handlers of its own.
         logging_config=None,
         debug=False,
     )
-    policy = CONTENT_POLICY.format(tiles=f" {parts.options.tile_host}".rstrip())
-    application.state.update({"live": live, "access": access, "options": parts.options, "policy": policy})
+    application.state["environment"] = environment
+    connect_parts(application, parts)
     return application
+
+
+def connect_parts(application: Litestar, parts: WebParts) -> None:
+    """Let the routes work with these parts from now on; their APP_URL must have the same path as before."""
+    options, clock = parts.options, parts.clock
+    live = Live(parts.queries.status.stamp, clock)
+    application.state.update(
+        parts=parts,
+        options=options,
+        live=live,
+        access=Access(options, clock, parts.sessions),
+        renderer=PageRenderer(application.state.environment, live, options, clock),
+        policy=CONTENT_POLICY.format(tiles=f" {options.tile_host}".rstrip()),
+    )
 
 
 def end_streams(application: Litestar) -> None:
@@ -95,12 +107,26 @@ def end_streams(application: Litestar) -> None:
     application.state.live.close()
 
 
+def _of_state(name: str) -> Callable[[Request[Any, Any, Any]], Any]:
+    """Return a provider of what `connect_parts` put into the state under this name."""
+
+    def provide(request: Request[Any, Any, Any]) -> Any:
+        return request.app.state[name]
+
+    return provide
+
+
+async def _guard(connection: Connection, handler: BaseRouteHandler) -> None:
+    access: Access = connection.app.state.access
+    await access.guard(connection, handler)
+
+
 def _viewer(request: Request[Any, Any, Any]) -> Viewer:
     access: Access = request.app.state.access
     return access.viewer(request)
 
 
-def _environment(access: Access, assets: Assets) -> Environment:
+def _environment(assets: Assets) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -110,7 +136,7 @@ def _environment(access: Access, assets: Assets) -> Environment:
     )
     filters.register(environment)
     calendar_filters.register(environment)
-    environment.globals.update(asset=assets.address, viewer_of=access.viewer)
+    environment.globals.update(asset=assets.address, viewer_of=_viewer)
     return environment
 
 

@@ -93,7 +93,7 @@ def can_view(options: WebOptions, viewer: Viewer, owned: Owned) -> bool:
 
 
 class Access:
-    """The guard of one application. It also finds out who sends a request."""
+    """The access rules of one application. It also finds out who sends a request."""
 
     def __init__(self, options: WebOptions, clock: Clock, sessions: SessionService) -> None:
         self._options = options
@@ -102,10 +102,6 @@ class Access:
         self.throttle = Throttle(clock)
         self.consents = Throttle(clock)
         """Counts codes that Strava rejected: each cost it a request."""
-
-    def __deepcopy__(self, _: dict[int, Any]) -> Access:
-        # Litestar copies guards with each handler, but the throttle must count for all of them.
-        return self
 
     async def guard(self, connection: Connection, handler: BaseRouteHandler) -> None:
         rule = handler.opt.get("access")

@@ -39,44 +39,47 @@ LIFETIME = timedelta(days=30)
 class Csrf:
     """The middleware. A response to a safe method carries the cookie if the browser has no valid one."""
 
-    def __init__(self, app: ASGIApp, options: WebOptions) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._options = options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP or scope["path"].startswith(EXCLUDED):
             await self.app(scope, receive, send)
             return
         request: Request[Any, Any, Any] = Request(scope, receive)
-        session = request.cookies.get(cookie_name(self._options, SESSION), "")
-        existing = request.cookies.get(cookie_name(self._options, COOKIE), "")
-        is_valid = self._is_valid(existing, session)
-        token = existing if is_valid else self._new(session)
+        options: WebOptions = request.app.state.options
+        session = request.cookies.get(cookie_name(options, SESSION), "")
+        existing = request.cookies.get(cookie_name(options, COOKIE), "")
+        is_valid = _is_valid(options, existing, session)
+        token = existing if is_valid else _new_token(options, session)
         scope[_KEY] = token  # type: ignore[literal-required]
         if request.method in SAFE:
-            await self.app(scope, receive, send if is_valid else self._with_cookie(send, token))
+            await self.app(scope, receive, send if is_valid else _with_cookie(options, send, token))
         elif is_valid and hmac.compare_digest((await _submitted(request)).encode(), existing.encode()):
             await self.app(scope, receive, send)
         else:
             raise PermissionDeniedException(FAILED)
 
-    def _new(self, session: str) -> str:
-        number = secrets.token_hex(16)
-        return f"{number}.{sign(self._options, 'csrf', f'{number}.{session}')}"
 
-    def _is_valid(self, token: str, session: str) -> bool:
-        number, _, signature = token.partition(".")
-        return bool(number) and is_signed(self._options, "csrf", f"{number}.{session}", signature)
+def _new_token(options: WebOptions, session: str) -> str:
+    number = secrets.token_hex(16)
+    return f"{number}.{sign(options, 'csrf', f'{number}.{session}')}"
 
-    def _with_cookie(self, send: Send, token: str) -> Send:
-        async def wrapped(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message.setdefault("headers", [])
-                cookie = own_cookie(self._options, COOKIE, token, LIFETIME)
-                MutableScopeHeaders.from_message(message).add("set-cookie", cookie.to_header(header=""))
-            await send(message)
 
-        return wrapped
+def _is_valid(options: WebOptions, token: str, session: str) -> bool:
+    number, _, signature = token.partition(".")
+    return bool(number) and is_signed(options, "csrf", f"{number}.{session}", signature)
+
+
+def _with_cookie(options: WebOptions, send: Send, token: str) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message.setdefault("headers", [])
+            cookie = own_cookie(options, COOKIE, token, LIFETIME)
+            MutableScopeHeaders.from_message(message).add("set-cookie", cookie.to_header(header=""))
+        await send(message)
+
+    return wrapped
 
 
 async def _submitted(request: Request[Any, Any, Any]) -> str:
