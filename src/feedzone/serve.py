@@ -22,10 +22,10 @@ from .web.server import FrontDoor, Server, bind
 log = structlog.get_logger("feedzone.app")
 
 
-def front_door(app: App) -> FrontDoor:
-    """Build the ASGI application that serves webhook, pages and API."""
+def webhook_of(app: App) -> Webhook:
+    """Build the webhook: the part that answers Strava."""
     settings = app.settings
-    webhook = Webhook(
+    return Webhook(
         app.inbox,
         WebhookOptions(
             path=settings.webhook_path,
@@ -42,6 +42,11 @@ def front_door(app: App) -> FrontDoor:
             ),
         ),
     )
+
+
+def front_door(app: App) -> FrontDoor:
+    """Build the ASGI application that serves webhook, pages and API."""
+    settings = app.settings
     password = settings.admin_password.get_secret_value()
     secret = settings.strava_client_secret.get_secret_value()
     options = WebOptions(
@@ -70,7 +75,9 @@ def front_door(app: App) -> FrontDoor:
         SessionService(app.database, app.clock),
         ReadinessService(app.database),
     )
-    return FrontDoor(webhook, create_litestar(parts), is_https=options.is_https, base_path=options.base_path)
+    return FrontDoor(
+        webhook_of(app), create_litestar(parts), is_https=options.is_https, base_path=options.base_path
+    )
 
 
 async def serve(settings: Settings, host: str, port: int, *, worker: bool) -> None:

@@ -18,9 +18,10 @@ from feedzone import sandbox
 from feedzone.app import App, build
 from feedzone.domain import ids
 from feedzone.errors import CallOverdue, TransportFailure
+from feedzone.ingest.webhook import Webhook
 from feedzone.ports import Request, Response
 from feedzone.sandbox import UNLIMITED, Behaviour, ConnectionDroppedError, Event, Limits, Sender, World
-from feedzone.serve import front_door
+from feedzone.serve import webhook_of
 from feedzone.settings import Settings
 from feedzone.store.engine.database import Database
 from feedzone.store.jobs.schedule import AutoRetrySchedule
@@ -68,7 +69,7 @@ class ManualEngine:
     strava: Any
     app: App = field(init=False)
     announced: list[Event] = field(default_factory=list)
-    _door: Any = None
+    _webhook: tuple[App, Webhook] | None = None
 
     def __post_init__(self) -> None:
         ids._last = 0  # ids never decrease, but each test's clock starts again
@@ -100,21 +101,21 @@ class ManualEngine:
         code = self.world.grants.authorize(athlete_id, chosen, self.world.clock())
         await self.app.athletes.connect(code, ",".join(sorted(chosen)))
 
-    def door(self) -> Any:
-        """Return the front door of the present process. It takes long to build."""
-        app, door = self._door or (None, None)
-        if app is not self.app:
-            door = front_door(self.app)
-            self._door = (self.app, door)
-        return door
+    def webhook(self) -> Webhook:
+        """Return the webhook of the present process."""
+        app, webhook = self._webhook or (None, None)
+        if app is not self.app or webhook is None:
+            webhook = webhook_of(self.app)
+            self._webhook = (self.app, webhook)
+        return webhook
 
     async def deliver(self, *events: Event | dict[str, Any]) -> list[int]:
         """Post these to the webhook; return the status codes."""
-        door, path = self.door(), self.app.settings.webhook_path
+        webhook, path = self.webhook(), self.app.settings.webhook_path
         answers = []
         for event in events:
             body = event if isinstance(event, dict) else event.payload(120_475)
-            answer = await sandbox.request(door, "POST", path, msgspec.json.encode(body), JSON)
+            answer = await sandbox.request(webhook, "POST", path, msgspec.json.encode(body), JSON)
             answers.append(answer.status)
         await self.app.dispatcher.run_once()
         return answers

@@ -14,6 +14,7 @@ from engine import JSON, make_engine
 from feedzone import sandbox
 from feedzone.domain.job_kinds import JobKind
 from feedzone.ports import Request, Response
+from feedzone.serve import front_door
 from feedzone.store.schema.personal import HOLDINGS
 from feedzone.store.schema.tables import job_attempts, metadata
 from feedzone.telemetry import configure_logging
@@ -92,9 +93,9 @@ def words() -> set[str]:
 
 
 async def pages(engine) -> str:
-    texts = []
+    texts, door = [], front_door(engine.app)
     for path in ("/healthz", "/readyz", "/metrics", "/login", "/join"):
-        answer = await sandbox.request(engine.door(), "GET", path, b"", {"Host": "feedzone.test"})
+        answer = await sandbox.request(door, "GET", path, b"", {"Host": "feedzone.test"})
         texts.append(repr(answer.body))
     return "".join(texts)
 
@@ -133,12 +134,12 @@ async def test_no_word_of_a_crash_is_in_the_log(engine, written, monkeypatch):
 
 
 async def test_no_word_of_a_refused_delivery_is_in_a_table_or_a_log_line(engine, written):
-    door, path = engine.door(), engine.app.settings.webhook_path
+    webhook, path = engine.webhook(), engine.app.settings.webhook_path
     whole = msgspec.json.encode(
         {"object_type": "activity", "object_id": WORD, "aspect_type": "update", "updates": {"title": WORD}}
     )
     for body in (whole, whole[:-9], b"<html>" + whole, whole + b"\xff", b'"' + WORD.encode() + b'"'):
-        answer = await sandbox.request(door, "POST", path, body, JSON)
+        answer = await sandbox.request(webhook, "POST", path, body, JSON)
         assert answer.status == 400
         assert b"CANARY" not in answer.body
     assert await columns_with_the_word(engine) == set()

@@ -11,7 +11,7 @@ from engine import LIST, ManualEngine, make_engine
 from feedzone import sandbox
 from feedzone.domain.fruitless import size_of
 from feedzone.sandbox import Limits
-from feedzone.serve import front_door
+from feedzone.serve import webhook_of
 from feedzone.settings import Settings
 from feedzone.store.schema.tables import strava_activities, unknown_owners, webhook_events
 
@@ -37,19 +37,19 @@ class Door:
 
     def __init__(self, engine: ManualEngine) -> None:
         self.engine = engine
-        self._door = front_door(engine.app)
+        self._webhook = webhook_of(engine.app)
         self.path = engine.app.settings.webhook_path
 
     async def post(self, body: object, address: str = "192.0.2.1"):
         async def called(scope, receive, send) -> None:
-            await self._door({**scope, "client": (address, 1234)}, receive, send)
+            await self._webhook({**scope, "client": (address, 1234)}, receive, send)
 
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return await sandbox.request(called, "POST", self.path, raw, JSON)
 
     async def get(self, query: str, address: str = "192.0.2.1"):
         async def called(scope, receive, send) -> None:
-            await self._door({**scope, "client": (address, 1234)}, receive, send)
+            await self._webhook({**scope, "client": (address, 1234)}, receive, send)
 
         return await sandbox.request(called, "GET", f"{self.path}?{query}", b"", {})
 
