@@ -15,6 +15,7 @@ from feedzone.errors import StorageUnavailable
 from feedzone.store.quota import call_log
 from feedzone.store.quota.call_log import CallLog
 from feedzone.store.retention import Retention
+from feedzone.store.schema.tables import call_counts
 from feedzone.store.schema.tables import call_log as call_log_table
 
 PURGE = PurgeAthlete(OWNER, "disconnected", "request", "the operator")
@@ -95,8 +96,10 @@ async def test_a_flush_that_was_cancelled_after_its_commit_writes_nothing_twice(
         broken.setattr(store.database, "write", cancelled)
         with pytest.raises(asyncio.CancelledError):
             await log.flush()
+    log.note(call())
     await log.flush()
-    assert len(await store.rows(call_log_table)) == 1
+    assert len(await store.rows(call_log_table)) == 2
+    assert [row.calls for row in await store.rows(call_counts)] == [2]
 
 
 async def test_a_call_that_is_noted_during_a_flush_is_written_by_the_next(store, log, call, monkeypatch):
@@ -132,6 +135,9 @@ async def test_calls_are_kept_for_eight_days_with_any_retention(store, log, call
     clock.advance(seconds=1)
     assert await Retention(store.database, clock, None).prune() == 1
     assert await store.rows(call_log_table) == []
+    clock.advance(minutes=15)
+    assert await Retention(store.database, clock, None).prune() == 1
+    assert await store.rows(call_counts) == []
 
 
 async def test_a_purge_keeps_the_calls_without_their_athlete(store, log, call):

@@ -168,7 +168,7 @@ async def test_the_mean_duration_covers_the_calls_of_the_last_hour(store, clock)
 
 async def test_an_empty_call_log_teaches_nothing(store, clock):
     now = clock.now()
-    assert await store.read(lambda c: call_log.counted(c, now)) == (None, [], now)
+    assert await store.read(lambda c: call_log.counted(c, now)) == (None, [])
     assert await store.read(lambda c: call_log.mean_ms(c, now)) is None
 
 

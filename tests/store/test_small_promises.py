@@ -12,6 +12,7 @@ from feedzone.domain.effect import PurgeAthlete, StorePage
 from feedzone.domain.job import BackfillHint, Lane, RevokeHint
 from feedzone.domain.outcome import Discard, Done, Retry, Snooze
 from feedzone.domain.quota.windows import ApiCall, Reading, Reservation, Window
+from feedzone.queries.quota import QuotaForecast
 from feedzone.store import athletes, gear, purge
 from feedzone.store.jobs import attempts, cost, dead_letters
 from feedzone.store.jobs.unfinished import UnfinishedSchedule
@@ -258,9 +259,9 @@ async def test_the_lane_that_spent_most_is_shown_first(store, clock):
         for _ in range(count):
             calls.note(ApiCall(clock.now(), lane, OWNER, "GET athlete", 200, 1, {}, counted=True))
     await calls.flush()
-    since = clock.now() - timedelta(hours=1)
-    rows = await store.read(lambda c: call_log.spent(c, since, by="lane"))
-    assert [(row.what, row.calls) for row in rows] == [("live", 3), ("backfill", 2), ("recheck", 1)]
+    quota = QuotaForecast(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
+    spent = (await quota.budget()).spent
+    assert list(spent.by_lane.items()) == [("live", 3), ("backfill", 2), ("recheck", 1)]
 
 
 async def test_an_outage_does_not_use_up_the_automatic_retries(store, clock):

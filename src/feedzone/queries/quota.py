@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, NamedTuple
@@ -9,6 +10,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta, Struct
 
 from ..clock import TimedCache
+from ..domain.quota.demand import EPOCH
 from ..domain.quota.forecast import USUAL_MS, CallsLeft, ForecastInput, backfill_cost, done_at
 from ..domain.quota.windows import Window, WindowName, window_start
 from ..errors import NotFound
@@ -149,7 +151,7 @@ class QuotaForecast:
         self._batch_size = batch_size
         # To add up a very long queue takes half a second, and open pages ask every second.
         self._queue: TimedCache[Queue] = TimedCache(CACHED_FOR)
-        # Half a million calls of a day take half a second to add up.
+        # Half a million calls of a day take half a second to add up by athlete.
         self._spent: TimedCache[Spent] = TimedCache(CACHED_FOR, lambda spent: spent.calls > MANY_CALLS)
         # Each page needs the mean duration of a call, which takes an hour of the call log to compute.
         self._mean_ms: TimedCache[float | None] = TimedCache(timedelta(minutes=1))
@@ -228,16 +230,18 @@ class QuotaForecast:
 
 
 def _spent(connection: Connection, midnight: datetime, reads: int) -> Spent:
-    lanes = call_log.spent(connection, midnight, by="lane")
-    athletes = call_log.spent(connection, midnight, by="athlete_id", most=TOP_ATHLETES)
-    hours = sorted(call_log.spent(connection, midnight, by="hour"), key=lambda row: int(row.what))
-    calls = sum(row.calls for row in lanes)
+    by_lane: Counter[str] = Counter()
+    by_hour: Counter[datetime] = Counter()
+    for quarter, lane, calls in call_log.spent(connection, midnight):
+        by_lane[lane] += calls
+        by_hour[EPOCH + quarter // 4 * timedelta(hours=1)] += calls
+    athletes = call_log.spent_by_athlete(connection, midnight, TOP_ATHLETES)
     return Spent(
-        calls,
-        {row.what: row.calls for row in lanes},
-        [AthleteCalls(row.what, row.calls) for row in athletes],
-        [HourCalls(midnight + timedelta(hours=row.what), row.calls) for row in hours],
-        max(0, reads - calls),
+        by_lane.total(),
+        dict(by_lane.most_common()),
+        [AthleteCalls(row.athlete_id, row.calls) for row in athletes],
+        [HourCalls(hour, calls) for hour, calls in by_hour.items()],
+        max(0, reads - by_lane.total()),
     )
 
 

@@ -78,6 +78,7 @@ class Retention:
         """
         now, database = self._clock.now(), self._database
         removed = await delete_in_batches(database, calls, call_log.is_old(now))
+        removed += await database.write(lambda c: call_log.delete_old_counts(c, now))
         discarded = dead_letters.discarded_long_ago(now)
         removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
         for table, is_old in OUTDATED:

@@ -97,7 +97,6 @@ class LaneLimits(NamedTuple):
 class _Learned(NamedTuple):
     day_quota: int
     demand: Demand
-    seen: call_log.Seen
 
 
 class BudgetTable:
@@ -282,14 +281,14 @@ def _by_our_clock(window: Window, clock: StravaClock) -> Window:
 
 def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Learned:
     """Learn the demand from the call log. `known` is the demand learned before."""
-    seen = call_log.counted(connection, now, known.seen if known else None)
+    seen = call_log.counted(connection, now)
     quota = windows.current(connection, now, lock=False)["read_day"].quota
     since = cost.oldest_backfill_since(connection)
     at_midnight = (
         known.demand.at_midnight if known and known.day_quota == quota and known.demand.is_of(now) else None
     )
     demand = learn(seen.rows, seen.since, now, quota, oldest_backfill_since=since, at_midnight=at_midnight)
-    return _Learned(quota, demand, seen)
+    return _Learned(quota, demand)
 
 
 def _reserve(

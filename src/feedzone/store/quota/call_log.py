@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -13,58 +14,51 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
-    Select,
-    and_,
     bindparam,
-    case,
+    delete,
     func,
     literal_column,
     select,
 )
 
 from ...domain.ids import uuid7
+from ...domain.job import Lane
 from ...domain.quota.demand import EPOCH, IN_VAIN, QUARTER, Counted
 from ...domain.quota.windows import ApiCall
 from ...ports import Clock
 from .. import athletes
 from ..engine.database import Database
-from ..engine.dialect import hour_of_day, insert_for, quarter_of
-from ..schema.tables import call_log
+from ..engine.dialect import insert_for
+from ..schema.tables import call_counts, call_log
 
 MAX_AGE = timedelta(days=8)
 """A week to learn from, and the current day."""
 
-WRITTEN_WITHIN = timedelta(hours=1)
-"""Calls noted during an outage of the database are written later. Older quarters do not change any more."""
+LIVE = Lane.LIVE.name.lower()
 
 MOST_NOTED = 10_000
 """Calls in memory while the database does not answer. Beyond that the oldest are dropped."""
 
 # Frequent statements are built once: building one takes longer than running it.
 _FIRST = select(func.min(call_log.c.sent_at)).where(call_log.c.sent_at >= bindparam("since"))
+_COUNTED = select(call_counts).where(call_counts.c.quarter >= bindparam("since"))
 
 
 @cache
 def _insert_new(dialect: str) -> Any:
-    return insert_for(dialect, call_log).on_conflict_do_nothing()
+    return insert_for(dialect, call_log).on_conflict_do_nothing().returning(call_log.c.id)
 
 
 @cache
-def _by_quarter(dialect: str) -> Select[Any]:
-    calls = call_log.c
-    quarter = quarter_of(dialect, calls.sent_at).label("quarter")
-    # Anybody can announce activities that do not exist: such calls are no demand.
-    in_vain = and_(calls.status == literal_column("404"), calls.lane == literal_column("'live'"))
-    lane = case((in_vain, literal_column(f"'{IN_VAIN}'")), else_=calls.lane).label("lane")
-    return (
-        select(quarter, lane, func.sum(calls.calls).label("calls"))
-        .where(calls.sent_at >= bindparam("since"), calls.counted)
-        .group_by(quarter, lane)
-    )
+def _count_more(dialect: str) -> Any:
+    statement = insert_for(dialect, call_counts)
+    new, old = statement.excluded, call_counts.c
+    more = {"calls": old.calls + new.calls, "in_vain": old.in_vain + new.in_vain}
+    return statement.on_conflict_do_update(index_elements=[old.quarter, old.lane], set_=more)
 
 
 class CallLog:
-    """The table `call_log` (ports.CallJournal).
+    """The tables `call_log` and `call_counts` (ports.CallJournal).
 
     Calls are noted in memory and written a few seconds later, many in one transaction, so a call needs no
     transaction of its own. A killed process loses the notes of its last two seconds. The budget loses
@@ -108,8 +102,30 @@ def _write(connection: Connection, batch: Mapping[str, ApiCall]) -> None:
     statuses = athletes.statuses(connection, {call.athlete_id for call in batch.values() if call.athlete_id})
     connected = {athlete_id for athlete_id, status in statuses.items() if status != "deauthorized"}
     rows = [_row(name, call, named=call.athlete_id in connected) for name, call in batch.items()]
-    # A cancelled flush may have been written; then these rows are there already.
-    connection.execute(_insert_new(connection.dialect.name), rows)
+    # A cancelled flush may have been written; then these rows are there already, and counted.
+    written = connection.scalars(_insert_new(connection.dialect.name), rows).all()
+    if counts := _counts(batch[name] for name in written):
+        connection.execute(_count_more(connection.dialect.name), counts)
+
+
+def _counts(calls: Iterable[ApiCall]) -> list[dict[str, Any]]:
+    """Return the rows of `call_counts` for these calls, in one order for all processes."""
+    counts: Counter[tuple[int, str]] = Counter()
+    in_vain: Counter[tuple[int, str]] = Counter()
+    for call in calls:
+        if call.counted:
+            key = (_quarter_of(call.sent_at), call.lane)
+            counts[key] += call.calls
+            # Anybody can announce activities that do not exist: such calls are no demand.
+            in_vain[key] += call.calls if call.lane == LIVE and call.status == 404 else 0
+    return [
+        {"quarter": key[0], "lane": key[1], "calls": counts[key], "in_vain": in_vain[key]}
+        for key in sorted(counts)
+    ]
+
+
+def _quarter_of(instant: datetime) -> int:
+    return (instant - EPOCH) // QUARTER
 
 
 def _row(name: str, call: ApiCall, *, named: bool) -> dict[str, Any]:
@@ -134,27 +150,28 @@ def is_old(now: datetime) -> ColumnElement[bool]:
     return call_log.c.sent_at < now - MAX_AGE
 
 
+def delete_old_counts(connection: Connection, now: datetime) -> int:
+    """Delete the counts of quarters older than MAX_AGE; return how many."""
+    old = call_counts.c.quarter < _quarter_of(now - MAX_AGE)
+    return connection.execute(delete(call_counts).where(old)).rowcount
+
+
 class Seen(NamedTuple):
     """The calls of at most the last seven days, by lane and quarter of an hour."""
 
     since: datetime | None
     rows: list[Counted]
-    at: datetime
 
 
-def counted(connection: Connection, now: datetime, known: Seen | None = None) -> Seen:
-    """Count the calls of the week before `now`; quarters that ended before `known` are not read again."""
+def counted(connection: Connection, now: datetime) -> Seen:
+    """Return the counted calls of the week before `now`."""
     week = now - timedelta(days=7)
     first = connection.execute(_FIRST, {"since": week}).scalar()
-    settled: list[Counted] = []
-    since = week
-    if known is not None and week < known.at <= now:
-        settled_to = (known.at - WRITTEN_WITHIN - EPOCH) // QUARTER
-        week_from = (week - EPOCH) // QUARTER
-        settled = [row for row in known.rows if week_from <= row.quarter < settled_to]
-        since = max(week, EPOCH + settled_to * QUARTER)
-    sums = connection.execute(_by_quarter(connection.dialect.name), {"since": since})
-    return Seen(first, settled + [Counted(row.quarter, row.lane, row.calls) for row in sums], now)
+    rows = []
+    for row in connection.execute(_COUNTED, {"since": _quarter_of(week)}):
+        rows.append(Counted(row.quarter, row.lane, row.calls - row.in_vain))
+        rows.append(Counted(row.quarter, IN_VAIN, row.in_vain))
+    return Seen(first, [row for row in rows if row.calls])
 
 
 def mean_ms(connection: Connection, now: datetime) -> float | None:
@@ -167,21 +184,22 @@ def mean_ms(connection: Connection, now: datetime) -> float | None:
     return None if mean is None else float(mean)
 
 
-def spent(connection: Connection, since: datetime, *, by: str, most: int | None = None) -> Sequence[Row[Any]]:
-    """Count the calls since then by a column, or by the `hour` of the day; the largest count first."""
+def spent(connection: Connection, since: datetime) -> list[tuple[int, str, int]]:
+    """Return the counted calls by quarter and lane, from the quarter that begins at `since` on."""
+    rows = connection.execute(_COUNTED, {"since": _quarter_of(since)})
+    return sorted((row.quarter, row.lane, row.calls) for row in rows)
+
+
+def spent_by_athlete(connection: Connection, since: datetime, most: int) -> Sequence[Row[Any]]:
+    """Count the calls since then by athlete; the largest count first."""
     calls = call_log.c
     # The sign keeps SQLite from the index by athlete, along which it would read the rows of all days.
-    group: ColumnElement[Any] = {
-        "lane": calls.lane,
-        "athlete_id": literal_column("+athlete_id"),
-        "hour": hour_of_day(connection, calls.sent_at),
-    }[by]
+    athlete: ColumnElement[int | None] = literal_column("+athlete_id")
     count = func.sum(calls.calls)
-    rows: Any = connection.execute(
-        select(group.label("what"), count.label("calls"))
+    return connection.execute(
+        select(athlete.label("athlete_id"), count.label("calls"))
         .where(calls.sent_at >= since, calls.counted)
-        .group_by(group)
-        .order_by(count.desc(), group)
+        .group_by(athlete)
+        .order_by(count.desc(), athlete)
         .limit(most)
     ).all()
-    return list(rows)

@@ -163,6 +163,7 @@ HOLDINGS: Mapping[str, Holdings] = {
         ours="id sent_at lane athlete_id endpoint status ms usage counted calls activity_id",
         why="counts stay for eight days, after a departure without the athlete's id (removals.py)",
     ),
+    "call_counts": Holdings(ours="quarter lane calls in_vain", why="sums over all athletes"),
     "athlete_allowances": Holdings(
         ours="athlete_id calls until",
         why="counts of an hour, so that to leave and come back does not refill them (allowances.is_old)",

@@ -79,6 +79,18 @@ Index("ix_call_log_athlete_id", call_log.c.athlete_id)
 Index("ix_call_log_activity_id", call_log.c.activity_id)
 describe(call_log, "Every call of the last eight days, with the job that made it.")
 
+call_counts = Table(
+    "call_counts",
+    metadata,
+    Column(
+        "quarter", Integer, primary_key=True, autoincrement=False, comment="quarters of an hour since 1970"
+    ),
+    Column("lane", String(16), primary_key=True),
+    Column("calls", Integer, nullable=False, comment="calls in the quarter that Strava counts"),
+    Column("in_vain", Integer, nullable=False, comment="live ones of these that Strava answered with 404"),
+)
+describe(call_counts, "The calls of the call log by quarter and lane, to learn when calls are needed.")
+
 athlete_allowances = Table(
     "athlete_allowances",
     metadata,

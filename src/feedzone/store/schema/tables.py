@@ -29,6 +29,7 @@ from .base import metadata as metadata
 from .quota_tables import api_budget as api_budget
 from .quota_tables import application_state as application_state
 from .quota_tables import athlete_allowances as athlete_allowances
+from .quota_tables import call_counts as call_counts
 from .quota_tables import call_log as call_log
 from .quota_tables import fruitless_calls as fruitless_calls
 

@@ -190,6 +190,25 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("athlete_id", name=op.f("pk_athlete_allowances")),
     )
     op.create_table(
+        "call_counts",
+        sa.Column(
+            "quarter",
+            sa.Integer(),
+            autoincrement=False,
+            nullable=False,
+            comment="quarters of an hour since 1970",
+        ),
+        sa.Column("lane", sa.String(length=16), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False, comment="calls in the quarter that Strava counts"),
+        sa.Column(
+            "in_vain",
+            sa.Integer(),
+            nullable=False,
+            comment="live ones of these that Strava answered with 404",
+        ),
+        sa.PrimaryKeyConstraint("quarter", "lane", name=op.f("pk_call_counts")),
+    )
+    op.create_table(
         "call_log",
         sa.Column("id", types.Identifier(), nullable=False),
         sa.Column("sent_at", types.Instant(), nullable=False),
