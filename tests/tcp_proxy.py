@@ -44,10 +44,14 @@ class Proxy:
         if self._is_silent:
             self._lost.add(writer)
         host, port = self._address
-        if self._socket:
-            there, back = await asyncio.open_unix_connection(f"{self._socket}/.s.PGSQL.{port or 5432}")
-        else:
-            there, back = await asyncio.open_connection(host, port)
+        try:
+            if self._socket:
+                there, back = await asyncio.open_unix_connection(f"{self._socket}/.s.PGSQL.{port or 5432}")
+            else:
+                there, back = await asyncio.open_connection(host, port)
+        except OSError:
+            writer.close()
+            return
         self._writers.add(back)
         with contextlib.suppress(OSError):
             await asyncio.gather(self._carry(reader, back, writer), self._carry(there, writer, writer))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -18,6 +19,9 @@ from .server_url import ServerUrl
 
 Raw: TypeAlias = Any
 """A connection of asyncpg, which has no types."""
+
+NEXT_HOST_S = 0.3
+"""How long a host may take to connect before the next one is tried beside it."""
 
 PROTOCOL_VIOLATION = "08P01"
 """The SQLSTATE by which pgbouncer refuses the settings of a session."""
@@ -36,26 +40,61 @@ async def connect(
 ) -> Raw:
     """Return a connection to the first host that accepts writes. Raises StorageUnavailable.
 
+    A host that is silent delays the next one by NEXT_HOST_S only: a delivery cannot wait for connect_timeout.
+
     `settings` apply to the session. A command that gets no answer within `command_s` fails.
 
     Raises PoolerBetween if a connection pooler refuses the settings.
     """
-    problems = []
-    for host in url.candidates():
-        try:
-            raw = await _open(url, host, settings, command_s, name_statements)
-        except Exception as problem:
-            if settings and getattr(problem, "sqlstate", None) == PROTOCOL_VIOLATION:
-                raise PoolerBetween from problem
-            problems.append(_explained(problem, url, host))
-            continue
-        refusal = unusable(raw)
-        if refusal is None:
-            _notice_silence(raw, url)
-            return raw
+    waiting = deque(enumerate(url.candidates()))
+    attempts: dict[asyncio.Task[Raw], int] = {}
+    problems: dict[int, StorageUnavailable] = {}
+    try:
+        while waiting or attempts:
+            if waiting:
+                number, host = waiting.popleft()
+                opening = _open_usable(url, host, settings, command_s, name_statements)
+                attempts[asyncio.create_task(opening)] = number
+            limit = NEXT_HOST_S if waiting else None
+            done, _ = await asyncio.wait(attempts, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            for attempt in sorted(done, key=attempts.__getitem__):
+                number = attempts.pop(attempt)
+                try:
+                    return attempt.result()
+                except StorageUnavailable as problem:
+                    problems[number] = problem
+    finally:
+        for attempt in attempts:
+            attempt.add_done_callback(_drop)
+            attempt.cancel()
+    raise next((p for p in problems.values() if isinstance(p, NoConnectionFree)), problems[max(problems)])
+
+
+def _drop(attempt: asyncio.Task[Raw]) -> None:
+    """Close the connection of an attempt that another one has made needless."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().terminate()
+
+
+async def _open_usable(
+    url: ServerUrl,
+    host: tuple[str, int] | None,
+    settings: Mapping[str, str],
+    command_s: float | None,
+    name_statements: bool,
+) -> Raw:
+    """Return a connection to this host. Raises StorageUnavailable and PoolerBetween."""
+    try:
+        raw = await _open(url, host, settings, command_s, name_statements)
+    except Exception as problem:
+        if settings and getattr(problem, "sqlstate", None) == PROTOCOL_VIOLATION:
+            raise PoolerBetween from problem
+        raise _explained(problem, url, host) from problem
+    if refusal := unusable(raw):
         raw.terminate()
-        problems.append(StorageUnavailable(f"{refusal} ({_place(host)})"))
-    raise next((p for p in problems if isinstance(p, NoConnectionFree)), problems[-1])
+        raise StorageUnavailable(f"{refusal} ({_place(host)})")
+    _notice_silence(raw, url)
+    return raw
 
 
 async def _open(

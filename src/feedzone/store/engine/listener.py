@@ -14,7 +14,7 @@ import structlog
 
 from ...errors import StorageUnavailable
 from ...ports import Wakeup
-from .connecting import PoolerBetween, connect
+from .connecting import PoolerBetween, connect, unusable
 from .server_url import ServerUrl
 
 log = structlog.get_logger("feedzone.store")
@@ -25,7 +25,8 @@ JOBS, EVENTS = "feedzone_jobs", "feedzone_events"
 RECONNECT_S = 5.0
 
 CHECK_S = 10.0
-"""How often the listener checks that its connection still carries answers: silence looks like no jobs."""
+"""How often the listener checks that its connection still carries answers: silence looks like no jobs,
+and a server that has become a standby hears of none."""
 
 ANSWER_S = 5.0
 
@@ -80,5 +81,7 @@ class JobListener:
                     await asyncio.wait_for(closed.wait(), CHECK_S)
                 if not closed.is_set():
                     await asyncio.wait_for(connection.execute("SELECT 1"), ANSWER_S)
+                    if refusal := unusable(connection):
+                        raise StorageUnavailable(refusal)
         finally:
             connection.terminate()

@@ -101,7 +101,7 @@ class ConnectionPool:
         while True:
             while self._idle:
                 pooled = self._idle.pop()
-                if await self._works(pooled):
+                if await self._or_discard(pooled, self._works(pooled)):
                     return pooled
                 await discard(pooled)
             others = len(self._busy) + self._opening
@@ -123,12 +123,20 @@ class ConnectionPool:
         self._opening += 1
         try:
             pooled = await self._open_one()
-            if self.open + self._opening > 1 and await self._is_scarce(pooled):
+            if self.open + self._opening > 1 and await self._or_discard(pooled, self._is_scarce(pooled)):
                 pooled.surplus = True
                 self._scarce_until = time.monotonic() + SCARCE_S
         finally:
             self._opening -= 1
         return pooled
+
+    async def _or_discard(self, pooled: Pooled, question: Awaitable[bool]) -> bool:
+        """Return the answer. If the transaction is cut off meanwhile, close the connection."""
+        try:
+            return await question
+        except BaseException:
+            self._discard_soon(pooled)
+            raise
 
     async def _works(self, pooled: Pooled) -> bool:
         if pooled.raw.is_closed():
