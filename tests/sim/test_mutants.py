@@ -59,7 +59,7 @@ def test_the_table_in_the_documents_has_every_mutation_and_a_world_that_found_it
     ],
 )
 def test_a_world_finds_a_mutation_and_reports_the_divergence(name, expected):
-    verdict = mutants.judge(next(m for m in MUTATIONS if m.name == name), [1])
+    verdict = mutants.judge(next(m for m in MUTATIONS if m.name == name), [2])
     assert (verdict.finds, verdict.worlds) == (1, 1)
     assert any(expected in kind for kind in verdict.messages)
 

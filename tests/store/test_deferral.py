@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from store_makers import OTHER, spec
+from store_makers import OTHER, event, spec
 
 from feedzone.clock import StravaClock
-from feedzone.domain.job import Lane, RefreshHint
+from feedzone.domain.backoff import LIST_HEAD_START
+from feedzone.domain.job import Lane, RefreshHint, activity_key
 from feedzone.domain.quota.windows import Reading, Reservation
+from feedzone.store.jobs import deferral
 from feedzone.store.jobs.deferral import AT_ONCE
 from feedzone.store.jobs.unfinished import UnfinishedSchedule
 from feedzone.store.quota.budget import BudgetTable
@@ -148,3 +150,15 @@ async def test_a_lowered_limit_defers_the_jobs_that_no_longer_fit(store, budget)
     assert await lease(store, limit=1) == [1]
     await headers(budget, read_day=(10, 12))
     assert await lease(store) == []
+
+
+async def test_a_crowd_of_uploads_defers_the_next_jobs_only_and_the_list_goes_first(store, monkeypatch):
+    """A storm of thousands must not lock as many rows in the transaction of one event."""
+    monkeypatch.setattr(deferral, "AT_ONCE", 3)
+    await store.enqueue(*(spec(number) for number in range(1, 21)))
+    await store.enqueue(spec(30, lane=Lane.BACKFILL), spec(31, athlete_id=OTHER))
+    await store.deliver(*(event(object_id=100 + number) for number in range(6)))
+    waiting = await store.rows(jobs, wait_reason="list_first")
+    assert [row.key for row in waiting] == [activity_key(number) for number in (1, 2, 3)]
+    assert {row.due_at for row in waiting} == {store.clock.now() + LIST_HEAD_START}
+    assert (await store.lease(1))[0].kind == "list_activities"

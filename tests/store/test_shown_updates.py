@@ -15,8 +15,6 @@ from feedzone.store.quota.breaker import Breaker
 from feedzone.store.quota.windows import begin
 from feedzone.store.schema.tables import api_budget, strava_activities, strava_athletes
 from feedzone.store.shown_updates import ShownUpdatesSchedule
-from feedzone.store.tokens import TokenTable
-from feedzone.vault import Vault
 
 
 @pytest.fixture
@@ -280,18 +278,16 @@ async def test_a_failed_attempt_takes_nothing_back(synced):
 
 
 @pytest.mark.parametrize("status", ["needs_reauth", "needs_scope"])
-async def test_losing_access_takes_the_unproven_values_back(synced, status):
-    await synced.apply(fetched(detail(5)))
-    await synced.deliver(updated(**FORGED), event(object_id=5, aspect_type="update", updates=FORGED))
+async def test_losing_access_takes_the_unproven_values_back(synced, clock, status):
+    await synced.apply(fetched(detail(5, OTHER)), fetched(detail(6)))
+    await synced.deliver(
+        updated(**FORGED), event(object_id=5, owner_id=OTHER, aspect_type="update", updates=FORGED)
+    )
+    await synced.deliver(event(object_id=6, aspect_type="update", updates=FORGED), signature="verified")
     await synced.apply(MarkAthlete(OWNER, status, "x"))
-    rows = await synced.rows(strava_activities)
-    assert {(row.name, row.private) for row in rows} == {("Morning Ride", False)}
-
-
-async def test_a_refused_token_takes_the_unproven_values_back(synced, clock):
-    await synced.deliver(updated(**FORGED))
-    await TokenTable(synced.database, Vault([b"k" * 32]), clock).mark(OWNER, 0, "needs_reauth", "x")
-    assert await seen(synced) == TRUE
+    assert await ShownUpdatesSchedule(synced.database, clock).run() == 1
+    rows = {row.id: row.name for row in await synced.rows(strava_activities)}
+    assert rows == {ACTIVITY: "Morning Ride", 5: "Forged", 6: "Forged"}
 
 
 async def test_a_deleted_activity_keeps_no_earlier_title(synced):

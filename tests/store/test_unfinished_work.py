@@ -19,6 +19,7 @@ from store_makers import (
     detail,
     event,
     fetched,
+    retitled,
     spec,
     summary,
 )
@@ -43,6 +44,9 @@ from feedzone.store.schema.tables import (
     strava_athletes,
     webhook_events,
 )
+from feedzone.store.shown_updates import ShownUpdatesSchedule
+from feedzone.store.tokens import TokenTable
+from feedzone.vault import Vault
 from feedzone.worker.wakeup import LocalWakeup
 
 AT_ONCE = 3
@@ -209,6 +213,32 @@ async def _is_gone_again(scene: Scene) -> bool:
     )
 
 
+async def _show_titles(scene: Scene) -> None:
+    for number in range(1, 11):
+        await scene.store.apply(fetched(detail(number)))
+        await scene.store.deliver(retitled("Forged", object_id=number))
+
+
+async def _lose_access(scene: Scene, database: Any) -> None:
+    tokens = TokenTable(database, Vault([b"k" * 32]), scene.store.clock)
+    await tokens.mark(OWNER, 0, "needs_reauth", "refused")
+    await _take_back(scene, database)
+
+
+async def _wait_long(scene: Scene, database: Any) -> None:
+    scene.store.clock.advance(minutes=11)
+    await _take_back(scene, database)
+
+
+async def _take_back(scene: Scene, database: Any) -> None:
+    await ShownUpdatesSchedule(database, scene.store.clock).run()
+
+
+async def _all_are_as_fetched(scene: Scene) -> bool:
+    rows = await scene.store.rows(strava_activities)
+    return {(row.name, row.unconfirmed) for row in rows} == {("Morning Ride", None)}
+
+
 async def _set_aside(scene: Scene) -> None:
     for number in range(1, 11):
         await scene.store.deliver(event(object_id=number))
@@ -242,6 +272,8 @@ WORKS = (
     Work("chosen sports", _listed_history, _choose_sports, _go_on, _all_are_requested),
     Work("a restored backup", _restored_backup, _apply_log, _apply_log, _is_gone_again),
     Work("db restored", _restored_backup, _force_log, _apply_log, _is_gone_again),
+    Work("values of a lost athlete", _show_titles, _lose_access, _take_back, _all_are_as_fetched),
+    Work("values without a fetch", _show_titles, _wait_long, _take_back, _all_are_as_fetched),
     Work("events set aside", _set_aside, _take_up, _take_up, _all_wait),
 )
 

@@ -46,7 +46,6 @@ from . import (
     photos,
     purge,
     reconciliations,
-    shown_updates,
     streams,
 )
 from .jobs import deferral, lifecycle
@@ -150,8 +149,6 @@ def _apply(connection: Connection, effect: Effect, now: datetime) -> None:
         case StoreGear(gear=profile_gear):
             gear.store(connection, profile_gear, now)
         case MarkAthlete(athlete_id=athlete_id, status=status, reason=reason):
-            if status != "active":
-                shown_updates.take_back_athlete(connection, athlete_id, now)
             athletes.mark(connection, athlete_id, status, reason, now)
         case RecordRejectedClaim():
             purge.record_rejected_claim(connection, effect, now)

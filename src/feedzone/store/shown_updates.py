@@ -12,25 +12,23 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, bindparam, exists, func, select, update
 
 from ..domain.event import VisibleUpdate
 from ..domain.job import Lane
 from ..domain.json_text import clean_text
 from ..domain.quota.reserve import max_reserve
 from ..ports import Clock
-from . import athletes
+from . import athletes, batches
 from .engine.database import Database
 from .quota import breaker, windows
-from .schema.tables import jobs, strava_activities
+from .schema.tables import jobs, strava_activities, strava_athletes
 
 SHOWN_FOR = timedelta(minutes=10)
 """How long an unproven title or type is shown without a fetch. Usually the fetch takes seconds."""
 
 HIDDEN_FOR = timedelta(hours=24)
 """The same for privacy, which is safer to believe: the calls of the next day decide at the latest."""
-
-BATCH = 200
 
 _columns = strava_activities.c
 _FIELDS = ("name", "type", "sport_type", "private", "visibility")
@@ -55,10 +53,11 @@ _SHOWN = (
     select(_columns.id, _columns.unconfirmed)
     .where(_columns.unconfirmed_until.is_not(None))
     .order_by(_columns.id)
-    .limit(BATCH)
     .with_for_update()
 )
-_DUE = select(_columns.id).where(_columns.unconfirmed_until <= bindparam("now")).limit(1)
+_OF_ACTIVE = exists().where(strava_athletes.c.id == _columns.athlete_id, strava_athletes.c.status == "active")
+OF_OTHERS = and_(_columns.unconfirmed_until.is_not(None), ~_OF_ACTIVE)
+"""No fetch can confirm these values: Strava cannot be asked about their athlete any more."""
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -192,16 +191,31 @@ def _lanes_with_room(connection: Connection, now: datetime) -> dict[Lane, bool]:
 
 
 def take_back(
-    connection: Connection, now: datetime, which: ColumnElement[bool], *, ended_by: datetime | None = None
+    connection: Connection, now: datetime, which: ColumnElement[bool], *, end: datetime | None = None
 ) -> int:
-    """Restore the unproven fields of these activities to what the last fetch said; return how many rows.
+    """Restore the unproven fields of some of these activities to the last fetch; return of how many.
 
-    With `ended_by`, only the fields whose time is over by then.
+    With `end`, only the fields whose time is over by then.
     """
-    rows = connection.execute(_SHOWN.where(which)).all()
+    rows = connection.execute(_SHOWN.where(_columns.id.in_(_some(which, batches.AT_ONCE)))).all()
     for row in rows:
-        _restore(connection, row.id, row.unconfirmed, now, ended_by)
+        _restore(connection, row.id, row.unconfirmed, now, end)
     return len(rows)
+
+
+def _some(which: ColumnElement[bool], most: int) -> Select[tuple[int]]:
+    # In no order: to avoid sorting, SQLite would read the table instead of the index.
+    return select(_columns.id).where(which).limit(most)
+
+
+def ended_by(now: datetime) -> ColumnElement[bool]:
+    """Match the activities with a value whose time is over."""
+    return _columns.unconfirmed_until <= now
+
+
+def any_shown(connection: Connection, which: ColumnElement[bool]) -> bool:
+    """Return whether there is such an activity."""
+    return connection.execute(_some(which, 1)).first() is not None
 
 
 def take_back_activity(connection: Connection, activity_id: int, now: datetime) -> None:
@@ -209,16 +223,10 @@ def take_back_activity(connection: Connection, activity_id: int, now: datetime) 
     take_back(connection, now, _columns.id == activity_id)
 
 
-def take_back_athlete(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Restore all activities of an athlete, because Strava cannot be asked any more."""
-    while take_back(connection, now, _columns.athlete_id == athlete_id) == BATCH:
-        pass
-
-
 def _restore(
-    connection: Connection, activity_id: int, text: str, now: datetime, ended_by: datetime | None
+    connection: Connection, activity_id: int, text: str, now: datetime, end: datetime | None
 ) -> None:
-    limit = None if ended_by is None else int(ended_by.timestamp())
+    limit = None if end is None else int(end.timestamp())
     fields = _decoder.decode(text)
     ended = {
         field
@@ -231,18 +239,19 @@ def _restore(
 
 
 class ShownUpdatesSchedule:
-    """Takes back, when their time is over, the values that no fetch has confirmed."""
+    """Takes back the values that no fetch has confirmed in time, or that none can confirm any more."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
 
     async def run(self) -> int:
-        """Restore all fields that are due; return the number of activities."""
+        """Restore all of these fields; return the number of activities."""
         now, count = self._clock.now(), 0
-        while await self._database.read(lambda c: c.execute(_DUE, {"now": now}).first()):
-            due = _columns.unconfirmed_until <= now
-            count += await self._database.write(partial(take_back, now=now, which=due, ended_by=now))
+        for which, end in ((ended_by(now), now), (OF_OTHERS, None)):
+            while await self._database.read(partial(any_shown, which=which)):
+                back = partial(take_back, now=now, which=which, end=end)
+                count += await self._database.write(back)
         return count
 
 

@@ -14,7 +14,7 @@ from ..domain.ids import uuid7
 from ..domain.job import RevokeHint, decode_hint, encode_hint, revoke_job
 from ..ports import Clock
 from ..vault import Vault
-from . import athletes, shown_updates
+from . import athletes
 from .batches import change_in_batches
 from .engine.database import Database
 from .engine.shared_commits import SharedCommits
@@ -192,12 +192,7 @@ class TokenTable:
             .values(status=status, status_reason=reason, refused_at=refused_at, updated_at=now)
         )
 
-        def body(connection: Connection) -> bool:
-            # Nothing can confirm them any more.
-            shown_updates.take_back_athlete(connection, athlete_id, now)
-            return connection.execute(statement).rowcount == 1
-
-        return await self._database.write(body)
+        return await self._database.write(lambda c: c.execute(statement).rowcount == 1)
 
     async def rotate_keys(self) -> int:
         """Encrypt every stored token with the newest key; return the number of changed athletes.

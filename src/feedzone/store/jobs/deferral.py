@@ -13,26 +13,26 @@ from ..schema.tables import IS_LIVE, jobs
 
 _columns = jobs.c
 
-_LIVE_REFRESHES = update(jobs).where(
+_LIVE_REFRESHES = select(_columns.id).where(
     _columns.state == "queued",
     _columns.kind == "refresh_activity",
     _columns.priority == int(Lane.LIVE),
 )
-_OF_ATHLETES = _columns.athlete_id.in_(bindparam("athletes", expanding=True))
 _THESE = _columns.id.in_(bindparam("picked", expanding=True))
-_DEFER_DUE = _LIVE_REFRESHES.where(_OF_ATHLETES, _columns.due_at <= bindparam("now")).values(
-    due_at=bindparam("until"), wait_reason="list_first"
-)
 _DEFER_THESE = update(jobs).where(_THESE).values(due_at=bindparam("until"), wait_reason="list_first")
 AT_ONCE = 200
 """The most jobs to defer in one transaction: transactions that store events must not wait long for it."""
 
+_NEXT_OF_ATHLETES = (
+    _LIVE_REFRESHES.where(
+        _columns.athlete_id.in_(bindparam("athletes", expanding=True)), _columns.due_at <= bindparam("now")
+    )
+    .order_by(_columns.fair_position, _columns.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
 _WAIT_FOR_LIST = (
-    select(_columns.id)
-    .where(
-        _columns.state == "queued",
-        _columns.kind == "refresh_activity",
-        _columns.priority == int(Lane.LIVE),
+    _LIVE_REFRESHES.where(
         _columns.athlete_id == bindparam("athlete"),
         _columns.due_at > bindparam("now"),
         _columns.wait_reason == "list_first",
@@ -67,9 +67,13 @@ _POSTPONE = (
 def defer_for_list(
     connection: Connection, athlete_ids: Iterable[int], now: datetime, until: datetime
 ) -> None:
-    """Defer the due jobs that events caused for these athletes: a list call goes first."""
-    due = {"athletes": sorted(athlete_ids), "now": now, "until": until}
-    connection.execute(_DEFER_DUE, due)
+    """Defer the due jobs that events caused for these athletes: a list call goes first.
+
+    The next ones of the queue, AT_ONCE at most. No more can run before that call, which takes a second.
+    """
+    due = {"athletes": sorted(athlete_ids), "now": now, "most": AT_ONCE}
+    if picked := connection.execute(_NEXT_OF_ATHLETES, due).scalars().all():
+        connection.execute(_DEFER_THESE, {"picked": picked, "until": until})
 
 
 def defer_new_for_list(
