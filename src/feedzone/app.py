@@ -34,6 +34,7 @@ from .services.reconciliation import ReconciliationService
 from .services.subscription import SubscriptionService
 from .settings import Settings
 from .store import stream_codec, token_keys
+from .store.duty_lease import SqlDutyLease
 from .store.engine.database import Database, open_database
 from .store.handler_reads import SqlHandlerReads
 from .store.jobs.idle import IdleSchedule
@@ -56,7 +57,7 @@ from .strava.limiter import Limiter
 from .strava.tokens import TokenKeeper
 from .telemetry import Metrics
 from .vault import load_vault, require_keys
-from .worker.loop import Loop
+from .worker.duties import duty_loop
 from .worker.scheduler import SCHEDULE_EVERY_S
 from .worker.service import WorkerService
 from .worker.wakeup import LocalWakeup
@@ -279,6 +280,7 @@ def _worker(
         registry,
         clock,
         wakeup,
+        SqlDutyLease(database, clock, name),
         name=name,
         batch_size=settings.queue_batch_size,
         poll_s=settings.queue_poll_interval / 1000,
@@ -331,9 +333,10 @@ async def working(app: App) -> AsyncIterator[None]:
     listener = app.database.listener(app.wakeup, app.arrivals)
     # The first encoding loads pyarrow, which takes 0.1 s. No delivery should wait for that.
     await asyncio.to_thread(stream_codec.encode, b"{}")
-    guard = Loop("subscription guard", app.subscription.check, lambda: app.clock.sleep(CHECK_EVERY_S))
-    recorder = Loop("erasure log", app.erasures.record, lambda: app.clock.sleep(RECORD_EVERY_S))
-    dispatching = Loop("dispatcher", app.dispatcher.run_once, app.dispatcher.pause)
+    sleep, leadership = app.clock.sleep, app.worker.leadership
+    guard = duty_loop("subscription guard", app.subscription.check, lambda: sleep(CHECK_EVERY_S), leadership)
+    recorder = duty_loop("erasure log", app.erasures.record, lambda: sleep(RECORD_EVERY_S), leadership)
+    dispatching = duty_loop("dispatcher", app.dispatcher.run_once, app.dispatcher.pause, leadership)
     await app.worker.start()
     dispatching.start()
     guard.start()

@@ -244,6 +244,32 @@ class JobQueue(Protocol):
     async def next_due(self) -> datetime | None: ...
 
 
+class LeaseTerms(NamedTuple):
+    """How long the lease on the recurring duties lasts, when to renew it, and how often others look at it."""
+
+    lease_s: float
+    renew_s: float
+    look_s: float
+
+
+class DutyLease(Protocol):
+    """The lease of the one process that runs the recurring duties."""
+
+    terms: LeaseTerms
+
+    async def is_free(self) -> bool:
+        """Return whether `acquire` may succeed. This read is cheaper than the write."""
+        ...
+
+    async def acquire(self) -> bool:
+        """Take the lease, or renew it. Return False, changing nothing, while another process has it."""
+        ...
+
+    async def release(self) -> None:
+        """Let another process take the lease at once, if this one has it."""
+        ...
+
+
 class Handler(Protocol):
     """Runs one kind of job: decides, calls Strava, and returns the effects to store."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
-from web_world import API_KEY, PASSWORD, World
+from browsing import words
+from web_world import API_KEY, BEGIN, LEADER, PASSWORD, World
 
 from feedzone.errors import StorageUnavailable
 from feedzone.services import readiness
 from feedzone.store import probe
+from feedzone.store.schema import tables
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -34,6 +37,19 @@ async def test_readiness_says_whether_the_inbox_drains(world: World) -> None:
         answer = await browser.get("/readyz")
         assert answer.status_code == 200
         assert (answer.json()["oldest_due_s"], answer.json()["worker"]) == (61.0, "behind")
+
+
+async def test_health_page_and_api_name_the_process_that_works_for_all(world: World) -> None:
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    async with world.browser() as browser:
+        health = words((await browser.get("/health")).text)
+        assert "Process 17 on box runs schedules and pruning for all; if it ends, another one does." in health
+        assert (await browser.get("/api/v1/status", headers=headers)).json()["leader"] == LEADER
+        await world.database.write(lambda c: c.execute(tables.leases.update().values(until=BEGIN)))
+        world.clock.pass_by(minutes=5)
+        assert "No worker has run for" in words((await browser.get("/health")).text)
+        status = (await browser.get("/api/v1/status", headers=headers)).json()
+        assert (status["leader"], datetime.fromisoformat(status["leaderless_since"])) == (None, BEGIN)
 
 
 async def test_without_a_database_the_server_is_not_ready(

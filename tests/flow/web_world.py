@@ -30,11 +30,12 @@ from feedzone.services.readiness import ReadinessService
 from feedzone.services.reconciliation import ReconciliationService
 from feedzone.services.sessions import SessionService
 from feedzone.services.subscription import SubscriptionService
-from feedzone.store import activities, streams, undispatched
+from feedzone.store import activities, duty_lease, streams, undispatched
 from feedzone.store.engine.database import Database
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.jobs.endings import Ending, finish_all
 from feedzone.store.quota.budget import BudgetTable
+from feedzone.store.schema import tables
 from feedzone.store.stream_codec import encode
 from feedzone.store.tokens import TokenTable
 from feedzone.telemetry import Metrics
@@ -48,6 +49,7 @@ PASSWORD = "correct horse"
 API_KEY = "key-of-the-api"
 KEY = {"Authorization": f"Bearer {API_KEY}"}
 ACCESS_TOKEN, REFRESH_TOKEN = "canary-access-token", "canary-refresh-token"
+LEADER = "box:17:ab12cd34"
 ALL = "read,activity:read,activity:read_all"
 RIDE = 9_007_199_254_740_993
 """An id beyond the exact range of JavaScript's numbers (2^53 + 1)."""
@@ -203,6 +205,9 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
         SessionService(database, clock),
         ReadinessService(database),
     )
+    until = BEGIN + timedelta(days=9999)
+    leader = {"name": duty_lease.NAME, "holder": LEADER, "since": BEGIN, "until": until}
+    await database.write(lambda c: c.execute(tables.leases.insert(), leader))
     unused = _UNUSED.setdefault(chosen.base_path, [])
     application = unused.pop() if unused else create_litestar(parts)
     connect_parts(application, parts)

@@ -23,6 +23,9 @@ EPOCH = datetime(2026, 3, 14, 5, 20, tzinfo=UTC)
 """The time at which every world begins."""
 
 RESCUER, SCHEDULER, PRUNER, ERASURES = "rescuer", "scheduler", "pruner", "erasure log"
+LEADERSHIP = "leadership"
+LEADERSHIP_SLEEP_S = 3600.0
+"""The longest sleep of a leader without duties. Its lease ends meanwhile, and it takes it again."""
 SCHEDULER_SLEEP_S = 3600.0
 """The scheduler's longest sleep. An athlete that connects meanwhile starts with a backfill anyway."""
 ERASURES_SLEEP_S = 12 * 3600.0
@@ -92,6 +95,11 @@ class SimClock:
             latest = loop.time() + self._machine.idle_look_s
             while (wait := self._until_due()) > 0 and loop.time() < latest:
                 await asyncio.sleep(min(SCHEDULER_SLEEP_S, wait, latest - loop.time()))
+            await asyncio.sleep(-(loop.time() - began) % seconds)
+        elif duty == LEADERSHIP:
+            latest = began + LEADERSHIP_SLEEP_S
+            while (wait := self._until_due()) > 0 and loop.time() < latest:
+                await asyncio.sleep(min(wait, latest - loop.time()))
             await asyncio.sleep(-(loop.time() - began) % seconds)
         elif duty == PRUNER:
             while not file.has_old_rows(self.now()):

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from fakes import FakeQueue, Parked, job, settle
 
+from duty_leases import OnlyProcess
 from feedzone.domain.job import Job, running_job
 from feedzone.domain.outcome import Done
 from feedzone.worker.call_log_writer import CallLogWriter
@@ -61,6 +62,7 @@ async def test_a_stop_writes_the_calls_of_the_last_seconds():
         {},
         Parked(),
         LocalWakeup(),
+        OnlyProcess(),
         name="w",
         batch_size=1,
         poll_s=60,

@@ -42,6 +42,7 @@ FACTS = {
     "quiet_sweeps": 0,
     "quiet_athletes": 0,
     "open_conflicts": 0,
+    "leader": "box:17:ab12cd34",
     "seats_used": 3,
     "seats": None,
 }
@@ -71,6 +72,9 @@ def test_a_sound_installation_has_no_problem():
     [
         ("Queue", {"oldest_due_s": 60.0}, "good"),
         ("Queue", {"oldest_due_s": 60.1}, "bad"),
+        ("Worker", {"leader": None}, "warn"),
+        ("Worker", {"leader": None, "leaderless_since": NOW - timedelta(seconds=30)}, "idle"),
+        ("Worker", {"leader": None, "leaderless_since": NOW - timedelta(seconds=31)}, "bad"),
         ("Subscription", {"subscription": None}, "warn"),
         ("Subscription", {"subscription": Subscription(7, "https://x.test", False, NOW)}, "bad"),
         ("Webhook guard", {"quiet_sweeps": 2, "unannounced": 2}, "warn"),

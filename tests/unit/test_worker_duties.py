@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from fakes import FakeQueue, Parked, job, settle
 
+from duty_leases import OnlyProcess
 from feedzone.domain.outcome import Done, Outcome, Retry, Snooze
 from feedzone.errors import StorageUnavailable
 from feedzone.worker.executor import Executor
@@ -76,6 +77,7 @@ async def test_a_stop_writes_the_calls_of_the_last_seconds_and_each_duty_waits_b
         {"refresh_activity": handler},
         Parked(),
         LocalWakeup(),
+        OnlyProcess(),
         name="w",
         batch_size=1,
         poll_s=60,
@@ -108,6 +110,7 @@ async def test_every_duty_pauses_for_its_own_interval():
         {},
         Recording(),
         LocalWakeup(),
+        OnlyProcess(),
         name="w",
         batch_size=1,
         poll_s=60,
@@ -118,4 +121,32 @@ async def test_every_duty_pauses_for_its_own_interval():
     await worker.start()
     await settle()
     await worker.stop()
-    assert sorted(slept) == [10.0, 30.0, 3600.0]
+    assert sorted(slept) == [OnlyProcess.terms.renew_s, 5.0, 30.0, 3600.0]
+
+
+async def test_a_stop_lets_another_process_lead_before_the_running_jobs_end():
+    lease, ended = OnlyProcess(), asyncio.Event()
+
+    async def handler(_job: object) -> Outcome:
+        await ended.wait()
+        return Done()
+
+    worker = WorkerService(
+        FakeQueue(Parked(), job()),
+        {"refresh_activity": handler},
+        Parked(),
+        LocalWakeup(),
+        lease,
+        name="w",
+        batch_size=1,
+        poll_s=60,
+        job_limit_s=60,
+    )
+    await worker.start()
+    await settle()
+    assert worker.leadership.is_leader
+    stopping = asyncio.create_task(worker.stop())
+    await settle()
+    assert (lease.released, stopping.done(), worker.leadership.is_leader) == (1, False, False)
+    ended.set()
+    await stopping

@@ -70,6 +70,9 @@ class Pulse(Struct, frozen=True, kw_only=True):
     refusals: Annotated[Refusals | None, Meta(description="deliveries answered 503 and not stored yet")]
     lost_deliveries: Annotated[int, Meta(description="athletes to compare because their events were lost")]
     lost_since: datetime | None
+    leader: Annotated[str | None, Meta(description="the process that runs the recurring duties")]
+    leader_since: datetime | None
+    leaderless_since: Annotated[datetime | None, Meta(description="no process runs the recurring duties")]
     seats_used: Annotated[int, Meta(description="athletes that Strava counts as connected")]
     seats: Annotated[int | None, Meta(description="the number that Strava allows; null: not known")]
 

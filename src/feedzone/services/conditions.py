@@ -16,6 +16,9 @@ from ..queries.status import HealthReport, Pulse
 BEHIND_S = 60.0
 """A job that is overdue for longer means that the worker cannot keep up, or that none runs."""
 
+TAKEN_OVER_S = 30.0
+"""Without a leader for longer, no worker runs that could take over (store/duty_lease.py)."""
+
 MANY_RECONCILIATIONS = 3
 """Reconciliations within a day that found activities without an event: the webhook fails."""
 
@@ -64,6 +67,7 @@ def conditions(pulse: Pulse, *, strava_configured: bool) -> list[Condition]:
     """Return the conditions that the pulse shows, from the most likely cause on."""
     return [
         _queue(pulse),
+        _worker(pulse),
         _deliveries(pulse),
         _application(pulse, strava_configured),
         _subscription(pulse),
@@ -107,6 +111,22 @@ def _queue(pulse: Pulse) -> Condition:
         return Condition("Queue", "bad", text, Remedy("Look at the queue", "/health#queue"), "feedzone work")
     jobs = pulse.jobs.get("queued", 0) + pulse.jobs.get("running", 0)
     return Condition("Queue", "good", f"{count(jobs, 'job')} waiting or running; none is late.")
+
+
+def _worker(pulse: Pulse) -> Condition:
+    if pulse.leader is not None:
+        host, _, rest = pulse.leader.partition(":")
+        process = f"Process {rest.partition(':')[0]} on {host}"
+        text = f"{process} runs schedules and pruning for all; if it ends, another one does."
+        return Condition("Worker", "good", text)
+    if pulse.leaderless_since is None:
+        text = "No worker has run yet: nothing is fetched, and no athlete is compared with Strava."
+        return Condition("Worker", "warn", text, command="feedzone work")
+    alone_s = (pulse.now - pulse.leaderless_since).total_seconds()
+    if alone_s <= TAKEN_OVER_S:
+        return Condition("Worker", "idle", "The process that ran schedules and pruning ended just now.")
+    text = f"No worker has run for {duration(alone_s)}: nothing is fetched or compared with Strava."
+    return Condition("Worker", "bad", text, command="feedzone work")
 
 
 def _deliveries(pulse: Pulse) -> Condition:

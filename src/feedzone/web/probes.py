@@ -97,6 +97,8 @@ class _Gauges(Collector):
         )
         yield _gauge("queue_lag_seconds", "Age of the oldest open event", status.queue_lag_s or 0.0)
         yield _gauge("forged_suspects", "Claims of events that Strava denied", status.forged_suspects)
+        leads = float(status.leader is not None)
+        yield _gauge("leader", "Whether a process runs schedules and pruning for all", leads)
         waiting = status.refusals.events if status.refusals is not None else 0
         yield _gauge("refused_deliveries", "Events answered 503 that are not stored yet", waiting)
         lost = status.lost_deliveries

@@ -14,8 +14,9 @@ from .executor import Executor
 
 log = structlog.get_logger("feedzone.worker")
 
-LEASE_S = 30.0
-"""The jobs of a dead worker run again after this. A live worker renews its leases earlier (rescuer.py)."""
+LEASE_S = 25.0
+"""How long a dead worker's jobs wait; five seconds later all of them run again. A live worker renews earlier
+(rescuer.py), also if the database takes its longest time for an answer: 5 + 12 + 1 s (interface.ANSWER_S)."""
 
 AGAIN = timedelta(seconds=1)
 

@@ -11,7 +11,7 @@ from .producer import LEASE_S
 
 log = structlog.get_logger("feedzone.worker")
 
-EVERY_S = LEASE_S / 3
+EVERY_S = LEASE_S / 5
 
 
 class Rescuer:

@@ -8,10 +8,12 @@ import structlog
 
 from ..domain.job_kinds import JobKind
 from ..errors import StorageUnavailable
-from ..ports import Clock, Handler, JobQueue, Wakeup
+from ..ports import Clock, DutyLease, Handler, JobQueue, Wakeup
 from .call_log_writer import CallBuffer, CallLogWriter
+from .duties import duty_loop
 from .executor import Executor
-from .loop import Loop
+from .leadership import Leadership
+from .loop import Loop, Pause, Step
 from .producer import Producer
 from .pruner import PRUNE_EVERY_S, Prune, Pruner
 from .rescuer import EVERY_S, Rescuer
@@ -32,6 +34,7 @@ class WorkerService:
         handlers: Mapping[JobKind, Handler],
         clock: Clock,
         wakeup: Wakeup,
+        lease: DutyLease,
         *,
         name: str,
         batch_size: int,
@@ -48,22 +51,27 @@ class WorkerService:
             queue, self._executor, wakeup, clock, worker=name, batch_size=batch_size, poll_s=poll_s
         )
         self.rescuer = Rescuer(queue, self.producer.leases)
-        self._producing = Loop("producer", self.producer.run_once, self.producer.pause)
-        self._duties = [Loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))]
+        self.leadership = Leadership(lease, clock)
+        self._producing = self._loop("producer", self.producer.run_once, self.producer.pause)
+        self._duties = [self._loop("rescuer", self.rescuer.run_once, lambda: clock.sleep(EVERY_S))]
+        self._leading = [self._loop("leadership", self.leadership.run_once, self.leadership.pause)]
         if schedules:
             step = Scheduler(schedules).run_once
-            self._duties.append(Loop("scheduler", step, lambda: clock.sleep(SCHEDULE_EVERY_S)))
+            self._leading.append(self._loop("scheduler", step, lambda: clock.sleep(SCHEDULE_EVERY_S)))
         if prune is not None:
             step = Pruner(prune).run_once
-            self._duties.append(Loop("pruner", step, lambda: clock.sleep(PRUNE_EVERY_S)))
+            self._leading.append(self._loop("pruner", step, lambda: clock.sleep(PRUNE_EVERY_S)))
         self._recorder = CallLogWriter(call_buffer, clock) if call_buffer is not None else None
         if self._recorder is not None:
-            self._duties.append(Loop("recorder", self._recorder.run_once, self._recorder.pause))
+            self._duties.append(self._loop("recorder", self._recorder.run_once, self._recorder.pause))
         self._started = False
+
+    def _loop(self, name: str, step: Step, pause: Pause) -> Loop:
+        return duty_loop(name, step, pause, self.leadership)
 
     async def start(self) -> None:
         self._started = True
-        for duty in self._duties:
+        for duty in (*self._leading, *self._duties):
             duty.start()
         self._producing.start()
         log.info("worker_started", worker=self.name)
@@ -72,6 +80,10 @@ class WorkerService:
         if not self._started:
             return
         self._started = False
+        # First, so that another process takes over before the jobs that run here have ended.
+        for duty in self._leading:
+            await duty.stop()
+        await self.leadership.resign()
         await self._producing.stop()
         await self.producer.drain(GRACE_S)
         for duty in self._duties:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, DateTime, Table, func, literal
+
+from .types import Instant
 
 
 def insert_into(connection: Connection, table: Table) -> Any:
@@ -25,3 +28,15 @@ def insert_for(dialect: str, table: Table) -> Any:
     from sqlalchemy.dialects import sqlite
 
     return sqlite.insert(table)
+
+
+def server_time(connection: Connection, now: datetime, *, after_s: float = 0.0) -> Any:
+    """Return the time of the database, plus some seconds. `now` is the time of this machine.
+
+    PostgreSQL's clock is the only one that processes on several machines share. A SQLite file has none of its
+    own, and its processes share the clock of their machine.
+    """
+    after = timedelta(seconds=after_s)
+    if connection.dialect.name == "postgresql":
+        return func.clock_timestamp(type_=DateTime(timezone=True)) + after
+    return literal(now + after, Instant)

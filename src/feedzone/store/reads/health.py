@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 
-from .. import athletes, leaving, reconciliations, subscriptions
+from .. import athletes, duty_lease, leaving, reconciliations, subscriptions
 from ..schema.tables import application_state, conflicts
 
 QUIET_WITHIN = timedelta(hours=24)
@@ -27,6 +27,9 @@ class HealthSigns(NamedTuple):
     leaves_at: datetime | None
     lost_deliveries: int
     lost_since: datetime | None
+    leader: str | None
+    leader_since: datetime | None
+    leaderless_since: datetime | None
 
 
 def signs(connection: Connection, now: datetime) -> HealthSigns:
@@ -34,6 +37,8 @@ def signs(connection: Connection, now: datetime) -> HealthSigns:
     state = connection.execute(select(application_state)).first()
     paused = state is not None and (state.inactive_since or state.failing_since) is not None
     unannounced, quiet = reconciliations.unannounced_since(connection, now - QUIET_WITHIN)
+    lease = duty_lease.current(connection, now)
+    leader = None if lease is None or lease.is_over else lease
     still_open = select(func.count()).select_from(conflicts).where(conflicts.c.status == "open")
     return HealthSigns(
         polling,
@@ -46,4 +51,7 @@ def signs(connection: Connection, now: datetime) -> HealthSigns:
         connection.execute(still_open).scalar_one(),
         leaving.next_deadline(connection),
         *athletes.lost_deliveries(connection),
+        leader.holder if leader is not None else None,
+        leader.since if leader is not None else None,
+        lease.until if lease is not None and leader is None else None,
     )

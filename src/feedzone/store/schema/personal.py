@@ -190,6 +190,7 @@ HOLDINGS: Mapping[str, Holdings] = {
     "oauth_states": Holdings(ours="digest created_at", why="they expire by themselves"),
     "ended_sessions": Holdings(ours="id ended_at", why="they expire by themselves"),
     "storage_probes": Holdings(ours="id filling", why="empty: a row lasts as long as a check of readiness"),
+    "leases": Holdings(ours="name holder since until", why="ours"),
     "webhook_subscriptions": Holdings(ours="subscription_id callback_url created_at is_active", why="ours"),
     "api_budget": Holdings(
         ours="window starts_at quota used latched_until updated_at others alone_until history raised_at",

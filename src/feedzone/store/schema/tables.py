@@ -168,6 +168,16 @@ webhook_subscriptions = Table(
 )
 describe(webhook_subscriptions, "Our push subscriptions.")
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(32), primary_key=True, comment="duties: everything that one process does for all"),
+    Column("holder", String(300), nullable=False, comment="host:pid:random"),
+    Column("since", Instant, nullable=False, comment="by the database's clock, as until"),
+    Column("until", Instant, nullable=False, comment="when another process may take over"),
+)
+describe(leases, "Which process runs the recurring duties, such as schedules and pruning.")
+
 storage_probes = Table(
     "storage_probes",
     metadata,

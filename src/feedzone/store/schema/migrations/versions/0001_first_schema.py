@@ -469,6 +469,19 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('queued', 'running')"),
     )
     op.create_table(
+        "leases",
+        sa.Column(
+            "name",
+            sa.String(length=32),
+            nullable=False,
+            comment="duties: everything that one process does for all",
+        ),
+        sa.Column("holder", sa.String(length=300), nullable=False, comment="host:pid:random"),
+        sa.Column("since", types.Instant(), nullable=False, comment="by the database's clock, as until"),
+        sa.Column("until", types.Instant(), nullable=False, comment="when another process may take over"),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
+    )
+    op.create_table(
         "oauth_states",
         sa.Column("digest", sa.String(length=64), nullable=False, comment="SHA-256 of the one-time state"),
         sa.Column("created_at", types.Instant(), nullable=False, comment="when a browser brought it back"),
