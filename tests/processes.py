@@ -91,6 +91,10 @@ class Feedzone:
         return self._log.read_text() if self._log.exists() else ""
 
     @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    @property
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
