@@ -26,7 +26,7 @@ RUN = re.compile(r"job_finished .*key=activity:(\d+) kind=refresh_activity outco
 
 
 class Fleet:
-    """Two servers and two workers of one installation, of which each can be replaced."""
+    """Two servers and two workers of one installation; each can be replaced."""
 
     def __init__(self, feedzone: Installation) -> None:
         self.feedzone = feedzone
@@ -62,7 +62,7 @@ class Fleet:
     async def deliver(self, athlete: int, ids: Sequence[int]) -> None:
         for number, activity in enumerate(ids):
             while not await self._answered(self.ports[activity % 2], body_of(athlete, activity, number)):
-                await asyncio.sleep(0.2)  # as Strava, which delivers again what is not answered 200
+                await asyncio.sleep(0.2)  # Strava repeats a refused delivery, too
 
     async def _answered(self, port: int, body: bytes) -> bool:
         signature = sign(body, "sandbox-secret", int(time.time()))
