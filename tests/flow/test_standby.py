@@ -16,6 +16,7 @@ from engine import ManualEngine, make_engine
 from feedzone import sandbox
 from feedzone.app import working
 from feedzone.clock import SystemClock
+from feedzone.serve import front_door
 from feedzone.store.engine import listener, postgres
 from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.schema import upgrade
@@ -58,6 +59,7 @@ class Installation:
 
     def __init__(self, engine: ManualEngine, athlete: int) -> None:
         self.engine = engine
+        self._door = front_door(engine.app)
         self._athlete = athlete
         self._announced: set[int] = set()
         self._taken: set[int] = set()
@@ -70,7 +72,7 @@ class Installation:
         event = next(e for e in reversed(self.engine.announced) if e.object_id == activity)
         body = msgspec.json.encode(event.payload(120_475))
         path = self.engine.app.settings.webhook_path
-        answer = await sandbox.request(self.engine.door(), "POST", path, body, JSON)
+        answer = await sandbox.request(self._door, "POST", path, body, JSON)
         if answer.status == 200:
             self._taken.add(activity)
         return int(answer.status)
@@ -83,7 +85,7 @@ class Installation:
         return False
 
     async def is_ready(self) -> bool:
-        return bool((await sandbox.request(self.engine.door(), "GET", "/readyz")).status == 200)
+        return bool((await sandbox.request(self._door, "GET", "/readyz")).status == 200)
 
     async def is_not_ready(self) -> bool:
         return not await self.is_ready()
