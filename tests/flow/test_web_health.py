@@ -43,7 +43,7 @@ async def test_health_page_and_api_name_the_process_that_works_for_all(world: Wo
     headers = {"Authorization": f"Bearer {API_KEY}"}
     async with world.browser() as browser:
         health = words((await browser.get("/health")).text)
-        assert "Process 17 on box runs schedules and pruning for all; if it ends, another one does." in health
+        assert "Process 17 on box runs schedules and pruning; another worker takes over if it ends." in health
         assert (await browser.get("/api/v1/status", headers=headers)).json()["leader"] == LEADER
         await world.database.write(lambda c: c.execute(tables.leases.update().values(until=BEGIN)))
         world.clock.pass_by(minutes=5)

@@ -117,7 +117,7 @@ def _worker(pulse: Pulse) -> Condition:
     if pulse.leader is not None:
         host, _, rest = pulse.leader.partition(":")
         process = f"Process {rest.partition(':')[0]} on {host}"
-        text = f"{process} runs schedules and pruning for all; if it ends, another one does."
+        text = f"{process} runs schedules and pruning; another worker takes over if it ends."
         return Condition("Worker", "good", text)
     if pulse.leaderless_since is None:
         text = "No worker has run yet: nothing is fetched, and no athlete is compared with Strava."
