@@ -6,11 +6,15 @@ import json
 import random
 import sqlite3
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from feedzone.domain.athlete import AthleteProfile
 from feedzone.domain.signature import sign
+from feedzone.errors import StorageUnavailable
+from feedzone.ingest import admission
+from feedzone.ingest.admission import Limits
 from feedzone.ingest.dispatcher import Dispatcher
 from feedzone.ingest.inbox import Inbox
 from feedzone.ingest.webhook import BODY_LIMIT, Webhook, WebhookOptions
@@ -188,6 +192,34 @@ async def test_an_old_signature_proves_nothing(door, sqlite_database, clock):
     raw = json.dumps(EVENT).encode()
     late = {"X-Strava-Signature": sign(raw, "key", int(clock.now().timestamp()) - 301)}
     assert (await post(door(signature_mode="enforce"), raw, JSON | late)).status == 403
+
+
+@pytest.mark.parametrize(("key", "crowded"), [("key", [0, 0, 0]), (None, [0, 0, 1])])
+async def test_only_unproven_events_of_an_athlete_can_be_a_crowd(
+    door, sqlite_database, clock, monkeypatch, key, crowded
+):
+    monkeypatch.setattr(admission, "Limits", partial(Limits, athlete=2))
+    webhook = door()
+    for number in (1, 2, 3):
+        raw = json.dumps(EVENT | {"object_id": number}).encode()
+        signed = {"X-Strava-Signature": sign(raw, key, int(clock.now().timestamp()))} if key else {}
+        assert (await post(webhook, raw, JSON | signed)).status == 200
+    with sqlite3.connect(sqlite_database.path) as plain:
+        rows = plain.execute("SELECT crowded FROM webhook_events ORDER BY object_id").fetchall()
+    assert [value for (value,) in rows] == crowded
+
+
+async def test_an_outage_of_the_database_is_no_junk_of_strava(door, sqlite_database, monkeypatch):
+    monkeypatch.setattr(admission, "Limits", partial(Limits, junk=1))
+
+    async def refuse(*_args, **_options):
+        raise StorageUnavailable("away")
+
+    webhook = door()
+    monkeypatch.setattr(sqlite_database, "write", refuse)
+    assert [(await post(webhook, EVENT)).status for _ in range(3)] == [503] * 3
+    assert [(await post(webhook, b"junk")).status for _ in range(2)] == [400, 429]
+    assert (await post(webhook, b" " * (BODY_LIMIT + 1))).status == 413, "its connection must be closed"
 
 
 async def test_a_hundred_orders_of_the_same_events_end_in_the_same_job(door, sqlite_database, clock):

@@ -64,6 +64,32 @@ async def test_the_first_prune_of_many_rows_takes_many_transactions(store, clock
     assert counting.writes >= 4
 
 
+async def test_each_row_is_visited_once_also_if_it_goes_on_to_match(store):
+    await store.enqueue(*(spec(number) for number in range(1, 11)))
+    visited: list[str] = []
+
+    def visit(_connection, ids) -> int:
+        visited.extend(ids)
+        return len(ids)
+
+    assert await batches.change_in_batches(store.database, jobs, jobs.c.state == "queued", visit) == 10
+    assert visited == [row.id for row in await store.rows(jobs)]
+
+
+async def test_a_row_that_stops_matching_before_its_turn_stays_as_it_is(store):
+    class Meanwhile(Counting):
+        async def write(self, body, **options):
+            await store.lease(1)
+            return await super().write(body, **options)
+
+    await store.enqueue(*(spec(number) for number in range(1, 4)))
+    waits = jobs.c.state == "queued"
+    assert await batches.update_in_batches(Meanwhile(store.database), jobs, waits, last_error="x") == 2
+    assert [row.last_error for row in await store.rows(jobs)] == [None, "x", "x"]
+    assert await batches.delete_in_batches(Meanwhile(store.database), jobs, waits) == 1
+    assert [row.state for row in await store.rows(jobs)] == ["running", "running"]
+
+
 async def test_retry_all_takes_many_transactions_and_retries_each_dead_letter_once(store, clock):
     for number in range(1, 11):
         await store.deliver(event(object_id=number))

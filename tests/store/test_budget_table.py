@@ -389,3 +389,11 @@ async def test_windows_follow_stravas_clock_and_waits_follow_ours(database, cloc
         await budget.reserve(Lane.LIVE)
     true = QUARTER - timedelta(minutes=15 if skew < 0 else 0) - timedelta(seconds=skew)
     assert abs((spent.value.until - true).total_seconds()) <= 1
+
+
+async def test_an_answer_that_arrives_after_its_quarter_closes_no_later_one(budget, clock):
+    sent = clock.now()
+    clock.advance(minutes=15)
+    await budget.answered(Reservation(), usage(read_15min=(100, 100), read_day=(1000, 300)), at=sent)
+    calls = await used(budget)
+    assert (calls["read_15min"], calls["read_day"]) == (0, 300)

@@ -10,6 +10,7 @@ import pytest
 from store_makers import ACTIVITY, OTHER, OWNER
 
 from feedzone.domain.effect import PurgeAthlete
+from feedzone.domain.quota.demand import IN_VAIN
 from feedzone.domain.quota.windows import ApiCall, Reading
 from feedzone.errors import StorageUnavailable
 from feedzone.store.quota import call_log
@@ -166,3 +167,20 @@ async def test_a_call_that_is_written_after_the_purge_names_no_athlete(store, lo
     await store.apply(PURGE)
     await log.flush()
     assert [row.athlete_id for row in await store.rows(call_log_table)] == [None, None, OTHER]
+
+
+async def test_live_calls_that_find_nothing_are_no_demand_of_their_lane(store, log, call, clock):
+    for _ in range(2):
+        for made in (call(), call(status=404), call(status=404, lane="backfill")):
+            log.note(made)
+        await log.flush()
+    seen = await store.read(lambda c: call_log.counted(c, clock.now()))
+    assert {row.lane: row.calls for row in seen.rows} == {"live": 2, IN_VAIN: 2, "backfill": 2}
+
+
+async def test_the_athletes_with_most_calls_come_first(store, log, call, clock):
+    for athlete in (OWNER, OTHER, OTHER):
+        log.note(call(athlete_id=athlete))
+    await log.flush()
+    rows = await store.read(lambda c: call_log.spent_by_athlete(c, clock.now(), 2))
+    assert [(row.athlete_id, row.calls) for row in rows] == [(OTHER, 2), (OWNER, 1)]

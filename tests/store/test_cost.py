@@ -206,6 +206,21 @@ async def test_todays_calls_are_counted_by_lane_athlete_and_hour(store, clock):
     assert {window.window: window.used for window in state.windows}["read_day"] == 5
 
 
+async def test_todays_calls_are_live_and_only_very_many_are_added_up_every_ten_seconds(
+    store, clock, monkeypatch
+):
+    monkeypatch.setattr("feedzone.queries.quota.MANY_CALLS", 2)
+    quota = QuotaForecast(store.database, clock, BudgetTable(store.database, StravaClock(clock)))
+
+    async def calls_after_one_more() -> int:
+        await noted(store, (1, "live", 1, True))
+        return (await quota.budget()).spent.calls
+
+    assert [await calls_after_one_more() for _ in range(5)] == [1, 2, 3, 3, 3]
+    clock.advance(seconds=10)
+    assert await calls_after_one_more() == 6
+
+
 async def test_a_forecast_for_more_athletes_comes_after_the_waiting_jobs(store, clock):
     await store.enqueue(spec(1), spec(2))
     quota = QuotaForecast(store.database, clock, BudgetTable(store.database, StravaClock(clock)))

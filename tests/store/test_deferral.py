@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from store_makers import OTHER, event, spec
+from store_makers import OTHER, OWNER, detail, event, fetched, retitled, spec
 
 from feedzone.clock import StravaClock
 from feedzone.domain.backoff import LIST_HEAD_START
@@ -140,9 +140,16 @@ async def test_a_raised_limit_makes_the_jobs_due_that_waited_for_the_old_one(sto
     await store.enqueue(spec(3, lane=Lane.RECHECK, due_at=later))
     assert await lease(store) == []
     await headers(budget, read_day=(3000, 1000))
-    assert await UnfinishedSchedule(store.database, clock, LocalWakeup()).run() == 2
+    worker = LocalWakeup()
+    schedule = UnfinishedSchedule(store.database, clock, worker)
+    assert await schedule.run() == 2
+    assert await worker.wait(5), "an idle worker looks at once"
     assert await lease(store) == [1, 2]
     assert (await store.row(jobs, key="activity:3")).due_at == later
+    await headers(budget, read_day=(3000, 3000))
+    await store.enqueue(spec(4, lane=Lane.BACKFILL))
+    assert await lease(store) == []
+    assert await schedule.run() == 0, "a job that waits for the raised limit goes on waiting"
 
 
 async def test_a_lowered_limit_defers_the_jobs_that_no_longer_fit(store, budget):
@@ -162,3 +169,18 @@ async def test_a_crowd_of_uploads_defers_the_next_jobs_only_and_the_list_goes_fi
     assert [row.key for row in waiting] == [activity_key(number) for number in (1, 2, 3)]
     assert {row.due_at for row in waiting} == {store.clock.now() + LIST_HEAD_START}
     assert (await store.lease(1))[0].kind == "list_activities"
+
+
+async def test_only_what_is_due_waits_for_a_list_and_only_what_still_waits_goes_on_after_it(
+    store, clock, monkeypatch
+):
+    await store.deliver(*(event(object_id=number) for number in range(1, 7)))
+    monkeypatch.setattr("feedzone.domain.event.DEBOUNCE", timedelta(seconds=30))
+    await store.apply(fetched(detail(50)))
+    await store.deliver(retitled("Lunch Ride", object_id=50))
+    debounced = await store.row(jobs, key=activity_key(50))
+    assert (debounced.due_at, debounced.wait_reason) == (clock.now() + timedelta(seconds=30), "debounce")
+    deferred = {row.due_at for row in await store.rows(jobs, wait_reason="list_first")}
+    clock.advance(seconds=5)
+    await store.write(lambda c: deferral.resume_after_list(c, OWNER, clock.now()))
+    assert {row.due_at for row in await store.rows(jobs, wait_reason="list_first")} == deferred

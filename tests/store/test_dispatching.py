@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 from store_makers import OTHER, OWNER, Store, connection_of, detail, event, retitled
 
 from feedzone.domain.effect import PurgeAthlete, StoreDetail, Tombstone
@@ -18,7 +19,7 @@ from feedzone.ingest.inbox import Inbox
 from feedzone.services.dead_letters import DeadLetterService
 from feedzone.store import athletes, effects, undispatched
 from feedzone.store.engine.last_step import run_body
-from feedzone.store.schema.tables import jobs, strava_athletes, webhook_events
+from feedzone.store.schema.tables import jobs, strava_athletes, unknown_owners, webhook_events
 from feedzone.worker.wakeup import LocalWakeup
 
 
@@ -121,7 +122,8 @@ async def test_an_event_that_was_set_aside_is_tried_again(store, clock, poisoned
         dispatcher = dispatcher_of(store)
     await dispatcher.run_once()
     assert await keys(store) == {"activity:5"}
-    assert (await store.row(webhook_events)).status == "pending"
+    waiting = await store.row(webhook_events)
+    assert (waiting.status, waiting.error_message, waiting.processed_at) == ("pending", None, None)
 
 
 async def test_the_words_of_an_activity_that_is_deleted_before_the_dispatch_go_at_once(store):
@@ -136,6 +138,23 @@ async def test_nothing_of_an_athlete_who_left_before_the_dispatch_is_dispatched(
     await store.apply(PurgeAthlete(OWNER, "disconnected", "request", "the operator"))
     await dispatcher_of(store).run_once()
     assert await keys(store) == {"activity:6"}
+
+
+async def test_an_event_of_an_athlete_whose_rows_are_being_removed_is_only_counted(store):
+    await arrive(store, event())
+    gone = update(strava_athletes).values(status="deauthorized")
+    await store.write(lambda c: c.execute(gone))
+    async with asyncio.timeout(20):
+        assert await dispatcher_of(store).run_once() == 1
+    assert await store.rows(webhook_events) == []
+    assert (await store.row(unknown_owners)).events == 1
+
+
+async def test_an_event_that_was_dispatched_meanwhile_is_not_set_aside(store, clock):
+    (receipt,) = await store.deliver(event())
+    setting = partial(undispatched.set_aside, event_id=receipt.event_id, error="a bug", now=clock.now())
+    assert await store.write(setting) is None
+    assert (await store.row(webhook_events)).status == "pending"
 
 
 async def test_beside_another_process_an_object_keeps_its_order(postgres_store, second_postgres):

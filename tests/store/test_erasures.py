@@ -22,12 +22,14 @@ from store_makers import (
 )
 
 from feedzone.domain.effect import PurgeAthlete, Tombstone
-from feedzone.domain.job import decode_hint
+from feedzone.domain.job import decode_hint, revoke_job
+from feedzone.queries.paging import first_id
 from feedzone.services import erasures as services
 from feedzone.services.erasures import ErasureService, apply_if_restored
 from feedzone.store import erasure_log
 from feedzone.store.erasure_log import FILE, Erasure, ErasureLog, Mark
 from feedzone.store.schema.tables import (
+    activity_changes,
     deletion_receipts,
     jobs,
     metadata,
@@ -94,6 +96,23 @@ async def test_each_erasure_is_written_once_and_without_words(full):
     assert [(entry["activity"], entry["athlete"]) for entry in activities] == [(ACTIVITY, OWNER)]
     assert not any(word in text for word in ("Canary", "Ride", "Ada", "Lovelace"))
     assert (full.home / FILE).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_erasure_that_commits_after_later_ones_is_written_too(full, restarted):
+    await erase(full)
+    begun = full.clock.now() - timedelta(minutes=5)
+    late = {"id": first_id(begun), "activity_id": STAYS}
+    change = {**(await full.row(activity_changes, kind="deleted"))._mapping, **late}
+    await full.write(lambda c: c.execute(activity_changes.insert(), change))
+    service = ErasureService(full.database, full.home, full.clock, DAYS) if restarted else full.service
+    assert await service.record() == 1
+
+
+async def test_many_erasures_are_written_page_by_page(full, monkeypatch):
+    monkeypatch.setattr(services, "MOST", 1)
+    await full.apply(GONE, Tombstone(STAYS, OWNER, "request"), LEFT)
+    assert await full.service.record() == 3
 
 
 async def test_without_a_commit_nothing_is_read_again(full, monkeypatch):
@@ -175,6 +194,15 @@ async def test_the_log_of_another_database_says_nothing_about_this_one(full):
     assert tuple(await applied(full, force=True)) == (0, 0, 2)
 
 
+async def test_what_was_deleted_before_the_backup_is_not_deleted_twice(full):
+    await erase(full)
+    before = await backup(full)
+    full.clock.advance(hours=1)
+    await full.service.record()
+    await restore(full, before)
+    assert tuple(await applied(full)) == (0, 0, 1)
+
+
 async def test_what_came_back_by_itself_before_the_backup_stays(full):
     """An athlete who connected again, and an activity that Strava showed again."""
     await erase(full)
@@ -201,11 +229,39 @@ async def test_an_unproven_departure_of_the_backups_time_is_dropped(full):
     assert {row.status for row in await full.rows(webhook_events, object_type="athlete")} == {"completed"}
 
 
+async def test_a_revocation_that_waits_in_the_backup_still_reaches_strava(full):
+    await full.apply(LEFT)
+    await full.enqueue(revoke_job(OTHER, "v1.12345678.x"))
+    before = await backup(full)
+    full.clock.advance(hours=1)
+    await full.service.record()
+    await restore(full, before)
+    await applied(full)
+    assert len(await full.rows(jobs, kind="revoke_athlete", athlete_id=OTHER)) == 1
+
+
+async def test_the_receipt_of_an_athlete_whom_the_backup_does_not_know_comes_back(full):
+    before = await backup(full)
+    await full.connect(999)
+    await full.apply(PurgeAthlete(999, "disconnected", "request", "the operator"))
+    receipt = await full.row(deletion_receipts)
+    full.clock.advance(hours=1)
+    await full.service.record()
+    await restore(full, before)
+    assert (await applied(full)).athletes_removed == 0
+    assert (await full.row(deletion_receipts)).id == receipt.id
+
+
 async def test_deadlines_of_the_backups_time_begin_again(full, clock):
     """Who was about to leave may have connected again since; who left is in the log."""
     long_ago = clock.now() - timedelta(days=40)
     states = {
-        OWNER: {"status": "leaving", "leaves_at": long_ago, "leaving_cause": "refused"},
+        OWNER: {
+            "status": "leaving",
+            "leaves_at": long_ago,
+            "leaving_cause": "refused",
+            "refused_at": long_ago,
+        },
         OTHER: {"status": "needs_reauth", "refused_at": long_ago},
     }
     for athlete, values in states.items():
@@ -213,13 +269,14 @@ async def test_deadlines_of_the_backups_time_begin_again(full, clock):
         await full.write(lambda c, change=change: c.execute(change))
     assert (await applied(full, force=True)).athletes_removed == 0
     owner, other = [await full.row(strava_athletes, id=athlete) for athlete in (OWNER, OTHER)]
-    assert (owner.status, owner.leaves_at) == ("active", None)
+    assert (owner.status, owner.leaves_at, owner.refused_at) == ("active", None, None)
     assert (other.status, other.refused_at) == ("needs_reauth", clock.now())
 
 
-async def test_a_restore_under_a_running_process_is_noticed_by_its_next_entry(full):
+@pytest.mark.parametrize("marks", [0, 3])
+async def test_a_restore_under_a_running_process_is_noticed_by_its_next_entry(full, marks):
     before = await backup(full)
-    for _ in range(3):
+    for _ in range(marks):
         full.clock.advance(hours=1)
         await full.service.record()
     await erase(full)
@@ -241,6 +298,12 @@ async def test_a_line_that_a_crash_cut_short_costs_only_itself(full):
     assert (memory.generation, len(memory.erasures)) == (99, 2)
 
 
+async def test_the_marks_of_two_processes_may_come_in_any_order(full):
+    name = msgspec.json.decode((full.home / FILE).read_bytes().splitlines()[0])["database"]
+    full.log.append([Mark(name, 9, full.clock.now()), Mark(name, 8, full.clock.now())])
+    assert full.log.read(name).generation == 9
+
+
 async def test_a_log_that_grows_too_large_forgets_old_activities_and_no_departure(
     clock, tmp_path, monkeypatch
 ):
@@ -251,8 +314,10 @@ async def test_a_log_that_grows_too_large_forgets_old_activities_and_no_departur
         log.append([Erasure("d", f"{number:04}", now, 7, number + 1)])
     memory = log.read("d")
     assert (tmp_path / FILE).stat().st_size <= 20_200
-    assert {"athlete", "0999"} <= {erasure.id for erasure in memory.erasures}
-    assert len(memory.erasures) > 50
+    remembered = [erasure.id for erasure in memory.erasures]
+    newest = len(remembered) - 1
+    assert remembered == [f"{number:04}" for number in range(1000 - newest, 1000)] + ["athlete"]
+    assert newest > 50
 
 
 async def test_an_event_of_a_deleted_activity_in_the_backup_leaves_no_title(full):

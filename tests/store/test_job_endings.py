@@ -116,6 +116,16 @@ async def test_an_event_during_the_run_makes_the_job_run_again(store):
     assert {row.status for row in await store.rows(webhook_events)} == {"completed"}
 
 
+async def test_an_event_during_the_run_leaves_further_jobs_to_the_next_run(store):
+    await store.deliver(event())
+    job = await store.lease_one()
+    await store.deliver(retitled("Newer", event_time=EVENT_TIME + 9))
+    await store.queue.finish(job, Done(then=(spec(77),)))
+    assert [row.id for row in await store.rows(jobs)] == [job.id]
+    await store.queue.finish(await store.lease_one(), Done(then=(spec(77),)))
+    assert [row.key for row in await store.rows(jobs)] == ["activity:77"]
+
+
 async def test_a_delete_during_the_run_of_its_create_is_not_lost(store):
     await store.deliver(event())
     job = await store.lease_one()

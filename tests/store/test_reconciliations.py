@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from store_makers import OTHER, OWNER, detail, event, fetched, retitled, spec, streams, summary
 
 from feedzone.domain.effect import NoteFailure, OpenConflict, StorePage, StoreReconciliation, Tombstone
@@ -87,6 +88,23 @@ async def test_an_unlisted_activity_stays_until_a_fetch_confirms_the_deletion(st
     assert (job.object_id, job.hint) == (2, RefreshHint("delete", cause="reconciliation"))
     await store.queue.finish(job, Done((Tombstone(2, OWNER, "reconciliation"),)))
     assert await statuses(store) == {1: "synced", 2: "deleted"}
+
+
+async def test_a_quick_look_fetches_an_unfinished_activity(store):
+    await store.apply(fetched(detail(1), complete=False), fetched(detail(2)))
+    await store.apply(result(store, summary(1), summary(2), full=False))
+    assert set(await queued(store)) == {"1"}
+
+
+async def test_what_list_and_detail_disagree_about_is_doubted_again_only_with_everything(store):
+    listed, agreeing = result(store, summary(1, name="As listed")), result(store, summary(1))
+    await store.apply(fetched(detail(1)))
+    doubted = replace(listed, everything=True)
+    for again, fetches in ((listed, 1), (listed, 0), (doubted, 1), (agreeing, 0), (listed, 1)):
+        await store.apply(again)
+        assert len(await store.rows(jobs)) == fetches
+        for job in await store.lease():
+            await store.queue.finish(job, Done((fetched(detail(1)), streams())))
 
 
 async def test_unfinished_and_failed_activities_are_fetched_again(store):

@@ -22,7 +22,8 @@ from store_makers import (
 from feedzone.clock import StravaClock
 from feedzone.domain.effect import PurgeAthlete
 from feedzone.domain.ids import uuid7
-from feedzone.domain.outcome import Done
+from feedzone.domain.job import revoke_job
+from feedzone.domain.outcome import Discard, Done
 from feedzone.domain.quota.windows import ApiCall
 from feedzone.errors import NotFound
 from feedzone.queries.activities import ActivityFilter
@@ -186,6 +187,16 @@ async def test_a_new_consent_waits_until_the_old_rows_are_gone_and_keeps_its_own
     assert len(await full.rows(strava_activities, athlete_id=OWNER)) == 1
     assert (await full.row(strava_athletes, id=OWNER)).status == "active"
     assert len(await full.read(purge.receipts)) == 1
+
+
+async def test_a_revocation_from_before_the_departure_goes_with_its_tokens(full):
+    await full.enqueue(revoke_job(OWNER, "v1.12345678.x"))
+    for job in await full.lease(100):
+        await full.queue.finish(job, Discard("refused"))
+    assert await full.rows(jobs, kind="revoke_athlete", state="dead")
+    await full.apply(LEFT)
+    await removals.complete(full.database, full.clock.now())
+    assert await full.rows(jobs, kind="revoke_athlete") == []
 
 
 async def test_calls_lose_the_name_of_the_athlete_in_small_transactions(full, clock):

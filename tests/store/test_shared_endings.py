@@ -122,11 +122,18 @@ async def test_different_endings_share_a_transaction(store, clock):
 
 
 async def test_runs_of_one_activity_end_one_after_the_other(store):
+    await store.apply(fetched(detail(7)))
     await store.enqueue(spec(7), spec(7, athlete_id=OTHER))
     first, second = await store.lease()
-    ended = await asyncio.gather(*(store.queue.finish(job, done(job)) for job in (first, second)))
+
+    def renamed(job, name):
+        return store.queue.finish(job, Done((fetched(detail(7, job.athlete_id, name=name)),)))
+
+    ended = await asyncio.gather(renamed(first, "First"), renamed(second, "Second"))
     assert ended == [True, True]
     assert (await store.row(strava_activities)).athlete_id == second.athlete_id
+    names = [(row.old_value, row.new_value) for row in await store.edits() if row.field == "name"]
+    assert names == [('"Morning Ride"', '"First"'), ('"First"', '"Second"')]
 
 
 async def test_a_cancelled_caller_loses_nothing(store):

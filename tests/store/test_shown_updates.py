@@ -290,6 +290,14 @@ async def test_losing_access_takes_the_unproven_values_back(synced, clock, statu
     assert rows == {ACTIVITY: "Morning Ride", 5: "Forged", 6: "Forged"}
 
 
+async def test_losing_access_leaves_the_signed_value_beside_an_unsigned_one(synced, clock):
+    await synced.deliver(updated(title="Signed"), signature="verified")
+    await synced.deliver(updated(1, private="true"))
+    await synced.apply(MarkAthlete(OWNER, "needs_reauth", "x"))
+    await ShownUpdatesSchedule(synced.database, clock).run()
+    assert await seen(synced) == ("Signed", *TRUE[1:])
+
+
 async def test_a_deleted_activity_keeps_no_earlier_title(synced):
     await synced.deliver(updated(**FORGED))
     await synced.apply(Tombstone(ACTIVITY, OWNER, "event:x"))

@@ -35,7 +35,7 @@ from feedzone.services.erasures import apply_if_restored
 from feedzone.services.subscription import SubscriptionService
 from feedzone.store import athletes, batches, erasures, subscriptions, token_keys, undispatched
 from feedzone.store.erasure_log import Erasure, ErasureLog, Mark
-from feedzone.store.jobs.unfinished import UnfinishedSchedule
+from feedzone.store.jobs.unfinished import UnfinishedSchedule, fetch_chosen
 from feedzone.store.quota.budget import BudgetTable
 from feedzone.store.schema.tables import (
     deletion_receipts,
@@ -312,3 +312,22 @@ async def test_another_choice_of_sports_wins_over_the_one_before(scene):
     await _go_on(scene, store.database)
     assert len(await store.rows(jobs)) == begun
     assert (await store.row(strava_athletes, id=OWNER)).sports_changed_at is None
+
+
+async def test_a_choice_during_the_work_for_another_one_is_not_forgotten(scene):
+    await _listed_history(scene)
+    store, at = scene.store, scene.now
+
+    def choose(sport: str) -> Callable[..., Any]:
+        return lambda c: athletes.set_wanted_sports(c, OWNER, frozenset({sport}), store.clock.now())
+
+    class Meanwhile(Measured):
+        async def write(self, body: Callable[..., Any], **options: Any) -> Any:
+            if not self.rows:
+                store.clock.advance(minutes=1)
+                await store.write(choose("Run"))
+            return await super().write(body, **options)
+
+    await store.write(choose("GravelRide"))
+    await fetch_chosen(Meanwhile(store.database), OWNER, at)
+    assert (await store.row(strava_athletes, id=OWNER)).sports_changed_at == store.clock.now()

@@ -62,6 +62,7 @@ def test_the_memory_is_bounded(clock):
     storage = BoundedStorage(clock, most=100)
     for number in range(10_000):
         storage.incr(f"key{number}", 60)
+    assert (storage.get("key9900"), storage.get("key9899")) == (1, 0), "the oldest are forgotten"
     assert storage.reset() == 100
 
 

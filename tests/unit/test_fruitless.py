@@ -8,12 +8,14 @@ from datetime import timedelta
 import pytest
 from activity_refresh import DELETE, GONE, STORED, record
 from fakes import ACTIVITY, ATHLETE, NOON, FakeApi, FakeRecords, encode, job
+from msgspec.structs import replace
 
 from feedzone.domain.activity import StoredActivity
 from feedzone.domain.effect import AskForList, CountFruitless, StoreDetail
 from feedzone.domain.fruitless import ALL_LEAKS_IN, LEAKS_IN, LOOKS, REST, Bucket, FruitlessCalls, size_of
 from feedzone.domain.job import Lane, PlainHint, RefreshHint, RevokeHint
 from feedzone.domain.outcome import Continue, Done, Snooze
+from feedzone.errors import TransportFailure
 from feedzone.handlers.list_activities import ListActivities
 from feedzone.handlers.refresh_activity import RefreshActivity
 from feedzone.handlers.revoke_athlete import CONFIRM_EVERY, RevokeAthlete
@@ -170,6 +172,21 @@ async def test_a_list_waits_for_its_share_and_then_costs_one_call(clock):
     clock.advance(seconds=LEAKS_IN.total_seconds() / 12)
     assert isinstance(await handler(job("list_activities", PlainHint())), Done)
     assert len(api.calls) == 1
+
+
+async def test_a_list_shows_its_own_athletes_activities_only(clock):
+    listed = [record(), replace(record(), athlete_id=ATHLETE + 1)]
+    handler = ListActivities(FakeApi(activities=[listed]), FakeRecords(), clock, random.Random(1))
+    (effect,) = (await handler(job("list_activities", PlainHint()))).effects
+    assert effect.records == tuple(listed[:1])
+
+
+async def test_a_list_that_strava_does_not_answer_leaves_the_work_to_the_fetches(clock):
+    away = TransportFailure("away")
+    away.again_after_s = 30.0
+    handler = ListActivities(FakeApi(activities=away), FakeRecords(), clock, random.Random(1))
+    outcome = await handler(job("list_activities", PlainHint()))
+    assert (type(outcome), outcome.note) == (Done, "not listed: away")
 
 
 def revoking(clock, api: FakeApi, records: FakeRecords | None = None) -> RevokeAthlete:

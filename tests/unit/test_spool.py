@@ -81,6 +81,16 @@ def test_the_file_has_its_room_from_the_start(tmp_path):
     assert (file.stat().st_size, file.stat().st_blocks) == (before.st_size, before.st_blocks)
 
 
+def test_what_is_written_survives_a_power_failure(tmp_path, monkeypatch):
+    spool, synced = opened(tmp_path), []
+    (file,) = (tmp_path / FOLDER).iterdir()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append((descriptor, file.read_bytes())))
+    spool.keep(delivery(1), NOW)
+    spool.write()
+    assert [descriptor for descriptor, _ in synced] == [spool._file._descriptor]
+    assert b"Secret ride" in synced[0][1]
+
+
 def test_the_next_process_takes_over_what_a_crash_left(tmp_path):
     crashed = opened(tmp_path)
     crashed.keep(delivery(1), NOW)
@@ -100,12 +110,13 @@ def test_the_file_of_a_living_process_is_left_alone_and_counted(tmp_path):
     living, other = opened(tmp_path), opened(tmp_path)
     living.keep(delivery(1, owner=7), NOW)
     living.keep(delivery(2, owner=8), NOW + 5)
+    living.keep(delivery(3, owner=8), NOW + 6)
     living.write()
     third = opened(tmp_path)
     assert numbers(third) == []
     for spool in (living, other, third, Spool(tmp_path)):
         refused = spool.refusals()
-        assert (refused.since.timestamp(), refused.events, refused.athletes) == (NOW, 2, 2)
+        assert (refused.since.timestamp(), refused.events, refused.athletes) == (NOW, 3, 2)
 
 
 @pytest.mark.parametrize("torn", [b'{"event":"{', b"not json\n", b'{"event":1}\n', b"\xff\xfe\n"])

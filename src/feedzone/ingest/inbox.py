@@ -111,8 +111,6 @@ class Inbox:
                     done.set_exception(failure)
                     done.exception()  # a caller that timed out does not read it
             return
-        if self.spool:
-            self.spool.forget(delivery.event for delivery in deliveries)
         for done, receipt in zip(waiting, receipts, strict=True):
             if not done.done():
                 done.set_result(receipt)
