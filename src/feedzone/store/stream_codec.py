@@ -61,6 +61,7 @@ BYTES_A_VALUE = 6
 NULL = b"null"
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_channels = msgspec.json.Decoder(dict[str, dict[str, msgspec.Raw]])
 
 
 class MalformedStreams(InvalidInput, ValueError):
@@ -211,19 +212,19 @@ def _parse(streams: bytes) -> dict[str, dict[str, bytes]]:
     """Return the members of each channel as JSON text: most data become columns without Python values."""
     if re.match(rb"\s*[\[\"tfn\-0-9]", streams):
         raise MalformedStreams("the streams answer is not an object of channels (key_by_type=true)")
+    try:
+        channels = _channels.decode(streams)
+    except msgspec.ValidationError:
+        texts = enumerate(_object.decode(streams).values(), 1)
+        number = next(number for number, text in texts if not bytes(text).startswith(b"{"))
+        raise MalformedStreams(f"stream {number} is not an object") from None
     entries = {}
-    for number, (name, text) in enumerate(_members(streams).items(), 1):
-        if not text.startswith(b"{"):
-            raise MalformedStreams(f"stream {number} is not an object")
-        entries[name] = _members(text)
+    for number, (name, members) in enumerate(channels.items(), 1):
+        entries[name] = {key: bytes(value) for key, value in members.items()}
         data = entries[name].get("data", NULL)
         if not data.startswith(b"[") and data != NULL:
             raise MalformedStreams(f"the data of stream {number} is not a list")
     return entries
-
-
-def _members(text: bytes) -> dict[str, bytes]:
-    return {name: bytes(value) for name, value in _object.decode(text).items()}
 
 
 def _unused_name(name: str, used: set[str]) -> str:
