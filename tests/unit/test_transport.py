@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -67,3 +69,22 @@ async def test_an_oversized_body_is_no_answer(server, http, monkeypatch):
 async def test_a_truncated_body_is_no_answer(server, http):
     with pytest.raises(TransportFailure):
         await http.send(get(server, "/broken"), 5)
+
+
+async def test_a_users_netrc_changes_no_call(server, http, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("default login somebody password secret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    request = Request("GET", str(server.make_url("/redirect")), {"Authorization": "Bearer token"})
+    assert (await http.send(request, 5)).status == 302
+
+
+async def test_a_proxy_is_used_except_for_the_hosts_of_no_proxy(server, monkeypatch):
+    for names, paths in (("", ["/redirect"]), ("strava.example", [])):
+        monkeypatch.setenv("http_proxy", str(server.make_url("/")).rstrip("/"))
+        monkeypatch.setenv("no_proxy", names)
+        server.visited.clear()
+        http = HttpTransport("test")
+        with contextlib.suppress(TransportFailure):  # nobody answers at strava.example
+            await http.send(Request("GET", "http://strava.example/redirect"), 5)
+        await http.close()
+        assert server.visited == paths

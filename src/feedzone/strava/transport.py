@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
 import aiohttp
 
 from ..errors import AnswerTooLarge, CallOverdue, TransportFailure
@@ -18,6 +21,8 @@ class HttpTransport:
 
     def __init__(self, user_agent: str) -> None:
         self._user_agent = user_agent
+        self._proxies: dict[str, str | None] = {}
+        """The proxy for each scheme and host that was called."""
         self._session: aiohttp.ClientSession | None = None
 
     def _open(self) -> aiohttp.ClientSession:
@@ -26,7 +31,6 @@ class HttpTransport:
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS),
                 headers={"User-Agent": self._user_agent, "Accept": "application/json"},
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=True,
             )
         return self._session
 
@@ -40,6 +44,7 @@ class HttpTransport:
                 headers=dict(request.headers),
                 timeout=aiohttp.ClientTimeout(total=timeout),
                 allow_redirects=False,
+                proxy=self._proxy(request.url),
             ) as answer:
                 body = await _read(answer, request)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -52,6 +57,18 @@ class HttpTransport:
             ) from None
         except (aiohttp.ClientError, OSError) as problem:
             raise TransportFailure(f"lost connection to {_host(request)}: {type(problem).__name__}") from None
+
+    def _proxy(self, url: str) -> str | None:
+        """Return the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for this URL.
+
+        With its own option, aiohttp reads them for each call, in two threads, and the user's .netrc. An entry
+        there for all hosts would make each call with a token fail.
+        """
+        scheme, host = urlsplit(url)[:2]
+        origin = f"{scheme}://{host}"
+        if origin not in self._proxies:
+            self._proxies[origin] = None if proxy_bypass(host) else getproxies().get(scheme)
+        return self._proxies[origin]
 
     async def close(self) -> None:
         if self._session is not None:
