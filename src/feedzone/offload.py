@@ -33,6 +33,13 @@ class HelperFailed(FeedzoneError):
     """The process that should compute something has ended without a result."""
 
 
+async def run(function: Callable[..., T], *arguments: Any, size: int) -> T:
+    """Return `function(*arguments)`, from a thread if it handles many bytes (`size`)."""
+    if size < THREAD_FROM:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
+
+
 async def compute(function: Callable[[bytes], T], data: bytes, *, size: int | None = None) -> T:
     """Return `function(data)`. The function is global in its module, because another process may import it.
 

@@ -16,7 +16,7 @@ from ..ports import Clock, Request, Transport
 from . import calls
 from .health import EndpointHealth
 from .payloads import Subscription
-from .responses import BEARERS, Call, read, read_error
+from .responses import BEARERS, Call, read_error, read_off_loop
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class StravaApplication:
         request = Request(method, url, headers or {}, params or {}, form)
         try:
             response = await self._transport.send(request, self._timeout_s)
-            value = read(response, call).result()
+            value = (await read_off_loop(response, call)).result()
         except (TransientError, TransportFailure, RateLimited, ApplicationRefused) as failure:
             # It says nothing about the athlete whose job asks.
             now = self._clock.now()

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from .. import offload
 from ..domain import json_text
 from ..domain.activity import ActivityRecord
 from ..domain.athlete import AthleteProfile, TokenGrant
@@ -20,7 +21,7 @@ from . import payloads
 from .payloads import Subscription
 from .responses import Call
 
-STREAMS_CHECKED = 256 * 1024
+STREAMS_CHECKED = offload.THREAD_FROM
 """Bytes of streams whose channels are checked at once: errors and foreign answers are shorter."""
 
 
@@ -46,14 +47,15 @@ def activity(activity_id: int) -> Call[ActivityRecord]:
 
 def streams(activity_id: int) -> Call[bytes]:
     name = f"GET activities/{activity_id}/streams"
-    return Call(name, _streams, frozenset({"Activity", "Stream", "Streams", "StreamSet"}))
+    resources = frozenset({"Activity", "Stream", "Streams", "StreamSet"})
+    return Call(name, _streams, resources, passes_long=True)
 
 
 def _streams(body: bytes) -> bytes:
     # Strava sends an empty set as [], as {} or as null.
     if body.strip() in (b"null", b"[]"):
         return b"{}"
-    if len(body) > STREAMS_CHECKED and body.lstrip()[:1] == b"{":
+    if len(body) >= STREAMS_CHECKED and body.lstrip()[:1] == b"{":
         # This runs on the event loop; whoever encodes so long streams away from it checks them there.
         return body
     try:

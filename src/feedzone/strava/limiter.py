@@ -28,7 +28,7 @@ from ..errors import (
 )
 from ..ports import BreakerRows, BudgetRows, CallSink, Request, Transport
 from .health import EndpointHealth
-from .responses import Answer, Call, read
+from .responses import Answer, Call, read_off_loop
 
 T = TypeVar("T")
 
@@ -161,7 +161,7 @@ class Limiter:
             response = await self._transport.send(request, timeout)
             status, usage = response.status, parse_usage(response.headers)
             answered_at = self._clock.machine.now()
-            answer = read(response, call)
+            answer = await read_off_loop(response, call)
             written = None if isinstance(answer.error, TransientError) else response.headers.get("date")
             read_at = self._clock.observe(written, sent_at, answered_at)
         except TransportFailure as failure:

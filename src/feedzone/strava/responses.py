@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from .. import offload
 from ..domain import json_text
 from ..errors import (
     ApiError,
@@ -111,6 +112,8 @@ class Call(Generic[T]):
     token_endpoint: bool = False
     may_be_absent: bool = True
     """Whether a 404 can be Strava's word: every athlete has a profile and a list."""
+    passes_long: bool = False
+    """Whether a long body of a success is only passed on, to somebody who decodes it off the event loop."""
     object_id: int | None = None
     """The id that a success shows, if it shows that of the requested object."""
 
@@ -128,6 +131,12 @@ class Answer(Generic[T]):
         if self.error is not None:
             raise self.error
         return cast(T, self.value)
+
+
+async def read_off_loop(response: Response, call: Call[T]) -> Answer[T]:
+    """Do what `read` does. A long body is decoded in a thread, so that the event loop goes on."""
+    passed_on = call.passes_long and response.status in call.statuses
+    return await offload.run(read, response, call, size=0 if passed_on else len(response.body))
 
 
 def read(response: Response, call: Call[T]) -> Answer[T]:
