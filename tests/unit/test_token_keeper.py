@@ -7,9 +7,10 @@ import contextlib
 from datetime import timedelta
 
 import pytest
-from fakes import ATHLETE, FakeTokenRows, grant, settle, unanswered
+from fakes import ATHLETE, FakeTokenRows, grant, job, settle, unanswered
 
 from feedzone.domain.athlete import TokenGrant
+from feedzone.domain.job import running_job
 from feedzone.errors import Fault, NotConnected, RefreshPending, TokenRevoked, TransientError
 from feedzone.strava.tokens import TokenKeeper
 
@@ -69,6 +70,34 @@ async def test_a_token_with_more_than_an_hour_left_is_not_refreshed(clock):
     rows, strava = FakeTokenRows(clock, left=HOUR + timedelta(seconds=1)), Strava(clock)
     assert (await keeper(rows, strava).usable(ATHLETE)).access_token == "access-1"
     assert (strava.asked, rows.log) == ([], ["load"])
+
+
+async def test_the_calls_of_a_run_share_a_read_for_some_seconds(clock):
+    rows = FakeTokenRows(clock, left=6 * HOUR)
+    tokens = keeper(rows, Strava(clock))
+    mark = running_job.set(job())
+    try:
+        for _ in range(3):
+            await tokens.usable(ATHLETE)
+        assert rows.log == ["load"]
+        clock.advance(seconds=5)
+        await tokens.usable(ATHLETE)
+        running_job.set(job())
+        await tokens.usable(ATHLETE)
+    finally:
+        running_job.reset(mark)
+    assert rows.log == ["load"] * 3
+
+
+async def test_a_pair_that_strava_rejected_is_not_used_again_by_the_run(clock):
+    rows = FakeTokenRows(clock, left=6 * HOUR)
+    tokens = keeper(rows, Strava(clock))
+    mark = running_job.set(job())
+    try:
+        renewed = await tokens.replace(await tokens.usable(ATHLETE))
+        assert (await tokens.usable(ATHLETE)).access_token == renewed.access_token == "access-2"
+    finally:
+        running_job.reset(mark)
 
 
 @pytest.mark.parametrize("left", [HOUR, timedelta(0), -HOUR])

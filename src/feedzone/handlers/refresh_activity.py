@@ -143,7 +143,7 @@ class RefreshActivity:
         claim = (RecordRejectedClaim(hint.cause, "delete"),) if denied else ()
         if not wants_details(sports, record.columns.get("sport_type")) and hint.cause != "request":
             return _done(claim, self._detail(job, hint, record, complete=True), *counted(job, hint))
-        return await self._with_streams(job, hint, record, claim)
+        return await self._with_streams(job, hint, record, stored, claim)
 
     def _is_news(self, job: Job, hint: RefreshHint, within: timedelta) -> bool:
         """Whether an event has announced the activity just now."""
@@ -167,9 +167,14 @@ class RefreshActivity:
         return stored.first_seen >= job.first_received_at and not wants_details(sports, stored.sport_type)
 
     async def _with_streams(
-        self, job: Job, hint: RefreshHint, record: ActivityRecord, claim: tuple[Effect, ...]
+        self,
+        job: Job,
+        hint: RefreshHint,
+        record: ActivityRecord,
+        stored: StoredActivity | None,
+        claim: tuple[Effect, ...],
     ) -> Outcome:
-        stored = await self.records.stored_activity(job.object_id)
+        """Fetch the streams, too. `stored`: the row before the call, which only this job changes."""
         first_seen = self._first_seen(stored, record.start_date, new=hint.of_something_new)
         if not _is_detailed(stored):
             self.shown.shown(job.object_id, early=self._is_news(job, hint, SHOWN_AFTER))

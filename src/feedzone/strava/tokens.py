@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 
 from ..domain.athlete import TokenGrant, TokenRow
+from ..domain.job import Job, running_job
 from ..errors import (
     NotConnected,
     RefreshPending,
@@ -52,7 +54,14 @@ CLAIM_SLACK_S = 5.0
 
 SAVE_TRIES = 8
 
+REUSED_FOR = timedelta(seconds=5)
+"""How long a run uses the pair of its last call again without reading it: it makes several calls in a row."""
+
+
 Refresh = Callable[[str], Awaitable[TokenGrant]]
+
+_last_pair: ContextVar[tuple[Job, TokenRow, datetime] | None] = ContextVar("last_pair", default=None)
+"""The running job, and the pair that its last call has read, with the time. Each run has a context."""
 
 
 class TokenKeeper:
@@ -73,7 +82,7 @@ class TokenKeeper:
 
     async def usable(self, athlete_id: int) -> TokenRow:
         """Return a token pair with an hour left if Strava answers; else one that has not expired."""
-        row = await self._row(athlete_id)
+        row = self._of_this_run(athlete_id) or await self._row(athlete_id)
         if row.expires_at - self._clock.now() > REFRESH_BEFORE:
             return row
         # While another caller refreshes, and after a refresh without a response, the refresh token may be
@@ -85,7 +94,15 @@ class TokenKeeper:
 
     async def replace(self, rejected: TokenRow) -> TokenRow:
         """Return a newer pair than the one that Strava has just rejected."""
+        _last_pair.set(None)
         return await self._renewed(rejected, rejected=True)
+
+    def _of_this_run(self, athlete_id: int) -> TokenRow | None:
+        """Return the pair that the running job has just read for its last call."""
+        job, last, now = running_job.get(), _last_pair.get(), self._clock.now()
+        if last is None or last[0] is not job or last[1].athlete_id != athlete_id:
+            return None
+        return last[1] if now - REUSED_FOR < last[2] <= now else None
 
     async def _row(self, athlete_id: int) -> TokenRow:
         row = await self._rows.load(athlete_id)
@@ -93,6 +110,8 @@ class TokenKeeper:
             raise NotConnected(f"athlete {athlete_id} is not connected")
         if row.status in ("needs_reauth", "leaving"):
             raise NotConnected(f"athlete {athlete_id} has to connect again: Strava revoked our access")
+        job = running_job.get()
+        _last_pair.set(None if job is None else (job, row, self._clock.now()))
         return row
 
     def _works(self, row: TokenRow) -> bool:

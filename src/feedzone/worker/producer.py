@@ -44,6 +44,7 @@ class Producer:
         self._poll_s = poll_s
         self._lease_numbers = itertools.count(1)
         self._next_due: datetime | None = None
+        self._more_due = False
         self.running: dict[asyncio.Task[object], str] = {}
 
     async def run_once(self) -> int:
@@ -51,14 +52,19 @@ class Producer:
         free_slots = self._batch_size - len(self.running)
         if free_slots <= 0:
             return 0
-        # A read blocks nobody. A lease on SQLite blocks the transactions that store events.
-        self._next_due = await self._queue.next_due()
-        if self._next_due is None or self._next_due > self._clock.now():
-            return 0
+        # A read blocks nobody. A lease on SQLite blocks the transactions that store events. Where more jobs
+        # were due than could run, more are probably due now.
+        if not self._more_due:
+            self._next_due = await self._queue.next_due()
+            if self._next_due is None or self._next_due > self._clock.now():
+                return 0
         owner = f"{self._worker}/{next(self._lease_numbers)}"
         jobs = await self._queue.lease(free_slots, owner, LEASE_S)
         for job in jobs:
             self._spawn(job)
+        searched, self._more_due = self._more_due, len(jobs) == free_slots
+        if not jobs and searched:
+            return await self.run_once()
         if not jobs:
             # The due jobs are not for us: another worker leases them now, or the calls left are for others.
             self._next_due = self._clock.now() + AGAIN
