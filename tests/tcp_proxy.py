@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -56,19 +57,27 @@ class Proxy:
         with contextlib.suppress(OSError):
             await asyncio.gather(self._carry(reader, back, writer), self._carry(there, writer, writer))
 
+    def note_sent(self, data: bytes) -> None:
+        """Look at bytes that the client sends."""
+
     async def _carry(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, client: asyncio.StreamWriter
     ) -> None:
         while data := await source.read(65536):
+            if target is not client:
+                self.note_sent(data)
             if client not in self._lost:
                 target.write(data)
         target.close()
 
 
+Kind = TypeVar("Kind", bound=Proxy)
+
+
 @contextlib.asynccontextmanager
-async def proxy_to(server_url: str) -> AsyncIterator[Proxy]:
+async def proxy_to(server_url: str, kind: type[Kind] = Proxy) -> AsyncIterator[Kind]:
     """Run a proxy in front of the server of a URL."""
-    proxy = Proxy(server_url)
+    proxy = kind(server_url)
     server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     yield proxy

@@ -174,7 +174,7 @@ async def test_a_late_verdict_does_not_bring_a_disconnected_athlete_back(store, 
 async def test_the_last_synced_athlete_is_the_one_with_the_newest_activity(store, clock):
     for athlete_id in (OTHER, OWNER):
         now = clock.now()
-        await store.write(lambda c, a=athlete_id, n=now: athletes.note_synced(c, a, n))
+        await store.write(lambda c, a=athlete_id, n=now: athletes.note_synced(c, [a], n))
         clock.advance(minutes=1)
     assert await store.read(athletes.last_synced) == OWNER
     assert (await store.row(strava_athletes, id=OTHER)).last_verified_at is None

@@ -13,7 +13,7 @@ from ..domain.activity import EVIDENCE_COLUMNS, ActivityRecord, StoredActivity, 
 from ..domain.json_text import clean_text
 from . import events, hidden_tracks, shown_updates
 from .change_log import forget_values, log_change, log_changes
-from .engine.dialect import insert_for, insert_into
+from .engine.dialect import among, insert_for, insert_into
 from .schema.personal import ACTIVITY_TABLES, words_of_activity
 from .schema.tables import activity_streams, strava_activities
 
@@ -47,12 +47,7 @@ STRAVA_COLUMNS = tuple(
 # These statements run for every activity. They are built once, as building one takes longer than running it.
 _ROW = select(_table).where(_columns.id == bindparam("activity"))
 _LOCKED_ROW = _ROW.with_for_update()
-_LOCKED_ROWS = (
-    select(_table)
-    .where(_columns.id.in_(bindparam("ids", expanding=True)))
-    .order_by(_columns.id)
-    .with_for_update()
-)
+_LOCKED_ROWS = select(_table).where(among(_columns.id, "ids")).order_by(_columns.id).with_for_update()
 _CHANGE = update(_table).where(_columns.id == bindparam("activity"))
 _STORED = (
     select(
@@ -74,15 +69,13 @@ _STORED = (
         activity_streams.c.streamless_since,
     )
     .outerjoin(activity_streams, activity_streams.c.activity_id == _columns.id)
-    .where(_columns.id.in_(bindparam("ids", expanding=True)))
+    .where(among(_columns.id, "ids"))
 )
-_TOMBSTONES = select(_columns.id).where(
-    _columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status == "deleted"
-)
+_TOMBSTONES = select(_columns.id).where(among(_columns.id, "ids"), _columns.sync_status == "deleted")
 _MARK_PENDING = (
     update(_table)
     .where(
-        _columns.id.in_(bindparam("ids", expanding=True)),
+        among(_columns.id, "ids"),
         _columns.sync_status.not_in(("deleted", "pending")),
     )
     .values(sync_status="pending", updated_at=bindparam("now"))

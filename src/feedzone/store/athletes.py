@@ -16,6 +16,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
@@ -27,7 +28,7 @@ from ..domain.gear import GEAR_SCOPE
 from ..domain.reconciliation import SyncedRange
 from .batches import update_in_batches
 from .engine.database import Database
-from .engine.dialect import insert_into
+from .engine.dialect import among, insert_into
 from .engine.types import Instant
 from .schema.tables import jobs, strava_activities, strava_athletes, webhook_subscriptions
 
@@ -40,17 +41,15 @@ _columns = strava_athletes.c
 # These statements run for every job. They are built once, as building one takes longer than running it.
 _ROW = select(strava_athletes).where(_columns.id == bindparam("athlete"))
 _CHANGE = update(strava_athletes).where(_columns.id == bindparam("athlete"))
-_SPORTS_OF_ALL = select(_columns.id, _columns.wanted_sports).where(
-    _columns.id.in_(bindparam("ids", expanding=True))
-)
+_SPORTS_OF_ALL = select(_columns.id, _columns.wanted_sports).where(among(_columns.id, "ids"))
 _STATUSES = (
     select(_columns.id, _columns.status)
-    .where(_columns.id.in_(bindparam("ids", expanding=True)))
+    .where(among(_columns.id, "ids"))
     .order_by(_columns.id)
     .with_for_update(read=True, key_share=True)
 )
 _FREE_STATUSES = _STATUSES.with_for_update(read=True, key_share=True, skip_locked=True)
-_STATUSES_NOW = select(_columns.id, _columns.status).where(_columns.id.in_(bindparam("ids", expanding=True)))
+_STATUSES_NOW = select(_columns.id, _columns.status).where(among(_columns.id, "ids"))
 _NOTE_EVENT = (
     update(strava_athletes)
     .where(_columns.id == bindparam("athlete"))
@@ -62,7 +61,7 @@ _IS_SYNCED = and_(
     ~exists().where(
         and_(
             strava_activities.c.athlete_id == bindparam("athlete"),
-            strava_activities.c.sync_status.in_(("pending", "syncing")),
+            strava_activities.c.sync_status.in_([literal_column("'pending'"), literal_column("'syncing'")]),
         )
     ),
 )
@@ -86,10 +85,7 @@ _NOTE_SYNCED = (
     )
 )
 _LOCK = (
-    select(_columns.id)
-    .where(_columns.id.in_(bindparam("ids", expanding=True)))
-    .order_by(_columns.id)
-    .with_for_update(key_share=True)
+    select(_columns.id).where(among(_columns.id, "ids")).order_by(_columns.id).with_for_update(key_share=True)
 )
 _DUE = (
     select(strava_athletes)
@@ -279,9 +275,10 @@ def complete_sync(connection: Connection, athlete_id: int, now: datetime) -> Non
     connection.execute(_COMPLETE_SYNC, {"athlete": athlete_id, "now": now})
 
 
-def note_synced(connection: Connection, athlete_id: int, now: datetime) -> None:
-    """Record that an activity was stored. That may complete the backfill."""
-    connection.execute(_NOTE_SYNCED, {"athlete": athlete_id, "now": now})
+def note_synced(connection: Connection, ids: Iterable[int], now: datetime) -> None:
+    """Record that activities of these athletes were stored. That may complete their backfills."""
+    if rows := [{"athlete": athlete_id, "now": now} for athlete_id in sorted(ids)]:
+        connection.execute(_NOTE_SYNCED, rows if len(rows) > 1 else rows[0])
 
 
 def note_verified(connection: Connection, athlete_id: int, now: datetime, *, everything: bool) -> None:

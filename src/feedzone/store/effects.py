@@ -112,8 +112,7 @@ def _store_fetched(
     for activity_id in sorted(with_streams - {effect.record.id for effect in details}):
         activities.mark_synced(connection, activity_id, now)
     complete = {effect.record.athlete_id for effect in details if effect.complete}
-    for athlete_id in sorted(complete | {effect.athlete_id for effect in found}):
-        athletes.note_synced(connection, athlete_id, now)
+    athletes.note_synced(connection, complete | {effect.athlete_id for effect in found}, now)
     for effect in details:
         if effect.unproven and effect.record.id not in changed:
             fruitless.count(connection, effect.record.athlete_id, 1, now)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from ..domain.event import BULK, redacted
 from ..domain.job import Job
+from .engine.dialect import among
 from .removals import is_visible
 from .schema.tables import rejected_claims, strava_activities, strava_athletes, webhook_events
 
@@ -50,7 +51,7 @@ _OWNERS_WITH_BACKLOG = (
     select(_columns.owner_id)
     .outerjoin(strava_activities, strava_activities.c.id == _columns.object_id)
     .where(
-        _columns.owner_id.in_(bindparam("athletes", expanding=True)),
+        among(_columns.owner_id, "athletes"),
         _columns.status == literal_column("'pending'"),  # a literal, so that the partial index matches
         _columns.object_type == "activity",
         _columns.aspect_type == "create",
@@ -77,9 +78,9 @@ _updated = (
 _PENDING_UPDATES = select(
     strava_athletes.c.id.label("owner_id"),
     select(func.count()).select_from(_updated).scalar_subquery().label("activities"),
-).where(strava_athletes.c.id.in_(bindparam("athletes", expanding=True)))
+).where(among(strava_athletes.c.id, "athletes"))
 _RECENTLY_REFETCHED = select(strava_activities.c.id).where(
-    strava_activities.c.id.in_(bindparam("ids", expanding=True)),
+    among(strava_activities.c.id, "ids"),
     strava_activities.c.last_fetched_at >= bindparam("since"),
     exists().where(
         _columns.object_id == strava_activities.c.id,
@@ -116,7 +117,7 @@ _LOCK_IF_FREE = select(_columns.id).where(_columns.id == bindparam("event")).wit
 _WORDS_WITHOUT_ACTIVITY = _PAYLOADS.outerjoin(
     strava_activities, strava_activities.c.id == _columns.object_id
 ).where(
-    _columns.object_id.in_(bindparam("activities", expanding=True)),
+    among(_columns.object_id, "activities"),
     _columns.object_type == "activity",
     or_(strava_activities.c.id.is_(None), strava_activities.c.sync_status == "deleted"),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, literal_column, or_, select
 
 from ..domain.fruitless import (
     ALL_LEAKS_IN,
@@ -17,7 +18,7 @@ from ..domain.fruitless import (
     leaked,
     size_of,
 )
-from .engine.dialect import insert_for
+from .engine.dialect import among, insert_for
 from .schema.tables import api_budget, fruitless_calls
 
 EVERYONE = 0
@@ -37,23 +38,28 @@ _READ = select(
 ).select_from(
     select(literal_column("1").label("one"))
     .subquery()
-    .outerjoin(
-        fruitless_calls, or_(_columns.athlete_id == bindparam("athlete"), _columns.athlete_id == EVERYONE)
-    )
+    .outerjoin(fruitless_calls, or_(among(_columns.athlete_id, "athletes"), _columns.athlete_id == EVERYONE))
 )
 
 
 def load(connection: Connection, athlete_id: int) -> FruitlessCalls:
     """Return the buckets of the athlete and of all athletes."""
-    rows = connection.execute(_READ, {"athlete": athlete_id}).all()
+    return load_all(connection, [athlete_id])[athlete_id]
+
+
+def load_all(connection: Connection, athletes: Sequence[int]) -> dict[int, FruitlessCalls]:
+    """Return the buckets of each of these athletes, and of all athletes."""
+    if not athletes:
+        return {}
+    rows = connection.execute(_READ, {"athletes": athletes}).all()
     by_athlete = {row.athlete_id: row for row in rows}
-    own = by_athlete.get(athlete_id)
-    return FruitlessCalls(
-        rows[0].quota or 0,
-        _bucket(own),
-        _bucket(by_athlete.get(EVERYONE)),
-        None if own is None else own.listed_at,
-    )
+    quota, everyone = rows[0].quota or 0, _bucket(by_athlete.get(EVERYONE))
+    found = {}
+    for athlete_id in athletes:
+        own = by_athlete.get(athlete_id)
+        listed_at = None if own is None else own.listed_at
+        found[athlete_id] = FruitlessCalls(quota, _bucket(own), everyone, listed_at)
+    return found
 
 
 def _bucket(row: Any) -> Bucket:

@@ -50,7 +50,7 @@ class SqlHandlerReads:
             sports = athletes.wanted_sports_of_all(connection, {each.athlete_id for each in questions})
             stored = activities.load_all(connection, {each.activity_id for each in questions})
             unproven = sorted({each.athlete_id for each in questions if each.unproven})
-            spent = {athlete_id: fruitless.load(connection, athlete_id) for athlete_id in unproven}
+            spent = fruitless.load_all(connection, unproven)
             return [
                 KnownActivity(
                     sports.get(each.athlete_id),

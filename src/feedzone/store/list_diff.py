@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from ..domain.activity import ActivityRecord
 from .activities import STRAVA_COLUMNS, ensure_rows, storable
 from .change_log import same_value
+from .engine.dialect import among
 from .schema.tables import strava_activities
 
 OPTIONAL_COLUMNS = (
@@ -34,7 +35,7 @@ OPTIONAL_COLUMNS = (
 # A detail has some 80 KB, and a comparison reads hundreds of rows.
 _COMPARED = (
     select(*(column for column in strava_activities.c if column.name != "detail"))
-    .where(strava_activities.c.id.in_(bindparam("ids", expanding=True)))
+    .where(among(strava_activities.c.id, "ids"))
     .order_by(strava_activities.c.id)
     .with_for_update()
 )

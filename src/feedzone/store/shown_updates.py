@@ -21,6 +21,7 @@ from ..domain.quota.reserve import max_reserve
 from ..ports import Clock
 from . import athletes, batches
 from .engine.database import Database
+from .engine.dialect import among
 from .quota import breaker, windows
 from .schema.tables import jobs, strava_activities, strava_athletes
 
@@ -42,7 +43,7 @@ _LOCKED = (
         _columns.unconfirmed,
         *(_columns[field] for field in _FIELDS),
     )
-    .where(_columns.id.in_(bindparam("ids", expanding=True)), _columns.sync_status != "deleted")
+    .where(among(_columns.id, "ids"), _columns.sync_status != "deleted")
     .order_by(_columns.id)
     .with_for_update()
 )

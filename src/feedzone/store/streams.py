@@ -28,7 +28,7 @@ from ..domain.activity import EVIDENCE_COLUMNS, should_have_streams
 from ..domain.effect import StoreStreams
 from ..domain.freshness import STREAM_RETRIES, asks_again
 from . import stream_codec
-from .engine.dialect import insert_for
+from .engine.dialect import among, insert_for
 from .schema.tables import activity_streams, jobs, strava_activities
 from .stream_codec import MalformedStreams
 
@@ -49,7 +49,7 @@ _STORED = (
         func.length(_columns.blob).label("size"),
     )
     .outerjoin(activity_streams, _columns.activity_id == _activity.id)
-    .where(_activity.id.in_(bindparam("ids", expanding=True)))
+    .where(among(_activity.id, "ids"))
 )
 _WITHOUT_ACTIVITY = select(
     _columns.activity_id.label("id"),
@@ -59,7 +59,7 @@ _WITHOUT_ACTIVITY = select(
     _columns.streamless_since,
     _columns.fetched_at,
     func.length(_columns.blob).label("size"),
-).where(_columns.activity_id.in_(bindparam("ids", expanding=True)))
+).where(among(_columns.activity_id, "ids"))
 _IS_SAME = select(_columns.blob == bindparam("blob", type_=LargeBinary)).where(
     _columns.activity_id == bindparam("activity")
 )
@@ -85,7 +85,7 @@ _IN_DOUBT = (
     )
     .join(strava_activities, _activity.id == _columns.activity_id)
     .where(
-        _columns.activity_id.in_(bindparam("ids", expanding=True)),
+        among(_columns.activity_id, "ids"),
         _activity.sync_status == "synced",
         or_(_columns.state != "present", _columns.fingerprint != _activity.fingerprint),
         _columns.asked_at < bindparam("before"),

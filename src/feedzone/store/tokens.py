@@ -17,6 +17,7 @@ from ..vault import Vault
 from . import athletes
 from .batches import change_in_batches
 from .engine.database import Database
+from .engine.dialect import among
 from .engine.shared_commits import SharedCommits
 from .engine.types import Instant
 from .jobs.lifecycle import enqueue
@@ -35,7 +36,7 @@ _PAIRS = select(
     _columns.status,
     _columns.refresh_lease_until,
     _columns.refresh_uncertain_at,
-).where(_columns.id.in_(bindparam("ids", expanding=True)))
+).where(among(_columns.id, "ids"))
 _CLAIM = (
     update(strava_athletes)
     .where(

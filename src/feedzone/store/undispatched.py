@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, func, literal_c
 from ..domain.event import IgnoredBecause, Signature
 from .batches import update_in_batches
 from .engine.database import Database
+from .engine.dialect import among
 from .engine.types import Instant
 from .schema.tables import webhook_events
 
@@ -98,7 +99,7 @@ _CLAIM: Select[Any] = (
 _CLAIM_ONE = _CLAIM.where(_columns.id == bindparam("event"))
 _EARLIER = select(_columns.id, _columns.object_id).where(
     *_WAITS,
-    _columns.object_id.in_(bindparam("objects", expanding=True)),
+    among(_columns.object_id, "objects"),
     _columns.id < bindparam("before"),
     _columns.id.not_in(bindparam("claimed", expanding=True)),
 )

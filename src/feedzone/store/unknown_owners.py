@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select
 
-from .engine.dialect import insert_for
+from .engine.dialect import among, insert_for
 from .schema.tables import strava_athletes, unknown_owners
 
 MOST = 1000
@@ -20,7 +20,7 @@ FORGET_AFTER = timedelta(days=30)
 
 _columns = unknown_owners.c
 _COUNT = select(func.count()).select_from(unknown_owners)
-_KNOWN = select(_columns.athlete_id).where(_columns.athlete_id.in_(bindparam("owners", expanding=True)))
+_KNOWN = select(_columns.athlete_id).where(among(_columns.athlete_id, "owners"))
 
 
 @cache

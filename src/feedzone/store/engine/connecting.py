@@ -27,6 +27,35 @@ PROTOCOL_VIOLATION = "08P01"
 """The SQLSTATE by which pgbouncer refuses the settings of a session."""
 
 
+class SettingConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection whose transactions begin together with their settings, in one round trip."""
+
+    __slots__ = ("settings",)
+
+    settings: Mapping[str, str]
+    """The settings of the next transaction."""
+
+    def transaction(self, **_: object) -> _Transaction:
+        return _Transaction(self)
+
+
+class _Transaction:
+    """A transaction as SQLAlchemy uses it. Its level is the default one, READ COMMITTED."""
+
+    def __init__(self, connection: Raw) -> None:
+        self._connection = connection
+
+    async def start(self) -> None:
+        values = (f"SET LOCAL {name} TO '{value}'" for name, value in self._connection.settings.items())
+        await self._connection.execute("; ".join(("BEGIN", *values)))
+
+    async def commit(self) -> None:
+        await self._connection.execute("COMMIT")
+
+    async def rollback(self) -> None:
+        await self._connection.execute("ROLLBACK")
+
+
 class PoolerBetween(Exception):
     """A connection pooler stands in between, and takes no settings of a session."""
 
@@ -105,8 +134,9 @@ async def _open(
     name_statements: bool,
 ) -> Raw:
     async with asyncio.timeout(url.connect_s):
-        return await asyncpg.connect(
+        raw: Raw = await asyncpg.connect(
             url.tls_dsn,
+            connection_class=SettingConnection,
             host=host and host[0],
             port=host and host[1],
             user=url.user,
@@ -119,6 +149,8 @@ async def _open(
             statement_cache_size=100 if name_statements else 0,
             **_system_certificates(url),
         )
+        raw.settings = {}
+        return raw
 
 
 def _system_certificates(url: ServerUrl) -> dict[str, Any]:

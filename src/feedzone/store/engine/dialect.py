@@ -5,9 +5,43 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, DateTime, Table, func, literal
+from sqlalchemy import ARRAY, Boolean, ColumnElement, Connection, DateTime, Table, bindparam, func, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 from .types import Instant
+
+
+class _Among(FunctionElement[bool]):
+    inherit_cache = True
+    type = Boolean()
+    name = "among"
+
+    def self_group(self, against: Any = None) -> Any:  # noqa: ARG002
+        # SQLAlchemy would compare it with 1 on SQLite, which then uses no index.
+        return self
+
+
+def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Match the rows whose column is among the values of the parameter `name`, a list.
+
+    Differs because SQLite has no arrays. With `IN`, each number of values would be a statement of its own,
+    which PostgreSQL prepares and plans anew.
+    """
+    return _Among(column, bindparam(name, type_=ARRAY(column.type)))
+
+
+@compiles(_Among, "postgresql")
+def _any(element: Any, compiler: Any, **options: Any) -> str:
+    column, values = (compiler.process(clause, **options) for clause in element.clauses)
+    return f"{column} = ANY ({values})"
+
+
+@compiles(_Among, "sqlite")
+def _in(element: Any, compiler: Any, **options: Any) -> str:
+    column, values = element.clauses
+    text: str = compiler.process(column.in_(bindparam(values.key, expanding=True)), **options)
+    return text
 
 
 def insert_into(connection: Connection, table: Table) -> Any:

@@ -38,8 +38,12 @@ class Database(Protocol):
         """Run `body` in one transaction that only reads. Raises StorageUnavailable."""
         ...
 
-    async def write(self, body: Body[T], *, durable: bool = True, within_s: float | None = None) -> T:
+    async def write(
+        self, body: Body[T], *, durable: bool = True, within_s: float | None = None, alone: bool = False
+    ) -> T:
         """Run `body` in one transaction; it is durable when this returns. Raises StorageUnavailable.
+
+        `alone`: the body is one statement, which needs no BEGIN and COMMIT.
 
         `within_s` limits the time of the whole transaction; without it, each of its statements has a limit.
 

@@ -20,7 +20,7 @@ from .server_url import ServerUrl
 log = structlog.get_logger("feedzone.store")
 
 JOBS, EVENTS = "feedzone_jobs", "feedzone_events"
-"""The channels: a job was enqueued (jobs/lifecycle.py), or an event was stored (undispatched.py)."""
+"""The channels: a job was enqueued (jobs/fairness.py), or an event was stored (undispatched.py)."""
 
 RECONNECT_S = 5.0
 

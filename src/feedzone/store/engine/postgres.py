@@ -56,11 +56,14 @@ class PostgresDatabase:
         self._vacuum = Vacuum(self.url)
 
     async def read(self, body: Body[T]) -> T:
-        return await self._run(body, {}, reading=True)
+        # Each statement sees its own moment anyway (READ COMMITTED), so reads need no BEGIN and COMMIT.
+        return await self._run(body, {}, reading=True, alone=True)
 
-    async def write(self, body: Body[T], *, durable: bool = True, within_s: float | None = None) -> T:
-        settings = {} if durable else {"synchronous_commit": "off"}
-        return await self._run(body, settings, within_s)
+    async def write(
+        self, body: Body[T], *, durable: bool = True, within_s: float | None = None, alone: bool = False
+    ) -> T:
+        settings = {} if durable or alone else {"synchronous_commit": "off"}
+        return await self._run(body, settings, within_s, alone=alone)
 
     async def data_version(self) -> str:
         # The position in the write-ahead log. Other databases on the server advance it, too.
@@ -81,9 +84,10 @@ class PostgresDatabase:
         within_s: float | None = None,
         *,
         reading: bool = False,
+        alone: bool = False,
     ) -> T:
         """Run the transaction in a task of its own: it goes on to its end if the caller is cancelled."""
-        run = _Run(reading)
+        run = _Run(reading, alone)
         task = asyncio.create_task(self._retried(run, body, settings), name="transaction")
         self._running.add(task)
         task.add_done_callback(self._ended)
@@ -140,15 +144,13 @@ class PostgresDatabase:
     async def _once(self, run: _Run, body: Body[T], settings: Mapping[str, str]) -> T:
         run.pooled = pooled = await self._pool.take()
         settings = {**self._settings, **settings} if self._opener.has_pooler else settings
-
-        # Each statement sees its own moment anyway (READ COMMITTED), so reads need no BEGIN and COMMIT.
-        alone = run.reading and not settings
+        alone = run.alone and not settings
 
         def transaction(connection: Connection) -> T:
             driver: Any = connection.connection.dbapi_connection
             driver.autocommit = alone
-            if settings:
-                connection.execute(_SET[tuple(settings)], dict(settings))
+            run.is_committing = alone and not run.reading
+            pooled.raw.settings = settings
             result = run_body(connection, body)
             run.is_committing = True
             connection.commit()
@@ -211,21 +213,10 @@ class _Run:
     """The state of one transaction. `is_committing`: its commit was sent, so it must not run again."""
 
     reading: bool
+    alone: bool
     pooled: Pooled | None = None
     is_committing = False
     is_cut = False
-
-
-class _Setters(dict[tuple[str, ...], Any]):
-    """One statement that sets these settings for the current transaction."""
-
-    def __missing__(self, names: tuple[str, ...]) -> Any:
-        calls = ", ".join(f"set_config('{name}', :{name}, true)" for name in names)
-        self[names] = text(f"SELECT {calls}")
-        return self[names]
-
-
-_SET = _Setters()
 
 
 def _committed(connection: Connection, body: Body[T]) -> T:

@@ -86,7 +86,14 @@ class SqliteDatabase:
     async def read(self, body: Body[T]) -> T:
         return await self._run(self._readers, self._read_engine, body)
 
-    async def write(self, body: Body[T], *, durable: bool = True, within_s: float | None = None) -> T:
+    async def write(
+        self,
+        body: Body[T],
+        *,
+        durable: bool = True,
+        within_s: float | None = None,
+        alone: bool = False,  # noqa: ARG002  (BEGIN is no round trip)
+    ) -> T:
         engine = self._write_engine if durable else self._fast_commit_engine
         try:
             async with asyncio.timeout(within_s):

@@ -10,12 +10,15 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select, update
 
 from ...domain.ids import uuid7
 from ...domain.job import Job
+from ..engine.dialect import among
 from ..schema.tables import job_attempts
 
 MOST_ATTEMPTS = 50
 """The latest attempts to keep. A job that fails for months is retried every few hours."""
 
-_FORGET_ALL = delete(job_attempts).where(job_attempts.c.job_id.in_(bindparam("jobs", expanding=True)))
+FORGET_ALL = delete(job_attempts).where(among(job_attempts.c.job_id, "ids"))
+"""Remove the attempts of jobs that have succeeded."""
+
 _FORGET = delete(job_attempts).where(job_attempts.c.job_id == bindparam("job"))
 
 
@@ -36,11 +39,6 @@ def note(connection: Connection, job: Job, error: str, kind: str, now: datetime)
 def forget(connection: Connection, job_id: str) -> None:
     """Remove the attempts of a job that has succeeded or was discarded."""
     connection.execute(_FORGET, {"job": job_id})
-
-
-def forget_all(connection: Connection, job_ids: Sequence[str]) -> None:
-    """Remove the attempts of jobs that have succeeded."""
-    connection.execute(_FORGET_ALL, {"jobs": job_ids})
 
 
 def count(connection: Connection, job_id: str) -> int:

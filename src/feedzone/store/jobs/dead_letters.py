@@ -29,6 +29,7 @@ from ...domain.outcome import PASSING
 from .. import events
 from ..batches import AT_ONCE, change_in_batches
 from ..engine.database import Database
+from ..engine.dialect import among
 from ..quota.breaker import IS_OPEN
 from ..schema.tables import IS_LIVE, jobs
 from . import attempts
@@ -55,7 +56,7 @@ _TWINS = select(_columns.id).where(
     _columns.state == "dead",
 )
 _DEAD = select(_columns.id, _columns.kind, _columns.key, _columns.athlete_id).where(
-    _columns.key.in_(bindparam("keys", expanding=True)), _columns.state == "dead"
+    among(_columns.key, "keys"), _columns.state == "dead"
 )
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from ...domain.job import Hint, Lane, decode_hint
+from ..engine.dialect import among
 from ..schema.tables import IS_LIVE, jobs
 
 _columns = jobs.c
@@ -18,7 +19,7 @@ _LIVE_REFRESHES = select(_columns.id).where(
     _columns.kind == "refresh_activity",
     _columns.priority == int(Lane.LIVE),
 )
-_THESE = _columns.id.in_(bindparam("picked", expanding=True))
+_THESE = among(_columns.id, "picked")
 _DEFER_THESE = update(jobs).where(_THESE).values(due_at=bindparam("until"), wait_reason="list_first")
 AT_ONCE = 200
 """The most jobs to defer in one transaction: transactions that store events must not wait long for it."""
@@ -50,7 +51,7 @@ _DUE = select(_columns.id).where(
 _ANY_DUE = _DUE.limit(1)
 _PICK_DUE = _DUE.limit(AT_ONCE).with_for_update(skip_locked=True)
 _LIVE_JOBS = select(_columns.athlete_id, _columns.hint, _columns.state).where(
-    _columns.kind == bindparam("kind"), _columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE
+    _columns.kind == bindparam("kind"), among(_columns.key, "keys"), IS_LIVE
 )
 _POSTPONE = (
     update(jobs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, select, update
@@ -25,6 +26,7 @@ from ...domain.event import MAX_DEBOUNCE
 from ...domain.job import Job
 from ...domain.outcome import Continue, Discard, Done, Outcome, Retry, Snooze
 from .. import events
+from ..engine.dialect import among
 from ..schema.tables import jobs
 from . import attempts, dead_letters, fairness
 from .lifecycle import enqueue, hint_columns
@@ -49,13 +51,24 @@ _columns = jobs.c
 # Frequent statements are built once: building one takes longer than running it.
 _LEASED = (
     select(_columns.id, _columns.version, _columns.due_at, _columns.lease_owner)
-    .where(_columns.id.in_(bindparam("ids", expanding=True)), _columns.state == "running")
+    .where(among(_columns.id, "ids"), _columns.state == "running")
     .order_by(_columns.id)
     .with_for_update()
 )
 _EXISTS = select(_columns.id).where(_columns.id == bindparam("job"))
 _CHANGE = update(jobs).where(_columns.id == bindparam("job"))
-_DELETE = delete(jobs).where(_columns.id.in_(bindparam("ids", expanding=True)))
+_DELETE = delete(jobs).where(among(_columns.id, "ids"))
+
+
+@cache
+def _delete(dialect: str) -> tuple[Any, ...]:
+    """Return the statements that delete jobs with their attempts.
+
+    Differs because only PostgreSQL takes both as one.
+    """
+    if dialect != "postgresql":
+        return _DELETE, attempts.FORGET_ALL
+    return (_DELETE.add_cte(attempts.FORGET_ALL.cte("forgotten")),)
 
 
 class Ending(NamedTuple):
@@ -174,8 +187,8 @@ def _complete(connection: Connection, ended: Sequence[_Ended], now: datetime) ->
     """Delete the jobs, or run them again for newer events; complete their events and resolve dead letters."""
     over = [each.job.id for each in ended if not each.overtaken]
     if over:
-        connection.execute(_DELETE, {"ids": over})
-        attempts.forget_all(connection, over)
+        for statement in _delete(connection.dialect.name):
+            connection.execute(statement, {"ids": over})
     for each in ended:
         if each.again is not None:
             fresh = {"attempts": 0, "last_error": None, "debounce_until": now + MAX_DEBOUNCE}

@@ -8,11 +8,13 @@ job of an athlete without any goes next.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, bindparam, null, select, union_all
+from sqlalchemy import BigInteger, Connection, Text, bindparam, func, null, select, union_all
 
 from ...domain.job import JobSpec, Lane
+from ..engine.dialect import among
 from ..schema.tables import IS_LIVE, jobs, strava_athletes
 
 _columns = jobs.c
@@ -35,20 +37,32 @@ _highest = (
 )
 _FRONT = select(null().cast(BigInteger).label("athlete_id"), _lowest.scalar_subquery().label("fair_position"))
 _LAST = select(strava_athletes.c.id, _highest.scalar_subquery()).where(
-    strava_athletes.c.id.in_(bindparam("athletes", expanding=True))
+    among(strava_athletes.c.id, "athletes")
 )
-_POSITIONS = union_all(_FRONT, _LAST)
+
+
+@cache
+def _positions(dialect: str) -> Any:
+    """Return the statement that reads positions, and wakes the workers of all processes at the commit.
+
+    Differs because only PostgreSQL can wake other processes.
+    """
+    if dialect != "postgresql":
+        return union_all(_FRONT, _LAST)
+    return union_all(_FRONT.where(func.pg_notify("feedzone_jobs", "").cast(Text).is_not(None)), _LAST)
 
 
 def assign_positions(connection: Connection, specs: Iterable[JobSpec]) -> dict[tuple[str, str, int], int]:
-    """Return the fair position of each job, by kind, key and athlete."""
+    """Return the fair position of each new job, by kind, key and athlete; wake the workers."""
     positions: dict[tuple[str, str, int], int] = {}
     lanes: dict[Lane, list[JobSpec]] = {}
     for spec in specs:
         lanes.setdefault(spec.lane, []).append(spec)
     for lane, of_lane in lanes.items():
         athletes = sorted({spec.athlete_id for spec in of_lane})
-        rows: Any = connection.execute(_POSITIONS, {"lane": int(lane), "athletes": athletes})
+        rows: Any = connection.execute(
+            _positions(connection.dialect.name), {"lane": int(lane), "athletes": athletes}
+        )
         last = {row.athlete_id: row.fair_position for row in rows}
         front = last.pop(None, None) or 0
         following = {

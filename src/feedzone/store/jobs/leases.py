@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, upda
 
 from ...domain.job import CALLS_AN_ACTIVITY, Job, Lane, calls_of, decode_hint
 from .. import events
+from ..engine.dialect import among
 from ..schema.tables import jobs
 
 _columns = jobs.c
@@ -32,7 +33,7 @@ _PICK = (
 )
 _LEASE = (
     update(jobs)
-    .where(_columns.id.in_(bindparam("picked", expanding=True)))
+    .where(among(_columns.id, "picked"))
     .values(
         state="running",
         lease_owner=bindparam("owner"),

@@ -7,12 +7,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, case, func, or_, select, text
+from sqlalchemy import Connection, Row, Select, and_, case, func, or_, select
 
 from ...domain.ids import uuid7
 from ...domain.job import Hint, JobSpec, Lane, calls_of, encode_hint
 from ...domain.job_kinds import JobKind
-from ..engine.dialect import insert_for
+from ..engine.dialect import among, insert_for
 from ..schema.tables import IS_LIVE, LIVE, jobs
 from . import fairness
 
@@ -22,7 +22,7 @@ _columns = jobs.c
 _NEXT_DUE = select(func.min(_columns.due_at)).where(_columns.state == "queued")
 _LOCK = (
     select(_columns.key, _columns.priority)
-    .where(_columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
+    .where(among(_columns.key, "keys"), IS_LIVE)
     .order_by(_columns.id)
     .with_for_update()
 )
@@ -36,7 +36,7 @@ _LIVE_JOBS: Select[Any] = select(
     _columns.state,
     _columns.priority,
     _columns.due_at,
-).where(_columns.key.in_(bindparam("keys", expanding=True)), IS_LIVE)
+).where(among(_columns.key, "keys"), IS_LIVE)
 
 
 def live(connection: Connection, keys: Iterable[str]) -> Sequence[Row[Any]]:
@@ -59,9 +59,6 @@ def enqueue(
         newest[identity] = spec if earlier is None else _merge(earlier, spec, now)
     if not newest:
         return
-    if connection.dialect.name == "postgresql":
-        # Differs because only PostgreSQL can wake the workers of other processes; it does so at commit.
-        connection.execute(text("NOTIFY feedzone_jobs"))
     fair_position = fairness.assign_positions(connection, newest.values())
     # Two processes that enqueue the same keys in different order would deadlock on PostgreSQL.
     rows = [_values(spec, fair_position[identity], now) for identity, spec in sorted(newest.items())]

@@ -15,43 +15,24 @@ from sqlalchemy import Connection, bindparam, case, update
 from ...clock import StravaClock, TimedCache
 from ...domain.job import Lane
 from ...domain.quota import reserve as lanes
-from ...domain.quota.demand import OTHERS, QUARTERS, Demand, learn
+from ...domain.quota.demand import Demand, learn
 from ...domain.quota.reserve import Allowance
 from ...domain.quota.windows import Reservation, Usage, Window, WindowName, window_start
 from ...errors import QuotaSpent
 from ..engine.database import Database
 from ..jobs import cost
 from ..schema.tables import api_budget
-from . import breaker, call_log, windows
-
-ALONE_S = 5.0
-"""How long others wait for the answer to a call that goes alone."""
+from . import breaker, call_log, unchanged, windows
+from .reserving import ALONE_S, SET_ALONE, Answer, Granted, decide, reserve
 
 ASK_AGAIN_S = 0.1
 
 PATIENCE = timedelta(seconds=30)
 """A caller that has waited this long for the answers of others tries later: a long run costs an attempt."""
 
-SILENCE = timedelta(seconds=20)
-"""Without a call of ours for this long, other users of the application may have spent the calls left."""
-
-SURPRISE = 200
-"""Calls that others may make before the next answer reports them. Where others use the application, our calls
-go one by one while fewer are left: then Strava refuses one at most, and none after it."""
-
-OTHERS_FROM = 5
-"""From this number of calls a day that are not ours, we assume that others use the application, too. Fewer
-may be our own, counted in a window that was just ending."""
-
 LEARNED_FOR = timedelta(minutes=30)
 """How long the learned demand is used: the call log of a week is not read for every call."""
 
-_MORE = update(api_budget).values(
-    used=api_budget.c.used + bindparam("calls"),
-    history=api_budget.c.history + bindparam("for_backfills"),
-    updated_at=bindparam("now"),
-    alone_until=bindparam("until"),
-)
 _FEWER = case((api_budget.c.history > 0, api_budget.c.history - bindparam("for_backfills")), else_=0)
 _ONE_LESS = (
     update(api_budget)
@@ -63,13 +44,9 @@ _LATCH = (
     .where(api_budget.c.window == bindparam("name"))
     .values(latched_until=bindparam("until"))
 )
-_ALONE = update(api_budget).values(alone_until=bindparam("until"))
 
 
 log = structlog.get_logger("feedzone.budget")
-
-Answer = Reservation | Allowance | Exception
-"""A reservation, or when more calls will be allowed, or an error."""
 
 
 class _Request(NamedTuple):
@@ -110,6 +87,8 @@ class BudgetTable:
         self._granting: asyncio.Task[None] | None = None
         self._counted: Mapping[WindowName, Window] = {}
         """The windows after the last reservation of this process. The counts have not fallen since."""
+        self._known: Mapping[str, unchanged.Stored] = {}
+        """Their rows then; empty if they are not known."""
 
     async def reserve(self, lane: Lane) -> Reservation:
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -142,9 +121,7 @@ class BudgetTable:
         now, requested = self._clock.now(), [request.lane for request in group]
         try:
             demand = await self.demand()
-            answers, self._counted = await self._database.write(
-                lambda c: _reserve(c, requested, demand, now, self._clock.to_machine_time(now)), durable=False
-            )
+            answers = await self._reserve(requested, demand, now)
         except Exception as problem:
             for request in group:
                 if not request.answered.done():
@@ -164,6 +141,32 @@ class BudgetTable:
             await self._give_back(reservation)
         return waiting
 
+    async def _reserve(
+        self, requested: Sequence[Lane], demand: Demand, now: datetime
+    ) -> Sequence[Answer | None]:
+        """Return an answer for each lane: at once if the windows are as we know them, else under a lock."""
+        known, self._known = self._known, {}
+        if known:
+            granted = decide(known, requested, demand, now, lambda: breaker.ALLOWED)
+            if granted.is_simple(known):
+                step = partial(
+                    unchanged.count, known=known, calls=granted.calls, for_backfills=granted.for_backfills
+                )
+                if await self._database.write(partial(step, now=now), durable=False, alone=True):
+                    self._note(granted, known, now)
+                    return granted.answers
+        machine_now = self._clock.to_machine_time(now)
+        granted, rows = await self._database.write(
+            lambda c: reserve(c, requested, demand, now, machine_now), durable=False
+        )
+        self._note(granted, rows, now)
+        return granted.answers
+
+    def _note(self, granted: Granted, rows: Mapping[str, Any], now: datetime) -> None:
+        self._counted = granted.windows
+        if granted.calls and rows["read_15min"].paused_since is None:
+            self._known = unchanged.stored(rows, granted.windows, granted.until, now)
+
     async def _give_back(self, reservation: Reservation) -> None:
         """Release a reservation for other callers' sake: without success, one call too many stays counted."""
         try:
@@ -182,7 +185,7 @@ class BudgetTable:
                     _ONE_LESS, {"since": start, "for_backfills": int(reservation.for_backfill)}
                 )
             if reservation.alone:
-                connection.execute(_ALONE, {"until": None})
+                connection.execute(SET_ALONE, {"until": None})
 
         self._counted = {}
         await self._database.write(body, durable=False)
@@ -194,7 +197,7 @@ class BudgetTable:
         def body(connection: Connection) -> int:
             other_calls = windows.observe(connection, usage, now)
             if reservation.alone:
-                connection.execute(_ALONE, {"until": None})
+                connection.execute(SET_ALONE, {"until": None})
             return other_calls
 
         # Where only we use the application, Strava counts as we do, and nothing needs to be read or written.
@@ -225,7 +228,7 @@ class BudgetTable:
             for window in spent:
                 connection.execute(_LATCH, {"name": window.name, "until": window.ends_at})
             if reservation.alone:
-                connection.execute(_ALONE, {"until": None})
+                connection.execute(SET_ALONE, {"until": None})
             # The default: the spent window has ended meanwhile.
             return max((window.ends_at for window in spent), default=now)
 
@@ -289,90 +292,3 @@ def _learn(connection: Connection, now: datetime, known: _Learned | None) -> _Le
     )
     demand = learn(seen.rows, seen.since, now, quota, oldest_backfill_since=since, at_midnight=at_midnight)
     return _Learned(quota, demand)
-
-
-def _reserve(
-    connection: Connection, requested: Sequence[Lane], demand: Demand, now: datetime, machine_now: datetime
-) -> tuple[list[Answer | None], Mapping[WindowName, Window]]:
-    """Return an answer for each requested lane, and the windows then.
-
-    A request without an answer (None) must wait for a call that goes alone.
-
-    Windows follow Strava's clock (`now`); the breaker and the jobs that wait for it follow our own
-    (`machine_now`).
-    """
-    rows = windows.locked(connection, now)
-
-    def permission() -> breaker.Permission:
-        paused = rows["read_15min"].paused_since is not None
-        return breaker.ask(connection, machine_now) if paused else breaker.ALLOWED
-
-    current = windows.of(rows, now)
-    shared = current["read_day"].others + demand.expected((OTHERS,), 0, QUARTERS) >= OTHERS_FROM
-    until = rows["read_15min"].alone_until
-    # The call that goes alone may have read the clock after us. A later instant means a clock set back.
-    busy = until is not None and now < until <= now + timedelta(seconds=ALONE_S) + windows.JUST_NOW
-    answers: list[Answer | None] = []
-    for lane in requested:
-        answer = _answer_for(lane, rows, current, demand, now, permission, busy=busy, shared=shared)
-        answers.append(answer)
-        if isinstance(answer, Reservation):
-            current = {name: w.after(1, for_backfill=answer.for_backfill) for name, w in current.items()}
-            busy = busy or answer.alone
-    if reserved := [answer for answer in answers if isinstance(answer, Reservation)]:
-        alone_until = now + timedelta(seconds=ALONE_S) if any(call.alone for call in reserved) else until
-        alone = {"until": alone_until}
-        if any(rows[name].starts_at != window.starts_at for name, window in current.items()):
-            windows.write(connection, current.values(), now)
-            connection.execute(_ALONE, alone)
-        else:
-            counts = {"calls": len(reserved), "for_backfills": sum(call.for_backfill for call in reserved)}
-            connection.execute(_MORE, {**counts, "now": now, **alone})
-    return answers, current
-
-
-def _answer_for(
-    lane: Lane,
-    rows: Mapping[str, Any],
-    current: Mapping[WindowName, Window],
-    demand: Demand,
-    now: datetime,
-    ask: Callable[[], breaker.Permission],
-    *,
-    busy: bool,
-    shared: bool,
-) -> Answer | None:
-    every = list(current.values())
-    if lanes.min_calls_left(every, demand, now) <= 0 and lanes.calls_left(every, demand, lane, now) <= 0:
-        return lanes.allowance(every, demand, lane, now)
-    if busy:
-        return None
-    permission = ask()
-    if permission.paused is not None:
-        return permission.paused
-    return Reservation(
-        permission.probe,
-        _goes_alone(rows, current, now, shared=shared),
-        lane is Lane.BACKFILL,
-        tuple({window.starts_at for window in every}),
-    )
-
-
-def _goes_alone(
-    rows: Mapping[str, Any], current: Mapping[WindowName, Window], now: datetime, *, shared: bool
-) -> bool:
-    """Return whether the answer of this call must tell us Strava's count before other calls follow.
-
-    That is so for the first call of a window: the window may not have begun at Strava, or the limit is new.
-    Where others use the application, it is so after a silence, and when they could spend the calls left at
-    once.
-    """
-    quarter = rows["read_15min"]
-    if quarter.alone_until is not None:
-        return True  # the call that went alone was never answered
-    if quarter.starts_at != current["read_15min"].starts_at or current["read_15min"].used == 0:
-        return True
-    if not shared:
-        return False
-    close = any(window.quota - window.used <= SURPRISE for window in current.values())
-    return close or now - quarter.updated_at >= SILENCE

@@ -18,7 +18,7 @@ from ...domain.quota.windows import (
     window_end,
     window_start,
 )
-from ..engine.dialect import insert_into
+from ..engine.dialect import among, insert_into
 from ..schema.tables import api_budget, application_state
 
 _ROWS = select(api_budget).order_by(api_budget.c.window)
@@ -28,17 +28,9 @@ PAUSED_SINCE = select(
 ).scalar_subquery()
 _LOCKED = _ROWS.add_columns(PAUSED_SINCE.label("paused_since")).with_for_update(of=api_budget)
 _CHANGE = update(api_budget).where(api_budget.c.window == bindparam("name"))
-_NOTE_RAISE = (
-    update(api_budget)
-    .where(api_budget.c.window.in_(bindparam("names", expanding=True)))
-    .values(raised_at=bindparam("now"))
-)
+_NOTE_RAISE = update(api_budget).where(among(api_budget.c.window, "names")).values(raised_at=bindparam("now"))
 _RAISED = select(api_budget.c.raised_at).where(api_budget.c.raised_at.is_not(None)).distinct()
-_END_RAISES = (
-    update(api_budget)
-    .where(api_budget.c.raised_at.in_(bindparam("raises", expanding=True)))
-    .values(raised_at=None)
-)
+_END_RAISES = update(api_budget).where(among(api_budget.c.raised_at, "raises")).values(raised_at=None)
 
 JUST_NOW = timedelta(seconds=5)
 """The time that may pass between reading the clock and the transaction that uses the reading."""
