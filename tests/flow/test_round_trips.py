@@ -17,10 +17,10 @@ JOBS = 10
 
 
 class Counting(Proxy):
-    """Counts the requests that a client sends to PostgreSQL, each of which waits for an answer.
+    """Counts the requests of a client that wait for an answer of PostgreSQL.
 
-    These are simple queries, and executions up to a Sync. A statement that is prepared once for each
-    connection does not count.
+    These are simple queries, and executions up to a Sync. To prepare a statement does not count, because that
+    happens once for each connection.
     """
 
     def __init__(self, server_url: str) -> None:

@@ -160,7 +160,9 @@ class InlineDatabase:
     async def read(self, body: Body[T]) -> T:
         return await self._between_pauses(self._file.read, body)
 
-    async def write(self, body: Body[T], *, durable: bool = True, within_s: float | None = None) -> T:
+    async def write(
+        self, body: Body[T], *, durable: bool = True, within_s: float | None = None, **_: bool
+    ) -> T:
         if (rate := self._busy()) and self._rng.random() < rate:
             await self._pause()
             raise StorageUnavailable("SQLite: database is locked")

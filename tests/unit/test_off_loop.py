@@ -1,4 +1,4 @@
-"""No long answer of Strava is decoded on the event loop, whatever it is and whoever asked."""
+"""No long answer of Strava is decoded on the event loop: success, error or foreign."""
 
 from __future__ import annotations
 

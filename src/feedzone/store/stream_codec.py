@@ -31,7 +31,7 @@ from .. import offload
 from ..domain import json_text
 from ..domain.json_text import failure
 from ..errors import InvalidInput
-from . import stream_columns
+from . import stream_columns, stream_numbers
 
 # Arrow takes 0.1 s and 40 MB to import, so only a process that handles streams imports it.
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _encode(entries: dict[str, dict[str, bytes]], decode: stream_columns.Decode)
     arrays: dict[str, pa.Array[Any]] = {}
     used_names: set[str] = set()
     data = {name: text for name, entry in entries.items() if (text := entry.get("data", NULL)) != NULL}
-    packed = stream_columns.pack_lists([(text, name == "latlng") for name, text in data.items()], decode)
+    packed = stream_numbers.pack_lists([(text, name == "latlng") for name, text in data.items()], decode)
     columns_of = dict(zip(data, packed, strict=True))
     for name, entry in entries.items():
         fields = {
