@@ -110,9 +110,9 @@ def floats_or_decimals(floats: pa.Array[Any]) -> tuple[pa.Array[Any], tuple[int,
 
     unsigned = pc.add(floats, 0.0)
     for decimals in range(_fewest_decimals(floats), MAX_DECIMALS + 1):
-        scaled = _scale(unsigned, decimals)
+        scaled = scale(unsigned, decimals)
         if scaled is not None:
-            return as_decimals(scaled, decimals), _negative_zeros(floats)
+            return as_decimals(scaled, decimals), negative_zeros(floats)
     return floats, ()
 
 
@@ -123,7 +123,8 @@ def as_decimals(scaled: pa.Array[Any], decimals: int) -> pa.Array[Any]:
     return pa.Array.from_buffers(kind, len(scaled), scaled.buffers())
 
 
-def _negative_zeros(floats: pa.Array[Any]) -> tuple[int, ...]:
+def negative_zeros(floats: pa.Array[Any]) -> tuple[int, ...]:
+    """Return the indexes of -0.0."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -138,7 +139,7 @@ def _fewest_decimals(floats: pa.Array[Any]) -> int:
     return max(len(text.removesuffix(".0").partition(".")[2]) for text in texts)
 
 
-def _scale(floats: pa.Array[Any], decimals: int) -> pa.Array[Any] | None:
+def scale(floats: pa.Array[Any], decimals: int) -> pa.Array[Any] | None:
     """Return value * 10^decimals as int64; None unless the division restores every bit."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -204,7 +205,7 @@ def unpack(column: pa.Array[Any], kind: Kind) -> list[Any]:
 
 
 def _floats(column: pa.Array[Any]) -> pa.Array[Any]:
-    """Return decimals as the original floats, with the arithmetic that `_scale` has checked."""
+    """Return decimals as the original floats, with the arithmetic that `scale` has checked."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -18,7 +18,9 @@ from .stream_columns import (
     as_decimals,
     fits,
     floats_or_decimals,
+    negative_zeros,
     pack_values,
+    scale,
 )
 
 # Arrow takes 0.1 s and 40 MB to import, so only a process that handles streams imports it.
@@ -28,9 +30,7 @@ if TYPE_CHECKING:
 DIGITS = b"0123456789"
 SPACE = b" \t\r\n"
 _SIGNED = DIGITS + b"-"
-_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _DECIMALS = re.compile(rb"\.\d+")
-_NEGATIVE_ZERO = re.compile(rb"-0(?:\.0*)?(?![\d.])")
 _TO_LINES = bytes.maketrans(b",", b"\n")
 
 EXACT = 2**53
@@ -46,7 +46,7 @@ class _Numbers(NamedTuple):
     is_paired: bool
     """Whether they are pairs: the first and the second numbers become columns of their own."""
     decimals: int | None
-    """The largest number of decimals; 0 if all values are whole (`1.0`), None if all are integers (`1`)."""
+    """How many decimals they seem to have: 0 for whole values (`1.0`); None if all are integers (`1`)."""
 
 
 def pack_lists(lists: Sequence[tuple[bytes, bool]], decode: Decode) -> list[tuple[Packed, ...]]:
@@ -75,13 +75,14 @@ def _numbers(text: bytes, *, pairs: bool) -> _Numbers | None:
     if size < 1 or text == b"[]" or frame != b"[" + (one + b",") * (size - 1) + one + b"]":
         return None
     values = size * 2 if pairs else size
-    return _Numbers(text, values, pairs, _decimals_in(text, values) if point else None)
+    return _Numbers(text, values, pairs, _decimals_at_first(text) if point else None)
 
 
 def _pack_numbers(lists: Sequence[_Numbers]) -> list[tuple[Packed, ...] | None]:
     """Pack lists of numbers; None for a list with a number that needs another way.
 
-    Lists with equally many decimals are packed together: a call of Arrow costs more than its work on one.
+    Lists that seem to have equally many decimals are packed together: a call of Arrow costs more than its
+    work on one list.
     """
     alike: dict[int | None, list[int]] = {}
     for index, numbers in enumerate(lists):
@@ -102,30 +103,31 @@ def _pack_numbers(lists: Sequence[_Numbers]) -> list[tuple[Packed, ...] | None]:
 
 
 def _pack_group(values: pa.Array[Any], group: Sequence[_Numbers]) -> list[tuple[Packed, ...] | None]:
-    """Pack lists with equally many decimals, or each alone if one of them has large numbers."""
+    """Pack lists that seem to have equally many decimals, or each alone if that is not so."""
     decimals, several = group[0].decimals, len(group) > 1
-    integers = _integers_of(values, decimals, narrow=several)
+    cells = _cells(values, decimals, narrow=several)
     starts = list(accumulate((numbers.size for numbers in group), initial=0))
-    if integers is None and several:
+    if cells is None and several:
         alone = (_pack_group(values.slice(at, n.size), [n]) for at, n in zip(starts, group, strict=False))
         return [columns for packed in alone for columns in packed]
-    if integers is None:
+    if cells is None:
         return [_pack_wide(values, group[0])]
     kind: Kind = "int" if decimals is None else "float"
+    zeros = () if decimals is None else negative_zeros(values)
     packed: list[tuple[Packed, ...] | None] = []
     for start, numbers in zip(starts, group, strict=False):
-        cells = integers.slice(start, numbers.size)
-        zeros = () if decimals is None else _negative_zeros_in(numbers.text)
+        part = cells.slice(start, numbers.size)
+        minus = [at - start for at in zeros if start <= at < start + numbers.size]
         if numbers.is_paired:
-            halves = tuple(tuple(at // 2 for at in zeros if at % 2 == side) for side in (0, 1))
-            packed.append(tuple((kind, *each) for each in zip(_halves(cells), halves, strict=True)))
+            halves = (tuple(at // 2 for at in minus if at % 2 == side) for side in (0, 1))
+            packed.append(tuple((kind, *each) for each in zip(_halves(part), halves, strict=True)))
         else:
-            packed.append(((kind, cells, zeros),))
+            packed.append(((kind, part, tuple(minus)),))
     return packed
 
 
 def _pack_wide(values: pa.Array[Any], numbers: _Numbers) -> tuple[Packed, ...] | None:
-    """Pack floats that are no decimals of 15 digits; None if that is not possible."""
+    """Pack floats as decimals, if they have as many digits as such, else as doubles; None if that fails."""
     if numbers.decimals is None or not fits(values, math.inf):
         return None
     parts = _halves(values) if numbers.is_paired else (values,)
@@ -166,11 +168,8 @@ def _halves(values: pa.Array[Any]) -> tuple[pa.Array[Any], pa.Array[Any]]:
     return first, second
 
 
-def _integers_of(values: pa.Array[Any], decimals: int | None, *, narrow: bool) -> pa.Array[Any] | None:
-    """Return doubles as integers, or as decimals; None if they do not fit, with `narrow` into four bytes.
-
-    A double of at most 15 digits is exactly those digits divided by a power of ten.
-    """
+def _cells(values: pa.Array[Any], decimals: int | None, *, narrow: bool) -> pa.Array[Any] | None:
+    """Return doubles as integers or decimals; None if they are none, or are not `narrow` enough."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -178,31 +177,13 @@ def _integers_of(values: pa.Array[Any], decimals: int | None, *, narrow: bool) -
         if fits(values, 2**31):
             return values.cast(pa.int32())
         return values.cast(pa.int64()) if not narrow and fits(values, EXACT) else None
-    if decimals > MAX_DECIMALS:
+    scaled = scale(pc.add(values, 0.0), decimals) if decimals <= MAX_DECIMALS else None
+    if scaled is None or (narrow and not fits(scaled, 10**9)):
         return None
-    scaled: Any = pc.round(pc.multiply(values, 10.0**decimals))
-    if not fits(scaled, 10**9 if narrow else 10**15):
-        return None
-    return as_decimals(scaled.cast(pa.int64()), decimals)
+    return as_decimals(scaled, decimals)
 
 
-def _decimals_in(text: bytes, size: int) -> int:
-    """Return the largest number of decimals in the text; 0 if all values are whole (`1.0`)."""
+def _decimals_at_first(text: bytes) -> int:
+    """Return the largest number of decimals of the first numbers; 0 if they are whole (`1.0`)."""
     first = set(_DECIMALS.findall(text[: 4 * PROBES]))
-    if first == {b".0"} and text.count(b".0,") + text.count(b".0]") == size:
-        return 0
-    decimals = max(map(len, first), default=2) - 1
-    digits = text.translate(_TO_ZEROS)
-    while b"." + b"0" * (decimals + 1) in digits:
-        decimals += 1
-    return decimals
-
-
-def _negative_zeros_in(text: bytes) -> tuple[int, ...]:
-    """Return the indexes of -0.0 in the text of numbers."""
-    found, index, end = [], 0, 0
-    for zero in _NEGATIVE_ZERO.finditer(text) if b"-0" in text else ():
-        index += text.count(b",", end, zero.start())
-        end = zero.start()
-        found.append(index)
-    return tuple(found)
+    return 0 if first == {b".0"} else max(map(len, first), default=2) - 1
