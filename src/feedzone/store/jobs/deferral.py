@@ -25,9 +25,7 @@ AT_ONCE = 200
 """The most jobs to defer in one transaction: transactions that store events must not wait long for it."""
 
 _NEXT_OF_ATHLETES = (
-    _LIVE_REFRESHES.where(
-        _columns.athlete_id.in_(bindparam("athletes", expanding=True)), _columns.due_at <= bindparam("now")
-    )
+    _LIVE_REFRESHES.where(among(_columns.athlete_id, "athletes"), _columns.due_at <= bindparam("now"))
     .order_by(_columns.fair_position, _columns.id)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
