@@ -25,8 +25,8 @@ class _Among(FunctionElement[bool]):
 def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
     """Match the rows whose column is among the values of the parameter `name`, a list.
 
-    Differs because SQLite has no arrays. With `IN`, each number of values would be a statement of its own,
-    which PostgreSQL prepares and plans anew.
+    Differs because SQLite has no arrays. With `IN`, each number of values would be a statement of its own
+    for PostgreSQL to prepare and to plan.
     """
     return _Among(column, bindparam(name, type_=ARRAY(column.type)))
 
