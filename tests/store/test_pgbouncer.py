@@ -14,6 +14,7 @@ from sqlalchemy import text
 from store_makers import OWNER, Store, event, spec
 
 from feedzone.domain.outcome import Done
+from feedzone.store.duty_lease import SqlDutyLease
 from feedzone.store.engine.postgres import PostgresDatabase
 from feedzone.store.jobs import lifecycle
 from feedzone.store.schema import upgrade
@@ -104,6 +105,10 @@ async def test_two_processes_work_behind_it(bouncer, clock):
     assert jobs >= 40
     for job in await stores[1].lease():
         assert await stores[1].queue.finish(job, Done())
+    leads = [
+        await SqlDutyLease(process, clock, f"host:{n}:ab").acquire() for n, process in enumerate(processes)
+    ]
+    assert leads == [True, False]
     for process in processes:
         await process.close()
 
