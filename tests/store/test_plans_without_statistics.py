@@ -5,14 +5,19 @@ Without statistics it chose the index by athlete, and took 16 s for 5,000,000 ca
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 
+import pytest
 from sqlalchemy.event import listen
 from test_query_plans import plans, stays_on
 
-from feedzone.store import events, shown_updates
+from feedzone.store import batches, events, shown_updates
 from feedzone.store.jobs import deferral
 from feedzone.store.quota import call_log
+from feedzone.store.schema import tables
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 async def test_a_days_calls_are_added_up_from_one_index(store, clock):
@@ -60,3 +65,22 @@ async def test_the_oldest_open_event_is_planned_by_its_status(store):
     ((statement, parameters),) = sent
     assert not parameters, statement
     assert "'pending', 'processing'" in statement
+
+
+@pytest.mark.parametrize(
+    ("age", "matching", "index"),
+    [
+        (tables.call_log.c.sent_at, call_log.is_old(LONG_AGO), "ix_call_log_sent_at"),
+        (
+            tables.webhook_events.c.created_at,
+            events.is_finished(LONG_AGO, ("completed", "ignored")),
+            "ix_webhook_events_created_at",
+        ),
+    ],
+)
+async def test_old_rows_are_found_without_reading_younger_ones(store, age, matching, index):
+    """In the order of ids, PostgreSQL read 20,000,000 calls to find that no more are old."""
+    plan = await plans(store, partial(batches.oldest, age=age, matching=matching, after=LONG_AGO))
+    stays_on(plan, index)
+    assert "Sort" not in plan, plan
+    assert "TEMP B-TREE" not in plan, plan

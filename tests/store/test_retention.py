@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from sqlalchemy import select
 from store_makers import ACTIVITY, OTHER, OWNER, detail, event, fetched
 
 from feedzone.domain.effect import OpenConflict, PurgeAthlete, RecordRejectedClaim, StoreReconciliation
+from feedzone.domain.ids import uuid7
 from feedzone.domain.outcome import Discard, Done
 from feedzone.store.reconciliations import resolve
 from feedzone.store.retention import EventDays, Retention
 from feedzone.store.schema.tables import (
+    call_log,
     conflicts,
     deletion_receipts,
     job_attempts,
@@ -111,3 +116,15 @@ async def test_deletion_receipts_are_never_deleted(store, clock):
     await prune(store)
     assert len(await store.rows(deletion_receipts)) == 1
     assert len(await store.rows(strava_activities)) == 1
+
+
+async def test_many_old_calls_of_one_moment_are_deleted_and_counted(store, clock):
+    old, young = clock.now() - timedelta(days=9), clock.now() - timedelta(days=7)
+    call = {"lane": "live", "endpoint": "GET /athlete", "ms": 1, "counted": True}
+    rows = [call | {"id": uuid7(n), "sent_at": old if n % 2 else young} for n in range(500)]
+    await store.write(lambda c: c.execute(call_log.insert(), rows))
+    assert await prune(store, None) == 250
+    left = await store.database.read(
+        lambda c: c.execute(select(call_log.c.sent_at).distinct()).scalars().all()
+    )
+    assert left == [young]

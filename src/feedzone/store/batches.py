@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -49,6 +50,34 @@ async def delete_in_batches(database: Database, table: Table, matching: ColumnEl
         return connection.execute(delete(table).where(_key(table).in_(ids), matching)).rowcount
 
     return await change_in_batches(database, table, matching, change)
+
+
+async def delete_oldest(database: Database, age: Column[datetime], matching: ColumnElement[bool]) -> int:
+    """Delete the matching rows, oldest first; return how many. `age` begins an index.
+
+    In the order of ids, a search for the last ones would read all younger rows of the table.
+    """
+    table, removed, after = age.table, 0, None
+    assert isinstance(table, Table)
+
+    def change(connection: Connection, ids: Sequence[Any]) -> int:
+        return connection.execute(delete(table).where(_key(table).in_(ids), matching)).rowcount
+
+    while rows := await database.read(partial(oldest, age=age, matching=matching, after=after)):
+        count = await database.write(partial(_apply, change=change, ids=[row[0] for row in rows]))
+        removed, after = removed + count, rows[-1][1]
+        if not count:
+            break
+    return removed
+
+
+def oldest(
+    connection: Connection, *, age: Column[datetime], matching: ColumnElement[bool], after: datetime | None
+) -> Sequence[Any]:
+    """Return the ids and ages of some matching rows, oldest first."""
+    assert isinstance(age.table, Table)
+    query = select(_key(age.table), age).where(matching).order_by(age).limit(AT_ONCE)
+    return connection.execute(query if after is None else query.where(age >= after)).all()
 
 
 def _key(table: Table) -> Column[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_
 from ..ports import Clock
 from . import change_log, events, fruitless
 from . import unknown_owners as owners
-from .batches import change_in_batches, delete_in_batches
+from .batches import change_in_batches, delete_in_batches, delete_oldest
 from .engine.database import Database
 from .jobs import dead_letters
 from .quota import allowances, call_log
@@ -77,20 +77,23 @@ class Retention:
         An event that still waits for its fetch stays, but loses its words: the fetch tells the current ones.
         """
         now, database = self._clock.now(), self._database
-        removed = await delete_in_batches(database, calls, call_log.is_old(now))
+        removed = await delete_oldest(database, calls.c.sent_at, call_log.is_old(now))
         removed += await database.write(lambda c: call_log.delete_old_counts(c, now))
         discarded = dead_letters.discarded_long_ago(now)
         removed += await change_in_batches(database, jobs, discarded, dead_letters.remove)
         for table, is_old in OUTDATED:
             removed += await delete_in_batches(database, table, is_old(now))
         for old_events in self._event_days.old(now):
-            removed += await delete_in_batches(database, webhook_events, old_events)
+            removed += await delete_oldest(database, webhook_events.c.created_at, old_events)
         if self._age is not None:
             before = now - self._age
             await change_in_batches(database, webhook_events, events.is_open(before), events.redact)
             for aged_by in PRUNED_BY:
                 old = and_(aged_by < before, *FINISHED.get(aged_by.table.name, ()))
-                removed += await delete_in_batches(database, metadata.tables[aged_by.table.name], old)
+                if any(index.columns[0] is aged_by for index in metadata.tables[aged_by.table.name].indexes):
+                    removed += await delete_oldest(database, aged_by, old)
+                else:
+                    removed += await delete_in_batches(database, metadata.tables[aged_by.table.name], old)
             departures = change_log.old_departures(now, self._age)
             removed += await delete_in_batches(database, activity_changes, departures)
         await database.erase_deleted()
