@@ -32,6 +32,7 @@ from feedzone.services.sessions import SessionService
 from feedzone.services.subscription import SubscriptionService
 from feedzone.store import activities, duty_lease, streams, undispatched
 from feedzone.store.engine.database import Database
+from feedzone.store.engine.dialect import insert_into
 from feedzone.store.jobs import leases, lifecycle
 from feedzone.store.jobs.endings import Ending, finish_all
 from feedzone.store.quota.budget import BudgetTable
@@ -207,7 +208,8 @@ async def web_world(database: Database, **options: Any) -> AsyncIterator[World]:
     )
     until = BEGIN + timedelta(days=9999)
     leader = {"name": duty_lease.NAME, "holder": LEADER, "since": BEGIN, "until": until}
-    await database.write(lambda c: c.execute(tables.leases.insert(), leader))
+    # Two worlds may share the database.
+    await database.write(lambda c: c.execute(insert_into(c, tables.leases).on_conflict_do_nothing(), leader))
     unused = _UNUSED.setdefault(chosen.base_path, [])
     application = unused.pop() if unused else create_litestar(parts)
     connect_parts(application, parts)
