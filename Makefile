@@ -27,7 +27,7 @@ SIM = $(foreach option,DAYS:days ATHLETES:athletes PROCESSES:processes SETTLE:se
 ASSETS := src/feedzone/web/static/manifest.json
 FRONTEND := frontend/package.json frontend/package-lock.json frontend/build.mjs $(wildcard frontend/src/*)
 
-.PHONY: help demo test quick check format lock migration docs bench limiters sim quota mutants clean programs screenshots
+.PHONY: help demo test quick check format lock migration docs bench soak limiters sim quota mutants clean programs screenshots
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -75,8 +75,12 @@ migration: $(VENV)/.dev  ## write a migration after a change in store/schema/: N
 docs: $(VENV)/.dev  ## write docs/reference.md from the code
 	$(BIN)/python tools/reference.py
 
-bench: $(VENV)/.dev  ## measure: medians and ratios of one run
-	$(BIN)/python -m bench
+bench: $(VENV)/.dev programs  ## measure feedzone beside other programs: docs/benchmarks.md; QUICK=1 takes three minutes
+	@$(BIN)/python -m bench $(if $(QUICK),--quick,--write) $(if $(ROUNDS),--rounds $(ROUNDS)) $(MORE)
+
+MINUTES ?= 30
+soak: $(VENV)/.dev  ## run feedzone for MINUTES beside a sandbox with faults and restarts, and compare the result
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(MORE)
 
 limiters: $(VENV)/.dev  ## compare feedzone with other rate limiters in a simulated week: docs/limiters.md
 	$(BIN)/python -m bench limiters --write
@@ -96,20 +100,25 @@ mutants: $(VENV)/.dev  ## plant mistakes, and list the simulated worlds and the 
 screenshots: $(VENV)/.dev $(ASSETS) programs  ## save a picture of every page into screenshots/: desktop and phone, light and dark
 	@PYTHONPATH=tests $(BIN)/python tools/screenshots.py
 
-# The tests drive a real browser, a real proxy and a real connection pooler. Each entry is program:Debian package.
+# The tests drive a real browser, a real proxy and a real connection pooler; two peers of the benchmark keep their
+# queues in Redis. Each entry is program:Debian package.
+PROGRAMS := chromium:chromium nginx:nginx-light pgbouncer:pgbouncer
+NEED := tests
+bench: PROGRAMS = redis-server:redis-server npm:npm
+bench: NEED = benchmarks
 programs:
 	@PATH="$$PATH:/usr/sbin"; missing=""; \
-	  for entry in chromium:chromium nginx:nginx-light pgbouncer:pgbouncer; do \
+	  for entry in $(PROGRAMS); do \
 	    command -v "$${entry%%:*}" >/dev/null 2>&1 || missing="$$missing $${entry#*:}"; \
 	  done; \
 	  if [ -z "$$missing" ]; then exit 0; fi; \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-	    echo "Installing$$missing for the tests"; \
+	    echo "Installing$$missing for the $(NEED)"; \
 	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
 	      apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } || \
-	      echo "$$missing could not be installed: their tests are skipped"; \
+	      echo "$$missing could not be installed: their $(NEED) are skipped"; \
 	  else \
-	    echo "missing:$$missing. Install them (Debian: apt-get install$$missing), or their tests are skipped"; \
+	    echo "missing:$$missing. Install them (Debian: apt-get install$$missing), or their $(NEED) are skipped"; \
 	  fi
 
 $(VENV)/bin/python:
@@ -137,4 +146,4 @@ $(ASSETS): $(FRONTEND) hatch_build.py | $(VENV)/.run
 	@$(INSTALL_FEEDZONE)
 
 clean:  ## delete .venv, the demo's data, and everything else that make has built
-	rm -rf $(VENV) .demo src/feedzone/web/static frontend/node_modules screenshots .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .demo src/feedzone/web/static frontend/node_modules screenshots .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

