@@ -45,10 +45,7 @@ async def update_in_batches(
 
 async def delete_in_batches(database: Database, table: Table, matching: ColumnElement[bool]) -> int:
     """Delete the matching rows; return how many."""
-
-    def change(connection: Connection, ids: Sequence[Any]) -> int:
-        return connection.execute(delete(table).where(_key(table).in_(ids), matching)).rowcount
-
+    change = partial(_delete, table=table, matching=matching)
     return await change_in_batches(database, table, matching, change)
 
 
@@ -59,12 +56,9 @@ async def delete_oldest(database: Database, age: Column[datetime], matching: Col
     """
     table, removed, after = age.table, 0, None
     assert isinstance(table, Table)
-
-    def change(connection: Connection, ids: Sequence[Any]) -> int:
-        return connection.execute(delete(table).where(_key(table).in_(ids), matching)).rowcount
-
     while rows := await database.read(partial(oldest, age=age, matching=matching, after=after)):
-        count = await database.write(partial(_apply, change=change, ids=[row[0] for row in rows]))
+        ids = [row[0] for row in rows]
+        count = await database.write(partial(_delete, ids=ids, table=table, matching=matching))
         removed, after = removed + count, rows[-1][1]
         if not count:
             break
@@ -93,6 +87,12 @@ def _next_ids(
     if after is not None:
         query = query.where(key > after)
     return connection.execute(query).scalars().all()
+
+
+def _delete(
+    connection: Connection, ids: Sequence[Any], *, table: Table, matching: ColumnElement[bool]
+) -> int:
+    return connection.execute(delete(table).where(_key(table).in_(ids), matching)).rowcount
 
 
 def _apply(connection: Connection, *, change: Change, ids: Sequence[Any]) -> int:

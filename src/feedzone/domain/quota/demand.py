@@ -41,6 +41,11 @@ LONG_WAIT = timedelta(hours=6)
 """A backfill that has waited for this long at midnight takes more than a day."""
 
 
+def quarter_of(instant: datetime) -> int:
+    """Return the number of quarters of an hour from 1970 to this instant."""
+    return (instant - EPOCH) // QUARTER
+
+
 class Counted(msgspec.Struct, frozen=True):
     """The calls of one lane in one quarter of an hour; `quarter` counts quarters since 1970."""
 
@@ -146,9 +151,9 @@ def learn(
     `at_midnight`: the demand as known when this day began, if it was calculated before.
     """
     counted, midnight = list(counted), window_start("read_day", now)
-    first_today = (midnight - EPOCH) // QUARTER
-    current = (now - EPOCH) // QUARTER - first_today
-    first_seen = (max(midnight, since or now) - EPOCH) // QUARTER - first_today
+    first_today = quarter_of(midnight)
+    current = quarter_of(now) - first_today
+    first_seen = quarter_of(max(midnight, since or now)) - first_today
     calls = [0] * (current + 1)
     for row in counted:
         if row.quarter >= first_today and row.lane != BACKFILL:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from ...domain.ids import uuid7
 from ...domain.job import Lane
-from ...domain.quota.demand import EPOCH, IN_VAIN, QUARTER, Counted
+from ...domain.quota.demand import IN_VAIN, Counted, quarter_of
 from ...domain.quota.windows import ApiCall
 from ...ports import Clock
 from .. import athletes
@@ -114,7 +114,7 @@ def _counts(calls: Iterable[ApiCall]) -> list[dict[str, Any]]:
     in_vain: Counter[tuple[int, str]] = Counter()
     for call in calls:
         if call.counted:
-            key = (_quarter_of(call.sent_at), call.lane)
+            key = (quarter_of(call.sent_at), call.lane)
             counts[key] += call.calls
             # Anybody can announce activities that do not exist: such calls are no demand.
             in_vain[key] += call.calls if call.lane == LIVE and call.status == 404 else 0
@@ -122,10 +122,6 @@ def _counts(calls: Iterable[ApiCall]) -> list[dict[str, Any]]:
         {"quarter": key[0], "lane": key[1], "calls": counts[key], "in_vain": in_vain[key]}
         for key in sorted(counts)
     ]
-
-
-def _quarter_of(instant: datetime) -> int:
-    return (instant - EPOCH) // QUARTER
 
 
 def _row(name: str, call: ApiCall, *, named: bool) -> dict[str, Any]:
@@ -152,7 +148,7 @@ def is_old(now: datetime) -> ColumnElement[bool]:
 
 def delete_old_counts(connection: Connection, now: datetime) -> int:
     """Delete the counts of quarters older than MAX_AGE; return how many."""
-    old = call_counts.c.quarter < _quarter_of(now - MAX_AGE)
+    old = call_counts.c.quarter < quarter_of(now - MAX_AGE)
     return connection.execute(delete(call_counts).where(old)).rowcount
 
 
@@ -168,7 +164,7 @@ def counted(connection: Connection, now: datetime) -> Seen:
     week = now - timedelta(days=7)
     first = connection.execute(_FIRST, {"since": week}).scalar()
     rows = []
-    for row in connection.execute(_COUNTED, {"since": _quarter_of(week)}):
+    for row in connection.execute(_COUNTED, {"since": quarter_of(week)}):
         rows.append(Counted(row.quarter, row.lane, row.calls - row.in_vain))
         rows.append(Counted(row.quarter, IN_VAIN, row.in_vain))
     return Seen(first, [row for row in rows if row.calls])
@@ -186,7 +182,7 @@ def mean_ms(connection: Connection, now: datetime) -> float | None:
 
 def spent(connection: Connection, since: datetime) -> list[tuple[int, str, int]]:
     """Return the counted calls by quarter and lane, from the quarter that begins at `since` on."""
-    rows = connection.execute(_COUNTED, {"since": _quarter_of(since)})
+    rows = connection.execute(_COUNTED, {"since": quarter_of(since)})
     return sorted((row.quarter, row.lane, row.calls) for row in rows)
 
 
