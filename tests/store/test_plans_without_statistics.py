@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.event import listen
 from test_query_plans import plans, stays_on
 
-from feedzone.store import batches, events, shown_updates
+from feedzone.store import batches, events
 from feedzone.store.jobs import deferral
 from feedzone.store.quota import call_log
 from feedzone.store.schema import tables
@@ -54,14 +54,6 @@ async def test_the_demand_is_learned_without_reading_the_calls(store, clock):
     scans = [line for line in plan.splitlines() if "call_log" in line]
     assert len(scans) == 1, plan  # the instant of the oldest call
     assert "ix_call_log_sent_at" in scans[0], plan
-
-
-async def test_values_to_take_back_are_found_among_the_unconfirmed(store, clock):
-    now = clock.now()
-    for which in (shown_updates.OF_OTHERS, shown_updates.ended_by(now)):
-        for step in (partial(shown_updates.take_back, now=now), shown_updates.any_shown):
-            plan = await plans(store, partial(step, which=which))
-            stays_on(plan, "ix_strava_activities_unconfirmed")
 
 
 async def test_the_jobs_that_wait_for_a_list_are_found_by_an_index(store, clock):

@@ -20,6 +20,7 @@ from feedzone.store import (
     athletes,
     events,
     list_diff,
+    shown_updates,
     subscriptions,
     undispatched,
 )
@@ -47,10 +48,7 @@ STATUSES = ["pending", "processing", "failed", "ignored"] + ["completed"] * 6
 
 @pytest.fixture(scope="module", params=("sqlite", "postgresql"))
 def filled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of a database with many rows, most of them finished or somebody else's, as after a year.
-
-    No test here changes it.
-    """
+    """The URL of a database with many rows, most of them finished or another's. No test here changes it."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('filled') / 'feedzone.db'}"
     else:
@@ -174,8 +172,7 @@ async def plans(store: Store, body: Callable[[Connection], Any], *, sorting: boo
         def before(connection, cursor, statement, parameters, context, executemany):
             if statement.startswith(("SELECT", "UPDATE", "DELETE")):
                 example = parameters[0] if executemany else parameters
-                rows = connection.exec_driver_sql(explain + statement, example).all()
-                lines.extend(row[-1] for row in rows)
+                lines.extend(row[-1] for row in connection.exec_driver_sql(explain + statement, example))
 
         with connection.begin_nested() as undone:
             event.listen(connection, "before_cursor_execute", before)
@@ -395,3 +392,9 @@ async def test_inactive_athletes_are_found_by_indexes(crowded, clock, ask):
     small = re.compile("(SCAN|Seq Scan on) (strava_athletes|webhook_subscriptions)")
     others = [line for line in plan.splitlines() if not small.search(line)]
     stays_on("\n".join(others), "ix_strava_activities_", "ix_reconciliations_")
+
+
+async def test_values_to_take_back_are_found_among_the_unconfirmed(crowded, clock):
+    for which in (shown_updates.OF_OTHERS, shown_updates.ended_by(clock.now())):
+        for step in (partial(shown_updates.take_back, now=clock.now()), shown_updates.any_shown):
+            stays_on(await plans(crowded, partial(step, which=which)), "ix_strava_activities_unconfirmed")
